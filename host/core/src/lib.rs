@@ -1,0 +1,1 @@
+//! Cofferdam's pure core: documents, graph, state machine, events and ports; no IO

@@ -1,0 +1,1 @@
+//! Performs the machine's effects: attempts, agent loop, gateway, cancellation, event bus

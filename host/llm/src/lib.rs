@@ -1,0 +1,1 @@
+//! Models: scripted, extractive and over HTTP

@@ -1,0 +1,1 @@
+//! Loads, polices and runs WebAssembly components

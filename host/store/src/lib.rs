@@ -1,0 +1,1 @@
+//! Journals and state: memory and SQLite

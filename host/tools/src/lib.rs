@@ -1,0 +1,1 @@
+//! Native tools over directory handles

@@ -1,0 +1,1 @@
+//! First-party secrets-scan plugin

@@ -1,0 +1,1 @@
+//! Write Cofferdam plugins in Rust

@@ -1,0 +1,1 @@
+//! Measures Cofferdam beside its floors in one run

@@ -1,0 +1,1 @@
+//! Builds the guests of the tests once
