@@ -1,1 +1,22 @@
-//! Cofferdam's pure core: documents, graph, state machine, events and ports; no IO
+//! The pure core of Cofferdam: documents, graph, state machine, events and ports.
+//!
+//! It must not know of IO, clocks, randomness, tokio, the file system or the environment: what it needs of
+//! them comes in through [`port`] or as data. Reading order:
+
+pub mod limits;
+
+pub mod digest;
+pub mod fault;
+pub mod id;
+pub mod time;
+pub mod value;
+
+pub mod diagnostic;
+pub mod message;
+pub mod policy;
+
+pub mod event;
+pub mod expr;
+pub mod template;
+pub mod spec;
+pub mod port;

@@ -1,0 +1,465 @@
+//! `RunEvent`: the one vocabulary of a run.
+//!
+//! It is the journal record, the NDJSON line, the sink item and the golden-test line. It is a wire type on purpose:
+//! fields are only ever added, and a reader skips kinds that it does not know within one major version.
+
+use crate::fault::Fault;
+use crate::id::{AgentName, RunId, StepPath, ToolName};
+use crate::message::{Message, Usage};
+use crate::time::Timestamp;
+use crate::value::Map;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The major version of the vocabulary.
+pub const VERSION: u32 = 1;
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunEvent {
+    /// Position in the run, dense from 1. A transient event carries that of the last durable one.
+    pub seq: u64,
+    /// Counts transient events since the last durable one, from 1. Absent on durable ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<u64>,
+    /// When.
+    pub at: Timestamp,
+    /// Which run.
+    pub run_id: RunId,
+    /// Which step; absent for the run itself.
+    #[serde(default, skip_serializing_if = "StepPath::is_root")]
+    pub path: StepPath,
+    /// Which try of the step, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// It has an output.
+    Completed,
+    /// It has an error.
+    Failed,
+    /// It was not meant to run.
+    Skipped,
+    /// It was stopped, or never started because the run or a dependency ended.
+    Cancelled,
+}
+
+impl StepStatus {
+    /// The word that documents, events and results use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Waits for a person; can go on.
+    Waiting,
+    /// Stopped by the user or the program.
+    Cancelled,
+    /// Nothing completed, or a reason holds.
+    Failed,
+    /// Some completed, some failed or were cancelled.
+    Partial,
+    /// All is done.
+    Completed,
+}
+
+impl RunStatus {
+    /// The word that events, results and listings use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+            Self::Partial => "partial",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+/// Why a run failed as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunReason {
+    /// Its time was over.
+    Timeout,
+    /// Its budget was spent.
+    Budget,
+    /// A step failed whose policy is `abort`.
+    Aborted,
+}
+
+/// Why a step was skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkippedBecause {
+    /// Its condition was false, or read a key that is missing.
+    Condition,
+    /// A step that it depends on failed.
+    Upstream,
+}
+
+/// What a step gave: text for people and prompts, data for expressions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepOutput {
+    /// The text.
+    #[serde(default, skip_serializing_if = "str_is_empty")]
+    pub content: Arc<str>,
+    /// The data; null when there is only text.
+    #[serde(default, skip_serializing_if = "value_is_null")]
+    pub result: Arc<Value>,
+    /// The agent ran out of turns.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+fn str_is_empty(text: &Arc<str>) -> bool {
+    text.is_empty()
+}
+
+fn value_is_null(value: &Arc<Value>) -> bool {
+    value.is_null()
+}
+
+/// Who decided about a tool call, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The call may run.
+    Allow,
+    /// The call does not run.
+    Deny,
+}
+
+/// A file that a run was started from, as it was then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The path as the user named it, or relative to the document.
+    pub path: String,
+    /// SHA-256 of the bytes, in lower hex.
+    pub sha256: String,
+    /// The text; resume and replay work from this copy.
+    pub text: Arc<str>,
+}
+
+/// A plugin that a run uses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PluginPin {
+    /// What the document calls it.
+    pub alias: String,
+    /// Where it came from.
+    pub source: String,
+    /// SHA-256 of the component.
+    pub digest: String,
+    /// What it says it is: `cofferdam/text 0.1.0`.
+    pub name: String,
+    /// What it may do, one line a capability; empty when nothing.
+    pub granted: Vec<String>,
+}
+
+/// What happened, by kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Body {
+    /// The run began.
+    RunStarted {
+        /// Version of this vocabulary.
+        schema_version: u32,
+        /// The document's name.
+        workflow: String,
+        /// SHA-256 over all sources.
+        hash: String,
+        /// The document and the files it names.
+        sources: Vec<Source>,
+        /// Inputs by name, defaults filled in.
+        inputs: Map,
+        /// The run's free-text input.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<str>>,
+        /// Plugins with digests and grants.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        plugins: Vec<PluginPin>,
+        /// Effective settings: model, concurrency, permissions.
+        settings: Map,
+        /// Steps in the order of the plan.
+        plan: Vec<String>,
+    },
+    /// The run ended.
+    RunFinished {
+        /// How.
+        status: RunStatus,
+        /// Why, when it failed as a whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<RunReason>,
+        /// What the run returns.
+        output: Value,
+        /// Tokens of all steps.
+        usage: Usage,
+        /// The first failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Fault>,
+    },
+    /// The step's dependencies are done and its condition holds.
+    StepReady {},
+    /// A try of the step began.
+    StepStarted {
+        /// The agent, for agent steps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<AgentName>,
+        /// The tool, for tool steps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tool: Option<ToolName>,
+        /// The items, for a `forEach`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        items: Option<Arc<Vec<Value>>>,
+    },
+    /// A try failed and another will be made.
+    StepRetrying {
+        /// What failed.
+        error: Fault,
+        /// How long it waits, in milliseconds.
+        delay_ms: u64,
+        /// Tokens that the failed try cost.
+        #[serde(default, skip_serializing_if = "Usage::is_empty")]
+        usage: Usage,
+    },
+    /// The step ended with an output or an error.
+    StepFinished {
+        /// Completed or failed.
+        status: StepStatus,
+        /// What it gave; a failed step keeps what it had.
+        output: StepOutput,
+        /// Why it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Fault>,
+        /// Tokens of this try.
+        #[serde(default, skip_serializing_if = "Usage::is_empty")]
+        usage: Usage,
+        /// Inputs of the prompt that were shortened.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        truncated_inputs: Vec<String>,
+    },
+    /// The step was not meant to run.
+    StepSkipped {
+        /// Why.
+        because: SkippedBecause,
+        /// For people: the condition, or the failed step.
+        detail: String,
+    },
+    /// The step was stopped, or never started.
+    StepCancelled {
+        /// For people: what stopped it.
+        detail: String,
+    },
+    /// One iteration of a loop began.
+    LoopIterationStarted {
+        /// From 0.
+        index: u32,
+    },
+    /// One iteration of a loop ended.
+    LoopIterationFinished {
+        /// From 0.
+        index: u32,
+        /// How.
+        status: StepStatus,
+        /// What it gave.
+        output: StepOutput,
+    },
+    /// A model is asked.
+    TurnStarted {
+        /// From 1.
+        turn: u32,
+        /// The model that is asked.
+        model: Arc<str>,
+    },
+    /// A model answered.
+    TurnFinished {
+        /// From 1.
+        turn: u32,
+        /// The model that answered.
+        model: Arc<str>,
+        /// What it said.
+        message: Message,
+        /// Tokens of this turn.
+        usage: Usage,
+    },
+    /// The intent to run a tool; durable before the tool runs.
+    ToolCallStarted {
+        /// The call's id, unique in the attempt.
+        call_id: String,
+        /// The tool.
+        tool: ToolName,
+        /// The arguments, checked against the tool's schema.
+        args: Arc<Value>,
+    },
+    /// A tool answered, was denied, or failed.
+    ToolCallFinished {
+        /// The call's id.
+        call_id: String,
+        /// The tool.
+        tool: ToolName,
+        /// What it gave.
+        #[serde(default, skip_serializing_if = "value_is_null")]
+        result: Arc<Value>,
+        /// What the model reads.
+        #[serde(default, skip_serializing_if = "str_is_empty")]
+        content: Arc<str>,
+        /// Why it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Fault>,
+        /// How long it took, in milliseconds.
+        duration_ms: u64,
+    },
+    /// Text as it is written. Transient.
+    OutputDelta {
+        /// From 1.
+        turn: u32,
+        /// The piece.
+        text: String,
+    },
+    /// Reasoning as it is written. Transient.
+    ThinkingDelta {
+        /// From 1.
+        turn: u32,
+        /// The piece.
+        text: String,
+    },
+    /// A tool says how far it is. Transient.
+    Progress {
+        /// For people.
+        message: String,
+        /// From 0 to 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fraction: Option<f32>,
+    },
+    /// A tool call was allowed or denied.
+    PermissionDecided {
+        /// The call's id.
+        call_id: String,
+        /// The tool.
+        tool: ToolName,
+        /// How.
+        decision: Decision,
+        /// The rule that decided.
+        rule: String,
+    },
+    /// A plugin asked for what it was not granted.
+    PluginDenied {
+        /// What the document calls it.
+        plugin: String,
+        /// SHA-256 of the component.
+        digest: String,
+        /// What it asked for: `http GET https://example.com/`.
+        request: String,
+        /// The lines that would allow it.
+        allow: String,
+    },
+    /// A plugin trapped, broke a limit or lied.
+    PluginFailed {
+        /// What the document calls it.
+        plugin: String,
+        /// SHA-256 of the component.
+        digest: String,
+        /// What happened.
+        error: Fault,
+    },
+    /// Something that a person should know.
+    Warning {
+        /// Stable code.
+        code: String,
+        /// The sentence.
+        message: String,
+    },
+    /// A kind that a newer minor version knows. Never written.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Body {
+    /// Whether the event is shown and forgotten: it goes to sinks, never to the journal.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::OutputDelta { .. } | Self::ThinkingDelta { .. } | Self::Progress { .. })
+    }
+
+    /// The kind as it stands on the wire.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run_started",
+            Self::RunFinished { .. } => "run_finished",
+            Self::StepReady {} => "step_ready",
+            Self::StepStarted { .. } => "step_started",
+            Self::StepRetrying { .. } => "step_retrying",
+            Self::StepFinished { .. } => "step_finished",
+            Self::StepSkipped { .. } => "step_skipped",
+            Self::StepCancelled { .. } => "step_cancelled",
+            Self::LoopIterationStarted { .. } => "loop_iteration_started",
+            Self::LoopIterationFinished { .. } => "loop_iteration_finished",
+            Self::TurnStarted { .. } => "turn_started",
+            Self::TurnFinished { .. } => "turn_finished",
+            Self::ToolCallStarted { .. } => "tool_call_started",
+            Self::ToolCallFinished { .. } => "tool_call_finished",
+            Self::OutputDelta { .. } => "output_delta",
+            Self::ThinkingDelta { .. } => "thinking_delta",
+            Self::Progress { .. } => "progress",
+            Self::PermissionDecided { .. } => "permission_decided",
+            Self::PluginDenied { .. } => "plugin_denied",
+            Self::PluginFailed { .. } => "plugin_failed",
+            Self::Warning { .. } => "warning",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_on_the_wire_is_the_kind_in_code() {
+        let bodies = [
+            Body::StepReady {},
+            Body::OutputDelta { turn: 1, text: "a".into() },
+            Body::Warning { code: "x".into(), message: "y".into() },
+            Body::StepFinished {
+                status: StepStatus::Completed,
+                output: StepOutput::default(),
+                error: None,
+                usage: Usage::default(),
+                truncated_inputs: Vec::new(),
+            },
+        ];
+        for body in bodies {
+            let value = serde_json::to_value(&body).unwrap();
+            assert_eq!(value["kind"], body.kind());
+            assert_eq!(serde_json::from_value::<Body>(value).unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_of_a_newer_minor_version_is_read() {
+        let line = r#"{"seq":1,"at":"2026-11-20T08:00:00.000Z","run_id":"r","kind":"teleported","to":"mars"}"#;
+        let event: RunEvent = serde_json::from_str(line).unwrap();
+        assert_eq!(event.body, Body::Unknown);
+    }
+}

@@ -1,0 +1,136 @@
+//! Every bound in the system, named and argued.
+//!
+//! A queue, loop, buffer or retry without a name here is a fault. `cofferdam limits` prints this table.
+
+/// One bound: its name, value, unit, and what would happen without it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// The constant's name in lower case.
+    pub name: &'static str,
+    /// The value.
+    pub value: u64,
+    /// What the value counts: `bytes`, `ms`, `steps`.
+    pub unit: &'static str,
+    /// What would happen without it.
+    pub reason: &'static str,
+}
+
+macro_rules! limits {
+    ($($name:ident: $type:ty = $value:expr, $unit:literal, $reason:literal;)*) => {
+        $(#[doc = $reason] #[doc = ""] #[doc = concat!("Unit: ", $unit, ".")] pub const $name: $type = $value;)*
+
+        /// All bounds, in the order of this file.
+        pub const ALL: &[Limit] = &[
+            $(Limit { name: stringify!($name), value: $name as u64, unit: $unit, reason: $reason },)*
+        ];
+    };
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * 1024;
+
+limits! {
+    // Documents
+    DOCUMENT_BYTES: usize = MIB, "bytes", "a larger document would be parsed whole into memory before anything could refuse it";
+    DOCUMENT_DEPTH: usize = 32, "levels", "deeply nested YAML would overflow the stack of every walk over it";
+    DOCUMENT_NODES: usize = 50_000, "nodes", "aliases could blow a small file up to any size";
+    DOCUMENT_ALIASES: usize = 200, "aliases", "each alias repeats its anchor's nodes";
+    DESCRIPTION_CHARS: usize = 2_000, "characters", "a description is shown on one screen";
+    INSTRUCTIONS_BYTES: usize = 32 * KIB, "bytes", "longer instructions belong in a file, where they can be read and diffed";
+    TEXT_FILE_BYTES: usize = MIB, "bytes", "an `@file` enters a prompt whole";
+    TEXT_FILE_CHAIN: usize = 20, "files", "an `@file` may name another; a long chain is a mistake";
+    SCOPE_STEPS: usize = 1_000, "steps", "a scope is read by people";
+    EXPRESSION_CHARS: usize = 1_024, "characters", "the expression parser recurses, and a long chain of operators overflows its stack";
+    EXPRESSION_NESTED_RANGES: usize = 2, "levels", "each nested `map` or `filter` multiplies the work";
+    EXPRESSION_RANGE_PRODUCT: u64 = 1_000_000, "evaluations", "an evaluation cannot be cancelled";
+    TEMPLATE_FUEL: u64 = 1_000_000, "instructions", "a template with loops could run for ever";
+    VALUE_DEPTH: usize = 128, "levels", "deeply nested JSON overflows the stack of every walk over it";
+    GRANT_ENTRIES: usize = 64, "entries", "each request of a plugin is compared with every entry of each list of its grants";
+    GRANT_TEXT_BYTES: usize = 2 * KIB, "bytes", "a longer host, path or header in a grant cannot be read by the person who allows it";
+    SUGGESTION_DISTANCE: usize = 3, "edits", "a hint that differs in more letters only confuses";
+
+    // Runs
+    STEP_INSTANCES: usize = 100_000, "step instances", "a loop over loops could grow without end";
+    FOR_EACH_ITEMS: usize = 20_000, "items", "a list that a model wrote could be of any length";
+    RUN_CONCURRENCY: usize = 5, "attempts", "an unbounded fan-out overloads a provider and the machine";
+    HOST_CONCURRENCY: usize = 100_000, "attempts", "each attempt is a task with memory of its own";
+    MESSAGE_BYTES: usize = 256 * KIB, "bytes", "a larger prompt is refused by models or silently cut by them";
+    ATTACHMENT_BYTES: usize = 10 * MIB, "bytes", "an attachment is held in memory and sent with each turn";
+    STEP_RETRY_WAIT_MS: u64 = 60_000, "ms", "doubling waits would soon be longer than a person's patience";
+    INLINE_VALUE_BYTES: usize = 64 * KIB, "bytes", "large values in records make every fold of a journal slow; above this they are blobs";
+    CANCEL_GRACE_MS: u64 = 2_000, "ms", "a provider or tool that ignores cancellation would hold the run open";
+    CLOSE_GRACE_MS: u64 = 5_000, "ms", "closing would wait for ever for a sink that hangs";
+    SINK_QUEUE_EVENTS: usize = 10_000, "events", "a slow sink would fill the memory";
+    SINK_BATCH_EVENTS: usize = 256, "events", "a batch is held in memory until its sink answers";
+    STREAM_BUFFER_CHUNKS: usize = 256, "chunks", "an undrained stream would fill the memory";
+
+    // Agents
+    AGENT_TURNS: u32 = 50, "turns", "a model that keeps calling tools would never end";
+    PARALLEL_TOOL_CALLS: usize = 8, "calls", "a model may ask for hundreds of calls in one turn";
+    TOOL_CALLS_PER_TURN: usize = 128, "calls", "each call is answered in the next request";
+    TOOL_RESULT_BYTES: usize = 32 * KIB, "bytes", "a large result fills the model's context; above this it gets the head, the size and how to read on";
+    FINAL_TEXT_CHARS: usize = 500, "characters", "an error quotes this much of what a model said instead of a result";
+    MODEL_RETRIES: u32 = 2, "retries", "a provider that is down would be asked for ever";
+
+    // Models over HTTP
+    SSE_LINE_BYTES: usize = MIB, "bytes", "a stream without line ends would fill the memory";
+    SSE_EVENT_BYTES: usize = 4 * MIB, "bytes", "an event of endless lines would fill the memory";
+    MODEL_RESPONSE_BYTES: usize = 64 * MIB, "bytes", "a provider could stream for ever";
+    MODEL_ERROR_BODY_BYTES: usize = 64 * KIB, "bytes", "an error page is quoted, not stored";
+    MODEL_CONNECT_MS: u64 = 5_000, "ms", "an address that drops packets would hold the step";
+    MODEL_HEADERS_MS: u64 = 120_000, "ms", "a provider that accepts and says nothing would hold the step";
+    MODEL_IDLE_MS: u64 = 120_000, "ms", "a stream that stalls would hold the step";
+    MODEL_CALL_MS: u64 = 600_000, "ms", "a stream that drips would hold the step";
+    MODEL_RETRY_AFTER_MS: u64 = 120_000, "ms", "a server may ask for hours; past this we stop and say so";
+    MODEL_PROBE_MS: u64 = 200, "ms", "looking for a local model must not delay a start";
+
+    // Plugins
+    PLUGIN_COMPONENT_BYTES: usize = 64 * MIB, "bytes", "a component is read, hashed and compiled whole";
+    PLUGIN_COMPONENT_DEPTH: usize = 32, "levels", "components nest, and each level is a stack frame of the compiler";
+    PLUGIN_IMPORTS: usize = 1_000, "imports", "each import is resolved and named in messages";
+    PLUGIN_FUNCTIONS: usize = 50_000, "functions", "500 000 empty functions take 17 s to compile";
+    PLUGIN_FUNCTION_LOCALS: u64 = 1_000, "locals", "the time that registers take grows with the square of the locals";
+    PLUGIN_FUNCTION_BYTES: u64 = 256 * KIB as u64, "bytes", "a body of 175 KiB made for it compiles for 90 s in 7.6 GiB";
+    PLUGIN_FUNCTION_WEIGHT: u64 = 32 * MIB as u64, "bytes times locals", "a body may be large or have many locals; both at once is a bomb";
+    PLUGIN_COMPILE_CPU_S: u64 = 60, "s", "compiling cannot be cancelled, only killed";
+    PLUGIN_COMPILE_CPU_S_PER_MIB: u64 = 15, "s per MiB", "large interpreters compile for minutes, and honestly so";
+    PLUGIN_COMPILE_CPU_MAX_S: u64 = 600, "s", "the largest component could compile for a quarter of an hour";
+    PLUGIN_COMPILE_BYTES: u64 = 4 * 1024 * MIB as u64, "bytes", "a bomb takes all memory of the machine";
+    PLUGIN_COMPILES: usize = 2, "compilations", "each takes all cores and hundreds of MiB";
+    PLUGIN_CACHE_ENTRIES: usize = 512, "files", "every version of every plugin ever run would stay on the disk";
+    PLUGIN_POOL_SLOTS: usize = 64, "instances", "each slot reserves 4 GiB of address space for each of its memories";
+    PLUGIN_POOL_SLOTS_SMALL: usize = 8, "instances", "a small address space takes few slots";
+    PLUGIN_MEMORIES: usize = 8, "memories", "each memory of a component takes a slot of the pool";
+    PLUGIN_TABLES: usize = 16, "tables", "each table of a component takes a slot of the pool";
+    PLUGIN_CORE_INSTANCES: usize = 32, "instances", "a component could instantiate modules without end";
+    PLUGIN_POOLED_MEMORY_BYTES: usize = 1024 * MIB, "bytes", "a slot must know its largest memory when it is reserved";
+    PLUGIN_KEEP_RESIDENT_BYTES: usize = 256 * KIB, "bytes", "a free slot would keep the pages of its last guest";
+    PLUGIN_WASM_STACK_BYTES: usize = 512 * KIB, "bytes", "recursion in a guest would overflow the stack of the host";
+    PLUGIN_FIBER_STACK_BYTES: usize = 2 * MIB, "bytes", "host functions run on the stack of the guest that calls them";
+    PLUGIN_EPOCH_TICK_MS: u64 = 10, "ms", "a guest that computes is interrupted at ticks only";
+    PLUGIN_DESCRIBE_MS: u64 = 2_000, "ms", "a plugin could hang before it has done anything";
+    PLUGIN_TOOLS: usize = 256, "tools", "every tool is described to the model";
+    PLUGIN_SCHEMA_BYTES: usize = 64 * KIB, "bytes", "a schema is compiled, and sent to the model with each turn";
+    PLUGIN_SCHEMA_NODES: usize = 10_000, "nodes", "a schema of many nodes is slow to compile and to check against";
+    PLUGIN_DESCRIPTION_BYTES: usize = 8 * KIB, "bytes", "a tool's description is sent to the model with each turn";
+    PLUGIN_EXAMPLES: usize = 32, "examples", "examples are kept with the tool as long as it is loaded";
+    PLUGIN_MESSAGE_BYTES: usize = 4 * KIB, "bytes", "what a guest says of its own failure ends in logs and prompts";
+    PLUGIN_LOG_LINES: usize = 1_000, "lines", "a guest could fill the disk with log lines";
+    PLUGIN_PROGRESS_EVENTS: usize = 1_000, "events", "a guest could flood every view of the run";
+    PLUGIN_DENIALS: usize = 32, "denials", "a guest could ask ten thousand times for what it may not have";
+    PLUGIN_RANDOM_BYTES: u64 = 64 * KIB as u64, "bytes", "one call could ask for gigabytes of random bytes";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn every_limit_has_a_reason_and_a_name_of_its_own() {
+        let mut names: Vec<_> = ALL.iter().map(|limit| limit.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|limit| limit.reason.len() > 20 && limit.value > 0));
+    }
+}

@@ -1,0 +1,39 @@
+//! The ports: what the core and the engine need of the world, each a small trait with a contract.
+//!
+//! Ports return boxed futures and streams and know no runtime. Dropping a future cancels it. Adapters live on
+//! floor 2; only the composition root names them.
+
+mod agent;
+mod approver;
+mod clock;
+mod isolation;
+mod journal;
+mod model;
+mod recorder;
+mod sink;
+mod sources;
+mod state;
+mod tool;
+
+pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, ToolReply, Toolbox};
+pub use approver::{Answer, Approver, Question};
+pub use clock::Clock;
+pub use isolation::{DirHandle, Isolation, StepDirs};
+pub use journal::{
+    Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter, RunIndex,
+    RunPage, RunRow,
+};
+pub use model::{
+    FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice, ToolSpec,
+};
+pub use recorder::{CancelFlag, Recorder};
+pub use sink::{Ack, Batch, Pressure, Sink, Want};
+pub use sources::{SourceError, SourceFile, Sources};
+pub use state::{Put, State, StateEntry};
+pub use tool::{Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
+
+/// A future on the heap that may move between threads.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A stream on the heap that may move between threads.
+pub type BoxStream<'a, T> = std::pin::Pin<Box<dyn futures_core::Stream<Item = T> + Send + 'a>>;

@@ -1,0 +1,118 @@
+//! Agents: the LLM agent, and an embedder's own types.
+
+use super::{BoxFuture, CancelFlag, Recorder, ToolSpec};
+use crate::event::StepOutput;
+use crate::fault::Fault;
+use crate::id::{RunId, StepPath};
+use crate::message::{Attachment, ToolCall, Usage};
+use crate::time::Timestamp;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Does the work of an agent step.
+///
+/// `initialize` is called once before the first `run` of a workflow, `cleanup` once after the last; several `run`s
+/// may be under way at once, each for another step or run. Dropping the future of `run` cancels it.
+pub trait Agent: Send + Sync {
+    /// Its name, as documents use it.
+    fn name(&self) -> &str;
+
+    /// Prepares it.
+    ///
+    /// # Errors
+    /// When it cannot work; the run does not start.
+    fn initialize(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Works on one input.
+    ///
+    /// # Errors
+    /// What failed, with the tokens spent and the text written so far.
+    fn run(&self, ctx: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>>;
+
+    /// Frees what `initialize` took.
+    ///
+    /// # Errors
+    /// When something could not be freed; it is reported.
+    fn cleanup(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Where and for whom an agent works.
+#[derive(Clone)]
+pub struct AgentContext {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub path: StepPath,
+    /// The try of the step, from 1.
+    pub attempt: u32,
+    /// When the step's time is over.
+    pub deadline: Option<Timestamp>,
+    /// The tools that the step may use, behind the gateway.
+    pub tools: Arc<dyn Toolbox>,
+    /// Turns, deltas and warnings go here.
+    pub events: Arc<dyn Recorder>,
+    /// For agents that poll.
+    pub cancel: CancelFlag,
+}
+
+/// What an agent is asked.
+#[derive(Clone, Debug, Default)]
+pub struct AgentInput {
+    /// The whole user message.
+    pub message: Arc<str>,
+    /// Images and documents.
+    pub attachments: Vec<Attachment>,
+}
+
+/// What an agent gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentOutput {
+    /// Text and data.
+    pub output: StepOutput,
+    /// Tokens of all its turns.
+    pub usage: Usage,
+}
+
+/// Why an agent failed, and what it had by then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentFailure {
+    /// Why.
+    pub fault: Fault,
+    /// What it had written.
+    pub output: StepOutput,
+    /// Tokens spent.
+    pub usage: Usage,
+}
+
+impl From<Fault> for AgentFailure {
+    fn from(fault: Fault) -> Self {
+        Self { fault, output: StepOutput::default(), usage: Usage::default() }
+    }
+}
+
+/// The tools of one attempt. Every call passes the gateway: permission, argument check, record, limits.
+pub trait Toolbox: Send + Sync {
+    /// The tools on offer.
+    fn specs(&self) -> Arc<[ToolSpec]>;
+
+    /// Runs one call. Failures and denials are replies for the model, not errors.
+    ///
+    /// # Errors
+    /// Only what ends the attempt: cancelled, or the journal refuses.
+    fn call<'a>(&'a self, call: &'a ToolCall) -> BoxFuture<'a, Result<ToolReply, Fault>>;
+}
+
+/// The answer to a call of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolReply {
+    /// What the model reads.
+    pub text: Arc<str>,
+    /// The data.
+    pub result: Arc<Value>,
+    /// Why the call failed or was denied.
+    pub error: Option<Fault>,
+}

@@ -1,0 +1,151 @@
+//! Language models, and what stands in for one.
+
+use super::{BoxFuture, BoxStream};
+use crate::fault::Fault;
+use crate::id::{RunId, StepPath};
+use crate::message::{Message, Opaque, ToolCall, Usage};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelInfo {
+    /// `provider/model`, as the user would write it.
+    pub name: Arc<str>,
+    /// Whether a neural language model answers. `builtin/extract` and scripted models say no, wherever they show.
+    pub is_language_model: bool,
+    /// For people: `extracts headings and tables; not a language model`.
+    pub summary: String,
+}
+
+/// Answers a conversation.
+///
+/// Called once a turn. Dropping the future or the stream ends the request; what was billed by then stays billed.
+/// The model never retries what it has begun to answer: that is the caller's decision. Retries before the first
+/// event (transport, 429, 5xx) are the adapter's, at most [`ModelRequest::max_retries`].
+pub trait Model: Send + Sync {
+    /// What this model is.
+    fn info(&self) -> ModelInfo;
+
+    /// Asks the model. The stream ends after [`ModelEvent::Finished`]; an end before it is an error, never an answer.
+    ///
+    /// # Errors
+    /// A fault classed by what to do next, with provider, model, status and request id in its message and detail.
+    fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>>;
+}
+
+/// Events of one answer.
+pub type ModelStream = BoxStream<'static, Result<ModelEvent, Fault>>;
+
+/// Finds a model by its name.
+pub trait Models: Send + Sync {
+    /// The model of this name: `openai/gpt-5`, `scripted`, `builtin/extract`, an alias of the settings.
+    ///
+    /// # Errors
+    /// When the provider is not known or not configured; the hint says how to configure it.
+    fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault>;
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct ModelRequest {
+    /// The run, for scripted and recorded models and for request metadata.
+    pub run_id: RunId,
+    /// The step that asks.
+    pub path: StepPath,
+    /// The try of the step, from 1.
+    pub attempt: u32,
+    /// The turn of the conversation, from 1.
+    pub turn: u32,
+    /// The conversation. Shared: a request of a long conversation costs no copy.
+    pub messages: Arc<Vec<Message>>,
+    /// The tools on offer.
+    pub tools: Arc<[ToolSpec]>,
+    /// Which of them the model must use.
+    pub tool_choice: ToolChoice,
+    /// Sampling and limits.
+    pub settings: ModelSettings,
+    /// Retries before the first event.
+    pub max_retries: u32,
+}
+
+/// Sampling and limits of a request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelSettings {
+    /// 0 to 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+    /// Most tokens of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+}
+
+/// A tool as a model sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// The wire form of its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: Arc<Value>,
+}
+
+/// Which tool a model must use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChoice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// None of them.
+    None,
+    /// At least one.
+    Required,
+    /// This one, by its wire name.
+    Tool(String),
+}
+
+/// A piece of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelEvent {
+    /// The provider began to answer.
+    Started {
+        /// The model that really answers.
+        model: Option<String>,
+        /// The provider's id of the response.
+        response_id: Option<String>,
+    },
+    /// A piece of text.
+    Text(String),
+    /// A piece of reasoning; shown, never fed to tools.
+    Reasoning(String),
+    /// A call, whole: pieces of arguments are put together by the adapter, so that half a call is never run.
+    ToolCall(ToolCall),
+    /// Data to send back verbatim in the next request.
+    Opaque(Opaque),
+    /// Tokens so far; the last one counts.
+    Usage(Usage),
+    /// The answer is complete.
+    Finished(FinishReason),
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model was done.
+    Stop,
+    /// The model wants its tool calls answered.
+    ToolCalls,
+    /// The token limit was reached.
+    Length,
+    /// The provider cut the answer for its content.
+    ContentFilter,
+    /// The model refused.
+    Refusal,
+}

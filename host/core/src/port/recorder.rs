@@ -1,0 +1,38 @@
+//! How work inside an attempt tells the run what happened.
+
+use super::BoxFuture;
+use crate::event::Body;
+use crate::fault::Fault;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Records events of one attempt: the engine adds run, path, attempt, time and position.
+///
+/// Events of one recorder keep their order. A recorder of an attempt that has ended drops what still comes.
+pub trait Recorder: Send + Sync {
+    /// Returns when the event is durable in the run's journal. Dropping the future may leave it recorded.
+    ///
+    /// # Errors
+    /// When the journal refuses or the attempt has ended; the caller stops its work.
+    fn record(&self, body: Body) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Passes the event on and does not wait: for transient kinds, denials and warnings.
+    fn observe(&self, body: Body);
+}
+
+/// Says whether the work was cancelled; for code that polls. Futures are cancelled by being dropped.
+#[derive(Clone, Debug, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// Marks the work as cancelled.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the work was cancelled.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

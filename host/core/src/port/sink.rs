@@ -1,0 +1,63 @@
+//! Where events go besides the journal.
+
+use super::BoxFuture;
+use crate::event::RunEvent;
+use crate::fault::Fault;
+use std::sync::Arc;
+
+/// Takes the events of runs.
+///
+/// One batch is under way at a time, in order. `(run_id, seq)` names a durable event: a sink may see it twice after
+/// a crash, never out of order within a run. Events arrive in their public form.
+pub trait Sink: Send + Sync {
+    /// What it wants to see; asked once.
+    fn want(&self) -> Want;
+
+    /// Takes a batch.
+    ///
+    /// # Errors
+    /// A fault of class `retry` gets the same batch again after a wait; any other stops the sink with a warning.
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>>;
+
+    /// Makes safe what it holds back. Called before shutdown.
+    ///
+    /// # Errors
+    /// When something could not be made safe; it is reported.
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>>;
+}
+
+/// What a sink wants to see.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// Kinds of events; a final `*` matches any rest. Empty means all.
+    pub kinds: Vec<String>,
+    /// What happens when it is slow.
+    pub pressure: Pressure,
+}
+
+/// What happens when a sink is slower than the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    /// Transient events are dropped and counted; durable ones are never dropped.
+    DropTransient,
+    /// The run waits for it.
+    Wait,
+}
+
+/// Some events, in order.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The events.
+    pub events: Vec<Arc<RunEvent>>,
+    /// Transient events that were dropped before this batch.
+    pub dropped_before: u64,
+}
+
+/// What a sink did with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// All of it is handled.
+    All,
+    /// The first so many are; send the rest again.
+    First(usize),
+}

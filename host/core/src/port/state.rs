@@ -1,0 +1,49 @@
+//! Small durable values outside the journals: remembered answers, later plugin values and sink cursors.
+
+use super::{BoxFuture, JournalError};
+use std::sync::Arc;
+
+/// A key-value store by namespace.
+pub trait State: Send + Sync {
+    /// The entry of a key.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn get<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<StateEntry>, JournalError>>;
+
+    /// Writes or deletes one entry if it has the expected version. Durable when it returns.
+    ///
+    /// # Errors
+    /// `conflict` when the version is another; else when the store cannot be written.
+    fn put_if(&self, put: Put) -> BoxFuture<'_, Result<u64, JournalError>>;
+
+    /// Entries whose key begins with `prefix`, by key, after the key `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn scan<'a>(&'a self, namespace: &'a str, prefix: &'a str, after: Option<&'a str>, limit: usize) -> BoxFuture<'a, Result<Vec<StateEntry>, JournalError>>;
+}
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateEntry {
+    /// Its key.
+    pub key: String,
+    /// Its bytes.
+    pub value: Arc<[u8]>,
+    /// Grows with each write; never 0.
+    pub version: u64,
+}
+
+/// A conditional write.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The namespace.
+    pub namespace: String,
+    /// The key.
+    pub key: String,
+    /// The new value; none deletes.
+    pub value: Option<Arc<[u8]>>,
+    /// The version that must be there: none = any, 0 = absent.
+    pub expected: Option<u64>,
+}

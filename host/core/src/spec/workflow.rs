@@ -1,0 +1,323 @@
+//! A workflow: resolved, checked, ready to be planned. Whoever has one need not ask whether it was checked.
+//!
+//! It must not know YAML, and it is only made by [`crate::spec`] (and later by the library's builder, through the
+//! same checks).
+
+use crate::event::Source;
+use crate::expr::Expr;
+use crate::id::{AgentName, Alias, StepId, ToolName};
+use crate::policy::Grants;
+use crate::port::ModelSettings;
+use crate::template::Template;
+use crate::value::Map;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A document that may run.
+#[derive(Clone, Debug)]
+pub struct Workflow {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Typed inputs, in declaration order.
+    pub inputs: Vec<Input>,
+    /// Agents by name.
+    pub agents: BTreeMap<AgentName, Arc<AgentSpec>>,
+    /// Plugins by alias.
+    pub plugins: BTreeMap<Alias, PluginReference>,
+    /// The steps.
+    pub scope: Arc<Scope>,
+    /// What the run returns; absent = the output steps.
+    pub output: Option<Expr>,
+    /// Options.
+    pub options: Options,
+    /// The document and every file it names, as they were read.
+    pub sources: Vec<Source>,
+    /// SHA-256 over all sources.
+    pub hash: String,
+}
+
+/// A typed input.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: InputKind,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Taken when none is given.
+    pub default: Option<Value>,
+    /// The values it may have; empty = any of its type.
+    pub choices: Vec<Value>,
+    /// Whether a run without it is refused. An optional input without a default is null.
+    pub required: bool,
+}
+
+/// The type of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    /// Text.
+    String,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// True or false.
+    Boolean,
+    /// A list.
+    Array,
+    /// An object.
+    Object,
+}
+
+/// An agent of a document.
+#[derive(Clone, Debug)]
+pub struct AgentSpec {
+    /// Its name.
+    pub name: AgentName,
+    /// What it is for.
+    pub description: String,
+    /// The system text.
+    pub prompt: Option<Arc<str>>,
+    /// Its model.
+    pub model: Option<String>,
+    /// Which tools it may use.
+    pub tools: ToolFilter,
+    /// Most turns; never 0.
+    pub max_turns: u32,
+    /// Sampling and limits.
+    pub settings: ModelSettings,
+    /// JSON Schema of its result.
+    pub result_schema: Option<Arc<Value>>,
+}
+
+/// Which tools an agent may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolFilter {
+    /// Patterns that allow; none = all that the run offers. A final `*` matches any rest.
+    pub allow: Option<Vec<String>>,
+    /// Patterns that forbid; they win.
+    pub deny: Vec<String>,
+}
+
+impl ToolFilter {
+    /// Whether the tool may be used.
+    #[must_use]
+    pub fn admits(&self, tool: &ToolName) -> bool {
+        let name = tool.to_string();
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| pattern_matches(pattern, &name));
+        !any(&self.deny) && self.allow.as_deref().is_none_or(any)
+    }
+}
+
+/// Whether a tool pattern (`read`, `github.*`, `*`) matches a tool's name.
+#[must_use]
+pub fn pattern_matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => pattern == name,
+    }
+}
+
+/// A plugin that a document refers to.
+#[derive(Clone, Debug)]
+pub struct PluginReference {
+    /// `./plugins/x.wasm` (relative to the document) or `builtin:text`.
+    pub source: String,
+    /// The digest that the component must have, `sha256:...`.
+    pub digest: Option<String>,
+    /// Its configuration.
+    pub config: Map,
+    /// What it asks for. Never a grant by itself.
+    pub requested: Grants,
+    /// Limits lower than the host's.
+    pub limits: crate::policy::PluginLimits,
+}
+
+/// Steps that see each other.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The steps, in declaration order. `depends_on` are indices into this list; there is no cycle.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its id, unique in the scope.
+    pub id: StepId,
+    /// For people.
+    pub label: Option<String>,
+    /// Carried, never interpreted.
+    pub metadata: Map,
+    /// What it does.
+    pub work: Work,
+    /// Indices of the steps it depends on, in the order written.
+    pub depends_on: Vec<usize>,
+    /// False = skipped.
+    pub condition: Option<Expr>,
+    /// The whole step, all attempts; for a loop all iterations. None = the scope's default; zero = no limit.
+    pub timeout: Option<Duration>,
+    /// How often the whole step is tried again.
+    pub retries: u32,
+    /// Retries of one model request; none = the options'.
+    pub max_retries: Option<u32>,
+    /// Repeats the work.
+    pub repeat: Option<ForEach>,
+    /// What a failure does; none = the options'.
+    pub on_failure: Option<FailurePolicy>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// An agent works on a message.
+    Agent(AgentWork),
+    /// A tool is called, without a model.
+    Tool(ToolWork),
+    /// Nothing of its own: the body of the step's loop does it.
+    Body,
+}
+
+/// The work of an agent step.
+#[derive(Clone, Debug)]
+pub struct AgentWork {
+    /// The agent; none = the default agent: no system prompt, all tools, the default model.
+    pub agent: Option<AgentName>,
+    /// The task; empty = only what it depends on.
+    pub instructions: Arc<str>,
+    /// The whole message, instead of the assembled one.
+    pub input: Option<Template>,
+    /// Files that go with the message, relative to the document.
+    pub context_files: Vec<String>,
+    /// Beats the agent's model.
+    pub model: Option<String>,
+    /// Beats the agent's schema.
+    pub result_schema: Option<Arc<Value>>,
+}
+
+/// The work of a tool step.
+#[derive(Clone, Debug)]
+pub struct ToolWork {
+    /// The tool.
+    pub tool: ToolName,
+    /// Its arguments; strings in them are templates.
+    pub args: Template,
+}
+
+/// A loop over the items of a list, in parallel.
+#[derive(Clone, Debug)]
+pub struct ForEach {
+    /// Where the items come from.
+    pub items: Items,
+    /// Most items at once; none = bounded by the run's limit alone.
+    pub max_concurrency: Option<usize>,
+    /// What a failed item does.
+    pub on_item_failure: ItemFailure,
+    /// The steps of one iteration; none = the step itself is repeated.
+    pub body: Option<Arc<Scope>>,
+}
+
+/// Where items come from.
+#[derive(Clone, Debug)]
+pub enum Items {
+    /// An expression that gives a list.
+    Expr(Expr),
+    /// A list that is written out.
+    List(Arc<Vec<Value>>),
+}
+
+/// What a failed item of a `forEach` does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemFailure {
+    /// No new items; the step fails when those under way have ended.
+    #[default]
+    Stop,
+    /// All items run; the step fails at the end and keeps what completed.
+    Continue,
+    /// All items run; the step completes.
+    Ignore,
+}
+
+/// What a failed step does to the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// Transitive dependents are cancelled.
+    #[default]
+    Cascade,
+    /// Transitive dependents are skipped.
+    SkipDependents,
+    /// Dependents run and see the failure.
+    Continue,
+    /// The whole run is cancelled.
+    Abort,
+}
+
+/// Which ready step gets a free slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheduler {
+    /// By declaration order.
+    #[default]
+    DependencyFirst,
+    /// The agents take turns.
+    RoundRobin,
+    /// The agent with the fewest attempts under way first.
+    LeastBusy,
+}
+
+/// Options of a document.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Default model.
+    pub model: Option<String>,
+    /// Attempts running at once in the whole run; none = unset.
+    pub max_concurrency: Option<usize>,
+    /// What a failed step does.
+    pub on_step_failure: FailurePolicy,
+    /// The run.
+    pub timeout: Option<Duration>,
+    /// Default for agent and tool steps.
+    pub step_timeout: Option<Duration>,
+    /// Which ready step gets a free slot.
+    pub scheduler: Scheduler,
+    /// Retries of one model request.
+    pub max_retries: Option<u32>,
+}
+
+impl Step {
+    /// The tool of a tool step.
+    #[must_use]
+    pub fn tool(&self) -> Option<&ToolName> {
+        match &self.work {
+            Work::Tool(work) => Some(&work.tool),
+            Work::Agent(_) | Work::Body => None,
+        }
+    }
+
+    /// The agent of an agent step.
+    #[must_use]
+    pub fn agent(&self) -> Option<&AgentName> {
+        match &self.work {
+            Work::Agent(work) => work.agent.as_ref(),
+            Work::Tool(_) | Work::Body => None,
+        }
+    }
+
+    /// The step's failure policy.
+    #[must_use]
+    pub fn failure_policy(&self, options: &Options) -> FailurePolicy {
+        self.on_failure.unwrap_or(options.on_step_failure)
+    }
+}
+
+impl Scope {
+    /// The index of a step by its id.
+    #[must_use]
+    pub fn position(&self, id: &str) -> Option<usize> {
+        self.steps.iter().position(|step| step.id.as_str() == id)
+    }
+}
