@@ -241,7 +241,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total_ms: u64 = 0;
     let mut parts = 0;
-    // "ms" stands before "m" and "s" in the test of a unit, so that `5ms` is not five minutes.
+    // Units are compared whole, so that `5ms` is not five minutes.
     for (unit, factor) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
         let split = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
         let (digits, tail) = rest.split_at(split);

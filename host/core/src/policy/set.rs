@@ -4,8 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use ipnet::IpNet;
-
 use super::{FsGrant, Grants, HttpGrant, KvGrant, Method, Mount, PathPattern, SecretGrant};
 
 impl Grants {
@@ -197,7 +195,7 @@ impl HttpGrant {
             return None;
         }
         let inject = self.inject.iter().filter(|rule| other.inject.contains(rule)).cloned().collect();
-        let cidrs = pairs(&self.cidrs, &other.cidrs, IpNet::contains::<&IpNet>);
+        let cidrs = pairs(&self.cidrs, &other.cidrs, |a, b| a.contains(b));
         Some(Self { host, scheme: self.scheme, port: self.port, methods, paths, inject, cidrs })
     }
 }
