@@ -1,1 +1,24 @@
-//! Builds the guests of the tests once
+//! The components that tests and benchmarks use: those shipped in
+//! `plugins/dist`, and all of them built from source, at most once a process.
+//!
+//! Knows cargo and paths of this repository; must not know how a component runs.
+
+mod build;
+mod dist;
+
+use std::path::{Path, PathBuf};
+
+pub use build::{built, built_bytes};
+pub use dist::{digest, dist_bytes, dist_path, recorded_digests, refresh};
+
+/// The plugins that are shipped, by their names in `plugins/` and `plugins/dist`.
+pub const FIRST_PARTY: [&str; 4] = ["csv", "fetch", "secrets-scan", "text"];
+
+/// The guests that only tests use, by their names in `tests/guests/`.
+pub const FOR_TESTS: [&str; 2] = ["echo", "greet"];
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("this crate is two folders below the root").to_owned()
+}

@@ -1,0 +1,147 @@
+//! `plugin!`: from a list of tools to an implementation of `Plugin` and, in a
+//! component, the exports that the host calls.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, Type, bracketed};
+
+/// What stands in the parentheses of the macro.
+pub(crate) struct Declaration {
+    id: LitStr,
+    tools: Vec<Path>,
+    summary: Option<Expr>,
+    config: Option<Type>,
+}
+
+impl Parse for Declaration {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let (mut id, mut tools, mut summary, mut config) = (None, Vec::new(), None, None);
+        while !input.is_empty() {
+            let key: Ident = input.parse()?;
+            input.parse::<Token![=]>()?;
+            match key.to_string().as_str() {
+                "id" => id = Some(checked_id(input.parse()?)?),
+                "tools" => tools = paths(input)?,
+                "summary" => summary = Some(input.parse()?),
+                "config" => config = Some(input.parse()?),
+                other => {
+                    return Err(Error::new(
+                        key.span(),
+                        format!("unknown key `{other}`; there are id, tools, summary, config"),
+                    ));
+                }
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        let id = id.ok_or_else(|| input.error("a plugin needs `id = \"owner/name\"`"))?;
+        if tools.is_empty() {
+            return Err(Error::new(id.span(), "a plugin needs `tools = [...]`, at least one"));
+        }
+        Ok(Self { id, tools, summary, config })
+    }
+}
+
+/// The type `Plugin` and the exports.
+pub(crate) fn expand(plugin: &Declaration) -> TokenStream {
+    let Declaration { id, tools, summary, config } = plugin;
+    let summary = summary
+        .as_ref()
+        .map_or_else(|| quote!(env!("CARGO_PKG_DESCRIPTION")), |summary| quote!(#summary));
+    let config = config.as_ref().map_or_else(
+        || quote!(None),
+        |config| quote!(Some(::cofferdam_sdk::schema_of::<#config>())),
+    );
+    quote! {
+        /// This plugin, as the host sees it; tests can call it natively.
+        #[derive(Clone, Copy, Debug)]
+        pub struct Plugin;
+
+        impl ::cofferdam_sdk::Plugin for Plugin {
+            fn describe() -> ::cofferdam_sdk::Description {
+                ::cofferdam_sdk::Description {
+                    id: #id,
+                    version: env!("CARGO_PKG_VERSION"),
+                    summary: #summary,
+                    config_schema: #config,
+                }
+            }
+
+            fn tools() -> ::std::vec::Vec<::cofferdam_sdk::Definition> {
+                ::std::vec![#(<#tools as ::cofferdam_sdk::Tool>::definition()),*]
+            }
+
+            fn call(
+                ctx: &::cofferdam_sdk::Context,
+                name: &str,
+                args: &str,
+            ) -> ::cofferdam_sdk::Result<::cofferdam_sdk::ToolOutput> {
+                #(
+                    if name == <#tools as ::cofferdam_sdk::Tool>::NAME {
+                        return <#tools as ::cofferdam_sdk::Tool>::call(ctx, args);
+                    }
+                )*
+                Err(::cofferdam_sdk::private::unknown_tool(
+                    name,
+                    &[#(<#tools as ::cofferdam_sdk::Tool>::NAME),*],
+                ))
+            }
+        }
+
+        // A native library with these exports does not link.
+        #[cfg(target_family = "wasm")]
+        ::cofferdam_sdk::private::export_tool_plugin!(
+            Plugin with_types_in ::cofferdam_sdk::private::bindings
+        );
+    }
+}
+
+fn paths(input: ParseStream<'_>) -> Result<Vec<Path>> {
+    let content;
+    bracketed!(content in input);
+    Ok(Punctuated::<Path, Token![,]>::parse_terminated(&content)?.into_iter().collect())
+}
+
+/// `owner/name`: lower case letters, digits and `-` in both.
+fn checked_id(id: LitStr) -> Result<LitStr> {
+    let text = id.value();
+    let word = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    match text.split_once('/') {
+        Some((owner, name)) if word(owner) && word(name) => Ok(id),
+        _ => Err(Error::new(
+            id.span(),
+            "an id is `owner/name` in lower case letters, digits and `-`",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(declaration: TokenStream) -> String {
+        syn::parse2::<Declaration>(declaration).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_plugin_needs_an_id_and_tools() {
+        assert!(fault(quote!(tools = [a])).contains("needs `id"));
+        assert!(fault(quote!(id = "acme/text")).contains("needs `tools"));
+        assert!(fault(quote!(id = "text", tools = [a])).contains("`owner/name`"));
+        assert!(fault(quote!(id = "Acme/text", tools = [a])).contains("lower case"));
+        assert!(fault(quote!(name = "x")).contains("unknown key `name`"));
+    }
+
+    #[test]
+    fn a_plugin_lists_every_tool() {
+        let declared = syn::parse2(quote!(id = "acme/text", tools = [a, b::c])).unwrap();
+        let text = expand(&declared).to_string();
+        assert!(text.contains("b :: c"), "{text}");
+    }
+}
