@@ -41,12 +41,18 @@ limits! {
     TEXT_FILE_CHAIN: usize = 20, "files", "an `@file` may name another; a long chain is a mistake";
     SCOPE_STEPS: usize = 1_000, "steps", "a scope is read by people";
     EXPRESSION_CHARS: usize = 1_024, "characters", "the expression parser recurses, and a long chain of operators overflows its stack";
+    EXPRESSION_TOKENS: usize = 400, "tokens", "each sign may be one more level of the syntax tree, and every walk over it recurses";
+    EXPRESSION_RESULT_NODES: usize = 1_000_000, "values", "an expression could repeat a large value for every item of a list";
+    EXPRESSION_RESULT_BYTES: usize = 64 * MIB, "bytes", "an expression could repeat a long text for every item of a list";
+    EXPRESSION_ERROR_CHARS: usize = 300, "characters", "the evaluator's messages print whole values, which may be large";
     EXPRESSION_NESTED_RANGES: usize = 2, "levels", "each nested `map` or `filter` multiplies the work";
     EXPRESSION_RANGE_PRODUCT: u64 = 1_000_000, "evaluations", "an evaluation cannot be cancelled";
     TEMPLATE_FUEL: u64 = 1_000_000, "instructions", "a template with loops could run for ever";
     VALUE_DEPTH: usize = 128, "levels", "deeply nested JSON overflows the stack of every walk over it";
     GRANT_ENTRIES: usize = 64, "entries", "each request of a plugin is compared with every entry of each list of its grants";
     GRANT_TEXT_BYTES: usize = 2 * KIB, "bytes", "a longer host, path or header in a grant cannot be read by the person who allows it";
+    TEMPLATE_BLOCKS: usize = 64, "blocks", "each nested block is a level of recursion in the template parser";
+    SUGGESTION_CHARS: usize = 64, "characters", "comparing a long word with all known ones takes time and finds nothing";
     SUGGESTION_DISTANCE: usize = 3, "edits", "a hint that differs in more letters only confuses";
 
     // Runs
@@ -84,6 +90,19 @@ limits! {
     MODEL_RETRY_AFTER_MS: u64 = 120_000, "ms", "a server may ask for hours; past this we stop and say so";
     MODEL_PROBE_MS: u64 = 200, "ms", "looking for a local model must not delay a start";
 
+    // Models without a network
+    SCRIPT_BYTES: usize = 8 * MIB, "bytes", "a script is parsed whole into memory";
+    SCRIPT_NODES: usize = 500_000, "nodes", "aliases could blow a small script up to any size";
+    SCRIPTED_REQUESTS: usize = 10_000, "requests", "a scripted model that records would keep every request of its life";
+    SCRIPTED_RUNS: usize = 1_000, "runs", "a scripted model would count the uses of its answers for every run of its life";
+    EXTRACT_INPUT_BYTES: usize = 4 * MIB, "bytes", "extracting reads its input several times";
+    EXTRACT_TABLE_ROWS: usize = 20, "rows", "a table longer than a screen is not read";
+    EXTRACT_TABLE_COLUMNS: usize = 8, "columns", "a table wider than a page is not read";
+    EXTRACT_CELL_CHARS: usize = 80, "characters", "one long cell makes the whole table unreadable";
+    EXTRACT_LIST_ITEMS: usize = 10, "items", "a list longer than a screen is not read";
+    EXTRACT_SENTENCE_CHARS: usize = 280, "characters", "text without full stops would be quoted whole";
+    EXTRACT_REPORT_BYTES: usize = 64 * KIB, "bytes", "a report as long as its sources reports nothing";
+
     // Plugins
     PLUGIN_COMPONENT_BYTES: usize = 64 * MIB, "bytes", "a component is read, hashed and compiled whole";
     PLUGIN_COMPONENT_DEPTH: usize = 32, "levels", "components nest, and each level is a stack frame of the compiler";
@@ -100,9 +119,6 @@ limits! {
     PLUGIN_CACHE_ENTRIES: usize = 512, "files", "every version of every plugin ever run would stay on the disk";
     PLUGIN_POOL_SLOTS: usize = 64, "instances", "each slot reserves 4 GiB of address space for each of its memories";
     PLUGIN_POOL_SLOTS_SMALL: usize = 8, "instances", "a small address space takes few slots";
-    PLUGIN_MEMORIES: usize = 8, "memories", "each memory of a component takes a slot of the pool";
-    PLUGIN_TABLES: usize = 16, "tables", "each table of a component takes a slot of the pool";
-    PLUGIN_CORE_INSTANCES: usize = 32, "instances", "a component could instantiate modules without end";
     PLUGIN_POOLED_MEMORY_BYTES: usize = 1024 * MIB, "bytes", "a slot must know its largest memory when it is reserved";
     PLUGIN_KEEP_RESIDENT_BYTES: usize = 256 * KIB, "bytes", "a free slot would keep the pages of its last guest";
     PLUGIN_WASM_STACK_BYTES: usize = 512 * KIB, "bytes", "recursion in a guest would overflow the stack of the host";
@@ -119,6 +135,39 @@ limits! {
     PLUGIN_PROGRESS_EVENTS: usize = 1_000, "events", "a guest could flood every view of the run";
     PLUGIN_DENIALS: usize = 32, "denials", "a guest could ask ten thousand times for what it may not have";
     PLUGIN_RANDOM_BYTES: u64 = 64 * KIB as u64, "bytes", "one call could ask for gigabytes of random bytes";
+
+    // Requests of plugins
+    EGRESS_URL_BYTES: usize = 8 * KIB, "bytes", "a URL is parsed, compared and logged several times";
+    EGRESS_HEADERS: usize = 100, "headers", "each header is checked and copied, on the way out and back";
+    EGRESS_HEADER_BYTES: usize = 64 * KIB, "bytes", "the headers of a response are no body, and would pass its bound";
+    EGRESS_ADDRESSES: usize = 64, "addresses", "a name with thousands of addresses would be tried one after another";
+    EGRESS_CONNECT_MS: u64 = 10_000, "ms", "an address that drops packets would use up the whole call";
+    EGRESS_SECRET_BYTES: usize = 16 * KIB, "bytes", "every response is searched for all forms of a secret";
+
+    // Stores
+    JOURNAL_QUEUE: usize = 1_024, "operations", "writers that are faster than the disk would fill the memory";
+    JOURNAL_GROUP: usize = 256, "operations", "a commit that never ends would keep the first of its operations waiting";
+    JOURNAL_PAGE_RECORDS: usize = 10_000, "records", "a page is held in memory";
+    JOURNAL_RECORD_BYTES: usize = 64 * MIB, "bytes", "a record is read and parsed whole, by every fold of its run";
+    JOURNAL_LIST_ROWS: usize = 1_000, "runs", "a page is held in memory";
+    BLOB_BYTES: usize = 256 * MIB, "bytes", "a blob is held in memory whole, by its writer and by each of its readers";
+    STATE_VALUE_BYTES: usize = 16 * MIB, "bytes", "a value is held in memory whole, and a scan reads many";
+    STATE_KEY_BYTES: usize = 4 * KIB, "bytes", "keys stand in the index of the store, whose pages hold few long ones";
+    STATE_SCAN_ENTRIES: usize = 10_000, "entries", "a scan is held in memory";
+    STORE_BUSY_MS: u64 = 5_000, "ms", "another process that holds the store would hang this one";
+
+    // Native tools
+    TOOL_PATH_BYTES: usize = 4 * KIB, "bytes", "no file system takes a longer path, and it is quoted in messages";
+    GLOB_PATTERNS: usize = 64, "patterns", "every entry is compared with every pattern";
+    GLOB_PATTERN_BYTES: usize = 1_024, "bytes", "a pattern is compiled, and alternatives multiply";
+    GLOB_FILES: usize = 20_000, "files", "a listing of a whole disk would fill the memory and the model's context";
+    GLOB_ENTRIES: usize = 1_000_000, "entries", "a walk over a whole disk would hold the step for hours";
+    GLOB_DEPTH: usize = 128, "levels", "each level keeps a directory open";
+    GITIGNORE_BYTES: usize = 256 * KIB, "bytes", "every line is compiled, and every entry compared with it";
+    READ_BYTES: usize = MIB, "bytes", "a file is returned in one piece, and stands in the journal";
+    READ_SCAN_BYTES: usize = 256 * MIB, "bytes", "finding a line means reading all lines before it";
+    WRITE_BYTES: usize = 16 * MIB, "bytes", "a model could fill the disk with one call";
+    DIRECTORY_IDLE_RUNS: usize = 64, "runs", "each keeps its output directory open";
 }
 
 #[cfg(test)]
