@@ -1,0 +1,76 @@
+//! What the tests of this crate share: requests, and the sum of a stream. Not compiled otherwise.
+
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{RunId, StepPath};
+use cofferdam_core::message::{Message, ToolCall, Usage};
+use cofferdam_core::port::{FinishReason, ModelEvent, ModelRequest, ModelSettings, ModelStream, ToolChoice};
+use futures_util::StreamExt;
+use std::sync::Arc;
+
+/// A request of one user message and no tools.
+pub(crate) fn request(step: &str, prompt: &str) -> ModelRequest {
+    ModelRequest {
+        run_id: RunId::parse("run").unwrap(),
+        path: StepPath::from(step),
+        attempt: 1,
+        turn: 1,
+        messages: Arc::new(vec![Message::user(prompt)]),
+        tools: Arc::from([]),
+        tool_choice: ToolChoice::Auto,
+        settings: ModelSettings::default(),
+        max_retries: 2,
+    }
+}
+
+/// Everything that a stream said.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) text: String,
+    pub(crate) text_pieces: usize,
+    pub(crate) reasoning: String,
+    pub(crate) calls: Vec<ToolCall>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) end: Result<FinishReason, Fault>,
+}
+
+/// Reads a stream to its end; an end without `Finished` fails the test, as do events after it.
+pub(crate) async fn drain(stream: Result<ModelStream, Fault>) -> Outcome {
+    let unfinished = Fault::bug("the stream ended without a word");
+    let mut outcome = Outcome {
+        text: String::new(),
+        text_pieces: 0,
+        reasoning: String::new(),
+        calls: Vec::new(),
+        usage: None,
+        end: Err(unfinished),
+    };
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(fault) => {
+            outcome.end = Err(fault);
+            return outcome;
+        }
+    };
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(ModelEvent::Text(text)) => {
+                outcome.text.push_str(&text);
+                outcome.text_pieces += 1;
+            }
+            Ok(ModelEvent::Reasoning(text)) => outcome.reasoning.push_str(&text),
+            Ok(ModelEvent::ToolCall(call)) => outcome.calls.push(call),
+            Ok(ModelEvent::Usage(usage)) => outcome.usage = Some(usage),
+            Ok(ModelEvent::Started { .. } | ModelEvent::Opaque(_)) => {}
+            Ok(ModelEvent::Finished(reason)) => {
+                outcome.end = Ok(reason);
+                assert!(stream.next().await.is_none(), "an event after the end");
+                break;
+            }
+            Err(fault) => {
+                outcome.end = Err(fault);
+                break;
+            }
+        }
+    }
+    outcome
+}
