@@ -51,6 +51,7 @@ limits! {
     VALUE_DEPTH: usize = 128, "levels", "deeply nested JSON overflows the stack of every walk over it";
     GRANT_ENTRIES: usize = 64, "entries", "each request of a plugin is compared with every entry of each list of its grants";
     GRANT_TEXT_BYTES: usize = 2 * KIB, "bytes", "a longer host, path or header in a grant cannot be read by the person who allows it";
+    TEMPLATE_PIECES: usize = 2_000, "pieces", "each expression of a text is compiled and kept";
     TEMPLATE_BLOCKS: usize = 64, "blocks", "each nested block is a level of recursion in the template parser";
     SUGGESTION_CHARS: usize = 64, "characters", "comparing a long word with all known ones takes time and finds nothing";
     SUGGESTION_DISTANCE: usize = 3, "edits", "a hint that differs in more letters only confuses";
