@@ -281,8 +281,6 @@ pub enum Body {
         index: u32,
         /// How.
         status: StepStatus,
-        /// What it gave.
-        output: StepOutput,
     },
     /// A model is asked.
     TurnStarted {

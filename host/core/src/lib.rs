@@ -19,4 +19,7 @@ pub mod event;
 pub mod expr;
 pub mod template;
 pub mod spec;
+pub mod permission;
+pub mod plan;
 pub mod port;
+pub mod run;

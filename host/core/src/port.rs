@@ -9,6 +9,7 @@ mod clock;
 mod isolation;
 mod journal;
 mod model;
+mod randomness;
 mod recorder;
 mod sink;
 mod sources;
@@ -26,6 +27,7 @@ pub use journal::{
 pub use model::{
     FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice, ToolSpec,
 };
+pub use randomness::Randomness;
 pub use recorder::{CancelFlag, Recorder};
 pub use sink::{Ack, Batch, Pressure, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};

@@ -1,0 +1,188 @@
+//! Whether a tool call may run: `decide(request, rules)` gives the answer and the rule that made it.
+//!
+//! Pure, and the only place where this is decided. It must not ask anybody: asking is the gateway's.
+
+use crate::id::ToolName;
+use crate::port::Effects;
+use crate::spec::workflow::pattern_matches;
+use serde_json::Value;
+use std::fmt;
+
+/// Who wants the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A `tool:` step, written in the document.
+    Document,
+    /// A model.
+    Model,
+}
+
+/// A rule about calls: `tool`, `alias.*`, or `tool(pattern)`, where the pattern must match one of the arguments'
+/// strings. A final `*` in either matches any rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    tool: String,
+    argument: Option<String>,
+}
+
+/// A rule that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a permission rule; write `tool`, `alias.tool`, `alias.*` or `tool(pattern)`")]
+pub struct RuleError(String);
+
+impl Rule {
+    /// Parses a rule.
+    ///
+    /// # Errors
+    /// When it is empty or its parenthesis is not closed.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let refuse = || RuleError(text.to_owned());
+        let (tool, argument) = match text.split_once('(') {
+            Some((tool, rest)) => (tool, Some(rest.strip_suffix(')').ok_or_else(refuse)?.to_owned())),
+            None => (text, None),
+        };
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'*');
+        if tool.is_empty() || !tool.bytes().all(word) {
+            return Err(refuse());
+        }
+        Ok(Self { tool: tool.to_owned(), argument })
+    }
+
+    fn matches(&self, request: &Request<'_>) -> bool {
+        pattern_matches(&self.tool, &request.tool.to_string())
+            && self.argument.as_ref().is_none_or(|pattern| any_string(request.args, pattern))
+    }
+}
+
+fn any_string(value: &Value, pattern: &str) -> bool {
+    match value {
+        Value::String(text) => pattern_matches(pattern, text),
+        Value::Array(items) => items.iter().any(|item| any_string(item, pattern)),
+        Value::Object(map) => map.values().any(|item| any_string(item, pattern)),
+        _ => false,
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.argument {
+            Some(argument) => write!(f, "{}({argument})", self.tool),
+            None => f.write_str(&self.tool),
+        }
+    }
+}
+
+/// The rules of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// These calls never run.
+    pub deny: Vec<Rule>,
+    /// These calls run.
+    pub allow: Vec<Rule>,
+    /// Whether somebody is there who can be asked.
+    pub approver: Presence,
+}
+
+/// Whether somebody is there who can be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// Nobody: what no rule names is denied unless it only reads.
+    #[default]
+    Absent,
+    /// Somebody.
+    Present,
+}
+
+/// A call that is to be decided about.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The tool.
+    pub tool: &'a ToolName,
+    /// Its arguments.
+    pub args: &'a Value,
+    /// What it does to the world, as far as the host believes it.
+    pub effects: Effects,
+    /// Who wants it.
+    pub origin: Origin,
+}
+
+/// What was decided, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What.
+    pub outcome: Outcome,
+    /// The rule, for people and the journal.
+    pub rule: String,
+}
+
+/// What is done with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It runs.
+    Allow,
+    /// It does not.
+    Deny,
+    /// Somebody is asked.
+    Ask,
+}
+
+/// Decides: deny rules, then allow rules, then the document, then what only reads, then a person, then no.
+#[must_use]
+pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
+    let by = |outcome, rule: String| Decided { outcome, rule };
+    if let Some(rule) = rules.deny.iter().find(|rule| rule.matches(request)) {
+        return by(Outcome::Deny, format!("deny {rule}"));
+    }
+    if let Some(rule) = rules.allow.iter().find(|rule| rule.matches(request)) {
+        return by(Outcome::Allow, format!("allow {rule}"));
+    }
+    match (request.origin, request.effects.read_only, rules.approver) {
+        (Origin::Document, _, _) => by(Outcome::Allow, "written in the document".to_owned()),
+        (Origin::Model, true, _) => by(Outcome::Allow, "only reads".to_owned()),
+        (Origin::Model, false, Presence::Present) => by(Outcome::Ask, "no rule".to_owned()),
+        (Origin::Model, false, Presence::Absent) => by(Outcome::Deny, "no rule and nobody to ask".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn outcome(origin: Origin, read_only: bool, rules: &Rules) -> Outcome {
+        let tool = ToolName::parse("files.write").unwrap();
+        let args = json!({ "path": "out:report.md" });
+        let effects = Effects { read_only, ..Effects::default() };
+        decide(&Request { tool: &tool, args: &args, effects, origin }, rules).outcome
+    }
+
+    fn rules(deny: &[&str], allow: &[&str]) -> Rules {
+        let parse = |texts: &[&str]| texts.iter().map(|text| Rule::parse(text).unwrap()).collect();
+        Rules { deny: parse(deny), allow: parse(allow), approver: Presence::Absent }
+    }
+
+    #[test]
+    fn a_denial_wins_over_everything() {
+        let rules = rules(&["files.*"], &["files.write"]);
+        assert_eq!(outcome(Origin::Document, true, &rules), Outcome::Deny);
+    }
+
+    #[test]
+    fn without_a_terminal_a_model_may_only_read() {
+        let none = Rules::default();
+        assert_eq!(outcome(Origin::Model, true, &none), Outcome::Allow);
+        assert_eq!(outcome(Origin::Model, false, &none), Outcome::Deny);
+        assert_eq!(outcome(Origin::Document, false, &none), Outcome::Allow);
+        let asked = Rules { approver: Presence::Present, ..Rules::default() };
+        assert_eq!(outcome(Origin::Model, false, &asked), Outcome::Ask);
+    }
+
+    #[test]
+    fn a_rule_may_look_at_the_arguments() {
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(out:*)"])), Outcome::Allow);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(/etc/*)"])), Outcome::Deny);
+        for bad in ["", "a b", "write(", "(x)"] {
+            assert!(Rule::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

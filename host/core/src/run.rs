@@ -1,0 +1,21 @@
+//! The run as a fold: events in, effects out.
+//!
+//! Nothing here does IO. The engine appends an event to the journal, feeds it to the [`Machine`], and performs what
+//! the machine asks for; `resume` and `replay` are the same fold over a recorded list.
+
+mod effect;
+mod loops;
+mod machine;
+mod message;
+mod node;
+mod output;
+mod result;
+mod schedule;
+mod view;
+
+pub use effect::{Effect, Emission};
+pub use machine::{Machine, Settings, Stop, Verdict};
+pub use message::{Assembled, MessageError};
+pub use node::NodeState;
+pub use result::{RunResult, StepResult};
+pub use view::Reads;

@@ -1,0 +1,157 @@
+//! What scopes and loops give: the outputs of their output steps, put together.
+
+use super::machine::Machine;
+use super::node::{Kind, LoopRun, Node, NodeId, ScopeId};
+use crate::event::{SkippedBecause, StepOutput, StepStatus};
+use crate::fault::Fault;
+use crate::value::Map;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// What a loop gave, and why it failed if it did.
+pub(super) struct LoopOutput {
+    pub(super) output: StepOutput,
+    pub(super) failed: Option<Fault>,
+}
+
+impl Machine {
+    /// What the run returns when the document has no `output`: data, or text where there is only text.
+    #[must_use]
+    pub fn default_output(&self) -> Value {
+        if self.scopes.is_empty() {
+            return Value::Null;
+        }
+        let output = self.scope_output(ScopeId(0));
+        let all_null = match &*output.result {
+            Value::Null => true,
+            Value::Object(map) if self.output_steps(ScopeId(0)).len() > 1 => map.values().all(Value::is_null),
+            _ => false,
+        };
+        if all_null { Value::String(output.content.to_string()) } else { (*output.result).clone() }
+    }
+
+    /// A scope with one output step has its content and result; with several, the contents joined by a blank line
+    /// and the map of id to result.
+    pub(super) fn scope_output(&self, scope: ScopeId) -> StepOutput {
+        let steps = self.output_steps(scope);
+        if let [only] = steps.as_slice() {
+            return StepOutput { truncated: false, ..self.node(*only).output.clone() };
+        }
+        let contents: Vec<&str> =
+            steps.iter().map(|&id| &*self.node(id).output.content).filter(|content| !content.is_empty()).collect();
+        let results: Map = steps
+            .iter()
+            .map(|&id| (self.step(id).id.to_string(), (*self.node(id).output.result).clone()))
+            .collect();
+        let result = if results.is_empty() { Value::Null } else { Value::Object(results) };
+        StepOutput { content: contents.join("\n\n").into(), result: Arc::new(result), truncated: false }
+    }
+
+    /// The steps that nothing depends on and that completed; one that was skipped by its condition is replaced by
+    /// its completed dependencies. In declaration order.
+    fn output_steps(&self, scope: ScopeId) -> Vec<NodeId> {
+        let run = self.scope(scope);
+        let mut found = vec![false; run.scope.steps.len()];
+        let mut open: Vec<usize> =
+            (0..run.scope.steps.len()).filter(|&step| run.plan.dependents(step).is_empty()).collect();
+        let mut seen = found.clone();
+        while let Some(step) = open.pop() {
+            if seen.get(step).copied().unwrap_or(true) {
+                continue;
+            }
+            seen.iter_mut().skip(step).take(1).for_each(|entry| *entry = true);
+            let node = self.node(self.member(scope, step));
+            match node.state.status() {
+                Some(StepStatus::Completed) => found.iter_mut().skip(step).take(1).for_each(|entry| *entry = true),
+                Some(StepStatus::Skipped) => {
+                    open.extend(run.scope.steps.get(step).into_iter().flat_map(|step| &step.depends_on));
+                }
+                _ => {}
+            }
+        }
+        let chosen = found.iter().enumerate().filter(|(_, chosen)| **chosen);
+        chosen.map(|(step, _)| self.member(scope, step)).collect()
+    }
+
+    /// The node of a scope's step by the step's index.
+    pub(super) fn member(&self, scope: ScopeId, step: usize) -> NodeId {
+        NodeId(self.scope(scope).first.0 + u32::try_from(step).expect("scopes are bounded"))
+    }
+
+    /// A scope with a failed step that was not tolerated is failed; with a cancelled one, cancelled.
+    pub(super) fn scope_status(&self, scope: ScopeId) -> StepStatus {
+        let count = self.scope(scope).scope.steps.len();
+        let nodes = (0..count).map(|step| self.node(self.member(scope, step)));
+        let mut status = StepStatus::Completed;
+        for node in nodes.filter(|node| !node.tolerated) {
+            match node.state.status() {
+                Some(StepStatus::Failed) => return StepStatus::Failed,
+                Some(StepStatus::Cancelled) => status = StepStatus::Cancelled,
+                _ => {}
+            }
+        }
+        status
+    }
+
+    /// Content: every completed item under `### L[i]`. Result: `{"iterations": [...]}`, by index.
+    pub(super) fn loop_output(&self, id: NodeId, run: &LoopRun) -> LoopOutput {
+        let mut content = String::new();
+        let mut entries = Vec::with_capacity(run.items.len());
+        let mut failed = None;
+        for (index, item) in run.items.iter().enumerate() {
+            let node = run.iterations.get(index).map(|&id| self.node(id));
+            let status = node.and_then(|node| node.state.status()).unwrap_or(StepStatus::Cancelled);
+            let path = self.node(id).path.iteration(u32::try_from(index).unwrap_or(u32::MAX));
+            let output = node.map(|node| node.output.clone()).unwrap_or_default();
+            if status == StepStatus::Completed {
+                let gap = if content.is_empty() { "" } else { "\n\n" };
+                write!(content, "{gap}### {path}\n{}", output.content).expect("writing to a string cannot fail");
+            }
+            if failed.is_none() && status == StepStatus::Failed {
+                failed = Some(self.item_fault(node, path.as_str()));
+            }
+            entries.push(json!({
+                "id": path.as_str(), "index": index, "item": item, "status": status.as_str(),
+                "content": &*output.content, "result": &*output.result,
+            }));
+        }
+        if failed.is_none() && run.failed.is_some() {
+            failed = Some(Fault::step("item_cancelled", "an item of the loop was cancelled"));
+        }
+        let result = Arc::new(json!({ "iterations": entries }));
+        LoopOutput { output: StepOutput { content: content.into(), result, truncated: false }, failed }
+    }
+
+    fn item_fault(&self, node: Option<&Node>, path: &str) -> Fault {
+        let inner = node.and_then(|node| match node.kind {
+            Kind::Body { scope, .. } => (0..self.scope(scope).scope.steps.len())
+                .map(|step| self.node(self.member(scope, step)))
+                .find_map(|node| node.error.as_ref().filter(|_| !node.tolerated)),
+            _ => node.error.as_ref(),
+        });
+        let mut fault = inner.cloned().unwrap_or_else(|| Fault::step("item_failed", "the item failed"));
+        fault.message = format!("item `{path}` failed: {}", fault.message);
+        fault
+    }
+
+    /// How a node stands in a prompt or an expression of its dependents.
+    pub(super) fn note_of(node: &Node) -> Option<String> {
+        match node.state.status()? {
+            StepStatus::Completed => None,
+            StepStatus::Failed => {
+                let message = node.error.as_ref().map(|fault| fault.message.as_str()).unwrap_or_default();
+                Some(format!("(step {} failed: {message})", node.path))
+            }
+            StepStatus::Skipped => {
+                let why = match &node.skipped {
+                    Some((SkippedBecause::Condition, detail)) => format!("condition: {detail}"),
+                    Some((SkippedBecause::Upstream, detail)) => detail.clone(),
+                    None => "skipped".to_owned(),
+                };
+                Some(format!("(step {} was skipped: {why})", node.path))
+            }
+            StepStatus::Cancelled => Some(format!("(step {} was cancelled)", node.path)),
+        }
+    }
+}

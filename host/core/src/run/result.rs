@@ -1,0 +1,186 @@
+//! What a run gave: the same for run, stream and resume.
+
+use super::machine::Machine;
+use super::node::{Kind, Node, NodeId};
+use crate::event::{RunReason, RunStatus, SkippedBecause, StepStatus};
+use crate::fault::Fault;
+use crate::id::{RunId, StepPath};
+use crate::message::Usage;
+use crate::time::Timestamp;
+use crate::value::{self, Map};
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a run gave.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunResult {
+    /// The run.
+    pub run_id: RunId,
+    /// The document's name.
+    pub workflow: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Why, when it failed as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RunReason>,
+    /// What it returns.
+    pub output: Value,
+    /// Every step in declaration order, with one entry for each iteration.
+    pub steps: Vec<StepResult>,
+    /// The steps in the order in which they ended; skipped and cancelled ones are not in it.
+    pub execution_path: Vec<StepPath>,
+    /// Tokens of all steps.
+    pub usage: Usage,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// The first failure and its step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepFault>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// A failure and where it happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepFault {
+    /// The step; empty for the run itself.
+    pub step: StepPath,
+    /// What failed.
+    #[serde(flatten)]
+    pub fault: Fault,
+}
+
+/// What a step gave.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepResult {
+    /// Where in the run.
+    pub path: StepPath,
+    /// How it ended.
+    pub status: StepStatus,
+    /// Its text.
+    pub content: Arc<str>,
+    /// Its data.
+    pub result: Arc<Value>,
+    /// How many tries it took; 0 when it never started.
+    pub attempts: u32,
+    /// Tokens of all tries.
+    pub usage: Usage,
+    /// When its first try began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// How long it took, waits between tries included, in milliseconds.
+    pub duration_ms: u64,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Fault>,
+    /// Why it was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_because: Option<SkippedBecause>,
+    /// The agent ran out of turns.
+    pub truncated: bool,
+    /// Inputs of its prompt that were shortened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub truncated_inputs: Vec<String>,
+    /// What the document says about it.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map,
+}
+
+impl RunResult {
+    /// Whether all is done.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.status == RunStatus::Completed
+    }
+
+    /// The output as text: strings as they are, other values as JSON.
+    #[must_use]
+    pub fn final_output(&self) -> String {
+        match &self.output {
+            Value::Null => String::new(),
+            output => value::to_text(output),
+        }
+    }
+
+    /// Input and output tokens together.
+    #[must_use]
+    pub fn total_tokens(&self) -> u64 {
+        self.usage.total()
+    }
+
+    /// The result of a step by its path.
+    #[must_use]
+    pub fn step(&self, path: &str) -> Option<&StepResult> {
+        self.steps.iter().find(|step| step.path.as_str() == path)
+    }
+}
+
+impl Machine {
+    /// The result of a run that has ended; none before that.
+    #[must_use]
+    pub fn result(&self, run_id: &RunId) -> Option<RunResult> {
+        let (ended, status, reason, output, error) = self.ended.as_ref()?;
+        let mut steps = Vec::with_capacity(self.nodes.len());
+        self.collect(0, &mut steps);
+        let step = self.first_failure().map(|(path, _)| path.clone()).unwrap_or_default();
+        Some(RunResult {
+            run_id: run_id.clone(),
+            workflow: self.workflow.name.clone(),
+            status: *status,
+            reason: *reason,
+            output: output.clone(),
+            steps,
+            execution_path: self.execution_path(),
+            usage: self.usage(),
+            duration_ms: self.started.map_or(0, |started| millis(started, *ended)),
+            error: error.clone().map(|fault| StepFault { step, fault }),
+            warnings: self.warnings.clone(),
+        })
+    }
+
+    fn execution_path(&self) -> Vec<StepPath> {
+        let ran = |node: &&Node| matches!(node.state.status(), Some(StepStatus::Completed | StepStatus::Failed));
+        self.order_of_ends.iter().map(|&id| self.node(id)).filter(ran).map(|node| node.path.clone()).collect()
+    }
+
+    /// The results of a scope's steps, each loop followed by its iterations.
+    fn collect(&self, scope: u32, into: &mut Vec<StepResult>) {
+        let Some(run) = self.scopes.get(scope as usize) else { return };
+        for step in 0..run.scope.steps.len() {
+            let id = self.member(super::node::ScopeId(scope), step);
+            into.push(self.step_result(id));
+            if let Kind::Loop(run) = &self.node(id).kind {
+                for &iteration in &run.iterations {
+                    into.push(self.step_result(iteration));
+                    if let Kind::Body { scope, .. } = self.node(iteration).kind {
+                        self.collect(scope.0, into);
+                    }
+                }
+            }
+        }
+    }
+
+    fn step_result(&self, id: NodeId) -> StepResult {
+        let node = self.node(id);
+        StepResult {
+            path: node.path.clone(),
+            status: node.state.status().unwrap_or(StepStatus::Cancelled),
+            content: Arc::clone(&node.output.content),
+            result: Arc::clone(&node.output.result),
+            attempts: node.attempt,
+            usage: node.usage,
+            started_at: node.started,
+            duration_ms: node.started.zip(node.ended).map_or(0, |(started, ended)| millis(started, ended)),
+            error: node.error.clone(),
+            skipped_because: node.skipped.as_ref().map(|(because, _)| *because),
+            truncated: node.output.truncated,
+            truncated_inputs: node.truncated_inputs.clone(),
+            metadata: self.step(id).metadata.clone(),
+        }
+    }
+}
+
+fn millis(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
+}
