@@ -40,6 +40,8 @@
 //!
 //! This crate knows nothing of the host beyond the contract in `wit/`.
 
+// The generated bindings name this crate by its path.
+#[cfg(target_family = "wasm")]
 extern crate self as cofferdam_sdk;
 
 mod context;
