@@ -5,10 +5,14 @@
 //!
 //! In reading order: [`kind`] says what can go wrong; [`scripted`] and [`extract`] answer without any network.
 
+pub mod extract;
 pub mod kind;
 pub mod scripted;
+#[cfg(test)]
+mod sse;
 
 #[cfg(test)]
 mod testing;
 
+pub use extract::Extract;
 pub use scripted::Scripted;
