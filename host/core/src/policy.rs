@@ -16,7 +16,7 @@ mod set;
 pub use flag::parse_flag;
 pub use host::HostPattern;
 pub use http::{HttpGrant, Injection, Method, Scheme};
-pub use limits::{KindLimits, PluginKind, PluginLimits};
+pub use limits::{HttpLimits, KindLimits, PluginKind, PluginLimits};
 pub use path::{PathFault, PathPattern, normal_path};
 
 use std::collections::BTreeSet;
