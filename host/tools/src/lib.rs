@@ -1,1 +1,18 @@
-//! Native tools over directory handles
+//! Native tools and the directories that they work in.
+//!
+//! It must not know of runs, models or permissions, and it reaches files only through directory handles: no path
+//! of a caller is ever given to the file system as it is. Reading order:
+
+mod directory;
+mod native;
+
+mod place;
+mod walk;
+mod gitignore;
+
+mod glob;
+mod read;
+mod write;
+
+pub use directory::SharedDirectory;
+pub use native::NativeTools;

@@ -1,0 +1,155 @@
+//! The isolation `none`: all steps of all runs share one directory, and each run has an output directory.
+//!
+//! It must not delete anything, and opens nothing before a step needs it.
+
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{RunId, StepPath};
+use cofferdam_core::limits;
+use cofferdam_core::port::{BoxFuture, DirHandle, Isolation, StepDirs};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Gives every step the same directory, and `<runs root>/<run id>/out` as its run's output directory. Needs a tokio
+/// runtime: directories are opened on its threads for blocking work.
+pub struct SharedDirectory {
+    workdir: PathBuf,
+    runs_root: PathBuf,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    step: Option<DirHandle>,
+    runs: HashMap<RunId, Entered>,
+}
+
+struct Entered {
+    dirs: Arc<StepDirs>,
+    steps: usize,
+}
+
+impl SharedDirectory {
+    /// Steps work in `workdir`, which must exist when the first of them starts; `runs_root` is made when needed.
+    #[must_use]
+    pub fn new(workdir: PathBuf, runs_root: PathBuf) -> Self {
+        Self { workdir, runs_root, open: Mutex::default() }
+    }
+
+    /// The output directory of a run, for people to look at; it may not exist.
+    #[must_use]
+    pub fn out_path(&self, run: &RunId) -> PathBuf {
+        self.runs_root.join(run.as_str()).join("out")
+    }
+
+    fn state(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn open(&self, run: &RunId) -> Result<Arc<StepDirs>, Fault> {
+        let known = self.state().step.clone();
+        let (workdir, runs_root, name) = (self.workdir.clone(), self.runs_root.clone(), run.clone());
+        let opened = tokio::task::spawn_blocking(move || open(known, &workdir, &runs_root, &name)).await;
+        let dirs = opened.map_err(|error| Fault::bug(format!("opening a step's directory broke off: {error}")))??;
+        Ok(self.state().enter(run, Arc::new(dirs)))
+    }
+}
+
+impl Isolation for SharedDirectory {
+    fn enter<'a>(&'a self, run: &'a RunId, _step: &'a StepPath) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+        let entered = self.state().enter_again(run);
+        match entered {
+            Some(dirs) => Box::pin(std::future::ready(Ok(dirs))),
+            None => Box::pin(self.open(run)),
+        }
+    }
+
+    fn leave<'a>(&'a self, run: &'a RunId, _step: &'a StepPath) -> BoxFuture<'a, ()> {
+        self.state().leave(run);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Open {
+    fn enter_again(&mut self, run: &RunId) -> Option<Arc<StepDirs>> {
+        let entered = self.runs.get_mut(run)?;
+        entered.steps += 1;
+        Some(Arc::clone(&entered.dirs))
+    }
+
+    /// Keeps what was opened, unless another step of the run was faster.
+    fn enter(&mut self, run: &RunId, dirs: Arc<StepDirs>) -> Arc<StepDirs> {
+        self.step.get_or_insert_with(|| dirs.step.clone());
+        let entered = self.runs.entry(run.clone()).or_insert(Entered { dirs, steps: 0 });
+        entered.steps += 1;
+        Arc::clone(&entered.dirs)
+    }
+
+    /// A run between two steps keeps its directories, so that a chain opens them once; what is kept is bounded.
+    fn leave(&mut self, run: &RunId) {
+        if let Some(entered) = self.runs.get_mut(run) {
+            entered.steps = entered.steps.saturating_sub(1);
+        }
+        if self.runs.len() > limits::DIRECTORY_IDLE_RUNS {
+            self.runs.retain(|_, entered| entered.steps > 0);
+        }
+    }
+}
+
+fn open(known: Option<DirHandle>, workdir: &Path, runs_root: &Path, run: &RunId) -> Result<StepDirs, Fault> {
+    let step = known.map_or_else(|| open_workdir(workdir), Ok)?;
+    let out = make_out(runs_root, run).map_err(|error| {
+        let path = runs_root.join(run.as_str()).join("out");
+        Fault::new(cofferdam_core::fault::Class::User, "output_directory", format!("the output directory `{}` cannot be made: {error}", path.display()))
+    })?;
+    Ok(StepDirs { step, out })
+}
+
+fn open_workdir(workdir: &Path) -> Result<DirHandle, Fault> {
+    let opened = fs::metadata(workdir).and_then(|found| match found.is_dir() {
+        true => fs::File::open(workdir),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    });
+    opened.map(DirHandle::new).map_err(|error| {
+        Fault::user("working_directory", format!("the working directory `{}` cannot be opened: {error}", workdir.display()))
+            .with_hint("name an existing directory with `--workdir`")
+    })
+}
+
+/// Makes the output directory. Below the root no link is followed: a step that can write there must not choose
+/// where the next run writes.
+fn make_out(runs_root: &Path, run: &RunId) -> io::Result<DirHandle> {
+    make_runs_root(runs_root)?;
+    let root = Dir::open_ambient_dir(runs_root, cap_std::ambient_authority())?;
+    let mut dir = root;
+    for name in [run.as_str(), "out"] {
+        let mut private = DirBuilder::new();
+        private.mode(0o700);
+        match dir.create_dir_with(name, &private) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        if !dir.symlink_metadata(name)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        dir = dir.open_dir(name)?;
+    }
+    Ok(DirHandle::new(dir.into_std_file()))
+}
+
+/// Makes the root of all runs, which no repository shall take in.
+fn make_runs_root(runs_root: &Path) -> io::Result<()> {
+    if runs_root.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(runs_root)?;
+    match fs::File::options().write(true).create_new(true).open(runs_root.join(".gitignore")) {
+        Ok(mut file) => file.write_all(b"*\n"),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}

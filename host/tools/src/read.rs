@@ -1,0 +1,237 @@
+//! The tool `read`: the text of a file, or a part of it.
+//!
+//! It must not hold more of a file in memory than it returns.
+
+use crate::native::Scene;
+use crate::place::Place;
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::LocalName;
+use cofferdam_core::limits;
+use cofferdam_core::port::{Effects, ToolDefinition, ToolOutput};
+use rustix::fs::OFlags;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::sync::Arc;
+
+/// How much of a file is looked at to tell text from other data.
+const PROBE_BYTES: usize = 8 * 1024;
+
+/// What `read` says of itself.
+pub(crate) fn definition() -> ToolDefinition {
+    ToolDefinition {
+        name: LocalName::parse("read").expect("`read` follows the grammar of tool names"),
+        title: Some("Read a file".to_owned()),
+        description: format!(
+            "Returns the text of a file of the working directory, or with `out:` of the run's output directory. At most {} KiB at \
+             once: when `truncated` is true, call again with `offset` set to `next_offset`. Files that are not text are refused.",
+            limits::READ_BYTES / 1024
+        ),
+        input_schema: Arc::new(json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["path"],
+            "properties": {
+                "path": { "type": "string", "minLength": 1, "description": "Relative path: `src/main.rs`, `out:report.md`." },
+                "offset": { "type": "integer", "minimum": 0, "default": 0, "description": "How many lines (or bytes) to pass over." },
+                "limit": { "type": "integer", "minimum": 1, "description": "At most so many lines (or bytes)." },
+                "unit": { "enum": ["lines", "bytes"], "default": "lines", "description": "What `offset` and `limit` count." },
+            },
+        })),
+        output_schema: Some(Arc::new(json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["path", "content", "size", "truncated"],
+            "properties": {
+                "path": { "type": "string" },
+                "content": { "type": "string" },
+                "size": { "type": "integer", "minimum": 0, "description": "Bytes of the whole file." },
+                "truncated": { "type": "boolean", "description": "Whether there is more behind what is returned." },
+                "next_offset": { "type": "integer", "description": "Where it goes on, when truncated." },
+                "lossy": { "type": "boolean", "description": "Whether bytes that are not UTF-8 were replaced; absent when not." },
+            },
+        }))),
+        effects: Effects { read_only: true, idempotent: true, ..Effects::default() },
+        examples: vec![json!({ "path": "README.md" }), json!({ "path": "src/main.rs", "offset": 100, "limit": 50 })],
+    }
+}
+
+/// The arguments of `read`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Args {
+    path: String,
+    #[serde(default)]
+    offset: u64,
+    limit: Option<u64>,
+    #[serde(default)]
+    unit: Unit,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Unit {
+    #[default]
+    Lines,
+    Bytes,
+}
+
+/// A part of a file.
+struct Part {
+    bytes: Vec<u8>,
+    /// Where the rest begins, if there is one.
+    next: Option<u64>,
+}
+
+/// Reads a file.
+pub(crate) fn run(scene: &Scene, args: Args) -> Result<ToolOutput, Fault> {
+    let place = Place::parse_file(&args.path)?;
+    let (mut file, size) = open(&place, &place.root.open(&scene.dirs)?)?;
+    refuse_binary(&place, &mut file)?;
+    let part = match args.unit {
+        Unit::Lines => lines(scene, &place, file, &args)?,
+        Unit::Bytes => bytes(&place, file, &args)?,
+    };
+    if let Some(at) = part.bytes.iter().position(|byte| *byte == 0) {
+        return Err(binary(&place, &format!("a NUL byte, {at} bytes into the part that was read")));
+    }
+    Ok(output(&place, size, part))
+}
+
+fn output(place: &Place, size: u64, part: Part) -> ToolOutput {
+    let (content, is_lossy) = match String::from_utf8(part.bytes) {
+        Ok(text) => (text, false),
+        Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
+    };
+    let mut result = Map::new();
+    result.insert("path".into(), place.to_string().into());
+    result.insert("content".into(), content.clone().into());
+    result.insert("size".into(), size.into());
+    result.insert("truncated".into(), part.next.is_some().into());
+    let mut text = content;
+    if let Some(next) = part.next {
+        result.insert("next_offset".into(), next.into());
+        text.push_str(&format!("\n[the file has {size} bytes; it goes on at offset {next}]"));
+    }
+    if is_lossy {
+        result.insert("lossy".into(), true.into());
+    }
+    ToolOutput { result: Arc::new(Value::Object(result)), content: Some(text.into()) }
+}
+
+/// Opens a regular file and gives its size.
+fn open(place: &Place, dir: &Dir) -> Result<(File, u64), Fault> {
+    // Opening a pipe would wait for its writer, and opening some devices does things.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("the flag is a small number");
+    let file = dir
+        .open_with(place.path(), OpenOptions::new().read(true).custom_flags(flags))
+        .map_err(|error| place.fault("read", &error))?;
+    let metadata = file.metadata().map_err(|error| place.fault("read", &error))?;
+    if metadata.is_dir() {
+        return Err(Fault::step("not_a_file", format!("`{place}` is a directory")).with_hint("`glob` lists the files of a directory"));
+    }
+    if !metadata.is_file() {
+        return Err(Fault::step("not_a_file", format!("`{place}` is not a regular file")));
+    }
+    Ok((file, metadata.len()))
+}
+
+fn refuse_binary(place: &Place, file: &mut File) -> Result<(), Fault> {
+    let mut head = Vec::with_capacity(PROBE_BYTES);
+    let read = file.by_ref().take(PROBE_BYTES as u64).read_to_end(&mut head);
+    read.and_then(|_| file.rewind()).map_err(|error| place.fault("read", &error))?;
+    match head.iter().position(|byte| *byte == 0) {
+        Some(at) => Err(binary(place, &format!("a NUL byte at {at}"))),
+        None => Ok(()),
+    }
+}
+
+fn binary(place: &Place, why: &str) -> Fault {
+    Fault::step("binary_file", format!("`{place}` is not text: it has {why}")).with_hint("`read` returns text; a plugin with an `fs` grant can read other data")
+}
+
+/// Whole lines from `offset` on, as many as were asked for and fit.
+fn lines(scene: &Scene, place: &Place, file: File, args: &Args) -> Result<Part, Fault> {
+    let fault = |error: std::io::Error| place.fault("read", &error);
+    let most = args.limit.unwrap_or(u64::MAX);
+    let mut file = BufReader::with_capacity(64 * 1024, file);
+    if !skip_lines(scene, place, &mut file, args.offset)? {
+        return Ok(Part { bytes: Vec::new(), next: None });
+    }
+    let (mut bytes, mut taken) = (Vec::new(), 0);
+    while taken < most {
+        let start = bytes.len();
+        let left = limits::READ_BYTES + 1 - start;
+        file.by_ref().take(left as u64).read_until(b'\n', &mut bytes).map_err(fault)?;
+        if bytes.len() == start {
+            return Ok(Part { bytes, next: None });
+        }
+        if bytes.len() > limits::READ_BYTES {
+            if taken == 0 {
+                let message = format!("line {} of `{place}` is longer than {} bytes", args.offset + 1, limits::READ_BYTES);
+                return Err(Fault::step("too_large", message).with_hint("read it in parts with `unit: bytes`"));
+            }
+            bytes.truncate(start);
+            break;
+        }
+        taken += 1;
+    }
+    let is_end = file.fill_buf().map_err(fault)?.is_empty() && bytes.len() < limits::READ_BYTES;
+    Ok(Part { bytes, next: (!is_end).then(|| args.offset.saturating_add(taken)) })
+}
+
+/// Passes over lines; says whether the file has so many.
+fn skip_lines(scene: &Scene, place: &Place, file: &mut BufReader<File>, count: u64) -> Result<bool, Fault> {
+    let (mut left, mut seen) = (count, 0_usize);
+    while left > 0 {
+        let buffer = file.fill_buf().map_err(|error| place.fault("read", &error))?;
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        let used = match buffer.iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                left -= 1;
+                end + 1
+            }
+            None => {
+                scene.check()?;
+                buffer.len()
+            }
+        };
+        file.consume(used);
+        seen += used;
+        if seen > limits::READ_SCAN_BYTES {
+            let message = format!("line {count} of `{place}` is more than {} bytes into the file", limits::READ_SCAN_BYTES);
+            return Err(Fault::step("too_large", message).with_hint("read it with `unit: bytes`"));
+        }
+    }
+    Ok(true)
+}
+
+/// Bytes from `offset` on. A character that the bound would cut is left for the next part.
+fn bytes(place: &Place, mut file: File, args: &Args) -> Result<Part, Fault> {
+    let fault = |error: std::io::Error| place.fault("read", &error);
+    let most = args.limit.unwrap_or(u64::MAX).min(limits::READ_BYTES as u64);
+    file.seek(SeekFrom::Start(args.offset)).map_err(fault)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() as u64 <= most {
+        return Ok(Part { bytes, next: None });
+    }
+    bytes.pop();
+    let whole = bytes.len() - cut_character(&bytes);
+    if whole > 0 {
+        bytes.truncate(whole);
+    }
+    let next = args.offset.saturating_add(bytes.len() as u64);
+    Ok(Part { bytes, next: Some(next) })
+}
+
+/// How many bytes at the end begin a character without ending it.
+fn cut_character(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
+        _ => 0,
+    }
+}

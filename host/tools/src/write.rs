@@ -1,0 +1,147 @@
+//! The tool `write`: puts a text into a file, whole or not at all.
+//!
+//! It must not touch what tools keep about a folder (`.git`, `.cofferdam`): a hook or a journal that a model wrote
+//! would be obeyed outside the sandbox.
+
+use crate::native::Scene;
+use crate::place::{Place, Root};
+use cap_std::fs::{Dir, File, OpenOptions};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::LocalName;
+use cofferdam_core::limits;
+use cofferdam_core::port::{Effects, ToolDefinition, ToolOutput};
+use serde::Deserialize;
+use serde_json::json;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Directories that are not written to, at any depth.
+const PROTECTED: [&str; 2] = [".git", ".cofferdam"];
+
+/// Tells apart the temporary files of one process.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// What `write` says of itself.
+pub(crate) fn definition() -> ToolDefinition {
+    ToolDefinition {
+        name: LocalName::parse("write").expect("`write` follows the grammar of tool names"),
+        title: Some("Write a file".to_owned()),
+        description: "Writes a text file of the working directory, or with `out:` of the run's output directory, where results \
+                      for the user belong. Replaces what is there, whole or not at all, and makes missing directories."
+            .to_owned(),
+        input_schema: Arc::new(json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["path", "content"],
+            "properties": {
+                "path": { "type": "string", "minLength": 1, "description": "Relative path: `notes/today.md`, `out:report.md`." },
+                "content": { "type": "string", "description": "The whole text of the file." },
+            },
+        })),
+        output_schema: Some(Arc::new(json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["path", "bytes"],
+            "properties": {
+                "path": { "type": "string" },
+                "bytes": { "type": "integer", "minimum": 0, "description": "How many were written." },
+            },
+        }))),
+        effects: Effects { destructive: true, idempotent: true, ..Effects::default() },
+        examples: vec![json!({ "path": "out:report.md", "content": "# Report\n" })],
+    }
+}
+
+/// The arguments of `write`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Args {
+    path: String,
+    content: String,
+}
+
+/// Writes a file.
+pub(crate) fn run(scene: &Scene, args: Args) -> Result<ToolOutput, Fault> {
+    let place = Place::parse_file(&args.path)?;
+    let bytes = args.content.len();
+    if bytes > limits::WRITE_BYTES {
+        return Err(Fault::step("too_large", format!("`{place}` would have {bytes} bytes; at most {} are written", limits::WRITE_BYTES)));
+    }
+    let root = place.root.open(&scene.dirs)?;
+    refuse_protected(&place, &root)?;
+    let (parent, name) = place.split();
+    let dir = make_parent(&root, parent).map_err(|error| place.fault("written", &error))?;
+    if dir.symlink_metadata(name).is_ok_and(|there| there.is_dir()) {
+        return Err(Fault::step("not_a_file", format!("`{place}` is a directory")));
+    }
+    scene.check()?;
+    replace(&dir, name, args.content.as_bytes()).map_err(|error| place.fault("written", &error))?;
+    let path = place.to_string();
+    Ok(ToolOutput {
+        content: Some(format!("wrote {bytes} bytes to `{path}`").into()),
+        result: Arc::new(json!({ "path": path, "bytes": bytes })),
+    })
+}
+
+fn make_parent(root: &Dir, parent: &str) -> io::Result<Dir> {
+    if parent.is_empty() {
+        return root.try_clone();
+    }
+    root.create_dir_all(parent)?;
+    root.open_dir(parent)
+}
+
+/// Refuses a path into a protected directory, also when it leads there through links.
+fn refuse_protected(place: &Place, root: &Dir) -> Result<(), Fault> {
+    if place.root == Root::Out {
+        return Ok(());
+    }
+    // The nearest directory that exists shows where links lead; what does not exist yet holds none.
+    let resolved = Path::new(place.path()).ancestors().skip(1).find_map(|parent| root.canonicalize(parent).ok());
+    let parts = [Some(Path::new(place.path())), resolved.as_deref()];
+    let name = parts.into_iter().flatten().flat_map(Path::components).find_map(|part| {
+        let name = part.as_os_str().to_str()?;
+        PROTECTED.into_iter().find(|protected| name.eq_ignore_ascii_case(protected))
+    });
+    match name {
+        Some(name) => Err(Fault::step("path_refused", format!("`{place}` is in `{name}`, which tools do not write to"))),
+        None => Ok(()),
+    }
+}
+
+/// Puts a new file in the place of an old one, whose permissions it keeps. Readers see the one or the other. It is
+/// not flushed to the disk: a result that a power cut took is written again with its step.
+fn replace(dir: &Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let (temporary, mut file) = make_temporary(dir)?;
+    let written = keep_permissions(dir, name, &file)
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| dir.rename(&temporary, dir, name));
+    if written.is_err() {
+        // What failed is what the caller must hear; the rest would only say that the disk is in trouble.
+        let _ = dir.remove_file(&temporary);
+    }
+    written
+}
+
+fn keep_permissions(dir: &Dir, name: &str, file: &File) -> io::Result<()> {
+    match dir.symlink_metadata(name) {
+        Ok(there) if there.is_file() => file.set_permissions(there.permissions()),
+        _ => Ok(()),
+    }
+}
+
+fn make_temporary(dir: &Dir) -> io::Result<(String, File)> {
+    const TRIES: usize = 16;
+    let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
+    for _ in 0..TRIES {
+        let name = format!(".cofferdam-write-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        match dir.open_with(&name, OpenOptions::new().write(true).create_new(true)) {
+            Ok(file) => return Ok((name, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
