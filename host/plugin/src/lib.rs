@@ -1,1 +1,51 @@
-//! Loads, polices and runs WebAssembly components
+//! Loads, polices and runs WebAssembly components.
+//!
+//! It must not know documents, runs or the other adapters: it gets a reference to a plugin with its grants and
+//! limits, and gives a [`cofferdam_core::port::Tool`]. Nothing is built before the first plugin is loaded.
+//! Reading order:
+
+mod bindings;
+
+mod host;
+mod reference;
+pub mod builtin;
+mod error;
+
+mod artifact;
+mod cache;
+mod compile;
+pub mod compile_child;
+mod manifest;
+mod scan;
+
+mod engine;
+mod limit;
+mod runtime;
+
+mod failure;
+mod grant;
+mod import;
+mod instance;
+
+mod about;
+mod inspect;
+mod schema;
+mod text;
+mod tool;
+
+pub use about::{About, AboutError};
+pub use artifact::{Digest, DigestError, ReadError};
+pub use compile::{CompileChild, CompileError};
+pub use error::{LoadError, LoadFault};
+pub use host::{CacheDirs, History, HostSettings, PluginHost};
+pub use import::Network;
+pub use inspect::Inspection;
+pub use limit::Limit;
+pub use manifest::{Capability, Import, ManifestError};
+pub use reference::{PluginReference, Source, SourceError};
+pub use scan::ScanError;
+pub use schema::SchemaError;
+pub use tool::LoadedPlugin;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,279 @@
+//! The wasmtime engine: its settings, its pool of instance slots, and the clock that interrupts guests.
+//!
+//! It must not know what a guest is for: interfaces, grants and tools are above it.
+
+use crate::instance::Guest;
+use cofferdam_core::limits;
+use cofferdam_core::policy::{KindLimits, PluginKind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::Linker;
+use wasmtime::{
+    Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
+};
+
+pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(limits::PLUGIN_EPOCH_TICK_MS);
+/// How long the clock sleeps at most when nothing runs; it is woken when something does.
+const EPOCH_REST: Duration = Duration::from_secs(1);
+
+/// How instances get their memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allocation {
+    /// Reserved slots, reset between guests: an instance costs microseconds.
+    Pooled {
+        /// How many instances may live at once.
+        slots: u32,
+    },
+    /// Mapped for each instance, where the address space is too small for the pool.
+    OnDemand,
+}
+
+/// One engine with everything that is built once per process: linker, slots, epoch clock.
+pub(crate) struct Engine {
+    wasm: wasmtime::Engine,
+    linker: Linker<Guest>,
+    slots: Arc<Semaphore>,
+    allocation: Allocation,
+    ticker: Ticker,
+}
+
+impl Engine {
+    /// Builds the engine: a few milliseconds, so never before the first plugin is used.
+    pub(crate) fn new() -> wasmtime::Result<Self> {
+        let (wasm, allocation) = probe()?;
+        let linker = crate::import::linker(&wasm)?;
+        let slots = match allocation {
+            Allocation::Pooled { slots } => slots as usize,
+            Allocation::OnDemand => limits::PLUGIN_POOL_SLOTS,
+        };
+        let ticker = Ticker::start(&wasm)?;
+        tracing::debug!(?allocation, "wasm engine ready");
+        Ok(Self { wasm, linker, slots: Arc::new(Semaphore::new(slots)), allocation, ticker })
+    }
+
+    /// The wasmtime engine.
+    pub(crate) fn wasm(&self) -> &wasmtime::Engine {
+        &self.wasm
+    }
+
+    /// Every host interface, linked once.
+    pub(crate) fn linker(&self) -> &Linker<Guest> {
+        &self.linker
+    }
+
+    /// How instances get their memory.
+    pub(crate) fn allocation(&self) -> Allocation {
+        self.allocation
+    }
+
+    /// Waits for a free slot and keeps the epoch clock ticking while the answer lives.
+    pub(crate) async fn enter(&self) -> Occupied {
+        let permit = Arc::clone(&self.slots).acquire_owned().await.ok();
+        Occupied { _permit: permit, _ticking: self.ticker.tick() }
+    }
+}
+
+/// A taken slot. Dropping it frees the slot and lets the clock rest.
+pub(crate) struct Occupied {
+    _permit: Option<OwnedSemaphorePermit>,
+    _ticking: Ticking,
+}
+
+/// What the compiled code depends on. The compile child uses exactly this; the allocation strategy is not part
+/// of it, so that the child needs no reserved address space and its code still fits.
+pub(crate) fn compile_settings() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .parallel_compilation(true)
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .gc_support(false)
+        .wasm_memory64(false)
+        .shared_memory(false)
+        .relaxed_simd_deterministic(true)
+        .memory_init_cow(true)
+        .epoch_interruption(true)
+        .consume_fuel(false)
+        .max_wasm_stack(limits::PLUGIN_WASM_STACK_BYTES)
+        .async_stack_size(limits::PLUGIN_FIBER_STACK_BYTES)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config
+}
+
+/// The engine with the largest pool that the address space takes, else without one.
+fn probe() -> wasmtime::Result<(wasmtime::Engine, Allocation)> {
+    for slots in [limits::PLUGIN_POOL_SLOTS, limits::PLUGIN_POOL_SLOTS_SMALL] {
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let mut config = compile_settings();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+        match wasmtime::Engine::new(&config) {
+            Ok(engine) => return Ok((engine, Allocation::Pooled { slots })),
+            Err(error) => tracing::debug!(slots, %error, "this pool does not fit the address space"),
+        }
+    }
+    Ok((wasmtime::Engine::new(&compile_settings())?, Allocation::OnDemand))
+}
+
+fn pool(slots: u32) -> PoolingAllocationConfig {
+    // The kinds differ in bytes and time, not in how many parts a component may have.
+    const PARTS: KindLimits = PluginKind::Tool.limits();
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_stacks(slots)
+        .total_core_instances(slots.saturating_mul(PARTS.core_instances))
+        .total_memories(slots.saturating_mul(PARTS.memories))
+        .total_tables(slots.saturating_mul(PARTS.tables))
+        .max_core_instances_per_component(PARTS.core_instances)
+        .max_memories_per_component(PARTS.memories)
+        .max_memories_per_module(PARTS.memories)
+        .max_tables_per_component(PARTS.tables)
+        .max_tables_per_module(PARTS.tables)
+        .table_elements(usize::try_from(PARTS.table_elements).unwrap_or(usize::MAX))
+        .max_memory_size(limits::PLUGIN_POOLED_MEMORY_BYTES)
+        .max_unused_warm_slots(slots)
+        .linear_memory_keep_resident(limits::PLUGIN_KEEP_RESIDENT_BYTES)
+        .table_keep_resident(limits::PLUGIN_KEEP_RESIDENT_BYTES);
+    pool
+}
+
+/// The thread that advances the epoch while at least one guest runs. It holds the engine weakly and sleeps for
+/// good while nothing runs, so that an idle process does not wake a hundred times a second.
+struct Ticker {
+    shared: Arc<Ticks>,
+    thread: Thread,
+}
+
+#[derive(Default)]
+struct Ticks {
+    running: AtomicUsize,
+    parked: AtomicBool,
+}
+
+impl Ticker {
+    fn start(engine: &wasmtime::Engine) -> wasmtime::Result<Self> {
+        let shared = Arc::new(Ticks::default());
+        let (weak, ticks) = (engine.weak(), Arc::downgrade(&shared));
+        let handle = thread::Builder::new()
+            .name("cofferdam-epoch".to_owned())
+            .spawn(move || {
+                while let (Some(engine), Some(ticks)) = (weak.upgrade(), ticks.upgrade()) {
+                    engine.increment_epoch();
+                    drop(engine);
+                    ticks.rest();
+                }
+            })?;
+        Ok(Self { shared, thread: handle.thread().clone() })
+    }
+
+    fn tick(&self) -> Ticking {
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        if self.shared.parked.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+        Ticking(Arc::downgrade(&self.shared))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.thread.unpark();
+    }
+}
+
+impl Ticks {
+    /// Waits one tick, or until somebody runs when nobody does.
+    fn rest(self: Arc<Self>) {
+        if self.running.load(Ordering::SeqCst) > 0 {
+            drop(self);
+            thread::sleep(EPOCH_TICK);
+            return;
+        }
+        self.parked.store(true, Ordering::SeqCst);
+        // Looked at again after `parked` is set: whoever came in between saw no reason to unpark.
+        if self.running.load(Ordering::SeqCst) == 0 {
+            let shared = Arc::downgrade(&self);
+            drop(self);
+            thread::park_timeout(EPOCH_REST);
+            if let Some(shared) = shared.upgrade() {
+                shared.parked.store(false, Ordering::SeqCst);
+            }
+            return;
+        }
+        self.parked.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Keeps the clock ticking while it lives.
+struct Ticking(Weak<Ticks>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        if let Some(ticks) = self.0.upgrade() {
+            ticks.running.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// The moment at which a guest is interrupted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    allowed: Duration,
+}
+
+impl Deadline {
+    /// `allowed` from now.
+    pub(crate) fn after(allowed: Duration) -> Self {
+        let now = Instant::now();
+        Self { at: now.checked_add(allowed).unwrap_or(now), allowed }
+    }
+
+    /// Whether it has passed.
+    pub(crate) fn has_passed(self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// What is left until then.
+    pub(crate) fn remaining(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// How much time was given in all.
+    pub(crate) fn allowed(self) -> Duration {
+        self.allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{DefaultHasher, Hash, Hasher};
+
+    fn compatibility(engine: &wasmtime::Engine) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn code_from_an_engine_without_a_pool_fits_the_pooled_one() {
+        let child = wasmtime::Engine::new(&compile_settings()).unwrap();
+        let (host, _) = probe().unwrap();
+        assert_eq!(compatibility(&child), compatibility(&host));
+    }
+
+    #[test]
+    fn the_clock_rests_when_nobody_runs() {
+        let engine = wasmtime::Engine::new(&compile_settings()).unwrap();
+        let ticker = Ticker::start(&engine).unwrap();
+        let running = ticker.tick();
+        assert_eq!(ticker.shared.running.load(Ordering::SeqCst), 1);
+        drop(running);
+        assert_eq!(ticker.shared.running.load(Ordering::SeqCst), 0);
+    }
+}

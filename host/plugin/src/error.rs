@@ -1,0 +1,158 @@
+//! Why a plugin could not be loaded, and what to do about it.
+//!
+//! It must not know calls: what happens after loading is a `Fault` of its own.
+
+use crate::about::AboutError;
+use crate::artifact::{Digest, ReadError};
+use crate::compile::CompileError;
+use crate::manifest::ManifestError;
+use crate::scan::ScanError;
+use cofferdam_core::fault::{Class, Fault};
+use cofferdam_core::id::Alias;
+use cofferdam_core::policy::PolicyError;
+use serde_json::json;
+
+/// A plugin that could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin `{alias}` (`{origin}`) cannot be loaded: {fault}")]
+pub struct LoadError {
+    alias: Alias,
+    origin: String,
+    #[source]
+    fault: Box<LoadFault>,
+}
+
+impl LoadError {
+    pub(crate) fn new(alias: Alias, origin: String, fault: LoadFault) -> Self {
+        Self { alias, origin, fault: Box::new(fault) }
+    }
+
+    /// What the document calls the plugin.
+    #[must_use]
+    pub fn alias(&self) -> &Alias {
+        &self.alias
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn reason(&self) -> &LoadFault {
+        &self.fault
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        self.fault.hint()
+    }
+
+    /// The error as a fault of a run.
+    #[must_use]
+    pub fn to_fault(&self) -> Fault {
+        let class = if matches!(*self.fault, LoadFault::Host(_)) { Class::Bug } else { Class::User };
+        let fault = Fault::new(class, self.fault.code(), self.to_string())
+            .with_detail(json!({ "plugin": self.alias.as_str(), "source": self.origin }));
+        match self.hint() {
+            Some(hint) => fault.with_hint(hint),
+            None => fault,
+        }
+    }
+}
+
+/// What is wrong with a plugin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadFault {
+    /// Its bytes cannot be had.
+    #[error("{0}")]
+    Read(#[source] ReadError),
+    /// There is no such component in this program.
+    #[error("there is no builtin plugin `{0}`")]
+    NoBuiltin(String),
+    /// It is not the component that was pinned.
+    #[error("its digest is {found}, and {expected} is expected")]
+    Digest {
+        /// The pinned one.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// It is no component, or one that is refused unseen.
+    #[error("{0}")]
+    Scan(#[source] ScanError),
+    /// It does not fit this host.
+    #[error("{0}")]
+    Manifest(#[source] ManifestError),
+    /// It cannot be compiled.
+    #[error("{0}")]
+    Compile(#[source] CompileError),
+    /// An interface has the right name and the wrong types.
+    #[error("its interfaces do not have the types of this host's: {0}")]
+    Interface(String),
+    /// It failed to say what it is.
+    #[error("{0}")]
+    Describe(#[source] Box<Fault>),
+    /// What it says it is is not acceptable.
+    #[error("{0}")]
+    About(#[source] AboutError),
+    /// Its configuration does not fit its schema.
+    #[error("its configuration is not valid, {0}")]
+    Config(String),
+    /// It takes no configuration and got one.
+    #[error("it takes no configuration")]
+    NoConfig,
+    /// A limit is above the host's own.
+    #[error("its limits are not acceptable: {}", first(.0))]
+    Limits(Vec<PolicyError>),
+    /// A grant that this version cannot keep.
+    #[error("its grants cannot be kept: {0}")]
+    Unserved(&'static str),
+    /// The host failed.
+    #[error("the plugin host failed: {0}")]
+    Host(String),
+}
+
+fn first(errors: &[PolicyError]) -> String {
+    errors.first().map(ToString::to_string).unwrap_or_default()
+}
+
+impl LoadFault {
+    /// Stable, for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "plugin_unreadable",
+            Self::NoBuiltin(_) => "plugin_unknown_builtin",
+            Self::Digest { .. } => "plugin_digest",
+            Self::Scan(_) => "plugin_malformed",
+            Self::Manifest(ManifestError::UnknownImport(_)) => "plugin_unknown_import",
+            Self::Manifest(ManifestError::Version { .. }) => "plugin_version",
+            Self::Manifest(_) => "plugin_kind",
+            Self::Compile(CompileError::Invalid(_)) => "plugin_malformed",
+            Self::Compile(_) => "plugin_compile",
+            Self::Interface(_) => "plugin_interface",
+            Self::Describe(_) | Self::About(_) => "plugin_describe",
+            Self::Config(_) | Self::NoConfig => "plugin_config",
+            Self::Limits(_) => "plugin_limits",
+            Self::Unserved(_) => "plugin_grants",
+            Self::Host(_) => "internal",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Scan(error) => error.hint().map(str::to_owned),
+            Self::Manifest(error) => error.hint(),
+            Self::Describe(fault) => fault.hint.clone(),
+            Self::Limits(errors) => errors.first().and_then(|error| error.hint.clone()),
+            Self::Digest { .. } => Some("the file was changed since it was pinned; check it, then pin its new digest".to_owned()),
+            Self::NoBuiltin(_) => {
+                let names: Vec<&str> = crate::builtin::ALL.iter().map(|builtin| builtin.name).collect();
+                Some(format!("there are {}", names.join(", ")))
+            }
+            Self::Host(_) => Some("this is a bug in Cofferdam; please report it".to_owned()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What `plugin inspect` shows: everything about a plugin that matters before one lets it run.
+//!
+//! It must not print; it gives data.
+
+use crate::about::About;
+use crate::artifact::Digest;
+use crate::error::LoadError;
+use crate::host::{History, PluginHost};
+use crate::manifest::{Capability, Import};
+use crate::reference::PluginReference;
+use cofferdam_core::policy::{Grants, KindLimits, PluginKind};
+use serde::Serialize;
+
+/// A plugin, taken apart.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// Where it came from.
+    pub source: String,
+    /// The digest of its component.
+    pub digest: Digest,
+    /// What it says about itself: id, version, summary, tools with schemas and effects.
+    pub about: About,
+    /// What it can be used as.
+    pub kinds: Vec<PluginKind>,
+    /// Interfaces it wants, with the version that is served, apart from the baseline.
+    pub imports: Vec<Import>,
+    /// Interfaces it offers.
+    pub exports: Vec<String>,
+    /// What its language's standard library imports, linked as closed doors.
+    pub baseline: Vec<String>,
+    /// Imports that are linked and answer `unsupported`.
+    pub unsupported: Vec<Capability>,
+    /// What it may do, one line each.
+    pub granted: Vec<String>,
+    /// What it was asked for and is not granted, one line each.
+    pub missing: Vec<String>,
+    /// What is granted or asked for and its component cannot use.
+    pub unneeded: Vec<String>,
+    /// The smallest grant that satisfies it, as far as its imports and the document tell.
+    pub smallest_grant: Grants,
+    /// The same as arguments for the command line; empty when nothing is needed.
+    pub smallest_grant_flags: Vec<String>,
+    /// Its bounds.
+    pub limits: KindLimits,
+    /// Size, compile time, whether it was cached.
+    #[serde(flatten)]
+    pub history: History,
+}
+
+impl PluginHost {
+    /// Takes a plugin apart. Its code runs only to describe itself, with everything denied.
+    ///
+    /// # Errors
+    /// As [`PluginHost::load`].
+    pub async fn inspect(&self, reference: PluginReference) -> Result<Inspection, LoadError> {
+        let (alias, source) = (reference.alias.clone(), reference.source.to_string());
+        let requested = reference.requested.clone();
+        let loaded = self.load_inner(reference).await;
+        let (plugin, history) = loaded.map_err(|fault| LoadError::new(alias.clone(), source.clone(), fault))?;
+        let manifest = &plugin.manifest;
+        let granted = &plugin.identity.rights.granted;
+        let capabilities = manifest.capabilities();
+        let (used, unused) = split(&requested.union(granted), &capabilities);
+        let smallest = smallest(&requested, &used, &capabilities);
+        let (baseline, imports) =
+            manifest.imports.iter().cloned().partition::<Vec<_>, _>(|import| import.capability == Capability::Baseline);
+        Ok(Inspection {
+            source,
+            digest: plugin.digest(),
+            about: plugin.about.clone(),
+            kinds: manifest.kinds.clone(),
+            imports,
+            exports: manifest.exports.clone(),
+            baseline: baseline.into_iter().map(|import| import.interface).collect(),
+            unsupported: capabilities.into_iter().filter(|capability| !capability.is_served()).collect(),
+            granted: granted.explain(),
+            missing: smallest.missing_from(granted).explain(),
+            unneeded: unused.explain(),
+            smallest_grant_flags: smallest.to_flags(&alias),
+            smallest_grant: smallest,
+            limits: plugin.identity.limits,
+            history,
+        })
+    }
+}
+
+/// The part of the grants that the component can use, and the rest.
+fn split(grants: &Grants, capabilities: &[Capability]) -> (Grants, Grants) {
+    let has = |capability| capabilities.contains(&capability);
+    let (mut used, mut unused) = (Grants::default(), Grants::default());
+    let side = |capability, used: &mut Grants, unused: &mut Grants, copy: fn(&Grants, &mut Grants)| {
+        copy(grants, if has(capability) { used } else { unused });
+    };
+    side(Capability::Http, &mut used, &mut unused, |from, to| to.http.clone_from(&from.http));
+    side(Capability::Fs, &mut used, &mut unused, |from, to| to.fs = from.fs.clone());
+    side(Capability::Kv, &mut used, &mut unused, |from, to| to.kv = from.kv);
+    side(Capability::Tools, &mut used, &mut unused, |from, to| to.tools.clone_from(&from.tools));
+    for secret in &grants.secrets {
+        let wanted = if secret.reveal { Capability::SecretsReveal } else { Capability::Secrets };
+        let to = if has(wanted) { &mut used } else { &mut unused };
+        to.secrets.insert(secret.clone());
+    }
+    (used, unused)
+}
+
+/// What the document asks for and the component can use; without a document, what its imports suggest. Hosts
+/// cannot be told from imports.
+fn smallest(requested: &Grants, used: &Grants, capabilities: &[Capability]) -> Grants {
+    if !requested.is_empty() {
+        return split(requested, capabilities).0;
+    }
+    let mut smallest = used.clone();
+    if capabilities.contains(&Capability::Fs) && smallest.fs.is_empty() {
+        smallest.fs.read = true;
+    }
+    smallest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_no_import_can_use_is_unneeded() {
+        let grants = Grants::parse(&json!({ "fs": { "read": true }, "http": [{ "host": "example.com" }] })).unwrap();
+        let (used, unused) = split(&grants, &[Capability::Fs, Capability::Baseline]);
+        assert!(used.fs.read && used.http.is_empty());
+        assert!(!unused.fs.read && unused.http.len() == 1);
+    }
+
+    #[test]
+    fn an_import_of_files_suggests_reading() {
+        let smallest = smallest(&Grants::default(), &Grants::default(), &[Capability::Fs]);
+        assert_eq!(smallest.explain(), ["read the step's directory (`/step`)"]);
+    }
+}

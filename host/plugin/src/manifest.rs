@@ -1,0 +1,322 @@
+//! Which interfaces a component wants and offers, against those that this host serves.
+//!
+//! It must not run or compile anything: it compares names.
+
+use crate::scan::Outline;
+use cofferdam_core::policy::PluginKind;
+use serde::Serialize;
+
+/// The version of the `cofferdam:*` interfaces that this host serves.
+pub(crate) const SERVED_VERSION: &str = "0.1.0";
+/// The WASI version whose interfaces are linked as closed doors.
+const WASI_VERSION: &str = "0.2.6";
+const LIFECYCLE: &str = "cofferdam:plugin/lifecycle";
+
+const KINDS: [(&str, PluginKind); 7] = [
+    ("cofferdam:tool/tool", PluginKind::Tool),
+    ("cofferdam:transform/transform", PluginKind::Transform),
+    ("cofferdam:transform/condition", PluginKind::Condition),
+    ("cofferdam:sink/sink", PluginKind::Sink),
+    ("cofferdam:storage/storage", PluginKind::Storage),
+    ("cofferdam:model/model", PluginKind::Model),
+    ("cofferdam:recall/recall", PluginKind::Recall),
+];
+
+/// The word for a kind.
+pub(crate) fn kind_name(kind: PluginKind) -> &'static str {
+    KINDS.iter().find(|(_, known)| *known == kind).map_or("plugin", |(name, _)| short(name))
+}
+
+fn short(interface: &str) -> &str {
+    interface.rsplit_once('/').map_or(interface, |(_, name)| name)
+}
+
+/// A thing that a plugin may be allowed to do. Each has one import, or several of WASI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Capability {
+    /// Writing log lines. Never needs a grant.
+    Log,
+    /// Reading its own configuration. Never needs a grant.
+    Config,
+    /// Progress and cancellation. Never needs a grant.
+    RunControl,
+    /// Requests to granted hosts.
+    Http,
+    /// Files in granted directories.
+    Fs,
+    /// The key-value store.
+    Kv,
+    /// Using secrets without seeing them.
+    Secrets,
+    /// Seeing secrets.
+    SecretsReveal,
+    /// Large values.
+    Blobs,
+    /// Calling other tools.
+    Tools,
+    /// What the standard library of every language imports, linked as closed doors.
+    Baseline,
+}
+
+impl Capability {
+    /// Whether the policy decides about it.
+    #[must_use]
+    pub fn needs_grant(self) -> bool {
+        matches!(self, Self::Http | Self::Fs | Self::Kv | Self::Secrets | Self::SecretsReveal | Self::Tools)
+    }
+
+    /// Whether this host does it yet, or answers `unsupported`.
+    #[must_use]
+    pub fn is_served(self) -> bool {
+        matches!(self, Self::Log | Self::Config | Self::RunControl | Self::Http | Self::Fs | Self::Baseline)
+    }
+
+    /// The word of the grants table and of `plugin inspect`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Config => "config",
+            Self::RunControl => "run-control",
+            Self::Http => "http",
+            Self::Fs => "fs",
+            Self::Kv => "kv",
+            Self::Secrets => "secrets",
+            Self::SecretsReveal => "secrets-reveal",
+            Self::Blobs => "blobs",
+            Self::Tools => "tools",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+const HOST: [(&str, Capability); 9] = [
+    ("log", Capability::Log),
+    ("config", Capability::Config),
+    ("run-control", Capability::RunControl),
+    ("http", Capability::Http),
+    ("kv", Capability::Kv),
+    ("secrets", Capability::Secrets),
+    ("secrets-reveal", Capability::SecretsReveal),
+    ("blobs", Capability::Blobs),
+    ("tools", Capability::Tools),
+];
+
+/// The linked part of WASI. Sockets and http are left out on purpose: wanting them is a load error that says so.
+const WASI: [(&str, Capability); 19] = [
+    ("wasi:cli/environment", Capability::Baseline),
+    ("wasi:cli/exit", Capability::Baseline),
+    ("wasi:cli/stdin", Capability::Baseline),
+    ("wasi:cli/stdout", Capability::Baseline),
+    ("wasi:cli/stderr", Capability::Baseline),
+    ("wasi:cli/terminal-input", Capability::Baseline),
+    ("wasi:cli/terminal-output", Capability::Baseline),
+    ("wasi:cli/terminal-stdin", Capability::Baseline),
+    ("wasi:cli/terminal-stdout", Capability::Baseline),
+    ("wasi:cli/terminal-stderr", Capability::Baseline),
+    ("wasi:clocks/monotonic-clock", Capability::Baseline),
+    ("wasi:clocks/wall-clock", Capability::Baseline),
+    ("wasi:io/error", Capability::Baseline),
+    ("wasi:io/poll", Capability::Baseline),
+    ("wasi:io/streams", Capability::Baseline),
+    ("wasi:random/random", Capability::Baseline),
+    ("wasi:random/insecure-seed", Capability::Baseline),
+    ("wasi:filesystem/types", Capability::Fs),
+    ("wasi:filesystem/preopens", Capability::Fs),
+];
+
+/// Why a component does not fit this host.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// It wants another version of an interface.
+    #[error("it wants `{wanted}`, and this host serves {served}")]
+    Version {
+        /// The interface with the version that it wants.
+        wanted: String,
+        /// The version that there is.
+        served: &'static str,
+    },
+    /// It wants an interface that does not exist here.
+    #[error("it imports `{0}`, which this host does not have")]
+    UnknownImport(String),
+    /// It is a component, but no plugin.
+    #[error("it is a component but no Cofferdam plugin: it exports none of the plugin interfaces")]
+    NotAPlugin,
+    /// It is a plugin of another kind.
+    #[error("it is a plugin of kind {found}, and a tool is wanted")]
+    WrongKind {
+        /// What it is.
+        found: String,
+    },
+    /// It lacks the interface that all plugins have.
+    #[error("it does not export `{LIFECYCLE}@{SERVED_VERSION}`")]
+    NoLifecycle,
+}
+
+impl ManifestError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Version { .. } => Some("use a release of the plugin for this version, or another Cofferdam".to_owned()),
+            Self::UnknownImport(name) if name.starts_with("wasi:sockets") || name.starts_with("wasi:http") => {
+                Some("plugins reach the network through `cofferdam:host/http` only".to_owned())
+            }
+            Self::NotAPlugin => Some("export `cofferdam:tool/tool`, which `cofferdam_sdk::plugin!` does".to_owned()),
+            Self::UnknownImport(_) | Self::WrongKind { .. } | Self::NoLifecycle => None,
+        }
+    }
+}
+
+/// What a component wants and offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) kinds: Vec<PluginKind>,
+    pub(crate) imports: Vec<Import>,
+    pub(crate) exports: Vec<String>,
+}
+
+/// One import and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Import {
+    /// The interface with its version, as the component names it.
+    pub interface: String,
+    /// The version that this host serves.
+    pub served: &'static str,
+    /// What it is for.
+    pub capability: Capability,
+}
+
+impl Manifest {
+    /// Reads what the outline says, and refuses what cannot be served.
+    pub(crate) fn read(outline: &Outline) -> Result<Self, ManifestError> {
+        let imports = outline.imports.iter().filter_map(|name| import(name).transpose()).collect::<Result<_, _>>()?;
+        Ok(Self { kinds: kinds(&outline.exports)?, imports, exports: outline.exports.clone() })
+    }
+
+    /// Refuses a plugin that is no tool.
+    pub(crate) fn require_tool(&self) -> Result<(), ManifestError> {
+        if self.kinds.contains(&PluginKind::Tool) {
+            return Ok(());
+        }
+        let found: Vec<&str> = self.kinds.iter().map(|kind| kind_name(*kind)).collect();
+        Err(ManifestError::WrongKind { found: found.join(", ") })
+    }
+
+    /// The capabilities that it imports, each once.
+    pub(crate) fn capabilities(&self) -> Vec<Capability> {
+        let mut found: Vec<Capability> = self.imports.iter().map(|import| import.capability).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+fn import(name: &str) -> Result<Option<Import>, ManifestError> {
+    let (interface, version) = split(name);
+    if interface == "cofferdam:types/common" {
+        check_version(name, version, SERVED_VERSION)?;
+        return Ok(None);
+    }
+    let ours = interface.strip_prefix("cofferdam:host/").and_then(|short| find(&HOST, short));
+    let (capability, served) = match (ours, find(&WASI, interface)) {
+        (Some(capability), _) => (capability, SERVED_VERSION),
+        (None, Some(capability)) => (capability, WASI_VERSION),
+        (None, None) => return Err(ManifestError::UnknownImport(name.to_owned())),
+    };
+    check_version(name, version, served)?;
+    Ok(Some(Import { interface: name.to_owned(), served, capability }))
+}
+
+fn kinds(exports: &[String]) -> Result<Vec<PluginKind>, ManifestError> {
+    let mut kinds = Vec::new();
+    let mut lifecycle = false;
+    for name in exports {
+        let (interface, version) = split(name);
+        let kind = find(&KINDS, interface);
+        if kind.is_some() || interface == LIFECYCLE {
+            check_version(name, version, SERVED_VERSION)?;
+        }
+        lifecycle |= interface == LIFECYCLE;
+        kinds.extend(kind);
+    }
+    match (kinds.is_empty(), lifecycle) {
+        (true, _) => Err(ManifestError::NotAPlugin),
+        (false, false) => Err(ManifestError::NoLifecycle),
+        (false, true) => Ok(kinds),
+    }
+}
+
+fn find<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+fn split(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
+}
+
+/// Versions fit when they agree up to the first part that is not zero, as in Cargo.
+fn check_version(name: &str, wanted: &str, served: &'static str) -> Result<(), ManifestError> {
+    if track(wanted).is_some() && track(wanted) == track(served) {
+        return Ok(());
+    }
+    Err(ManifestError::Version { wanted: name.to_owned(), served })
+}
+
+fn track(version: &str) -> Option<(u64, u64, u64)> {
+    let version = version.split_once('+').map_or(version, |(version, _)| version);
+    let mut parts = version.splitn(3, '.').map(|part| part.parse::<u64>().ok());
+    match (parts.next()??, parts.next()??, parts.next()??) {
+        (0, 0, patch) => Some((0, 0, patch)),
+        (0, minor, _) => Some((0, minor, 0)),
+        (major, _, _) => Some((major, 0, 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(imports: &[&str], exports: &[&str]) -> Result<Manifest, ManifestError> {
+        let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Manifest::read(&Outline { imports: own(imports), exports: own(exports) })
+    }
+
+    const TOOL: [&str; 2] = ["cofferdam:plugin/lifecycle@0.1.0", "cofferdam:tool/tool@0.1.0"];
+
+    #[test]
+    fn a_tool_is_recognised_with_what_it_wants() {
+        let imports = ["cofferdam:host/http@0.1.0", "wasi:cli/environment@0.2.3", "wasi:filesystem/types@0.2.3"];
+        let manifest = read(&imports, &TOOL).unwrap();
+        assert_eq!(manifest.kinds, [PluginKind::Tool]);
+        assert_eq!(manifest.capabilities(), [Capability::Http, Capability::Fs, Capability::Baseline]);
+        assert!(manifest.require_tool().is_ok());
+    }
+
+    #[test]
+    fn another_version_is_named_with_the_one_that_is_served() {
+        let error = read(&[], &[TOOL[0], "cofferdam:tool/tool@0.2.0"]).unwrap_err();
+        assert_eq!(error.to_string(), "it wants `cofferdam:tool/tool@0.2.0`, and this host serves 0.1.0");
+        assert!(read(&["cofferdam:host/log@1.0.0"], &TOOL).is_err());
+        assert!(read(&["cofferdam:host/log@0.1.9"], &TOOL).is_ok());
+        assert!(read(&["wasi:cli/environment@0.3.0"], &TOOL).is_err());
+    }
+
+    #[test]
+    fn an_unknown_import_is_named() {
+        for name in ["wasi:sockets/tcp@0.2.0", "cofferdam:host/shell@0.1.0", "evil:thing/x", "plain"] {
+            assert_eq!(read(&[name], &TOOL), Err(ManifestError::UnknownImport(name.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_tool_says_what_it_is() {
+        assert_eq!(read(&[], &["wasi:cli/run@0.2.0"]), Err(ManifestError::NotAPlugin));
+        assert_eq!(read(&[], &[TOOL[1]]), Err(ManifestError::NoLifecycle));
+        let sink = read(&[], &[TOOL[0], "cofferdam:sink/sink@0.1.0"]).unwrap();
+        assert_eq!(sink.require_tool(), Err(ManifestError::WrongKind { found: "sink".to_owned() }));
+    }
+}

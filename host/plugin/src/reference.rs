@@ -1,0 +1,115 @@
+//! Which plugin is wanted, and with what: the resolved form of an entry of `plugins:`.
+//!
+//! It must not know how documents or settings spell it.
+
+use crate::artifact::Digest;
+use cofferdam_core::id::Alias;
+use cofferdam_core::policy::{Grants, PluginLimits};
+use serde_json::Value;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// A file, and how the user spelled it.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What messages call it.
+        shown: String,
+    },
+    /// A component that is part of this program: `builtin:NAME`.
+    Builtin(String),
+    /// Bytes that an embedder has at hand.
+    Bytes(Arc<[u8]>),
+}
+
+/// Text that names no source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not a source of plugins{reason}")]
+pub struct SourceError {
+    given: String,
+    reason: &'static str,
+}
+
+impl Source {
+    /// Reads `builtin:NAME`, or a path relative to `base`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, SourceError> {
+        let refuse = |reason| Err(SourceError { given: crate::text::clean_to(text, 200), reason });
+        match text.split_once(':') {
+            Some(("builtin", name)) if !name.is_empty() => Ok(Self::Builtin(name.to_owned())),
+            Some(("builtin", _)) => refuse(": write `builtin:NAME`"),
+            Some(("oci", _)) => refuse(": this version of Cofferdam does not fetch plugins from registries"),
+            Some((_, rest)) if rest.starts_with("//") => refuse(": plugins are files or `builtin:NAME`"),
+            _ if text.is_empty() => refuse(": it is empty"),
+            _ => Ok(Self::File { path: base.join(text), shown: text.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { shown, .. } => f.write_str(shown),
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::Bytes(bytes) => write!(f, "{} bytes in memory", bytes.len()),
+        }
+    }
+}
+
+/// A plugin and everything that was decided about it.
+#[derive(Clone, Debug)]
+pub struct PluginReference {
+    /// What documents call it.
+    pub alias: Alias,
+    /// Where its component is.
+    pub source: Source,
+    /// The digest that the component must have, when one is pinned.
+    pub digest: Option<Digest>,
+    /// Its configuration; null means none.
+    pub config: Value,
+    /// What it may do.
+    pub granted: Grants,
+    /// What the document asks for; explains denials, allows nothing.
+    pub requested: Grants,
+    /// Bounds below the host's own.
+    pub limits: PluginLimits,
+}
+
+impl PluginReference {
+    /// A plugin without configuration, grants or limits of its own.
+    #[must_use]
+    pub fn new(alias: Alias, source: Source) -> Self {
+        Self {
+            alias,
+            source,
+            digest: None,
+            config: Value::Null,
+            granted: Grants::default(),
+            requested: Grants::default(),
+            limits: PluginLimits::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_path_or_a_builtin() {
+        let base = Path::new("/base");
+        let file = Source::parse("./a.wasm", base).unwrap();
+        assert_eq!(file, Source::File { path: PathBuf::from("/base/./a.wasm"), shown: "./a.wasm".to_owned() });
+        assert_eq!(Source::parse("builtin:text", base).unwrap().to_string(), "builtin:text");
+        for bad in ["", "builtin:", "oci://ghcr.io/a/b:1", "https://example.com/a.wasm"] {
+            assert!(Source::parse(bad, base).is_err(), "{bad}");
+        }
+    }
+}

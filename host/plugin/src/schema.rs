@@ -1,0 +1,232 @@
+//! JSON Schemas that plugins give: bounded, closed to the world, compiled with regular expressions of linear time.
+//!
+//! It must not know which tool or configuration a schema is for.
+
+use cofferdam_core::{limits, value};
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde_json::Value;
+
+/// Memory that one compiled pattern may take.
+const PATTERN_BYTES: usize = 1 << 20;
+const REFERENCES: [&str; 2] = ["$ref", "$dynamicRef"];
+/// Keywords whose schemas apply to the same value, so that a loop through them never ends.
+const IN_PLACE: [&str; 4] = ["not", "if", "then", "else"];
+const IN_PLACE_LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
+
+/// Why a schema is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// Too many bytes.
+    #[error("it has {0} bytes, more than {max}", max = limits::PLUGIN_SCHEMA_BYTES)]
+    TooLarge(usize),
+    /// Too many parts.
+    #[error("it has more than {max} nodes", max = limits::PLUGIN_SCHEMA_NODES)]
+    TooManyNodes,
+    /// Not JSON.
+    #[error("it is not JSON: {0}")]
+    NotJson(String),
+    /// Arguments are an object, always.
+    #[error("its root must say `\"type\": \"object\"`")]
+    NotAnObject,
+    /// It refers to another document.
+    #[error("`{keyword}: {target}` leads out of the schema; only references that begin with `#` are followed")]
+    Remote {
+        /// `$ref`, say.
+        keyword: &'static str,
+        /// Where it leads.
+        target: String,
+    },
+    /// It refers to itself without looking deeper into the value.
+    #[error("`{0}` refers to itself without end")]
+    Endless(String),
+    /// It is not a valid schema.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// What the root of a schema must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// `type: object`.
+    Object,
+    /// Anything.
+    Any,
+}
+
+/// Reads and checks a schema.
+pub(crate) fn read(text: &str, root: Root) -> Result<Value, SchemaError> {
+    if text.len() > limits::PLUGIN_SCHEMA_BYTES {
+        return Err(SchemaError::TooLarge(text.len()));
+    }
+    let schema = value::parse(text).map_err(|error| SchemaError::NotJson(error.to_string()))?;
+    if root == Root::Object && schema.get("type").and_then(Value::as_str) != Some("object") {
+        return Err(SchemaError::NotAnObject);
+    }
+    let mut nodes = 0;
+    check_nodes(&schema, &mut nodes)?;
+    check_ends(&schema)?;
+    compile(&schema)?;
+    Ok(schema)
+}
+
+/// Compiles a schema that was read before.
+pub(crate) fn compile(schema: &Value) -> Result<Validator, SchemaError> {
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
+        .offline()
+        .build(schema)
+        .map_err(|error| SchemaError::Invalid(crate::text::clean_to(&error.to_string(), 500)))
+}
+
+/// The first thing that is wrong with a value, with its place.
+pub(crate) fn first_error(validator: &Validator, value: &Value) -> Option<String> {
+    let error = validator.iter_errors(value).next()?;
+    let place = error.instance_path().to_string();
+    let place = if place.is_empty() { "at its root".to_owned() } else { format!("at `{place}`") };
+    Some(crate::text::clean_to(&format!("{place}: {}", error.masked()), 500))
+}
+
+fn check_nodes(schema: &Value, nodes: &mut usize) -> Result<(), SchemaError> {
+    *nodes += 1;
+    if *nodes > limits::PLUGIN_SCHEMA_NODES {
+        return Err(SchemaError::TooManyNodes);
+    }
+    match schema {
+        Value::Object(map) => {
+            for keyword in REFERENCES {
+                if let Some(target) = map.get(keyword).and_then(Value::as_str)
+                    && !target.starts_with('#')
+                {
+                    return Err(SchemaError::Remote { keyword, target: crate::text::clean_to(target, 200) });
+                }
+            }
+            map.values().try_for_each(|part| check_nodes(part, nodes))
+        }
+        Value::Array(items) => items.iter().try_for_each(|part| check_nodes(part, nodes)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses loops that a validator would follow without end, at every schema that a pointer names.
+fn check_ends(schema: &Value) -> Result<(), SchemaError> {
+    let mut targets = vec!["#".to_owned()];
+    collect_targets(schema, &mut targets);
+    targets.sort_unstable();
+    targets.dedup();
+    for target in &targets {
+        follow(schema, target, &mut vec![target.clone()], &mut 0)?;
+    }
+    Ok(())
+}
+
+fn collect_targets(schema: &Value, targets: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            let named = REFERENCES.iter().filter_map(|keyword| map.get(*keyword)?.as_str());
+            targets.extend(named.map(str::to_owned));
+            map.values().for_each(|part| collect_targets(part, targets));
+        }
+        Value::Array(items) => items.iter().for_each(|part| collect_targets(part, targets)),
+        _ => {}
+    }
+}
+
+/// Follows what applies to the same value. `path` holds the references under way, `steps` bounds the whole.
+fn follow(root: &Value, target: &str, path: &mut Vec<String>, steps: &mut usize) -> Result<(), SchemaError> {
+    let Some(schema) = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) else {
+        // An anchor, or nothing: the compiler decides.
+        return Ok(());
+    };
+    let mut next = Vec::new();
+    in_place(schema, &mut next);
+    for target in next {
+        *steps += 1;
+        if *steps > limits::PLUGIN_SCHEMA_NODES {
+            return Err(SchemaError::TooManyNodes);
+        }
+        if path.contains(&target) {
+            return Err(SchemaError::Endless(crate::text::clean_to(&target, 200)));
+        }
+        path.push(target.clone());
+        follow(root, &target, path, steps)?;
+        path.pop();
+    }
+    Ok(())
+}
+
+/// The references of a schema that apply to the same value as it does.
+fn in_place(schema: &Value, found: &mut Vec<String>) {
+    let Value::Object(map) = schema else { return };
+    found.extend(REFERENCES.iter().filter_map(|keyword| map.get(*keyword)?.as_str()).map(str::to_owned));
+    IN_PLACE.iter().filter_map(|keyword| map.get(*keyword)).for_each(|part| in_place(part, found));
+    let lists = IN_PLACE_LISTS.iter().filter_map(|keyword| map.get(*keyword)?.as_array());
+    lists.flatten().for_each(|part| in_place(part, found));
+    if let Some(Value::Object(dependent)) = map.get("dependentSchemas") {
+        dependent.values().for_each(|part| in_place(part, found));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> Result<Value, SchemaError> {
+        read(text, Root::Object)
+    }
+
+    #[test]
+    fn a_plain_schema_is_taken_and_its_errors_have_places() {
+        let schema = object(r#"{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}"#).unwrap();
+        let validator = compile(&schema).unwrap();
+        assert_eq!(first_error(&validator, &serde_json::json!({"n": 1})), None);
+        let error = first_error(&validator, &serde_json::json!({"n": "secret"})).unwrap();
+        assert!(error.starts_with("at `/n`") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_an_object_or_too_large_is_refused() {
+        assert_eq!(object("{}"), Err(SchemaError::NotAnObject));
+        assert_eq!(object("true"), Err(SchemaError::NotAnObject));
+        assert!(read("true", Root::Any).is_ok());
+        assert!(matches!(object("{"), Err(SchemaError::NotJson(_))));
+        assert!(matches!(object(&" ".repeat(70_000)), Err(SchemaError::TooLarge(_))));
+        let wide = format!(r#"{{"type":"object","enum":[{}1]}}"#, "1,".repeat(10_001));
+        assert_eq!(object(&wide), Err(SchemaError::TooManyNodes));
+        assert!(object(&format!(r#"{{"type":"object","not":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000))).is_err());
+    }
+
+    #[test]
+    fn references_to_elsewhere_are_refused() {
+        for target in ["https://example.com/s.json", "file:///etc/passwd", "other.json", "urn:x"] {
+            let text = format!(r#"{{"type":"object","properties":{{"a":{{"$ref":"{target}"}}}}}}"#);
+            assert!(matches!(object(&text), Err(SchemaError::Remote { .. })), "{target}");
+        }
+        let inner = r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/x"}},"$defs":{"x":{"type":"string"}}}"##;
+        assert!(object(inner).is_ok());
+    }
+
+    #[test]
+    fn loops_over_the_same_value_are_refused_and_those_into_it_are_not() {
+        for text in [
+            r##"{"type":"object","$ref":"#"}"##,
+            r##"{"type":"object","allOf":[{"$ref":"#"}]}"##,
+            r##"{"type":"object","$ref":"#/$defs/a","$defs":{"a":{"anyOf":[{"$ref":"#/$defs/b"}]},"b":{"not":{"$ref":"#/$defs/a"}}}}"##,
+            r##"{"type":"object","properties":{"x":{"$ref":"#/properties/x"}}}"##,
+        ] {
+            assert!(matches!(object(text), Err(SchemaError::Endless(_))), "{text}");
+        }
+        let tree = r##"{"type":"object","properties":{"children":{"type":"array","items":{"$ref":"#"}}}}"##;
+        assert!(object(tree).is_ok());
+    }
+
+    #[test]
+    fn patterns_take_linear_time() {
+        let backtracking = r#"{"type":"object","properties":{"a":{"pattern":"(?=a)b"}}}"#;
+        assert!(matches!(object(backtracking), Err(SchemaError::Invalid(_))));
+        let schema = object(r#"{"type":"object","properties":{"a":{"pattern":"^(a+)+$"}}}"#).unwrap();
+        let value = serde_json::json!({ "a": format!("{}b", "a".repeat(50_000)) });
+        assert!(first_error(&compile(&schema).unwrap(), &value).is_some());
+    }
+}

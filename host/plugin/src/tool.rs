@@ -1,0 +1,259 @@
+//! A loaded plugin as a source of tools: the port on one side, instances on the other.
+//!
+//! It must not know how a plugin was found or compiled, and it decides no permission.
+
+use crate::about::About;
+use crate::bindings::cofferdam::types::common::{CallContext, Payload};
+use crate::bindings::exports::cofferdam::tool::tool::ToolOutput as GuestOutput;
+use crate::failure::{Culprit, Failure};
+use crate::host::Core;
+use crate::instance::{Call, Ended, Identity, Invocation, Prepared};
+use crate::limit::{Limit, size};
+use crate::manifest::Manifest;
+use crate::schema;
+use cofferdam_core::event::Body;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{Alias, LocalName};
+use cofferdam_core::policy::{Grants, Method};
+use cofferdam_core::port::{BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
+use cofferdam_core::value;
+use jsonschema::Validator;
+use serde_json::{Value, json};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// A component that was checked, compiled and asked what it is. Cheap to share.
+pub struct LoadedPlugin {
+    pub(crate) core: Arc<Core>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) prepared: Prepared,
+    pub(crate) manifest: Manifest,
+    pub(crate) about: About,
+    definitions: Vec<ToolDefinition>,
+    /// Compiled when first needed: most runs use few of the tools that they load.
+    outputs: Vec<OnceLock<Option<Validator>>>,
+}
+
+/// The parts of a loaded plugin.
+pub(crate) struct Parts {
+    pub(crate) core: Arc<Core>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) prepared: Prepared,
+    pub(crate) manifest: Manifest,
+    pub(crate) about: About,
+}
+
+impl LoadedPlugin {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { core, clock, identity, prepared, manifest, about } = parts;
+        let mut definitions = about.tools.clone();
+        for definition in &mut definitions {
+            definition.effects = believable(definition.effects, &identity.rights.granted);
+        }
+        let outputs = definitions.iter().map(|_| OnceLock::new()).collect();
+        Self { core, clock, identity, prepared, manifest, about, definitions, outputs }
+    }
+
+    /// What documents call it.
+    #[must_use]
+    pub fn alias(&self) -> &Alias {
+        &self.identity.alias
+    }
+
+    /// The digest of its component.
+    #[must_use]
+    pub fn digest(&self) -> crate::Digest {
+        self.identity.digest
+    }
+
+    /// What it says about itself.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// What it may do, one line a capability.
+    #[must_use]
+    pub fn granted(&self) -> Vec<String> {
+        self.identity.rights.granted.explain()
+    }
+
+    async fn run(&self, ctx: ToolContext, name: &LocalName, args: &Value) -> Result<ToolOutput, Fault> {
+        let Some(index) = self.definitions.iter().position(|definition| definition.name == *name) else {
+            let message = format!("plugin `{}` has no tool `{name}`", self.identity.alias);
+            return Err(Fault::step("unknown_tool", message));
+        };
+        let events = Arc::clone(&ctx.events);
+        let (answer, denials) = match self.enter(ctx, name, args).await {
+            Ok(Ended { answer, denials }) => (answer, denials),
+            Err(failure) => (Err(failure), Vec::new()),
+        };
+        let failure = match answer.and_then(|output| self.output(index, output)) {
+            Ok(output) => return Ok(output),
+            Err(failure) => failure,
+        };
+        let culprit = Culprit { alias: &self.identity.alias, digest: self.identity.digest, function: name.as_str() };
+        let fault = culprit.fault(&failure, &denials);
+        if matches!(failure, Failure::Trap(_) | Failure::Limit(_) | Failure::Lie(_)) {
+            events.observe(Body::PluginFailed {
+                plugin: self.identity.alias.to_string(),
+                digest: self.identity.digest.hex(),
+                error: fault.clone(),
+            });
+        }
+        Err(fault)
+    }
+
+    /// Hands the call over to the guests' threads and waits for it.
+    async fn enter(&self, ctx: ToolContext, name: &LocalName, args: &Value) -> Result<Ended<GuestOutput>, Failure> {
+        let args = args.to_string();
+        let bound = size(self.identity.limits.payload_bytes);
+        if args.len() > bound {
+            return Err(Failure::Refused(format!("its arguments have more than {}", crate::limit::Bytes(bound))));
+        }
+        let now = self.clock.now();
+        let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
+        let allowed = self.identity.limits.wall.min(left);
+        let deadline = now.after(allowed);
+        let context = CallContext {
+            run_id: ctx.run_id.to_string(),
+            step_path: ctx.path.to_string(),
+            attempt: ctx.attempt,
+            idempotency_key: ctx.idempotency_key.to_string(),
+            deadline: u64::try_from(deadline.as_millis()).unwrap_or(0),
+            traceparent: String::new(),
+            ext: Vec::new(),
+        };
+        let call = Call::new(Arc::clone(&self.identity), Some(ctx), allowed);
+        let invocation = Invocation { context, name: name.to_string(), args };
+        let work = self.prepared.clone().call(call, invocation);
+        self.core.runtime.spawn(work).await.map_err(|panicked| Failure::Host(panicked.0))
+    }
+
+    /// Checks what came back, and turns it into the port's form.
+    fn output(&self, index: usize, output: GuestOutput) -> Result<ToolOutput, Failure> {
+        let bound = size(self.identity.limits.payload_bytes);
+        let summary = output.summary.filter(|text| !text.is_empty());
+        let bytes = payload_bytes(&output.value).saturating_add(summary.as_ref().map_or(0, String::len));
+        if bytes > bound {
+            return Err(Failure::Limit(Limit::Result(bound)));
+        }
+        let (result, text) = match output.value {
+            Payload::Json(text) => {
+                let result = value::parse(&text).map_err(|error| Failure::Lie(format!("its result is {error}")))?;
+                (result, None)
+            }
+            Payload::Text(text) => (Value::Null, Some(text)),
+            Payload::Bytes(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => (Value::Null, Some(text)),
+                Err(error) => (json!({ "base64": base64(error.as_bytes()) }), None),
+            },
+            Payload::Blob(_) => {
+                return Err(Failure::Refused("it returned a blob, and this version of Cofferdam keeps none".to_owned()));
+            }
+        };
+        self.check_output(index, &result)?;
+        let content = summary.or(text).map(|text| Arc::from(printable(&text)));
+        Ok(ToolOutput { result: Arc::new(result), content })
+    }
+
+    fn check_output(&self, index: usize, result: &Value) -> Result<(), Failure> {
+        let schema = self.definitions.get(index).and_then(|definition| definition.output_schema.as_ref());
+        let (Some(schema), Some(slot)) = (schema, self.outputs.get(index)) else { return Ok(()) };
+        let validator = slot.get_or_init(|| schema::compile(schema).ok());
+        match validator.as_ref().and_then(|validator| schema::first_error(validator, result)) {
+            Some(error) => Err(Failure::Lie(format!("its result does not match its own output schema, {error}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Tool for LoadedPlugin {
+    fn definitions(&self) -> &[ToolDefinition] {
+        &self.definitions
+    }
+
+    fn call<'a>(
+        &'a self,
+        ctx: ToolContext,
+        name: &'a LocalName,
+        args: Arc<Value>,
+    ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
+        Box::pin(async move { self.run(ctx, name, &args).await })
+    }
+}
+
+/// Clears the claims that the grants could belie: who can write is not known to be read-only.
+fn believable(claimed: Effects, granted: &Grants) -> Effects {
+    let sends = |harmless: &[Method]| {
+        granted.http.iter().flat_map(|grant| &grant.methods).any(|method| !harmless.contains(method))
+    };
+    let changes = granted.fs.write
+        || granted.fs.out
+        || granted.fs.also.iter().any(|mount| mount.write)
+        || granted.kv.is_some()
+        || !granted.tools.is_empty()
+        || sends(&[Method::Get, Method::Head, Method::Options]);
+    let repeats_badly =
+        !granted.tools.is_empty() || sends(&[Method::Get, Method::Head, Method::Options, Method::Put, Method::Delete]);
+    Effects {
+        read_only: claimed.read_only && !changes,
+        idempotent: claimed.idempotent && !repeats_badly,
+        destructive: claimed.destructive,
+        open_world: claimed.open_world || !granted.http.is_empty(),
+    }
+}
+
+fn payload_bytes(payload: &Payload) -> usize {
+    match payload {
+        Payload::Json(text) | Payload::Text(text) | Payload::Blob(text) => text.len(),
+        Payload::Bytes(bytes) => bytes.len(),
+    }
+}
+
+/// Text without what moves a terminal's cursor; line ends and tabs stay.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| matches!(character, '\n' | '\t') || !character.is_control()).collect()
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let digit = DIGITS.get((bits >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');
+            text.push(if place <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_core::policy::FsGrant;
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn who_may_write_is_not_read_only() {
+        let claimed = Effects { read_only: true, idempotent: true, ..Effects::default() };
+        assert!(believable(claimed, &Grants::default()).read_only);
+        let fs = FsGrant { read: true, out: true, ..FsGrant::default() };
+        let writer = Grants { fs, ..Grants::default() };
+        assert!(!believable(claimed, &writer).read_only);
+        assert!(believable(claimed, &writer).idempotent);
+        let poster = Grants::parse(&json!({ "http": [{ "host": "example.com", "methods": ["POST"] }] })).unwrap();
+        let effects = believable(claimed, &poster);
+        assert!(!effects.read_only && !effects.idempotent && effects.open_world);
+    }
+}
