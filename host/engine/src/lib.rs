@@ -1,1 +1,21 @@
-//! Performs the machine's effects: attempts, agent loop, gateway, cancellation, event bus
+//! Performs the machine's effects: attempts, the agent loop, the gateway, cancellation, the event bus.
+//!
+//! It knows the core and tokio, and no adapter: models, tools, journals and sinks come in through ports. Reading
+//! order: [`Executor`] (the loop of one run), then what it starts.
+
+mod executor;
+
+mod agent;
+mod attempt;
+mod bus;
+mod clock;
+mod evaluate;
+mod gateway;
+mod recorder;
+mod schema;
+
+pub use agent::LlmAgent;
+pub use clock::{FixedRandomness, TokioClock};
+pub use executor::{Error, Executor, Ports, RunRequest, RunSettings};
+pub use gateway::{Gateway, GatewayError};
+pub use schema::{Schema, SchemaError};

@@ -36,12 +36,12 @@ pub struct StepDirs {
 
 /// Gives each step its directories.
 pub trait Isolation: Send + Sync {
-    /// Called before the first attempt of a step.
+    /// Called at most once a try, when it first needs its directories.
     ///
     /// # Errors
     /// When a directory cannot be opened or made; the step fails.
     fn enter<'a>(&'a self, run: &'a RunId, step: &'a StepPath) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>>;
 
-    /// Called once after the last attempt of every step that was entered, also after a failure.
+    /// Called once for each `enter`, after the try has ended, also when it failed or was cancelled.
     fn leave<'a>(&'a self, run: &'a RunId, step: &'a StepPath) -> BoxFuture<'a, ()>;
 }

@@ -1,0 +1,245 @@
+//! The LLM agent: asks a model, runs the tools it calls, until it stops or a bound is reached.
+
+mod structured;
+mod turn;
+
+use crate::schema::Schema;
+use cofferdam_core::event::{Body, StepOutput};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::limits;
+use cofferdam_core::message::{Message, ToolCall, Usage};
+use cofferdam_core::port::{
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, FinishReason, Model, ModelRequest, ToolChoice,
+    ToolSpec,
+};
+use cofferdam_core::spec::workflow::AgentSpec;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use serde_json::Value;
+use std::sync::Arc;
+use structured::Submission;
+use turn::Turn;
+
+/// An agent that a model drives.
+pub struct LlmAgent {
+    spec: Arc<AgentSpec>,
+    model: Arc<dyn Model>,
+    /// The schema of the result, in both forms.
+    result: Option<(Arc<Value>, Arc<Schema>)>,
+    max_retries: u32,
+}
+
+impl LlmAgent {
+    /// An agent of this description, driven by this model. `result` overrides the description's schema.
+    #[must_use]
+    pub fn new(spec: Arc<AgentSpec>, model: Arc<dyn Model>, result: Option<(Arc<Value>, Arc<Schema>)>, max_retries: u32) -> Self {
+        Self { spec, model, result, max_retries }
+    }
+}
+
+impl Agent for LlmAgent {
+    fn name(&self) -> &str {
+        self.spec.name.as_str()
+    }
+
+    fn run(&self, ctx: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
+        Box::pin(Conversation::new(self, ctx, input).hold())
+    }
+}
+
+/// One run of an agent.
+struct Conversation<'a> {
+    agent: &'a LlmAgent,
+    ctx: AgentContext,
+    messages: Arc<Vec<Message>>,
+    tools: Arc<[ToolSpec]>,
+    usage: Usage,
+    /// The text of the last turn that has text.
+    content: Arc<str>,
+    submission: Option<Value>,
+}
+
+/// What to do after a turn.
+enum Next {
+    Ask(ToolChoice),
+    Stop { truncated: bool },
+}
+
+impl<'a> Conversation<'a> {
+    fn new(agent: &'a LlmAgent, ctx: AgentContext, input: AgentInput) -> Self {
+        let mut messages = Vec::with_capacity(2);
+        messages.extend(agent.spec.prompt.clone().map(Message::system));
+        messages.push(Message::User { text: input.message, attachments: input.attachments });
+        let tools = match &agent.result {
+            None => ctx.tools.specs(),
+            Some((schema, _)) => {
+                ctx.tools.specs().iter().cloned().chain([structured::spec(Arc::clone(schema))]).collect()
+            }
+        };
+        Self {
+            agent,
+            ctx,
+            messages: Arc::new(messages),
+            tools,
+            usage: Usage::default(),
+            content: Arc::default(),
+            submission: None,
+        }
+    }
+
+    async fn hold(mut self) -> Result<AgentOutput, AgentFailure> {
+        match self.talk().await {
+            Ok(truncated) => {
+                let output = self.output(truncated);
+                Ok(AgentOutput { output, usage: self.usage })
+            }
+            Err(fault) => Err(AgentFailure { fault, output: self.output(false), usage: self.usage }),
+        }
+    }
+
+    fn output(&mut self, truncated: bool) -> StepOutput {
+        let result = self.submission.take().unwrap_or_default();
+        StepOutput { content: Arc::clone(&self.content), result: Arc::new(result), truncated }
+    }
+
+    /// Asks until the agent is done; says whether it was cut off.
+    async fn talk(&mut self) -> Result<bool, Fault> {
+        let mut choice = ToolChoice::Auto;
+        for turn in 1..=self.agent.spec.max_turns {
+            let forced = choice != ToolChoice::Auto;
+            let answer = self.ask(turn, choice).await?;
+            match self.after(answer, forced).await? {
+                Next::Ask(next) => choice = next,
+                Next::Stop { truncated } => return Ok(truncated),
+            }
+        }
+        self.out_of_turns()
+    }
+
+    async fn ask(&mut self, turn: u32, choice: ToolChoice) -> Result<Turn, Fault> {
+        let model = self.agent.model.info().name;
+        self.ctx.events.observe(Body::TurnStarted { turn, model: Arc::clone(&model) });
+        let request = ModelRequest {
+            run_id: self.ctx.run_id.clone(),
+            path: self.ctx.path.clone(),
+            attempt: self.ctx.attempt,
+            turn,
+            messages: Arc::clone(&self.messages),
+            tools: Arc::clone(&self.tools),
+            tool_choice: choice,
+            settings: self.agent.spec.settings.clone(),
+            max_retries: self.agent.max_retries,
+        };
+        let mut answer = Turn::new(turn, model);
+        let outcome = answer.read(self.agent.model.as_ref(), request, self.ctx.events.as_ref()).await;
+        self.usage += answer.usage;
+        if !answer.text.is_empty() {
+            self.content = answer.text.as_str().into();
+        }
+        outcome?;
+        let message = answer.message();
+        self.ctx.events.observe(Body::TurnFinished {
+            turn,
+            model: Arc::clone(&answer.model),
+            message: message.clone(),
+            usage: answer.usage,
+        });
+        Arc::make_mut(&mut self.messages).push(message);
+        Ok(answer)
+    }
+
+    async fn after(&mut self, answer: Turn, forced: bool) -> Result<Next, Fault> {
+        if !answer.calls.is_empty() {
+            self.run_tools(&answer.calls).await?;
+            return Ok(if self.submission.is_some() { Next::Stop { truncated: false } } else { Next::Ask(ToolChoice::Auto) });
+        }
+        let cut = answer.finish == Some(FinishReason::Length);
+        match (&self.agent.result, forced) {
+            (Some(_), true) => Err(structured::never_submitted(&self.content)),
+            (Some(_), false) => Ok(Next::Ask(ToolChoice::Tool(structured::NAME.to_owned()))),
+            (None, _) => {
+                if cut {
+                    self.warn("output_truncated", "the model's answer was cut at its token limit");
+                }
+                Ok(Next::Stop { truncated: cut })
+            }
+        }
+    }
+
+    /// Runs the calls of a turn, some at once, and answers each in order.
+    async fn run_tools(&mut self, calls: &[ToolCall]) -> Result<(), Fault> {
+        if calls.len() > limits::TOOL_CALLS_PER_TURN {
+            return Err(Fault::step(
+                "too_many_tool_calls",
+                format!("the model asked for {} tools in one turn, more than {}", calls.len(), limits::TOOL_CALLS_PER_TURN),
+            ));
+        }
+        for batch in calls.chunks(limits::PARALLEL_TOOL_CALLS) {
+            let mut answers: FuturesOrdered<_> = batch.iter().map(|call| answer_of(&self.ctx, &self.agent.result, call)).collect();
+            let mut replies = Vec::with_capacity(batch.len());
+            while let Some(reply) = answers.next().await {
+                replies.push(reply?);
+            }
+            drop(answers);
+            for (call, reply) in batch.iter().zip(replies) {
+                self.take_reply(call, reply);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_reply(&mut self, call: &ToolCall, reply: Reply) {
+        let (text, is_error) = match reply {
+            Reply::Tool { text, is_error } => (text, is_error),
+            Reply::Submission(Submission::Refused(text)) => (text.into(), true),
+            Reply::Submission(Submission::Accepted(value)) => {
+                let first = self.submission.is_none();
+                self.submission.get_or_insert(value);
+                (if first { "accepted" } else { "ignored: a result was submitted before" }.into(), false)
+            }
+        };
+        let message = Message::Tool { call_id: call.id.clone(), name: call.name.clone(), text, is_error };
+        Arc::make_mut(&mut self.messages).push(message);
+    }
+
+    fn out_of_turns(&self) -> Result<bool, Fault> {
+        let turns = self.agent.spec.max_turns;
+        if self.agent.result.is_some() {
+            return Err(structured::never_submitted(&self.content));
+        }
+        self.warn("out_of_turns", &format!("the agent was stopped after {turns} turns"));
+        Ok(true)
+    }
+
+    fn warn(&self, code: &str, message: &str) {
+        self.ctx.events.observe(Body::Warning { code: code.to_owned(), message: message.to_owned() });
+    }
+}
+
+/// The answer to one call.
+enum Reply {
+    Tool { text: Arc<str>, is_error: bool },
+    Submission(Submission),
+}
+
+async fn answer_of(ctx: &AgentContext, result: &Option<(Arc<Value>, Arc<Schema>)>, call: &ToolCall) -> Result<Reply, Fault> {
+    if let (Some((_, schema)), true) = (result, call.name == structured::NAME) {
+        return Ok(Reply::Submission(structured::submit(schema, call)));
+    }
+    let reply = ctx.tools.call(call).await?;
+    Ok(Reply::Tool { is_error: reply.error.is_some(), text: bounded(reply.text) })
+}
+
+/// The head of a result that is too large for a model, with a mark that says so.
+fn bounded(text: Arc<str>) -> Arc<str> {
+    if text.len() <= limits::TOOL_RESULT_BYTES {
+        return text;
+    }
+    let head = text.get(..text.floor_char_boundary(limits::TOOL_RESULT_BYTES)).unwrap_or_default();
+    format!(
+        "{head}\n[... {} of {} bytes left out; ask for less ...]",
+        text.len() - head.len(),
+        text.len()
+    )
+    .into()
+}

@@ -1,0 +1,76 @@
+//! One turn: the stream of a model, put together.
+
+use cofferdam_core::event::Body;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::message::{Message, Opaque, ToolCall, Usage};
+use cofferdam_core::port::{FinishReason, Model, ModelEvent, ModelRequest, Recorder};
+use futures_util::StreamExt as _;
+use std::sync::Arc;
+
+/// What a model said in one turn.
+pub(super) struct Turn {
+    number: u32,
+    pub(super) model: Arc<str>,
+    pub(super) text: String,
+    pub(super) calls: Vec<ToolCall>,
+    opaque: Vec<Opaque>,
+    pub(super) usage: Usage,
+    pub(super) finish: Option<FinishReason>,
+}
+
+impl Turn {
+    pub(super) fn new(number: u32, model: Arc<str>) -> Self {
+        Self {
+            number,
+            model,
+            text: String::new(),
+            calls: Vec::new(),
+            opaque: Vec::new(),
+            usage: Usage::default(),
+            finish: None,
+        }
+    }
+
+    /// Reads the answer to its end; what was read before a fault stays.
+    pub(super) async fn read(&mut self, model: &dyn Model, request: ModelRequest, events: &dyn Recorder) -> Result<(), Fault> {
+        let mut stream = model.stream(request).await?;
+        while let Some(event) = stream.next().await {
+            self.take(event?, events);
+        }
+        match self.finish {
+            None => Err(Fault::retry("model_truncated", format!("the answer of `{}` ended before it was complete", self.model))),
+            Some(FinishReason::ContentFilter | FinishReason::Refusal) => {
+                Err(Fault::step("model_refused", format!("the model `{}` refused to answer: {}", self.model, self.text)))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn take(&mut self, event: ModelEvent, events: &dyn Recorder) {
+        match event {
+            ModelEvent::Started { model, .. } => {
+                if let Some(model) = model.filter(|name| !self.model.ends_with(name.as_str())) {
+                    tracing::debug!(asked = %self.model, answering = %model, "another model answers");
+                }
+            }
+            ModelEvent::Text(text) => {
+                self.text.push_str(&text);
+                events.observe(Body::OutputDelta { turn: self.number, text });
+            }
+            ModelEvent::Reasoning(text) => events.observe(Body::ThinkingDelta { turn: self.number, text }),
+            ModelEvent::ToolCall(call) => self.calls.push(call),
+            ModelEvent::Opaque(opaque) => self.opaque.push(opaque),
+            ModelEvent::Usage(usage) => self.usage = usage,
+            ModelEvent::Finished(reason) => self.finish = Some(reason),
+        }
+    }
+
+    /// The turn as it stands in the conversation.
+    pub(super) fn message(&mut self) -> Message {
+        Message::Assistant {
+            text: self.text.as_str().into(),
+            tool_calls: self.calls.clone(),
+            opaque: std::mem::take(&mut self.opaque),
+        }
+    }
+}

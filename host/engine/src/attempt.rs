@@ -1,0 +1,315 @@
+//! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
+
+use crate::gateway::{Call, Gateway};
+use crate::recorder::AttemptRecorder;
+use cofferdam_core::event::StepOutput;
+use cofferdam_core::expr::EvalError;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{RunId, StepPath, ToolName};
+use cofferdam_core::limits;
+use cofferdam_core::message::{Attachment, ToolCall};
+use cofferdam_core::permission::Origin;
+use cofferdam_core::port::{
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Isolation, Recorder, Sources,
+    StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
+};
+use cofferdam_core::template::Template;
+use cofferdam_core::time::Timestamp;
+use cofferdam_core::value::{self, Map};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// What one try needs, taken from the state of the run when it starts.
+pub(crate) struct Attempt {
+    pub(crate) run_id: RunId,
+    pub(crate) path: StepPath,
+    pub(crate) number: u32,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) cancel: CancelFlag,
+    pub(crate) recorder: AttemptRecorder,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) place: Arc<Place>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) work: AttemptWork,
+}
+
+/// The directories of one try, opened when it first needs them.
+pub(crate) struct Place {
+    isolation: Arc<dyn Isolation>,
+    run_id: RunId,
+    path: StepPath,
+    dirs: OnceCell<Arc<StepDirs>>,
+}
+
+impl Place {
+    pub(crate) fn new(isolation: Arc<dyn Isolation>, run_id: RunId, path: StepPath) -> Self {
+        Self { isolation, run_id, path, dirs: OnceCell::new() }
+    }
+
+    async fn enter(&self) -> Result<Arc<StepDirs>, Fault> {
+        self.dirs.get_or_try_init(|| self.isolation.enter(&self.run_id, &self.path)).await.cloned()
+    }
+
+    /// Leaves the directories if they were entered.
+    pub(crate) async fn leave(&self) {
+        if self.dirs.initialized() {
+            self.isolation.leave(&self.run_id, &self.path).await;
+        }
+    }
+}
+
+/// When a step's time is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    pub(crate) at: Timestamp,
+    pub(crate) left: Duration,
+    pub(crate) whole: Duration,
+}
+
+/// What a try does.
+pub(crate) enum AttemptWork {
+    Agent(Box<AgentWork>),
+    Tool { tool: ToolName, args: Template, variables: Map },
+}
+
+/// The work of an agent step.
+pub(crate) struct AgentWork {
+    pub(crate) agent: Arc<dyn Agent>,
+    pub(crate) tools: Arc<[ToolSpec]>,
+    pub(crate) message: AgentMessage,
+    pub(crate) context_files: Vec<String>,
+    pub(crate) sources: Arc<dyn Sources>,
+}
+
+/// The message of an agent step.
+pub(crate) enum AgentMessage {
+    /// Assembled from the run's state.
+    Assembled(String),
+    /// The step's own template.
+    Template(Template, Map),
+}
+
+impl Attempt {
+    /// Does the work; a panic in it is its failure, and its time is bounded.
+    pub(crate) async fn run(self) -> Result<AgentOutput, AgentFailure> {
+        let place = Arc::clone(&self.place);
+        let outcome = self.bounded().await;
+        place.leave().await;
+        outcome
+    }
+
+    async fn bounded(self) -> Result<AgentOutput, AgentFailure> {
+        let (deadline, clock, path) = (self.deadline, Arc::clone(&self.clock), self.path.clone());
+        let work = AssertUnwindSafe(self.work()).catch_unwind();
+        let panicked = |_| Err(Fault::bug(format!("step `{path}` panicked")).into());
+        let Some(deadline) = deadline else { return work.await.unwrap_or_else(panicked) };
+        tokio::select! {
+            outcome = work => outcome.unwrap_or_else(panicked),
+            () = clock.sleep(deadline.left) => Err(timed_out(&path, deadline.whole).into()),
+        }
+    }
+
+    async fn work(self) -> Result<AgentOutput, AgentFailure> {
+        let (rest, work) = self.split();
+        match work {
+            AttemptWork::Agent(work) => rest.run_agent(*work).await,
+            AttemptWork::Tool { tool, args, variables } => Ok(rest.run_tool(tool, &args, &variables).await?),
+        }
+    }
+
+    fn split(self) -> (Arc<Setting>, AttemptWork) {
+        let setting = Setting {
+            run_id: self.run_id,
+            path: self.path,
+            number: self.number,
+            deadline: self.deadline.map(|deadline| deadline.at),
+            cancel: self.cancel,
+            recorder: Arc::new(self.recorder),
+            gateway: self.gateway,
+            place: self.place,
+            calls: AtomicU32::new(0),
+        };
+        (Arc::new(setting), self.work)
+    }
+}
+
+/// What all work of one try shares.
+struct Setting {
+    run_id: RunId,
+    path: StepPath,
+    number: u32,
+    deadline: Option<Timestamp>,
+    cancel: CancelFlag,
+    recorder: Arc<AttemptRecorder>,
+    gateway: Arc<Gateway>,
+    place: Arc<Place>,
+    calls: AtomicU32,
+}
+
+impl Setting {
+    async fn run_tool(&self, tool: ToolName, args: &Template, variables: &Map) -> Result<AgentOutput, Fault> {
+        let args = args.render(variables).map_err(|error| template_fault("args", &error))?;
+        let ctx = self.tool_context("1".into()).await?;
+        let reply = self.gateway.call(Call { ctx, tool, args, origin: Origin::Document }).await?;
+        match reply.error {
+            Some(fault) => Err(fault),
+            None => {
+                let output = StepOutput { content: reply.text, result: reply.result, truncated: false };
+                Ok(AgentOutput { output, usage: cofferdam_core::message::Usage::default() })
+            }
+        }
+    }
+
+    async fn run_agent(self: Arc<Self>, work: AgentWork) -> Result<AgentOutput, AgentFailure> {
+        let mut message = match work.message {
+            AgentMessage::Assembled(text) => text,
+            AgentMessage::Template(template, variables) => {
+                let rendered = template.render(&variables).map_err(|error| template_fault("input", &error))?;
+                value::to_text(&rendered)
+            }
+        };
+        let mut attachments = Vec::new();
+        if !work.context_files.is_empty() {
+            attachments = attach(&work.context_files, &work.sources, &mut message).await?;
+        }
+        let ctx = AgentContext {
+            run_id: self.run_id.clone(),
+            path: self.path.clone(),
+            attempt: self.number,
+            deadline: self.deadline,
+            tools: Arc::new(AttemptTools { setting: Arc::clone(&self), specs: work.tools }),
+            events: Arc::clone(&self.recorder) as Arc<dyn Recorder>,
+            cancel: self.cancel.clone(),
+        };
+        work.agent.run(ctx, AgentInput { message: message.into(), attachments }).await
+    }
+
+    async fn tool_context(&self, call_id: Arc<str>) -> Result<ToolContext, Fault> {
+        let dirs = self.place.enter().await?;
+        Ok(ToolContext {
+            run_id: self.run_id.clone(),
+            path: self.path.clone(),
+            attempt: self.number,
+            idempotency_key: format!("{}/{}/{call_id}", self.run_id, self.path).into(),
+            call_id,
+            deadline: self.deadline,
+            dirs,
+            events: Arc::clone(&self.recorder) as Arc<dyn Recorder>,
+            cancel: self.cancel.clone(),
+        })
+    }
+}
+
+/// The tools of one try of an agent step.
+struct AttemptTools {
+    setting: Arc<Setting>,
+    specs: Arc<[ToolSpec]>,
+}
+
+impl Toolbox for AttemptTools {
+    fn specs(&self) -> Arc<[ToolSpec]> {
+        Arc::clone(&self.specs)
+    }
+
+    fn call<'a>(&'a self, call: &'a ToolCall) -> BoxFuture<'a, Result<ToolReply, Fault>> {
+        Box::pin(self.pass(call))
+    }
+}
+
+impl AttemptTools {
+    async fn pass(&self, call: &ToolCall) -> Result<ToolReply, Fault> {
+        let offered = self.specs.iter().any(|spec| spec.name == call.name);
+        let Some(tool) = ToolName::parse_wire(&call.name).ok().filter(|_| offered) else {
+            let names: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
+            let message = format!("there is no tool `{}`; the tools are: {}", call.name, names.join(", "));
+            return Ok(refused("unknown_tool", message));
+        };
+        let args = match call.parse_arguments() {
+            Ok(args) => args,
+            Err(error) => {
+                return Ok(refused("invalid_arguments", format!("the arguments of `{}` are not JSON: {error}", call.name)));
+            }
+        };
+        if let Err(error) = value::check_depth(&args) {
+            return Ok(refused("invalid_arguments", format!("the arguments of `{}` are refused: {error}", call.name)));
+        }
+        let number = self.setting.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let ctx = self.setting.tool_context(number.to_string().into()).await?;
+        self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model }).await
+    }
+}
+
+fn refused(code: &'static str, message: String) -> ToolReply {
+    ToolReply { text: message.as_str().into(), result: Arc::default(), error: Some(Fault::step(code, message)) }
+}
+
+pub(crate) fn timed_out(path: &StepPath, whole: Duration) -> Fault {
+    Fault::step("timeout", format!("step `{path}` was not done within {whole:?}"))
+}
+
+fn template_fault(place: &str, error: &EvalError) -> Fault {
+    Fault::step("template", format!("cannot render `{place}`: {error}"))
+}
+
+/// Adds text files to the message and gives the others as attachments.
+async fn attach(paths: &[String], sources: &Arc<dyn Sources>, message: &mut String) -> Result<Vec<Attachment>, Fault> {
+    let (paths, sources) = (paths.to_vec(), Arc::clone(sources));
+    let read = tokio::task::spawn_blocking(move || read_all(&paths, sources.as_ref()));
+    let files = read.await.map_err(|_| Fault::bug("reading context files panicked"))??;
+    let mut attachments = Vec::new();
+    let mut section = String::new();
+    for (path, bytes) in files {
+        match media_type(&path) {
+            Some(media_type) => attachments.push(Attachment {
+                base64: base64(&bytes).into(),
+                media_type: media_type.to_owned(),
+                name: path,
+            }),
+            None => {
+                let text = String::from_utf8(bytes.to_vec())
+                    .map_err(|_| Fault::user("context_file", format!("context file `{path}` is not text")))?;
+                section.push_str(&format!("\n\n### {path}\n{text}"));
+            }
+        }
+    }
+    if !section.is_empty() {
+        message.push_str("\n\n## Files");
+        message.push_str(&section);
+    }
+    if message.len() > limits::MESSAGE_BYTES {
+        return Err(Fault::user(
+            "message_too_large",
+            format!("the message has {} bytes with its context files, more than {}", message.len(), limits::MESSAGE_BYTES),
+        ));
+    }
+    Ok(attachments)
+}
+
+fn read_all(paths: &[String], sources: &dyn Sources) -> Result<Vec<(String, Arc<[u8]>)>, Fault> {
+    let read = |path: &String| match sources.read(path, limits::ATTACHMENT_BYTES) {
+        Ok(file) => Ok((path.clone(), file.bytes)),
+        Err(error) => Err(Fault::user("context_file", error.to_string())),
+    };
+    paths.iter().map(read).collect()
+}
+
+fn media_type(path: &str) -> Option<&'static str> {
+    let extension = path.rsplit_once('.')?.1.to_ascii_lowercase();
+    match extension.as_str() {
+        "png" => Some("image/png"),
+        "jpg" | "jpeg" => Some("image/jpeg"),
+        "gif" => Some("image/gif"),
+        "webp" => Some("image/webp"),
+        "pdf" => Some("application/pdf"),
+        _ => None,
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

@@ -1,0 +1,177 @@
+//! Events on their way to sinks: one queue and one task a sink, so that no sink slows another.
+//!
+//! Durable events are never dropped. Of transient ones a slow sink loses some and is told how many.
+
+use cofferdam_core::event::RunEvent;
+use cofferdam_core::limits;
+use cofferdam_core::port::{Ack, Batch, Clock, Pressure, Sink, Want};
+use cofferdam_core::spec::workflow::pattern_matches;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// All sinks of a run.
+pub(crate) struct Bus {
+    lines: Vec<Line>,
+}
+
+struct Line {
+    want: Want,
+    queue: Arc<Queue>,
+    task: JoinHandle<Option<String>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<Waiting>,
+    filled: Notify,
+    drained: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    events: VecDeque<Arc<RunEvent>>,
+    dropped: u64,
+    closed: bool,
+}
+
+impl Bus {
+    /// Starts a task for each sink.
+    pub(crate) fn start(sinks: &[Arc<dyn Sink>], clock: &Arc<dyn Clock>) -> Self {
+        let lines = sinks.iter().map(|sink| {
+            let queue = Arc::new(Queue::default());
+            let task = tokio::spawn(deliver_all(Arc::clone(sink), Arc::clone(&queue), Arc::clone(clock)));
+            Line { want: sink.want(), queue, task }
+        });
+        Self { lines: lines.collect() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Passes events to every sink that wants them; waits only for sinks that asked to be waited for.
+    pub(crate) async fn publish(&self, events: &[Arc<RunEvent>]) {
+        for line in &self.lines {
+            line.queue.push(events, &line.want);
+            if line.want.pressure == Pressure::Wait {
+                line.queue.wait_for_room().await;
+            }
+        }
+    }
+
+    /// Waits until every sink has what is its due, within the grace; says what went wrong.
+    pub(crate) async fn close(self, clock: &Arc<dyn Clock>) -> Vec<String> {
+        let mut problems = Vec::new();
+        for line in self.lines {
+            line.queue.close();
+            let grace = clock.sleep(Duration::from_millis(limits::CLOSE_GRACE_MS));
+            let abort = line.task.abort_handle();
+            tokio::select! {
+                outcome = line.task => match outcome {
+                    Ok(problem) => problems.extend(problem),
+                    Err(error) => problems.push(format!("an event sink ended: {error}")),
+                },
+                () = grace => {
+                    abort.abort();
+                    problems.push("an event sink did not take its last events in time".to_owned());
+                }
+            }
+        }
+        problems
+    }
+}
+
+fn wants(want: &Want, kind: &str) -> bool {
+    want.kinds.is_empty() || want.kinds.iter().any(|pattern| pattern_matches(pattern, kind))
+}
+
+impl Queue {
+    fn state(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn push(&self, events: &[Arc<RunEvent>], want: &Want) {
+        let mut state = self.state();
+        for event in events.iter().filter(|event| wants(want, event.body.kind())) {
+            let full = state.events.len() >= limits::SINK_QUEUE_EVENTS;
+            if full && event.body.is_transient() && want.pressure == Pressure::DropTransient {
+                state.dropped += 1;
+            } else {
+                state.events.push_back(Arc::clone(event));
+            }
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.filled.notify_one();
+    }
+
+    async fn wait_for_room(&self) {
+        while self.state().events.len() >= limits::SINK_QUEUE_EVENTS {
+            self.drained.notified().await;
+        }
+    }
+
+    /// The next batch; none when the queue is closed and empty.
+    async fn next(&self) -> Option<Batch> {
+        loop {
+            {
+                let mut state = self.state();
+                if !state.events.is_empty() {
+                    let count = state.events.len().min(limits::SINK_BATCH_EVENTS);
+                    let events = state.events.drain(..count).collect();
+                    let dropped_before = std::mem::take(&mut state.dropped);
+                    drop(state);
+                    self.drained.notify_one();
+                    return Some(Batch { events, dropped_before });
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+}
+
+/// Delivers until the queue is closed, or the sink fails for good; says why in the latter case.
+async fn deliver_all(sink: Arc<dyn Sink>, queue: Arc<Queue>, clock: Arc<dyn Clock>) -> Option<String> {
+    let mut problem = None;
+    while let Some(batch) = queue.next().await {
+        if let Err(fault) = deliver(sink.as_ref(), batch, clock.as_ref()).await {
+            problem = Some(format!("an event sink stopped: {fault}"));
+            break;
+        }
+    }
+    match sink.flush().await {
+        Ok(()) => problem,
+        Err(fault) => Some(problem.unwrap_or_else(|| format!("an event sink could not flush: {fault}"))),
+    }
+}
+
+/// How often a batch is offered again, with doubling waits.
+const OFFERS: u32 = 6;
+
+async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result<(), cofferdam_core::fault::Fault> {
+    let mut offers = 0;
+    loop {
+        match sink.deliver(batch.clone()).await {
+            Ok(Ack::All) => return Ok(()),
+            Ok(Ack::First(count)) if count > 0 && count < batch.events.len() => {
+                batch.events.drain(..count);
+            }
+            Ok(Ack::First(count)) if count == batch.events.len() => return Ok(()),
+            Err(fault) if !fault.is_retryable() || offers == OFFERS => return Err(fault),
+            Ok(Ack::First(_)) | Err(_) => {
+                clock.sleep(Duration::from_millis(50 << offers)).await;
+                offers = (offers + 1).min(OFFERS);
+            }
+        }
+    }
+}

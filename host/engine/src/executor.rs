@@ -1,0 +1,150 @@
+//! The executor of a run: one loop, one closed enum of all that can wake it.
+//!
+//! An event is appended to the journal before anything acts on it. What came in together is one group commit.
+
+mod perform;
+mod prepare;
+mod run;
+mod wake;
+
+pub(crate) use wake::Wake;
+
+use crate::evaluate::Evaluator;
+use crate::gateway::Gateway;
+use cofferdam_core::event::PluginPin;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{AgentName, RunId};
+use cofferdam_core::port::{Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Randomness, Sink, Sources};
+use cofferdam_core::run::RunResult;
+use cofferdam_core::spec::workflow::Workflow;
+use cofferdam_core::value::Map;
+use prepare::Prepared;
+use run::Run;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What a run needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Jitter.
+    pub randomness: Arc<dyn Randomness>,
+    /// Where records go.
+    pub journal: Arc<dyn Journal>,
+    /// Models by name.
+    pub models: Arc<dyn Models>,
+    /// Agents that are not made from the document, by name; they win over the document's.
+    pub agents: BTreeMap<AgentName, Arc<dyn Agent>>,
+    /// The way to the tools.
+    pub gateway: Arc<Gateway>,
+    /// The steps' directories.
+    pub isolation: Arc<dyn Isolation>,
+    /// The document's files.
+    pub sources: Arc<dyn Sources>,
+    /// Where events go besides.
+    pub sinks: Vec<Arc<dyn Sink>>,
+}
+
+/// What shall run.
+#[derive(Clone)]
+pub struct RunRequest {
+    /// The run's id; must be new to the journal.
+    pub run_id: RunId,
+    /// The document.
+    pub workflow: Arc<Workflow>,
+    /// Its inputs, bound.
+    pub inputs: Map,
+    /// The free-text input.
+    pub input: Option<Arc<str>>,
+    /// Plugins, as they were loaded.
+    pub plugins: Vec<PluginPin>,
+    /// What the host decides.
+    pub settings: RunSettings,
+    /// Cancels the run.
+    pub cancel: CancellationToken,
+}
+
+/// What the host decides about a run.
+#[derive(Clone, Debug)]
+pub struct RunSettings {
+    /// Beats every model of the document.
+    pub model: Option<String>,
+    /// Taken where the document names none.
+    pub default_model: Option<String>,
+    /// Attempts at once; the smaller of this and the document's.
+    pub max_concurrency: Option<usize>,
+    /// The whole run; the smaller of this and the document's.
+    pub timeout: Option<Duration>,
+    /// What a barrier waits for.
+    pub durability: Durability,
+    /// Carried in `run_started`, for people.
+    pub shown: Map,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            default_model: None,
+            max_concurrency: None,
+            timeout: None,
+            durability: Durability::Durable,
+            shown: Map::new(),
+        }
+    }
+}
+
+/// Nothing ran, or nothing could be recorded. What steps did, failures included, is in the result.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The run cannot start; every reason.
+    #[error("the run cannot start: {}", first(.0))]
+    Refused(Vec<Fault>),
+    /// The journal failed.
+    #[error("the journal failed: {0}")]
+    Journal(#[from] JournalError),
+}
+
+fn first(faults: &[Fault]) -> String {
+    let first = faults.first().map(ToString::to_string).unwrap_or_default();
+    if faults.len() > 1 { format!("{first} (and {} more)", faults.len() - 1) } else { first }
+}
+
+/// Runs workflows. Holds what runs share and nothing of any run.
+pub struct Executor {
+    evaluator: Arc<Evaluator>,
+}
+
+impl Executor {
+    /// An executor; starts nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { evaluator: Arc::default() }
+    }
+
+    /// Runs a workflow to its end. Dropping the future ends the run without a record of its end, as a crash would.
+    ///
+    /// # Errors
+    /// When the run cannot start, or the journal fails.
+    pub async fn run(&self, ports: Ports, request: RunRequest) -> Result<RunResult, Error> {
+        let prepared = Prepared::new(&ports, &request).map_err(Error::Refused)?;
+        Run::new(Arc::clone(&self.evaluator), ports, request, prepared).execute().await
+    }
+
+    /// Everything that keeps a workflow from starting: unknown tools, models and agents. Spends nothing.
+    ///
+    /// # Errors
+    /// Every reason.
+    pub fn check(ports: &Ports, request: &RunRequest) -> Result<(), Vec<Fault>> {
+        Prepared::new(ports, request).map(drop)
+    }
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self::new()
+    }
+}

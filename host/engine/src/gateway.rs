@@ -1,0 +1,214 @@
+//! The one way to a tool: every call, of a document or a model, native or component, passes here.
+//!
+//! In this order: the tool is known, the arguments fit its schema, the call is permitted, the intent is in the
+//! journal, the tool runs, the outcome is in the journal.
+
+use crate::schema::{Schema, SchemaError};
+use cofferdam_core::event::{Body, Decision};
+use cofferdam_core::fault::{Class, Fault};
+use cofferdam_core::id::{Alias, ToolName};
+use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rules};
+use cofferdam_core::port::{Answer, Approver, Clock, Question, Tool, ToolContext, ToolDefinition, ToolOutput, ToolReply, ToolSpec};
+use cofferdam_core::spec::workflow::ToolFilter;
+use cofferdam_core::value;
+use futures_util::FutureExt as _;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+
+/// Tools that cannot be offered together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayError {
+    /// Two sources offer the same name.
+    #[error("two tools are called `{0}`")]
+    Collision(ToolName),
+    /// A tool's schema is not one.
+    #[error("tool `{tool}`: {source}")]
+    Schema {
+        /// The tool.
+        tool: ToolName,
+        /// What is wrong.
+        source: SchemaError,
+    },
+}
+
+/// The tools of a run, and the rules about them.
+pub struct Gateway {
+    entries: BTreeMap<ToolName, Entry>,
+    rules: Rules,
+    approver: Option<Arc<dyn Approver>>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Entry {
+    source: Arc<dyn Tool>,
+    definition: ToolDefinition,
+    schema: OnceLock<Result<Schema, SchemaError>>,
+}
+
+/// A call on its way through the gateway.
+pub(crate) struct Call {
+    pub(crate) ctx: ToolContext,
+    pub(crate) tool: ToolName,
+    pub(crate) args: Value,
+    pub(crate) origin: Origin,
+}
+
+impl Gateway {
+    /// Collects the tools of all sources: native ones without an alias, a plugin's under its alias.
+    ///
+    /// # Errors
+    /// When two tools have the same name.
+    pub fn new(
+        sources: impl IntoIterator<Item = (Option<Alias>, Arc<dyn Tool>)>,
+        rules: Rules,
+        approver: Option<Arc<dyn Approver>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, GatewayError> {
+        let mut entries = BTreeMap::new();
+        for (alias, source) in sources {
+            for definition in source.definitions().to_vec() {
+                let name = ToolName::new(alias.clone(), definition.name.clone());
+                let entry = Entry { source: Arc::clone(&source), definition, schema: OnceLock::new() };
+                if entries.insert(name.clone(), entry).is_some() {
+                    return Err(GatewayError::Collision(name));
+                }
+            }
+        }
+        Ok(Self { entries, rules, approver, clock })
+    }
+
+    /// The names of all tools.
+    pub fn names(&self) -> impl Iterator<Item = &ToolName> {
+        self.entries.keys()
+    }
+
+    /// Whether there is such a tool.
+    #[must_use]
+    pub fn has(&self, tool: &ToolName) -> bool {
+        self.entries.contains_key(tool)
+    }
+
+    /// The tools that a filter admits, as a model sees them.
+    #[must_use]
+    pub fn specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
+        let admitted = self.entries.iter().filter(|(name, _)| filter.admits(name));
+        admitted
+            .map(|(name, entry)| ToolSpec {
+                name: name.wire(),
+                description: entry.definition.description.clone(),
+                parameters: Arc::clone(&entry.definition.input_schema),
+            })
+            .collect()
+    }
+
+    /// Passes a call.
+    ///
+    /// # Errors
+    /// Only what ends the attempt: it was cancelled, or the journal refuses. What the tool or the rules say is a
+    /// reply.
+    pub(crate) async fn call(&self, call: Call) -> Result<ToolReply, Fault> {
+        let Some(entry) = self.entries.get(&call.tool) else { return Ok(refusal(self.unknown(&call.tool))) };
+        if let Err(fault) = entry.check(&call.tool, &call.args) {
+            return Ok(refusal(fault));
+        }
+        let decided = self.decide(entry, &call).await;
+        let denied = decided.outcome != Outcome::Allow;
+        call.ctx.events.observe(Body::PermissionDecided {
+            call_id: call.ctx.call_id.to_string(),
+            tool: call.tool.clone(),
+            decision: if denied { Decision::Deny } else { Decision::Allow },
+            rule: decided.rule.clone(),
+        });
+        if denied {
+            return Ok(refusal(denial(&call.tool, &decided.rule)));
+        }
+        self.run(entry, call).await
+    }
+
+    async fn run(&self, entry: &Entry, call: Call) -> Result<ToolReply, Fault> {
+        let args = Arc::new(call.args);
+        let call_id = call.ctx.call_id.to_string();
+        let intent = Body::ToolCallStarted { call_id: call_id.clone(), tool: call.tool.clone(), args: Arc::clone(&args) };
+        call.ctx.events.record(intent).await?;
+        let began = self.clock.now();
+        let events = Arc::clone(&call.ctx.events);
+        let work = AssertUnwindSafe(entry.source.call(call.ctx, &entry.definition.name, args)).catch_unwind();
+        let outcome = work.await.unwrap_or_else(|_| Err(Fault::bug(format!("tool `{}` panicked", call.tool))));
+        let reply = match outcome {
+            Err(fault) if fault.class == Class::Cancelled => return Err(fault),
+            Err(fault) => refusal(fault),
+            Ok(output) => reply(output),
+        };
+        let took = self.clock.now().since(began);
+        events.observe(Body::ToolCallFinished {
+            call_id,
+            tool: call.tool,
+            result: Arc::clone(&reply.result),
+            content: if *reply.text == *value::to_text(&reply.result) { Arc::default() } else { Arc::clone(&reply.text) },
+            error: reply.error.clone(),
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        });
+        Ok(reply)
+    }
+
+    async fn decide(&self, entry: &Entry, call: &Call) -> Decided {
+        let request =
+            Request { tool: &call.tool, args: &call.args, effects: entry.definition.effects, origin: call.origin };
+        let decided = permission::decide(&request, &self.rules);
+        match (&decided.outcome, &self.approver) {
+            (Outcome::Ask, Some(approver)) => {
+                let question = Question {
+                    run_id: Some(call.ctx.run_id.clone()),
+                    path: call.ctx.path.clone(),
+                    title: format!("allow `{}`?", call.tool),
+                    detail: call.args.to_string(),
+                };
+                answered(approver.ask(question).await)
+            }
+            (Outcome::Ask, None) => Decided { outcome: Outcome::Deny, rule: "nobody to ask".to_owned() },
+            _ => decided,
+        }
+    }
+
+    fn unknown(&self, tool: &ToolName) -> Fault {
+        let names: Vec<String> = self.names().map(ToString::to_string).collect();
+        Fault::step("unknown_tool", format!("there is no tool `{tool}`"))
+            .with_hint(format!("the tools of this run are: {}", names.join(", ")))
+    }
+}
+
+impl Entry {
+    fn check(&self, tool: &ToolName, args: &Value) -> Result<(), Fault> {
+        let schema = self.schema.get_or_init(|| Schema::compile(&self.definition.input_schema));
+        let schema = schema.as_ref().map_err(|error| Fault::step("tool_schema", format!("tool `{tool}`: {error}")))?;
+        schema.check(args).map_err(|what| {
+            Fault::step("invalid_arguments", format!("arguments of `{tool}` do not fit its schema: {what}"))
+        })
+    }
+}
+
+fn answered(answer: Answer) -> Decided {
+    let by = |outcome, rule: &str| Decided { outcome, rule: rule.to_owned() };
+    match answer {
+        Answer::Yes => by(Outcome::Allow, "a person allowed it"),
+        Answer::Always => by(Outcome::Allow, "a person allowed it for good"),
+        Answer::No(_) => by(Outcome::Deny, "a person denied it"),
+        Answer::Nobody => by(Outcome::Deny, "nobody answered"),
+    }
+}
+
+fn denial(tool: &ToolName, rule: &str) -> Fault {
+    Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule}); do not ask for it again"))
+        .with_hint(format!("`--allow {tool}` would allow it"))
+}
+
+fn refusal(fault: Fault) -> ToolReply {
+    ToolReply { text: fault.message.as_str().into(), result: Arc::default(), error: Some(fault) }
+}
+
+fn reply(output: ToolOutput) -> ToolReply {
+    let text = output.content.unwrap_or_else(|| value::to_text(&output.result).into());
+    ToolReply { text, result: output.result, error: None }
+}
