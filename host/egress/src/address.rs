@@ -80,21 +80,69 @@ const V4: [(u32, u32, AddressClass); 20] = [
 
 /// Blocks of IPv6, the narrower before the wider. What no block names is reserved.
 const V6: [(Ipv6Addr, u32, AddressClass); 14] = [
-    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128, AddressClass::Metadata),
-    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, AddressClass::Metadata),
+    (
+        Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+        128,
+        AddressClass::Metadata,
+    ),
+    (
+        Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+        128,
+        AddressClass::Metadata,
+    ),
     (Ipv6Addr::UNSPECIFIED, 128, AddressClass::Unspecified),
     (Ipv6Addr::LOCALHOST, 128, AddressClass::Loopback),
-    (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48, AddressClass::Private),
-    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, AddressClass::Private),
-    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, AddressClass::LinkLocal),
-    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, AddressClass::Private),
-    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, AddressClass::Multicast),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, AddressClass::Documentation),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, AddressClass::Documentation),
+    (
+        Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0),
+        48,
+        AddressClass::Private,
+    ),
+    (
+        Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
+        7,
+        AddressClass::Private,
+    ),
+    (
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0),
+        10,
+        AddressClass::LinkLocal,
+    ),
+    (
+        Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0),
+        10,
+        AddressClass::Private,
+    ),
+    (
+        Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0),
+        8,
+        AddressClass::Multicast,
+    ),
+    (
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0),
+        32,
+        AddressClass::Documentation,
+    ),
+    (
+        Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0),
+        20,
+        AddressClass::Documentation,
+    ),
     // Teredo and other protocol assignments.
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, AddressClass::Reserved),
-    (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48, AddressClass::Reserved),
-    (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, AddressClass::Global),
+    (
+        Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
+        23,
+        AddressClass::Reserved,
+    ),
+    (
+        Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0),
+        48,
+        AddressClass::Reserved,
+    ),
+    (
+        Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0),
+        3,
+        AddressClass::Global,
+    ),
 ];
 
 /// What an address is for. An IPv4 address inside an IPv6 one decides for both.
@@ -117,7 +165,9 @@ pub fn is_allowed(address: IpAddr, blocks: &[IpNet]) -> bool {
 
 /// The IPv4 address that a mapped (`::ffff:a.b.c.d`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`) address carries.
 fn inner_v4(address: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(address) = address else { return None };
+    let IpAddr::V6(address) = address else {
+        return None;
+    };
     if let Some(mapped) = address.to_ipv4_mapped() {
         return Some(mapped);
     }
@@ -130,12 +180,17 @@ fn inner_v4(address: IpAddr) -> Option<Ipv4Addr> {
 
 fn classify_v4(address: Ipv4Addr) -> AddressClass {
     let fits = |base: u32, prefix: u32| (address.to_bits() ^ base) >> (32 - prefix) == 0;
-    V4.iter().find(|(base, prefix, _)| fits(*base, *prefix)).map_or(AddressClass::Global, |(_, _, class)| *class)
+    V4.iter()
+        .find(|(base, prefix, _)| fits(*base, *prefix))
+        .map_or(AddressClass::Global, |(_, _, class)| *class)
 }
 
 fn classify_v6(address: Ipv6Addr) -> AddressClass {
-    let fits = |base: Ipv6Addr, prefix: u32| (address.to_bits() ^ base.to_bits()) >> (128 - prefix) == 0;
-    V6.iter().find(|(base, prefix, _)| fits(*base, *prefix)).map_or(AddressClass::Reserved, |(_, _, class)| *class)
+    let fits =
+        |base: Ipv6Addr, prefix: u32| (address.to_bits() ^ base.to_bits()) >> (128 - prefix) == 0;
+    V6.iter()
+        .find(|(base, prefix, _)| fits(*base, *prefix))
+        .map_or(AddressClass::Reserved, |(_, _, class)| *class)
 }
 
 #[cfg(test)]
@@ -152,19 +207,51 @@ mod tests {
     fn special_addresses_are_not_public() {
         use AddressClass::*;
         for (text, expected) in [
-            ("0.0.0.0", Unspecified), ("0.1.2.3", Unspecified), ("10.255.255.255", Private), ("100.64.0.1", Shared),
-            ("100.127.255.255", Shared), ("127.0.0.1", Loopback), ("127.255.255.254", Loopback),
-            ("169.254.169.254", Metadata), ("169.254.0.1", LinkLocal), ("168.63.129.16", Metadata),
-            ("100.100.100.200", Metadata), ("172.16.0.1", Private), ("172.31.255.255", Private), ("192.0.0.8", Reserved),
-            ("192.0.2.1", Documentation), ("192.88.99.1", Reserved), ("192.168.1.1", Private),
-            ("198.19.255.255", Documentation), ("198.51.100.7", Documentation), ("203.0.113.7", Documentation),
-            ("224.0.0.1", Multicast), ("239.255.255.255", Multicast), ("240.0.0.1", Reserved),
-            ("255.255.255.255", Reserved), ("::", Unspecified), ("::1", Loopback), ("::7f00:1", Reserved),
-            ("::ffff:127.0.0.1", Loopback), ("::ffff:0:127.0.0.1", Reserved), ("64:ff9b::7f00:1", Loopback),
-            ("64:ff9b::a9fe:a9fe", Metadata), ("64:ff9b:1::1", Private), ("2002:7f00:1::", Loopback),
-            ("2002:a9fe:a9fe::1", Metadata), ("2001::1", Reserved), ("2001:db8::1", Documentation),
-            ("3fff::1", Documentation), ("fc00::1", Private), ("fd00:ec2::254", Metadata), ("fe80::1", LinkLocal),
-            ("fec0::1", Private), ("ff02::1", Multicast), ("100::1", Reserved), ("4000::1", Reserved), ("5f00::1", Reserved),
+            ("0.0.0.0", Unspecified),
+            ("0.1.2.3", Unspecified),
+            ("10.255.255.255", Private),
+            ("100.64.0.1", Shared),
+            ("100.127.255.255", Shared),
+            ("127.0.0.1", Loopback),
+            ("127.255.255.254", Loopback),
+            ("169.254.169.254", Metadata),
+            ("169.254.0.1", LinkLocal),
+            ("168.63.129.16", Metadata),
+            ("100.100.100.200", Metadata),
+            ("172.16.0.1", Private),
+            ("172.31.255.255", Private),
+            ("192.0.0.8", Reserved),
+            ("192.0.2.1", Documentation),
+            ("192.88.99.1", Reserved),
+            ("192.168.1.1", Private),
+            ("198.19.255.255", Documentation),
+            ("198.51.100.7", Documentation),
+            ("203.0.113.7", Documentation),
+            ("224.0.0.1", Multicast),
+            ("239.255.255.255", Multicast),
+            ("240.0.0.1", Reserved),
+            ("255.255.255.255", Reserved),
+            ("::", Unspecified),
+            ("::1", Loopback),
+            ("::7f00:1", Reserved),
+            ("::ffff:127.0.0.1", Loopback),
+            ("::ffff:0:127.0.0.1", Reserved),
+            ("64:ff9b::7f00:1", Loopback),
+            ("64:ff9b::a9fe:a9fe", Metadata),
+            ("64:ff9b:1::1", Private),
+            ("2002:7f00:1::", Loopback),
+            ("2002:a9fe:a9fe::1", Metadata),
+            ("2001::1", Reserved),
+            ("2001:db8::1", Documentation),
+            ("3fff::1", Documentation),
+            ("fc00::1", Private),
+            ("fd00:ec2::254", Metadata),
+            ("fe80::1", LinkLocal),
+            ("fec0::1", Private),
+            ("ff02::1", Multicast),
+            ("100::1", Reserved),
+            ("4000::1", Reserved),
+            ("5f00::1", Reserved),
         ] {
             assert_eq!(class(text), expected, "{text}");
         }
@@ -173,9 +260,24 @@ mod tests {
     #[test]
     fn public_addresses_are_public() {
         for text in [
-            "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255",
-            "128.0.0.0", "169.253.255.255", "172.15.255.255", "172.32.0.0", "192.167.255.255", "223.255.255.255",
-            "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1",
+            "1.1.1.1",
+            "8.8.8.8",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.167.255.255",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+            "2002:808:808::1",
         ] {
             assert_eq!(class(text), AddressClass::Global, "{text}");
         }
@@ -185,10 +287,20 @@ mod tests {
     fn a_listed_block_opens_itself_and_no_more() {
         let blocks = ["127.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         for (text, allowed) in [
-            ("127.0.0.1", true), ("::ffff:127.0.0.1", true), ("fd12::1", true), ("8.8.8.8", true),
-            ("::1", false), ("10.0.0.1", false), ("fc00::1", false), ("169.254.169.254", false),
+            ("127.0.0.1", true),
+            ("::ffff:127.0.0.1", true),
+            ("fd12::1", true),
+            ("8.8.8.8", true),
+            ("::1", false),
+            ("10.0.0.1", false),
+            ("fc00::1", false),
+            ("169.254.169.254", false),
         ] {
-            assert_eq!(is_allowed(text.parse().unwrap(), &blocks), allowed, "{text}");
+            assert_eq!(
+                is_allowed(text.parse().unwrap(), &blocks),
+                allowed,
+                "{text}"
+            );
         }
     }
 

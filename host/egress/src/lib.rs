@@ -26,7 +26,7 @@ mod loopback;
 pub use address::{AddressClass, classify, is_allowed};
 pub use error::{EgressError, Kind, Phase};
 pub use fetch::{Egress, FetchLimits, Request, Response};
-pub use provider::{BoundedResponse, Proxies, ProviderClient, StreamingResponse, Timeouts};
+pub use provider::{BoundedResponse, ProviderClient, Proxies, StreamingResponse, Timeouts};
 pub use resolve::{Resolve, SystemResolver};
 pub use scrub::Scrubber;
 pub use secret::{NoSecrets, Secrets, secret_header};

@@ -26,7 +26,11 @@ pub(crate) enum Answer {
 
 /// Bytes of a response with a length.
 pub(crate) fn response(status: &str, headers: &str, body: &[u8]) -> Answer {
-    let mut bytes = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len()).into_bytes();
+    let mut bytes = format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n",
+        body.len()
+    )
+    .into_bytes();
     bytes.extend_from_slice(body);
     Answer::Close(bytes)
 }
@@ -45,7 +49,9 @@ impl Server {
         let seen = Arc::clone(&requests);
         tokio::spawn(async move {
             for index in 0.. {
-                let Ok((stream, _)) = listener.accept().await else { return };
+                let Ok((stream, _)) = listener.accept().await else {
+                    return;
+                };
                 let answer = answers.get(index).or(answers.last()).unwrap().clone();
                 tokio::spawn(serve(stream, answer, Arc::clone(&seen)));
             }
@@ -59,13 +65,21 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Answer, seen: Arc<Mutex<Vec<String>>>) -> io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    answer: Answer,
+    seen: Arc<Mutex<Vec<String>>>,
+) -> io::Result<()> {
     let request = read_request(&mut stream).await?;
     seen.lock().unwrap().push(request.clone());
     match answer {
         Answer::Close(bytes) => stream.write_all(&bytes).await?,
         Answer::Echo => {
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-echo: {}\r\n\r\n", request.len(), request.replace("\r\n", " "));
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-echo: {}\r\n\r\n",
+                request.len(),
+                request.replace("\r\n", " ")
+            );
             stream.write_all(head.as_bytes()).await?;
             stream.write_all(request.as_bytes()).await?;
         }
@@ -89,9 +103,18 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<String> {
         if stream.read_buf(&mut bytes).await? == 0 {
             break;
         }
+        // A TLS handshake has no blank line to wait for.
+        if bytes.first() == Some(&0x16) {
+            break;
+        }
         let text = String::from_utf8_lossy(&bytes).to_lowercase();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |text| text.parse().unwrap());
         if body.len() >= length {
             break;
         }
@@ -107,8 +130,14 @@ pub(crate) struct Answers {
 
 impl Answers {
     pub(crate) fn new(lists: &[&[&str]]) -> Arc<Self> {
-        let lists = lists.iter().map(|list| list.iter().map(|text| text.parse().unwrap()).collect()).collect();
-        Arc::new(Self { lists, asked: AtomicUsize::new(0) })
+        let lists = lists
+            .iter()
+            .map(|list| list.iter().map(|text| text.parse().unwrap()).collect())
+            .collect();
+        Arc::new(Self {
+            lists,
+            asked: AtomicUsize::new(0),
+        })
     }
 
     pub(crate) fn asked(&self) -> usize {

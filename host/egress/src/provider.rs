@@ -3,22 +3,23 @@
 //! The configured base URL is itself the grant for exactly that scheme, host and port, private addresses
 //! included, redirects excluded. It must not know what is in a request.
 
+mod stream;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use cofferdam_core::limits::{
-    MODEL_CALL_MS, MODEL_CONNECT_MS, MODEL_HEADERS_MS, MODEL_IDLE_MS, MODEL_RESPONSE_BYTES,
-};
+use cofferdam_core::limits::{MODEL_CALL_MS, MODEL_CONNECT_MS, MODEL_HEADERS_MS, MODEL_IDLE_MS};
 use cofferdam_core::policy::Method;
 use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
 use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
 use crate::resolve::{Resolve, SystemResolver};
 use crate::target::Target;
-use crate::{EgressError, Phase, connect, header};
+use crate::{EgressError, connect, header};
+use stream::Reading;
+pub use stream::StreamingResponse;
 
 /// How long a provider may take.
 #[derive(Debug, Clone, Copy)]
@@ -54,44 +55,6 @@ pub enum Proxies {
     None,
     /// This one.
     Url(String),
-}
-
-/// The head of a response, and its body as it comes.
-pub struct StreamingResponse {
-    /// The status code; 400 and above are answers, not errors.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The inflated body. After an error the stream ends. Dropping it closes the connection.
-    pub body: BoxStream<'static, Result<Bytes, EgressError>>,
-}
-
-impl std::fmt::Debug for StreamingResponse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamingResponse").field("status", &self.status).finish_non_exhaustive()
-    }
-}
-
-impl StreamingResponse {
-    /// At most the first `limit` bytes of the body; what comes after is not read. For error pages.
-    ///
-    /// # Errors
-    /// When the body breaks off before the first byte; a later break gives what had come.
-    pub async fn head_of_body(mut self, limit: usize) -> Result<Bytes, EgressError> {
-        let mut kept = BytesMut::new();
-        while let Some(piece) = self.body.next().await {
-            match piece {
-                Ok(piece) => kept.extend_from_slice(&piece),
-                Err(error) if kept.is_empty() => return Err(error),
-                Err(_) => break,
-            }
-            if kept.len() >= limit {
-                break;
-            }
-        }
-        kept.truncate(limit);
-        Ok(kept.freeze())
-    }
 }
 
 /// A response whose body has been read whole.
@@ -171,7 +134,11 @@ impl ProviderClient {
         timeouts: Timeouts,
     ) -> Result<StreamingResponse, EgressError> {
         let target = self.target(Method::Post, url)?;
-        let request = self.client(timeouts.connect)?.post(target.url.clone()).headers(headers).body(body);
+        let request = self
+            .client(timeouts.connect)?
+            .post(target.url.clone())
+            .headers(headers)
+            .body(body);
         self.stream(request, timeouts).await
     }
 
@@ -187,16 +154,26 @@ impl ProviderClient {
         timeouts: Timeouts,
     ) -> Result<BoundedResponse, EgressError> {
         let target = self.target(Method::Get, url)?;
-        let request = self.client(timeouts.connect)?.get(target.url.clone()).headers(headers);
+        let request = self
+            .client(timeouts.connect)?
+            .get(target.url.clone())
+            .headers(headers);
         let mut response = self.stream(request, timeouts).await?;
         let mut body = BytesMut::new();
         while let Some(piece) = response.body.next().await {
             body.extend_from_slice(&piece?);
             if body.len() > limit {
-                return Err(EgressError::TooLarge { what: "the response's body", limit: limit as u64 });
+                return Err(EgressError::TooLarge {
+                    what: "the response's body",
+                    limit: limit as u64,
+                });
             }
         }
-        Ok(BoundedResponse { status: response.status, headers: response.headers, body: body.freeze() })
+        Ok(BoundedResponse {
+            status: response.status,
+            headers: response.headers,
+            body: body.freeze(),
+        })
     }
 
     fn target(&self, method: Method, url: &str) -> Result<Target, EgressError> {
@@ -205,7 +182,12 @@ impl ProviderClient {
             return Ok(target);
         }
         let path = target.url.path().to_owned();
-        Err(EgressError::Denied { method, origin: target.origin(), path, grant: None })
+        Err(EgressError::Denied {
+            method,
+            origin: target.origin(),
+            path,
+            grant: None,
+        })
     }
 
     fn client(&self, connect: Duration) -> Result<reqwest::Client, EgressError> {
@@ -214,14 +196,23 @@ impl ProviderClient {
         match built.as_ref() {
             Some((timeout, client)) if *timeout == connect => Ok(client.clone()),
             _ => {
-                let client = connect::provider(&self.base, Arc::clone(&self.resolver), &self.proxies, connect)?;
+                let client = connect::provider(
+                    &self.base,
+                    Arc::clone(&self.resolver),
+                    &self.proxies,
+                    connect,
+                )?;
                 *built = Some((connect, client.clone()));
                 Ok(client)
             }
         }
     }
 
-    async fn stream(&self, request: reqwest::RequestBuilder, timeouts: Timeouts) -> Result<StreamingResponse, EgressError> {
+    async fn stream(
+        &self,
+        request: reqwest::RequestBuilder,
+        timeouts: Timeouts,
+    ) -> Result<StreamingResponse, EgressError> {
         let host = &self.base.host;
         let deadline = Instant::now() + timeouts.total;
         let wait = timeouts.headers.min(timeouts.total);
@@ -229,57 +220,27 @@ impl ProviderClient {
         header::check_size(response.headers())?;
         let status = response.status();
         if status.is_redirection() && response.headers().contains_key(reqwest::header::LOCATION) {
-            let reason = format!("redirects ({}), which is not followed; set the base URL to where it leads", status.as_u16());
+            let reason = format!(
+                "redirects ({}), which is not followed; set the base URL to where it leads",
+                status.as_u16()
+            );
             return Err(EgressError::protocol(host, reason));
         }
         let headers = response.headers().clone();
-        let reading = Reading { response, host: host.clone(), deadline, timeouts, received: 0 };
-        let body = stream::unfold(Some(reading), Reading::step).boxed();
-        Ok(StreamingResponse { status: status.as_u16(), headers, body })
-    }
-}
-
-/// A body on its way.
-struct Reading {
-    response: reqwest::Response,
-    host: String,
-    deadline: Instant,
-    timeouts: Timeouts,
-    received: usize,
-}
-
-impl Reading {
-    /// The next piece, and the state to go on from; none after the end or an error.
-    async fn step(state: Option<Self>) -> Option<(Result<Bytes, EgressError>, Option<Self>)> {
-        let mut reading = state?;
-        match reading.piece().await {
-            Ok(Some(piece)) => Some((Ok(piece), Some(reading))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    }
-
-    async fn piece(&mut self) -> Result<Option<Bytes>, EgressError> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let (phase, after) =
-            if left < self.timeouts.idle { (Phase::Total, self.timeouts.total) } else { (Phase::Idle, self.timeouts.idle) };
-        let piece = match tokio::time::timeout(left.min(self.timeouts.idle), self.response.chunk()).await {
-            Err(_) => return Err(EgressError::Timeout { host: self.host.clone(), phase, after }),
-            Ok(piece) => piece.map_err(|error| EgressError::from_reqwest(&self.host, &error, self.timeouts.connect))?,
-        };
-        self.received += piece.as_ref().map_or(0, Bytes::len);
-        if self.received > MODEL_RESPONSE_BYTES {
-            return Err(EgressError::TooLarge { what: "the response's body", limit: MODEL_RESPONSE_BYTES as u64 });
-        }
-        Ok(piece)
+        let body = Reading::new(response, host, deadline, timeouts).into_stream();
+        Ok(StreamingResponse {
+            status: status.as_u16(),
+            headers,
+            body,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
     use crate::loopback::{Answer, Answers, Server, response};
+    use crate::{Kind, Phase};
 
     const SHORT: Timeouts = Timeouts {
         connect: Duration::from_secs(5),
@@ -295,32 +256,57 @@ mod tests {
         (server, client, url)
     }
 
-    async fn post(client: &ProviderClient, url: &str, timeouts: Timeouts) -> Result<StreamingResponse, EgressError> {
-        client.post_stream(url, HeaderMap::new(), Bytes::from_static(b"{}"), timeouts).await
+    async fn post(
+        client: &ProviderClient,
+        url: &str,
+        timeouts: Timeouts,
+    ) -> Result<StreamingResponse, EgressError> {
+        client
+            .post_stream(url, HeaderMap::new(), Bytes::from_static(b"{}"), timeouts)
+            .await
     }
 
     #[tokio::test]
     async fn the_base_url_is_the_grant_for_its_origin_and_no_other() {
         let (server, client, url) = client(response("200 OK", "x-id: 7\r\n", b"hello")).await;
-        let answer = post(&client, &format!("{url}/chat"), Timeouts::default()).await.unwrap();
-        assert_eq!((answer.status, answer.headers["x-id"].as_bytes()), (200, &b"7"[..]));
+        let answer = post(&client, &format!("{url}/chat"), Timeouts::default())
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status, answer.headers["x-id"].as_bytes()),
+            (200, &b"7"[..])
+        );
         assert_eq!(&answer.head_of_body(4).await.unwrap()[..], b"hell");
-        assert!(server.requests().remove(0).starts_with("POST /v1/chat HTTP/1.1\r\n"));
+        assert!(
+            server
+                .requests()
+                .remove(0)
+                .starts_with("POST /v1/chat HTTP/1.1\r\n")
+        );
         let other_port = server.port.wrapping_add(1).max(1);
         for other in [
-            format!("http://127.0.0.1:{other_port}/"), format!("https://127.0.0.1:{}/", server.port),
+            format!("http://127.0.0.1:{other_port}/"),
+            format!("https://127.0.0.1:{}/", server.port),
             format!("http://localhost:{}/", server.port),
         ] {
-            assert_eq!(post(&client, &other, SHORT).await.unwrap_err().kind(), Kind::Denied, "{other}");
+            assert_eq!(
+                post(&client, &other, SHORT).await.unwrap_err().kind(),
+                Kind::Denied,
+                "{other}"
+            );
         }
         let forged = format!("http://u@127.0.0.1:{}/", server.port);
-        assert_eq!(post(&client, &forged, SHORT).await.unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(
+            post(&client, &forged, SHORT).await.unwrap_err().kind(),
+            Kind::Invalid
+        );
         assert_eq!(server.requests().len(), 1);
     }
 
     #[tokio::test]
     async fn a_redirect_is_not_followed() {
-        let (server, client, url) = client(response("307 Temporary Redirect", "location: /v2\r\n", b"")).await;
+        let (server, client, url) =
+            client(response("307 Temporary Redirect", "location: /v2\r\n", b"")).await;
         let error = post(&client, &url, SHORT).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Protocol);
         assert!(error.to_string().contains("redirects (307)"), "{error}");
@@ -331,54 +317,125 @@ mod tests {
     async fn a_provider_that_says_nothing_or_stops_is_a_timeout_of_its_phase() {
         let (_server, silent, url) = client(Answer::Stall(Vec::new())).await;
         let error = post(&silent, &url, SHORT).await.unwrap_err();
-        assert!(matches!(error, EgressError::Timeout { phase: Phase::Headers, .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                EgressError::Timeout {
+                    phase: Phase::Headers,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
 
         let piece = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec();
         let (_server, stalling, url) = client(Answer::Stall(piece.clone())).await;
         let mut answer = post(&stalling, &url, SHORT).await.unwrap();
         assert_eq!(&answer.body.next().await.unwrap().unwrap()[..], b"abc");
         let error = answer.body.next().await.unwrap().unwrap_err();
-        assert!(matches!(error, EgressError::Timeout { phase: Phase::Idle, .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                EgressError::Timeout {
+                    phase: Phase::Idle,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
         assert!(answer.body.next().await.is_none());
 
-        let (_server, endless, url) = client(Answer::Endless(piece, b"3\r\nabc\r\n".to_vec())).await;
-        let total = Timeouts { total: Duration::from_millis(300), headers: Duration::from_secs(5), ..SHORT };
+        let (_server, endless, url) =
+            client(Answer::Endless(piece, b"3\r\nabc\r\n".to_vec())).await;
+        let total = Timeouts {
+            total: Duration::from_millis(300),
+            headers: Duration::from_secs(5),
+            ..SHORT
+        };
         let mut answer = post(&endless, &url, total).await.unwrap();
         let error = loop {
             if let Err(error) = answer.body.next().await.expect("it has no end") {
                 break error;
             }
         };
-        assert!(matches!(error, EgressError::Timeout { phase: Phase::Total, .. } | EgressError::TooLarge { .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                EgressError::Timeout {
+                    phase: Phase::Total,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
     }
 
     #[tokio::test]
     async fn half_a_body_is_an_error_after_what_came() {
-        let (_server, client, url) = client(Answer::Close(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec())).await;
+        let (_server, client, url) = client(Answer::Close(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec(),
+        ))
+        .await;
         let mut answer = post(&client, &url, SHORT).await.unwrap();
         assert_eq!(&answer.body.next().await.unwrap().unwrap()[..], b"half");
-        assert_eq!(answer.body.next().await.unwrap().unwrap_err().kind(), Kind::Protocol);
+        assert_eq!(
+            answer.body.next().await.unwrap().unwrap_err().kind(),
+            Kind::Protocol
+        );
     }
 
     #[tokio::test]
     async fn a_get_is_bounded() {
         let (_server, client, url) = client(response("200 OK", "", b"{\"data\":[]}")).await;
-        let answer = client.get(&url, HeaderMap::new(), 100, SHORT).await.unwrap();
-        assert_eq!((answer.status, &answer.body[..]), (200, &b"{\"data\":[]}"[..]));
-        assert_eq!(client.get(&url, HeaderMap::new(), 5, SHORT).await.unwrap_err().kind(), Kind::TooLarge);
+        let answer = client
+            .get(&url, HeaderMap::new(), 100, SHORT)
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status, &answer.body[..]),
+            (200, &b"{\"data\":[]}"[..])
+        );
+        assert_eq!(
+            client
+                .get(&url, HeaderMap::new(), 5, SHORT)
+                .await
+                .unwrap_err()
+                .kind(),
+            Kind::TooLarge
+        );
     }
 
     #[tokio::test]
     async fn a_proxy_serves_names_but_never_loopback() {
         let proxy = Server::start(vec![response("200 OK", "", b"proxied")]).await;
         let through = Proxies::Url(format!("http://127.0.0.1:{}", proxy.port));
-        let far = ProviderClient::new("http://models.example/v1").unwrap().with_proxies(through.clone());
-        assert_eq!(&far.get("http://models.example/v1", HeaderMap::new(), 100, SHORT).await.unwrap().body[..], b"proxied");
-        assert!(proxy.requests().remove(0).starts_with("GET http://models.example/v1 HTTP/1.1"));
+        let far = ProviderClient::new("http://models.example/v1")
+            .unwrap()
+            .with_proxies(through.clone());
+        assert_eq!(
+            &far.get("http://models.example/v1", HeaderMap::new(), 100, SHORT)
+                .await
+                .unwrap()
+                .body[..],
+            b"proxied"
+        );
+        assert!(
+            proxy
+                .requests()
+                .remove(0)
+                .starts_with("GET http://models.example/v1 HTTP/1.1")
+        );
 
         let (_server, near, url) = client(response("200 OK", "", b"direct")).await;
         let near = near.with_proxies(through);
-        assert_eq!(&near.get(&url, HeaderMap::new(), 100, SHORT).await.unwrap().body[..], b"direct");
+        assert_eq!(
+            &near
+                .get(&url, HeaderMap::new(), 100, SHORT)
+                .await
+                .unwrap()
+                .body[..],
+            b"direct"
+        );
         assert_eq!(proxy.requests().len(), 1);
     }
 
@@ -387,8 +444,64 @@ mod tests {
         let server = Server::start(vec![response("200 OK", "", b"ok")]).await;
         let answers = Answers::new(&[&["127.0.0.1"]]);
         let url = format!("http://models.example:{}/", server.port);
-        let client = ProviderClient::new(&url).unwrap().with_resolver(answers.clone()).with_proxies(Proxies::None);
-        assert_eq!(client.get(&url, HeaderMap::new(), 100, SHORT).await.unwrap().status, 200);
+        let client = ProviderClient::new(&url)
+            .unwrap()
+            .with_resolver(answers.clone())
+            .with_proxies(Proxies::None);
+        assert_eq!(
+            client
+                .get(&url, HeaderMap::new(), 100, SHORT)
+                .await
+                .unwrap()
+                .status,
+            200
+        );
         assert_eq!(answers.asked(), 1);
+    }
+
+    /// Proxy settings belong to a process, so the test runs itself again with its own.
+    #[tokio::test]
+    async fn the_environment_names_the_proxy_and_its_exceptions() {
+        const CHILD: &str = "COFFERDAM_TEST_PORT";
+        let far = "http://models.example/";
+        if let Ok(port) = std::env::var(CHILD) {
+            let client = ProviderClient::new(far).unwrap();
+            let answer = client
+                .get(far, HeaderMap::new(), 100, Timeouts::default())
+                .await
+                .unwrap();
+            assert_eq!(&answer.body[..], b"proxied");
+            let near = format!("http://near.example:{port}/");
+            let resolver = Answers::new(&[&["127.0.0.1"]]);
+            let client = ProviderClient::new(&near).unwrap().with_resolver(resolver);
+            let answer = client
+                .get(&near, HeaderMap::new(), 100, Timeouts::default())
+                .await
+                .unwrap();
+            assert_eq!(&answer.body[..], b"direct");
+            return;
+        }
+        let proxy = Server::start(vec![response("200 OK", "", b"proxied")]).await;
+        let direct = Server::start(vec![response("200 OK", "", b"direct")]).await;
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child
+            .arg("the_environment_names_the_proxy")
+            .env(CHILD, direct.port.to_string());
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            child.env_remove(name).env_remove(name.to_lowercase());
+        }
+        child
+            .env("http_proxy", format!("http://127.0.0.1:{}", proxy.port))
+            .env("no_proxy", "near.example");
+        let output = tokio::task::spawn_blocking(move || child.output())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        assert_eq!((proxy.requests().len(), direct.requests().len()), (1, 1));
     }
 }

@@ -28,7 +28,11 @@ impl HostPattern {
     /// address, a name outside ASCII, a star in any other place.
     pub fn parse(text: &str) -> Result<Self, (String, Option<String>)> {
         if text.contains("://") {
-            return refuse(text, "is a URL, not a host", "write the host alone, and `scheme`, `port` and `paths` beside it");
+            return refuse(
+                text,
+                "is a URL, not a host",
+                "write the host alone, and `scheme`, `port` and `paths` beside it",
+            );
         }
         if let Some(address) = address(text) {
             return Ok(Self::Exact(address));
@@ -37,17 +41,29 @@ impl HostPattern {
             && !port.is_empty()
             && port.bytes().all(|byte| byte.is_ascii_digit())
         {
-            return refuse(text, "contains a port", &format!("write `host: {name}` and `port: {port}`"));
+            return refuse(
+                text,
+                "contains a port",
+                &format!("write `host: {name}` and `port: {port}`"),
+            );
         }
         if !text.is_ascii() {
-            return refuse(text, "is not ASCII", "write the form that starts with `xn--`");
+            return refuse(
+                text,
+                "is not ASCII",
+                "write the form that starts with `xn--`",
+            );
         }
         let lower = text.to_ascii_lowercase();
         let name = lower.strip_suffix('.').unwrap_or(&lower);
         if let Some(domain) = name.strip_prefix("*.") {
             check_name(text, domain)?;
             if !domain.contains('.') {
-                return refuse(text, "covers a whole top-level domain", "name a domain with at least two parts: `*.example.com`");
+                return refuse(
+                    text,
+                    "covers a whole top-level domain",
+                    "name a domain with at least two parts: `*.example.com`",
+                );
             }
             return Ok(Self::Below(domain.to_owned()));
         }
@@ -96,14 +112,20 @@ fn refuse<T>(text: &str, fault: &str, hint: &str) -> Result<T, (String, Option<S
 }
 
 fn below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+    host.strip_suffix(domain)
+        .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 /// The usual spelling of an address, when the text is one.
 fn address(text: &str) -> Option<String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     if let Some(inner) = bare {
-        return inner.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
+        return inner
+            .parse::<Ipv6Addr>()
+            .ok()
+            .map(|address| format!("[{address}]"));
     }
     match text.parse::<IpAddr>().ok()? {
         IpAddr::V4(address) => Some(address.to_string()),
@@ -117,7 +139,9 @@ fn check_name(text: &str, name: &str) -> Result<(), (String, Option<String>)> {
             && label.len() <= LONGEST_LABEL
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     if name.is_empty() || name.len() > LONGEST_NAME || !name.split('.').all(good) {
         let hint = "write a name such as `api.example.com`, `*.example.com` or an address";
@@ -125,7 +149,10 @@ fn check_name(text: &str, name: &str) -> Result<(), (String, Option<String>)> {
     }
     // URL libraries read `0x7f.1`, `2130706433` and `127.1` as addresses; a grant must not.
     if name.rsplit('.').next().is_some_and(looks_numeric) {
-        let hint = format!("write the address with four decimal parts, such as `{}`", Ipv4Addr::LOCALHOST);
+        let hint = format!(
+            "write the address with four decimal parts, such as `{}`",
+            Ipv4Addr::LOCALHOST
+        );
         return refuse(text, "is a number, not a host", &hint);
     }
     Ok(())
@@ -133,7 +160,9 @@ fn check_name(text: &str, name: &str) -> Result<(), (String, Option<String>)> {
 
 fn looks_numeric(label: &str) -> bool {
     label.bytes().all(|byte| byte.is_ascii_digit())
-        || label.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        || label
+            .strip_prefix("0x")
+            .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -146,7 +175,10 @@ mod tests {
 
     #[test]
     fn a_name_is_normalised() {
-        assert_eq!(host("API.Example.com."), HostPattern::Exact("api.example.com".into()));
+        assert_eq!(
+            host("API.Example.com."),
+            HostPattern::Exact("api.example.com".into())
+        );
         assert_eq!(host("::1").to_string(), "[::1]");
         assert_eq!(host("[0:0::1]").to_string(), "[::1]");
         assert_eq!(host("127.0.0.1").to_string(), "127.0.0.1");
@@ -157,7 +189,13 @@ mod tests {
         let pattern = host("*.example.com");
         assert!(pattern.matches("a.example.com"));
         assert!(pattern.matches("a.b.example.com"));
-        for other in ["example.com", ".example.com", "badexample.com", "example.com.evil.net", "aexample.com"] {
+        for other in [
+            "example.com",
+            ".example.com",
+            "badexample.com",
+            "example.com.evil.net",
+            "aexample.com",
+        ] {
             assert!(!pattern.matches(other), "{other}");
         }
         assert!(pattern.covers(&host("*.a.example.com")));
@@ -168,8 +206,23 @@ mod tests {
     #[test]
     fn what_is_not_a_host_is_refused_with_a_hint() {
         let bad = [
-            "", "*", "*.com", "a.*.com", "a b", "https://a.com", "a.com:443", "exämple.com", "2130706433", "0x7f.1",
-            "127.1", "a..b", "-a.com", "user@a.com", "a.com/x", "[::1", "1.2.3.4.5",
+            "",
+            "*",
+            "*.com",
+            "a.*.com",
+            "a b",
+            "https://a.com",
+            "a.com:443",
+            "exämple.com",
+            "2130706433",
+            "0x7f.1",
+            "127.1",
+            "a..b",
+            "-a.com",
+            "user@a.com",
+            "a.com/x",
+            "[::1",
+            "1.2.3.4.5",
         ];
         for text in bad {
             let (message, hint) = HostPattern::parse(text).unwrap_err();

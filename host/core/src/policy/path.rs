@@ -145,7 +145,9 @@ pub(super) fn decode(text: &str) -> Result<String, PathFault> {
 }
 
 fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Decodes a segment and encodes it again by our rule. A raw star is wild in a glob; an encoded one is text.
@@ -183,7 +185,10 @@ fn covers(glob: &str, other: &str) -> bool {
                 *slot = any_before;
             } else if let Some(previous) = count.checked_sub(1) {
                 let before = reached.get(previous).copied().unwrap_or(false);
-                *slot = before && items.get(previous).is_some_and(|item| *item != "**" && segment_covers(segment, item));
+                *slot = before
+                    && items
+                        .get(previous)
+                        .is_some_and(|item| *item != "**" && segment_covers(segment, item));
             }
         }
         reached = next;
@@ -211,7 +216,9 @@ fn segment_covers(glob: &str, item: &str) -> bool {
                 at_item += 1;
             }
             _ => {
-                let Some((star, taken)) = retry else { return false };
+                let Some((star, taken)) = retry else {
+                    return false;
+                };
                 retry = Some((star, taken + 1));
                 at_glob = star + 1;
                 at_item = taken + 1;
@@ -235,15 +242,29 @@ mod tests {
     #[test]
     fn globs_match_whole_segments() {
         for (glob, path) in [
-            ("/**", "/"), ("/**", "/a/b"), ("/repos/**", "/repos"), ("/repos/**", "/repos/a/b"),
-            ("/repos/*/issues", "/repos/x/issues"), ("/a/**/z", "/a/z"), ("/a/**/z", "/a/b/c/z"), ("/v*", "/v1"),
-            ("/repos/**", "/%72epos/x"), ("/a%2Ab", "/a*b"), ("/caf%C3%A9", "/café"),
+            ("/**", "/"),
+            ("/**", "/a/b"),
+            ("/repos/**", "/repos"),
+            ("/repos/**", "/repos/a/b"),
+            ("/repos/*/issues", "/repos/x/issues"),
+            ("/a/**/z", "/a/z"),
+            ("/a/**/z", "/a/b/c/z"),
+            ("/v*", "/v1"),
+            ("/repos/**", "/%72epos/x"),
+            ("/a%2Ab", "/a*b"),
+            ("/caf%C3%A9", "/café"),
         ] {
             assert!(matches(glob, path), "{glob} {path}");
         }
         for (glob, path) in [
-            ("/repos/**", "/reposx"), ("/repos/**", "/"), ("/repos/*", "/repos/a/b"), ("/repos", "/repos/"),
-            ("/a%2Ab", "/aXb"), ("/v*", "/w1"), ("/a/**/z", "/a/b/c"), ("/A", "/a"),
+            ("/repos/**", "/reposx"),
+            ("/repos/**", "/"),
+            ("/repos/*", "/repos/a/b"),
+            ("/repos", "/repos/"),
+            ("/a%2Ab", "/aXb"),
+            ("/v*", "/w1"),
+            ("/a/**/z", "/a/b/c"),
+            ("/A", "/a"),
         ] {
             assert!(!matches(glob, path), "{glob} {path}");
         }
@@ -252,16 +273,28 @@ mod tests {
     #[test]
     fn a_path_that_two_readers_could_read_differently_is_refused() {
         for (path, fault) in [
-            ("/repos/../admin", PathFault::DotSegment), ("/repos/%2e%2e/admin", PathFault::DotSegment),
-            ("/repos/.%2E/x", PathFault::DotSegment), ("/repos/%252e%252e/x", PathFault::DotSegment),
-            ("/repos/..;a=b/x", PathFault::DotSegment), ("/repos/%2Fx", PathFault::Slash),
-            ("/repos/%252fx", PathFault::Slash), ("/repos\\x", PathFault::Slash), ("/a%5Cb", PathFault::Slash),
-            ("/a%00", PathFault::Control), ("/a%0d%0aHost:x", PathFault::Control), ("/a%", PathFault::Encoding),
-            ("/a%zz", PathFault::Encoding), ("/a%ff", PathFault::Encoding), ("a", PathFault::Relative),
+            ("/repos/../admin", PathFault::DotSegment),
+            ("/repos/%2e%2e/admin", PathFault::DotSegment),
+            ("/repos/.%2E/x", PathFault::DotSegment),
+            ("/repos/%252e%252e/x", PathFault::DotSegment),
+            ("/repos/..;a=b/x", PathFault::DotSegment),
+            ("/repos/%2Fx", PathFault::Slash),
+            ("/repos/%252fx", PathFault::Slash),
+            ("/repos\\x", PathFault::Slash),
+            ("/a%5Cb", PathFault::Slash),
+            ("/a%00", PathFault::Control),
+            ("/a%0d%0aHost:x", PathFault::Control),
+            ("/a%", PathFault::Encoding),
+            ("/a%zz", PathFault::Encoding),
+            ("/a%ff", PathFault::Encoding),
+            ("a", PathFault::Relative),
         ] {
             assert_eq!(normal_path(path), Err(fault), "{path}");
         }
-        assert_eq!(normal_path(&"/a".repeat(MOST_SEGMENTS + 1)), Err(PathFault::TooLong));
+        assert_eq!(
+            normal_path(&"/a".repeat(MOST_SEGMENTS + 1)),
+            Err(PathFault::TooLong)
+        );
     }
 
     #[test]
