@@ -32,7 +32,7 @@ pub(crate) fn scan<'text>(path: &str, text: &'text [u8], mut each: impl FnMut(Lo
         web_token::find(line, &mut hits);
         address::find(line, &mut hits);
         if line.starts_with(b"-----") || contains(line, b"-----BEGIN ") {
-            private_key::find(line, text.get(start..).unwrap_or_default(), &mut hits);
+            private_key::find(line, text.get(start..).unwrap_or_default(), file, &mut hits);
         }
         // Last: what has a form of its own goes before what has only a name.
         assignment::find(line, file, &mut hits);

@@ -47,11 +47,13 @@ pub(crate) fn is_public_form(value: &[u8]) -> bool {
     is_uuid(value) || is_hash(value) || is_number_like(value) || is_words(value) || is_path(value)
 }
 
+/// Also with something around it, as in `{...}` or `urn:uuid:...`.
 fn is_uuid(value: &[u8]) -> bool {
-    value.len() == 36
-        && value.iter().enumerate().all(|(at, byte)| {
+    value.windows(36).any(|window| {
+        window.iter().enumerate().all(|(at, byte)| {
             if matches!(at, 8 | 13 | 18 | 23) { *byte == b'-' } else { byte.is_ascii_hexdigit() }
         })
+    })
 }
 
 /// The digests of common functions by their length in hex, or with their name.
@@ -120,6 +122,7 @@ mod tests {
     fn public_forms_are_no_secrets() {
         for value in [
             "123e4567-e89b-12d3-a456-426614174000",
+            "{123e4567-e89b-12d3-a456-426614174000}",
             "d41d8cd98f00b204e9800998ecf8427e",
             "2024-01-02T03:04:05Z",
             "1.22.333",
