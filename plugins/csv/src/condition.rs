@@ -83,7 +83,9 @@ impl Compiled {
     fn new(condition: Condition) -> Result<Self> {
         let Condition { column, op, value } = &condition;
         let fault = |wanted: &str| {
-            Err(Error::invalid_input(format!("condition on `{column}`: the value is no {wanted}")))
+            Err(Error::invalid_input(format!(
+                "condition on `{column}`: the value is no {wanted}"
+            )))
         };
         let mut pattern = None;
         match op {
@@ -103,7 +105,11 @@ impl Compiled {
     }
 
     fn holds(&self, row: &Row) -> bool {
-        let Condition { column, op, value: wanted } = &self.condition;
+        let Condition {
+            column,
+            op,
+            value: wanted,
+        } = &self.condition;
         let found = value::of(row, column);
         let text = || (value::cell(found), value::cell(wanted));
         let order = || ordered(found, wanted);
@@ -120,12 +126,13 @@ impl Compiled {
             },
             Operator::StartsWith => text().0.starts_with(&text().1),
             Operator::EndsWith => text().0.ends_with(&text().1),
-            Operator::Matches => {
-                self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(&value::cell(found)))
-            }
-            Operator::In => {
-                wanted.as_array().is_some_and(|list| list.iter().any(|item| same(found, item)))
-            }
+            Operator::Matches => self
+                .pattern
+                .as_ref()
+                .is_some_and(|pattern| pattern.is_match(&value::cell(found))),
+            Operator::In => wanted
+                .as_array()
+                .is_some_and(|list| list.iter().any(|item| same(found, item))),
             Operator::Empty => is_empty(found),
             Operator::NotEmpty => !is_empty(found),
         }
@@ -197,7 +204,11 @@ mod tests {
 
     #[test]
     fn a_condition_that_cannot_hold_is_an_error() {
-        for (op, wanted) in [("matches", json!("(")), ("matches", json!(1)), ("in", json!("a"))] {
+        for (op, wanted) in [
+            ("matches", json!("(")),
+            ("matches", json!(1)),
+            ("in", json!("a")),
+        ] {
             let condition = json!({ "column": "c", "op": op, "value": wanted });
             let conditions = vec![serde_json::from_value(condition).unwrap()];
             let error = compile(&conditions).err().unwrap();

@@ -5,7 +5,6 @@
 //! (`table`), so that tools can be chained and the output of any step that
 //! returns a list of objects can be used.
 
-
 mod condition;
 mod parse;
 mod shape;
@@ -18,10 +17,10 @@ use cofferdam_sdk::{Context, Output, Result, tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::summary::Aggregate;
 use crate::condition::{Condition, Join};
 use crate::shape::Shape;
 use crate::source::Source;
+use crate::summary::Aggregate;
 use crate::table::Table;
 
 /// A table and how to return it.
@@ -98,7 +97,8 @@ struct GroupArgs {
 )]
 fn group(ctx: &Context, args: GroupArgs) -> Result<Output<Table>> {
     let rows = args.source.load(ctx)?;
-    args.shape.apply(summary::group(&rows, &args.by, &args.aggregates)?)
+    args.shape
+        .apply(summary::group(&rows, &args.by, &args.aggregates)?)
 }
 
 /// A table and what to compute over all of its rows.
@@ -125,7 +125,10 @@ fn aggregate(ctx: &Context, args: AggregateArgs) -> Result<Output<Table>> {
     args.shape.apply(summary::all(&rows, &args.aggregates)?)
 }
 
-cofferdam_sdk::plugin!(id = "cofferdam/csv", tools = [read, filter, group, aggregate]);
+cofferdam_sdk::plugin!(
+    id = "cofferdam/csv",
+    tools = [read, filter, group, aggregate]
+);
 
 #[cfg(test)]
 mod tests {
@@ -158,7 +161,8 @@ mod tests {
             "format": "markdown",
         });
         let grouped = call("group", &args).unwrap();
-        let expected = "| customer | total |\n| --- | ---: |\n| Smith, Ltd | 95.5 |\n| Jones | 20 |\n";
+        let expected =
+            "| customer | total |\n| --- | ---: |\n| Smith, Ltd | 95.5 |\n| Jones | 20 |\n";
         assert_eq!(grouped["text"], expected);
     }
 
@@ -178,8 +182,15 @@ mod tests {
     fn the_schemas_refuse_unknown_arguments() {
         for tool in Plugin::tools() {
             let schema = &tool.input_schema;
-            let closed = [&schema["additionalProperties"], &schema["unevaluatedProperties"]];
-            assert!(closed.contains(&&Value::Bool(false)), "{}: {schema}", tool.name);
+            let closed = [
+                &schema["additionalProperties"],
+                &schema["unevaluatedProperties"],
+            ];
+            assert!(
+                closed.contains(&&Value::Bool(false)),
+                "{}: {schema}",
+                tool.name
+            );
         }
     }
 

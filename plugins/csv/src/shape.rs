@@ -63,14 +63,23 @@ impl Shape {
         };
         let summary = summary(&rows, count, text.as_deref());
         let Rows { columns, rows } = rows;
-        Ok(Output::new(Table { columns, rows, count, text }).with_summary(summary))
+        Ok(Output::new(Table {
+            columns,
+            rows,
+            count,
+            text,
+        })
+        .with_summary(summary))
     }
 
     fn sort(&self, rows: &mut Rows) -> Result<()> {
         let keys: Vec<(&str, bool)> = self
             .sort
             .iter()
-            .map(|key| key.strip_prefix('-').map_or((key.as_str(), false), |name| (name, true)))
+            .map(|key| {
+                key.strip_prefix('-')
+                    .map_or((key.as_str(), false), |name| (name, true))
+            })
             .collect();
         for (name, _) in &keys {
             require_column(rows, name)?;
@@ -111,9 +120,15 @@ fn select(rows: &Rows, columns: &[String]) -> Result<Rows> {
         require_column(rows, name)?;
     }
     let pick = |row: &Row| {
-        columns.iter().map(|name| (name.clone(), value::of(row, name).clone())).collect()
+        columns
+            .iter()
+            .map(|name| (name.clone(), value::of(row, name).clone()))
+            .collect()
     };
-    Ok(Rows { columns: columns.to_vec(), rows: rows.rows.iter().map(pick).collect() })
+    Ok(Rows {
+        columns: columns.to_vec(),
+        rows: rows.rows.iter().map(pick).collect(),
+    })
 }
 
 fn summary(rows: &Rows, count: usize, text: Option<&str>) -> String {
@@ -154,7 +169,10 @@ mod tests {
     #[test]
     fn a_column_that_is_not_there_is_named_with_those_that_are() {
         for shape in [json!({ "sort": ["-x"] }), json!({ "columns": ["x"] })] {
-            assert_eq!(shaped(&shape).unwrap_err().message(), "no column `x`; there is n, s");
+            assert_eq!(
+                shaped(&shape).unwrap_err().message(),
+                "no column `x`; there is n, s"
+            );
         }
     }
 

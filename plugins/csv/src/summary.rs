@@ -59,15 +59,28 @@ pub(crate) fn group(rows: &Rows, by: &[String], aggregates: &[Aggregate]) -> Res
     for name in by {
         require_column(rows, name)?;
     }
-    let counting = [Aggregate { op: Operation::Count, column: None, name: None }];
-    let aggregates = if aggregates.is_empty() { &counting } else { aggregates };
+    let counting = [Aggregate {
+        op: Operation::Count,
+        column: None,
+        name: None,
+    }];
+    let aggregates = if aggregates.is_empty() {
+        &counting
+    } else {
+        aggregates
+    };
     let columns = columns(rows, by, aggregates)?;
 
     let mut groups: Vec<(Row, Vec<&Row>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for row in &rows.rows {
-        let key: Row = by.iter().map(|name| (name.clone(), value::of(row, name).clone())).collect();
-        let place = *places.entry(Value::Object(key.clone()).to_string()).or_insert(groups.len());
+        let key: Row = by
+            .iter()
+            .map(|name| (name.clone(), value::of(row, name).clone()))
+            .collect();
+        let place = *places
+            .entry(Value::Object(key.clone()).to_string())
+            .or_insert(groups.len());
         match groups.get_mut(place) {
             Some((_, members)) => members.push(row),
             None => groups.push((key, vec![row])),
@@ -100,7 +113,10 @@ pub(crate) fn all(rows: &Rows, aggregates: &[Aggregate]) -> Result<Rows> {
         .iter()
         .map(|aggregate| Ok((aggregate.name(), aggregate.compute(&members)?)))
         .collect::<Result<Row>>()?;
-    Ok(Rows { columns, rows: vec![row] })
+    Ok(Rows {
+        columns,
+        rows: vec![row],
+    })
 }
 
 /// The columns of the result, each of which has to have a name of its own.
@@ -138,7 +154,9 @@ impl Aggregate {
     }
 
     fn compute(&self, members: &[&Row]) -> Result<Value> {
-        let Some(column) = &self.column else { return Ok(Value::from(members.len())) };
+        let Some(column) = &self.column else {
+            return Ok(Value::from(members.len()));
+        };
         let values: Vec<&Value> = members
             .iter()
             .map(|row| value::of(row, column))
@@ -210,7 +228,9 @@ fn median(mut numbers: Vec<f64>) -> Value {
     let middle = numbers.len() / 2;
     let upper = numbers.get(middle).copied();
     let lower = if numbers.len().is_multiple_of(2) {
-        middle.checked_sub(1).and_then(|at| numbers.get(at).copied())
+        middle
+            .checked_sub(1)
+            .and_then(|at| numbers.get(at).copied())
     } else {
         upper
     };
@@ -280,15 +300,24 @@ mod tests {
     #[test]
     fn what_cannot_be_computed_is_an_error() {
         for (list, message) in [
-            (json!([{"op": "sum", "column": "kind"}]), "`sum` of `kind`: `a` is no number"),
+            (
+                json!([{"op": "sum", "column": "kind"}]),
+                "`sum` of `kind`: `a` is no number",
+            ),
             (json!([{"op": "sum"}]), "`sum` needs a `column`"),
-            (json!([{"op": "sum", "column": "x"}]), "no column `x`; there is kind, n, at"),
+            (
+                json!([{"op": "sum", "column": "x"}]),
+                "no column `x`; there is kind, n, at",
+            ),
             (
                 json!([{"op": "count"}, {"op": "count"}]),
                 "two columns of the result are called `count`; name one with `as`",
             ),
         ] {
-            assert_eq!(all(&rows(), &aggregates(&list)).unwrap_err().message(), message);
+            assert_eq!(
+                all(&rows(), &aggregates(&list)).unwrap_err().message(),
+                message
+            );
         }
     }
 }

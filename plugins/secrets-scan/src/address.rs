@@ -8,7 +8,9 @@ use crate::sample;
 pub(crate) fn find(line: &[u8], hits: &mut Vec<Hit>) {
     let mut from = 0;
     while let Some(rest) = line.get(from..) {
-        let Some(at) = rest.windows(3).position(|window| window == b"://") else { return };
+        let Some(at) = rest.windows(3).position(|window| window == b"://") else {
+            return;
+        };
         let authority_start = from + at + 3;
         from = authority_start;
         if let Some(hit) = password(line, authority_start) {
@@ -20,7 +22,11 @@ pub(crate) fn find(line: &[u8], hits: &mut Vec<Hit>) {
 fn password(line: &[u8], start: usize) -> Option<Hit> {
     let authority = line.get(start..)?;
     let end = authority.iter().position(|byte| {
-        byte.is_ascii_whitespace() || matches!(byte, b'/' | b'"' | b'\'' | b'`' | b'?' | b'#' | b'<' | b'>' | b')' | b',')
+        byte.is_ascii_whitespace()
+            || matches!(
+                byte,
+                b'/' | b'"' | b'\'' | b'`' | b'?' | b'#' | b'<' | b'>' | b')' | b','
+            )
     });
     let authority = authority.get(..end.unwrap_or(authority.len()))?;
     let at = authority.iter().rposition(|byte| *byte == b'@')?;
@@ -50,14 +56,28 @@ fn judge(user: &[u8], secret: &[u8], host: &[u8]) -> Option<Confidence> {
     let host = host.to_ascii_lowercase();
     let name = host.split(|byte| *byte == b':').next().unwrap_or(&host);
     let reserved = name.windows(7).any(|window| window == b"example")
-        || [&b".test"[..], b".invalid", b".localhost"].iter().any(|end| name.ends_with(end));
-    let near = [&b"localhost"[..], b"127.0.0.1", b"host", b"db", b"postgres", b"redis", b"mysql"]
-        .contains(&name);
+        || [&b".test"[..], b".invalid", b".localhost"]
+            .iter()
+            .any(|end| name.ends_with(end));
+    let near = [
+        &b"localhost"[..],
+        b"127.0.0.1",
+        b"host",
+        b"db",
+        b"postgres",
+        b"redis",
+        b"mysql",
+    ]
+    .contains(&name);
     if reserved {
         return None;
     }
     let plain = secret.iter().all(u8::is_ascii_lowercase);
-    Some(if near || plain { Confidence::Low } else { Confidence::Medium })
+    Some(if near || plain {
+        Confidence::Low
+    } else {
+        Confidence::Medium
+    })
 }
 
 #[cfg(test)]
@@ -73,7 +93,10 @@ mod tests {
 
     #[test]
     fn a_password_for_a_real_host_is_found() {
-        assert_eq!(found("app:Tr0ub4dor&3", "db7.acme.io:5432"), [Confidence::Medium]);
+        assert_eq!(
+            found("app:Tr0ub4dor&3", "db7.acme.io:5432"),
+            [Confidence::Medium]
+        );
     }
 
     #[test]

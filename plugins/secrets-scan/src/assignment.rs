@@ -77,7 +77,8 @@ fn assigned(line: &[u8], segment_start: usize, at: usize, file: FileKind) -> Opt
 }
 
 fn is_whole_line(line: &[u8], segment_start: usize) -> bool {
-    line.get(..segment_start).is_some_and(|before| before.iter().all(u8::is_ascii_whitespace))
+    line.get(..segment_start)
+        .is_some_and(|before| before.iter().all(u8::is_ascii_whitespace))
 }
 
 /// What the names on the left of an operator promise.
@@ -90,30 +91,114 @@ fn promise(left: &[u8]) -> Option<Promise> {
 fn promise_of(words: &[String]) -> Option<Promise> {
     /// `token_type`, `password-field`: about a secret, not one.
     const ABOUT: &[&str] = &[
-        "name", "names", "type", "kind", "url", "uri", "endpoint", "path", "file", "dir", "header",
-        "param", "parameter", "field", "label", "placeholder", "prefix", "suffix", "pattern",
-        "regex", "format", "message", "error", "hint", "description", "title", "help", "class",
-        "selector", "policy", "length", "size", "count", "limit", "ttl", "expiry", "expires", "env",
-        "var", "variable", "hash", "hashed", "digest", "checksum", "algorithm", "alg", "ref", "arn",
-        "store", "manager", "provider", "scope", "scopes", "input", "budget", "usage", "text",
-        "id", "version", "mode", "strategy", "rule", "rules", "reset", "tokens", "form", "stdin",
+        "name",
+        "names",
+        "type",
+        "kind",
+        "url",
+        "uri",
+        "endpoint",
+        "path",
+        "file",
+        "dir",
+        "header",
+        "param",
+        "parameter",
+        "field",
+        "label",
+        "placeholder",
+        "prefix",
+        "suffix",
+        "pattern",
+        "regex",
+        "format",
+        "message",
+        "error",
+        "hint",
+        "description",
+        "title",
+        "help",
+        "class",
+        "selector",
+        "policy",
+        "length",
+        "size",
+        "count",
+        "limit",
+        "ttl",
+        "expiry",
+        "expires",
+        "env",
+        "var",
+        "variable",
+        "hash",
+        "hashed",
+        "digest",
+        "checksum",
+        "algorithm",
+        "alg",
+        "ref",
+        "arn",
+        "store",
+        "manager",
+        "provider",
+        "scope",
+        "scopes",
+        "input",
+        "budget",
+        "usage",
+        "text",
+        "id",
+        "version",
+        "mode",
+        "strategy",
+        "rule",
+        "rules",
+        "reset",
+        "tokens",
+        "form",
+        "stdin",
     ];
-    const PUBLIC: &[&str] = &["public", "hash", "checksum", "integrity", "sha256", "example", "csrf"];
+    const PUBLIC: &[&str] = &[
+        "public",
+        "hash",
+        "checksum",
+        "integrity",
+        "sha256",
+        "example",
+        "csrf",
+    ];
     let last = words.last()?;
     if ABOUT.contains(&last.as_str()) || words.iter().any(|word| PUBLIC.contains(&word.as_str())) {
         return None;
     }
     let joined = words.concat();
     let has = |needles: &[&str]| needles.iter().any(|needle| joined.contains(needle));
-    if has(&["password", "passwd", "passphrase"]) || words.iter().any(|word| word == "pwd" || word == "pw") {
+    if has(&["password", "passwd", "passphrase"])
+        || words.iter().any(|word| word == "pwd" || word == "pw")
+    {
         return Some(Promise::Password);
     }
     let long = [
-        "apikey", "accesskey", "privatekey", "authkey", "signingkey", "encryptionkey", "secretkey",
-        "masterkey", "accountkey", "sharedkey", "clientsecret", "authtoken", "accesstoken", "refreshtoken",
-        "bearertoken", "credential",
+        "apikey",
+        "accesskey",
+        "privatekey",
+        "authkey",
+        "signingkey",
+        "encryptionkey",
+        "secretkey",
+        "masterkey",
+        "accountkey",
+        "sharedkey",
+        "clientsecret",
+        "authtoken",
+        "accesstoken",
+        "refreshtoken",
+        "bearertoken",
+        "credential",
     ];
-    let short = |word: &String| matches!(word.as_str(), "secret" | "token" | "authorization" | "auth");
+    let short =
+        |word: &String| matches!(word.as_str(), "secret" | "token" | "authorization" | "auth");
     (has(&long) || words.iter().any(short)).then_some(Promise::Key)
 }
 
@@ -144,7 +229,10 @@ fn value(right: &[u8], offset: usize) -> Option<(usize, &[u8], bool)> {
         .count();
     let rest = right.get(skipped..)?;
     // `r"..."`, `b'...'`, `@"..."`.
-    let marked = usize::from(matches!(rest, [b'r' | b'b' | b'f' | b'u' | b'@' | b'L', b'"' | b'\'', ..]));
+    let marked = usize::from(matches!(
+        rest,
+        [b'r' | b'b' | b'f' | b'u' | b'@' | b'L', b'"' | b'\'', ..]
+    ));
     let rest = rest.get(marked..)?;
     let start = offset + skipped + marked;
     let first = *rest.first()?;
@@ -154,7 +242,10 @@ fn value(right: &[u8], offset: usize) -> Option<(usize, &[u8], bool)> {
         let (skipped, secret) = without_scheme(inner.get(..end)?);
         return Some((start + 1 + skipped, secret, true));
     }
-    let end = rest.iter().position(|byte| byte.is_ascii_whitespace()).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| byte.is_ascii_whitespace())
+        .unwrap_or(rest.len());
     // A comment may follow, nothing else: a bare value is one word.
     let after = rest.get(end..)?.trim_ascii_start();
     if !(after.is_empty() || after.starts_with(b"#")) {
@@ -206,7 +297,11 @@ fn judge(
         Promise::Password => "password",
         Promise::Key => "secret-value",
     };
-    let confidence = if file.made_up { Confidence::Low } else { Confidence::Medium };
+    let confidence = if file.made_up {
+        Confidence::Low
+    } else {
+        Confidence::Medium
+    };
     Some((kind, confidence))
 }
 
@@ -251,7 +346,10 @@ mod tests {
             let line = format!("{before}hunter2{after}");
             let hits = found_in("src/a.py", &line);
             assert_eq!(hits.len(), 1, "{line}");
-            assert_eq!(&line[hits[0].start..hits[0].start + hits[0].length], "hunter2");
+            assert_eq!(
+                &line[hits[0].start..hits[0].start + hits[0].length],
+                "hunter2"
+            );
         }
     }
 
@@ -259,7 +357,10 @@ mod tests {
     fn a_bare_value_is_found_in_files_of_settings_only() {
         let line = format!("API_KEY={VALUE}");
         assert_eq!(kinds(".env", &line), ["secret-value"]);
-        assert_eq!(kinds("values.yaml", &format!("  api_key: {VALUE} # now")), ["secret-value"]);
+        assert_eq!(
+            kinds("values.yaml", &format!("  api_key: {VALUE} # now")),
+            ["secret-value"]
+        );
         assert_eq!(kinds("main.c", &line), Vec::<&str>::new());
     }
 

@@ -139,7 +139,8 @@ mod tests {
             .unwrap()
             .map(|entry| format!("src/{}", entry.unwrap().file_name().to_str().unwrap()))
             .collect();
-        let report = call(&serde_json::json!({ "paths": sources, "min_confidence": "low" })).unwrap();
+        let report =
+            call(&serde_json::json!({ "paths": sources, "min_confidence": "low" })).unwrap();
         assert_eq!(report["findings"], serde_json::json!([]));
         assert_eq!(report["files_scanned"], sources.len());
     }
@@ -160,7 +161,10 @@ mod tests {
 
     #[test]
     fn what_to_scan_has_to_be_said_once() {
-        for args in [serde_json::json!({}), serde_json::json!({ "path": "a", "text": "b" })] {
+        for args in [
+            serde_json::json!({}),
+            serde_json::json!({ "path": "a", "text": "b" }),
+        ] {
             let error = call(&args).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }

@@ -6,8 +6,11 @@ use crate::{address, assignment, private_key, token, web_token};
 
 /// Lines that carry one of these are known to their owner. The other two are
 /// what other scanners understand.
-const ALLOWED: &[&[u8]] =
-    &[b"secrets-scan:allow", b"gitleaks:allow", b"pragma: allowlist secret"];
+const ALLOWED: &[&[u8]] = &[
+    b"secrets-scan:allow",
+    b"gitleaks:allow",
+    b"pragma: allowlist secret",
+];
 
 /// A hit and its line, counted from 1.
 pub(crate) struct Located<'text> {
@@ -41,7 +44,11 @@ pub(crate) fn scan<'text>(path: &str, text: &'text [u8], mut each: impl FnMut(Lo
         }
         if !ALLOWED.iter().any(|mark| contains(line, mark)) {
             for hit in without_overlaps(&mut hits) {
-                each(Located { line: index + 1, text: line, hit });
+                each(Located {
+                    line: index + 1,
+                    text: line,
+                    hit,
+                });
             }
         }
         hits.clear();
@@ -75,7 +82,9 @@ mod tests {
 
     fn places(text: &str) -> Vec<(usize, usize, &'static str)> {
         let mut places = Vec::new();
-        scan("src/a.rs", text.as_bytes(), |at| places.push((at.line, at.hit.start, at.hit.kind)));
+        scan("src/a.rs", text.as_bytes(), |at| {
+            places.push((at.line, at.hit.start, at.hit.kind))
+        });
         places
     }
 

@@ -13,11 +13,17 @@ const MOST_LOOKED_AT: usize = 600;
 /// The key that begins on this line; `rest` is the file from the line's start.
 /// Keys of tests are keys, but seldom worth an alarm.
 pub(crate) fn find(line: &[u8], rest: &[u8], file: FileKind, hits: &mut Vec<Hit>) {
-    let Some(start) = line.windows(BEGIN.len()).position(|window| window == BEGIN) else { return };
-    let Some(label) = line.get(start + BEGIN.len()..).and_then(label) else { return };
+    let Some(start) = line.windows(BEGIN.len()).position(|window| window == BEGIN) else {
+        return;
+    };
+    let Some(label) = line.get(start + BEGIN.len()..).and_then(label) else {
+        return;
+    };
     let Some(kind) = kind(label) else { return };
     let header = BEGIN.len() + label.len() + 5;
-    let Some(after) = rest.get(start + header..) else { return };
+    let Some(after) = rest.get(start + header..) else {
+        return;
+    };
     let body = body(after);
     if body.len() < LEAST_BODY || entropy::bits(&body) < 3.5 {
         return;
@@ -25,7 +31,11 @@ pub(crate) fn find(line: &[u8], rest: &[u8], file: FileKind, hits: &mut Vec<Hit>
     let doubtful = file.made_up || kind == "encrypted-private-key";
     hits.push(Hit {
         kind,
-        confidence: if doubtful { Confidence::Medium } else { Confidence::High },
+        confidence: if doubtful {
+            Confidence::Medium
+        } else {
+            Confidence::High
+        },
         start,
         length: line.len() - start,
         masked: format!("-----BEGIN {}-----\u{2026}", String::from_utf8_lossy(label)),
@@ -36,7 +46,10 @@ pub(crate) fn find(line: &[u8], rest: &[u8], file: FileKind, hits: &mut Vec<Hit>
 fn label(after: &[u8]) -> Option<&[u8]> {
     let end = after.windows(5).position(|window| window == b"-----")?;
     let label = after.get(..end)?;
-    label.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ').then_some(label)
+    label
+        .iter()
+        .all(|byte| byte.is_ascii_uppercase() || *byte == b' ')
+        .then_some(label)
 }
 
 fn kind(label: &[u8]) -> Option<&'static str> {
@@ -80,7 +93,10 @@ mod tests {
 
     fn key(label: &str, separator: &str) -> String {
         let line = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
-        format!("{}{label}-----{separator}{line}{separator}{line}", "-----BEGIN ")
+        format!(
+            "{}{label}-----{separator}{line}{separator}{line}",
+            "-----BEGIN "
+        )
     }
 
     #[test]
@@ -104,7 +120,13 @@ mod tests {
 
     #[test]
     fn a_header_alone_is_none() {
-        assert!(found(&format!("if text.starts_with(\"{}PRIVATE KEY-----\") {{", "-----BEGIN ")).is_empty());
+        assert!(
+            found(&format!(
+                "if text.starts_with(\"{}PRIVATE KEY-----\") {{",
+                "-----BEGIN "
+            ))
+            .is_empty()
+        );
         assert!(found(&key("PUBLIC KEY", "\n")).is_empty());
         assert!(found(&key("CERTIFICATE", "\n")).is_empty());
     }

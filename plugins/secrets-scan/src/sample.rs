@@ -6,15 +6,48 @@ use crate::entropy;
 
 /// Words that people write into values that are none.
 const WORDS: &[&str] = &[
-    "example", "placeholder", "changeme", "change_me", "change-me", "change-this", "replace",
-    "your", "insert", "redacted", "dummy", "sample", "xxxx", "todo", "fixme", "foobar", "foo_bar",
-    "lorem", "notreal", "not_real", "not-real", "notasecret", "not-a-", "not_a_", "fake", "secret",
-    "password", "passwd", "deadbeef", "0123456789", "1234567890", "abcdef0", "12345678", "qwerty",
+    "example",
+    "placeholder",
+    "changeme",
+    "change_me",
+    "change-me",
+    "change-this",
+    "replace",
+    "your",
+    "insert",
+    "redacted",
+    "dummy",
+    "sample",
+    "xxxx",
+    "todo",
+    "fixme",
+    "foobar",
+    "foo_bar",
+    "lorem",
+    "notreal",
+    "not_real",
+    "not-real",
+    "notasecret",
+    "not-a-",
+    "not_a_",
+    "fake",
+    "secret",
+    "password",
+    "passwd",
+    "deadbeef",
+    "0123456789",
+    "1234567890",
+    "abcdef0",
+    "12345678",
+    "qwerty",
     "letmein",
 ];
 
 /// Words that mark a value as a test's, too short to look for in long tokens.
-const SHORT_WORDS: &[&str] = &["test", "mock", "demo", "stub", "token", "apikey", "api-key", "api_key", "bar", "foo", "abc123", "none", "null", "pass", "admin", "user", "local", "dev"];
+const SHORT_WORDS: &[&str] = &[
+    "test", "mock", "demo", "stub", "token", "apikey", "api-key", "api_key", "bar", "foo",
+    "abc123", "none", "null", "pass", "admin", "user", "local", "dev",
+];
 
 /// Whether the body of a token with an issuer's form was made up.
 pub(crate) fn is_made_up(body: &[u8]) -> bool {
@@ -31,12 +64,59 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
 /// Whether a value names the place of a value: a variable, a template, a call.
 pub(crate) fn is_reference(value: &[u8]) -> bool {
     const INSIDE: &[&str] = &[
-        "${", "$(", "{{", "}}", "#{", "<%", "%(", "%s", "%v", "{}", "{0}", "process.env", "environ",
-        "getenv", "env.", "env[", "env(", "secrets.", "vault:", "ref:", "arn:", "://", "...", "***",
-        "\u{2026}", "\\w", "\\d", "\\s", ".*", "[a-z", "[0-9", "[^", "()", "=>", "->", "::",
+        "${",
+        "$(",
+        "{{",
+        "}}",
+        "#{",
+        "<%",
+        "%(",
+        "%s",
+        "%v",
+        "{}",
+        "{0}",
+        "process.env",
+        "environ",
+        "getenv",
+        "env.",
+        "env[",
+        "env(",
+        "secrets.",
+        "vault:",
+        "ref:",
+        "arn:",
+        "://",
+        "...",
+        "***",
+        "\u{2026}",
+        "\\w",
+        "\\d",
+        "\\s",
+        ".*",
+        "[a-z",
+        "[0-9",
+        "[^",
+        "()",
+        "=>",
+        "->",
+        "::",
     ];
     let begins = value.first().is_some_and(|byte| {
-        matches!(byte, b'$' | b'%' | b'{' | b'<' | b'(' | b'[' | b'&' | b'#' | b'.' | b'~' | b'*' | b'`' | b'-')
+        matches!(
+            byte,
+            b'$' | b'%'
+                | b'{'
+                | b'<'
+                | b'('
+                | b'['
+                | b'&'
+                | b'#'
+                | b'.'
+                | b'~'
+                | b'*'
+                | b'`'
+                | b'-'
+        )
     });
     begins || has_any(value, INSIDE)
 }
@@ -51,7 +131,11 @@ pub(crate) fn is_public_form(value: &[u8]) -> bool {
 fn is_uuid(value: &[u8]) -> bool {
     value.windows(36).any(|window| {
         window.iter().enumerate().all(|(at, byte)| {
-            if matches!(at, 8 | 13 | 18 | 23) { *byte == b'-' } else { byte.is_ascii_hexdigit() }
+            if matches!(at, 8 | 13 | 18 | 23) {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_hexdigit()
+            }
         })
     })
 }
@@ -60,13 +144,16 @@ fn is_uuid(value: &[u8]) -> bool {
 fn is_hash(value: &[u8]) -> bool {
     let hex = matches!(value.len(), 32 | 40 | 56 | 64 | 96 | 128)
         && value.iter().all(u8::is_ascii_hexdigit);
-    let named: [&[u8]; 8] =
-        [b"sha1-", b"sha256", b"sha384", b"sha512", b"md5:", b"$2a$", b"$2b$", b"$argon2"];
+    let named: [&[u8]; 8] = [
+        b"sha1-", b"sha256", b"sha384", b"sha512", b"md5:", b"$2a$", b"$2b$", b"$argon2",
+    ];
     hex || named.iter().any(|name| value.starts_with(name))
 }
 
 fn is_number_like(value: &[u8]) -> bool {
-    value.iter().all(|byte| byte.is_ascii_digit() || b".:-+_TZ/, ".contains(byte))
+    value
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || b".:-+_TZ/, ".contains(byte))
 }
 
 /// Words joined by signs, e.g. `access-token`, `user.name`: no digit, no mix of
@@ -104,15 +191,31 @@ mod tests {
 
     #[test]
     fn values_that_people_write_as_examples_are_known() {
-        for value in ["changeme123", "your-api-key-1", "xxxxxxxxxxxx", "abcdefgh1234", "p@ssword1"] {
-            assert!(is_placeholder(value.as_bytes()) || value == "p@ssword1", "{value}");
+        for value in [
+            "changeme123",
+            "your-api-key-1",
+            "xxxxxxxxxxxx",
+            "abcdefgh1234",
+            "p@ssword1",
+        ] {
+            assert!(
+                is_placeholder(value.as_bytes()) || value == "p@ssword1",
+                "{value}"
+            );
         }
         assert!(!is_made_up(b"q8Zr1Lw0pXv7Kd2m"));
     }
 
     #[test]
     fn references_are_no_values() {
-        for value in ["${TOKEN}", "$TOKEN", "{{ secrets.X }}", "<token>", "os.environ['X']", "%s"] {
+        for value in [
+            "${TOKEN}",
+            "$TOKEN",
+            "{{ secrets.X }}",
+            "<token>",
+            "os.environ['X']",
+            "%s",
+        ] {
             assert!(is_reference(value.as_bytes()), "{value}");
         }
         assert!(!is_reference(b"Tr0ub4dor&3"));

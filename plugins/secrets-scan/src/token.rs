@@ -59,12 +59,38 @@ struct Rule {
 
 const ANY: usize = 2_000;
 
-const fn sure(kind: &'static str, prefix: &'static str, body: Body, least: usize, most: usize) -> Rule {
-    Rule { kind, prefix, body, least, most, confidence: Confidence::High }
+const fn sure(
+    kind: &'static str,
+    prefix: &'static str,
+    body: Body,
+    least: usize,
+    most: usize,
+) -> Rule {
+    Rule {
+        kind,
+        prefix,
+        body,
+        least,
+        most,
+        confidence: Confidence::High,
+    }
 }
 
-const fn likely(kind: &'static str, prefix: &'static str, body: Body, least: usize, most: usize) -> Rule {
-    Rule { kind, prefix, body, least, most, confidence: Confidence::Medium }
+const fn likely(
+    kind: &'static str,
+    prefix: &'static str,
+    body: Body,
+    least: usize,
+    most: usize,
+) -> Rule {
+    Rule {
+        kind,
+        prefix,
+        body,
+        least,
+        most,
+        confidence: Confidence::Medium,
+    }
 }
 
 // Longer prefixes first where one begins with another.
@@ -149,8 +175,12 @@ pub(crate) fn find(line: &[u8], hits: &mut Vec<Hit>) {
         if !at_boundary || start < skip_until {
             continue;
         }
-        let Some(rules) = table.get(usize::from(byte)) else { continue };
-        let Some(rest) = line.get(start..) else { continue };
+        let Some(rules) = table.get(usize::from(byte)) else {
+            continue;
+        };
+        let Some(rest) = line.get(start..) else {
+            continue;
+        };
         if let Some(hit) = rules.iter().find_map(|rule| matched(rule, rest, start)) {
             skip_until = start + hit.length;
             hits.push(hit);
@@ -163,7 +193,10 @@ fn matched(rule: &Rule, rest: &[u8], start: usize) -> Option<Hit> {
     let length = body.iter().take_while(|byte| rule.body.has(**byte)).count();
     // The end of a sentence is no part of a token.
     let trimmed = body.get(..length)?;
-    let kept = trimmed.iter().rposition(|byte| !matches!(byte, b'.' | b'-')).map_or(0, |at| at + 1);
+    let kept = trimmed
+        .iter()
+        .rposition(|byte| !matches!(byte, b'.' | b'-'))
+        .map_or(0, |at| at + 1);
     let body = body.get(..kept)?;
     let fits = (rule.least..=rule.most).contains(&body.len());
     if !fits || entropy::bits(body) < rule.body.least_bits() || sample::is_made_up(body) {

@@ -9,15 +9,21 @@ const BEGIN: &[u8] = b"eyJ";
 pub(crate) fn find(line: &[u8], hits: &mut Vec<Hit>) {
     let mut from = 0;
     while let Some(rest) = line.get(from..) {
-        let Some(at) = rest.windows(BEGIN.len()).position(|window| window == BEGIN) else { return };
+        let Some(at) = rest.windows(BEGIN.len()).position(|window| window == BEGIN) else {
+            return;
+        };
         let start = from + at;
-        let Some(candidate) = line.get(start..) else { return };
+        let Some(candidate) = line.get(start..) else {
+            return;
+        };
         let length = candidate
             .iter()
             .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
             .count();
         from = start + length.max(BEGIN.len());
-        let Some(token) = candidate.get(..length) else { return };
+        let Some(token) = candidate.get(..length) else {
+            return;
+        };
         if is_web_token(token) {
             hits.push(Hit {
                 kind: "json-web-token",
@@ -32,16 +38,26 @@ pub(crate) fn find(line: &[u8], hits: &mut Vec<Hit>) {
 
 fn is_web_token(token: &[u8]) -> bool {
     let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
-    let [header, claims, signature] = parts.as_slice() else { return false };
+    let [header, claims, signature] = parts.as_slice() else {
+        return false;
+    };
     // The shortest signature in use is that of HS256.
     if signature.len() < 40 {
         return false;
     }
-    let (Some(header), Some(claims)) = (decode(header), decode(claims)) else { return false };
-    let (header, claims) = (String::from_utf8_lossy(&header), String::from_utf8_lossy(&claims));
+    let (Some(header), Some(claims)) = (decode(header), decode(claims)) else {
+        return false;
+    };
+    let (header, claims) = (
+        String::from_utf8_lossy(&header),
+        String::from_utf8_lossy(&claims),
+    );
     // The token that every introduction shows.
     let shown_everywhere = claims.contains("John Doe") || claims.contains("\"1234567890\"");
-    header.starts_with('{') && header.contains("\"alg\"") && claims.starts_with('{') && !shown_everywhere
+    header.starts_with('{')
+        && header.contains("\"alg\"")
+        && claims.starts_with('{')
+        && !shown_everywhere
 }
 
 /// base64url without padding.
@@ -73,8 +89,10 @@ mod tests {
 
     fn encode(text: &str) -> String {
         const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let bits: Vec<u8> =
-            text.bytes().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+        let bits: Vec<u8> = text
+            .bytes()
+            .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
+            .collect();
         bits.chunks(6)
             .map(|chunk| {
                 let value = (0..6).fold(0, |value, at| value << 1 | chunk.get(at).unwrap_or(&0));

@@ -65,9 +65,10 @@ impl<P: Plugin> tool::Guest for P {
             traceparent: ctx.traceparent,
         };
         match P::call(&Context::new(info, Host), &name, &args) {
-            Ok(ToolOutput { value, summary }) => {
-                Ok(tool::ToolOutput { value: payload_out(value), summary })
-            }
+            Ok(ToolOutput { value, summary }) => Ok(tool::ToolOutput {
+                value: payload_out(value),
+                summary,
+            }),
             Err(error) => Err(error_out(&error)),
         }
     }
@@ -81,7 +82,11 @@ fn tool_def(definition: Definition) -> tool::ToolDef {
         input_schema: definition.input_schema.to_string(),
         output_schema: definition.output_schema.map(|schema| schema.to_string()),
         effects: effects(definition.effects),
-        examples: definition.examples.iter().map(|example| (*example).to_owned()).collect(),
+        examples: definition
+            .examples
+            .iter()
+            .map(|example| (*example).to_owned())
+            .collect(),
     }
 }
 
@@ -108,8 +113,10 @@ impl Host {
             Level::Warn => host::log::Level::Warn,
             Level::Error => host::log::Level::Error,
         };
-        let fields: Vec<_> =
-            fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         host::log::log(level, message, &fields);
     }
 
@@ -126,7 +133,9 @@ impl Host {
     }
 
     pub(crate) fn fetch(&self, request: Request) -> Result<Response> {
-        host::http::fetch(&request_out(request)).map(response_in).map_err(error_in)
+        host::http::fetch(&request_out(request))
+            .map(response_in)
+            .map_err(error_in)
     }
 
     pub(crate) fn fetch_many(&self, requests: Vec<Request>, limit: u32) -> Vec<Result<Response>> {
@@ -164,7 +173,9 @@ fn request_out(request: Request) -> host::http::Request {
         url: request.url,
         headers: request.headers,
         body: request.body,
-        timeout_ms: request.timeout.map(|t| u32::try_from(t.as_millis()).unwrap_or(u32::MAX)),
+        timeout_ms: request
+            .timeout
+            .map(|t| u32::try_from(t.as_millis()).unwrap_or(u32::MAX)),
         max_response_bytes: request.max_response_bytes,
     }
 }
@@ -215,12 +226,19 @@ fn error_in(error: common::PluginError) -> Error {
         result = result.with_code(code);
     }
     if let Some(retryable) = error.retryable {
-        result = if retryable { result.retryable() } else { result.permanent() };
+        result = if retryable {
+            result.retryable()
+        } else {
+            result.permanent()
+        };
     }
     if let Some(delay) = error.retry_after_ms {
         result = result.with_retry_after(Duration::from_millis(delay));
     }
-    if let Some(detail) = error.detail.and_then(|text| serde_json::from_str(&text).ok()) {
+    if let Some(detail) = error
+        .detail
+        .and_then(|text| serde_json::from_str(&text).ok())
+    {
         result = result.with_detail(detail);
     }
     result

@@ -204,9 +204,9 @@ pub(crate) fn kind_of_io(kind: io::ErrorKind) -> ErrorKind {
         | io::ErrorKind::InvalidData
         | io::ErrorKind::IsADirectory
         | io::ErrorKind::NotADirectory => ErrorKind::InvalidInput,
-        io::ErrorKind::FileTooLarge
-        | io::ErrorKind::StorageFull
-        | io::ErrorKind::QuotaExceeded => ErrorKind::TooLarge,
+        io::ErrorKind::FileTooLarge | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ErrorKind::TooLarge
+        }
         _ => ErrorKind::Internal,
     }
 }
@@ -243,6 +243,9 @@ mod tests {
         assert_eq!(error.is_retryable(), Some(false));
         assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
         assert_eq!(error.detail(), Some(&Value::from(1)));
-        assert_eq!(format!("{error:?}"), "Unavailable: the service is down [down]");
+        assert_eq!(
+            format!("{error:?}"),
+            "Unavailable: the service is down [down]"
+        );
     }
 }

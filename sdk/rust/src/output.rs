@@ -43,7 +43,10 @@ pub struct Output<T> {
 impl<T> Output<T> {
     /// A value without a summary.
     pub fn new(value: T) -> Self {
-        Self { value, summary: None }
+        Self {
+            value,
+            summary: None,
+        }
     }
 
     /// Adds the summary.
@@ -81,7 +84,10 @@ impl<T: Serialize + JsonSchema> IntoOutput for T {
     fn into_output(self) -> Result<ToolOutput> {
         let value = serde_json::to_value(self)
             .map_err(|error| Error::internal(format!("the result is not JSON: {error}")))?;
-        Ok(ToolOutput { value: Payload::Json(value), summary: None })
+        Ok(ToolOutput {
+            value: Payload::Json(value),
+            summary: None,
+        })
     }
 }
 
@@ -91,7 +97,10 @@ impl IntoOutput for Text {
     }
 
     fn into_output(self) -> Result<ToolOutput> {
-        Ok(ToolOutput { value: Payload::Text(self.0), summary: None })
+        Ok(ToolOutput {
+            value: Payload::Text(self.0),
+            summary: None,
+        })
     }
 }
 
@@ -101,7 +110,10 @@ impl IntoOutput for Payload {
     }
 
     fn into_output(self) -> Result<ToolOutput> {
-        Ok(ToolOutput { value: self, summary: None })
+        Ok(ToolOutput {
+            value: self,
+            summary: None,
+        })
     }
 }
 
@@ -112,7 +124,10 @@ impl<T: IntoOutput> IntoOutput for Output<T> {
 
     fn into_output(self) -> Result<ToolOutput> {
         let inner = self.value.into_output()?;
-        Ok(ToolOutput { value: inner.value, summary: self.summary.or(inner.summary) })
+        Ok(ToolOutput {
+            value: inner.value,
+            summary: self.summary.or(inner.summary),
+        })
     }
 }
 
@@ -129,7 +144,10 @@ mod tests {
 
     #[test]
     fn a_summary_goes_along_with_any_kind_of_value() {
-        let output = Output::new(Text("long".into())).with_summary("short").into_output().unwrap();
+        let output = Output::new(Text("long".into()))
+            .with_summary("short")
+            .into_output()
+            .unwrap();
         assert_eq!(output.value, Payload::Text("long".into()));
         assert_eq!(output.summary.as_deref(), Some("short"));
     }

@@ -77,7 +77,9 @@ pub fn decode<T: DeserializeOwned>(args: &str) -> Result<T> {
         let path = error.path().to_string();
         let text = error.inner().to_string();
         // A place in text that the caller never saw as text helps nobody.
-        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+        let reason = text
+            .rsplit_once(" at line ")
+            .map_or(text.as_str(), |(reason, _)| reason);
         if path == "." {
             Error::invalid_input(format!("arguments: {reason}"))
         } else {
@@ -93,8 +95,11 @@ pub fn decode<T: DeserializeOwned>(args: &str) -> Result<T> {
 /// The answer to a call of a tool that is not listed.
 #[doc(hidden)]
 pub fn unknown_tool(name: &str, known: &[&str]) -> Error {
-    Error::not_found(format!("no tool `{name}` here, there is {}", known.join(", ")))
-        .with_code("unknown_tool")
+    Error::not_found(format!(
+        "no tool `{name}` here, there is {}",
+        known.join(", ")
+    ))
+    .with_code("unknown_tool")
 }
 
 #[cfg(test)]

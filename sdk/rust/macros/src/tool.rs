@@ -55,9 +55,10 @@ impl Options {
 
     fn check_effects(&self) -> Result<()> {
         match self.effects.iter().find(|given| *given == "destructive") {
-            Some(given) if self.has("read_only") => {
-                Err(Error::new(given.span(), "a tool that is read_only destroys nothing"))
-            }
+            Some(given) if self.has("read_only") => Err(Error::new(
+                given.span(),
+                "a tool that is read_only destroys nothing",
+            )),
             _ => Ok(()),
         }
     }
@@ -76,7 +77,12 @@ pub(crate) fn expand(options: Options, function: &ItemFn) -> Result<TokenStream>
     );
     let [read_only, destructive, idempotent, open_world] =
         EFFECTS.map(|effect| options.has(effect));
-    let Options { name, title, examples, .. } = options;
+    let Options {
+        name,
+        title,
+        examples,
+        ..
+    } = options;
     let name = name.unwrap_or_else(|| LitStr::new(&ident.to_string(), ident.span()));
     let title = title.map_or_else(|| quote!(None), |title| quote!(Some(#title)));
     let doc = format!("The tool `{}`, for `plugin!`.", name.value());
@@ -135,11 +141,19 @@ fn description(function: &ItemFn) -> Result<String> {
 }
 
 fn doc_line(attribute: &Attribute) -> Option<String> {
-    let Meta::NameValue(meta) = &attribute.meta else { return None };
+    let Meta::NameValue(meta) = &attribute.meta else {
+        return None;
+    };
     if !meta.path.is_ident("doc") {
         return None;
     }
-    let Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) = &meta.value else { return None };
+    let Expr::Lit(ExprLit {
+        lit: Lit::Str(line),
+        ..
+    }) = &meta.value
+    else {
+        return None;
+    };
     let line = line.value();
     Some(line.strip_prefix(' ').unwrap_or(&line).to_owned())
 }
@@ -148,10 +162,16 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
 fn call(function: &ItemFn) -> Result<TokenStream> {
     let signature = &function.sig;
     if let Some(keyword) = &signature.asyncness {
-        return Err(Error::new(keyword.span(), "a tool cannot be async: host calls block"));
+        return Err(Error::new(
+            keyword.span(),
+            "a tool cannot be async: host calls block",
+        ));
     }
     if !signature.generics.params.is_empty() {
-        return Err(Error::new(signature.generics.span(), "a tool cannot be generic"));
+        return Err(Error::new(
+            signature.generics.span(),
+            "a tool cannot be generic",
+        ));
     }
     let ident = &signature.ident;
     match signature.inputs.len() {

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cofferdam_sdk::{
-    Context, Error, ErrorKind, Level, Output, Payload, Result, Text, http, tool,
-};
+use cofferdam_sdk::{Context, Error, ErrorKind, Level, Output, Payload, Result, Text, http, tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,7 +42,10 @@ fn whoami(ctx: &Context) -> Result<BTreeMap<&'static str, Value>> {
         ("run_id", Value::from(info.run_id.as_str())),
         ("step_path", Value::from(info.step_path.as_str())),
         ("attempt", Value::from(info.attempt)),
-        ("idempotency_key", Value::from(info.idempotency_key.as_str())),
+        (
+            "idempotency_key",
+            Value::from(info.idempotency_key.as_str()),
+        ),
         ("deadline_ms", Value::from(info.deadline_ms)),
     ]))
 }
@@ -105,7 +106,8 @@ fn read_file(_ctx: &Context, args: PathArgs) -> Result<Text> {
 /// Writes a file of the run's output directory.
 #[tool(destructive)]
 fn write_file(ctx: &Context, args: PathArgs) -> Result<()> {
-    ctx.out().write(&args.path, args.text.unwrap_or_default().as_bytes())
+    ctx.out()
+        .write(&args.path, args.text.unwrap_or_default().as_bytes())
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -132,7 +134,17 @@ fn wait_for_cancel(ctx: &Context) -> Result<()> {
 cofferdam_sdk::plugin!(
     id = "cofferdam/echo",
     config = Config,
-    tools = [echo, whoami, config, say, fail, read_file, write_file, get, wait_for_cancel],
+    tools = [
+        echo,
+        whoami,
+        config,
+        say,
+        fail,
+        read_file,
+        write_file,
+        get,
+        wait_for_cancel
+    ],
 );
 
 #[cfg(test)]
@@ -143,7 +155,10 @@ mod tests {
     #[test]
     fn a_call_goes_through_json_both_ways() {
         let output = Plugin::call(&Context::fake(), "echo", r#"{"value": {"a": 1}}"#).unwrap();
-        assert_eq!(output.value, Payload::Json(serde_json::json!({ "value": { "a": 1 } })));
+        assert_eq!(
+            output.value,
+            Payload::Json(serde_json::json!({ "value": { "a": 1 } }))
+        );
     }
 
     #[test]
