@@ -199,7 +199,7 @@ impl EgressError {
     /// Reads what the HTTP library says. Its own text is not shown: it contains the URL with its query.
     pub(crate) fn from_reqwest(host: &str, error: &reqwest::Error, connect: Duration) -> Self {
         let host = host.to_owned();
-        if error.is_timeout() {
+        if error.is_timeout() && error.is_connect() {
             return Self::Timeout {
                 host,
                 phase: Phase::Connect,

@@ -47,7 +47,9 @@ pub struct Response {
 /// The bounds of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchLimits {
-    /// Bytes of the response's body after inflation, and of the request's body.
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the response's body after inflation.
     pub body_bytes: u64,
     /// Redirects that are followed; one more is an error.
     pub redirects: u32,
@@ -60,6 +62,7 @@ impl FetchLimits {
     #[must_use]
     pub fn of(limits: HttpLimits, total: Duration) -> Self {
         Self {
+            request_bytes: limits.body_bytes,
             body_bytes: limits.body_bytes,
             redirects: limits.redirects,
             total,
@@ -119,10 +122,10 @@ impl Egress {
                 request.method.escape_debug()
             )));
         };
-        if request.body.len() as u64 > limits.body_bytes {
+        if request.body.len() as u64 > limits.request_bytes {
             return Err(EgressError::TooLarge {
                 what: "the request's body",
-                limit: limits.body_bytes,
+                limit: limits.request_bytes,
             });
         }
         let first = Hop {

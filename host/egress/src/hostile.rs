@@ -16,6 +16,7 @@ use crate::{Egress, EgressError, FetchLimits, Kind, NoSecrets, Request, Response
 use spelling::generous;
 
 const LIMITS: FetchLimits = FetchLimits {
+    request_bytes: 64 * 1024,
     body_bytes: 64 * 1024,
     redirects: 3,
     total: Duration::from_secs(20),

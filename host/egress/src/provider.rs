@@ -3,13 +3,13 @@
 //! The configured base URL is itself the grant for exactly that scheme, host and port, private addresses
 //! included, redirects excluded. It must not know what is in a request.
 
+mod settings;
 mod stream;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use cofferdam_core::limits::{MODEL_CALL_MS, MODEL_CONNECT_MS, MODEL_HEADERS_MS, MODEL_IDLE_MS};
 use cofferdam_core::policy::Method;
 use futures_util::StreamExt;
 use reqwest::header::HeaderMap;
@@ -18,44 +18,9 @@ use tokio::time::Instant;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::target::Target;
 use crate::{EgressError, connect, header};
+pub use settings::{Proxies, Timeouts};
 use stream::Reading;
 pub use stream::StreamingResponse;
-
-/// How long a provider may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// Until there is a connection.
-    pub connect: Duration,
-    /// Until the head of the response, the connection included.
-    pub headers: Duration,
-    /// Between two pieces of the body.
-    pub idle: Duration,
-    /// For everything.
-    pub total: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_millis(MODEL_CONNECT_MS),
-            headers: Duration::from_millis(MODEL_HEADERS_MS),
-            idle: Duration::from_millis(MODEL_IDLE_MS),
-            total: Duration::from_millis(MODEL_CALL_MS),
-        }
-    }
-}
-
-/// Which proxy a provider is reached through. The machine's own loopback never goes through one.
-#[derive(Debug, Clone, Default)]
-pub enum Proxies {
-    /// As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
-    #[default]
-    Environment,
-    /// None.
-    None,
-    /// This one.
-    Url(String),
-}
 
 /// A response whose body has been read whole.
 #[derive(Debug, Clone)]
@@ -363,6 +328,29 @@ mod tests {
                 error,
                 EgressError::Timeout {
                     phase: Phase::Total,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_stalls_is_no_connection_in_time() {
+        let (server, _, _) = client(Answer::Stall(Vec::new())).await;
+        let url = format!("https://127.0.0.1:{}/", server.port);
+        let client = ProviderClient::new(&url).unwrap();
+        let timeouts = Timeouts {
+            connect: Duration::from_millis(100),
+            headers: Duration::from_secs(20),
+            ..SHORT
+        };
+        let error = post(&client, &url, timeouts).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                EgressError::Timeout {
+                    phase: Phase::Connect,
                     ..
                 }
             ),
