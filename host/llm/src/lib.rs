@@ -3,16 +3,25 @@
 //! Implements the ports `Model` and `Models` of the core. It must not know the engine, stores or plugins, must not read
 //! the environment, the clock or files by itself, and reaches the network only through `cofferdam-egress`.
 //!
-//! In reading order: [`kind`] says what can go wrong; [`scripted`] and [`extract`] answer without any network.
+//! In reading order: [`kind`] says what can go wrong; [`scripted`] and [`extract`] answer without any network;
+//! [`provider`] says whom we know; [`openai`] asks them.
+
+pub mod kind;
 
 pub mod extract;
-pub mod kind;
 pub mod scripted;
-#[cfg(test)]
+
+pub mod openai;
+pub mod provider;
+mod retry;
 mod sse;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod fault_server;
 
 pub use extract::Extract;
+pub use openai::OpenAi;
+pub use provider::Provider;
 pub use scripted::Scripted;

@@ -1,0 +1,368 @@
+//! Whatever a provider answers instead of an answer, as a fault that says what to do.
+//!
+//! It must not decide about retries (`retry` does) and must not let the key into a message.
+
+use super::assemble::Odd;
+use crate::kind::Kind;
+use crate::provider::{Known, Provider};
+use crate::retry::asked_wait;
+use crate::sse::Oversize;
+use cofferdam_core::fault::{Class, Fault};
+use cofferdam_core::time::Timestamp;
+use cofferdam_egress::{EgressError, HeaderMap, Kind as Egress};
+use serde_json::{Value, json};
+
+/// Characters of what a provider said that are quoted.
+const QUOTED_CHARS: usize = 300;
+
+/// Codes and types that mean an empty account: waiting does not help, whatever the status.
+const QUOTA: &[&str] = &[
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+    "billing_hard_limit_reached",
+];
+
+/// Codes and types of a conversation that is too long; llama.cpp has the second.
+const TOO_LONG: &[&str] = &["context_length_exceeded", "exceed_context_size_error"];
+
+/// Whom was asked what, for messages.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) provider: Provider,
+    pub(super) model: String,
+}
+
+/// The head of a response, as far as faults tell of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) request_id: Option<String>,
+    retry_after_ms: Option<u64>,
+    /// `x-should-retry`, which overrides the status.
+    should_retry: Option<bool>,
+}
+
+impl Head {
+    pub(super) fn read(status: u16, headers: &HeaderMap, now: Timestamp) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let wait = asked_wait(headers, now);
+        Self {
+            status,
+            request_id: text("x-request-id").or_else(|| text("request-id")).map(str::to_owned),
+            retry_after_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            should_retry: text("x-should-retry").and_then(|text| text.parse().ok()),
+        }
+    }
+}
+
+/// What a provider says of an error.
+#[derive(Debug, Default)]
+struct Told {
+    message: String,
+    kind: Option<String>,
+    code: Option<String>,
+    /// A status in place of the code, as OpenRouter sends it.
+    status: Option<u16>,
+}
+
+impl Told {
+    /// Reads `{"error": {..}}`, `{"error": ".."}` or the inner part alone.
+    fn read(value: &Value) -> Self {
+        let inner = value.get("error").filter(|inner| !inner.is_null()).unwrap_or(value);
+        if let Some(message) = inner.as_str() {
+            return Self { message: message.to_owned(), ..Self::default() };
+        }
+        let text = |name: &str| inner.get(name).and_then(Value::as_str).map(str::to_owned);
+        let message = text("message").or_else(|| text("detail")).unwrap_or_else(|| inner.to_string());
+        let status = inner.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+        Self { message, kind: text("type"), code: text("code"), status }
+    }
+
+    fn is(&self, names: &[&str]) -> bool {
+        [&self.code, &self.kind].into_iter().flatten().any(|name| names.contains(&name.as_str()))
+    }
+
+    fn says(&self, words: &[&str]) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        words.iter().any(|word| message.contains(word))
+    }
+}
+
+impl Origin {
+    /// An error status, or an error in the body of an answer that claimed success.
+    pub(super) fn answered(&self, head: &Head, body: &[u8]) -> Fault {
+        match serde_json::from_slice::<Value>(body) {
+            Ok(value) => self.told(head, &value),
+            Err(_) => self.page(head, &String::from_utf8_lossy(body)),
+        }
+    }
+
+    /// An error that the provider describes in JSON.
+    pub(super) fn told(&self, head: &Head, value: &Value) -> Fault {
+        let told = Told::read(value);
+        let kind = classify(head, &told);
+        let message = shortened(&self.provider.scrub(&told.message));
+        let status = if head.status >= 300 { format!("status {}", head.status) } else { "an error".to_owned() };
+        let mut fault = kind.fault(format!("{} answered {status}: {message}", self.who()));
+        let overruled = head.should_retry.filter(|_| kind != Kind::Quota);
+        fault.class = match (overruled, fault.class) {
+            (Some(true), _) => Class::Retry,
+            (Some(false), Class::Retry) => Class::Step,
+            (_, class) => class,
+        };
+        fault.retry_after_ms = head.retry_after_ms;
+        fault.hint = self.hint(kind, head);
+        fault.with_detail(self.detail(head, &told))
+    }
+
+    /// A page that a proxy or another server sent in the provider's place.
+    fn page(&self, head: &Head, text: &str) -> Fault {
+        let is_html = text.trim_start().starts_with('<');
+        let quoted = if is_html { title(text).unwrap_or_default() } else { text.trim() };
+        let quoted = match shortened(&self.provider.scrub(quoted)) {
+            nothing if nothing.is_empty() => String::new(),
+            quoted => format!(": {quoted}"),
+        };
+        let what = if is_html { "an HTML page" } else { "no JSON" };
+        let kind = Kind::of_status(head.status);
+        let mut fault = kind.fault(format!("{} answered status {} and {what}{quoted}", self.who(), head.status));
+        fault.retry_after_ms = head.retry_after_ms;
+        let elsewhere = format!(
+            "something else than the provider may have answered; check the base URL `{}` and proxies",
+            self.provider.base_url
+        );
+        fault.hint = self.hint(kind, head).or(Some(elsewhere));
+        fault.with_detail(self.detail(head, &Told::default()))
+    }
+
+    /// A request that got no response, or a body that broke off.
+    pub(super) fn transport(&self, error: &EgressError, head: Option<&Head>) -> Fault {
+        let kind = match error.kind() {
+            Egress::Timeout => Kind::Timeout,
+            Egress::TooLarge => Kind::TooLarge,
+            Egress::Denied | Egress::Invalid | Egress::Secret => Kind::NotConfigured,
+            Egress::Connect | Egress::Dns => Kind::Unavailable,
+            Egress::Tls => Kind::NotConfigured,
+            Egress::Protocol if head.is_some() => Kind::Truncated,
+            Egress::Protocol => Kind::Unavailable,
+        };
+        let verb = if head.is_some() { "broke off" } else { "cannot be reached" };
+        let mut fault = kind.fault(format!("{} {verb}: {error}", self.who()));
+        fault.hint = match error.kind() {
+            Egress::Connect if self.provider.name.as_ref() == "ollama" => {
+                Some("is Ollama running? start it with `ollama serve`, or set OLLAMA_HOST".to_owned())
+            }
+            Egress::Connect | Egress::Dns | Egress::Tls | Egress::Protocol | Egress::Invalid => {
+                Some(format!("check the base URL `{}`, the network and proxies", self.provider.base_url))
+            }
+            _ => None,
+        };
+        fault.with_detail(self.detail(head.unwrap_or(&Head::default()), &Told::default()))
+    }
+
+    /// The stream ended before the provider said that the answer is complete.
+    pub(super) fn truncated(&self, head: &Head) -> Fault {
+        let fault = Kind::Truncated.fault(format!("{} stopped in the middle of its answer", self.who()));
+        let hint = "nothing of it was used; trying again may help";
+        fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
+    }
+
+    /// Something in the stream that is no answer.
+    pub(super) fn odd(&self, head: &Head, odd: &Odd) -> Fault {
+        let reason = match odd {
+            Odd::Told(error) => return self.told(head, error),
+            Odd::TooManyCalls => return self.too_large(head, "more tool calls than we accept"),
+            Odd::Malformed(reason) => format!("sent something that is no chunk of an answer: {reason}"),
+            Odd::Empty => "ended its answer without one".to_owned(),
+            Odd::Nameless => "called a tool without naming it".to_owned(),
+        };
+        let fault = Kind::Protocol.fault(format!("{} {reason}", self.who()));
+        let hint = format!("does `{}` speak OpenAI's chat completions?", self.provider.base_url);
+        fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
+    }
+
+    /// A line or event over its bound.
+    pub(super) fn oversize(&self, head: &Head, oversize: Oversize) -> Fault {
+        self.too_large(head, &oversize.to_string())
+    }
+
+    fn too_large(&self, head: &Head, what: &str) -> Fault {
+        let fault = Kind::TooLarge.fault(format!("{} sent {what}", self.who()));
+        fault.with_detail(self.detail(head, &Told::default()))
+    }
+
+    fn who(&self) -> String {
+        format!("provider `{}` (model `{}`)", self.provider.name, self.model)
+    }
+
+    fn hint(&self, kind: Kind, head: &Head) -> Option<String> {
+        let name = &self.provider.name;
+        let variable = self.provider.key_variable.as_deref();
+        match kind {
+            Kind::Auth => Some(match (variable, &self.provider.key) {
+                (Some(variable), None) => format!("set {variable} to a key of `{name}`"),
+                (Some(variable), Some(_)) => format!("check that the key in {variable} is valid and may use this model"),
+                (None, _) => format!("give provider `{name}` a valid key in the settings"),
+            }),
+            Kind::Quota => Some(format!("the account at `{name}` has nothing left; top it up or use another model")),
+            Kind::NotFound => Some(self.not_found_hint()),
+            Kind::ContextLength => {
+                Some("give the step less input, summarise earlier results, or use a model with a larger context".to_owned())
+            }
+            Kind::RateLimited => Some("lower `maxConcurrency`, or raise `maxRetries`".to_owned()),
+            Kind::Unavailable if head.status == 503 => Some("the provider is overloaded; try again later".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn not_found_hint(&self) -> String {
+        let base = self.provider.base_url.trim_end_matches('/');
+        if self.provider.name.as_ref() == "ollama" {
+            return format!("fetch the model with `ollama pull {}`", self.model);
+        }
+        if Known::find(&self.provider.name).is_none_or(|known| known.base_url != base) && !ends_with_version(base) {
+            return format!("the base URL `{base}` has no version at its end; most servers want `{base}/v1`");
+        }
+        format!("check the model's name: `{}`", self.model)
+    }
+
+    fn detail(&self, head: &Head, told: &Told) -> Value {
+        let mut detail = json!({ "provider": &*self.provider.name, "model": self.model });
+        let status = (head.status != 0).then(|| json!(head.status));
+        let fields = [
+            ("status", status),
+            ("request_id", head.request_id.as_ref().map(|id| json!(id))),
+            ("type", told.kind.as_ref().map(|kind| json!(kind))),
+            ("code", told.code.as_ref().map(|code| json!(code))),
+        ];
+        for (name, value) in fields {
+            if let (Some(value), Some(map)) = (value, detail.as_object_mut()) {
+                map.insert(name.to_owned(), value);
+            }
+        }
+        detail
+    }
+}
+
+/// The kind of an error: what the provider names it, else its status.
+fn classify(head: &Head, told: &Told) -> Kind {
+    if told.is(QUOTA) {
+        return Kind::Quota;
+    }
+    if told.is(TOO_LONG) || told.says(&["maximum context length", "context length exceeded"]) {
+        return Kind::ContextLength;
+    }
+    if told.is(&["model_not_found"]) {
+        return Kind::NotFound;
+    }
+    match told.status.filter(|status| *status >= 400).unwrap_or(head.status) {
+        status if status >= 300 => Kind::of_status(status),
+        _ => classify_without_status(told),
+    }
+}
+
+/// The kind of an error that came with a status of success.
+fn classify_without_status(told: &Told) -> Kind {
+    if told.is(&["invalid_api_key", "authentication_error", "permission_error"]) {
+        Kind::Auth
+    } else if told.is(&["rate_limit_exceeded", "rate_limit_error", "slow_down", "requests", "tokens"]) {
+        Kind::RateLimited
+    } else if told.is(&["invalid_request_error", "BadRequestError"]) {
+        Kind::BadRequest
+    } else if told.is(&["not_found_error"]) || told.says(&["not found", "does not exist"]) {
+        Kind::NotFound
+    } else {
+        Kind::Unavailable
+    }
+}
+
+/// Whether a base URL ends in `/v1`, `/v1beta`, `/v2`.
+fn ends_with_version(base: &str) -> bool {
+    let last = base.rsplit('/').next().unwrap_or_default();
+    last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+/// The title of an HTML page.
+fn title(page: &str) -> Option<&str> {
+    let (_, after) = page.split_once("<title>")?;
+    after.split_once("</title>").map(|(title, _)| title.trim())
+}
+
+/// On one line, without control characters, and not too long.
+fn shortened(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let clean: String = line.chars().filter(|found| !found.is_control()).take(QUOTED_CHARS).collect();
+    let is_cut = line.chars().count() > QUOTED_CHARS;
+    clean.trim_end_matches('.').to_owned() + if is_cut { "…" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(base: &str) -> Origin {
+        let provider = Provider::new("acme", base).with_key("sk-secret");
+        Origin { provider, model: "m".to_owned() }
+    }
+
+    fn fault(status: u16, body: &str) -> Fault {
+        origin("http://acme.test/v1").answered(&Head { status, ..Head::default() }, body.as_bytes())
+    }
+
+    #[test]
+    fn each_error_has_its_code() {
+        for (status, body, code) in [
+            (400, r#"{"error":{"message":"bad","type":"invalid_request_error","code":null}}"#, "model_bad_request"),
+            (400, r#"{"error":{"message":"long","code":"context_length_exceeded"}}"#, "model_context_length"),
+            (400, r#"{"error":{"message":"This model's maximum context length is 8192 tokens"}}"#, "model_context_length"),
+            (401, r#"{"error":{"message":"key","code":"invalid_api_key"}}"#, "model_auth"),
+            (404, r#"{"error":{"message":"none","code":"model_not_found"}}"#, "model_not_found"),
+            (429, r#"{"error":{"message":"slow","type":"requests","code":"rate_limit_exceeded"}}"#, "model_rate_limited"),
+            (429, r#"{"error":{"message":"pay","type":"insufficient_quota"}}"#, "model_quota"),
+            (500, r#"{"error":"oops"}"#, "model_unavailable"),
+            (502, "<html><title>Bad Gateway</title></html>", "model_unavailable"),
+            (504, "", "model_timeout"),
+            (200, r#"{"error":{"message":"boom","type":"server_error"}}"#, "model_unavailable"),
+            (200, r#"{"error":{"message":"x","code":429}}"#, "model_rate_limited"),
+            (200, r#"{"error":"model 'x' not found"}"#, "model_not_found"),
+            (200, "<html>", "model_protocol"),
+        ] {
+            assert_eq!(fault(status, body).code, code, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_message_quotes_the_provider_but_never_the_key() {
+        let fault = fault(401, r#"{"error":{"message":"Incorrect API key provided:\n sk-secret."}}"#);
+        assert_eq!(fault.message, "provider `acme` (model `m`) answered status 401: Incorrect API key provided: ***");
+        assert_eq!(fault.detail.unwrap().get("status"), Some(&json!(401)));
+    }
+
+    #[test]
+    fn a_page_is_named_by_its_title() {
+        let fault = fault(502, "<html><head><title>Bad Gateway</title></head></html>");
+        assert_eq!(fault.message, "provider `acme` (model `m`) answered status 502 and an HTML page: Bad Gateway");
+        assert!(fault.hint.unwrap().contains("http://acme.test/v1"));
+    }
+
+    #[test]
+    fn a_base_url_without_a_version_is_suspected() {
+        let head = Head { status: 404, ..Head::default() };
+        let bare = origin("http://acme.test/").answered(&head, b"404 page not found");
+        assert!(bare.hint.unwrap().contains("`http://acme.test/v1`"));
+        let whole = origin("http://acme.test/v1").answered(&head, b"{\"error\":\"no\"}");
+        assert!(whole.hint.unwrap().contains("model's name"));
+    }
+
+    #[test]
+    fn the_provider_may_overrule_its_status() {
+        let head = |should_retry| Head { status: 500, should_retry: Some(should_retry), ..Head::default() };
+        let origin = origin("http://acme.test/v1");
+        assert_eq!(origin.answered(&head(false), b"{\"error\":\"x\"}").class, Class::Step);
+        let head = Head { status: 400, should_retry: Some(true), ..Head::default() };
+        assert_eq!(origin.answered(&head, b"{\"error\":\"x\"}").class, Class::Retry);
+    }
+}

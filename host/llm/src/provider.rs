@@ -1,0 +1,228 @@
+//! Who serves models: the providers we know by name, and what a request to one needs.
+//!
+//! It must not read the environment: keys come in as values. Keys never stand in messages or debug output.
+
+use cofferdam_egress::Timeouts;
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+
+/// A provider that is ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name, the part before the slash of `provider/model`.
+    pub name: Arc<str>,
+    /// Its base URL, `/v1` included; a slash at the end does not matter.
+    pub base_url: String,
+    /// The key, sent as bearer token.
+    pub key: Option<SecretString>,
+    /// Where the user sets the key, for hints.
+    pub key_variable: Option<String>,
+    /// The header `OpenAI-Organization`.
+    pub organization: Option<String>,
+    /// The header `OpenAI-Project`.
+    pub project: Option<String>,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// How it wants the bound of an answer.
+    pub token_field: TokenField,
+    /// How it gives the tokens that were used.
+    pub usage: UsageReport,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+}
+
+impl Provider {
+    /// A provider that speaks OpenAI's chat completions, as compatible servers do.
+    pub fn new(name: impl Into<Arc<str>>, base_url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            base_url: base_url.into(),
+            key: None,
+            key_variable: None,
+            organization: None,
+            project: None,
+            headers: Vec::new(),
+            token_field: TokenField::MaxTokens,
+            usage: UsageReport::OnRequest,
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    /// The same with a key; white space around it, as files leave it, is not part of it.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.trim()).filter(|key| !key.is_empty()).map(SecretString::from);
+        self
+    }
+
+    /// The URL of an endpoint, joined as text: resolving it as a URL would drop the `/v1`.
+    #[must_use]
+    pub fn endpoint(&self, path: &str) -> String {
+        format!("{}/{path}", self.base_url.trim_end_matches('/'))
+    }
+
+    /// A text of the provider without the key, which some of them repeat.
+    #[must_use]
+    pub fn scrub(&self, text: &str) -> String {
+        match &self.key {
+            Some(key) => text.replace(key.expose_secret(), "***"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// The name of the field that bounds an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenField {
+    /// `max_completion_tokens`: OpenAI itself, whose newer models refuse the old name.
+    MaxCompletionTokens,
+    /// `max_tokens`: what compatible servers read.
+    MaxTokens,
+}
+
+/// How a provider reports usage in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageReport {
+    /// When `stream_options.include_usage` asks for it.
+    OnRequest,
+    /// Always; it refuses `stream_options`.
+    Always,
+}
+
+/// Whether a provider needs a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// It refuses requests without one.
+    Required,
+    /// It runs on the user's own machine and needs none.
+    Optional,
+}
+
+/// A provider that is known by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its name.
+    pub name: &'static str,
+    /// Its base URL unless the settings or its variable say another.
+    pub base_url: &'static str,
+    /// The variable of its base URL.
+    pub url_variable: Option<&'static str>,
+    /// The variable of its key.
+    pub key_variable: &'static str,
+    /// Whether it needs the key.
+    pub key: Key,
+    /// A model of it, for hints.
+    pub example: &'static str,
+}
+
+/// The providers that are known by name, in the order in which hints name them.
+pub const KNOWN: &[Known] = &[
+    Known {
+        name: "openai",
+        base_url: "https://api.openai.com/v1",
+        url_variable: Some("OPENAI_BASE_URL"),
+        key_variable: "OPENAI_API_KEY",
+        key: Key::Required,
+        example: "gpt-5",
+    },
+    hosted("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openai/gpt-5"),
+    hosted("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", "llama-3.3-70b-versatile"),
+    hosted("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", "mistral-large-latest"),
+    hosted("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "deepseek-chat"),
+    hosted("xai", "https://api.x.ai/v1", "XAI_API_KEY", "grok-4"),
+    Known { url_variable: Some("OLLAMA_HOST"), ..local("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY", "llama3.2") },
+    local("lmstudio", "http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY", "qwen3-8b"),
+    local("llamacpp", "http://127.0.0.1:8080/v1", "LLAMACPP_API_KEY", "default"),
+    local("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", "Qwen/Qwen3-8B"),
+];
+
+/// Providers that speak a protocol of their own, which is not built in yet.
+pub const NOT_BUILT: &[&str] = &["anthropic", "azure", "bedrock", "gemini", "google", "vertex"];
+
+const fn hosted(name: &'static str, base_url: &'static str, key_variable: &'static str, example: &'static str) -> Known {
+    Known { name, base_url, url_variable: None, key_variable, key: Key::Required, example }
+}
+
+const fn local(name: &'static str, base_url: &'static str, key_variable: &'static str, example: &'static str) -> Known {
+    Known { name, base_url, url_variable: None, key_variable, key: Key::Optional, example }
+}
+
+impl Known {
+    /// The known provider of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        KNOWN.iter().find(|known| known.name == name)
+    }
+
+    /// A name of a model that would work once the key is set, `openai/gpt-5` for instance.
+    #[must_use]
+    pub fn example_model(&self) -> String {
+        format!("{}/{}", self.name, self.example)
+    }
+
+    /// The provider at its usual place.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        let mut provider = Provider::new(self.name, self.base_url);
+        provider.key_variable = Some(self.key_variable.to_owned());
+        if self.name == "openai" {
+            provider.token_field = TokenField::MaxCompletionTokens;
+        }
+        if self.name == "mistral" {
+            provider.usage = UsageReport::Always;
+        }
+        provider
+    }
+}
+
+/// The base URL that `OLLAMA_HOST` stands for: it may lack scheme and port, and names the address to listen on, so that
+/// `0.0.0.0` means this machine. Ollama's OpenAI-compatible endpoint is below `/v1`.
+#[must_use]
+pub fn ollama_base_url(host: &str) -> String {
+    let host = host.trim().trim_end_matches('/');
+    let (scheme, rest) = host.split_once("://").unwrap_or(("http", host));
+    let (authority, path) = rest.split_once('/').map_or((rest, String::new()), |(head, tail)| (head, format!("/{tail}")));
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (name, port),
+        _ if scheme == "https" => (authority, "443"),
+        _ => (authority, "11434"),
+    };
+    let name = if matches!(name, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { name };
+    let path = path.strip_suffix("/v1").unwrap_or(&path);
+    format!("{scheme}://{name}:{port}{path}/v1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_keep_the_path_of_the_base_url() {
+        for base in ["https://example.test/api/v1", "https://example.test/api/v1/"] {
+            assert_eq!(Provider::new("x", base).endpoint("chat/completions"), "https://example.test/api/v1/chat/completions");
+        }
+    }
+
+    #[test]
+    fn a_key_is_neither_shown_nor_repeated() {
+        let provider = Provider::new("x", "http://x/v1").with_key(" sk-secret\n");
+        assert!(!format!("{provider:?}").contains("sk-secret"));
+        assert_eq!(provider.scrub("bad key sk-secret!"), "bad key ***!");
+        assert!(Provider::new("x", "http://x/v1").with_key(" ").key.is_none());
+    }
+
+    #[test]
+    fn the_host_of_ollama_becomes_a_base_url() {
+        for (host, url) in [
+            ("127.0.0.1:11434", "http://127.0.0.1:11434/v1"),
+            ("0.0.0.0", "http://127.0.0.1:11434/v1"),
+            (":8080", "http://127.0.0.1:8080/v1"),
+            ("http://box:11434/", "http://box:11434/v1"),
+            ("https://ollama.example.test", "https://ollama.example.test:443/v1"),
+            ("[::1]", "http://[::1]:11434/v1"),
+            ("http://box/ollama/v1", "http://box:11434/ollama/v1"),
+        ] {
+            assert_eq!(ollama_base_url(host), url, "{host}");
+        }
+    }
+}
