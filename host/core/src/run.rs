@@ -13,6 +13,9 @@ mod result;
 mod schedule;
 mod view;
 
+#[cfg(test)]
+mod laws;
+
 pub use effect::{Effect, Emission};
 pub use machine::{Machine, Settings, Stop, Verdict};
 pub use message::{Assembled, MessageError};

@@ -106,6 +106,11 @@ impl Machine {
         self.effects()
     }
 
+    /// Takes in what happened and does nothing about it: how a recorded run becomes a state again.
+    pub fn fold(&mut self, event: &RunEvent) {
+        self.apply(event);
+    }
+
     /// The rest before the next try is over.
     pub fn due(&mut self, path: &StepPath) -> Vec<Effect> {
         if let Some(id) = self.find(path)
