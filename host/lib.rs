@@ -1,1 +1,40 @@
-//! Cofferdam.
+//! Cofferdam runs workflows of LLM agents; everything that a third party wrote runs as a sandboxed WebAssembly
+//! component.
+//!
+//! [`Orchestrator`] is the one type to learn. It is built once, shared everywhere, and owns configuration, not runs:
+//!
+//! ```
+//! use cofferdam::{Orchestrator, RunOptions, Workflow, llm::Scripted};
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let orchestrator = Orchestrator::builder().model(Scripted::answering("Hello!")).build()?;
+//! let workflow = Workflow::parse("name: greet\nsteps: [{id: hi, instructions: Say hello}]", ".")?;
+//! let result = orchestrator.run_flow(&workflow, RunOptions::default()).await?;
+//! assert_eq!(result.final_output(), "Hello!");
+//! orchestrator.close().await;
+//! # Ok::<(), cofferdam::Error>(()) }).unwrap();
+//! ```
+
+mod orchestrator;
+mod workflow;
+
+mod compose;
+mod error;
+mod grants;
+mod sources;
+mod stream;
+
+pub mod sink;
+
+pub use error::Error;
+pub use grants::GrantPolicy;
+pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions};
+pub use stream::{Chunk, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamOptions};
+pub use workflow::{InputText, Workflow};
+
+pub use cofferdam_core as core;
+pub use cofferdam_llm as llm;
+pub use cofferdam_plugin as plugin;
+pub use cofferdam_store as store;
+
+pub use cofferdam_core::port::{Agent, Journal, Model, Sink, Tool};
+pub use cofferdam_core::run::{RunResult, StepResult};

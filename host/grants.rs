@@ -1,0 +1,86 @@
+//! Who allowed what: grants of the project, of flags, and whether requests of a document are allowed as they are.
+
+use cofferdam_core::id::Alias;
+use cofferdam_core::policy::Grants;
+use std::collections::BTreeMap;
+
+/// What the user allows plugins. A document only ever requests.
+#[derive(Clone, Debug, Default)]
+pub struct GrantPolicy {
+    project: BTreeMap<Alias, Grants>,
+    flags: BTreeMap<Alias, Grants>,
+    requested: bool,
+}
+
+impl GrantPolicy {
+    /// Nothing.
+    #[must_use]
+    pub fn deny_all() -> Self {
+        Self::default()
+    }
+
+    /// Adds a grant of the project file: the document's requests narrow it.
+    #[must_use]
+    pub fn with_project(mut self, alias: Alias, grants: &Grants) -> Self {
+        merge(&mut self.project, alias, grants);
+        self
+    }
+
+    /// Adds a grant of a person for this plugin: it holds as it is.
+    #[must_use]
+    pub fn with_flag(mut self, alias: Alias, grants: &Grants) -> Self {
+        merge(&mut self.flags, alias, grants);
+        self
+    }
+
+    /// Allows whatever documents request.
+    #[must_use]
+    pub fn with_requested(mut self) -> Self {
+        self.requested = true;
+        self
+    }
+
+    /// Aliases that a flag names.
+    pub fn flagged(&self) -> impl Iterator<Item = &Alias> {
+        self.flags.keys()
+    }
+
+    /// What a plugin may do in the end. `remembered` is an earlier answer of a person.
+    #[must_use]
+    pub fn effective(&self, alias: &Alias, requested: &Grants, remembered: &Grants) -> Grants {
+        if self.requested {
+            return requested.union(self.flags.get(alias).unwrap_or(&Grants::default()));
+        }
+        let none = Grants::default();
+        let project = self.project.get(alias).unwrap_or(&none).union(remembered);
+        let asked = (!requested.is_empty()).then_some(requested);
+        Grants::effective(asked, &project, self.flags.get(alias).unwrap_or(&none))
+    }
+}
+
+fn merge(table: &mut BTreeMap<Alias, Grants>, alias: Alias, grants: &Grants) {
+    let entry = table.entry(alias).or_default();
+    *entry = entry.union(grants);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn grants(value: serde_json::Value) -> Grants {
+        Grants::parse(&value).unwrap()
+    }
+
+    #[test]
+    fn a_document_alone_grants_nothing() {
+        let alias = Alias::parse("scan").unwrap();
+        let requested = grants(json!({ "fs": { "read": true } }));
+        let none = Grants::default();
+        assert!(GrantPolicy::deny_all().effective(&alias, &requested, &none).is_empty());
+        let allowed = GrantPolicy::deny_all().with_requested();
+        assert_eq!(allowed.effective(&alias, &requested, &none), requested);
+        let project = GrantPolicy::deny_all().with_project(alias.clone(), &grants(json!({ "fs": { "read": true, "write": true } })));
+        assert_eq!(project.effective(&alias, &requested, &none), requested);
+    }
+}

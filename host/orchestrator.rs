@@ -1,0 +1,256 @@
+//! The orchestrator: construct once, then run.
+//!
+//! It owns configuration, not runs: each run has an executor, a gateway and plugins of its own, so that runs never
+//! see each other's data.
+
+mod builder;
+mod options;
+mod plugins;
+
+pub use builder::Builder;
+pub use options::{CloseReport, RunOptions};
+pub use plugins::PluginCheck;
+
+use crate::error::Error;
+use crate::stream::{self, Stream, StreamOptions};
+use crate::workflow::Workflow;
+use builder::Settings;
+use cofferdam_core::id::RunId;
+use cofferdam_core::limits;
+use cofferdam_core::permission::Presence;
+use cofferdam_core::port::{Journal, Sink};
+use cofferdam_core::run::RunResult;
+use cofferdam_core::value::Map;
+use cofferdam_engine::{Executor, Gateway, Ports, RunRequest, RunSettings};
+use cofferdam_plugin::PluginHost;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Runs workflows. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Orchestrator {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    executor: Executor,
+    plugins: PluginHost,
+    /// Cancels every run.
+    closing: CancellationToken,
+    running: Mutex<BTreeMap<usize, RunId>>,
+    next_key: AtomicUsize,
+    idle: tokio::sync::Notify,
+}
+
+impl Orchestrator {
+    /// Starts to describe an orchestrator.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn from_settings(settings: Settings) -> Self {
+        let plugins = PluginHost::new(settings.plugin_host());
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                executor: Executor::new(),
+                plugins,
+                closing: CancellationToken::new(),
+                running: Mutex::default(),
+                next_key: AtomicUsize::new(0),
+                idle: tokio::sync::Notify::new(),
+            }),
+        }
+    }
+
+    /// Runs a workflow to its end. Dropping the future cancels the run and records that.
+    ///
+    /// # Errors
+    /// When nothing ran, or nothing could be recorded; what steps did, failures included, is in the result.
+    pub async fn run_flow(&self, workflow: &Workflow, options: RunOptions) -> Result<RunResult, Error> {
+        let cancel = self.shared.closing.child_token();
+        let guard = cancel.clone().drop_guard();
+        let outcome = self.launch(workflow.clone(), options, cancel, Vec::new()).await;
+        drop(guard.disarm());
+        outcome
+    }
+
+    /// Runs a workflow and gives what happens as it happens. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn run_stream(&self, workflow: &Workflow, options: RunOptions, stream: StreamOptions) -> Stream {
+        let cancel = self.shared.closing.child_token();
+        let (sink, parts) = stream::open(workflow, stream, cancel.clone());
+        let (this, workflow) = (self.clone(), workflow.clone());
+        let run = tokio::spawn(async move { this.launch(workflow, options, cancel, vec![sink]).await });
+        parts.into_stream(run)
+    }
+
+    /// Everything that keeps a workflow from starting: inputs, plugins, tools, models. Spends nothing.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    pub async fn check(&self, workflow: &Workflow, options: &RunOptions) -> Result<Vec<PluginCheck>, Error> {
+        let (ports, request, plugins) = self.prepare(workflow, options, CancellationToken::new(), &[]).await?;
+        Executor::check(&ports, &request).map_err(Error::Refused)?;
+        Ok(plugins)
+    }
+
+    /// Runs in a task of its own, so that the executor is driven inside the runtime and survives a dropped future
+    /// long enough to record that it was cancelled.
+    async fn launch(
+        &self,
+        workflow: Workflow,
+        options: RunOptions,
+        cancel: CancellationToken,
+        sinks: Vec<Arc<dyn Sink>>,
+    ) -> Result<RunResult, Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        let (ports, request, _) = self.prepare(&workflow, &options, cancel, &sinks).await?;
+        let running = Running::enter(&self.shared, request.run_id.clone());
+        let task = tokio::spawn(async move {
+            let outcome = running.shared.executor.run(ports, request).await;
+            drop(running);
+            outcome
+        });
+        match task.await {
+            Ok(outcome) => outcome.map_err(Error::from),
+            Err(error) => Err(Error::Settings(format!("the run's task ended: {error}"))),
+        }
+    }
+
+    async fn prepare(
+        &self,
+        workflow: &Workflow,
+        options: &RunOptions,
+        cancel: CancellationToken,
+        sinks: &[Arc<dyn Sink>],
+    ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
+        let settings = &self.shared.settings;
+        let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
+        let (tools, pins, checks) = self.load_plugins(workflow).await?;
+        let native = settings.tools.iter().map(|tool| (None, Arc::clone(tool)));
+        let mut rules = settings.rules.clone();
+        rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
+        let gateway = Gateway::new(native.chain(tools), rules, settings.approver.clone(), Arc::clone(&settings.clock))?;
+        let sinks = settings.sinks.iter().chain(&options.sinks).chain(sinks).cloned().collect();
+        let ports = Ports {
+            clock: Arc::clone(&settings.clock),
+            randomness: Arc::clone(&settings.randomness),
+            journal: Arc::clone(&settings.journal),
+            models: Arc::clone(&settings.models),
+            agents: settings.agents.clone(),
+            gateway: Arc::new(gateway),
+            isolation: Arc::clone(&settings.isolation),
+            sources: Arc::clone(&workflow.sources),
+            sinks,
+        };
+        let request = RunRequest {
+            run_id: options.run_id.clone().unwrap_or_else(builder::new_run_id),
+            workflow: Arc::clone(&workflow.inner),
+            inputs,
+            input: options.input.as_deref().map(Arc::from),
+            plugins: pins,
+            settings: self.run_settings(options),
+            cancel,
+        };
+        Ok((ports, request, checks))
+    }
+
+    fn run_settings(&self, options: &RunOptions) -> RunSettings {
+        let settings = &self.shared.settings;
+        let mut shown = Map::new();
+        let mut show = |key: &str, value: Option<String>| {
+            if let Some(value) = value {
+                shown.insert(key.to_owned(), value.into());
+            }
+        };
+        show("model", options.model.clone());
+        show("default_model", settings.default_model.clone());
+        let nobody = "nobody to ask: tools that only read run, others are denied unless a rule allows them";
+        show("permissions", settings.approver.is_none().then(|| nobody.to_owned()));
+        RunSettings {
+            model: options.model.clone(),
+            default_model: settings.default_model.clone(),
+            max_concurrency: settings.max_concurrency,
+            timeout: options.timeout,
+            durability: settings.durability,
+            shown,
+        }
+    }
+
+    /// The journal, to list and read runs.
+    #[must_use]
+    pub fn runs(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.shared.settings.journal)
+    }
+
+    /// The plugin host, to inspect plugins.
+    #[must_use]
+    pub fn plugins(&self) -> &PluginHost {
+        &self.shared.plugins
+    }
+
+    /// Whether `close` was called on any clone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closing.is_cancelled()
+    }
+
+    /// Cancels every run, waits until they have recorded it, and refuses new ones. Closing twice is closing once.
+    pub async fn close(&self) -> CloseReport {
+        self.close_within(Duration::from_millis(limits::CLOSE_GRACE_MS)).await
+    }
+
+    /// As [`Self::close`], with a grace of its own.
+    pub async fn close_within(&self, grace: Duration) -> CloseReport {
+        self.shared.closing.cancel();
+        let all_ended = async {
+            loop {
+                let idle = self.shared.idle.notified();
+                if self.shared.running().is_empty() {
+                    return;
+                }
+                idle.await;
+            }
+        };
+        tokio::select! {
+            () = all_ended => {}
+            () = self.shared.settings.clock.sleep(grace) => {}
+        }
+        CloseReport { still_running: self.shared.running().values().cloned().collect() }
+    }
+}
+
+impl Shared {
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, RunId>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run that is under way, as long as it lives.
+struct Running {
+    shared: Arc<Shared>,
+    key: usize,
+}
+
+impl Running {
+    fn enter(shared: &Arc<Shared>, run: RunId) -> Self {
+        let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
+        shared.running().insert(key, run);
+        Self { shared: Arc::clone(shared), key }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.running().remove(&self.key);
+        self.shared.idle.notify_waiters();
+    }
+}

@@ -1,0 +1,247 @@
+//! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
+
+use super::Orchestrator;
+use crate::compose;
+use crate::error::Error;
+use crate::grants::GrantPolicy;
+use cofferdam_core::id::{AgentName, RunId};
+use cofferdam_core::permission::Rules;
+use cofferdam_core::port::{
+    Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Randomness, Sink, State, Tool,
+};
+use cofferdam_plugin::{CompileChild, HostSettings};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Everything an orchestrator is made of.
+pub(crate) struct Settings {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) state: Arc<dyn State>,
+    pub(crate) models: Arc<dyn Models>,
+    pub(crate) default_model: Option<String>,
+    pub(crate) agents: BTreeMap<AgentName, Arc<dyn Agent>>,
+    pub(crate) tools: Vec<Arc<dyn Tool>>,
+    pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    pub(crate) approver: Option<Arc<dyn Approver>>,
+    pub(crate) rules: Rules,
+    pub(crate) grants: GrantPolicy,
+    pub(crate) isolation: Arc<dyn Isolation>,
+    pub(crate) max_concurrency: Option<usize>,
+    pub(crate) durability: Durability,
+    cache: Option<PathBuf>,
+    compile_child: Option<CompileChild>,
+}
+
+impl Settings {
+    pub(crate) fn plugin_host(&self) -> HostSettings {
+        compose::plugin_host(&self.clock, self.cache.as_deref(), self.compile_child.clone())
+    }
+}
+
+/// Describes an orchestrator; see [`Orchestrator::builder`].
+#[derive(Default)]
+pub struct Builder {
+    clock: Option<Arc<dyn Clock>>,
+    randomness: Option<Arc<dyn Randomness>>,
+    journal: Option<Arc<dyn Journal>>,
+    state: Option<Arc<dyn State>>,
+    models: Option<Arc<dyn Models>>,
+    model: Option<Arc<dyn Model>>,
+    default_model: Option<String>,
+    agents: BTreeMap<AgentName, Arc<dyn Agent>>,
+    tools: Vec<Arc<dyn Tool>>,
+    sinks: Vec<Arc<dyn Sink>>,
+    approver: Option<Arc<dyn Approver>>,
+    rules: Rules,
+    grants: GrantPolicy,
+    workdir: Option<PathBuf>,
+    project: Option<PathBuf>,
+    isolation: Option<Arc<dyn Isolation>>,
+    max_concurrency: Option<usize>,
+    durability: Option<Durability>,
+    compile_child: Option<CompileChild>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The model of steps that name none; also found by its own name.
+    #[must_use]
+    pub fn model(mut self, model: impl Model + 'static) -> Self {
+        self.model = Some(Arc::new(model));
+        self
+    }
+
+    /// Where models are found by name. Default: scripted, extractive and OpenAI-compatible ones without keys.
+    #[must_use]
+    pub fn models(mut self, models: Arc<dyn Models>) -> Self {
+        self.models = Some(models);
+        self
+    }
+
+    /// The name of the model of steps that name none.
+    #[must_use]
+    pub fn default_model(mut self, name: impl Into<String>) -> Self {
+        self.default_model = Some(name.into());
+        self
+    }
+
+    /// An agent of the embedder's own; it wins over one of the same name in a document.
+    #[must_use]
+    pub fn agent(mut self, name: AgentName, agent: impl Agent + 'static) -> Self {
+        self.agents.insert(name, Arc::new(agent));
+        self
+    }
+
+    /// Tools of the embedder's own, beside the native ones.
+    #[must_use]
+    pub fn tool(mut self, tool: impl Tool + 'static) -> Self {
+        self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Where runs are recorded. Default: in memory, or in the project's database.
+    #[must_use]
+    pub fn storage(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Where small durable values are kept. Default: in memory, or in the project's database.
+    #[must_use]
+    pub fn state(mut self, state: Arc<dyn State>) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Takes the events of every run.
+    #[must_use]
+    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// Who is asked. Without one the answer is no.
+    #[must_use]
+    pub fn approval(mut self, approver: Arc<dyn Approver>) -> Self {
+        self.approver = Some(approver);
+        self
+    }
+
+    /// Rules about tool calls.
+    #[must_use]
+    pub fn permissions(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// What plugins may do. Default: nothing.
+    #[must_use]
+    pub fn grants(mut self, grants: GrantPolicy) -> Self {
+        self.grants = grants;
+        self
+    }
+
+    /// The directory that steps work in. Default: the current one.
+    #[must_use]
+    pub fn workdir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.workdir = Some(path.into());
+        self
+    }
+
+    /// The directory `.cofferdam` of a project: its databases, output directories and compiled plugins. Default:
+    /// runs and values are kept in memory, outputs in the system's temporary directory, compiled plugins nowhere.
+    #[must_use]
+    pub fn project(mut self, path: impl Into<PathBuf>) -> Self {
+        self.project = Some(path.into());
+        self
+    }
+
+    /// Which directories steps see. Default: all share the working directory.
+    #[must_use]
+    pub fn isolation(mut self, isolation: Arc<dyn Isolation>) -> Self {
+        self.isolation = Some(isolation);
+        self
+    }
+
+    /// Attempts at once in one run; the smaller of this and the document's.
+    #[must_use]
+    pub fn max_concurrency(mut self, attempts: usize) -> Self {
+        self.max_concurrency = Some(attempts);
+        self
+    }
+
+    /// What a barrier waits for. Default: the disk.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// Time. Default: real time.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Chance. Default: the system's.
+    #[must_use]
+    pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
+        self.randomness = Some(randomness);
+        self
+    }
+
+    /// How plugins are compiled in a process of their own. Default: in this one.
+    #[must_use]
+    pub fn compile_child(mut self, child: CompileChild) -> Self {
+        self.compile_child = Some(child);
+        self
+    }
+
+    /// Builds it; starts nothing.
+    ///
+    /// # Errors
+    /// When settings contradict each other.
+    pub fn build(self) -> Result<Orchestrator, Error> {
+        if self.model.is_some() && self.default_model.is_some() {
+            return Err(Error::Settings("both a model and the name of a default model are given".to_owned()));
+        }
+        if self.isolation.is_some() && self.workdir.is_some() {
+            return Err(Error::Settings("a working directory is given, and an isolation that has its own".to_owned()));
+        }
+        let project = self.project.as_deref();
+        let model_name = self.model.as_ref().map(|model| model.info().name.to_string());
+        let mut tools = self.tools;
+        tools.insert(0, compose::native_tools());
+        Ok(Orchestrator::from_settings(Settings {
+            clock: self.clock.unwrap_or_else(compose::clock),
+            randomness: self.randomness.unwrap_or_else(compose::randomness),
+            journal: self.journal.unwrap_or_else(|| compose::journal(project)),
+            state: self.state.unwrap_or_else(|| compose::state(project)),
+            models: compose::models(self.models, self.model),
+            default_model: self.default_model.or(model_name),
+            agents: self.agents,
+            tools,
+            sinks: self.sinks,
+            approver: self.approver,
+            rules: self.rules,
+            grants: self.grants,
+            isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
+            max_concurrency: self.max_concurrency,
+            durability: self.durability.unwrap_or(Durability::Durable),
+            cache: self.project,
+            compile_child: self.compile_child,
+        }))
+    }
+}
+
+/// A new run id: time-ordered, so that listings sort by it.
+pub(super) fn new_run_id() -> RunId {
+    RunId::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID follows the grammar of run ids")
+}

@@ -1,0 +1,31 @@
+//! What one run is given, and what closing reports.
+
+use crate::workflow::InputText;
+use cofferdam_core::id::RunId;
+use cofferdam_core::port::Sink;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one run is given.
+#[derive(Clone, Default)]
+pub struct RunOptions {
+    /// The run's free-text input.
+    pub input: Option<String>,
+    /// Typed inputs by name, as text or as values.
+    pub inputs: Vec<(String, InputText)>,
+    /// The run's id; absent = a new one.
+    pub run_id: Option<RunId>,
+    /// Beats every model of the document.
+    pub model: Option<String>,
+    /// The whole run; the smaller of this and the document's.
+    pub timeout: Option<Duration>,
+    /// Sinks of this run alone.
+    pub sinks: Vec<Arc<dyn Sink>>,
+}
+
+/// What closing found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CloseReport {
+    /// Runs that had not ended when the grace was over.
+    pub still_running: Vec<RunId>,
+}

@@ -1,0 +1,157 @@
+//! A run's plugins: loaded, with what the user granted.
+
+use super::Orchestrator;
+use crate::error::Error;
+use crate::workflow::Workflow;
+use cofferdam_core::digest::sha256_hex;
+use cofferdam_core::event::PluginPin;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::Alias;
+use cofferdam_core::policy::Grants;
+use cofferdam_core::port::{Answer, Put, Question, Tool};
+use cofferdam_core::spec::workflow::PluginReference as Declared;
+use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source};
+use futures_util::future::join_all;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A plugin of a document, and what it lacks.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginCheck {
+    /// What the document calls it.
+    pub alias: String,
+    /// What it may do, one line a capability.
+    pub granted: Vec<String>,
+    /// What the document requests and the user did not grant, one line a capability.
+    pub missing: Vec<String>,
+    /// Flags that would grant what is missing.
+    pub allow: String,
+}
+
+/// Where remembered answers about grants are kept.
+const REMEMBERED: &str = "grants";
+
+type Loaded = (Vec<(Option<Alias>, Arc<dyn Tool>)>, Vec<PluginPin>, Vec<PluginCheck>);
+
+impl Orchestrator {
+    /// Loads the plugins of a document, all at once.
+    pub(super) async fn load_plugins(&self, workflow: &Workflow) -> Result<Loaded, Error> {
+        for alias in self.shared.settings.grants.flagged() {
+            if !workflow.inner.plugins.contains_key(alias) {
+                tracing::warn!(%alias, "a grant names a plugin that the document does not have");
+            }
+        }
+        let loads = workflow.inner.plugins.iter().map(|(alias, declared)| self.load_plugin(workflow, alias, declared));
+        let (mut tools, mut pins, mut checks, mut faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for outcome in join_all(loads).await {
+            match outcome {
+                Ok((plugin, pin, check)) => {
+                    tools.push((Some(plugin.alias().clone()), plugin as Arc<dyn Tool>));
+                    pins.push(pin);
+                    checks.push(check);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() { Ok((tools, pins, checks)) } else { Err(Error::Refused(faults)) }
+    }
+
+    async fn load_plugin(
+        &self,
+        workflow: &Workflow,
+        alias: &Alias,
+        declared: &Declared,
+    ) -> Result<(Arc<LoadedPlugin>, PluginPin, PluginCheck), Fault> {
+        let policy = &self.shared.settings.grants;
+        let mut granted = policy.effective(alias, &declared.requested, &Grants::default());
+        let mut plugin = self.load_with(workflow, alias, declared, granted.clone()).await?;
+        if !declared.requested.missing_from(&granted).is_empty() {
+            let key = sha256_hex(format!("{}\n{alias}\n{}", workflow.origin, plugin.digest()).as_bytes());
+            let remembered = self.remembered(&key).await;
+            granted = policy.effective(alias, &declared.requested, &remembered);
+            let missing = declared.requested.missing_from(&granted);
+            if !missing.is_empty() && self.ask_to_grant(alias, &missing, &key, &declared.requested).await {
+                granted = granted.union(&declared.requested);
+            }
+            plugin = self.load_with(workflow, alias, declared, granted.clone()).await?;
+        }
+        let missing = declared.requested.missing_from(&granted);
+        let pin = PluginPin {
+            alias: alias.to_string(),
+            source: declared.source.clone(),
+            digest: plugin.digest().to_string(),
+            name: format!("{} {}", plugin.about().id, plugin.about().version),
+            granted: granted.explain(),
+        };
+        let check = PluginCheck {
+            alias: alias.to_string(),
+            granted: granted.explain(),
+            missing: missing.explain(),
+            allow: if missing.is_empty() { String::new() } else { missing.to_command_line(alias) },
+        };
+        Ok((plugin, pin, check))
+    }
+
+    async fn load_with(
+        &self,
+        workflow: &Workflow,
+        alias: &Alias,
+        declared: &Declared,
+        granted: Grants,
+    ) -> Result<Arc<LoadedPlugin>, Fault> {
+        let refuse = |message: String| Fault::user("plugin", format!("plugin `{alias}`: {message}"));
+        let source = Source::parse(&declared.source, &workflow.base).map_err(|error| refuse(error.to_string()))?;
+        let digest = declared.digest.as_deref().map(str::parse::<Digest>).transpose();
+        let config = if declared.config.is_empty() { serde_json::Value::Null } else { declared.config.clone().into() };
+        let reference = PluginReference {
+            alias: alias.clone(),
+            source,
+            digest: digest.map_err(|error| refuse(error.to_string()))?,
+            config,
+            granted,
+            requested: declared.requested.clone(),
+            limits: declared.limits.clone(),
+        };
+        self.shared.plugins.load(reference).await.map_err(|error| error.to_fault())
+    }
+
+    /// What a person allowed this plugin of this document for good.
+    async fn remembered(&self, key: &str) -> Grants {
+        let entry = match self.shared.settings.state.get(REMEMBERED, key).await {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::warn!(%error, "remembered answers cannot be read");
+                None
+            }
+        };
+        let value = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
+        value.and_then(|value| Grants::parse(&value).ok()).unwrap_or_default()
+    }
+
+    async fn ask_to_grant(&self, alias: &Alias, missing: &Grants, key: &str, requested: &Grants) -> bool {
+        let Some(approver) = &self.shared.settings.approver else { return false };
+        let question = Question {
+            run_id: None,
+            path: cofferdam_core::id::StepPath::ROOT,
+            title: format!("allow the plugin `{alias}` what the document requests?"),
+            detail: missing.explain().join("\n"),
+        };
+        match approver.ask(question).await {
+            Answer::Yes => true,
+            Answer::Always => {
+                self.remember(key, requested).await;
+                true
+            }
+            Answer::No(_) | Answer::Nobody => false,
+        }
+    }
+
+    async fn remember(&self, key: &str, grants: &Grants) {
+        let Ok(bytes) = serde_json::to_vec(grants) else { return };
+        let put =
+            Put { namespace: REMEMBERED.to_owned(), key: key.to_owned(), value: Some(bytes.into()), expected: None };
+        if let Err(error) = self.shared.settings.state.put_if(put).await {
+            tracing::warn!(%error, "the answer cannot be remembered");
+        }
+    }
+}

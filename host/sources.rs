@@ -1,0 +1,54 @@
+//! The files of a document, read from its directory and from nowhere else.
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use cofferdam_core::port::{SourceError, SourceFile, Sources};
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Reads files below one directory; symbolic links cannot leave it. The directory is opened by the first read.
+#[derive(Debug)]
+pub(crate) struct FileSources {
+    base: PathBuf,
+}
+
+impl FileSources {
+    pub(crate) fn new(base: impl Into<PathBuf>) -> Self {
+        let base = base.into();
+        Self { base: if base.as_os_str().is_empty() { PathBuf::from(".") } else { base } }
+    }
+
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    fn open(&self) -> Result<Dir, SourceError> {
+        Dir::open_ambient_dir(&self.base, ambient_authority())
+            .map_err(|error| SourceError::Io { path: self.base.display().to_string(), reason: error.to_string() })
+    }
+}
+
+impl Sources for FileSources {
+    fn read(&self, path: &str, max_bytes: usize) -> Result<SourceFile, SourceError> {
+        let fault = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound => SourceError::Missing(path.to_owned()),
+            ErrorKind::PermissionDenied if error.raw_os_error().is_none() => SourceError::Escape(path.to_owned()),
+            _ => SourceError::Io { path: path.to_owned(), reason: error.to_string() },
+        };
+        let file = self.open()?.open(path).map_err(fault)?;
+        let metadata = file.metadata().map_err(fault)?;
+        if metadata.is_dir() {
+            return Err(SourceError::Io { path: path.to_owned(), reason: "it is a directory".to_owned() });
+        }
+        let too_large = |bytes| SourceError::TooLarge { path: path.to_owned(), bytes, limit: max_bytes };
+        if metadata.len() > max_bytes as u64 {
+            return Err(too_large(metadata.len()));
+        }
+        let mut bytes = Vec::new();
+        file.take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(fault)?;
+        if bytes.len() > max_bytes {
+            return Err(too_large(bytes.len() as u64));
+        }
+        Ok(SourceFile { bytes: bytes.into() })
+    }
+}

@@ -1,0 +1,115 @@
+//! One piece of a stream: what happened, in the words of streaming clients.
+
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::StepPath;
+use cofferdam_core::run::RunResult;
+use cofferdam_core::time::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChunkKind {
+    /// A whole text: the content of a step that did not stream it.
+    Text,
+    /// A piece of text.
+    Delta,
+    /// A piece of reasoning.
+    Thought,
+    /// A tool is called.
+    ToolCall,
+    /// A tool answered.
+    ToolResult,
+    /// Something else happened: a step was skipped, a try failed, a warning.
+    Metadata,
+    /// A step began.
+    AgentStart,
+    /// A step ended.
+    AgentComplete,
+    /// A step failed, or the run could not start.
+    Error,
+    /// The run ended. The last chunk, exactly once.
+    Done,
+}
+
+/// A piece of a stream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Chunk {
+    /// What it is.
+    pub kind: ChunkKind,
+    /// Position in the stream, from 0, dense.
+    pub index: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Text, whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Arc<str>>,
+    /// Text, a piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<String>,
+    /// Where it belongs.
+    pub metadata: ChunkMetadata,
+    /// The tool, for calls and results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ChunkTool>,
+    /// What failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Fault>,
+}
+
+/// Where a chunk belongs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ChunkMetadata {
+    /// The id of the outermost step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_name: Option<String>,
+    /// The whole path.
+    #[serde(skip_serializing_if = "StepPath::is_root")]
+    pub path: StepPath,
+    /// Position of the outermost step among the document's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_index: Option<usize>,
+    /// How many steps the document has.
+    pub total_steps: usize,
+    /// The kind of the event it was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<&'static str>,
+}
+
+/// A tool of a chunk.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChunkTool {
+    /// The call's id.
+    pub call_id: String,
+    /// The tool's name.
+    pub name: String,
+    /// The arguments, for calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<Arc<Value>>,
+    /// The result, for results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Arc<Value>>,
+}
+
+impl Chunk {
+    pub(super) fn new(kind: ChunkKind, at: Timestamp, metadata: ChunkMetadata) -> Self {
+        Self { kind, index: 0, at, content: None, delta: None, metadata, tool: None, error: None }
+    }
+
+    /// The end of a run that ran.
+    pub(super) fn done(result: &RunResult) -> Self {
+        let mut chunk = Self::new(ChunkKind::Done, Timestamp::default(), ChunkMetadata::default());
+        chunk.content = Some(result.final_output().into());
+        chunk.error = result.error.as_ref().map(|error| error.fault.clone());
+        chunk
+    }
+
+    /// The end of a run that never ran.
+    pub(super) fn refused(fault: Fault) -> Self {
+        let mut chunk = Self::new(ChunkKind::Done, Timestamp::default(), ChunkMetadata::default());
+        chunk.error = Some(fault);
+        chunk
+    }
+}
