@@ -5,7 +5,7 @@
 
 mod cel;
 mod cost;
-mod path;
+pub(crate) mod path;
 pub(crate) mod scan;
 
 pub use scan::{Key, Path, Segment};
@@ -41,10 +41,16 @@ enum Code {
 /// The names that an expression or template may read.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
-    /// The ids of the steps.
-    pub steps: &'a BTreeSet<Arc<str>>,
+    /// The ids of the steps, the nearest scope first.
+    pub steps: &'a [&'a BTreeSet<Arc<str>>],
     /// The variables: `steps`, `inputs`, `item`, ...
     pub roots: &'a [&'a str],
+}
+
+impl Names<'_> {
+    fn step(&self, id: &str) -> Option<Arc<str>> {
+        self.steps.iter().find_map(|scope| scope.get(id)).cloned()
+    }
 }
 
 /// What kind of fault an expression or template has.
@@ -184,8 +190,6 @@ pub(crate) fn check_root(root: &str, offset: usize, names: &Names<'_>) -> Result
     Err(error.with_hint(hint.unwrap_or_else(|| format!("what can be read here: {known}"))))
 }
 
-pub(crate) use path::read as read_path;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +197,7 @@ mod tests {
 
     fn expr(text: &str) -> Result<Expr, ExprError> {
         let steps: BTreeSet<Arc<str>> = ["build", "a-b", "list"].into_iter().map(Arc::from).collect();
-        Expr::parse(text, &Names { steps: &steps, roots: &["steps", "inputs", "item", "index"] })
+        Expr::parse(text, &Names { steps: &[&steps], roots: &["steps", "inputs", "item", "index"] })
     }
 
     fn variables() -> Map {

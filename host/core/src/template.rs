@@ -216,7 +216,7 @@ mod tests {
 
     fn parse(source: &Value) -> Result<Template, Vec<Error>> {
         let steps: BTreeSet<Arc<str>> = ["list", "a-b"].into_iter().map(Arc::from).collect();
-        Template::parse(source, &Names { steps: &steps, roots: &["steps", "inputs", "item", "index"] })
+        Template::parse(source, &Names { steps: &[&steps], roots: &["steps", "inputs", "item", "index"] })
     }
 
     fn render(source: Value) -> Result<Value, EvalError> {

@@ -198,7 +198,7 @@ impl Pass<'_> {
 
     /// `.id` or `["id"]` after `steps`.
     fn step(&mut self, index: usize, path: &mut Path) -> Result<usize, ExprError> {
-        let known = |id: &str| self.names.steps.get(id).cloned();
+        let known = |id: &str| self.names.step(id);
         if let Some((key, offset)) = self.bracket(index) {
             let Key::Name(name) = key else { return Err(self.no_step(offset)) };
             let id = known(&name).ok_or_else(|| self.unknown_step(&name, offset))?;
@@ -230,7 +230,7 @@ impl Pass<'_> {
 
     fn unknown_step(&self, id: &str, offset: usize) -> ExprError {
         let error = ExprError::new(Fault::UnknownStep, offset, format!("unknown step `{id}`"));
-        error.with_maybe(suggest::did_you_mean(id, self.names.steps.iter().map(AsRef::as_ref)))
+        error.with_maybe(suggest::did_you_mean(id, self.names.steps.iter().flat_map(|scope| scope.iter()).map(AsRef::as_ref)))
     }
 
     /// Members and indices for as long as they are fixed.
@@ -382,7 +382,7 @@ mod tests {
 
     fn scan_with(text: &str, ids: &[&str], dialect: Dialect) -> Result<Scan, ExprError> {
         let steps: BTreeSet<Arc<str>> = ids.iter().map(|id| Arc::from(*id)).collect();
-        scan(text, dialect, &Names { steps: &steps, roots: &["steps", "inputs", "item"] })
+        scan(text, dialect, &Names { steps: &[&steps], roots: &["steps", "inputs", "item"] })
     }
 
     #[test]

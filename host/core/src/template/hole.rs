@@ -2,7 +2,7 @@
 
 use super::jinja;
 use crate::expr::scan::{self, Dialect, Path, Scan};
-use crate::expr::{EvalError, ExprError, Fault, Names, check_root, read_path};
+use crate::expr::{EvalError, ExprError, Fault, Names, check_root, path};
 use crate::limits;
 use crate::value::{self, Map};
 use serde_json::Value;
@@ -110,7 +110,7 @@ impl Hole {
 
     fn value(&self, variables: &Map) -> Result<Value, EvalError> {
         match self {
-            Self::Path(path) => read_path(path, variables).cloned(),
+            Self::Path(path) => path::read(path, variables).cloned(),
             Self::Expression(expression, paths) => expression.evaluate(paths, variables),
         }
     }

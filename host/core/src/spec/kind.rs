@@ -1,0 +1,331 @@
+//! What a key takes, checked once for all tables.
+//!
+//! A check reports every fault and lets the decoder go on; what does not fit is invisible to the decoder.
+
+use super::code;
+use super::duration;
+use super::report::Report;
+use super::suggest::did_you_mean;
+use super::tree::{Content, Entry, Node};
+use std::time::Duration;
+
+/// A table of the language.
+pub(super) struct Table {
+    /// What it describes: `step`.
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [Key],
+}
+
+/// One key of a table.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) need: Need,
+    pub(super) kind: Kind,
+    /// One sentence, for editors.
+    pub(super) about: &'static str,
+}
+
+impl Key {
+    pub(super) const fn new(name: &'static str, need: Need, kind: Kind, about: &'static str) -> Self {
+        Self { name, need, kind, about }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Required,
+    Optional,
+    /// Part of the language, refused by this version.
+    Later,
+}
+
+/// What a value must be.
+pub(super) enum Kind {
+    Any,
+    Flag,
+    Whole { min: u64, max: u64 },
+    Number { min: f64, max: f64 },
+    /// Text that is not empty.
+    Text,
+    /// Text of at most so many characters.
+    TextUpTo(usize),
+    /// Text of a grammar, which the decoder checks.
+    Name(&'static str),
+    Duration,
+    Expression,
+    Choice { now: &'static [&'static str], later: &'static [&'static str] },
+    List(&'static Kind),
+    /// A table with names of the document's own.
+    Map(&'static Kind),
+    Object,
+    JsonSchema,
+    /// A function, because the tables refer to each other in circles.
+    Table(fn() -> &'static Table),
+    /// Text, or something else.
+    TextOr(&'static Kind),
+}
+
+/// A table of the document whose keys were checked.
+pub(super) struct Fields<'n> {
+    pub(super) node: &'n Node,
+    fit: Vec<(&'static str, &'n Node)>,
+}
+
+/// Opens a table: unknown, refused and missing keys are reported, and values of the wrong type.
+pub(super) fn open<'n>(report: &mut Report, node: &'n Node, table: &'static Table) -> Option<Fields<'n>> {
+    let Content::Map(entries) = &node.content else {
+        wrong_type(report, node, "a table");
+        return None;
+    };
+    let mut fit = Vec::with_capacity(entries.len());
+    for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
+        match table.keys.iter().find(|key| key.name == entry.key) {
+            Some(key) if key.need == Need::Later => not_built(report, entry, &format!("`{}` ({})", key.name, lower(key.about))),
+            Some(key) => {
+                if fits(report, &entry.value, &key.kind) {
+                    fit.push((key.name, &entry.value));
+                }
+            }
+            None => unknown(report, entry, table),
+        }
+    }
+    for key in table.keys.iter().filter(|key| key.need == Need::Required) {
+        if node.member(key.name).is_none() {
+            let message = format!("{} lacks `{}`", with_article(table.name), key.name);
+            report.error(code::MISSING_KEY, node, message).hint(lower(key.about));
+        }
+    }
+    Some(Fields { node, fit })
+}
+
+fn unknown(report: &mut Report, entry: &Entry, table: &Table) {
+    let names = table.keys.iter().filter(|key| key.need != Need::Later).map(|key| key.name);
+    let hint = did_you_mean(&entry.key, names).or_else(|| elsewhere(&entry.key, table));
+    let message = format!("unknown key `{}` in {}", entry.key, with_article(table.name));
+    report.at(code::UNKNOWN_KEY, entry.spot, &entry.value.path, message).maybe(hint);
+}
+
+/// The key stands in the wrong table.
+fn elsewhere(name: &str, table: &Table) -> Option<String> {
+    let owner = super::keys::TABLES.iter().find(|other| other.name != table.name && other.keys.iter().any(|key| key.name == name))?;
+    Some(format!("`{name}` is a key of {}", with_article(owner.name)))
+}
+
+fn not_built(report: &mut Report, entry: &Entry, what: &str) {
+    let message = format!("{what} is part of the language but not built in this version");
+    report.at(code::NOT_BUILT, entry.spot, &entry.value.path, message).hint("remove it, or use a version that has it");
+}
+
+fn with_article(name: &str) -> String {
+    match name {
+        "document" => "the document".into(),
+        "options" => "`options`".into(),
+        "input" | "agent" => format!("an {name}"),
+        _ => format!("a {name}"),
+    }
+}
+
+/// A sentence as part of another one.
+fn lower(sentence: &str) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    let mut letters = sentence.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+pub(super) fn wrong_type(report: &mut Report, node: &Node, wanted: &str) {
+    let found = report.error(code::WRONG_TYPE, node, format!("expected {wanted}, found {}", node.describe()));
+    match node.content {
+        Content::Null => drop(found.hint("remove the key, or give it a value")),
+        Content::Int(_) | Content::Large(_) | Content::Float(_) | Content::Bool(_) if wanted.starts_with("text") => {
+            drop(found.hint("write it in quotes"));
+        }
+        _ => {}
+    }
+}
+
+/// Whether the value is of the kind; if not, the report says so.
+fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
+    match (kind, &node.content) {
+        (Kind::Any, _) | (Kind::Flag, Content::Bool(_)) | (Kind::Object | Kind::Table(_), Content::Map(_)) => true,
+        (Kind::JsonSchema, Content::Map(_) | Content::Bool(_)) | (Kind::Name(_), Content::Text(_)) => true,
+        (Kind::TextUpTo(most), Content::Text(text)) => within(report, node, text, *most),
+        (Kind::Text | Kind::Expression, Content::Text(text)) => filled(report, node, text),
+        (Kind::Expression, Content::Map(_)) => {
+            let message = "a table instead of an expression (a plugin that decides) is part of the language but not built in this version";
+            report.error(code::NOT_BUILT, node, message).hint("write an expression, such as `steps.build.status == 'completed'`");
+            false
+        }
+        (Kind::Duration, _) => fits_duration(report, node),
+        (Kind::Choice { now, later }, Content::Text(text)) => fits_choice(report, node, text, (now, later)),
+        (Kind::Whole { min, max }, Content::Int(_) | Content::Large(_) | Content::Float(_)) => fits_whole(report, node, (*min, *max)),
+        (Kind::Number { min, max }, Content::Int(_) | Content::Large(_) | Content::Float(_)) => {
+            let inside = number(node).is_some_and(|value| (*min..=*max).contains(&value));
+            if !inside {
+                report.error(code::OUT_OF_RANGE, node, format!("expected a number from {min} to {max}"));
+            }
+            inside
+        }
+        // A list stays visible when some item of it does not fit; tables inside are opened by their decoders.
+        (Kind::List(of), Content::List(items)) => {
+            if !of.is_opened() {
+                items.iter().for_each(|item| drop(fits(report, item, of)));
+            }
+            true
+        }
+        (Kind::Map(_), Content::Map(_)) => true,
+        (Kind::TextOr(_), Content::Text(text)) => filled(report, node, text),
+        (Kind::TextOr(other), _) => fits(report, node, other),
+        _ => {
+            wrong_type(report, node, kind.describe());
+            false
+        }
+    }
+}
+
+fn filled(report: &mut Report, node: &Node, text: &str) -> bool {
+    if text.trim().is_empty() {
+        report.error(code::EMPTY, node, "the text is empty");
+    }
+    !text.trim().is_empty()
+}
+
+fn within(report: &mut Report, node: &Node, text: &str, most: usize) -> bool {
+    let letters = text.chars().count();
+    if letters > most {
+        report.error(code::TOO_LONG, node, format!("the text has {letters} characters, more than the limit of {most}"));
+    }
+    letters <= most
+}
+
+fn fits_duration(report: &mut Report, node: &Node) -> bool {
+    let hint = "write `90s`, `1h30m` or `500ms`";
+    let Some(text) = node.text() else {
+        let message = format!("expected a duration with units, found {}", node.describe());
+        report.error(code::BAD_DURATION, node, message).hint(hint);
+        return false;
+    };
+    match duration::parse(text) {
+        None => drop(report.error(code::BAD_DURATION, node, format!("`{text}` is not a duration")).hint(hint)),
+        Some(Duration::ZERO) => {
+            drop(report.error(code::NO_LIMIT, node, format!("`{text}` means no limit")).warning().hint("remove the key if that is meant"));
+        }
+        Some(_) => {}
+    }
+    duration::parse(text).is_some()
+}
+
+fn fits_choice(report: &mut Report, node: &Node, text: &str, (now, later): (&[&str], &[&str])) -> bool {
+    if now.contains(&text) {
+        return true;
+    }
+    if later.contains(&text) {
+        let message = format!("`{text}` is part of the language but not built in this version");
+        let hint = format!("what can be written here now: {}", quoted(now));
+        report.error(code::NOT_BUILT, node, message).hint(hint);
+    } else {
+        let hint = did_you_mean(text, now.iter().copied()).unwrap_or_else(|| format!("it is one of {}", quoted(now)));
+        report.error(code::UNKNOWN_CHOICE, node, format!("unknown value `{text}`")).hint(hint);
+    }
+    false
+}
+
+fn fits_whole(report: &mut Report, node: &Node, (min, max): (u64, u64)) -> bool {
+    let value = match node.content {
+        Content::Int(value) => u64::try_from(value).ok(),
+        Content::Large(value) => Some(value),
+        _ => {
+            wrong_type(report, node, "a whole number");
+            return false;
+        }
+    };
+    let inside = value.is_some_and(|value| (min..=max).contains(&value));
+    if !inside {
+        let wanted = match (min, max) {
+            (min, max) if min == max => format!("{min}"),
+            (min, max) if max >= u64::from(u32::MAX) => format!("a whole number of at least {min}"),
+            (min, max) => format!("a whole number from {min} to {max}"),
+        };
+        report.error(code::OUT_OF_RANGE, node, format!("expected {wanted}"));
+    }
+    inside
+}
+
+fn number(node: &Node) -> Option<f64> {
+    node.to_json().as_f64()
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl Kind {
+    /// Whether a decoder opens the values of this kind by itself.
+    fn is_opened(&self) -> bool {
+        matches!(self, Self::Table(_) | Self::TextOr(Self::Table(_)))
+    }
+
+    fn describe(&self) -> &'static str {
+        match self {
+            Self::Any => "a value",
+            Self::Flag => "true or false",
+            Self::Whole { .. } => "a whole number",
+            Self::Number { .. } => "a number",
+            Self::Duration => "a duration",
+            Self::Text | Self::TextUpTo(_) | Self::Name(_) | Self::Choice { .. } => "text",
+            Self::Expression => "text (an expression)",
+            Self::List(_) => "a list",
+            Self::Map(_) | Self::Object | Self::Table(_) => "a table",
+            Self::JsonSchema => "a table (a JSON Schema)",
+            Self::TextOr(Self::List(_)) => "text or a list",
+            Self::TextOr(_) => "text or a table",
+        }
+    }
+}
+
+impl<'n> Fields<'n> {
+    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+        self.fit.iter().find(|(key, _)| *key == name).map(|(_, node)| *node)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&'n str> {
+        self.get(name)?.text()
+    }
+
+    pub(super) fn owned(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_owned)
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        match self.get(name)?.content {
+            Content::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn count(&self, name: &str) -> Option<u32> {
+        u32::try_from(self.get(name)?.to_json().as_u64()?).ok()
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        number(self.get(name)?)
+    }
+
+    pub(super) fn duration(&self, name: &str) -> Option<Duration> {
+        duration::parse(self.text(name)?)
+    }
+
+    pub(super) fn items(&self, name: &str) -> &'n [Node] {
+        self.get(name).map_or(&[], Node::items)
+    }
+
+    /// The members of a table with names of the document's own, `x-` keys left out.
+    pub(super) fn members(&self, name: &str) -> impl Iterator<Item = &'n Entry> + use<'n> {
+        let entries = self.get(name).map_or(&[][..], Node::entries);
+        entries.iter().filter(|entry| !entry.key.starts_with("x-"))
+    }
+
+    /// Whether the document has the key here, also with a value that does not fit.
+    pub(super) fn mentions(&self, name: &str) -> bool {
+        self.node.member(name).is_some()
+    }
+}

@@ -1,0 +1,148 @@
+//! Collects findings, each with its place. It must not stop at the first.
+
+use super::code::Code;
+use super::tree::Node;
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+use std::sync::Arc;
+
+/// A place in a file: line and column from 1, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+impl Spot {
+    pub(super) const START: Self = Self { line: 1, column: 1 };
+
+    pub(super) fn new(line: u64, column: u64) -> Self {
+        Self { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
+    }
+
+    /// The place of an offset in a text.
+    pub(super) fn of_offset(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Self { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
+    }
+}
+
+/// The findings about one document and its files.
+pub(super) struct Report {
+    file: Arc<str>,
+    text: Arc<str>,
+    found: Vec<Diagnostic>,
+}
+
+impl Report {
+    pub(super) fn new(file: &str, text: Arc<str>) -> Self {
+        Self { file: file.into(), text, found: Vec::new() }
+    }
+
+    /// A finding at a node.
+    pub(super) fn error(&mut self, code: Code, node: &Node, message: impl Into<String>) -> Found<'_> {
+        self.at(code, node.spot, &node.path, message)
+    }
+
+    /// A finding at a place.
+    pub(super) fn at(&mut self, code: Code, spot: Spot, path: &str, message: impl Into<String>) -> Found<'_> {
+        let place = Some(Place { file: Arc::clone(&self.file), line: spot.line, column: spot.column });
+        self.found.push(Diagnostic {
+            code: code.id,
+            severity: Severity::Error,
+            place,
+            path: path.to_owned(),
+            message: message.into(),
+            hint: None,
+        });
+        Found(self.found.last_mut())
+    }
+
+    /// A finding about the whole document.
+    pub(super) fn whole(&mut self, code: Code, message: impl Into<String>) -> Found<'_> {
+        self.at(code, Spot::START, "", message)
+    }
+
+    /// A finding inside a text of the document, at an offset in bytes.
+    pub(super) fn inside(&mut self, code: Code, node: &Node, offset: usize, message: impl Into<String>) -> Found<'_> {
+        let spot = self.spot_inside(node, offset);
+        self.at(code, spot, &node.path, message)
+    }
+
+    /// Where an offset of a text stands in the document, as exactly as its way of writing allows.
+    fn spot_inside(&self, node: &Node, offset: usize) -> Spot {
+        let (Some(value), Some(range)) = (node.text(), node.bytes.clone()) else { return node.spot };
+        let (Some(head), Some(raw)) = (value.get(..offset), self.text.get(range.start..)) else { return node.spot };
+        let column = |skipped: usize| {
+            let letters = head.chars().count() + skipped;
+            Spot { line: node.spot.line, column: node.spot.column.saturating_add(u32::try_from(letters).unwrap_or(0)) }
+        };
+        if !head.contains('\n') && raw.starts_with(head) && !raw.starts_with(['"', '\'', '|', '>']) {
+            return column(0);
+        }
+        if !head.contains('\n') && raw.starts_with(['"', '\'']) && raw.get(1..).is_some_and(|rest| rest.starts_with(head)) {
+            return column(1);
+        }
+        self.spot_in_block(node, value, offset).unwrap_or(node.spot)
+    }
+
+    /// In a literal block every line of the value is a line of the document, indented.
+    fn spot_in_block(&self, node: &Node, value: &str, offset: usize) -> Option<Spot> {
+        let inside = Spot::of_offset(value, offset);
+        let wanted = value.lines().nth(usize::try_from(inside.line).ok()?.checked_sub(1)?)?;
+        let first = value.lines().next()?;
+        let from = usize::try_from(node.spot.line).ok()?.saturating_sub(1);
+        let rows: Vec<&str> = self.text.lines().skip(from).take(value.lines().count() + 2).collect();
+        let start = rows.iter().position(|row| row.trim() == first.trim())?;
+        let skipped = usize::try_from(inside.line).ok()? - 1;
+        let row = rows.get(start + skipped).filter(|row| row.trim_end().ends_with(wanted.trim_end()))?;
+        let indent = row.trim_end().chars().count().checked_sub(wanted.trim_end().chars().count())?;
+        Some(Spot {
+            line: u32::try_from(from + start + skipped + 1).ok()?,
+            column: inside.column.saturating_add(u32::try_from(indent).ok()?),
+        })
+    }
+
+    /// A finding that another report made about another file.
+    pub(super) fn repeat(&mut self, mut found: Diagnostic, file: &str, spot: Spot, path: &str) {
+        found.place = Some(Place { file: file.into(), line: spot.line, column: spot.column });
+        path.clone_into(&mut found.path);
+        self.found.push(found);
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.found.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    pub(super) fn finish(self) -> Diagnostics {
+        let mut diagnostics = Diagnostics::default();
+        for found in self.found {
+            diagnostics.push(found);
+        }
+        diagnostics.sorted()
+    }
+}
+
+/// The finding just made, to be completed.
+pub(super) struct Found<'r>(Option<&'r mut Diagnostic>);
+
+impl Found<'_> {
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        self.maybe(Some(hint.into()))
+    }
+
+    pub(super) fn maybe(mut self, hint: Option<String>) -> Self {
+        if let Some(found) = &mut self.0 {
+            found.hint = hint;
+        }
+        self
+    }
+
+    pub(super) fn warning(mut self) -> Self {
+        if let Some(found) = &mut self.0 {
+            found.severity = Severity::Warning;
+        }
+        self
+    }
+}
