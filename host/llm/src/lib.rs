@@ -4,7 +4,7 @@
 //! the environment, the clock or files by itself, and reaches the network only through `cofferdam-egress`.
 //!
 //! In reading order: [`kind`] says what can go wrong; [`scripted`] and [`extract`] answer without any network;
-//! [`provider`] says whom we know; [`openai`] asks them.
+//! [`provider`] says whom we know; [`openai`] asks them; [`select`] finds all of them by name.
 
 pub mod kind;
 
@@ -16,6 +16,8 @@ pub mod provider;
 mod retry;
 mod sse;
 
+pub mod select;
+
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -25,3 +27,4 @@ pub use extract::Extract;
 pub use openai::OpenAi;
 pub use provider::Provider;
 pub use scripted::Scripted;
+pub use select::{Choice, ModelCatalog};

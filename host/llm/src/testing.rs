@@ -5,7 +5,23 @@ use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::message::{Message, ToolCall, Usage};
 use cofferdam_core::port::{FinishReason, ModelEvent, ModelRequest, ModelSettings, ModelStream, ToolChoice};
 use futures_util::StreamExt;
+use cofferdam_core::port::{BoxFuture, Clock};
+use cofferdam_core::time::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A clock that stands still and never makes anybody wait.
+pub(crate) struct Idle;
+
+impl Clock for Idle {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000)
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
 
 /// A request of one user message and no tools.
 pub(crate) fn request(step: &str, prompt: &str) -> ModelRequest {

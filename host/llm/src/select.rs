@@ -1,0 +1,376 @@
+//! Finds a model by its name.
+//!
+//! It must not read the environment or files by itself: variables and files come in through what it is given, and only
+//! when a name needs them. Making a catalog does nothing.
+
+mod choice;
+mod probe;
+mod settings;
+
+pub use choice::{Choice, Found, choose};
+pub use settings::{ProviderSettings, Settings};
+
+use crate::extract::{self, Extract};
+use crate::kind::Kind;
+use crate::openai::OpenAi;
+use crate::provider::{KNOWN, Key, Known, NOT_BUILT, Provider, ollama_base_url};
+use crate::scripted::Scripted;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::limits;
+use cofferdam_core::port::{Clock, Model, Models, Sources};
+use cofferdam_core::spec::suggest;
+use cofferdam_egress::ProviderClient;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Reads a variable of the environment, when one is needed.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The name that asks for a model to be chosen.
+pub const AUTO: &str = "auto";
+
+/// How often an alias may lead to another.
+const ALIAS_STEPS: usize = 8;
+
+/// All models that can be named: registered ones, aliases, `builtin/extract`, `scripted/<path>`, `provider/model`.
+///
+/// The same name gives the same object, so that steps share its connections and the waits that its provider asks for.
+pub struct ModelCatalog {
+    settings: Settings,
+    variables: Variables,
+    sources: Option<Arc<dyn Sources>>,
+    clock: Arc<dyn Clock>,
+    registered: HashMap<String, Arc<dyn Model>>,
+    resolved: Mutex<HashMap<String, Arc<dyn Model>>>,
+    clients: Mutex<HashMap<String, ProviderClient>>,
+}
+
+impl std::fmt::Debug for ModelCatalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModelCatalog").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl ModelCatalog {
+    /// A catalog without settings, variables or files.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            settings: Settings::default(),
+            variables: Arc::new(|_| None),
+            sources: None,
+            clock,
+            registered: HashMap::new(),
+            resolved: Mutex::default(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// With the table `[models]` of the settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// With the variables that keys and base URLs are read from.
+    #[must_use]
+    pub fn with_variables(mut self, variables: Variables) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// With the files that scripts are read from.
+    #[must_use]
+    pub fn with_sources(mut self, sources: Arc<dyn Sources>) -> Self {
+        self.sources = Some(sources);
+        self
+    }
+
+    /// With a model of the embedder under a name of its own, which beats all others.
+    #[must_use]
+    pub fn with_model(mut self, name: impl Into<String>, model: Arc<dyn Model>) -> Self {
+        self.registered.insert(name.into(), model);
+        self
+    }
+
+    /// What `auto` stands for: the explicit setting, else a local Ollama that answers at once, else `builtin/extract`.
+    /// A key alone never selects a model that costs money.
+    pub async fn choose_auto(&self, explicit: Option<&str>) -> Choice {
+        let explicit = explicit.or(self.settings.default.as_deref()).filter(|name| *name != AUTO);
+        let local = match explicit {
+            None => self.local_model().await,
+            Some(_) => None,
+        };
+        let has_key = |known: &&Known| known.key == Key::Required && self.variable(known.key_variable).is_some();
+        let keys = KNOWN.iter().filter(has_key).collect();
+        choose(&Found { explicit: explicit.map(str::to_owned), local, keys })
+    }
+
+    /// The first model of the Ollama on this machine, with the address that answered.
+    async fn local_model(&self) -> Option<(String, String)> {
+        let provider = self.provider("ollama").ok()?;
+        let client = self.client(&provider).ok()?;
+        let base = provider.base_url.strip_suffix("/v1").unwrap_or(&provider.base_url);
+        let model = probe::first_ollama_model(&client, base).await?;
+        Some((format!("ollama/{model}"), client.origin()))
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.variables)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// The name behind aliases.
+    fn unalias<'a>(&'a self, name: &'a str) -> Result<&'a str, Fault> {
+        let mut target = name;
+        for _ in 0..ALIAS_STEPS {
+            match self.settings.aliases.get(target) {
+                Some(next) => target = next,
+                None => return Ok(target),
+            }
+        }
+        Err(Kind::NotConfigured.fault(format!("the alias `{name}` of a model leads round in a circle")))
+    }
+
+    fn build(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
+        if name == extract::NAME {
+            return Ok(Arc::new(Extract));
+        }
+        match name.split_once('/') {
+            Some(("scripted", path)) => self.scripted(name, path),
+            None if name == "scripted" => match &self.settings.script {
+                Some(path) => self.scripted(name, path),
+                None => Err(Kind::NotConfigured
+                    .fault("the scripted model needs a script")
+                    .with_hint("name its file: `scripted/answers.yaml`, or set `script` in the table `[models]`")),
+            },
+            Some((provider, model)) if !model.is_empty() => {
+                let provider = self.provider(provider)?;
+                self.require_key(&provider, model)?;
+                let client = self.client(&provider)?;
+                Ok(Arc::new(OpenAi::new(provider, model, client, Arc::clone(&self.clock))))
+            }
+            _ => Err(self.unknown(name)),
+        }
+    }
+
+    fn scripted(&self, name: &str, path: &str) -> Result<Arc<dyn Model>, Fault> {
+        let refuse = |reason: String| Kind::NotConfigured.fault(format!("the script of model `{name}` cannot be read: {reason}"));
+        let sources = self.sources.as_ref().ok_or_else(|| refuse("no files are available here".to_owned()))?;
+        let file = sources.read(path, limits::SCRIPT_BYTES).map_err(|error| refuse(error.to_string()))?;
+        let text = std::str::from_utf8(&file.bytes).map_err(|_| refuse(format!("`{path}` is not UTF-8 text")))?;
+        let model = Scripted::parse(text).map_err(|fault| Fault { message: format!("`{path}`: {}", fault.message), ..fault })?;
+        Ok(Arc::new(model.named(name)))
+    }
+
+    /// A provider as the settings, else its variables, else our table describe it.
+    fn provider(&self, name: &str) -> Result<Provider, Fault> {
+        let known = Known::find(name);
+        let own = self.settings.providers.get(name);
+        let mut provider = match (known, own.and_then(|own| own.base_url.as_ref())) {
+            (Some(known), _) => known.provider(),
+            (None, Some(base_url)) => Provider::new(name, base_url.clone()),
+            (None, None) => return Err(self.unknown_provider(name)),
+        };
+        if let Some(url) = known.and_then(|known| known.url_variable).and_then(|variable| self.variable(variable)) {
+            provider.base_url = if name == "ollama" { ollama_base_url(&url) } else { url.trim().to_owned() };
+        }
+        if name == "openai" {
+            provider.organization = self.variable("OPENAI_ORG_ID");
+            provider.project = self.variable("OPENAI_PROJECT_ID");
+        }
+        if let Some(own) = own {
+            own.apply(&mut provider);
+        }
+        match provider.key_variable.as_deref().and_then(|variable| self.variable(variable)) {
+            Some(key) => Ok(provider.with_key(&key)),
+            None => Ok(provider),
+        }
+    }
+
+    /// A hosted provider at its usual place needs a key; one at a base URL of the user's may not.
+    fn require_key(&self, provider: &Provider, model: &str) -> Result<(), Fault> {
+        let known = Known::find(&provider.name).filter(|known| known.key == Key::Required);
+        let is_usual = known.is_some_and(|known| known.base_url == provider.base_url.trim_end_matches('/'));
+        if provider.key.is_some() || !is_usual {
+            return Ok(());
+        }
+        let variable = provider.key_variable.as_deref().unwrap_or("its key");
+        Err(Kind::NotConfigured
+            .fault(format!("model `{}/{model}` needs a key of provider `{}`", provider.name, provider.name))
+            .with_hint(format!("set {variable}, or use `--model {}`, which needs none", extract::NAME)))
+    }
+
+    fn client(&self, provider: &Provider) -> Result<ProviderClient, Fault> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&provider.base_url) {
+            return Ok(client.clone());
+        }
+        let client = ProviderClient::new(&provider.base_url).map_err(|error| {
+            Kind::NotConfigured
+                .fault(format!("the base URL `{}` of provider `{}` cannot be used: {error}", provider.base_url, provider.name))
+        })?;
+        clients.insert(provider.base_url.clone(), client.clone());
+        Ok(client)
+    }
+
+    fn provider_names(&self) -> impl Iterator<Item = &str> {
+        let known = KNOWN.iter().map(|known| known.name).filter(|name| !self.settings.providers.contains_key(*name));
+        known.chain(self.settings.providers.keys().map(String::as_str))
+    }
+
+    fn unknown_provider(&self, name: &str) -> Fault {
+        if NOT_BUILT.contains(&name) {
+            return Kind::NotConfigured
+                .fault(format!("the protocol of provider `{name}` is not built in yet"))
+                .with_hint(format!("an OpenAI-compatible endpoint of it can be set as base URL: `[models.providers.{name}] base_url`"));
+        }
+        let names: Vec<&str> = self.provider_names().collect();
+        let near = suggest::did_you_mean(name, names.iter().copied());
+        let hint = near.unwrap_or_else(|| {
+            format!("known: {}; others need `[models.providers.{name}] base_url` in the settings", names.join(", "))
+        });
+        Kind::NotConfigured.fault(format!("no provider of models is called `{name}`")).with_hint(hint)
+    }
+
+    fn unknown(&self, name: &str) -> Fault {
+        let others = self.settings.aliases.keys().chain(self.registered.keys()).map(String::as_str);
+        let known = others.chain([extract::NAME, "scripted"]);
+        let hint = suggest::did_you_mean(name, known)
+            .unwrap_or_else(|| "write `provider/model`, for instance `ollama/llama3.2`, or set an alias in `[models.aliases]`".to_owned());
+        Kind::NotConfigured.fault(format!("no model is called `{name}`")).with_hint(hint)
+    }
+}
+
+impl Models for ModelCatalog {
+    fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
+        if let Some(model) = self.registered.get(name) {
+            return Ok(Arc::clone(model));
+        }
+        let target = self.unalias(name)?;
+        if let Some(model) = self.registered.get(target) {
+            return Ok(Arc::clone(model));
+        }
+        if let Some(model) = self.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(target) {
+            return Ok(Arc::clone(model));
+        }
+        if target == AUTO {
+            return Err(Kind::NotConfigured
+                .fault("model `auto` stands for a choice that is made once, at start")
+                .with_hint("leave the model out to use the chosen one, or name one"));
+        }
+        let model = self.build(target)?;
+        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        if resolved.len() >= limits::MODELS_RESOLVED {
+            resolved.clear();
+        }
+        Ok(Arc::clone(resolved.entry(target.to_owned()).or_insert(model)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault_server::FaultServer;
+    use crate::testing::{Idle, drain, request};
+    use cofferdam_core::port::{SourceError, SourceFile};
+
+    struct Files;
+
+    impl Sources for Files {
+        fn read(&self, path: &str, _: usize) -> Result<SourceFile, SourceError> {
+            match path {
+                "answers.yaml" => Ok(SourceFile { bytes: Arc::from(&b"default: {text: hi}"[..]) }),
+                "broken.yaml" => Ok(SourceFile { bytes: Arc::from(&b"defualt: {text: hi}"[..]) }),
+                _ => Err(SourceError::Missing(path.to_owned())),
+            }
+        }
+    }
+
+    fn catalog(variables: &'static [(&'static str, &'static str)]) -> ModelCatalog {
+        let find = move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        ModelCatalog::new(Arc::new(Idle)).with_variables(Arc::new(find)).with_sources(Arc::new(Files))
+    }
+
+    fn refusal(catalog: &ModelCatalog, name: &str) -> (String, String) {
+        let fault = catalog.resolve(name).map(|model| model.info()).unwrap_err();
+        assert_eq!(fault.code, "model_not_configured");
+        (fault.message, fault.hint.unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn names_lead_to_models() {
+        let catalog = catalog(&[("OPENAI_API_KEY", "sk-1")]);
+        for name in ["builtin/extract", "scripted/answers.yaml", "openai/gpt-5", "ollama/llama3.2", "vllm/Qwen/Qwen3-8B"] {
+            assert_eq!(&*catalog.resolve(name).unwrap().info().name, name);
+        }
+        let scripted = catalog.resolve("scripted/answers.yaml").unwrap();
+        assert_eq!(drain(scripted.stream(request("a", "x")).await).await.text, "hi");
+    }
+
+    #[test]
+    fn names_that_lead_nowhere_say_what_to_do() {
+        let catalog = catalog(&[]);
+        assert!(refusal(&catalog, "openai/gpt-5").1.contains("set OPENAI_API_KEY"));
+        assert!(refusal(&catalog, "opnai/gpt-5").1.contains("did you mean `openai`"));
+        assert!(refusal(&catalog, "anthropic/claude").0.contains("not built in yet"));
+        assert!(refusal(&catalog, "gpt-5").1.contains("provider/model"));
+        assert!(refusal(&catalog, "openai/").0.contains("no model is called"));
+        assert!(refusal(&catalog, "scripted").1.contains("scripted/answers.yaml"));
+        assert!(refusal(&catalog, "scripted/none.yaml").0.contains("`none.yaml` does not exist"));
+        assert!(refusal(&catalog, "scripted/broken.yaml").0.contains("defualt"));
+        assert!(refusal(&catalog, "auto").0.contains("once, at start"));
+    }
+
+    #[test]
+    fn settings_give_aliases_scripts_and_providers() {
+        let mut settings = Settings { script: Some("answers.yaml".to_owned()), ..Settings::default() };
+        settings.aliases.insert("fast".to_owned(), "quick".to_owned());
+        settings.aliases.insert("quick".to_owned(), "corp/small".to_owned());
+        settings.aliases.insert("round".to_owned(), "round".to_owned());
+        let corp = ProviderSettings { base_url: Some("http://corp.test/v1".to_owned()), ..ProviderSettings::default() };
+        settings.providers.insert("corp".to_owned(), corp);
+        let catalog = catalog(&[]).with_settings(settings);
+        assert_eq!(&*catalog.resolve("fast").unwrap().info().name, "corp/small");
+        assert_eq!(&*catalog.resolve("scripted").unwrap().info().name, "scripted");
+        assert!(refusal(&catalog, "round").0.contains("circle"));
+    }
+
+    #[test]
+    fn the_same_name_is_the_same_object_and_an_own_model_beats_all() {
+        let own: Arc<dyn Model> = Arc::new(Scripted::answering("mine"));
+        let catalog = catalog(&[]).with_model("ollama/x", Arc::clone(&own));
+        assert!(Arc::ptr_eq(&catalog.resolve("ollama/x").unwrap(), &own));
+        assert!(Arc::ptr_eq(&catalog.resolve("ollama/y").unwrap(), &catalog.resolve("ollama/y").unwrap()));
+    }
+
+    #[test]
+    fn variables_place_providers() {
+        let catalog = catalog(&[("OPENAI_BASE_URL", "http://proxy.test/v1/"), ("OPENAI_ORG_ID", "org"), ("OLLAMA_HOST", "box")]);
+        let openai = catalog.provider("openai").unwrap();
+        assert_eq!((openai.base_url.as_str(), openai.organization.as_deref()), ("http://proxy.test/v1/", Some("org")));
+        assert!(catalog.resolve("openai/x").is_ok(), "a server of the user's own may need no key");
+        assert_eq!(catalog.provider("ollama").unwrap().base_url, "http://box:11434/v1");
+        assert!(!format!("{catalog:?}").contains("sk-"));
+    }
+
+    #[tokio::test]
+    async fn a_local_ollama_is_chosen_before_the_extractor() {
+        let server = FaultServer::start().await;
+        let host = server.base_url.clone();
+        let variables: Variables = Arc::new(move |name| (name == "OLLAMA_HOST").then(|| host.clone()));
+        let catalog = ModelCatalog::new(Arc::new(Idle)).with_variables(variables);
+        let choice = catalog.choose_auto(None).await;
+        assert_eq!(choice.model, "ollama/llama3.2:latest");
+        assert!(choice.line.contains(server.base_url.trim_end_matches("/v1")), "{}", choice.line);
+        assert_eq!(server.requests()[0].path, "/api/tags");
+    }
+
+    #[tokio::test]
+    async fn without_a_local_model_the_extractor_is_chosen_and_keys_are_only_mentioned() {
+        let catalog = catalog(&[("OLLAMA_HOST", "127.0.0.1:1"), ("OPENAI_API_KEY", "sk-1")]);
+        let choice = catalog.choose_auto(None).await;
+        assert_eq!(choice.model, "builtin/extract");
+        assert!(choice.line.contains("OPENAI_API_KEY is set") && !choice.line.contains("sk-1"), "{}", choice.line);
+        assert_eq!(catalog.choose_auto(Some("openai/x")).await.model, "openai/x");
+    }
+}
