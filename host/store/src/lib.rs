@@ -3,15 +3,26 @@
 //!
 //! It must not know what records mean, beyond the blobs that they name. Reading order:
 
+
+
+pub mod contract;
+
 mod append;
+mod entry;
 mod lease;
 mod listing;
 mod mention;
+mod record;
 
 mod memory;
+mod memory_state;
 
-
-
+mod connection;
+mod database;
+mod sqlite;
+mod state;
 
 pub use memory::Memory;
-
+pub use memory_state::MemoryState;
+pub use sqlite::Sqlite;
+pub use state::StateStore;

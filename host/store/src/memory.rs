@@ -205,3 +205,14 @@ impl Run {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract;
+
+    #[tokio::test]
+    async fn the_journal_in_memory_holds_all_laws() {
+        contract::journal(|| Arc::new(Memory::new())).await.unwrap();
+    }
+}

@@ -1,0 +1,161 @@
+//! Opens the SQLite files of the stores: where they are made, what they must contain, how they write.
+//!
+//! It must not know what the tables are for. A file is opened when it is first needed, and a file that nobody
+//! wrote to is not made.
+
+use cofferdam_core::limits;
+use cofferdam_core::port::{Durability, JournalError};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+/// What a file must contain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schema {
+    /// The version that is made, and the newest that is read.
+    pub(crate) version: u32,
+    /// The statements that make it.
+    pub(crate) create: &'static str,
+}
+
+/// A connection that writes.
+pub(crate) struct Writer {
+    /// The connection.
+    pub(crate) connection: Connection,
+    durability: Option<Durability>,
+}
+
+impl Writer {
+    /// Opens the file, and makes it and its directory when they are missing.
+    pub(crate) fn open(path: &Path, schema: Schema) -> Result<Self, JournalError> {
+        if !path.exists() {
+            make_file(path).map_err(|error| unavailable(path, &error))?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(path, flags).and_then(|connection| prepare(&connection).map(|()| connection));
+        let mut connection = opened.map_err(|error| refused(path, &error))?;
+        let is_empty = check(&connection, path, schema)? == Content::Empty;
+        let is_made = is_empty && make_tables(&mut connection, path, schema)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL").map_err(|error| refused(path, &error))?;
+        if is_made {
+            flush(path).map_err(|error| unavailable(path, &error))?;
+        }
+        Ok(Self { connection, durability: None })
+    }
+
+    /// Says what the next commits wait for.
+    pub(crate) fn set_durability(&mut self, durability: Durability) -> rusqlite::Result<()> {
+        if self.durability == Some(durability) {
+            return Ok(());
+        }
+        // With a write-ahead log, FULL flushes it at each commit and NORMAL only before it is copied back.
+        self.connection.execute_batch(match durability {
+            Durability::Durable => "PRAGMA synchronous = FULL",
+            Durability::Written => "PRAGMA synchronous = NORMAL",
+        })?;
+        self.durability = Some(durability);
+        Ok(())
+    }
+}
+
+/// Opens the file for reading; none when nothing was written yet.
+pub(crate) fn open_for_reading(path: &Path, schema: Schema) -> Result<Option<Connection>, JournalError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    // A reader of a write-ahead log writes to the file of locks beside it.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| prepare(&connection).map(|()| connection));
+    let connection = opened.map_err(|error| refused(path, &error))?;
+    match check(&connection, path, schema)? {
+        Content::Empty => Ok(None),
+        Content::Present => Ok(Some(connection)),
+    }
+}
+
+/// What a caller is told when SQLite refuses.
+pub(crate) fn refused(path: &Path, error: &rusqlite::Error) -> JournalError {
+    let what = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "is held by another process",
+        Some(ErrorCode::DatabaseCorrupt) => "is damaged",
+        Some(ErrorCode::NotADatabase) => "is not a store, or is damaged",
+        Some(ErrorCode::DiskFull) => "cannot be written: the disk is full",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "cannot be written",
+        _ => "cannot be used",
+    };
+    JournalError::Unavailable(format!("the store `{}` {what}: {error}", path.display()))
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> JournalError {
+    JournalError::Unavailable(format!("the store `{}` cannot be made: {error}", path.display()))
+}
+
+/// Whether a file has tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Empty,
+    Present,
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_millis(limits::STORE_BUSY_MS))?;
+    // What stands in a damaged or foreign file is data, never code, and a page that makes no sense is an error.
+    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;")
+}
+
+fn check(connection: &Connection, path: &Path, schema: Schema) -> Result<Content, JournalError> {
+    let ask = |sql| connection.query_row(sql, [], |row| row.get::<_, u32>(0)).map_err(|error| refused(path, &error));
+    match ask("PRAGMA user_version")? {
+        0 if ask("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Content::Empty),
+        0 => Err(JournalError::Unavailable(format!("`{}` is a database of another program", path.display()))),
+        found if found > schema.version => Err(JournalError::TooNew { found, supported: schema.version }),
+        _ => Ok(Content::Present),
+    }
+}
+
+/// Makes the tables unless another process was faster; says which. Nothing is flushed on the way, only the finished
+/// file: one flush instead of six. A file that a power cut left half made holds nothing that anybody was promised.
+fn make_tables(connection: &mut Connection, path: &Path, schema: Schema) -> Result<bool, JournalError> {
+    let fault = |error: rusqlite::Error| refused(path, &error);
+    connection.execute_batch("PRAGMA synchronous = OFF").map_err(fault)?;
+    let transaction = Transaction::new(connection, TransactionBehavior::Immediate).map_err(fault)?;
+    if check(&transaction, path, schema)? == Content::Present {
+        return Ok(false);
+    }
+    let sql = format!("{} PRAGMA user_version = {};", schema.create, schema.version);
+    transaction.execute_batch(&sql).and_then(|()| transaction.commit()).map_err(fault)?;
+    Ok(true)
+}
+
+/// Makes sure that a finished file is on the disk, under its name.
+fn flush(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    directory_of(path).map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+fn directory_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty())
+}
+
+/// Makes an empty file for its owner alone, and its directory likewise, kept out of repositories.
+fn make_file(path: &Path) -> io::Result<()> {
+    if let Some(directory) = directory_of(path) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if let Some(mut file) = make_new(&directory.join(".gitignore"))? {
+            file.write_all(b"*\n")?;
+        }
+    }
+    make_new(path).map(drop)
+}
+
+/// Makes a file; none when it is there.
+fn make_new(path: &Path) -> io::Result<Option<File>> {
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(error),
+    }
+}

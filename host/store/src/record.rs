@@ -1,0 +1,102 @@
+//! A record as text: one line of versioned JSON, and the sum that shows damage.
+//!
+//! It must not know where the text is kept.
+
+use cofferdam_core::event::{self, RunEvent};
+use cofferdam_core::id::RunId;
+use cofferdam_core::limits;
+use cofferdam_core::port::{JournalError, Record, RecordBody};
+use cofferdam_core::time::Timestamp;
+use cofferdam_core::value::Map;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+/// A record as it is kept: `{"v":1,"event":{...}}` or `{"v":1,"at":"...","note":"...","data":{...}}`.
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u32,
+    /// Absent when the event says the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a RunEvent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Map>,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    v: u32,
+    at: Option<Timestamp>,
+    event: Option<RunEvent>,
+    note: Option<String>,
+    #[serde(default)]
+    data: Map,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+/// Writes a record.
+pub(crate) fn encode(record: &Record) -> Result<String, JournalError> {
+    let written = match &record.body {
+        RecordBody::Event(event) => {
+            let at = (event.at != record.at).then_some(record.at);
+            Written { v: event::VERSION, at, event: Some(event), note: None, data: None }
+        }
+        RecordBody::Note { kind, data } => {
+            Written { v: event::VERSION, at: Some(record.at), event: None, note: Some(kind), data: Some(data) }
+        }
+    };
+    let text = serde_json::to_string(&written);
+    let text = text.map_err(|error| JournalError::Invalid(format!("a record cannot be written as JSON: {error}")))?;
+    if text.len() > limits::JOURNAL_RECORD_BYTES {
+        let (found, most) = (text.len(), limits::JOURNAL_RECORD_BYTES);
+        return Err(JournalError::Invalid(format!("a record of {found} bytes is larger than {most} bytes")));
+    }
+    Ok(text)
+}
+
+/// Reads a record back.
+pub(crate) fn decode(run: &RunId, position: u64, sum: i64, text: &str) -> Result<Record, JournalError> {
+    if sum_of(run, position, text) != sum {
+        return Err(damaged(run, position, "its text is not what was written"));
+    }
+    let read: Read = serde_json::from_str(text).map_err(|error| match serde_json::from_str::<Version>(text) {
+        Ok(version) if version.v > event::VERSION => too_new(version.v),
+        _ => damaged(run, position, &error.to_string()),
+    })?;
+    if read.v > event::VERSION {
+        return Err(too_new(read.v));
+    }
+    match (read.event, read.note, read.at) {
+        (Some(event), None, at) => Ok(Record { at: at.unwrap_or(event.at), body: RecordBody::Event(Arc::new(event)) }),
+        (None, Some(kind), Some(at)) => Ok(Record { at, body: RecordBody::Note { kind, data: read.data } }),
+        _ => Err(damaged(run, position, "it is neither an event nor a note")),
+    }
+}
+
+/// The sum of a record: it binds the text to its place, so that records cannot change places unseen.
+pub(crate) fn sum_of(run: &RunId, position: u64, text: &str) -> i64 {
+    let mut sum = Sha256::new();
+    sum.update(run.as_str().as_bytes());
+    sum.update([0]);
+    sum.update(position.to_le_bytes());
+    sum.update(text.as_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(sum.finalize());
+    i64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The error of a record that cannot be read.
+pub(crate) fn damaged(run: &RunId, position: u64, reason: &str) -> JournalError {
+    JournalError::Damaged { run: run.clone(), position, reason: reason.to_owned() }
+}
+
+fn too_new(found: u32) -> JournalError {
+    JournalError::TooNew { found, supported: event::VERSION }
+}
