@@ -1,7 +1,6 @@
 //! Rust types and traits of the WIT contract, generated from `wit/`.
 //!
 //! These are boundary types: nothing above `import` and `adapter` may see them.
-#![expect(clippy::all, reason = "generated; documented in wit/")]
 
 wasmtime::component::bindgen!({
     path: ["../../wit/types", "../../wit/host", "../../wit/plugin", "../../wit/tool"],

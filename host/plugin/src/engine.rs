@@ -36,7 +36,6 @@ pub(crate) struct Engine {
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
     slots: Arc<Semaphore>,
-    allocation: Allocation,
     ticker: Ticker,
 }
 
@@ -51,7 +50,7 @@ impl Engine {
         };
         let ticker = Ticker::start(&wasm)?;
         tracing::debug!(?allocation, "wasm engine ready");
-        Ok(Self { wasm, linker, slots: Arc::new(Semaphore::new(slots)), allocation, ticker })
+        Ok(Self { wasm, linker, slots: Arc::new(Semaphore::new(slots)), ticker })
     }
 
     /// The wasmtime engine.
@@ -62,11 +61,6 @@ impl Engine {
     /// Every host interface, linked once.
     pub(crate) fn linker(&self) -> &Linker<Guest> {
         &self.linker
-    }
-
-    /// How instances get their memory.
-    pub(crate) fn allocation(&self) -> Allocation {
-        self.allocation
     }
 
     /// Waits for a free slot and keeps the epoch clock ticking while the answer lives.

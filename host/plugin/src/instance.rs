@@ -213,8 +213,7 @@ impl Prepared {
             }
             Err(_) => Err(out_of_time()),
         };
-        let denials = if answer.is_ok() { Vec::new() } else { guest.call.denials.explaining() };
-        Ended { answer, denials }
+        Ended { answer, denials: guest.call.denials.explaining() }
     }
 }
 

@@ -3,7 +3,6 @@
 //! A guest that computes yields at each epoch tick; on the host's own runtime it would hold up timers and
 //! streams for that long. It must not know what it runs.
 
-use std::panic;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread::available_parallelism;
@@ -74,11 +73,6 @@ impl<T> Drop for Task<T> {
 fn message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
-}
-
-/// Runs code that calls into wasmtime without a future, so that a panic there is an error here.
-pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
-    panic::catch_unwind(panic::AssertUnwindSafe(work)).map_err(|payload| Panicked(message(&*payload)))
 }
 
 #[cfg(test)]
