@@ -27,16 +27,9 @@ impl Grants {
             lines.push("read and write the run's output directory (`/out`)".to_owned());
         }
         lines.extend(self.fs.also.iter().map(explain_mount));
-        lines.extend(
-            self.kv
-                .map(|kv| format!("keep data of its own for the {}", kv.scope.as_str())),
-        );
+        lines.extend(self.kv.map(|kv| format!("keep data of its own for the {}", kv.scope.as_str())));
         lines.extend(self.secrets.iter().map(|secret| {
-            let verb = if secret.reveal {
-                "read the value of"
-            } else {
-                "refer to"
-            };
+            let verb = if secret.reveal { "read the value of" } else { "refer to" };
             format!("{verb} the secret `{}`", secret.name)
         }));
         if !self.tools.is_empty() {
@@ -66,19 +59,11 @@ fn explain_http(grant: &HttpGrant) -> String {
     let places: Vec<String> = if grant.paths.is_empty() {
         vec![origin]
     } else {
-        grant
-            .paths
-            .iter()
-            .map(|path| format!("{origin}{path}"))
-            .collect()
+        grant.paths.iter().map(|path| format!("{origin}{path}")).collect()
     };
     let mut line = format!("send {} to {}", methods.join(", "), places.join(", "));
     for rule in &grant.inject {
-        let _ = write!(
-            line,
-            ", with the secret `{}` added as the header `{}`",
-            rule.secret, rule.header
-        );
+        let _ = write!(line, ", with the secret `{}` added as the header `{}`", rule.secret, rule.header);
     }
     if !grant.cidrs.is_empty() {
         let blocks: Vec<String> = grant.cidrs.iter().map(ToString::to_string).collect();
@@ -100,20 +85,10 @@ fn explain_mount(mount: &Mount) -> String {
 fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => quote(text),
-        Value::Array(items) => format!(
-            "[{}]",
-            items.iter().map(inline).collect::<Vec<_>>().join(", ")
-        ),
+        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
-            let fields: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key} = {}", inline(value)))
-                .collect();
-            if fields.is_empty() {
-                "{}".to_owned()
-            } else {
-                format!("{{ {} }}", fields.join(", "))
-            }
+            let fields: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {}", inline(value))).collect();
+            if fields.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", fields.join(", ")) }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
     }

@@ -14,9 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::reader::{Reader, nearest};
-use super::{
-    Grants, HttpGrant, KvGrant, Method, Mount, PathPattern, PolicyError, Scheme, SecretGrant,
-};
+use super::{Grants, HttpGrant, KvGrant, Method, Mount, PathPattern, PolicyError, Scheme, SecretGrant};
 use crate::id::Alias;
 use crate::limits::{GRANT_ENTRIES, GRANT_TEXT_BYTES};
 
@@ -29,18 +27,13 @@ const CAPABILITIES: [&str; 5] = ["http", "fs", "kv", "secrets", "tools"];
 pub fn parse_flag(text: &str) -> Result<(Alias, Grants), PolicyError> {
     let form = "write `ALIAS:http=api.example.com`, `ALIAS:fs=read` or `ALIAS:kv=run`";
     if text.len() > GRANT_TEXT_BYTES || text.split(',').count() > GRANT_ENTRIES {
-        return Err(
-            PolicyError::new("", "the grant is too long").with_hint("write it in `cofferdam.toml`")
-        );
+        return Err(PolicyError::new("", "the grant is too long").with_hint("write it in `cofferdam.toml`"));
     }
-    let parts = text
-        .split_once('=')
-        .and_then(|(left, value)| Some((left.split_once(':')?, value)));
+    let parts = text.split_once('=').and_then(|(left, value)| Some((left.split_once(':')?, value)));
     let Some(((alias, capability), value)) = parts else {
         return Err(PolicyError::new("", format!("`{text}` is not a grant")).with_hint(form));
     };
-    let alias = Alias::parse(alias)
-        .map_err(|error| PolicyError::new("", error.to_string()).with_hint(form))?;
+    let alias = Alias::parse(alias).map_err(|error| PolicyError::new("", error.to_string()).with_hint(form))?;
     let mut reader = Reader::default();
     let mut grants = Grants::default();
     match capability {
@@ -48,11 +41,7 @@ pub fn parse_flag(text: &str) -> Result<(Alias, Grants), PolicyError> {
         "fs" => fs(&mut reader, value, &mut grants),
         "kv" => grants.kv = reader.scope("kv", value).map(|scope| KvGrant { scope }),
         "secrets" => secrets(&mut reader, value, &mut grants),
-        "tools" => grants.tools.extend(
-            value
-                .split(',')
-                .filter_map(|name| reader.tool("tools", name)),
-        ),
+        "tools" => grants.tools.extend(value.split(',').filter_map(|name| reader.tool("tools", name))),
         other => {
             let near = nearest(other, &CAPABILITIES);
             let hint = near.map_or_else(
@@ -73,24 +62,18 @@ fn http(reader: &mut Reader, value: &str) -> Option<HttpGrant> {
     let mut grant = target(reader, parts.next().unwrap_or_default())?;
     for part in parts {
         match part.split_once('=') {
-            Some(("path", glob)) => grant.paths.extend(
-                reader
-                    .glob("http.path", glob)
-                    .filter(|glob| !grant.paths.contains(glob)),
-            ),
-            Some(("cidr", block)) => grant.cidrs.extend(
-                reader
-                    .block("http.cidr", block)
-                    .filter(|block| !grant.cidrs.contains(block)),
-            ),
+            Some(("path", glob)) => {
+                grant.paths.extend(reader.glob("http.path", glob).filter(|glob| !grant.paths.contains(glob)))
+            }
+            Some(("cidr", block)) => {
+                grant.cidrs.extend(reader.block("http.cidr", block).filter(|block| !grant.cidrs.contains(block)))
+            }
             Some(("inject", rule)) => {
                 let mut fields = rule.splitn(3, ':');
                 let secret = fields.next().unwrap_or_default();
                 let header = fields.next().unwrap_or_default();
                 let format = unescape(reader, "http.inject", fields.next().unwrap_or("{}"))?;
-                grant
-                    .inject
-                    .extend(reader.injection("http.inject", secret, header, format));
+                grant.inject.extend(reader.injection("http.inject", secret, header, format));
             }
             _ => {
                 return reader.fail_with(
@@ -114,11 +97,7 @@ fn target(reader: &mut Reader, text: &str) -> Option<HttpGrant> {
         Some((word, rest)) => match Scheme::parse(word) {
             Some(scheme) => (scheme, rest),
             None => {
-                return reader.fail_with(
-                    "http",
-                    format!("unknown scheme `{word}`"),
-                    "write `https` or `http`",
-                );
+                return reader.fail_with("http", format!("unknown scheme `{word}`"), "write `https` or `http`");
             }
         },
         None => (Scheme::Https, url),
@@ -136,35 +115,16 @@ fn target(reader: &mut Reader, text: &str) -> Option<HttpGrant> {
     };
     let methods = match methods {
         None => Method::reading(),
-        Some(words) => words
-            .split('+')
-            .map(|word| reader.method("http", word))
-            .collect::<Option<BTreeSet<_>>>()?,
+        Some(words) => words.split('+').map(|word| reader.method("http", word)).collect::<Option<BTreeSet<_>>>()?,
     };
-    let paths = if path.is_empty() {
-        Vec::new()
-    } else {
-        vec![reader.glob("http", path)?]
-    };
-    Some(HttpGrant {
-        host,
-        scheme,
-        port,
-        methods,
-        paths,
-        inject: Vec::new(),
-        cidrs: Vec::new(),
-    })
+    let paths = if path.is_empty() { Vec::new() } else { vec![reader.glob("http", path)?] };
+    Some(HttpGrant { host, scheme, port, methods, paths, inject: Vec::new(), cidrs: Vec::new() })
 }
 
 /// Splits a port off an authority; the colons of an IPv6 address are inside brackets.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        Some((host, port))
-            if !port.contains(']') && (host.ends_with(']') || !host.contains(':')) =>
-        {
-            (host, Some(port))
-        }
+        Some((host, port)) if !port.contains(']') && (host.ends_with(']') || !host.contains(':')) => (host, Some(port)),
         _ => (authority, None),
     }
 }
@@ -212,12 +172,7 @@ fn parse_mount(reader: &mut Reader, text: &str) -> Option<Mount> {
             );
         }
     };
-    let mount = Mount {
-        from: unescape(reader, "fs.also", from)?,
-        at: unescape(reader, "fs.also", at)?,
-        read,
-        write,
-    };
+    let mount = Mount { from: unescape(reader, "fs.also", from)?, at: unescape(reader, "fs.also", at)?, read, write };
     reader.mount("fs.also", mount)
 }
 
@@ -227,11 +182,7 @@ fn secrets(reader: &mut Reader, value: &str, grants: &mut Grants) {
             Some(name) => (name, true),
             None => (part, false),
         };
-        grants.secrets.extend(
-            reader
-                .secret_name("secrets", name)
-                .map(|name| SecretGrant { name, reveal }),
-        );
+        grants.secrets.extend(reader.secret_name("secrets", name).map(|name| SecretGrant { name, reveal }));
     }
 }
 
@@ -239,44 +190,22 @@ impl Grants {
     /// The values of `--grant` that give exactly these grants, one for each capability and http entry.
     #[must_use]
     pub fn to_flags(&self, alias: &Alias) -> Vec<String> {
-        let mut flags: Vec<String> = self
-            .http
-            .iter()
-            .map(|grant| format!("{alias}:http={}", print_http(grant)))
+        let mut flags: Vec<String> =
+            self.http.iter().map(|grant| format!("{alias}:http={}", print_http(grant))).collect();
+        let fs: Vec<String> = [(self.fs.read, "read"), (self.fs.write, "write"), (self.fs.out, "out")]
+            .into_iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, word)| word.to_owned())
+            .chain(self.fs.also.iter().map(print_mount))
             .collect();
-        let fs: Vec<String> = [
-            (self.fs.read, "read"),
-            (self.fs.write, "write"),
-            (self.fs.out, "out"),
-        ]
-        .into_iter()
-        .filter(|(on, _)| *on)
-        .map(|(_, word)| word.to_owned())
-        .chain(self.fs.also.iter().map(print_mount))
-        .collect();
         let secrets: Vec<String> = self
             .secrets
             .iter()
-            .map(|secret| {
-                format!(
-                    "{}{}",
-                    secret.name,
-                    if secret.reveal { ":reveal" } else { "" }
-                )
-            })
+            .map(|secret| format!("{}{}", secret.name, if secret.reveal { ":reveal" } else { "" }))
             .collect();
         let tools: Vec<String> = self.tools.iter().map(ToString::to_string).collect();
-        let kv: Vec<String> = self
-            .kv
-            .iter()
-            .map(|kv| kv.scope.as_str().to_owned())
-            .collect();
-        for (capability, words) in [
-            ("fs", fs),
-            ("kv", kv),
-            ("secrets", secrets),
-            ("tools", tools),
-        ] {
+        let kv: Vec<String> = self.kv.iter().map(|kv| kv.scope.as_str().to_owned()).collect();
+        for (capability, words) in [("fs", fs), ("kv", kv), ("secrets", secrets), ("tools", tools)] {
             if !words.is_empty() {
                 flags.push(format!("{alias}:{capability}={}", words.join(",")));
             }
@@ -295,11 +224,7 @@ impl Grants {
                 format!("--grant '{}'", flag.replace('\'', "'\\''"))
             }
         };
-        self.to_flags(alias)
-            .iter()
-            .map(quote)
-            .collect::<Vec<_>>()
-            .join(" ")
+        self.to_flags(alias).iter().map(quote).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -321,13 +246,7 @@ fn print_http(grant: &HttpGrant) -> String {
         let _ = write!(text, ",cidr={block}");
     }
     for rule in &grant.inject {
-        let _ = write!(
-            text,
-            ",inject={}:{}:{}",
-            rule.secret,
-            rule.header,
-            escape(&rule.format)
-        );
+        let _ = write!(text, ",inject={}:{}:{}", rule.secret, rule.header, escape(&rule.format));
     }
     text
 }
@@ -347,23 +266,15 @@ fn print_mount(mount: &Mount) -> String {
         (false, true) => "write",
         _ => "read",
     };
-    format!(
-        "also={}:{}:{rights}",
-        escape(&mount.from),
-        escape(&mount.at)
-    )
+    format!("also={}:{}:{rights}", escape(&mount.from), escape(&mount.at))
 }
 
 fn escape(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace(',', "%2C")
-        .replace(':', "%3A")
+    text.replace('%', "%25").replace(',', "%2C").replace(':', "%3A")
 }
 
 fn unescape(reader: &mut Reader, path: &str, text: &str) -> Option<String> {
-    super::path::decode(text)
-        .map_err(|fault| reader.fail::<()>(path, format!("`{text}`: {fault}")))
-        .ok()
+    super::path::decode(text).map_err(|fault| reader.fail::<()>(path, format!("`{text}`: {fault}"))).ok()
 }
 
 #[cfg(test)]
@@ -399,19 +310,13 @@ mod tests {
             table("web:http=[::1]:8443"),
             json!({ "http": [{ "host": "[::1]", "port": 8443, "methods": read }] })
         );
-        assert_eq!(
-            table("t:fs=read,out"),
-            json!({ "fs": { "read": true, "out": true } })
-        );
+        assert_eq!(table("t:fs=read,out"), json!({ "fs": { "read": true, "out": true } }));
         assert_eq!(
             table("t:fs=also=C%3A/x:/in:read+write"),
             json!({ "fs": { "also": [{ "from": "C:/x", "at": "/in", "read": true, "write": true }] } })
         );
         assert_eq!(table("t:kv=run"), json!({ "kv": { "scope": "run" } }));
-        assert_eq!(
-            table("t:tools=read,a.b"),
-            json!({ "tools": ["read", "a.b"] })
-        );
+        assert_eq!(table("t:tools=read,a.b"), json!({ "tools": ["read", "a.b"] }));
         assert_eq!(
             table("t:secrets=A,B:reveal"),
             json!({ "secrets": [{ "name": "A" }, { "name": "B", "reveal": true }] })

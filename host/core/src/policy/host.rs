@@ -41,18 +41,10 @@ impl HostPattern {
             && !port.is_empty()
             && port.bytes().all(|byte| byte.is_ascii_digit())
         {
-            return refuse(
-                text,
-                "contains a port",
-                &format!("write `host: {name}` and `port: {port}`"),
-            );
+            return refuse(text, "contains a port", &format!("write `host: {name}` and `port: {port}`"));
         }
         if !text.is_ascii() {
-            return refuse(
-                text,
-                "is not ASCII",
-                "write the form that starts with `xn--`",
-            );
+            return refuse(text, "is not ASCII", "write the form that starts with `xn--`");
         }
         let lower = text.to_ascii_lowercase();
         let name = lower.strip_suffix('.').unwrap_or(&lower);
@@ -112,20 +104,14 @@ fn refuse<T>(text: &str, fault: &str, hint: &str) -> Result<T, (String, Option<S
 }
 
 fn below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain)
-        .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+    host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 /// The usual spelling of an address, when the text is one.
 fn address(text: &str) -> Option<String> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(inner) = bare {
-        return inner
-            .parse::<Ipv6Addr>()
-            .ok()
-            .map(|address| format!("[{address}]"));
+        return inner.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
     }
     match text.parse::<IpAddr>().ok()? {
         IpAddr::V4(address) => Some(address.to_string()),
@@ -139,9 +125,7 @@ fn check_name(text: &str, name: &str) -> Result<(), (String, Option<String>)> {
             && label.len() <= LONGEST_LABEL
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     if name.is_empty() || name.len() > LONGEST_NAME || !name.split('.').all(good) {
         let hint = "write a name such as `api.example.com`, `*.example.com` or an address";
@@ -149,10 +133,7 @@ fn check_name(text: &str, name: &str) -> Result<(), (String, Option<String>)> {
     }
     // URL libraries read `0x7f.1`, `2130706433` and `127.1` as addresses; a grant must not.
     if name.rsplit('.').next().is_some_and(looks_numeric) {
-        let hint = format!(
-            "write the address with four decimal parts, such as `{}`",
-            Ipv4Addr::LOCALHOST
-        );
+        let hint = format!("write the address with four decimal parts, such as `{}`", Ipv4Addr::LOCALHOST);
         return refuse(text, "is a number, not a host", &hint);
     }
     Ok(())
@@ -160,9 +141,7 @@ fn check_name(text: &str, name: &str) -> Result<(), (String, Option<String>)> {
 
 fn looks_numeric(label: &str) -> bool {
     label.bytes().all(|byte| byte.is_ascii_digit())
-        || label
-            .strip_prefix("0x")
-            .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        || label.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -175,10 +154,7 @@ mod tests {
 
     #[test]
     fn a_name_is_normalised() {
-        assert_eq!(
-            host("API.Example.com."),
-            HostPattern::Exact("api.example.com".into())
-        );
+        assert_eq!(host("API.Example.com."), HostPattern::Exact("api.example.com".into()));
         assert_eq!(host("::1").to_string(), "[::1]");
         assert_eq!(host("[0:0::1]").to_string(), "[::1]");
         assert_eq!(host("127.0.0.1").to_string(), "127.0.0.1");
@@ -189,13 +165,7 @@ mod tests {
         let pattern = host("*.example.com");
         assert!(pattern.matches("a.example.com"));
         assert!(pattern.matches("a.b.example.com"));
-        for other in [
-            "example.com",
-            ".example.com",
-            "badexample.com",
-            "example.com.evil.net",
-            "aexample.com",
-        ] {
+        for other in ["example.com", ".example.com", "badexample.com", "example.com.evil.net", "aexample.com"] {
             assert!(!pattern.matches(other), "{other}");
         }
         assert!(pattern.covers(&host("*.a.example.com")));

@@ -67,9 +67,7 @@ impl HttpGrant {
     pub fn covers_path(&self, normal_path: &Result<String, PathFault>) -> bool {
         match normal_path {
             Ok(path) => self.paths.is_empty() || self.paths.iter().any(|glob| glob.matches(path)),
-            Err(PathFault::Slash | PathFault::Encoding | PathFault::TooLong) => {
-                self.paths.is_empty()
-            }
+            Err(PathFault::Slash | PathFault::Encoding | PathFault::TooLong) => self.paths.is_empty(),
             Err(PathFault::DotSegment | PathFault::Control | PathFault::Relative) => false,
         }
     }
@@ -156,15 +154,7 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order of their danger.
-    pub const ALL: [Self; 7] = [
-        Self::Get,
-        Self::Head,
-        Self::Options,
-        Self::Post,
-        Self::Put,
-        Self::Patch,
-        Self::Delete,
-    ];
+    pub const ALL: [Self; 7] = [Self::Get, Self::Head, Self::Options, Self::Post, Self::Put, Self::Patch, Self::Delete];
 
     /// What an entry without `methods` grants.
     #[must_use]
@@ -189,9 +179,7 @@ impl Method {
     /// Reads the word, in any case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|method| method.as_str().eq_ignore_ascii_case(text))
+        Self::ALL.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text))
     }
 }
 
@@ -208,10 +196,7 @@ mod tests {
 
     fn grant(paths: &[&str]) -> HttpGrant {
         let mut grant = HttpGrant::reading(HostPattern::parse("api.example.com").unwrap());
-        grant.paths = paths
-            .iter()
-            .map(|text| PathPattern::parse(text).unwrap())
-            .collect();
+        grant.paths = paths.iter().map(|text| PathPattern::parse(text).unwrap()).collect();
         grant
     }
 

@@ -91,12 +91,7 @@ const TOOL: KindLimits = KindLimits {
     hostcall_bytes: 16 * MIB,
     payload_bytes: 4 * MIB,
     handles: 256,
-    http: Some(HttpLimits {
-        calls: 32,
-        concurrent: 4,
-        body_bytes: 10 * MIB,
-        redirects: 3,
-    }),
+    http: Some(HttpLimits { calls: 32, concurrent: 4, body_bytes: 10 * MIB, redirects: 3 }),
     output_bytes: 64 * KIB,
     component_bytes: 64 * MIB,
     invoke_depth: 4,
@@ -115,13 +110,8 @@ const PURE: KindLimits = KindLimits {
     ..TOOL
 };
 
-const WARM: KindLimits = KindLimits {
-    memory_bytes: 256 * MIB,
-    hostcall_bytes: 64 * MIB,
-    payload_bytes: 16 * MIB,
-    invoke_depth: 0,
-    ..TOOL
-};
+const WARM: KindLimits =
+    KindLimits { memory_bytes: 256 * MIB, hostcall_bytes: 64 * MIB, payload_bytes: 16 * MIB, invoke_depth: 0, ..TOOL };
 
 impl PluginKind {
     /// The host's limits for this kind.
@@ -160,19 +150,11 @@ impl PluginLimits {
         if !table.is_null()
             && let Some(map) = reader.table("", table, &["memory", "wall", "fuel"])
         {
-            limits.memory_bytes = map
-                .get("memory")
-                .and_then(|value| size(&mut reader, "memory", value));
-            limits.wall = map
-                .get("wall")
-                .and_then(|value| duration(&mut reader, "wall", value));
+            limits.memory_bytes = map.get("memory").and_then(|value| size(&mut reader, "memory", value));
+            limits.wall = map.get("wall").and_then(|value| duration(&mut reader, "wall", value));
             limits.fuel = map.get("fuel").and_then(|value| fuel(&mut reader, value));
         }
-        if reader.errors.is_empty() {
-            Ok(limits)
-        } else {
-            Err(reader.errors)
-        }
+        if reader.errors.is_empty() { Ok(limits) } else { Err(reader.errors) }
     }
 
     /// The limits that hold for a plugin of a kind: these, where they are lower than the host's.
@@ -183,10 +165,7 @@ impl PluginLimits {
         let host = kind.limits();
         let mut errors = Vec::new();
         let mut raise = |path: &str, asked: String, most: String| {
-            let error = PolicyError::new(
-                path,
-                format!("`{asked}` is above the host's limit of `{most}`"),
-            );
+            let error = PolicyError::new(path, format!("`{asked}` is above the host's limit of `{most}`"));
             errors.push(error.with_hint("a plugin's limits can only be lowered here"));
         };
         let mut limits = host;
@@ -207,25 +186,15 @@ impl PluginLimits {
             match host.fuel {
                 Some(most) if fuel > most => raise("fuel", fuel.to_string(), most.to_string()),
                 Some(_) => {}
-                None => errors.push(PolicyError::new(
-                    "fuel",
-                    "only transforms and conditions are metered by fuel",
-                )),
+                None => errors.push(PolicyError::new("fuel", "only transforms and conditions are metered by fuel")),
             }
         }
-        if errors.is_empty() {
-            Ok(limits)
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(limits) } else { Err(errors) }
     }
 }
 
 fn size(reader: &mut Reader, path: &str, value: &Value) -> Option<u64> {
-    let parsed = value
-        .as_u64()
-        .or_else(|| value.as_str().and_then(parse_size))
-        .filter(|size| *size > 0);
+    let parsed = value.as_u64().or_else(|| value.as_str().and_then(parse_size)).filter(|size| *size > 0);
     parsed.or_else(|| {
         reader.fail_with(
             path,
@@ -236,17 +205,8 @@ fn size(reader: &mut Reader, path: &str, value: &Value) -> Option<u64> {
 }
 
 fn duration(reader: &mut Reader, path: &str, value: &Value) -> Option<Duration> {
-    let parsed = value
-        .as_str()
-        .and_then(parse_duration)
-        .filter(|wall| !wall.is_zero());
-    parsed.or_else(|| {
-        reader.fail_with(
-            path,
-            format!("{value} is not a duration"),
-            "write `30s`, `1m30s` or `500ms`",
-        )
-    })
+    let parsed = value.as_str().and_then(parse_duration).filter(|wall| !wall.is_zero());
+    parsed.or_else(|| reader.fail_with(path, format!("{value} is not a duration"), "write `30s`, `1m30s` or `500ms`"))
 }
 
 fn fuel(reader: &mut Reader, value: &Value) -> Option<u64> {
@@ -255,9 +215,7 @@ fn fuel(reader: &mut Reader, value: &Value) -> Option<u64> {
 }
 
 fn parse_size(text: &str) -> Option<u64> {
-    let split = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let factor = match unit {
         "" => 1,
@@ -284,13 +242,9 @@ fn parse_duration(text: &str) -> Option<Duration> {
     let mut parts = 0;
     // Units are compared whole, so that `5ms` is not five minutes.
     for (unit, factor) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-        let split = rest
-            .find(|letter: char| !letter.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let split = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
         let (digits, tail) = rest.split_at(split);
-        let end = tail
-            .find(|letter: char| letter.is_ascii_digit())
-            .unwrap_or(tail.len());
+        let end = tail.find(|letter: char| letter.is_ascii_digit()).unwrap_or(tail.len());
         let (found, tail) = tail.split_at(end);
         if found == unit {
             total_ms = total_ms.checked_add(digits.parse::<u64>().ok()?.checked_mul(factor)?)?;
@@ -321,14 +275,10 @@ mod tests {
 
     #[test]
     fn limits_are_read_with_units() {
-        let limits =
-            PluginLimits::parse(&json!({ "memory": "32MiB", "wall": "1m30s", "fuel": 5 })).unwrap();
+        let limits = PluginLimits::parse(&json!({ "memory": "32MiB", "wall": "1m30s", "fuel": 5 })).unwrap();
         assert_eq!(limits.memory_bytes, Some(32 * MIB));
         assert_eq!(limits.wall, Some(Duration::from_secs(90)));
-        assert_eq!(
-            parse_duration("1h2m3s4ms"),
-            Some(Duration::from_millis(3_723_004))
-        );
+        assert_eq!(parse_duration("1h2m3s4ms"), Some(Duration::from_millis(3_723_004)));
         assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
         let again = PluginLimits::parse(&serde_json::to_value(limits).unwrap());
         assert_eq!(again, Ok(limits));
@@ -337,51 +287,24 @@ mod tests {
     #[test]
     fn every_fault_is_reported_with_its_place() {
         let errors =
-            PluginLimits::parse(&json!({ "memroy": 1, "memory": "64 MB", "wall": 30, "fuel": -1 }))
-                .unwrap_err();
+            PluginLimits::parse(&json!({ "memroy": 1, "memory": "64 MB", "wall": 30, "fuel": -1 })).unwrap_err();
         let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
         assert_eq!(paths, ["memroy", "memory", "wall", "fuel"]);
         assert_eq!(errors[0].hint.as_deref(), Some("did you mean `memory`?"));
-        for bad in [
-            "",
-            "s",
-            "5",
-            "5x",
-            "3s2m",
-            "1m1m",
-            "99999999999999999999h",
-            "18446744073709551615h",
-        ] {
+        for bad in ["", "s", "5", "5x", "3s2m", "1m1m", "99999999999999999999h", "18446744073709551615h"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn a_reference_may_lower_but_not_raise() {
-        let lower = PluginLimits {
-            memory_bytes: Some(MIB),
-            wall: Some(Duration::from_secs(1)),
-            fuel: None,
-        };
+        let lower = PluginLimits { memory_bytes: Some(MIB), wall: Some(Duration::from_secs(1)), fuel: None };
         let applied = lower.apply(PluginKind::Tool).unwrap();
-        assert_eq!(
-            (applied.memory_bytes, applied.wall),
-            (MIB, Duration::from_secs(1))
-        );
-        let higher = PluginLimits {
-            memory_bytes: Some(65 * MIB),
-            wall: Some(Duration::from_secs(31)),
-            fuel: Some(1),
-        };
+        assert_eq!((applied.memory_bytes, applied.wall), (MIB, Duration::from_secs(1)));
+        let higher = PluginLimits { memory_bytes: Some(65 * MIB), wall: Some(Duration::from_secs(31)), fuel: Some(1) };
         let errors = higher.apply(PluginKind::Tool).unwrap_err();
         assert_eq!(errors.len(), 3);
-        assert_eq!(
-            errors[0].message,
-            "`65MiB` is above the host's limit of `64MiB`"
-        );
-        assert_eq!(
-            PluginLimits::default().apply(PluginKind::Sink),
-            Ok(PluginKind::Sink.limits())
-        );
+        assert_eq!(errors[0].message, "`65MiB` is above the host's limit of `64MiB`");
+        assert_eq!(PluginLimits::default().apply(PluginKind::Sink), Ok(PluginKind::Sink.limits()));
     }
 }

@@ -8,10 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::reader::Reader;
-use super::{
-    FsGrant, Grants, HttpGrant, Injection, KvGrant, KvScope, Method, Mount, PolicyError, Scheme,
-    SecretGrant,
-};
+use super::{FsGrant, Grants, HttpGrant, Injection, KvGrant, KvScope, Method, Mount, PolicyError, Scheme, SecretGrant};
 use crate::id::ToolName;
 
 impl Grants {
@@ -21,16 +18,8 @@ impl Grants {
     /// Every fault found, each with its path from the table's root. Unknown keys are faults.
     pub fn parse(table: &Value) -> Result<Self, Vec<PolicyError>> {
         let mut reader = Reader::default();
-        let grants = if table.is_null() {
-            Self::default()
-        } else {
-            grants(&mut reader, table)
-        };
-        if reader.errors.is_empty() {
-            Ok(grants)
-        } else {
-            Err(reader.errors)
-        }
+        let grants = if table.is_null() { Self::default() } else { grants(&mut reader, table) };
+        if reader.errors.is_empty() { Ok(grants) } else { Err(reader.errors) }
     }
 }
 
@@ -47,10 +36,7 @@ fn grants(reader: &mut Reader, table: &Value) -> Grants {
         let Some(secret) = secret_grant(reader, &path, entry) else {
             continue;
         };
-        if secrets
-            .iter()
-            .any(|other: &SecretGrant| other.name == secret.name)
-        {
+        if secrets.iter().any(|other: &SecretGrant| other.name == secret.name) {
             reader.fail::<()>(&path, format!("secret `{}` is named twice", secret.name));
         } else {
             secrets.insert(secret);
@@ -60,39 +46,23 @@ fn grants(reader: &mut Reader, table: &Value) -> Grants {
     for (path, entry) in reader.list("tools", map.get("tools")) {
         tools.extend(tool_name(reader, &path, entry));
     }
-    Grants {
-        http,
-        fs: fs_grant(reader, map.get("fs")),
-        kv: kv_grant(reader, map.get("kv")),
-        secrets,
-        tools,
-    }
+    Grants { http, fs: fs_grant(reader, map.get("fs")), kv: kv_grant(reader, map.get("kv")), secrets, tools }
 }
 
 fn http_grant(reader: &mut Reader, path: &str, entry: &Value) -> Option<HttpGrant> {
-    let keys = [
-        "host", "scheme", "port", "methods", "paths", "inject", "cidrs",
-    ];
+    let keys = ["host", "scheme", "port", "methods", "paths", "inject", "cidrs"];
     let map = reader.table(path, entry, &keys)?;
     let host_path = format!("{path}.host");
     let host = match map.get("host") {
-        Some(value) => reader
-            .text(&host_path, value)
-            .and_then(|text| reader.host(&host_path, text)),
-        None => reader.fail_with(
-            path,
-            "`host` is missing",
-            "name the host: `host: api.example.com`",
-        ),
+        Some(value) => reader.text(&host_path, value).and_then(|text| reader.host(&host_path, text)),
+        None => reader.fail_with(path, "`host` is missing", "name the host: `host: api.example.com`"),
     };
     let scheme = http_scheme(reader, &format!("{path}.scheme"), map.get("scheme"));
     let port = http_port(reader, &format!("{path}.port"), map.get("port"));
     let methods = http_methods(reader, &format!("{path}.methods"), map.get("methods"));
     let mut paths = Vec::new();
     for (path, value) in reader.list(&format!("{path}.paths"), map.get("paths")) {
-        let glob = reader
-            .text(&path, value)
-            .and_then(|text| reader.glob(&path, text));
+        let glob = reader.text(&path, value).and_then(|text| reader.glob(&path, text));
         paths.extend(glob.filter(|glob| !paths.contains(glob)));
     }
     let mut inject = Vec::new();
@@ -101,23 +71,13 @@ fn http_grant(reader: &mut Reader, path: &str, entry: &Value) -> Option<HttpGran
     }
     let mut cidrs = Vec::new();
     for (path, value) in reader.list(&format!("{path}.cidrs"), map.get("cidrs")) {
-        let block = reader
-            .text(&path, value)
-            .and_then(|text| reader.block(&path, text));
+        let block = reader.text(&path, value).and_then(|text| reader.block(&path, text));
         cidrs.extend(block.filter(|block| !cidrs.contains(block)));
     }
     // The default port and the absent one are one thing, and compare equal.
     let scheme = scheme?;
     let port = port?.filter(|port| *port != scheme.default_port());
-    Some(HttpGrant {
-        host: host?,
-        scheme,
-        port,
-        methods: methods?,
-        paths,
-        inject,
-        cidrs,
-    })
+    Some(HttpGrant { host: host?, scheme, port, methods: methods?, paths, inject, cidrs })
 }
 
 fn http_scheme(reader: &mut Reader, path: &str, value: Option<&Value>) -> Option<Scheme> {
@@ -125,37 +85,22 @@ fn http_scheme(reader: &mut Reader, path: &str, value: Option<&Value>) -> Option
         return Some(Scheme::Https);
     };
     let text = reader.text(path, value)?;
-    Scheme::parse(text).or_else(|| {
-        reader.fail_with(
-            path,
-            format!("unknown scheme `{text}`"),
-            "write `https` or `http`",
-        )
-    })
+    Scheme::parse(text)
+        .or_else(|| reader.fail_with(path, format!("unknown scheme `{text}`"), "write `https` or `http`"))
 }
 
 fn http_port(reader: &mut Reader, path: &str, value: Option<&Value>) -> Option<Option<u16>> {
     let Some(value) = value else {
         return Some(None);
     };
-    let port = value
-        .as_u64()
-        .and_then(|number| u16::try_from(number).ok())
-        .filter(|port| *port > 0);
+    let port = value.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0);
     match port {
         Some(port) => Some(Some(port)),
-        None => reader.fail(
-            path,
-            format!("`{value}` is not a port; expected a number from 1 to 65535"),
-        ),
+        None => reader.fail(path, format!("`{value}` is not a port; expected a number from 1 to 65535")),
     }
 }
 
-fn http_methods(
-    reader: &mut Reader,
-    path: &str,
-    value: Option<&Value>,
-) -> Option<BTreeSet<Method>> {
+fn http_methods(reader: &mut Reader, path: &str, value: Option<&Value>) -> Option<BTreeSet<Method>> {
     if value.is_none() {
         return Some(Method::reading());
     }
@@ -166,11 +111,7 @@ fn http_methods(
         }
     }
     if methods.is_empty() {
-        return reader.fail_with(
-            path,
-            "no method is named",
-            "leave `methods` out for GET and HEAD",
-        );
+        return reader.fail_with(path, "no method is named", "leave `methods` out for GET and HEAD");
     }
     Some(methods)
 }
@@ -185,18 +126,12 @@ fn injection(reader: &mut Reader, path: &str, value: &Value) -> Option<Injection
             (None, None) => reader.fail(path, format!("`{key}` is missing")),
         }
     };
-    let (secret, header, format) = (
-        field("secret", None),
-        field("header", None),
-        field("format", Some("{}")),
-    );
+    let (secret, header, format) = (field("secret", None), field("header", None), field("format", Some("{}")));
     reader.injection(path, &secret?, &header?, format?)
 }
 
 fn fs_grant(reader: &mut Reader, value: Option<&Value>) -> FsGrant {
-    let Some(map) =
-        value.and_then(|value| reader.table("fs", value, &["read", "write", "out", "also"]))
-    else {
+    let Some(map) = value.and_then(|value| reader.table("fs", value, &["read", "write", "out", "also"])) else {
         return FsGrant::default();
     };
     let mut also: Vec<Mount> = Vec::new();
@@ -221,36 +156,22 @@ fn fs_grant(reader: &mut Reader, value: Option<&Value>) -> FsGrant {
 fn mount(reader: &mut Reader, path: &str, value: &Value) -> Option<Mount> {
     let map = reader.table(path, value, &["from", "at", "read", "write"])?;
     let mut field = |key: &str| match map.get(key) {
-        Some(value) => reader
-            .text(&format!("{path}.{key}"), value)
-            .map(str::to_owned),
+        Some(value) => reader.text(&format!("{path}.{key}"), value).map(str::to_owned),
         None => reader.fail(path, format!("`{key}` is missing")),
     };
     let (from, at) = (field("from"), field("at"));
     let read = reader.switch(&format!("{path}.read"), map.get("read"));
     let write = reader.switch(&format!("{path}.write"), map.get("write"));
-    reader.mount(
-        path,
-        Mount {
-            from: from?,
-            at: at?,
-            read,
-            write,
-        },
-    )
+    reader.mount(path, Mount { from: from?, at: at?, read, write })
 }
 
 fn kv_grant(reader: &mut Reader, value: Option<&Value>) -> Option<KvGrant> {
     let map = reader.table("kv", value?, &["scope"])?;
     let Some(scope) = map.get("scope") else {
-        return Some(KvGrant {
-            scope: KvScope::default(),
-        });
+        return Some(KvGrant { scope: KvScope::default() });
     };
     let text = reader.text("kv.scope", scope)?;
-    reader
-        .scope("kv.scope", text)
-        .map(|scope| KvGrant { scope })
+    reader.scope("kv.scope", text).map(|scope| KvGrant { scope })
 }
 
 fn secret_grant(reader: &mut Reader, path: &str, value: &Value) -> Option<SecretGrant> {
@@ -260,16 +181,11 @@ fn secret_grant(reader: &mut Reader, path: &str, value: &Value) -> Option<Secret
             Some(name) => reader.text(&format!("{path}.name"), name),
             None => reader.fail(path, "`name` is missing"),
         };
-        (
-            name,
-            reader.switch(&format!("{path}.reveal"), map.get("reveal")),
-        )
+        (name, reader.switch(&format!("{path}.reveal"), map.get("reveal")))
     } else {
         (reader.text(path, value), false)
     };
-    reader
-        .secret_name(path, name?)
-        .map(|name| SecretGrant { name, reveal })
+    reader.secret_name(path, name?).map(|name| SecretGrant { name, reveal })
 }
 
 fn tool_name(reader: &mut Reader, path: &str, value: &Value) -> Option<ToolName> {
@@ -297,25 +213,12 @@ mod tests {
         .unwrap();
         assert_eq!(grants.http[0].host.to_string(), "api.github.com");
         assert_eq!(grants.http[0].port, None);
-        assert_eq!(
-            grants.http[0].methods,
-            BTreeSet::from([Method::Get, Method::Post])
-        );
+        assert_eq!(grants.http[0].methods, BTreeSet::from([Method::Get, Method::Post]));
         assert_eq!(grants.http[0].inject[0].header, "authorization");
         assert_eq!(grants.http[0].cidrs[0].to_string(), "10.0.0.0/8");
         assert_eq!(grants.fs.also[0].from, "{{ inputs.dir }}");
-        assert_eq!(
-            grants.kv,
-            Some(KvGrant {
-                scope: KvScope::Run
-            })
-        );
-        assert!(
-            !grants
-                .secrets
-                .iter()
-                .any(|secret| secret.name == "TOKEN" && secret.reveal)
-        );
+        assert_eq!(grants.kv, Some(KvGrant { scope: KvScope::Run }));
+        assert!(!grants.secrets.iter().any(|secret| secret.name == "TOKEN" && secret.reveal));
     }
 
     #[test]
@@ -351,15 +254,7 @@ mod tests {
             "secrets[2]",
         ];
         assert_eq!(found, BTreeSet::from(expected));
-        let hint = |path: &str| {
-            errors
-                .iter()
-                .find(|error| error.path == path)
-                .unwrap()
-                .hint
-                .clone()
-                .unwrap()
-        };
+        let hint = |path: &str| errors.iter().find(|error| error.path == path).unwrap().hint.clone().unwrap();
         assert_eq!(hint("htpp"), "did you mean `http`?");
         assert_eq!(hint("http[0].methods[1]"), "did you mean `POST`?");
         assert_eq!(hint("http[1].hots"), "did you mean `host`?");
@@ -367,9 +262,7 @@ mod tests {
 
     #[test]
     fn a_list_without_end_is_refused() {
-        let long: Vec<String> = (0..=GRANT_ENTRIES)
-            .map(|index| format!("t{index}"))
-            .collect();
+        let long: Vec<String> = (0..=GRANT_ENTRIES).map(|index| format!("t{index}")).collect();
         let errors = Grants::parse(&json!({ "tools": long })).unwrap_err();
         assert_eq!(errors[0].path, "tools");
     }
@@ -385,8 +278,7 @@ mod tests {
         leaf.prop_recursive(4, 32, 4, move |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::hash_map(keys, inner, 0..4)
-                    .prop_map(|map| map.into_iter().collect()),
+                prop::collection::hash_map(keys, inner, 0..4).prop_map(|map| map.into_iter().collect()),
             ]
         })
     }

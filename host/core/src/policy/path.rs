@@ -145,9 +145,7 @@ pub(super) fn decode(text: &str) -> Result<String, PathFault> {
 }
 
 fn hex(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Decodes a segment and encodes it again by our rule. A raw star is wild in a glob; an encoded one is text.
@@ -185,10 +183,8 @@ fn covers(glob: &str, other: &str) -> bool {
                 *slot = any_before;
             } else if let Some(previous) = count.checked_sub(1) {
                 let before = reached.get(previous).copied().unwrap_or(false);
-                *slot = before
-                    && items
-                        .get(previous)
-                        .is_some_and(|item| *item != "**" && segment_covers(segment, item));
+                *slot =
+                    before && items.get(previous).is_some_and(|item| *item != "**" && segment_covers(segment, item));
             }
         }
         reached = next;
@@ -291,10 +287,7 @@ mod tests {
         ] {
             assert_eq!(normal_path(path), Err(fault), "{path}");
         }
-        assert_eq!(
-            normal_path(&"/a".repeat(MOST_SEGMENTS + 1)),
-            Err(PathFault::TooLong)
-        );
+        assert_eq!(normal_path(&"/a".repeat(MOST_SEGMENTS + 1)), Err(PathFault::TooLong));
     }
 
     #[test]

@@ -44,62 +44,34 @@ impl Reader {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Option<T> {
-        self.errors
-            .push(PolicyError::new(path, message).with_hint(hint));
+        self.errors.push(PolicyError::new(path, message).with_hint(hint));
         None
     }
 
-    pub(super) fn table<'v>(
-        &mut self,
-        path: &str,
-        value: &'v Value,
-        keys: &[&str],
-    ) -> Option<&'v Map<String, Value>> {
+    pub(super) fn table<'v>(&mut self, path: &str, value: &'v Value, keys: &[&str]) -> Option<&'v Map<String, Value>> {
         let Some(map) = value.as_object() else {
             let hint = format!("its keys are {}", quoted(keys));
-            return self.fail_with(
-                path,
-                format!("expected a table, found {}", describe(value)),
-                hint,
-            );
+            return self.fail_with(path, format!("expected a table, found {}", describe(value)), hint);
         };
         for key in map.keys().filter(|key| !keys.contains(&key.as_str())) {
-            let place = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
-            let hint = nearest(key, keys).map_or_else(
-                || format!("its keys are {}", quoted(keys)),
-                |near| format!("did you mean `{near}`?"),
-            );
+            let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let hint = nearest(key, keys)
+                .map_or_else(|| format!("its keys are {}", quoted(keys)), |near| format!("did you mean `{near}`?"));
             self.fail_with::<()>(&place, format!("unknown key `{key}`"), hint);
         }
         Some(map)
     }
 
-    pub(super) fn list<'v>(
-        &mut self,
-        path: &str,
-        value: Option<&'v Value>,
-    ) -> Vec<(String, &'v Value)> {
+    pub(super) fn list<'v>(&mut self, path: &str, value: Option<&'v Value>) -> Vec<(String, &'v Value)> {
         let Some(value) = value else {
             return Vec::new();
         };
         match value.as_array() {
-            Some(items) if items.len() <= GRANT_ENTRIES => items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| (format!("{path}[{index}]"), item))
-                .collect(),
+            Some(items) if items.len() <= GRANT_ENTRIES => {
+                items.iter().enumerate().map(|(index, item)| (format!("{path}[{index}]"), item)).collect()
+            }
             Some(items) => {
-                self.fail::<()>(
-                    path,
-                    format!(
-                        "{} entries, at most {GRANT_ENTRIES} are allowed",
-                        items.len()
-                    ),
-                );
+                self.fail::<()>(path, format!("{} entries, at most {GRANT_ENTRIES} are allowed", items.len()));
                 Vec::new()
             }
             None => {
@@ -112,13 +84,7 @@ impl Reader {
     pub(super) fn text<'v>(&mut self, path: &str, value: &'v Value) -> Option<&'v str> {
         match value.as_str() {
             Some(text) if text.len() <= GRANT_TEXT_BYTES => Some(text),
-            Some(text) => self.fail(
-                path,
-                format!(
-                    "{} bytes, at most {GRANT_TEXT_BYTES} are allowed",
-                    text.len()
-                ),
-            ),
+            Some(text) => self.fail(path, format!("{} bytes, at most {GRANT_TEXT_BYTES} are allowed", text.len())),
             None => self.fail(path, format!("expected text, found {}", describe(value))),
         }
     }
@@ -128,10 +94,7 @@ impl Reader {
             None => false,
             Some(Value::Bool(on)) => *on,
             Some(other) => {
-                self.fail::<()>(
-                    path,
-                    format!("expected `true` or `false`, found {}", describe(other)),
-                );
+                self.fail::<()>(path, format!("expected `true` or `false`, found {}", describe(other)));
                 false
             }
         }
@@ -141,11 +104,7 @@ impl Reader {
         match HostPattern::parse(text) {
             Ok(host) => Some(host),
             Err((message, hint)) => {
-                self.errors.push(PolicyError {
-                    path: path.to_owned(),
-                    message,
-                    hint,
-                });
+                self.errors.push(PolicyError { path: path.to_owned(), message, hint });
                 None
             }
         }
@@ -154,10 +113,8 @@ impl Reader {
     pub(super) fn method(&mut self, path: &str, text: &str) -> Option<Method> {
         Method::parse(text).or_else(|| {
             let words: Vec<&str> = Method::ALL.into_iter().map(Method::as_str).collect();
-            let hint = nearest(&text.to_ascii_uppercase(), &words).map_or_else(
-                || format!("it is one of {}", quoted(&words)),
-                |near| format!("did you mean `{near}`?"),
-            );
+            let hint = nearest(&text.to_ascii_uppercase(), &words)
+                .map_or_else(|| format!("it is one of {}", quoted(&words)), |near| format!("did you mean `{near}`?"));
             self.fail_with(path, format!("unknown method `{text}`"), hint)
         })
     }
@@ -166,19 +123,14 @@ impl Reader {
         PathPattern::parse(text)
             .map_err(|fault| {
                 let error = PolicyError::new(path, format!("`{text}` is not a path: {fault}"));
-                self.errors.push(
-                    error.with_hint("write a path such as `/repos/**`, without query and host"),
-                );
+                self.errors.push(error.with_hint("write a path such as `/repos/**`, without query and host"));
             })
             .ok()
     }
 
     pub(super) fn block(&mut self, path: &str, text: &str) -> Option<IpNet> {
-        let block = text.parse::<IpNet>().ok().or_else(|| {
-            text.parse()
-                .ok()
-                .map(|address: std::net::IpAddr| address.into())
-        });
+        let block =
+            text.parse::<IpNet>().ok().or_else(|| text.parse().ok().map(|address: std::net::IpAddr| address.into()));
         let Some(block) = block else {
             return self.fail_with(
                 path,
@@ -186,39 +138,21 @@ impl Reader {
                 "write `10.1.0.0/16` or `10.1.2.3`",
             );
         };
-        let shortest = if block.addr().is_ipv4() {
-            SHORTEST_PREFIX.0
-        } else {
-            SHORTEST_PREFIX.1
-        };
+        let shortest = if block.addr().is_ipv4() { SHORTEST_PREFIX.0 } else { SHORTEST_PREFIX.1 };
         if block.prefix_len() < shortest {
-            return self.fail(
-                path,
-                format!("`{text}` is too wide; the shortest prefix is /{shortest}"),
-            );
+            return self.fail(path, format!("`{text}` is too wide; the shortest prefix is /{shortest}"));
         }
         Some(block.trunc())
     }
 
-    pub(super) fn injection(
-        &mut self,
-        path: &str,
-        secret: &str,
-        header: &str,
-        format: String,
-    ) -> Option<Injection> {
+    pub(super) fn injection(&mut self, path: &str, secret: &str, header: &str, format: String) -> Option<Injection> {
         let header = header.to_ascii_lowercase();
         if header.is_empty() || !header.bytes().all(is_token_byte) {
-            return self.fail(
-                &format!("{path}.header"),
-                format!("`{header}` is not the name of a header"),
-            );
+            return self.fail(&format!("{path}.header"), format!("`{header}` is not the name of a header"));
         }
         if CONNECTION_HEADERS.contains(&header.as_str()) {
-            return self.fail(
-                &format!("{path}.header"),
-                format!("`{header}` belongs to the connection and cannot be set"),
-            );
+            return self
+                .fail(&format!("{path}.header"), format!("`{header}` belongs to the connection and cannot be set"));
         }
         let format_path = format!("{path}.format");
         if format.matches("{}").count() != 1 {
@@ -232,11 +166,7 @@ impl Reader {
             return self.fail(&format_path, "a header's value is printable ASCII");
         }
         let secret = self.secret_name(&format!("{path}.secret"), secret)?;
-        Some(Injection {
-            secret,
-            header,
-            format,
-        })
+        Some(Injection { secret, header, format })
     }
 
     pub(super) fn secret_name(&mut self, path: &str, text: &str) -> Option<String> {
@@ -244,39 +174,23 @@ impl Reader {
         if !text.is_empty() && text.bytes().all(good) {
             return Some(text.to_owned());
         }
-        self.fail_with(
-            path,
-            format!("`{text}` is not the name of a secret"),
-            "use letters, digits, `_`, `-` and `.`",
-        )
+        self.fail_with(path, format!("`{text}` is not the name of a secret"), "use letters, digits, `_`, `-` and `.`")
     }
 
     pub(super) fn scope(&mut self, path: &str, text: &str) -> Option<KvScope> {
         let scopes = [KvScope::Step, KvScope::Run, KvScope::Project];
-        scopes
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .or_else(|| {
-                self.fail_with(
-                    path,
-                    format!("unknown scope `{text}`"),
-                    "it is one of `step`, `run`, `project`",
-                )
-            })
+        scopes.into_iter().find(|scope| scope.as_str() == text).or_else(|| {
+            self.fail_with(path, format!("unknown scope `{text}`"), "it is one of `step`, `run`, `project`")
+        })
     }
 
     pub(super) fn tool(&mut self, path: &str, text: &str) -> Option<ToolName> {
-        ToolName::parse(text)
-            .map_err(|error| self.errors.push(PolicyError::new(path, error.to_string())))
-            .ok()
+        ToolName::parse(text).map_err(|error| self.errors.push(PolicyError::new(path, error.to_string()))).ok()
     }
 
     pub(super) fn mount(&mut self, path: &str, mount: Mount) -> Option<Mount> {
         if mount.from.trim().is_empty() || mount.from.chars().any(char::is_control) {
-            return self.fail(
-                &format!("{path}.from"),
-                format!("`{}` is not a directory", mount.from.escape_debug()),
-            );
+            return self.fail(&format!("{path}.from"), format!("`{}` is not a directory", mount.from.escape_debug()));
         }
         let mut parts = mount.at.split('/');
         let absolute = parts.next() == Some("");
@@ -292,10 +206,7 @@ impl Reader {
             let message = format!("`{}` is not a plain absolute path", mount.at.escape_debug());
             return self.fail_with(&at, message, "write a path such as `/in`");
         }
-        if ["/step", "/out"]
-            .iter()
-            .any(|own| mount.at == *own || mount.at.starts_with(&format!("{own}/")))
-        {
+        if ["/step", "/out"].iter().any(|own| mount.at == *own || mount.at.starts_with(&format!("{own}/"))) {
             return self.fail_with(
                 &at,
                 format!("`{}` is taken", mount.at),
@@ -303,11 +214,7 @@ impl Reader {
             );
         }
         if !mount.read && !mount.write {
-            return self.fail_with(
-                path,
-                "neither `read` nor `write` is asked for",
-                "add `read: true`",
-            );
+            return self.fail_with(path, "neither `read` nor `write` is asked for", "add `read: true`");
         }
         Some(mount)
     }
@@ -329,11 +236,7 @@ fn describe(value: &Value) -> String {
 }
 
 fn quoted(words: &[&str]) -> String {
-    words
-        .iter()
-        .map(|word| format!("`{word}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The word that differs least from `given`, when any is near.

@@ -4,9 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    FsGrant, Grants, HostPattern, HttpGrant, KvGrant, Method, Mount, PathPattern, SecretGrant,
-};
+use super::{FsGrant, Grants, HostPattern, HttpGrant, KvGrant, Method, Mount, PathPattern, SecretGrant};
 
 impl Grants {
     /// What a plugin may do in the end.
@@ -17,8 +15,7 @@ impl Grants {
     /// whatever the document asks for: the line that a denial prints always works.
     #[must_use]
     pub fn effective(requested: Option<&Self>, project: &Self, flags: &Self) -> Self {
-        let narrowed =
-            requested.map_or_else(|| project.clone(), |requested| requested.intersect(project));
+        let narrowed = requested.map_or_else(|| project.clone(), |requested| requested.intersect(project));
         narrowed.union(flags)
     }
 
@@ -26,25 +23,14 @@ impl Grants {
     #[must_use]
     pub fn missing_from(&self, granted: &Self) -> Self {
         Self {
-            http: self
-                .http
-                .iter()
-                .flat_map(|wanted| missing_http(wanted, &granted.http))
-                .collect(),
+            http: self.http.iter().flat_map(|wanted| missing_http(wanted, &granted.http)).collect(),
             fs: FsGrant {
                 read: self.fs.read && !granted.fs.read,
                 write: self.fs.write && !granted.fs.write,
                 out: self.fs.out && !granted.fs.out,
-                also: self
-                    .fs
-                    .also
-                    .iter()
-                    .filter_map(|mount| missing_mount(mount, &granted.fs.also))
-                    .collect(),
+                also: self.fs.also.iter().filter_map(|mount| missing_mount(mount, &granted.fs.also)).collect(),
             },
-            kv: self
-                .kv
-                .filter(|wanted| granted.kv.is_none_or(|given| given.scope < wanted.scope)),
+            kv: self.kv.filter(|wanted| granted.kv.is_none_or(|given| given.scope < wanted.scope)),
             secrets: self
                 .secrets
                 .iter()
@@ -61,25 +47,15 @@ impl Grants {
         let mut http = Vec::new();
         for wanted in &self.http {
             for given in &other.http {
-                http.extend(
-                    wanted
-                        .intersect(given)
-                        .filter(|shared| !http.contains(shared)),
-                );
+                http.extend(wanted.intersect(given).filter(|shared| !http.contains(shared)));
             }
         }
         Self {
             http,
             fs: self.fs.intersect(&other.fs),
             // A shorter life than was asked for would lose data silently: all or nothing.
-            kv: self
-                .kv
-                .filter(|wanted| other.kv.is_some_and(|given| given.scope >= wanted.scope)),
-            secrets: self
-                .secrets
-                .iter()
-                .filter_map(|secret| secret.intersect(&other.secrets))
-                .collect(),
+            kv: self.kv.filter(|wanted| other.kv.is_some_and(|given| given.scope >= wanted.scope)),
+            secrets: self.secrets.iter().filter_map(|secret| secret.intersect(&other.secrets)).collect(),
             tools: self.tools.intersection(&other.tools).cloned().collect(),
         }
     }
@@ -95,9 +71,7 @@ impl Grants {
         }
         both.fs = self.fs.union(&other.fs);
         both.kv = match (self.kv, other.kv) {
-            (Some(a), Some(b)) => Some(KvGrant {
-                scope: a.scope.max(b.scope),
-            }),
+            (Some(a), Some(b)) => Some(KvGrant { scope: a.scope.max(b.scope) }),
             (a, b) => a.or(b),
         };
         for secret in &other.secrets {
@@ -118,10 +92,7 @@ impl SecretGrant {
 
     fn intersect(&self, others: &BTreeSet<Self>) -> Option<Self> {
         let other = others.iter().find(|other| other.name == self.name)?;
-        Some(Self {
-            name: self.name.clone(),
-            reveal: self.reveal && other.reveal,
-        })
+        Some(Self { name: self.name.clone(), reveal: self.reveal && other.reveal })
     }
 }
 
@@ -129,11 +100,7 @@ impl FsGrant {
     fn intersect(&self, other: &Self) -> Self {
         let shared = |mount: &Mount| {
             let given = other.also.iter().find(|given| mount.same_place(given))?;
-            let both = Mount {
-                read: mount.read && given.read,
-                write: mount.write && given.write,
-                ..mount.clone()
-            };
+            let both = Mount { read: mount.read && given.read, write: mount.write && given.write, ..mount.clone() };
             (both.read || both.write).then_some(both)
         };
         Self {
@@ -157,12 +124,7 @@ impl FsGrant {
                 None => also.push(mount.clone()),
             }
         }
-        Self {
-            read: self.read || other.read,
-            write: self.write || other.write,
-            out: self.out || other.out,
-            also,
-        }
+        Self { read: self.read || other.read, write: self.write || other.write, out: self.out || other.out, also }
     }
 }
 
@@ -176,38 +138,22 @@ fn missing_mount(wanted: &Mount, granted: &[Mount]) -> Option<Mount> {
     let given = granted.iter().find(|given| wanted.same_place(given));
     let read = wanted.read && !given.is_some_and(|given| given.read);
     let write = wanted.write && !given.is_some_and(|given| given.write);
-    (read || write).then(|| Mount {
-        read,
-        write,
-        ..wanted.clone()
-    })
+    (read || write).then(|| Mount { read, write, ..wanted.clone() })
 }
 
 /// The methods and paths of one entry that no granted entry covers, as few entries as express it.
 fn missing_http(wanted: &HttpGrant, granted: &[HttpGrant]) -> Vec<HttpGrant> {
-    let paths = if wanted.paths.is_empty() {
-        vec![None]
-    } else {
-        wanted.paths.iter().map(Some).collect()
-    };
+    let paths = if wanted.paths.is_empty() { vec![None] } else { wanted.paths.iter().map(Some).collect() };
     let mut missing: Vec<HttpGrant> = Vec::new();
     for path in paths {
-        let uncovered = |method: &&Method| {
-            !granted
-                .iter()
-                .any(|given| given.covers(wanted, **method, path))
-        };
+        let uncovered = |method: &&Method| !granted.iter().any(|given| given.covers(wanted, **method, path));
         let methods: BTreeSet<Method> = wanted.methods.iter().filter(uncovered).copied().collect();
         if methods.is_empty() {
             continue;
         }
         match missing.iter_mut().find(|entry| entry.methods == methods) {
             Some(entry) => entry.paths.extend(path.cloned()),
-            None => missing.push(HttpGrant {
-                methods,
-                paths: path.cloned().into_iter().collect(),
-                ..wanted.clone()
-            }),
+            None => missing.push(HttpGrant { methods, paths: path.cloned().into_iter().collect(), ..wanted.clone() }),
         }
     }
     missing
@@ -222,10 +168,7 @@ impl HttpGrant {
             && self.methods.contains(&method)
             && self.covers_glob(path)
             && wanted.inject.iter().all(|rule| self.inject.contains(rule))
-            && wanted
-                .cidrs
-                .iter()
-                .all(|block| self.cidrs.iter().any(|given| given.contains(block)))
+            && wanted.cidrs.iter().all(|block| self.cidrs.iter().any(|given| given.contains(block)))
     }
 
     fn covers_glob(&self, path: Option<&PathPattern>) -> bool {
@@ -241,8 +184,7 @@ impl HttpGrant {
             return None;
         }
         let host = narrower(&self.host, &other.host, HostPattern::covers)?.clone();
-        let methods: BTreeSet<Method> =
-            self.methods.intersection(&other.methods).copied().collect();
+        let methods: BTreeSet<Method> = self.methods.intersection(&other.methods).copied().collect();
         let paths = match (self.paths.is_empty(), other.paths.is_empty()) {
             (true, _) => other.paths.clone(),
             (_, true) => self.paths.clone(),
@@ -252,22 +194,9 @@ impl HttpGrant {
         if methods.is_empty() || (paths.is_empty() && !free) {
             return None;
         }
-        let inject = self
-            .inject
-            .iter()
-            .filter(|rule| other.inject.contains(rule))
-            .cloned()
-            .collect();
+        let inject = self.inject.iter().filter(|rule| other.inject.contains(rule)).cloned().collect();
         let cidrs = pairs(&self.cidrs, &other.cidrs, |a, b| a.contains(b));
-        Some(Self {
-            host,
-            scheme: self.scheme,
-            port: self.port,
-            methods,
-            paths,
-            inject,
-            cidrs,
-        })
+        Some(Self { host, scheme: self.scheme, port: self.port, methods, paths, inject, cidrs })
     }
 }
 
@@ -304,14 +233,13 @@ mod tests {
     use super::super::tests::any_grants;
     use super::*;
 
-    fn grants(table: serde_json::Value) -> Grants {
-        Grants::parse(&table).unwrap()
+    fn grants(table: &serde_json::Value) -> Grants {
+        Grants::parse(table).unwrap()
     }
 
     #[test]
     fn a_request_without_grants_lacks_everything_and_gets_nothing() {
-        let asked =
-            grants(json!({ "http": [{ "host": "a.com" }], "fs": { "read": true }, "kv": {} }));
+        let asked = grants(&json!({ "http": [{ "host": "a.com" }], "fs": { "read": true }, "kv": {} }));
         let nothing = Grants::default();
         assert_eq!(asked.missing_from(&nothing), asked);
         assert!(Grants::effective(Some(&asked), &nothing, &nothing).is_empty());
@@ -320,63 +248,40 @@ mod tests {
     #[test]
     fn a_document_narrows_the_project_and_a_flag_adds() {
         let project = grants(
-            json!({ "http": [{ "host": "*.example.com", "methods": ["GET", "POST"] }], "fs": { "read": true } }),
+            &json!({ "http": [{ "host": "*.example.com", "methods": ["GET", "POST"] }], "fs": { "read": true } }),
         );
-        let asked = grants(
-            json!({ "http": [{ "host": "a.example.com", "methods": ["GET", "DELETE"], "paths": ["/x/**"] }] }),
-        );
-        let flags = grants(json!({ "fs": { "out": true } }));
-        let expected = grants(json!({
+        let asked =
+            grants(&json!({ "http": [{ "host": "a.example.com", "methods": ["GET", "DELETE"], "paths": ["/x/**"] }] }));
+        let flags = grants(&json!({ "fs": { "out": true } }));
+        let expected = grants(&json!({
             "http": [{ "host": "a.example.com", "methods": ["GET"], "paths": ["/x/**"] }], "fs": { "out": true },
         }));
         assert_eq!(Grants::effective(Some(&asked), &project, &flags), expected);
-        assert_eq!(
-            Grants::effective(None, &project, &Grants::default()),
-            project
-        );
-        let lacking = grants(
-            json!({ "http": [{ "host": "a.example.com", "methods": ["DELETE"], "paths": ["/x/**"] }] }),
-        );
+        assert_eq!(Grants::effective(None, &project, &Grants::default()), project);
+        let lacking =
+            grants(&json!({ "http": [{ "host": "a.example.com", "methods": ["DELETE"], "paths": ["/x/**"] }] }));
         assert_eq!(asked.missing_from(&project), lacking);
     }
 
     #[test]
     fn a_grant_for_less_does_not_cover_a_request_for_more() {
         for (asked, given) in [
-            (
-                json!({ "http": [{ "host": "*.a.com" }] }),
-                json!({ "http": [{ "host": "x.a.com" }] }),
-            ),
-            (
-                json!({ "http": [{ "host": "a.com" }] }),
-                json!({ "http": [{ "host": "a.com", "paths": ["/x"] }] }),
-            ),
-            (
-                json!({ "http": [{ "host": "a.com", "scheme": "http" }] }),
-                json!({ "http": [{ "host": "a.com" }] }),
-            ),
-            (
-                json!({ "http": [{ "host": "a.com", "port": 8443 }] }),
-                json!({ "http": [{ "host": "a.com" }] }),
-            ),
+            (json!({ "http": [{ "host": "*.a.com" }] }), json!({ "http": [{ "host": "x.a.com" }] })),
+            (json!({ "http": [{ "host": "a.com" }] }), json!({ "http": [{ "host": "a.com", "paths": ["/x"] }] })),
+            (json!({ "http": [{ "host": "a.com", "scheme": "http" }] }), json!({ "http": [{ "host": "a.com" }] })),
+            (json!({ "http": [{ "host": "a.com", "port": 8443 }] }), json!({ "http": [{ "host": "a.com" }] })),
             (
                 json!({ "http": [{ "host": "a.com", "cidrs": ["10.0.0.0/8"] }] }),
                 json!({ "http": [{ "host": "a.com", "cidrs": ["10.0.0.0/16"] }] }),
             ),
-            (
-                json!({ "kv": { "scope": "project" } }),
-                json!({ "kv": { "scope": "run" } }),
-            ),
-            (
-                json!({ "secrets": [{ "name": "K", "reveal": true }] }),
-                json!({ "secrets": ["K"] }),
-            ),
+            (json!({ "kv": { "scope": "project" } }), json!({ "kv": { "scope": "run" } })),
+            (json!({ "secrets": [{ "name": "K", "reveal": true }] }), json!({ "secrets": ["K"] })),
             (
                 json!({ "fs": { "also": [{ "from": "x", "at": "/in", "write": true }] } }),
                 json!({ "fs": { "also": [{ "from": "x", "at": "/in", "read": true }] } }),
             ),
         ] {
-            let (asked, given) = (grants(asked), grants(given));
+            let (asked, given) = (grants(&asked), grants(&given));
             assert!(!asked.missing_from(&given).is_empty(), "{asked:?}");
             assert!(given.missing_from(&asked.union(&given)).is_empty());
         }
