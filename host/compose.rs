@@ -2,10 +2,14 @@
 
 use cofferdam_core::fault::Fault;
 use cofferdam_core::port::{Clock, Isolation, Journal, Model, Models, Randomness, State, Tool};
+use crate::sources::FileSources;
+use cofferdam_egress::Egress;
 use cofferdam_engine::TokioClock;
+use cofferdam_llm::ModelCatalog;
 use cofferdam_plugin::{CacheDirs, CompileChild, HostSettings, Network};
 use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
 use cofferdam_tools::{NativeTools, SharedDirectory};
+use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,17 +62,37 @@ pub(crate) fn plugin_host(clock: &Arc<dyn Clock>, project: Option<&Path>, child:
         clock: Arc::clone(clock),
         cache: project.map(|project| CacheDirs { code: project.join("cache"), state: project.to_owned() }),
         compile_child: child,
-        network: Some(Network::default()),
+        network: Some(Network { egress: Egress::new(), secrets: Arc::new(variable_secret) }),
     }
 }
 
 /// The embedder's own model, and behind it the catalogue.
-pub(crate) fn models(catalogue: Option<Arc<dyn Models>>, own: Option<Arc<dyn Model>>) -> Arc<dyn Models> {
-    let catalogue = catalogue.unwrap_or_else(|| Arc::new(cofferdam_llm::ModelCatalog::default()));
+pub(crate) fn models(
+    catalogue: Option<Arc<dyn Models>>,
+    own: Option<Arc<dyn Model>>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn Models> {
+    let catalogue = catalogue.unwrap_or_else(|| Arc::new(catalogue_of(clock)));
     match own {
         None => catalogue,
         Some(own) => Arc::new(WithOwn { own, catalogue }),
     }
+}
+
+/// Models by name, with the environment's keys and scripts below the current directory.
+pub(crate) fn catalogue_of(clock: &Arc<dyn Clock>) -> ModelCatalog {
+    ModelCatalog::new(Arc::clone(clock)).with_variables(Arc::new(variable)).with_sources(Arc::new(FileSources::new(".")))
+}
+
+/// The one place of the library that reads the environment.
+#[expect(clippy::disallowed_methods, reason = "the wrapper that everything else goes through")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Secrets are variables of the environment, by name.
+fn variable_secret(name: &str) -> Option<SecretString> {
+    variable(name).map(SecretString::from)
 }
 
 struct WithOwn {

@@ -16,8 +16,8 @@ pub enum Error {
     #[error("the document is not valid:\n{0}")]
     Invalid(#[from] Diagnostics),
     /// The inputs are not those of the document.
-    #[error("the inputs do not fit the document: {}", join(.0))]
-    Inputs(Vec<Fault>),
+    #[error("the inputs do not fit the document:\n{0}")]
+    Inputs(Diagnostics),
     /// The run cannot start; every reason.
     #[error("the run cannot start: {}", join(.0))]
     Refused(Vec<Fault>),

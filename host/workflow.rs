@@ -28,9 +28,9 @@ impl Workflow {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let sources = FileSources::new(path.parent().unwrap_or_else(|| Path::new(".")));
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let loaded = spec::load(&path.display().to_string(), &name, &sources)?;
-        Ok(Self::from_loaded(loaded, sources, path.display().to_string()))
+        let origin = path.display().to_string();
+        let loaded = spec::load(&origin, &sources)?;
+        Ok(Self::from_loaded(loaded, sources, origin))
     }
 
     /// Reads a document from text. The files it names are below `base`.

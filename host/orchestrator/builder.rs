@@ -219,12 +219,13 @@ impl Builder {
         let model_name = self.model.as_ref().map(|model| model.info().name.to_string());
         let mut tools = self.tools;
         tools.insert(0, compose::native_tools());
+        let clock = self.clock.unwrap_or_else(compose::clock);
         Ok(Orchestrator::from_settings(Settings {
-            clock: self.clock.unwrap_or_else(compose::clock),
             randomness: self.randomness.unwrap_or_else(compose::randomness),
             journal: self.journal.unwrap_or_else(|| compose::journal(project)),
             state: self.state.unwrap_or_else(|| compose::state(project)),
-            models: compose::models(self.models, self.model),
+            models: compose::models(self.models, self.model, &clock),
+            clock,
             default_model: self.default_model.or(model_name),
             agents: self.agents,
             tools,

@@ -101,7 +101,7 @@ impl Orchestrator {
     ) -> Result<Arc<LoadedPlugin>, Fault> {
         let refuse = |message: String| Fault::user("plugin", format!("plugin `{alias}`: {message}"));
         let source = Source::parse(&declared.source, &workflow.base).map_err(|error| refuse(error.to_string()))?;
-        let digest = declared.digest.as_deref().map(str::parse::<Digest>).transpose();
+        let digest = declared.digest.as_deref().map(Digest::parse).transpose();
         let config = if declared.config.is_empty() { serde_json::Value::Null } else { declared.config.clone().into() };
         let reference = PluginReference {
             alias: alias.clone(),

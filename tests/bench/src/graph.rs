@@ -1,0 +1,165 @@
+//! Cost of a step: chains and fans of steps whose model answers at once, journal in memory.
+
+use crate::measure::{best, micros, micros_each, row};
+use anyhow::Result;
+use cofferdam_core::id::{RunId, StepId};
+use cofferdam_core::permission::Rules;
+use cofferdam_core::port::{
+    BoxFuture, DirHandle, Isolation, Model, Models, SourceError, SourceFile, Sources, StepDirs,
+};
+use cofferdam_core::spec::workflow::{AgentWork, Options, Scope, Step, Work, Workflow};
+use cofferdam_core::{fault::Fault, id::StepPath};
+use cofferdam_engine::{Executor, FixedRandomness, Gateway, Ports, RunRequest, RunSettings, TokioClock};
+use cofferdam_llm::Scripted;
+use cofferdam_store::Memory;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) fn run(runtime: &Runtime) -> Result<()> {
+    let floor = best(3, || runtime.block_on(async { drop(tokio::spawn(bare_chain(10_000)).await) }));
+    row("floor: bare tokio, chain of 10 000 tasks, per task", &micros(floor, 10_000), "0.3-0.7 us");
+    let small = chain(runtime, 1_000);
+    let large = chain(runtime, 10_000);
+    row("chain of 1 000 steps, per step", &micros(small, 1_000), "10 us");
+    row("chain of 10 000 steps, per step", &micros(large, 10_000), "10 us");
+    let growth = large.as_secs_f64() / small.as_secs_f64();
+    row("chain of 10 000 against 1 000", &format!("{growth:.1} x"), "12 x");
+    let fan = fan(runtime, 10_000);
+    row("fan-out of 10 000 steps, per step", &micros(fan, 10_000), "10 us");
+    let ratio = micros_each(large, 10_000) / micros_each(floor, 10_000);
+    row("chain of 10 000 against the floor", &format!("{ratio:.1} x"), "");
+    Ok(())
+}
+
+async fn bare_chain(count: usize) {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    for step in 0..count {
+        let sender = sender.clone();
+        tokio::spawn(async move { drop(sender.send(step)) });
+        receiver.recv().await;
+    }
+}
+
+fn chain(runtime: &Runtime, count: usize) -> std::time::Duration {
+    let steps = (0..count).map(|index| step(index, index.checked_sub(1).into_iter().collect()));
+    measure(runtime, steps.collect())
+}
+
+fn fan(runtime: &Runtime, count: usize) -> std::time::Duration {
+    measure(runtime, (0..count).map(|index| step(index, Vec::new())).collect())
+}
+
+fn measure(runtime: &Runtime, steps: Vec<Step>) -> std::time::Duration {
+    let workflow = workflow(steps);
+    let model: Arc<dyn Model> = Arc::new(Scripted::answering("done"));
+    best(3, || {
+        let (ports, request) = (ports(Arc::clone(&model)), request(&workflow, 5));
+        let outcome = runtime.block_on(async { tokio::spawn(async move { Executor::new().run(ports, request).await }).await });
+        let result = outcome.expect("the task does not panic").expect("the run starts");
+        assert!(result.success(), "the run completes");
+    })
+}
+
+pub(crate) fn step(index: usize, depends_on: Vec<usize>) -> Step {
+    Step {
+        id: StepId::parse(&format!("s{index}")).expect("the name follows the grammar"),
+        label: None,
+        metadata: serde_json::Map::new(),
+        work: Work::Agent(AgentWork {
+            agent: None,
+            instructions: "go on".into(),
+            input: None,
+            context_files: Vec::new(),
+            model: None,
+            result_schema: None,
+        }),
+        depends_on,
+        condition: None,
+        timeout: None,
+        retries: 0,
+        max_retries: None,
+        repeat: None,
+        on_failure: None,
+    }
+}
+
+pub(crate) fn workflow(steps: Vec<Step>) -> Arc<Workflow> {
+    Arc::new(Workflow {
+        name: "bench".to_owned(),
+        description: None,
+        inputs: Vec::new(),
+        agents: BTreeMap::new(),
+        plugins: BTreeMap::new(),
+        scope: Arc::new(Scope { steps }),
+        output: None,
+        options: Options::default(),
+        sources: Vec::new(),
+        hash: String::new(),
+    })
+}
+
+pub(crate) fn request(workflow: &Arc<Workflow>, max_concurrency: usize) -> RunRequest {
+    RunRequest {
+        run_id: RunId::parse("bench").expect("the name follows the grammar"),
+        workflow: Arc::clone(workflow),
+        inputs: serde_json::Map::new(),
+        input: None,
+        plugins: Vec::new(),
+        settings: RunSettings {
+            default_model: Some("bench".to_owned()),
+            max_concurrency: Some(max_concurrency),
+            ..RunSettings::default()
+        },
+        cancel: CancellationToken::new(),
+    }
+}
+
+pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
+    let clock = Arc::new(TokioClock::new());
+    let gateway = Gateway::new([], Rules::default(), None, Arc::clone(&clock) as _).expect("no tools collide");
+    Ports {
+        clock,
+        randomness: Arc::new(FixedRandomness(0.0)),
+        journal: Arc::new(Memory::new()),
+        models: Arc::new(One(model)),
+        agents: BTreeMap::new(),
+        gateway: Arc::new(gateway),
+        isolation: Arc::new(Nowhere),
+        sources: Arc::new(Nowhere),
+        sinks: Vec::new(),
+    }
+}
+
+/// One model under every name.
+struct One(Arc<dyn Model>);
+
+impl Models for One {
+    fn resolve(&self, _: &str) -> Result<Arc<dyn Model>, Fault> {
+        Ok(Arc::clone(&self.0))
+    }
+}
+
+/// No files.
+struct Nowhere;
+
+impl Sources for Nowhere {
+    fn read(&self, path: &str, _: usize) -> Result<SourceFile, SourceError> {
+        Err(SourceError::Missing(path.to_owned()))
+    }
+}
+
+impl Isolation for Nowhere {
+    fn enter<'a>(&'a self, _: &'a RunId, _: &'a StepPath) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+        Box::pin(async {
+            let open = |_| Fault::bug("the temporary directory cannot be opened");
+            let here = DirHandle::new(std::fs::File::open(std::env::temp_dir()).map_err(open)?);
+            Ok(Arc::new(StepDirs { step: here.clone(), out: here }))
+        })
+    }
+
+    fn leave<'a>(&'a self, _: &'a RunId, _: &'a StepPath) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
