@@ -104,7 +104,11 @@ fn open(known: Option<DirHandle>, workdir: &Path, runs_root: &Path, run: &RunId)
     let step = known.map_or_else(|| open_workdir(workdir), Ok)?;
     let out = make_out(runs_root, run).map_err(|error| {
         let path = runs_root.join(run.as_str()).join("out");
-        Fault::new(cofferdam_core::fault::Class::User, "output_directory", format!("the output directory `{}` cannot be made: {error}", path.display()))
+        Fault::new(
+            cofferdam_core::fault::Class::User,
+            "output_directory",
+            format!("the output directory `{}` cannot be made: {error}", path.display()),
+        )
     })?;
     Ok(StepDirs { step, out })
 }
@@ -115,8 +119,11 @@ fn open_workdir(workdir: &Path) -> Result<DirHandle, Fault> {
         false => Err(io::ErrorKind::NotADirectory.into()),
     });
     opened.map(DirHandle::new).map_err(|error| {
-        Fault::user("working_directory", format!("the working directory `{}` cannot be opened: {error}", workdir.display()))
-            .with_hint("name an existing directory with `--workdir`")
+        Fault::user(
+            "working_directory",
+            format!("the working directory `{}` cannot be opened: {error}", workdir.display()),
+        )
+        .with_hint("name an existing directory with `--workdir`")
     })
 }
 
@@ -151,5 +158,82 @@ fn make_runs_root(runs_root: &Path) -> io::Result<()> {
         Ok(mut file) => file.write_all(b"*\n"),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    fn run(name: &str) -> RunId {
+        RunId::parse(name).unwrap()
+    }
+
+    fn inode(handle: &DirHandle) -> u64 {
+        handle.as_file().metadata().unwrap().ino()
+    }
+
+    #[tokio::test]
+    async fn steps_share_a_directory_and_runs_have_their_own_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join(".cofferdam/runs");
+        let shared = SharedDirectory::new(folder.path().to_owned(), runs.clone());
+        assert!(!runs.exists(), "nothing is made before a step enters");
+        let a = shared.enter(&run("a"), &StepPath::from("one")).await.unwrap();
+        let again = shared.enter(&run("a"), &StepPath::from("two")).await.unwrap();
+        let b = shared.enter(&run("b"), &StepPath::from("one")).await.unwrap();
+        assert!(Arc::ptr_eq(&a, &again));
+        assert_eq!(inode(&a.step), inode(&b.step));
+        assert_ne!(inode(&a.out), inode(&b.out));
+        let out = shared.out_path(&run("a"));
+        assert_eq!(fs::metadata(&out).unwrap().ino(), inode(&a.out));
+        for path in [&out, &runs] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        assert_eq!(fs::read_to_string(runs.join(".gitignore")).unwrap(), "*\n");
+    }
+
+    #[tokio::test]
+    async fn a_missing_working_directory_is_the_users_to_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        for workdir in [folder.path().join("none"), file] {
+            let shared = SharedDirectory::new(workdir.clone(), folder.path().join("runs"));
+            let fault = shared.enter(&run("a"), &StepPath::ROOT).await.unwrap_err();
+            assert_eq!(fault.code, "working_directory");
+            assert!(fault.message.contains(&workdir.display().to_string()) && fault.hint.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_does_not_choose_where_a_run_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (runs, outside) = (folder.path().join("runs"), folder.path().join("outside"));
+        for path in [&runs, &outside, &runs.join("b")] {
+            fs::create_dir(path).unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, runs.join("a")).unwrap();
+        std::os::unix::fs::symlink("../../outside", runs.join("b/out")).unwrap();
+        let shared = SharedDirectory::new(folder.path().to_owned(), runs);
+        for name in ["a", "b"] {
+            assert_eq!(shared.enter(&run(name), &StepPath::ROOT).await.unwrap_err().code, "output_directory");
+        }
+        assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn directories_of_runs_that_ended_are_not_kept_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = SharedDirectory::new(folder.path().to_owned(), folder.path().join("runs"));
+        let busy = shared.enter(&run("busy"), &StepPath::ROOT).await.unwrap();
+        for number in 0..200 {
+            let run = run(&format!("run-{number}"));
+            shared.enter(&run, &StepPath::ROOT).await.unwrap();
+            shared.leave(&run, &StepPath::ROOT).await;
+        }
+        assert!(shared.state().runs.len() <= limits::DIRECTORY_IDLE_RUNS);
+        assert!(Arc::ptr_eq(&busy, &shared.enter(&run("busy"), &StepPath::ROOT).await.unwrap()));
     }
 }

@@ -77,3 +77,69 @@ fn read(dir: &Dir) -> Option<Gitignore> {
     }
     builder.build().ok().filter(|rules| !rules.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::glob;
+    use crate::native::tests::{Folder, run};
+    use serde_json::json;
+
+    fn files(folder: &Folder) -> Vec<String> {
+        let found = run(folder, glob::run, json!({ "pattern": "**/*" })).unwrap();
+        serde_json::from_value(found["files"].clone()).unwrap()
+    }
+
+    #[test]
+    fn rules_hold_as_git_has_them() {
+        let folder = Folder::new();
+        for name in [
+            "keep.log",
+            "a.log",
+            "build/x",
+            "src/build/x",
+            "src/a.log",
+            "src/keep.log",
+            "docs/only/x",
+            "only/x",
+            "sp ace",
+            "src/build.rs",
+        ] {
+            folder.file(name, "");
+        }
+        folder.file(".gitignore", "# comment\n*.log\n!keep.log\nbuild/\n/only\nsp\\ ace\n[\n\n");
+        assert_eq!(files(&folder), ["docs/only/x", "keep.log", "src/build.rs", "src/keep.log"]);
+    }
+
+    #[test]
+    fn an_inner_file_overrides_an_outer_one_and_ends_with_its_directory() {
+        let folder = Folder::new();
+        for name in ["a.txt", "in/a.txt", "in/b.md", "in/deep/a.txt", "z/a.txt", "z/b.md"] {
+            folder.file(name, "");
+        }
+        folder.file(".gitignore", "*.txt\n");
+        folder.file("in/.gitignore", "!*.txt\n*.md\n/deep\n");
+        assert_eq!(files(&folder), ["in/a.txt", "z/b.md"]);
+    }
+
+    #[test]
+    fn nothing_below_a_directory_that_is_left_out_comes_back() {
+        let folder = Folder::new();
+        folder.file("out/keep.txt", "");
+        folder.file("a", "");
+        folder.file(".gitignore", "out/\n!out/keep.txt\n");
+        folder.file("out/.gitignore", "!*\n");
+        assert_eq!(files(&folder), ["a"]);
+    }
+
+    #[test]
+    fn odd_rule_files_leave_nothing_out() {
+        let folder = Folder::new();
+        folder.file("a", "");
+        folder.file("rules", "*\n");
+        folder.link("rules", ".gitignore");
+        assert_eq!(files(&folder), ["a", "rules"]);
+        folder.file("b/.gitignore", b"\xff\xfe\0\n");
+        folder.file("b/c", "");
+        assert_eq!(files(&folder), ["a", "b/c", "rules"]);
+    }
+}

@@ -215,3 +215,55 @@ fn compile(patterns: &[String]) -> Result<GlobSet, Fault> {
     }
     set.build().map_err(|error| invalid(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::tests::{Folder, run as call};
+    use serde_json::Value;
+
+    fn files(folder: &Folder, args: Value) -> Vec<String> {
+        let found = call(folder, run, args).unwrap();
+        serde_json::from_value(found["files"].clone()).unwrap()
+    }
+
+    #[test]
+    fn patterns_match_whole_paths() {
+        let folder = Folder::new();
+        for name in ["a.rs", "src/b.rs", "src/deep/c.rs", "src/d.toml", "srcs/e.rs", "x{y}.rs"] {
+            folder.file(name, "");
+        }
+        let cases: [(Value, &[&str]); 10] = [
+            (json!("*.rs"), &["a.rs", "x{y}.rs"]),
+            (json!("**/*.rs"), &["a.rs", "src/b.rs", "src/deep/c.rs", "srcs/e.rs", "x{y}.rs"]),
+            (json!("src/*"), &["src/b.rs", "src/d.toml"]),
+            (json!("src/"), &["src/b.rs", "src/d.toml", "src/deep/c.rs"]),
+            (json!("./src/**/*.{toml,md}"), &["src/d.toml"]),
+            (json!(["a.rs", "src/b.rs"]), &["a.rs", "src/b.rs"]),
+            (json!("{src,srcs}/*.rs"), &["src/b.rs", "srcs/e.rs"]),
+            (json!("x[{]y[}].rs"), &["x{y}.rs"]),
+            (json!("src"), &[]),
+            (json!("out:**"), &[]),
+        ];
+        for (pattern, wanted) in cases {
+            assert_eq!(files(&folder, json!({ "pattern": pattern })), wanted, "{pattern}");
+        }
+        assert_eq!(files(&folder, json!({ "pattern": "src/", "exclude": ["**/deep/**", "*/*.toml"] })), ["src/b.rs"]);
+    }
+
+    #[test]
+    fn bad_patterns_are_refused() {
+        let folder = Folder::new();
+        let many = vec!["a"; 65];
+        for (pattern, code) in [
+            (json!("../*"), "path_refused"),
+            (json!("/etc/*"), "path_refused"),
+            (json!("a/[b"), "invalid_arguments"),
+            (json!("{a"), "invalid_arguments"),
+            (json!(many), "invalid_arguments"),
+            (json!("a".repeat(2_000)), "invalid_arguments"),
+        ] {
+            assert_eq!(call(&folder, run, json!({ "pattern": pattern })).unwrap_err().code, code, "{pattern}");
+        }
+    }
+}

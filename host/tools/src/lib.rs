@@ -6,9 +6,9 @@
 mod directory;
 mod native;
 
+mod gitignore;
 mod place;
 mod walk;
-mod gitignore;
 
 mod glob;
 mod read;

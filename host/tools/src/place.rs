@@ -103,9 +103,12 @@ impl Place {
             io::ErrorKind::NotFound => Fault::step("not_found", format!("`{self}` does not exist in {}", self.root)),
             _ if is_escape => {
                 let message = format!("`{self}` leads outside {} through a symbolic link", self.root);
-                Fault::step("path_refused", message).with_hint("copy the file into the directory, or start with another `--workdir`")
+                Fault::step("path_refused", message)
+                    .with_hint("copy the file into the directory, or start with another `--workdir`")
             }
-            io::ErrorKind::PermissionDenied => Fault::step("permission_denied", format!("`{self}` cannot be {act}: permission denied")),
+            io::ErrorKind::PermissionDenied => {
+                Fault::step("permission_denied", format!("`{self}` cannot be {act}: permission denied"))
+            }
             _ => Fault::step("io", format!("`{self}` cannot be {act}: {error}")),
         }
     }
@@ -151,5 +154,145 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(CHARS) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::tests::{Folder, run};
+    use crate::{read, write};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn paths_are_normalised_or_refused() {
+        for (given, shown) in [
+            ("a", "a"),
+            ("./a//b/.", "a/b"),
+            ("out:a/b", "out:a/b"),
+            ("./out:a", "./out:a"),
+            ("..a/b..", "..a/b.."),
+            ("ä b\\c", "ä b\\c"),
+        ] {
+            assert_eq!(Place::parse(given).unwrap().to_string(), shown);
+        }
+        let long = "a/".repeat(3_000);
+        for given in
+            ["", "..", "a/..", "../a", "a/../b", "/", "/etc/passwd", "out:/a", "out:../a", "a\0b", "//a", &long]
+        {
+            let fault = Place::parse(given).unwrap_err();
+            assert_eq!(fault.code, "path_refused", "{given}");
+            assert!(fault.message.len() < 400 && fault.hint.is_some());
+        }
+    }
+
+    #[test]
+    fn what_a_place_shows_is_the_place() {
+        for given in ["a/b", "./out:a", "out:a", "out:out:a"] {
+            let place = Place::parse(given).unwrap();
+            assert_eq!(Place::parse(&place.to_string()).unwrap(), place);
+        }
+    }
+
+    #[test]
+    fn links_out_of_the_directory_are_refused() {
+        let folder = Folder::new();
+        let outside = folder.path("outside");
+        folder.link(&outside, "dir");
+        folder.link(outside.join("secret.txt"), "file");
+        folder.link("../outside", "relative");
+        folder.link("dir", "twice");
+        folder.link("/proc/self/root", "proc");
+        let secret = format!("proc{}/secret.txt", outside.display());
+        for path in ["dir/secret.txt", "file", "relative/secret.txt", "twice/secret.txt", &secret] {
+            let fault = run(&folder, read::run, json!({ "path": path })).unwrap_err();
+            assert_eq!(fault.code, "path_refused", "{path}: {fault}");
+        }
+        for path in ["dir/new.txt", "relative/new.txt", "twice/deep/new.txt"] {
+            let fault = run(&folder, write::run, json!({ "path": path, "content": "x" })).unwrap_err();
+            assert_eq!(fault.code, "path_refused", "{path}: {fault}");
+        }
+        // A link itself is replaced, not followed.
+        run(&folder, write::run, json!({ "path": "file", "content": "mine" })).unwrap();
+        assert_eq!(std::fs::read_to_string(outside.join("secret.txt")).unwrap(), "secret");
+        assert_eq!(std::fs::read_dir(outside).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn links_inside_the_directory_are_followed() {
+        let folder = Folder::new();
+        folder.file("real/a.txt", "a");
+        folder.link("real", "link");
+        assert_eq!(run(&folder, read::run, json!({ "path": "link/a.txt" })).unwrap()["content"], "a");
+    }
+
+    #[test]
+    fn a_link_that_takes_a_directorys_place_meanwhile_leads_nowhere() {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let folder = Folder::new();
+        folder.file("dir/secret.txt", "harmless");
+        folder.link(folder.path("outside"), "link");
+        let (dir, link) = (folder.path("step/dir"), folder.path("step/link"));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &dir, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            for _ in 0..2_000 {
+                if let Ok(result) = run(&folder, read::run, json!({ "path": "dir/secret.txt" })) {
+                    assert_eq!(result["content"], "harmless");
+                }
+                let _ = run(&folder, write::run, json!({ "path": "dir/new.txt", "content": "x" }));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(!folder.path("outside/new.txt").exists());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever is written, what is outside stays as it is and is never read.
+        #[test]
+        fn no_path_escapes(path in path()) {
+            let folder = Folder::new();
+            folder.link(folder.path("outside"), "l");
+            folder.file("a/b", "inside");
+            let outside = || std::fs::read_dir(folder.path("")).unwrap().count() + std::fs::read_dir(folder.path("outside")).unwrap().count();
+            let before = outside();
+            if let Ok(result) = run(&folder, read::run, json!({ "path": path })) {
+                prop_assert_ne!(&result["content"], "secret");
+            }
+            let _ = run(&folder, write::run, json!({ "path": path, "content": "x" }));
+            prop_assert_eq!(outside(), before);
+            prop_assert_eq!(std::fs::read_to_string(folder.path("outside/secret.txt")).unwrap(), "secret");
+        }
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        let parts = [
+            "..",
+            ".",
+            "",
+            "a",
+            "b",
+            "l",
+            "secret.txt",
+            "outside",
+            "out:",
+            "step",
+            "~",
+            "\\",
+            "%2e%2e",
+            "\u{ff0e}\u{ff0e}",
+            "C:",
+        ];
+        let part = prop_oneof![8 => prop::sample::select(parts.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,8}"];
+        (any::<bool>(), prop::collection::vec(part, 0..7))
+            .prop_map(|(is_out, parts)| format!("{}{}", if is_out { OUT } else { "" }, parts.join("/")))
     }
 }

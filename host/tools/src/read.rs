@@ -129,7 +129,8 @@ fn open(place: &Place, dir: &Dir) -> Result<(File, u64), Fault> {
         .map_err(|error| place.fault("read", &error))?;
     let metadata = file.metadata().map_err(|error| place.fault("read", &error))?;
     if metadata.is_dir() {
-        return Err(Fault::step("not_a_file", format!("`{place}` is a directory")).with_hint("`glob` lists the files of a directory"));
+        return Err(Fault::step("not_a_file", format!("`{place}` is a directory"))
+            .with_hint("`glob` lists the files of a directory"));
     }
     if !metadata.is_file() {
         return Err(Fault::step("not_a_file", format!("`{place}` is not a regular file")));
@@ -148,7 +149,8 @@ fn refuse_binary(place: &Place, file: &mut File) -> Result<(), Fault> {
 }
 
 fn binary(place: &Place, why: &str) -> Fault {
-    Fault::step("binary_file", format!("`{place}` is not text: it has {why}")).with_hint("`read` returns text; a plugin with an `fs` grant can read other data")
+    Fault::step("binary_file", format!("`{place}` is not text: it has {why}"))
+        .with_hint("`read` returns text; a plugin with an `fs` grant can read other data")
 }
 
 /// Whole lines from `offset` on, as many as were asked for and fit.
@@ -169,7 +171,8 @@ fn lines(scene: &Scene, place: &Place, file: File, args: &Args) -> Result<Part, 
         }
         if bytes.len() > limits::READ_BYTES {
             if taken == 0 {
-                let message = format!("line {} of `{place}` is longer than {} bytes", args.offset + 1, limits::READ_BYTES);
+                let message =
+                    format!("line {} of `{place}` is longer than {} bytes", args.offset + 1, limits::READ_BYTES);
                 return Err(Fault::step("too_large", message).with_hint("read it in parts with `unit: bytes`"));
             }
             bytes.truncate(start);
@@ -202,7 +205,8 @@ fn skip_lines(scene: &Scene, place: &Place, file: &mut BufReader<File>, count: u
         file.consume(used);
         seen += used;
         if seen > limits::READ_SCAN_BYTES {
-            let message = format!("line {count} of `{place}` is more than {} bytes into the file", limits::READ_SCAN_BYTES);
+            let message =
+                format!("line {count} of `{place}` is more than {} bytes into the file", limits::READ_SCAN_BYTES);
             return Err(Fault::step("too_large", message).with_hint("read it with `unit: bytes`"));
         }
     }
@@ -233,5 +237,105 @@ fn cut_character(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::tests::{Folder, run as call};
+
+    fn read(folder: &Folder, args: Value) -> Result<Value, Fault> {
+        call(folder, run, args)
+    }
+
+    #[test]
+    fn lines_and_bytes_can_be_read_in_parts() {
+        let folder = Folder::new();
+        folder.file("a", "one\ntwo\nthree");
+        let part = read(&folder, json!({ "path": "a", "offset": 1, "limit": 1 })).unwrap();
+        assert_eq!(part, json!({ "path": "a", "content": "two\n", "size": 13, "truncated": true, "next_offset": 2 }));
+        let rest = read(&folder, json!({ "path": "a", "offset": 2 })).unwrap();
+        assert_eq!(rest, json!({ "path": "a", "content": "three", "size": 13, "truncated": false }));
+        assert_eq!(read(&folder, json!({ "path": "a", "offset": 9 })).unwrap()["content"], "");
+        let bytes = read(&folder, json!({ "path": "a", "offset": 2, "limit": 3, "unit": "bytes" })).unwrap();
+        assert_eq!((&bytes["content"], &bytes["next_offset"]), (&json!("e\nt"), &json!(5)));
+    }
+
+    #[test]
+    fn parts_of_any_size_are_the_file() {
+        let folder = Folder::new();
+        let text = "größer\n\u{1f980} ende\n\nletzte".repeat(40);
+        folder.file("a", &text);
+        for unit in ["lines", "bytes"] {
+            for limit in [4, 7, 100, 10_000] {
+                let (mut offset, mut all) = (json!(0), String::new());
+                loop {
+                    let part =
+                        read(&folder, json!({ "path": "a", "offset": offset, "limit": limit, "unit": unit })).unwrap();
+                    all.push_str(part["content"].as_str().unwrap());
+                    assert_eq!(part.get("lossy"), None);
+                    if part["truncated"] == false {
+                        break;
+                    }
+                    offset = part["next_offset"].clone();
+                }
+                assert_eq!(all, text, "{unit} {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_file_comes_in_bounded_parts() {
+        let folder = Folder::new();
+        let line = format!("{}\n", "x".repeat(99));
+        folder.file("large", line.repeat(25_000));
+        let part = read(&folder, json!({ "path": "large" })).unwrap();
+        assert_eq!(part["content"].as_str().unwrap().len(), limits::READ_BYTES / 100 * 100);
+        assert_eq!((&part["truncated"], &part["next_offset"]), (&json!(true), &json!(limits::READ_BYTES / 100)));
+        folder.file("line", "x".repeat(limits::READ_BYTES + 1));
+        assert_eq!(read(&folder, json!({ "path": "line" })).unwrap_err().code, "too_large");
+        let part = read(&folder, json!({ "path": "line", "unit": "bytes" })).unwrap();
+        assert_eq!(part["next_offset"], limits::READ_BYTES);
+        folder.file("exact", "x".repeat(limits::READ_BYTES));
+        assert_eq!(read(&folder, json!({ "path": "exact" })).unwrap()["truncated"], false);
+    }
+
+    #[test]
+    fn what_is_not_text_is_refused_and_other_encodings_are_marked() {
+        let folder = Folder::new();
+        folder.file("binary", b"\x7fELF\0\0");
+        folder.file("late", [vec![b'x'; 10_000], vec![0]].concat());
+        for path in ["binary", "late"] {
+            assert_eq!(read(&folder, json!({ "path": path })).unwrap_err().code, "binary_file");
+        }
+        folder.file("latin", b"gr\xf6\xdfer");
+        let read = read(&folder, json!({ "path": "latin" })).unwrap();
+        assert_eq!((&read["content"], &read["lossy"]), (&json!("gr\u{fffd}\u{fffd}er"), &json!(true)));
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let folder = Folder::new();
+        folder.file("dir/a", "");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.path("step/pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        for (path, code) in [
+            ("dir", "not_a_file"),
+            ("pipe", "not_a_file"),
+            ("none", "not_found"),
+            ("dir/a/b", "io"),
+            ("dir/", "path_refused"),
+        ] {
+            let fault = read(&folder, json!({ "path": path })).unwrap_err();
+            assert_eq!(fault.code, code, "{path}: {fault}");
+            assert!(fault.message.contains(path), "{fault}");
+        }
     }
 }

@@ -36,14 +36,7 @@ pub(crate) struct Found {
 
 /// Walks a directory for at most `max` files.
 pub(crate) fn walk(scene: &Scene, root: &Dir, filter: &dyn Filter, max: usize) -> Result<Found, Fault> {
-    let mut walk = Walk {
-        scene,
-        filter,
-        max,
-        rules: Rules::default(),
-        entries: 0,
-        found: Found::default(),
-    };
+    let mut walk = Walk { scene, filter, max, rules: Rules::default(), entries: 0, found: Found::default() };
     match walk.directory(root, "", 0) {
         ControlFlow::Break(Stop::Cancelled(fault)) => Err(fault),
         ControlFlow::Break(Stop::Bound) => Ok(Found { truncated: true, ..walk.found }),
@@ -173,4 +166,88 @@ fn look(entry: &DirEntry) -> io::Result<Option<Entry>> {
     };
     let name = entry.file_name().into_string().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     Ok(Some(Entry { name, is_dir }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::glob;
+    use crate::native::tests::{Folder, run};
+    use serde_json::{Value, json};
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    fn files(folder: &Folder, args: Value) -> Vec<String> {
+        let found = run(folder, glob::run, args).unwrap();
+        serde_json::from_value(found["files"].clone()).unwrap()
+    }
+
+    #[test]
+    fn paths_are_sorted_as_whole_paths() {
+        let folder = Folder::new();
+        for name in ["a/x", "a.txt", "a-b", "a0", "b", "Z", "ä/ö.md", "a/b/c"] {
+            folder.file(name, "");
+        }
+        let found = files(&folder, json!({}));
+        let mut sorted = found.clone();
+        sorted.sort();
+        assert_eq!(found, sorted);
+        assert_eq!(found.len(), 8);
+    }
+
+    #[test]
+    fn what_tools_made_is_not_walked() {
+        let folder = Folder::new();
+        for name in [
+            ".git/config",
+            "target/debug/a",
+            "deep/target/b",
+            ".cofferdam/runs.db",
+            "src/a",
+            ".hidden",
+            ".github/ci.yml",
+        ] {
+            folder.file(name, "");
+        }
+        assert_eq!(files(&folder, json!({})), ["src/a"]);
+        assert_eq!(files(&folder, json!({ "include_hidden": true })), [".github/ci.yml", ".hidden", "src/a"]);
+        assert_eq!(files(&folder, json!({ "pattern": [".github/**", ".hidden"] })), [".github/ci.yml", ".hidden"]);
+    }
+
+    #[test]
+    fn links_pipes_and_odd_names_are_not_listed() {
+        let folder = Folder::new();
+        folder.file("a", "");
+        folder.link(folder.path("outside"), "dir");
+        folder.link("a", "file");
+        folder.link(".", "loop");
+        fs::write(folder.path("step").join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path("step/socket")).unwrap();
+        let found = run(&folder, glob::run, json!({})).unwrap();
+        assert_eq!(found, json!({ "files": ["a"], "truncated": false, "skipped": 1 }));
+    }
+
+    #[test]
+    fn a_walk_is_cut_at_its_bound() {
+        let folder = Folder::new();
+        for number in 0..10 {
+            folder.file(&format!("{number}"), "");
+        }
+        let cut = run(&folder, glob::run, json!({ "max": 3 })).unwrap();
+        assert_eq!(cut, json!({ "files": ["0", "1", "2"], "truncated": true, "skipped": 0 }));
+        assert_eq!(run(&folder, glob::run, json!({ "max": 10 })).unwrap()["truncated"], false);
+    }
+
+    #[test]
+    fn a_deep_tree_ends_the_walk_and_not_the_process() {
+        let folder = Folder::new();
+        folder.file("top", "");
+        let dir = cap_std::fs::Dir::from_std_file(fs::File::open(folder.path("step")).unwrap());
+        let mut inner = dir;
+        for _ in 0..300 {
+            inner.create_dir("d").unwrap();
+            inner = inner.open_dir("d").unwrap();
+        }
+        let found = run(&folder, glob::run, json!({})).unwrap();
+        assert_eq!(found, json!({ "files": ["top"], "truncated": true, "skipped": 0 }));
+    }
 }

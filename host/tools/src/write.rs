@@ -28,9 +28,10 @@ pub(crate) fn definition() -> ToolDefinition {
     ToolDefinition {
         name: LocalName::parse("write").expect("`write` follows the grammar of tool names"),
         title: Some("Write a file".to_owned()),
-        description: "Writes a text file of the working directory, or with `out:` of the run's output directory, where results \
+        description:
+            "Writes a text file of the working directory, or with `out:` of the run's output directory, where results \
                       for the user belong. Replaces what is there, whole or not at all, and makes missing directories."
-            .to_owned(),
+                .to_owned(),
         input_schema: Arc::new(json!({
             "type": "object",
             "additionalProperties": false,
@@ -67,7 +68,10 @@ pub(crate) fn run(scene: &Scene, args: Args) -> Result<ToolOutput, Fault> {
     let place = Place::parse_file(&args.path)?;
     let bytes = args.content.len();
     if bytes > limits::WRITE_BYTES {
-        return Err(Fault::step("too_large", format!("`{place}` would have {bytes} bytes; at most {} are written", limits::WRITE_BYTES)));
+        return Err(Fault::step(
+            "too_large",
+            format!("`{place}` would have {bytes} bytes; at most {} are written", limits::WRITE_BYTES),
+        ));
     }
     let root = place.root.open(&scene.dirs)?;
     refuse_protected(&place, &root)?;
@@ -89,6 +93,10 @@ fn make_parent(root: &Dir, parent: &str) -> io::Result<Dir> {
     if parent.is_empty() {
         return root.try_clone();
     }
+    match root.open_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
     root.create_dir_all(parent)?;
     root.open_dir(parent)
 }
@@ -106,7 +114,9 @@ fn refuse_protected(place: &Place, root: &Dir) -> Result<(), Fault> {
         PROTECTED.into_iter().find(|protected| name.eq_ignore_ascii_case(protected))
     });
     match name {
-        Some(name) => Err(Fault::step("path_refused", format!("`{place}` is in `{name}`, which tools do not write to"))),
+        Some(name) => {
+            Err(Fault::step("path_refused", format!("`{place}` is in `{name}`, which tools do not write to")))
+        }
         None => Ok(()),
     }
 }
@@ -144,4 +154,85 @@ fn make_temporary(dir: &Dir) -> io::Result<(String, File)> {
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::tests::{Folder, run as call};
+    use serde_json::Value;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn write(folder: &Folder, path: &str, content: &str) -> Result<Value, Fault> {
+        call(folder, run, json!({ "path": path, "content": content }))
+    }
+
+    #[test]
+    fn a_reader_sees_the_old_file_or_the_new_one() {
+        let folder = Folder::new();
+        let texts = ["a".repeat(200_000), "b".repeat(100_000)];
+        write(&folder, "f", &texts[0]).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (0..100).for_each(|turn| drop(write(&folder, "f", &texts[turn % 2]).unwrap())));
+            while !writer.is_finished() {
+                let read = fs::read_to_string(folder.path("step/f")).unwrap();
+                assert!(texts.contains(&read), "{} bytes", read.len());
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path("step")).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_permissions() {
+        let folder = Folder::new();
+        folder.file("run.sh", "old");
+        fs::set_permissions(folder.path("step/run.sh"), fs::Permissions::from_mode(0o750)).unwrap();
+        write(&folder, "run.sh", "new").unwrap();
+        assert_eq!(fs::metadata(folder.path("step/run.sh")).unwrap().permissions().mode() & 0o777, 0o750);
+        assert_eq!(fs::read_to_string(folder.path("step/run.sh")).unwrap(), "new");
+    }
+
+    #[test]
+    fn what_tools_keep_about_a_folder_is_not_written() {
+        let folder = Folder::new();
+        folder.file(".git/hooks/sample", "");
+        folder.link(".git/hooks", "hooks");
+        for path in [
+            ".git/config",
+            ".GIT/config",
+            "sub/.git/hooks/x",
+            ".cofferdam/runs.db",
+            "hooks/pre-commit",
+            "hooks/new/deep",
+        ] {
+            assert_eq!(write(&folder, path, "x").unwrap_err().code, "path_refused", "{path}");
+        }
+        assert_eq!(fs::read_dir(folder.path("step/.git/hooks")).unwrap().count(), 1);
+        for path in [".gitignore", "out:.git/x", "git/x"] {
+            assert!(write(&folder, path, "x").is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn places_that_are_no_files_are_refused() {
+        let folder = Folder::new();
+        folder.file("file", "x");
+        folder.file("dir/a", "x");
+        for (path, code) in [
+            ("dir", "not_a_file"),
+            ("dir/", "path_refused"),
+            (".", "path_refused"),
+            ("out:", "path_refused"),
+            ("file/below", "io"),
+        ] {
+            let fault = write(&folder, path, "x").unwrap_err();
+            assert_eq!(fault.code, code, "{path}: {fault}");
+        }
+        assert_eq!(write(&folder, "big", &"x".repeat(limits::WRITE_BYTES + 1)).unwrap_err().code, "too_large");
+        assert_eq!(
+            write(&folder, "neu/größe/\u{1f980}.md", "").unwrap(),
+            json!({ "path": "neu/größe/\u{1f980}.md", "bytes": 0 })
+        );
+    }
 }
