@@ -9,8 +9,8 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::message::{Message, ToolCall, Usage};
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, FinishReason, Model, ModelRequest, ToolChoice,
-    ToolSpec,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, FinishReason, Model, ModelRequest,
+    ToolChoice, ToolSpec,
 };
 use cofferdam_core::spec::workflow::AgentSpec;
 use futures_util::StreamExt as _;
@@ -18,6 +18,7 @@ use futures_util::stream::FuturesOrdered;
 use serde_json::Value;
 use std::sync::Arc;
 use structured::Submission;
+use tracing::Instrument as _;
 use turn::Turn;
 
 /// An agent that a model drives.
@@ -32,7 +33,12 @@ pub struct LlmAgent {
 impl LlmAgent {
     /// An agent of this description, driven by this model. `result` overrides the description's schema.
     #[must_use]
-    pub fn new(spec: Arc<AgentSpec>, model: Arc<dyn Model>, result: Option<(Arc<Value>, Arc<Schema>)>, max_retries: u32) -> Self {
+    pub fn new(
+        spec: Arc<AgentSpec>,
+        model: Arc<dyn Model>,
+        result: Option<(Arc<Value>, Arc<Schema>)>,
+        max_retries: u32,
+    ) -> Self {
         Self { spec, model, result, max_retries }
     }
 }
@@ -107,7 +113,8 @@ impl<'a> Conversation<'a> {
         let mut choice = ToolChoice::Auto;
         for turn in 1..=self.agent.spec.max_turns {
             let forced = choice != ToolChoice::Auto;
-            let answer = self.ask(turn, choice).await?;
+            let span = tracing::info_span!("turn", turn);
+            let answer = self.ask(turn, choice).instrument(span).await?;
             match self.after(answer, forced).await? {
                 Next::Ask(next) => choice = next,
                 Next::Stop { truncated } => return Ok(truncated),
@@ -151,7 +158,11 @@ impl<'a> Conversation<'a> {
     async fn after(&mut self, answer: Turn, forced: bool) -> Result<Next, Fault> {
         if !answer.calls.is_empty() {
             self.run_tools(&answer.calls).await?;
-            return Ok(if self.submission.is_some() { Next::Stop { truncated: false } } else { Next::Ask(ToolChoice::Auto) });
+            return Ok(if self.submission.is_some() {
+                Next::Stop { truncated: false }
+            } else {
+                Next::Ask(ToolChoice::Auto)
+            });
         }
         let cut = answer.finish == Some(FinishReason::Length);
         match (&self.agent.result, forced) {
@@ -171,11 +182,16 @@ impl<'a> Conversation<'a> {
         if calls.len() > limits::TOOL_CALLS_PER_TURN {
             return Err(Fault::step(
                 "too_many_tool_calls",
-                format!("the model asked for {} tools in one turn, more than {}", calls.len(), limits::TOOL_CALLS_PER_TURN),
+                format!(
+                    "the model asked for {} tools in one turn, more than {}",
+                    calls.len(),
+                    limits::TOOL_CALLS_PER_TURN
+                ),
             ));
         }
         for batch in calls.chunks(limits::PARALLEL_TOOL_CALLS) {
-            let mut answers: FuturesOrdered<_> = batch.iter().map(|call| answer_of(&self.ctx, &self.agent.result, call)).collect();
+            let mut answers: FuturesOrdered<_> =
+                batch.iter().map(|call| answer_of(&self.ctx, &self.agent.result, call)).collect();
             let mut replies = Vec::with_capacity(batch.len());
             while let Some(reply) = answers.next().await {
                 replies.push(reply?);
@@ -222,7 +238,11 @@ enum Reply {
     Submission(Submission),
 }
 
-async fn answer_of(ctx: &AgentContext, result: &Option<(Arc<Value>, Arc<Schema>)>, call: &ToolCall) -> Result<Reply, Fault> {
+async fn answer_of(
+    ctx: &AgentContext,
+    result: &Option<(Arc<Value>, Arc<Schema>)>,
+    call: &ToolCall,
+) -> Result<Reply, Fault> {
     if let (Some((_, schema)), true) = (result, call.name == structured::NAME) {
         return Ok(Reply::Submission(structured::submit(schema, call)));
     }
@@ -236,10 +256,5 @@ fn bounded(text: Arc<str>) -> Arc<str> {
         return text;
     }
     let head = text.get(..text.floor_char_boundary(limits::TOOL_RESULT_BYTES)).unwrap_or_default();
-    format!(
-        "{head}\n[... {} of {} bytes left out; ask for less ...]",
-        text.len() - head.len(),
-        text.len()
-    )
-    .into()
+    format!("{head}\n[... {} of {} bytes left out; ask for less ...]", text.len() - head.len(), text.len()).into()
 }

@@ -1,17 +1,17 @@
 //! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
 
+use crate::context_files;
 use crate::gateway::{Call, Gateway};
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::StepOutput;
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath, ToolName};
-use cofferdam_core::limits;
-use cofferdam_core::message::{Attachment, ToolCall};
+use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Isolation, Recorder, Sources,
-    StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Isolation, Recorder,
+    Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
 };
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
@@ -105,11 +105,16 @@ impl Attempt {
     async fn bounded(self) -> Result<AgentOutput, AgentFailure> {
         let (deadline, clock, path) = (self.deadline, Arc::clone(&self.clock), self.path.clone());
         let work = AssertUnwindSafe(self.work()).catch_unwind();
-        let panicked = |_| Err(Fault::bug(format!("step `{path}` panicked")).into());
-        let Some(deadline) = deadline else { return work.await.unwrap_or_else(panicked) };
-        tokio::select! {
-            outcome = work => outcome.unwrap_or_else(panicked),
-            () = clock.sleep(deadline.left) => Err(timed_out(&path, deadline.whole).into()),
+        let outcome = match deadline {
+            None => work.await,
+            Some(deadline) => tokio::select! {
+                outcome = work => outcome,
+                () = clock.sleep(deadline.left) => return Err(timed_out(&path, deadline.whole).into()),
+            },
+        };
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Fault::bug(format!("step `{path}` panicked")).into()),
         }
     }
 
@@ -174,7 +179,7 @@ impl Setting {
         };
         let mut attachments = Vec::new();
         if !work.context_files.is_empty() {
-            attachments = attach(&work.context_files, &work.sources, &mut message).await?;
+            attachments = context_files::attach(&work.context_files, &work.sources, &mut message).await?;
         }
         let ctx = AgentContext {
             run_id: self.run_id.clone(),
@@ -231,7 +236,10 @@ impl AttemptTools {
         let args = match call.parse_arguments() {
             Ok(args) => args,
             Err(error) => {
-                return Ok(refused("invalid_arguments", format!("the arguments of `{}` are not JSON: {error}", call.name)));
+                return Ok(refused(
+                    "invalid_arguments",
+                    format!("the arguments of `{}` are not JSON: {error}", call.name),
+                ));
             }
         };
         if let Err(error) = value::check_depth(&args) {
@@ -253,63 +261,4 @@ pub(crate) fn timed_out(path: &StepPath, whole: Duration) -> Fault {
 
 fn template_fault(place: &str, error: &EvalError) -> Fault {
     Fault::step("template", format!("cannot render `{place}`: {error}"))
-}
-
-/// Adds text files to the message and gives the others as attachments.
-async fn attach(paths: &[String], sources: &Arc<dyn Sources>, message: &mut String) -> Result<Vec<Attachment>, Fault> {
-    let (paths, sources) = (paths.to_vec(), Arc::clone(sources));
-    let read = tokio::task::spawn_blocking(move || read_all(&paths, sources.as_ref()));
-    let files = read.await.map_err(|_| Fault::bug("reading context files panicked"))??;
-    let mut attachments = Vec::new();
-    let mut section = String::new();
-    for (path, bytes) in files {
-        match media_type(&path) {
-            Some(media_type) => attachments.push(Attachment {
-                base64: base64(&bytes).into(),
-                media_type: media_type.to_owned(),
-                name: path,
-            }),
-            None => {
-                let text = String::from_utf8(bytes.to_vec())
-                    .map_err(|_| Fault::user("context_file", format!("context file `{path}` is not text")))?;
-                section.push_str(&format!("\n\n### {path}\n{text}"));
-            }
-        }
-    }
-    if !section.is_empty() {
-        message.push_str("\n\n## Files");
-        message.push_str(&section);
-    }
-    if message.len() > limits::MESSAGE_BYTES {
-        return Err(Fault::user(
-            "message_too_large",
-            format!("the message has {} bytes with its context files, more than {}", message.len(), limits::MESSAGE_BYTES),
-        ));
-    }
-    Ok(attachments)
-}
-
-fn read_all(paths: &[String], sources: &dyn Sources) -> Result<Vec<(String, Arc<[u8]>)>, Fault> {
-    let read = |path: &String| match sources.read(path, limits::ATTACHMENT_BYTES) {
-        Ok(file) => Ok((path.clone(), file.bytes)),
-        Err(error) => Err(Fault::user("context_file", error.to_string())),
-    };
-    paths.iter().map(read).collect()
-}
-
-fn media_type(path: &str) -> Option<&'static str> {
-    let extension = path.rsplit_once('.')?.1.to_ascii_lowercase();
-    match extension.as_str() {
-        "png" => Some("image/png"),
-        "jpg" | "jpeg" => Some("image/jpeg"),
-        "gif" => Some("image/gif"),
-        "webp" => Some("image/webp"),
-        "pdf" => Some("application/pdf"),
-        _ => None,
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -37,6 +37,7 @@ impl Clock for TokioClock {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the clock that everything else goes through")]
 fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

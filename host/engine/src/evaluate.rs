@@ -29,7 +29,12 @@ impl std::fmt::Debug for Job {
 
 impl Evaluator {
     /// Evaluates `expr` and calls `then` with what it gave, on one of the threads.
-    pub(crate) fn evaluate(&self, expr: Expr, variables: Map, then: impl FnOnce(Result<Value, EvalError>) + Send + 'static) {
+    pub(crate) fn evaluate(
+        &self,
+        expr: Expr,
+        variables: Map,
+        then: impl FnOnce(Result<Value, EvalError>) + Send + 'static,
+    ) {
         let job = Job { expr, variables, then: Box::new(then) };
         let refused = match self.jobs.get_or_init(start) {
             Some(jobs) => jobs.send(job).err().map(|refused| refused.0),

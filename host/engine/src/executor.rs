@@ -14,7 +14,9 @@ use crate::gateway::Gateway;
 use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId};
-use cofferdam_core::port::{Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Randomness, Sink, Sources};
+use cofferdam_core::port::{
+    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Randomness, Sink, Sources,
+};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::workflow::Workflow;
 use cofferdam_core::value::Map;
@@ -24,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// What a run needs of the world.
 #[derive(Clone)]
@@ -131,7 +134,8 @@ impl Executor {
     /// When the run cannot start, or the journal fails.
     pub async fn run(&self, ports: Ports, request: RunRequest) -> Result<RunResult, Error> {
         let prepared = Prepared::new(&ports, &request).map_err(Error::Refused)?;
-        Run::new(Arc::clone(&self.evaluator), ports, request, prepared).execute().await
+        let span = tracing::info_span!("run", id = %request.run_id, workflow = %request.workflow.name);
+        Run::new(Arc::clone(&self.evaluator), ports, request, prepared).execute().instrument(span).await
     }
 
     /// Everything that keeps a workflow from starting: unknown tools, models and agents. Spends nothing.

@@ -8,7 +8,9 @@ use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, ToolName};
 use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rules};
-use cofferdam_core::port::{Answer, Approver, Clock, Question, Tool, ToolContext, ToolDefinition, ToolOutput, ToolReply, ToolSpec};
+use cofferdam_core::port::{
+    Answer, Approver, Clock, Question, Tool, ToolContext, ToolDefinition, ToolOutput, ToolReply, ToolSpec,
+};
 use cofferdam_core::spec::workflow::ToolFilter;
 use cofferdam_core::value;
 use futures_util::FutureExt as _;
@@ -16,6 +18,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+use tracing::Instrument as _;
 
 /// Tools that cannot be offered together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,15 +125,21 @@ impl Gateway {
             rule: decided.rule.clone(),
         });
         if denied {
-            return Ok(refusal(denial(&call.tool, &decided.rule)));
+            let fault = denial(&call.tool, &decided.rule);
+            let hint = fault.hint.as_deref().unwrap_or_default();
+            let message = format!("a call of `{}` was denied ({}); {hint}", call.tool, decided.rule);
+            call.ctx.events.observe(Body::Warning { code: "tool_denied".to_owned(), message });
+            return Ok(refusal(fault));
         }
-        self.run(entry, call).await
+        let span = tracing::info_span!("tool_call", tool = %call.tool, call = %call.ctx.call_id);
+        self.run(entry, call).instrument(span).await
     }
 
     async fn run(&self, entry: &Entry, call: Call) -> Result<ToolReply, Fault> {
         let args = Arc::new(call.args);
         let call_id = call.ctx.call_id.to_string();
-        let intent = Body::ToolCallStarted { call_id: call_id.clone(), tool: call.tool.clone(), args: Arc::clone(&args) };
+        let intent =
+            Body::ToolCallStarted { call_id: call_id.clone(), tool: call.tool.clone(), args: Arc::clone(&args) };
         call.ctx.events.record(intent).await?;
         let began = self.clock.now();
         let events = Arc::clone(&call.ctx.events);
@@ -146,7 +155,11 @@ impl Gateway {
             call_id,
             tool: call.tool,
             result: Arc::clone(&reply.result),
-            content: if *reply.text == *value::to_text(&reply.result) { Arc::default() } else { Arc::clone(&reply.text) },
+            content: if *reply.text == *value::to_text(&reply.result) {
+                Arc::default()
+            } else {
+                Arc::clone(&reply.text)
+            },
             error: reply.error.clone(),
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
@@ -165,7 +178,7 @@ impl Gateway {
                     title: format!("allow `{}`?", call.tool),
                     detail: call.args.to_string(),
                 };
-                answered(approver.ask(question).await)
+                answered(&approver.ask(question).await)
             }
             (Outcome::Ask, None) => Decided { outcome: Outcome::Deny, rule: "nobody to ask".to_owned() },
             _ => decided,
@@ -189,7 +202,7 @@ impl Entry {
     }
 }
 
-fn answered(answer: Answer) -> Decided {
+fn answered(answer: &Answer) -> Decided {
     let by = |outcome, rule: &str| Decided { outcome, rule: rule.to_owned() };
     match answer {
         Answer::Yes => by(Outcome::Allow, "a person allowed it"),

@@ -9,6 +9,7 @@ mod agent;
 mod attempt;
 mod bus;
 mod clock;
+mod context_files;
 mod evaluate;
 mod gateway;
 mod recorder;

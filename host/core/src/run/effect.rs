@@ -19,7 +19,7 @@ pub struct Emission {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Append this event and feed it back.
-    Emit(Emission),
+    Emit(Box<Emission>),
     /// Evaluate the step's condition. Answer: `step_ready`, `step_skipped` or `step_finished`.
     Decide(StepPath),
     /// Evaluate the loop's items. Answer: `step_started` with items, or `step_finished`.

@@ -61,7 +61,13 @@ fn shape(index: usize) -> impl Strategy<Value = Shape> {
 fn plot() -> impl Strategy<Value = Plot> {
     let steps = (1..14_usize).prop_flat_map(|count| (0..count).map(shape).collect::<Vec<_>>());
     (steps, 1..5_usize, 0..3_u8, prop::collection::vec(any::<u8>(), 64), prop::option::weighted(0.2, 0..20_usize))
-        .prop_map(|(steps, slots, scheduler, chances, stop_after)| Plot { steps, slots, scheduler, chances, stop_after })
+        .prop_map(|(steps, slots, scheduler, chances, stop_after)| Plot {
+            steps,
+            slots,
+            scheduler,
+            chances,
+            stop_after,
+        })
 }
 
 fn step(name: &str, depends_on: Vec<usize>) -> Step {
@@ -88,7 +94,8 @@ fn step(name: &str, depends_on: Vec<usize>) -> Step {
 }
 
 fn step_of(index: usize, shape: &Shape) -> Step {
-    let policies = [FailurePolicy::Cascade, FailurePolicy::SkipDependents, FailurePolicy::Continue, FailurePolicy::Abort];
+    let policies =
+        [FailurePolicy::Cascade, FailurePolicy::SkipDependents, FailurePolicy::Continue, FailurePolicy::Abort];
     let on_item = [ItemFailure::Stop, ItemFailure::Continue, ItemFailure::Ignore];
     let body = (shape.body > 0).then(|| {
         let inner = (0..shape.body).map(|inner| step(&format!("i{inner}"), (0..inner).collect()));
@@ -163,7 +170,7 @@ impl Engine {
     fn perform(&mut self, effects: Vec<Effect>, queue: &mut VecDeque<Emission>) {
         for effect in effects {
             match effect {
-                Effect::Emit(emission) => queue.push_back(emission),
+                Effect::Emit(emission) => queue.push_back(*emission),
                 Effect::Start { path, attempt } => {
                     assert!(self.started.insert((path.clone(), attempt)), "{path} started twice");
                     self.running.push((path, attempt));
@@ -186,7 +193,8 @@ impl Engine {
                 }
                 Effect::Conclude => {
                     let (status, reason) = self.machine.verdict();
-                    let body = Body::RunFinished { status, reason, output: Value::Null, usage: Usage::default(), error: None };
+                    let body =
+                        Body::RunFinished { status, reason, output: Value::Null, usage: Usage::default(), error: None };
                     queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
                 }
                 Effect::Decide(_) | Effect::Watch { .. } => panic!("no conditions and no timeouts here"),
@@ -197,7 +205,7 @@ impl Engine {
     /// Ends one try, or the rest before one.
     fn advance(&mut self) {
         let chance = self.chance();
-        if !self.resting.is_empty() && (self.running.is_empty() || chance % 3 == 0) {
+        if !self.resting.is_empty() && (self.running.is_empty() || chance.is_multiple_of(3)) {
             let path = self.resting.remove(usize::from(chance) % self.resting.len());
             let effects = self.machine.due(&path);
             return self.follow(effects);

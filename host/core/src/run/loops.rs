@@ -166,9 +166,11 @@ impl Machine {
         (instances > limits::STEP_INSTANCES).then(|| {
             Fault::step(
                 "too_many_steps",
-                format!("the run would have {instances} step instances, more than the limit of {}", limits::STEP_INSTANCES),
+                format!(
+                    "the run would have {instances} step instances, more than the limit of {}",
+                    limits::STEP_INSTANCES
+                ),
             )
         })
     }
 }
-

@@ -4,7 +4,7 @@
 //! `effects` derives what follows from that state and only marks what it has announced. No IO, clock or randomness.
 
 use super::effect::{Effect, Emission};
-use super::node::{Doom, Kind, LoopRun, Node, NodeId, NodeState, ScopeId, ScopeRun};
+use super::node::{Doom, Kind, Node, NodeId, NodeState, ScopeId, ScopeRun};
 use super::schedule::Slots;
 use crate::event::{Body, RunEvent, RunReason, RunStatus, SkippedBecause, StepStatus};
 use crate::fault::{Class, Fault};
@@ -47,6 +47,16 @@ pub enum Verdict {
     Fail,
 }
 
+/// How the run ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) at: Timestamp,
+    pub(super) status: RunStatus,
+    pub(super) reason: Option<RunReason>,
+    pub(super) output: serde_json::Value,
+    pub(super) error: Option<Fault>,
+}
+
 /// The state of one run.
 #[derive(Debug)]
 pub struct Machine {
@@ -62,7 +72,7 @@ pub struct Machine {
     pub(super) first_error: Option<NodeId>,
     pub(super) order_of_ends: Vec<NodeId>,
     pub(super) started: Option<Timestamp>,
-    pub(super) ended: Option<(Timestamp, RunStatus, Option<RunReason>, serde_json::Value, Option<Fault>)>,
+    pub(super) ended: Option<Ended>,
     pub(super) warnings: Vec<String>,
     /// A step failed whose policy is `abort`.
     abort: bool,
@@ -243,7 +253,8 @@ impl Machine {
                 self.open_scope(scope, plan, &StepPath::ROOT, None);
             }
             Body::RunFinished { status, reason, output, error, .. } => {
-                self.ended = Some((event.at, *status, *reason, output.clone(), error.clone()));
+                let (status, reason) = (*status, *reason);
+                self.ended = Some(Ended { at: event.at, status, reason, output: output.clone(), error: error.clone() });
             }
             Body::Warning { message, .. } => self.warnings.push(if event.path.is_root() {
                 message.clone()
@@ -294,11 +305,17 @@ impl Machine {
     }
 
     /// Makes the nodes of a scope.
-    pub(super) fn open_scope(&mut self, scope: Arc<Scope>, plan: Arc<Plan>, at: &StepPath, parent: Option<NodeId>) -> ScopeId {
+    pub(super) fn open_scope(
+        &mut self,
+        scope: Arc<Scope>,
+        plan: Arc<Plan>,
+        at: &StepPath,
+        parent: Option<NodeId>,
+    ) -> ScopeId {
         let scope_id = ScopeId(u32::try_from(self.scopes.len()).expect("instances are bounded"));
         let first = self.next_id();
         for (index, step) in scope.steps.iter().enumerate() {
-            let kind = if step.repeat.is_some() { Kind::Loop(Box::new(LoopRun::default())) } else { Kind::Plain };
+            let kind = if step.repeat.is_some() { Kind::Loop(Box::default()) } else { Kind::Plain };
             let mut node = Node::new(at.child(&step.id), scope_id, index, kind);
             node.waits = step.depends_on.len();
             if node.waits == 0 {
@@ -428,7 +445,15 @@ impl Machine {
     /// The node will not run.
     pub(super) fn doom(&mut self, id: NodeId, doom: Doom) {
         let state = self.node(id).state;
-        if matches!(state, NodeState::Running | NodeState::Starting | NodeState::Looping | NodeState::Closing | NodeState::Done(_) | NodeState::Doomed) {
+        if matches!(
+            state,
+            NodeState::Running
+                | NodeState::Starting
+                | NodeState::Looping
+                | NodeState::Closing
+                | NodeState::Done(_)
+                | NodeState::Doomed
+        ) {
             return;
         }
         self.leave_slot(id);
@@ -585,5 +610,5 @@ impl Machine {
 }
 
 pub(super) fn emit(path: StepPath, attempt: Option<u32>, body: Body) -> Effect {
-    Effect::Emit(Emission { path, attempt, body })
+    Effect::Emit(Box::new(Emission { path, attempt, body }))
 }

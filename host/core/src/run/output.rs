@@ -40,10 +40,8 @@ impl Machine {
         }
         let contents: Vec<&str> =
             steps.iter().map(|&id| &*self.node(id).output.content).filter(|content| !content.is_empty()).collect();
-        let results: Map = steps
-            .iter()
-            .map(|&id| (self.step(id).id.to_string(), (*self.node(id).output.result).clone()))
-            .collect();
+        let results: Map =
+            steps.iter().map(|&id| (self.step(id).id.to_string(), (*self.node(id).output.result).clone())).collect();
         let result = if results.is_empty() { Value::Null } else { Value::Object(results) };
         StepOutput { content: contents.join("\n\n").into(), result: Arc::new(result), truncated: false }
     }

@@ -1,6 +1,6 @@
 //! What a run gave: the same for run, stream and resume.
 
-use super::machine::Machine;
+use super::machine::{Ended, Machine};
 use super::node::{Kind, Node, NodeId};
 use crate::event::{RunReason, RunStatus, SkippedBecause, StepStatus};
 use crate::fault::Fault;
@@ -120,7 +120,7 @@ impl Machine {
     /// The result of a run that has ended; none before that.
     #[must_use]
     pub fn result(&self, run_id: &RunId) -> Option<RunResult> {
-        let (ended, status, reason, output, error) = self.ended.as_ref()?;
+        let Ended { at, status, reason, output, error } = self.ended.as_ref()?;
         let mut steps = Vec::with_capacity(self.nodes.len());
         self.collect(0, &mut steps);
         let step = self.first_failure().map(|(path, _)| path.clone()).unwrap_or_default();
@@ -133,7 +133,7 @@ impl Machine {
             steps,
             execution_path: self.execution_path(),
             usage: self.usage(),
-            duration_ms: self.started.map_or(0, |started| millis(started, *ended)),
+            duration_ms: self.started.map_or(0, |started| millis(started, *at)),
             error: error.clone().map(|fault| StepFault { step, fault }),
             warnings: self.warnings.clone(),
         })

@@ -47,11 +47,11 @@ impl Machine {
         if reader.reads("input") {
             variables.insert("input".to_owned(), Value::String(self.input.as_deref().unwrap_or_default().to_owned()));
         }
-        if reader.reads("item") || reader.reads("index") {
-            if let Some((item, index)) = at.and_then(|id| self.item_of(id)) {
-                variables.insert("item".to_owned(), item.clone());
-                variables.insert("index".to_owned(), json!(index));
-            }
+        if (reader.reads("item") || reader.reads("index"))
+            && let Some((item, index)) = at.and_then(|id| self.item_of(id))
+        {
+            variables.insert("item".to_owned(), item.clone());
+            variables.insert("index".to_owned(), json!(index));
         }
         if reader.reads("steps") {
             let mut steps = Map::new();

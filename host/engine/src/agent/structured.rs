@@ -35,7 +35,9 @@ pub(super) fn submit(schema: &Schema, call: &ToolCall) -> Submission {
     });
     match checked {
         Ok(value) => Submission::Accepted(value),
-        Err(what) => Submission::Refused(format!("the result was not accepted: {what}; correct it and submit it again")),
+        Err(what) => {
+            Submission::Refused(format!("the result was not accepted: {what}; correct it and submit it again"))
+        }
     }
 }
 

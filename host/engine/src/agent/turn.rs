@@ -32,16 +32,25 @@ impl Turn {
     }
 
     /// Reads the answer to its end; what was read before a fault stays.
-    pub(super) async fn read(&mut self, model: &dyn Model, request: ModelRequest, events: &dyn Recorder) -> Result<(), Fault> {
+    pub(super) async fn read(
+        &mut self,
+        model: &dyn Model,
+        request: ModelRequest,
+        events: &dyn Recorder,
+    ) -> Result<(), Fault> {
         let mut stream = model.stream(request).await?;
         while let Some(event) = stream.next().await {
             self.take(event?, events);
         }
         match self.finish {
-            None => Err(Fault::retry("model_truncated", format!("the answer of `{}` ended before it was complete", self.model))),
-            Some(FinishReason::ContentFilter | FinishReason::Refusal) => {
-                Err(Fault::step("model_refused", format!("the model `{}` refused to answer: {}", self.model, self.text)))
-            }
+            None => Err(Fault::retry(
+                "model_truncated",
+                format!("the answer of `{}` ended before it was complete", self.model),
+            )),
+            Some(FinishReason::ContentFilter | FinishReason::Refusal) => Err(Fault::step(
+                "model_refused",
+                format!("the model `{}` refused to answer: {}", self.model, self.text),
+            )),
             Some(_) => Ok(()),
         }
     }

@@ -15,12 +15,13 @@ use cofferdam_core::spec::workflow::{self, Items, Work};
 use cofferdam_core::value;
 use serde_json::Value;
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 impl Run {
     /// Performs an effect; gives the event that follows at once, if one does.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Emission> {
         match effect {
-            Effect::Emit(emission) => return Some(emission),
+            Effect::Emit(emission) => return Some(*emission),
             Effect::Decide(path) => self.decide(path),
             Effect::Expand(path) => return self.expand(path),
             Effect::Start { path, attempt } => return self.start(path, attempt),
@@ -39,7 +40,12 @@ impl Run {
     }
 
     /// Evaluates on the threads for expressions and sends what follows to the loop.
-    fn evaluate(&self, path: StepPath, expr: Expr, then: impl FnOnce(Result<Value, EvalError>) -> Body + Send + 'static) {
+    fn evaluate(
+        &self,
+        path: StepPath,
+        expr: Expr,
+        then: impl FnOnce(Result<Value, EvalError>) -> Body + Send + 'static,
+    ) {
         let variables = self.machine.variables(&path, &expr);
         let inbox = self.inbox.clone();
         self.evaluator.evaluate(expr, variables, move |outcome| {
@@ -84,10 +90,12 @@ impl Run {
             work,
         };
         let (inbox, end) = (self.inbox.clone(), path.clone());
-        let handle = self.tasks.spawn(async move {
+        let span = tracing::info_span!("attempt", step = %path, number);
+        let work = async move {
             let outcome: Result<AgentOutput, _> = attempt.run().await;
             inbox.send(Wake::Ended { path: end, attempt: number, outcome });
-        });
+        };
+        let handle = self.tasks.spawn(work.instrument(span));
         self.attempts.insert(path, UnderWay { handle, cancel, place });
         None
     }

@@ -15,8 +15,11 @@ use std::sync::Arc;
 /// What the steps of a run work with.
 #[derive(Default)]
 pub(super) struct Prepared {
-    agents: HashMap<AgentKey, (Arc<dyn Agent>, Arc<[ToolSpec]>)>,
+    agents: HashMap<AgentKey, Offered>,
 }
+
+/// An agent, and the tools it is offered.
+type Offered = (Arc<dyn Agent>, Arc<[ToolSpec]>);
 
 /// What makes one agent step's agent differ from another's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +44,8 @@ impl AgentKey {
 
 impl Prepared {
     pub(super) fn new(ports: &Ports, request: &RunRequest) -> Result<Self, Vec<Fault>> {
-        let mut preparation = Preparation { ports, request, made: Self::default(), faults: Vec::new(), models: HashMap::new() };
+        let mut preparation =
+            Preparation { ports, request, made: Self::default(), faults: Vec::new(), models: HashMap::new() };
         preparation.scope(&request.workflow.scope);
         for agent in request.workflow.agents.values() {
             preparation.tool_names(agent);
@@ -52,7 +56,7 @@ impl Prepared {
     }
 
     /// The agent of an agent step, and the tools it is offered.
-    pub(super) fn agent(&self, step: &Step, work: &AgentWork) -> Option<(Arc<dyn Agent>, Arc<[ToolSpec]>)> {
+    pub(super) fn agent(&self, step: &Step, work: &AgentWork) -> Option<Offered> {
         self.agents.get(&AgentKey::new(step, work)).cloned()
     }
 }
@@ -98,7 +102,7 @@ impl Preparation<'_> {
     }
 
     /// The step's agent; none when its model was refused before.
-    fn make_agent(&mut self, step: &Step, work: &AgentWork) -> Result<Option<(Arc<dyn Agent>, Arc<[ToolSpec]>)>, Fault> {
+    fn make_agent(&mut self, step: &Step, work: &AgentWork) -> Result<Option<Offered>, Fault> {
         let spec = match &work.agent {
             None => Arc::new(default_agent()),
             Some(name) => match (self.ports.agents.get(name), self.workflow().agents.get(name)) {
@@ -123,7 +127,8 @@ impl Preparation<'_> {
     /// The run's model beats the step's, which beats the agent's, which beats the document's.
     fn model(&mut self, step: &Step, work: &AgentWork, spec: &AgentSpec) -> Result<Option<Arc<dyn Model>>, Fault> {
         let settings = &self.request.settings;
-        let chain = [&settings.model, &work.model, &spec.model, &self.workflow().options.model, &settings.default_model];
+        let chain =
+            [&settings.model, &work.model, &spec.model, &self.workflow().options.model, &settings.default_model];
         let Some(name) = chain.into_iter().flatten().next().cloned() else {
             return Err(Fault::user("no_model", format!("step `{}` has no model", step.id))
                 .with_hint("name one with `--model`, in `options.model`, or on the agent"));
@@ -138,7 +143,8 @@ impl Preparation<'_> {
 
     /// Exact names that match no tool of this host.
     fn tool_names(&mut self, agent: &AgentSpec) {
-        let exact = agent.tools.allow.iter().flatten().chain(&agent.tools.deny).filter(|pattern| !pattern.ends_with('*'));
+        let exact =
+            agent.tools.allow.iter().flatten().chain(&agent.tools.deny).filter(|pattern| !pattern.ends_with('*'));
         for name in exact {
             if !self.ports.gateway.names().any(|tool| tool.to_string() == *name) {
                 self.faults.push(self.unknown_tool(&format!("agent `{}`", agent.name), name));

@@ -1,7 +1,7 @@
 //! The loop of one run: wake, settle, append, publish, perform.
 
-use super::prepare::Prepared;
 use super::perform::failed;
+use super::prepare::Prepared;
 use super::{Error, Ports, RunRequest, Wake};
 use crate::attempt::{Place, timed_out};
 use crate::bus::Bus;
@@ -11,9 +11,7 @@ use cofferdam_core::event::{self, Body, RunEvent, RunReason, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::plan::Plan;
-use cofferdam_core::port::{
-    AgentFailure, AgentOutput, Append, CancelFlag, Durability, Record, RecordBody, RunIndex,
-};
+use cofferdam_core::port::{AgentFailure, AgentOutput, Append, CancelFlag, Durability, Record, RecordBody, RunIndex};
 use cofferdam_core::run::{Effect, Emission, Machine, RunResult, Settings, Stop, Verdict};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -283,7 +281,10 @@ impl Run {
         let barrier = events.iter().any(|event| {
             matches!(
                 event.body,
-                Body::StepFinished { .. } | Body::ToolCallStarted { .. } | Body::StepRetrying { .. } | Body::StepStarted { .. }
+                Body::StepFinished { .. }
+                    | Body::ToolCallStarted { .. }
+                    | Body::StepRetrying { .. }
+                    | Body::StepStarted { .. }
             )
         });
         if ends_run || (barrier && self.request.settings.durability == Durability::Durable) {
@@ -332,7 +333,13 @@ impl Run {
                 _ => return Body::StepRetrying { error, delay_ms: millis(delay), usage },
             }
         }
-        Body::StepFinished { status: StepStatus::Failed, output, error: Some(error), usage, truncated_inputs: Vec::new() }
+        Body::StepFinished {
+            status: StepStatus::Failed,
+            output,
+            error: Some(error),
+            usage,
+            truncated_inputs: Vec::new(),
+        }
     }
 
     /// Up to a quarter less, so that steps that failed together do not come back together.
@@ -360,7 +367,7 @@ impl Run {
 fn sort_effects(effects: Vec<Effect>, pass: &mut Pass) {
     for effect in effects {
         match effect {
-            Effect::Emit(emission) => pass.queue.push_back(emission),
+            Effect::Emit(emission) => pass.queue.push_back(*emission),
             other => pass.effects.push(other),
         }
     }
