@@ -94,6 +94,16 @@ pub enum EgressError {
         /// What the system said.
         reason: String,
     },
+    /// A provider leads elsewhere. Following would send the key and the request to a place that nobody named.
+    #[error(
+        "`{host}` redirects ({status}), which is not followed; set the base URL to where it leads"
+    )]
+    Redirect {
+        /// The host.
+        host: String,
+        /// The status.
+        status: u16,
+    },
     /// The other side does not speak HTTP, or not to its end.
     #[error("`{host}`: {reason}")]
     Protocol {
@@ -157,7 +167,7 @@ impl EgressError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Denied { .. } | Self::Address { .. } => Kind::Denied,
-            Self::Invalid { .. } => Kind::Invalid,
+            Self::Invalid { .. } | Self::Redirect { .. } => Kind::Invalid,
             Self::Secret { .. } => Kind::Secret,
             Self::Timeout { .. } => Kind::Timeout,
             Self::TooLarge { .. } => Kind::TooLarge,

@@ -89,7 +89,7 @@ impl ProviderClient {
     /// Posts a body and answers as soon as the head of the response is there. Never sent twice.
     ///
     /// # Errors
-    /// See [`EgressError`]; a redirect is an error of kind `Protocol`, another origin than the base URL's one of
+    /// See [`EgressError`]; a redirect is an error of kind `Invalid`, another origin than the base URL's one of
     /// kind `Denied`.
     pub async fn post_stream(
         &self,
@@ -185,11 +185,10 @@ impl ProviderClient {
         header::check_size(response.headers())?;
         let status = response.status();
         if status.is_redirection() && response.headers().contains_key(reqwest::header::LOCATION) {
-            let reason = format!(
-                "redirects ({}), which is not followed; set the base URL to where it leads",
-                status.as_u16()
-            );
-            return Err(EgressError::protocol(host, reason));
+            return Err(EgressError::Redirect {
+                host: host.clone(),
+                status: status.as_u16(),
+            });
         }
         let headers = response.headers().clone();
         let body = Reading::new(response, host, deadline, timeouts).into_stream();
@@ -273,7 +272,7 @@ mod tests {
         let (server, client, url) =
             client(response("307 Temporary Redirect", "location: /v2\r\n", b"")).await;
         let error = post(&client, &url, SHORT).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Protocol);
+        assert_eq!(error.kind(), Kind::Invalid);
         assert!(error.to_string().contains("redirects (307)"), "{error}");
         assert_eq!(server.requests().len(), 1);
     }

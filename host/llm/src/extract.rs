@@ -69,14 +69,12 @@ fn forced(request: &ModelRequest) -> Result<Option<&ToolSpec>, Fault> {
 }
 
 fn call(tool: &ToolSpec, sources: &Sources<'_>, request: &ModelRequest) -> Result<ToolCall, Fault> {
-    let values = sources.iter().flat_map(|text| markdown::json_values(text)).collect::<Vec<_>>();
+    let values = sources.iter().flat_map(markdown::json_values).collect::<Vec<_>>();
     let arguments = fill::arguments(&tool.parameters, &values).map_err(|missing| {
-        Kind::NotALanguageModel
-            .fault(format!("{NAME} cannot call `{}`: {missing}", tool.name))
-            .with_hint(format!(
-                "{NAME} is not a language model and only copies what earlier steps produced; \
+        Kind::NotALanguageModel.fault(format!("{NAME} cannot call `{}`: {missing}", tool.name)).with_hint(format!(
+            "{NAME} is not a language model and only copies what earlier steps produced; \
                  give the step a language model (`--model provider/model`)"
-            ))
+        ))
     })?;
     let id = format!("call_{}_1", request.turn);
     Ok(ToolCall { id, name: tool.name.clone(), arguments: arguments.to_string() })

@@ -51,7 +51,9 @@ impl FaultServer {
 }
 
 async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<Recorded>>>, failures: Arc<Mutex<HashMap<String, u32>>>) {
-    let Some(request) = read_request(&mut stream).await else { return };
+    let Some(request) = read_request(&mut stream).await else {
+        return;
+    };
     let model = request.body.get("model").and_then(Value::as_str).unwrap_or("text").to_owned();
     let is_tags = request.path == "/api/tags";
     log.lock().unwrap().push(request);
@@ -83,7 +85,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<Recorded> {
         bytes.extend_from_slice(&buffer[..count]);
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|rest| rest.trim().parse::<usize>().unwrap()));
+    let length = head.lines().find_map(|line| {
+        line.to_ascii_lowercase().strip_prefix("content-length:").map(|rest| rest.trim().parse::<usize>().unwrap())
+    });
     while bytes.len() < end + 4 + length.unwrap_or(0) {
         let count = stream.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
         bytes.extend_from_slice(&buffer[..count]);
@@ -99,7 +103,7 @@ pub(crate) fn sse(frames: &[Value]) -> String {
     frames + "data: [DONE]\n\n"
 }
 
-pub(crate) fn delta(delta: Value) -> Value {
+pub(crate) fn delta(delta: &Value) -> Value {
     json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "m-1", "choices": [{"index": 0, "delta": delta, "finish_reason": null}], "usage": null, "obfuscation": "x"})
 }
 
@@ -113,9 +117,9 @@ pub(crate) fn usage() -> Value {
 
 fn text_frames() -> Vec<Value> {
     vec![
-        delta(json!({"role": "assistant", "content": "", "refusal": null})),
-        delta(json!({"content": "Grüße, "})),
-        delta(json!({"content": "Wörld 😀"})),
+        delta(&json!({"role": "assistant", "content": "", "refusal": null})),
+        delta(&json!({"content": "Grüße, "})),
+        delta(&json!({"content": "Wörld 😀"})),
         finish("stop"),
         usage(),
     ]
@@ -124,10 +128,14 @@ fn text_frames() -> Vec<Value> {
 /// Two parallel calls, their arguments in pieces.
 pub(crate) fn parallel_frames() -> Vec<Value> {
     vec![
-        delta(json!({"role": "assistant", "content": null, "tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": {"name": "get_weather", "arguments": ""}}]})),
-        delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"city\":"}}]})),
-        delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": "\"Paris\"}"}}]})),
-        delta(json!({"tool_calls": [{"index": 1, "id": "call_b", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\":\"Oslo\"}"}}]})),
+        delta(
+            &json!({"role": "assistant", "content": null, "tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": {"name": "get_weather", "arguments": ""}}]}),
+        ),
+        delta(&json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"city\":"}}]})),
+        delta(&json!({"tool_calls": [{"index": 0, "function": {"arguments": "\"Paris\"}"}}]})),
+        delta(
+            &json!({"tool_calls": [{"index": 1, "id": "call_b", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\":\"Oslo\"}"}}]}),
+        ),
         finish("tool_calls"),
         usage(),
     ]
@@ -147,7 +155,11 @@ fn error(status: &str, headers: &str, error: &Value) -> Vec<Act> {
 }
 
 fn rate_limit(headers: &str) -> Vec<Act> {
-    error("429 Too Many Requests", headers, &json!({"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}))
+    error(
+        "429 Too Many Requests",
+        headers,
+        &json!({"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}),
+    )
 }
 
 fn behaviour(model: &str, failures: &Mutex<HashMap<String, u32>>) -> Vec<Act> {
@@ -163,18 +175,34 @@ fn behaviour(model: &str, failures: &Mutex<HashMap<String, u32>>) -> Vec<Act> {
 
 fn errors(model: &str) -> Option<Vec<Act>> {
     Some(match model {
-        "e400" => error("400 Bad Request", "", &json!({"message": "bad field", "type": "invalid_request_error", "param": "x"})),
-        "e401" => error("401 Unauthorized", "", &json!({"message": "Incorrect API key provided: sk-secret.", "code": "invalid_api_key"})),
+        "e400" => error(
+            "400 Bad Request",
+            "",
+            &json!({"message": "bad field", "type": "invalid_request_error", "param": "x"}),
+        ),
+        "e401" => error(
+            "401 Unauthorized",
+            "",
+            &json!({"message": "Incorrect API key provided: sk-secret.", "code": "invalid_api_key"}),
+        ),
         "e404" => response("404 Not Found", "", "404 page not found"),
         "e422" => error("422 Unprocessable", "", &json!({"message": "no"})),
         "e429-after" => rate_limit("retry-after: 7\r\n"),
         "e429-ms" => rate_limit("retry-after-ms: 250\r\nretry-after: 9\r\n"),
         "e429-hours" => rate_limit("retry-after: 7200\r\n"),
         "e429-none" => rate_limit(""),
-        "e429-quota" => error("429 Too Many Requests", "retry-after: 1\r\n", &json!({"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"})),
+        "e429-quota" => error(
+            "429 Too Many Requests",
+            "retry-after: 1\r\n",
+            &json!({"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}),
+        ),
         "e500" => error("500 Oops", "", &json!({"message": "oops", "type": "server_error"})),
         "e503" => error("503 Unavailable", "", &json!({"message": "busy", "type": "service_unavailable_error"})),
-        "e502-html" => response("502 Bad Gateway", "content-type: text/html\r\n", "<html><head><title>502 Bad Gateway</title></head></html>"),
+        "e502-html" => response(
+            "502 Bad Gateway",
+            "content-type: text/html\r\n",
+            "<html><head><title>502 Bad Gateway</title></head></html>",
+        ),
         "e200-html" => response("200 OK", "content-type: text/html\r\n", "<!doctype html><title>Sign in</title>"),
         "e200-error-body" => error("200 OK", "", &json!({"message": "no such key", "code": "invalid_api_key"})),
         "redirect" => response("302 Found", "location: http://169.254.169.254/latest/meta-data\r\n", ""),
@@ -191,7 +219,10 @@ fn breaks(model: &str) -> Option<Vec<Act>> {
         "cut-call" => stream(&sse(&parallel_frames()[..3]).replace("data: [DONE]\n\n", "")),
         "stall-headers" => vec![Act::Stall],
         "stall-body" => [stream(&begun), vec![Act::Stall]].concat(),
-        "mid-error" => stream(&format!("{begun}data: {}\n\n", json!({"error": {"message": "boom", "type": "server_error", "param": null, "code": null}}))),
+        "mid-error" => stream(&format!(
+            "{begun}data: {}\n\n",
+            json!({"error": {"message": "boom", "type": "server_error", "param": null, "code": null}})
+        )),
         "huge-line" => stream(&format!("{begun}data: {}", "x".repeat(2 * 1024 * 1024))),
         "garbage" => stream("data: {not json}\n\n"),
         "done-only" => stream("data: [DONE]\n\n"),
@@ -207,7 +238,7 @@ fn answers(model: &str, text: &str) -> Vec<Act> {
         "no-done" => stream(&text.replace("data: [DONE]\n\n", "")),
         "length" => stream(&sse(&[parallel_frames().swap_remove(0), finish("length")])),
         "bad-json-args" => stream(&sse(&[
-            delta(json!({"tool_calls": [{"index": 0, "id": "call_a", "function": {"name": "get_weather", "arguments": "{\"city\": oops"}}]})),
+            delta(&json!({"tool_calls": [{"index": 0, "id": "call_a", "function": {"name": "get_weather", "arguments": "{\"city\": oops"}}]})),
             finish("tool_calls"),
         ])),
         "not-streamed" => response("200 OK", "content-type: application/json\r\n", &json!({"id": "x", "object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}).to_string()),

@@ -19,9 +19,9 @@ mod sse;
 pub mod select;
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod fault_server;
+#[cfg(test)]
+mod testing;
 
 pub use extract::Extract;
 pub use openai::OpenAi;

@@ -6,6 +6,7 @@ mod assemble;
 mod failure;
 mod reader;
 mod request;
+mod told;
 mod wire;
 
 use crate::provider::Provider;
@@ -231,7 +232,7 @@ mod tests {
         ("e502-html", "model_unavailable", 3),
         ("e200-html", "model_protocol", 1),
         ("e200-error-body", "model_auth", 1),
-        ("redirect", "model_unavailable", 3),
+        ("redirect", "model_not_configured", 1),
         ("nothing", "model_unavailable", 3),
         ("headers-only", "model_truncated", 3),
         ("stall-headers", "model_timeout", 3),
@@ -322,7 +323,7 @@ mod tests {
 
     /// A 2 KiB answer with text and two calls.
     fn long_answer() -> String {
-        let mut frames = vec![crate::fault_server::delta(serde_json::json!({"content": "Grüße 😀 ".repeat(90)}))];
+        let mut frames = vec![crate::fault_server::delta(&serde_json::json!({"content": "Grüße 😀 ".repeat(90)}))];
         frames.extend(parallel_frames());
         sse(&frames)
     }
@@ -332,7 +333,7 @@ mod tests {
         let answer = long_answer();
         assert!(answer.len() > 2_000);
         let complete_at = answer.find("\"tool_calls\"}").unwrap();
-        let complete_at = complete_at + answer[complete_at..].find("\n\n").unwrap() + 2;
+        let complete_at = complete_at + answer.split_at(complete_at).1.find("\n\n").unwrap() + 2;
         for end in 0..=answer.len() {
             let outcome = read(vec![answer.as_bytes()[..end].to_vec()]).await;
             if end < complete_at {

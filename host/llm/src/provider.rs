@@ -130,7 +130,10 @@ pub const KNOWN: &[Known] = &[
     hosted("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", "mistral-large-latest"),
     hosted("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "deepseek-chat"),
     hosted("xai", "https://api.x.ai/v1", "XAI_API_KEY", "grok-4"),
-    Known { url_variable: Some("OLLAMA_HOST"), ..local("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY", "llama3.2") },
+    Known {
+        url_variable: Some("OLLAMA_HOST"),
+        ..local("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY", "llama3.2")
+    },
     local("lmstudio", "http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY", "qwen3-8b"),
     local("llamacpp", "http://127.0.0.1:8080/v1", "LLAMACPP_API_KEY", "default"),
     local("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", "Qwen/Qwen3-8B"),
@@ -139,7 +142,12 @@ pub const KNOWN: &[Known] = &[
 /// Providers that speak a protocol of their own, which is not built in yet.
 pub const NOT_BUILT: &[&str] = &["anthropic", "azure", "bedrock", "gemini", "google", "vertex"];
 
-const fn hosted(name: &'static str, base_url: &'static str, key_variable: &'static str, example: &'static str) -> Known {
+const fn hosted(
+    name: &'static str,
+    base_url: &'static str,
+    key_variable: &'static str,
+    example: &'static str,
+) -> Known {
     Known { name, base_url, url_variable: None, key_variable, key: Key::Required, example }
 }
 
@@ -181,7 +189,8 @@ impl Known {
 pub fn ollama_base_url(host: &str) -> String {
     let host = host.trim().trim_end_matches('/');
     let (scheme, rest) = host.split_once("://").unwrap_or(("http", host));
-    let (authority, path) = rest.split_once('/').map_or((rest, String::new()), |(head, tail)| (head, format!("/{tail}")));
+    let (authority, path) =
+        rest.split_once('/').map_or((rest, String::new()), |(head, tail)| (head, format!("/{tail}")));
     let (name, port) = match authority.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (name, port),
         _ if scheme == "https" => (authority, "443"),
@@ -199,7 +208,10 @@ mod tests {
     #[test]
     fn endpoints_keep_the_path_of_the_base_url() {
         for base in ["https://example.test/api/v1", "https://example.test/api/v1/"] {
-            assert_eq!(Provider::new("x", base).endpoint("chat/completions"), "https://example.test/api/v1/chat/completions");
+            assert_eq!(
+                Provider::new("x", base).endpoint("chat/completions"),
+                "https://example.test/api/v1/chat/completions"
+            );
         }
     }
 

@@ -69,7 +69,10 @@ impl Retries {
 }
 
 fn too_long(fault: Fault, asked: u64) -> Fault {
-    let hint = format!("the provider asks to wait {} s, more than we wait; run again later or use another model", asked / 1_000);
+    let hint = format!(
+        "the provider asks to wait {} s, more than we wait; run again later or use another model",
+        asked / 1_000
+    );
     Fault { class: Class::Step, ..fault }.with_hint(hint)
 }
 

@@ -93,7 +93,9 @@ impl Scripted {
     /// The requests it got, oldest first; empty unless [`Scripted::recording`] asked for them.
     #[must_use]
     pub fn requests(&self) -> Vec<ModelRequest> {
-        let Some(log) = &self.log else { return Vec::new() };
+        let Some(log) = &self.log else {
+            return Vec::new();
+        };
         log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
@@ -118,7 +120,9 @@ impl Scripted {
     }
 
     fn take(&self, run: &RunId, index: usize, answer: &Answer) -> bool {
-        let Some(times) = answer.times else { return true };
+        let Some(times) = answer.times else {
+            return true;
+        };
         self.used.lock().unwrap_or_else(PoisonError::into_inner).take(run, index, times)
     }
 
@@ -128,10 +132,9 @@ impl Scripted {
             self.name, request.path, request.attempt, request.turn
         );
         let has = self.script.summary();
-        Kind::NoAnswer.fault(asked).with_hint(format!(
-            "{has}; add an answer with `step: \"{}\"`, or a `default`",
-            request.path
-        ))
+        Kind::NoAnswer
+            .fault(asked)
+            .with_hint(format!("{has}; add an answer with `step: \"{}\"`, or a `default`", request.path))
     }
 
     async fn open(&self, request: ModelRequest) -> Result<ModelStream, Fault> {
@@ -294,7 +297,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_may_come_in_the_middle_of_the_text() {
-        let model = Scripted::parse("chunk: 1\ndefault: {text: abcdef, error: {code: model_truncated, class: retry, after: 2}}").unwrap();
+        let model = Scripted::parse(
+            "chunk: 1\ndefault: {text: abcdef, error: {code: model_truncated, class: retry, after: 2}}",
+        )
+        .unwrap();
         let outcome = ask(&model, "a", 1).await;
         assert_eq!(outcome.text, "ab");
         assert_eq!(outcome.end.unwrap_err().code, "model_truncated");

@@ -5,6 +5,7 @@
 
 mod choice;
 mod probe;
+mod providers;
 mod settings;
 
 pub use choice::{Choice, Found, choose};
@@ -13,13 +14,14 @@ pub use settings::{ProviderSettings, Settings};
 use crate::extract::{self, Extract};
 use crate::kind::Kind;
 use crate::openai::OpenAi;
-use crate::provider::{KNOWN, Key, Known, NOT_BUILT, Provider, ollama_base_url};
+use crate::provider::Provider;
 use crate::scripted::Scripted;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Clock, Model, Models, Sources};
 use cofferdam_core::spec::suggest;
 use cofferdam_egress::ProviderClient;
+use providers::Providers;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -101,22 +103,20 @@ impl ModelCatalog {
             None => self.local_model().await,
             Some(_) => None,
         };
-        let has_key = |known: &&Known| known.key == Key::Required && self.variable(known.key_variable).is_some();
-        let keys = KNOWN.iter().filter(has_key).collect();
-        choose(&Found { explicit: explicit.map(str::to_owned), local, keys })
+        choose(&Found { explicit: explicit.map(str::to_owned), local, keys: self.providers().with_keys() })
     }
 
     /// The first model of the Ollama on this machine, with the address that answered.
     async fn local_model(&self) -> Option<(String, String)> {
-        let provider = self.provider("ollama").ok()?;
+        let provider = self.providers().find("ollama").ok()?;
         let client = self.client(&provider).ok()?;
         let base = provider.base_url.strip_suffix("/v1").unwrap_or(&provider.base_url);
         let model = probe::first_ollama_model(&client, base).await?;
         Some((format!("ollama/{model}"), client.origin()))
     }
 
-    fn variable(&self, name: &str) -> Option<String> {
-        (self.variables)(name).filter(|value| !value.trim().is_empty())
+    fn providers(&self) -> Providers<'_> {
+        Providers { settings: &self.settings, variables: &self.variables }
     }
 
     /// The name behind aliases.
@@ -144,8 +144,8 @@ impl ModelCatalog {
                     .with_hint("name its file: `scripted/answers.yaml`, or set `script` in the table `[models]`")),
             },
             Some((provider, model)) if !model.is_empty() => {
-                let provider = self.provider(provider)?;
-                self.require_key(&provider, model)?;
+                let provider = self.providers().find(provider)?;
+                providers::require_key(&provider, model)?;
                 let client = self.client(&provider)?;
                 Ok(Arc::new(OpenAi::new(provider, model, client, Arc::clone(&self.clock))))
             }
@@ -154,50 +154,15 @@ impl ModelCatalog {
     }
 
     fn scripted(&self, name: &str, path: &str) -> Result<Arc<dyn Model>, Fault> {
-        let refuse = |reason: String| Kind::NotConfigured.fault(format!("the script of model `{name}` cannot be read: {reason}"));
+        let refuse = |reason: String| {
+            Kind::NotConfigured.fault(format!("the script of model `{name}` cannot be read: {reason}"))
+        };
         let sources = self.sources.as_ref().ok_or_else(|| refuse("no files are available here".to_owned()))?;
         let file = sources.read(path, limits::SCRIPT_BYTES).map_err(|error| refuse(error.to_string()))?;
         let text = std::str::from_utf8(&file.bytes).map_err(|_| refuse(format!("`{path}` is not UTF-8 text")))?;
-        let model = Scripted::parse(text).map_err(|fault| Fault { message: format!("`{path}`: {}", fault.message), ..fault })?;
+        let model = Scripted::parse(text)
+            .map_err(|fault| Fault { message: format!("`{path}`: {}", fault.message), ..fault })?;
         Ok(Arc::new(model.named(name)))
-    }
-
-    /// A provider as the settings, else its variables, else our table describe it.
-    fn provider(&self, name: &str) -> Result<Provider, Fault> {
-        let known = Known::find(name);
-        let own = self.settings.providers.get(name);
-        let mut provider = match (known, own.and_then(|own| own.base_url.as_ref())) {
-            (Some(known), _) => known.provider(),
-            (None, Some(base_url)) => Provider::new(name, base_url.clone()),
-            (None, None) => return Err(self.unknown_provider(name)),
-        };
-        if let Some(url) = known.and_then(|known| known.url_variable).and_then(|variable| self.variable(variable)) {
-            provider.base_url = if name == "ollama" { ollama_base_url(&url) } else { url.trim().to_owned() };
-        }
-        if name == "openai" {
-            provider.organization = self.variable("OPENAI_ORG_ID");
-            provider.project = self.variable("OPENAI_PROJECT_ID");
-        }
-        if let Some(own) = own {
-            own.apply(&mut provider);
-        }
-        match provider.key_variable.as_deref().and_then(|variable| self.variable(variable)) {
-            Some(key) => Ok(provider.with_key(&key)),
-            None => Ok(provider),
-        }
-    }
-
-    /// A hosted provider at its usual place needs a key; one at a base URL of the user's may not.
-    fn require_key(&self, provider: &Provider, model: &str) -> Result<(), Fault> {
-        let known = Known::find(&provider.name).filter(|known| known.key == Key::Required);
-        let is_usual = known.is_some_and(|known| known.base_url == provider.base_url.trim_end_matches('/'));
-        if provider.key.is_some() || !is_usual {
-            return Ok(());
-        }
-        let variable = provider.key_variable.as_deref().unwrap_or("its key");
-        Err(Kind::NotConfigured
-            .fault(format!("model `{}/{model}` needs a key of provider `{}`", provider.name, provider.name))
-            .with_hint(format!("set {variable}, or use `--model {}`, which needs none", extract::NAME)))
     }
 
     fn client(&self, provider: &Provider) -> Result<ProviderClient, Fault> {
@@ -206,37 +171,21 @@ impl ModelCatalog {
             return Ok(client.clone());
         }
         let client = ProviderClient::new(&provider.base_url).map_err(|error| {
-            Kind::NotConfigured
-                .fault(format!("the base URL `{}` of provider `{}` cannot be used: {error}", provider.base_url, provider.name))
+            Kind::NotConfigured.fault(format!(
+                "the base URL `{}` of provider `{}` cannot be used: {error}",
+                provider.base_url, provider.name
+            ))
         })?;
         clients.insert(provider.base_url.clone(), client.clone());
         Ok(client)
     }
 
-    fn provider_names(&self) -> impl Iterator<Item = &str> {
-        let known = KNOWN.iter().map(|known| known.name).filter(|name| !self.settings.providers.contains_key(*name));
-        known.chain(self.settings.providers.keys().map(String::as_str))
-    }
-
-    fn unknown_provider(&self, name: &str) -> Fault {
-        if NOT_BUILT.contains(&name) {
-            return Kind::NotConfigured
-                .fault(format!("the protocol of provider `{name}` is not built in yet"))
-                .with_hint(format!("an OpenAI-compatible endpoint of it can be set as base URL: `[models.providers.{name}] base_url`"));
-        }
-        let names: Vec<&str> = self.provider_names().collect();
-        let near = suggest::did_you_mean(name, names.iter().copied());
-        let hint = near.unwrap_or_else(|| {
-            format!("known: {}; others need `[models.providers.{name}] base_url` in the settings", names.join(", "))
-        });
-        Kind::NotConfigured.fault(format!("no provider of models is called `{name}`")).with_hint(hint)
-    }
-
     fn unknown(&self, name: &str) -> Fault {
         let others = self.settings.aliases.keys().chain(self.registered.keys()).map(String::as_str);
         let known = others.chain([extract::NAME, "scripted"]);
-        let hint = suggest::did_you_mean(name, known)
-            .unwrap_or_else(|| "write `provider/model`, for instance `ollama/llama3.2`, or set an alias in `[models.aliases]`".to_owned());
+        let hint = suggest::did_you_mean(name, known).unwrap_or_else(|| {
+            "write `provider/model`, for instance `ollama/llama3.2`, or set an alias in `[models.aliases]`".to_owned()
+        });
         Kind::NotConfigured.fault(format!("no model is called `{name}`")).with_hint(hint)
     }
 }
@@ -287,7 +236,8 @@ mod tests {
     }
 
     fn catalog(variables: &'static [(&'static str, &'static str)]) -> ModelCatalog {
-        let find = move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let find =
+            move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         ModelCatalog::new(Arc::new(Idle)).with_variables(Arc::new(find)).with_sources(Arc::new(Files))
     }
 
@@ -300,7 +250,9 @@ mod tests {
     #[tokio::test]
     async fn names_lead_to_models() {
         let catalog = catalog(&[("OPENAI_API_KEY", "sk-1")]);
-        for name in ["builtin/extract", "scripted/answers.yaml", "openai/gpt-5", "ollama/llama3.2", "vllm/Qwen/Qwen3-8B"] {
+        for name in
+            ["builtin/extract", "scripted/answers.yaml", "openai/gpt-5", "ollama/llama3.2", "vllm/Qwen/Qwen3-8B"]
+        {
             assert_eq!(&*catalog.resolve(name).unwrap().info().name, name);
         }
         let scripted = catalog.resolve("scripted/answers.yaml").unwrap();
@@ -341,16 +293,6 @@ mod tests {
         let catalog = catalog(&[]).with_model("ollama/x", Arc::clone(&own));
         assert!(Arc::ptr_eq(&catalog.resolve("ollama/x").unwrap(), &own));
         assert!(Arc::ptr_eq(&catalog.resolve("ollama/y").unwrap(), &catalog.resolve("ollama/y").unwrap()));
-    }
-
-    #[test]
-    fn variables_place_providers() {
-        let catalog = catalog(&[("OPENAI_BASE_URL", "http://proxy.test/v1/"), ("OPENAI_ORG_ID", "org"), ("OLLAMA_HOST", "box")]);
-        let openai = catalog.provider("openai").unwrap();
-        assert_eq!((openai.base_url.as_str(), openai.organization.as_deref()), ("http://proxy.test/v1/", Some("org")));
-        assert!(catalog.resolve("openai/x").is_ok(), "a server of the user's own may need no key");
-        assert_eq!(catalog.provider("ollama").unwrap().base_url, "http://box:11434/v1");
-        assert!(!format!("{catalog:?}").contains("sk-"));
     }
 
     #[tokio::test]

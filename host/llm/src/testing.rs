@@ -3,10 +3,10 @@
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::message::{Message, ToolCall, Usage};
-use cofferdam_core::port::{FinishReason, ModelEvent, ModelRequest, ModelSettings, ModelStream, ToolChoice};
-use futures_util::StreamExt;
 use cofferdam_core::port::{BoxFuture, Clock};
+use cofferdam_core::port::{FinishReason, ModelEvent, ModelRequest, ModelSettings, ModelStream, ToolChoice};
 use cofferdam_core::time::Timestamp;
+use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 

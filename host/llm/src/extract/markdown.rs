@@ -34,7 +34,11 @@ pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
         if let Some(mark) = fence_mark(trimmed) {
             paragraph.end(&mut out);
             let (body, beyond) = fenced(after, mark);
-            out.push(json(body).map_or(Block::Code(body), Block::Json));
+            if body.trim_start().starts_with(['{', '[']) {
+                split_prose(body.trim(), &mut out);
+            } else {
+                out.push(Block::Code(body));
+            }
             rest = beyond;
             continue;
         }
@@ -83,8 +87,7 @@ impl Paragraph {
         if self.0.is_empty() {
             return;
         }
-        let text = std::mem::take(&mut self.0);
-        out.push(json(&text).map_or(Block::Paragraph(text), Block::Json));
+        split_prose(&std::mem::take(&mut self.0), out);
     }
 }
 
@@ -141,6 +144,53 @@ fn json(text: &str) -> Option<Value> {
     is_candidate.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
+/// Prose and the JSON in it. An array that is cut, as large outputs are in a prompt, gives its whole items; what comes
+/// after them stays prose, since it says that there was more.
+fn split_prose(text: &str, out: &mut Vec<Block<'_>>) {
+    let mut rest = text;
+    if let Some(value) = json(rest) {
+        out.push(Block::Json(value));
+        return;
+    }
+    while let Some((before, value, after)) = embedded(rest) {
+        push_prose(before, out);
+        out.push(Block::Json(value));
+        rest = after;
+    }
+    push_prose(rest, out);
+}
+
+fn push_prose(text: &str, out: &mut Vec<Block<'_>>) {
+    let text = text.trim();
+    if !text.is_empty() {
+        out.push(Block::Paragraph(text.split_whitespace().collect::<Vec<_>>().join(" ")));
+    }
+}
+
+/// The first object or array of objects in a text, with what stands before and after it.
+fn embedded(text: &str) -> Option<(&str, Value, &str)> {
+    let start = ["[{", "{\"", "[ {", "{ \"", "[\n"].iter().filter_map(|mark| text.find(mark)).min()?;
+    let (before, from) = text.split_at(start);
+    if let Some((value, after)) = leading(from) {
+        return Some((before, value, after));
+    }
+    let mut items = Vec::new();
+    let mut rest = from.strip_prefix('[')?;
+    while let Some((item, after)) = leading(rest) {
+        items.push(item);
+        rest = after.trim_start().strip_prefix(',').unwrap_or(after);
+    }
+    let marker = rest.rfind("[...").and_then(|at| rest.get(at..)).unwrap_or_default();
+    (!items.is_empty()).then_some((before, Value::Array(items), marker))
+}
+
+/// The object or array with which a text begins.
+fn leading(text: &str) -> Option<(Value, &str)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let value = values.next()?.ok().filter(|value| value.is_object() || value.is_array())?;
+    Some((value, text.get(values.byte_offset()..)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +222,26 @@ mod tests {
         assert_eq!(blocks("[1,\n\n2]"), [Block::Json(json!([1, 2]))]);
         assert_eq!(json_values("Result:\n\n{\"a\":\n2}\n"), [json!({"a": 2})]);
         assert_eq!(json_values("{broken}"), Vec::<Value>::new());
+        assert_eq!(json_values("see [1] and [x]"), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn json_inside_prose_is_found() {
+        let expected = vec![
+            Block::Paragraph("Found:".to_owned()),
+            Block::Json(json!([{"a": 1}])),
+            Block::Paragraph("and".to_owned()),
+            Block::Json(json!({"b": 2})),
+        ];
+        assert_eq!(blocks("Found: [{\"a\": 1}] and {\"b\": 2}"), expected);
+    }
+
+    #[test]
+    fn an_array_that_was_cut_gives_its_whole_items_and_the_note() {
+        let note = "[... shortened: 9 of 99 bytes left out ...]";
+        let expected = vec![Block::Json(json!([{"a": 1}, {"a": 2}])), Block::Paragraph(note.to_owned())];
+        let cut = format!("[{{\"a\": 1}},{{\"a\": 2}},{{\"a\n{note}");
+        assert_eq!(blocks(&cut), expected);
+        assert_eq!(blocks(&format!("```json\n{cut}\n```\n")), expected);
     }
 }

@@ -11,8 +11,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 
 /// The first line of every report.
-const LABEL: &str =
-    "*Extracted by builtin/extract, which is not a language model: what follows is copied from its input or counted in it.*\n";
+const LABEL: &str = "*Extracted by builtin/extract, which is not a language model: what follows is copied from its input or counted in it.*\n";
 
 /// The heading under which the engine puts what a step was asked to do.
 const TASK: &str = "Task";

@@ -59,7 +59,10 @@ mod tests {
 
     #[test]
     fn the_first_sentence_and_those_with_figures_are_telling() {
-        assert_eq!(telling("All is well. Nothing else. There are 3 files. Bye."), ["All is well.", "There are 3 files."]);
+        assert_eq!(
+            telling("All is well. Nothing else. There are 3 files. Bye."),
+            ["All is well.", "There are 3 files."]
+        );
         assert!(telling("").is_empty());
     }
 

@@ -217,7 +217,9 @@ fn cell(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => escaped(&shorten(text, limits::EXTRACT_CELL_CHARS)),
         Value::Array(items) if items.is_empty() => "(none)".to_owned(),
-        Value::Array(items) if items.iter().any(Value::is_object) => format!("{} entries", items.len()),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            format!("{} entries", items.len())
+        }
         Value::Array(items) if items.iter().all(is_scalar) => {
             let shown: Vec<String> = items.iter().take(limits::EXTRACT_LIST_ITEMS).map(cell).collect();
             let more = items.len().saturating_sub(limits::EXTRACT_LIST_ITEMS);
@@ -263,7 +265,10 @@ mod tests {
         ]);
         let text = render(&rows);
         assert!(text.contains("| a | 1 entries |\n| b | (none) |\n"), "{text}");
-        assert!(text.ends_with("**findings** (1 in all rows)\n\n| path | kind |\n| --- | --- |\n| a | key |\n"), "{text}");
+        assert!(
+            text.ends_with("**findings** (1 in all rows)\n\n| path | kind |\n| --- | --- |\n| a | key |\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -285,6 +290,9 @@ mod tests {
         assert_eq!(render(&json!([])), "(none)\n");
         assert_eq!(render(&json!(["a\nb", {"x": 1}])), "- a b\n- {\"x\":1}\n");
         assert_eq!(render(&json!({"a": {"b": {"c": {"d": 1}}}})), "- a.b.c: {\"d\":1}\n");
-        assert_eq!(render(&json!({"a": i64::MAX, "f": 1.5, "t": true})), format!("- a: {}\n- f: 1.5\n- t: true\n", i64::MAX));
+        assert_eq!(
+            render(&json!({"a": i64::MAX, "f": 1.5, "t": true})),
+            format!("- a: {}\n- f: 1.5\n- t: true\n", i64::MAX)
+        );
     }
 }

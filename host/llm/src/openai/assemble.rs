@@ -48,7 +48,15 @@ struct Partial {
 impl Assembler {
     /// An answer of this turn, for the ids of calls that come without.
     pub(super) fn new(turn: u32) -> Self {
-        Self { turn, started: false, has_choice: false, is_refusal: false, finish: None, usage: None, calls: Vec::new() }
+        Self {
+            turn,
+            started: false,
+            has_choice: false,
+            is_refusal: false,
+            finish: None,
+            usage: None,
+            calls: Vec::new(),
+        }
     }
 
     /// Whether the provider said why the answer ended: from then on an end of the stream is no truncation.
@@ -70,7 +78,9 @@ impl Assembler {
         if let Some(usage) = chunk.usage.as_ref().and_then(wire::usage) {
             self.usage = Some(usage);
         }
-        let Some(choice) = chunk.choices.and_then(|choices| choices.into_iter().next()) else { return Ok(()) };
+        let Some(choice) = chunk.choices.and_then(|choices| choices.into_iter().next()) else {
+            return Ok(());
+        };
         self.has_choice = true;
         if let Some(delta) = choice.delta.or(choice.message) {
             self.delta(delta, out)?;
@@ -126,7 +136,9 @@ impl Assembler {
         if place == self.calls.len() {
             self.calls.push(Partial { index, ..Partial::default() });
         }
-        let Some(call) = self.calls.get_mut(place) else { return Ok(()) };
+        let Some(call) = self.calls.get_mut(place) else {
+            return Ok(());
+        };
         call.id = call.id.take().or(id);
         if call.name.is_empty() {
             call.name = name.unwrap_or_default();
@@ -145,8 +157,9 @@ impl Assembler {
         let last = |fits: &dyn Fn(&Partial) -> bool| self.calls.iter().rposition(fits);
         let same_index = |call: &Partial| call.index == index || call.index.is_none() || index.is_none();
         match (id, index) {
-            (Some(id), _) => last(&|call| call.id.as_deref() == Some(id) && same_index(call))
-                .or_else(|| last(&|call| call.id.is_none() && index.is_some() && call.index == index && name.is_none())),
+            (Some(id), _) => last(&|call| call.id.as_deref() == Some(id) && same_index(call)).or_else(|| {
+                last(&|call| call.id.is_none() && index.is_some() && call.index == index && name.is_none())
+            }),
             (None, Some(_)) => last(&|call| call.index == index),
             (None, None) => self.calls.len().checked_sub(1).filter(|at| {
                 let unnamed = self.calls.get(*at).is_some_and(|call| call.name.is_empty());
@@ -193,7 +206,8 @@ fn text_of(value: Option<Value>, part: &str) -> Option<String> {
 /// The thinking that Mistral sends as a part of the content.
 fn thinking_of(content: &Value) -> Option<String> {
     let parts = content.as_array()?;
-    let inner = parts.iter().filter_map(|part| part.get("thinking")).map(|thinking| text_of(Some(thinking.clone()), "text"));
+    let inner =
+        parts.iter().filter_map(|part| part.get("thinking")).map(|thinking| text_of(Some(thinking.clone()), "text"));
     Some(inner.flatten().collect()).filter(|text: &String| !text.is_empty())
 }
 
@@ -253,7 +267,10 @@ mod tests {
         );
         assert_eq!(reused, [call("a", "x", "{}"), call("b", "y", "{\"k\":2}")]);
         let missing = calls_of(
-            &[json!([{"id": "a", "function": {"name": "x", "arguments": "{"}}]), json!([{"function": {"arguments": "}"}}])],
+            &[
+                json!([{"id": "a", "function": {"name": "x", "arguments": "{"}}]),
+                json!([{"function": {"arguments": "}"}}]),
+            ],
             "tool_calls",
         );
         assert_eq!(missing, [call("a", "x", "{}")]);
@@ -262,7 +279,9 @@ mod tests {
     #[test]
     fn whole_calls_without_ids_get_ids_and_presence_beats_the_reason() {
         let calls = calls_of(
-            &[json!([{"function": {"name": "x", "arguments": {"n": 1}}}, {"function": {"name": "y", "arguments": null}}])],
+            &[
+                json!([{"function": {"name": "x", "arguments": {"n": 1}}}, {"function": {"name": "y", "arguments": null}}]),
+            ],
             "stop",
         );
         assert_eq!(calls, [call("call_3_1", "x", "{\"n\":1}"), call("call_3_2", "y", "{}")]);
@@ -271,7 +290,9 @@ mod tests {
     #[test]
     fn an_id_that_is_used_twice_is_made_unique() {
         let calls = calls_of(
-            &[json!([{"index": 0, "id": "a", "function": {"name": "x"}}, {"index": 1, "id": "a", "function": {"name": "y"}}])],
+            &[
+                json!([{"index": 0, "id": "a", "function": {"name": "x"}}, {"index": 1, "id": "a", "function": {"name": "y"}}]),
+            ],
             "tool_calls",
         );
         assert_eq!(calls, [call("a", "x", "{}"), call("call_3_2", "y", "{}")]);

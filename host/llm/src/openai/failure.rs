@@ -3,6 +3,7 @@
 //! It must not decide about retries (`retry` does) and must not let the key into a message.
 
 use super::assemble::Odd;
+use super::told::Told;
 use crate::kind::Kind;
 use crate::provider::{Known, Provider};
 use crate::retry::asked_wait;
@@ -14,19 +15,6 @@ use serde_json::{Value, json};
 
 /// Characters of what a provider said that are quoted.
 const QUOTED_CHARS: usize = 300;
-
-/// Codes and types that mean an empty account: waiting does not help, whatever the status.
-const QUOTA: &[&str] = &[
-    "insufficient_quota",
-    "credit_balance_exhausted",
-    "organization_spend_limit_exceeded",
-    "project_spend_limit_exceeded",
-    "organization_usage_limit_exceeded",
-    "billing_hard_limit_reached",
-];
-
-/// Codes and types of a conversation that is too long; llama.cpp has the second.
-const TOO_LONG: &[&str] = &["context_length_exceeded", "exceed_context_size_error"];
 
 /// Whom was asked what, for messages.
 #[derive(Debug)]
@@ -58,39 +46,6 @@ impl Head {
     }
 }
 
-/// What a provider says of an error.
-#[derive(Debug, Default)]
-struct Told {
-    message: String,
-    kind: Option<String>,
-    code: Option<String>,
-    /// A status in place of the code, as OpenRouter sends it.
-    status: Option<u16>,
-}
-
-impl Told {
-    /// Reads `{"error": {..}}`, `{"error": ".."}` or the inner part alone.
-    fn read(value: &Value) -> Self {
-        let inner = value.get("error").filter(|inner| !inner.is_null()).unwrap_or(value);
-        if let Some(message) = inner.as_str() {
-            return Self { message: message.to_owned(), ..Self::default() };
-        }
-        let text = |name: &str| inner.get(name).and_then(Value::as_str).map(str::to_owned);
-        let message = text("message").or_else(|| text("detail")).unwrap_or_else(|| inner.to_string());
-        let status = inner.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-        Self { message, kind: text("type"), code: text("code"), status }
-    }
-
-    fn is(&self, names: &[&str]) -> bool {
-        [&self.code, &self.kind].into_iter().flatten().any(|name| names.contains(&name.as_str()))
-    }
-
-    fn says(&self, words: &[&str]) -> bool {
-        let message = self.message.to_ascii_lowercase();
-        words.iter().any(|word| message.contains(word))
-    }
-}
-
 impl Origin {
     /// An error status, or an error in the body of an answer that claimed success.
     pub(super) fn answered(&self, head: &Head, body: &[u8]) -> Fault {
@@ -103,7 +58,7 @@ impl Origin {
     /// An error that the provider describes in JSON.
     pub(super) fn told(&self, head: &Head, value: &Value) -> Fault {
         let told = Told::read(value);
-        let kind = classify(head, &told);
+        let kind = told.kind(head.status);
         let message = shortened(&self.provider.scrub(&told.message));
         let status = if head.status >= 300 { format!("status {}", head.status) } else { "an error".to_owned() };
         let mut fault = kind.fault(format!("{} answered {status}: {message}", self.who()));
@@ -175,7 +130,9 @@ impl Origin {
         let reason = match odd {
             Odd::Told(error) => return self.told(head, error),
             Odd::TooManyCalls => return self.too_large(head, "more tool calls than we accept"),
-            Odd::Malformed(reason) => format!("sent something that is no chunk of an answer: {reason}"),
+            Odd::Malformed(reason) => {
+                format!("sent something that is no chunk of an answer: {reason}")
+            }
             Odd::Empty => "ended its answer without one".to_owned(),
             Odd::Nameless => "called a tool without naming it".to_owned(),
         };
@@ -204,14 +161,16 @@ impl Origin {
         match kind {
             Kind::Auth => Some(match (variable, &self.provider.key) {
                 (Some(variable), None) => format!("set {variable} to a key of `{name}`"),
-                (Some(variable), Some(_)) => format!("check that the key in {variable} is valid and may use this model"),
+                (Some(variable), Some(_)) => {
+                    format!("check that the key in {variable} is valid and may use this model")
+                }
                 (None, _) => format!("give provider `{name}` a valid key in the settings"),
             }),
             Kind::Quota => Some(format!("the account at `{name}` has nothing left; top it up or use another model")),
             Kind::NotFound => Some(self.not_found_hint()),
-            Kind::ContextLength => {
-                Some("give the step less input, summarise earlier results, or use a model with a larger context".to_owned())
-            }
+            Kind::ContextLength => Some(
+                "give the step less input, summarise earlier results, or use a model with a larger context".to_owned(),
+            ),
             Kind::RateLimited => Some("lower `maxConcurrency`, or raise `maxRetries`".to_owned()),
             Kind::Unavailable if head.status == 503 => Some("the provider is overloaded; try again later".to_owned()),
             _ => None,
@@ -235,7 +194,7 @@ impl Origin {
         let fields = [
             ("status", status),
             ("request_id", head.request_id.as_ref().map(|id| json!(id))),
-            ("type", told.kind.as_ref().map(|kind| json!(kind))),
+            ("type", told.r#type.as_ref().map(|kind| json!(kind))),
             ("code", told.code.as_ref().map(|code| json!(code))),
         ];
         for (name, value) in fields {
@@ -244,38 +203,6 @@ impl Origin {
             }
         }
         detail
-    }
-}
-
-/// The kind of an error: what the provider names it, else its status.
-fn classify(head: &Head, told: &Told) -> Kind {
-    if told.is(QUOTA) {
-        return Kind::Quota;
-    }
-    if told.is(TOO_LONG) || told.says(&["maximum context length", "context length exceeded"]) {
-        return Kind::ContextLength;
-    }
-    if told.is(&["model_not_found"]) {
-        return Kind::NotFound;
-    }
-    match told.status.filter(|status| *status >= 400).unwrap_or(head.status) {
-        status if status >= 300 => Kind::of_status(status),
-        _ => classify_without_status(told),
-    }
-}
-
-/// The kind of an error that came with a status of success.
-fn classify_without_status(told: &Told) -> Kind {
-    if told.is(&["invalid_api_key", "authentication_error", "permission_error"]) {
-        Kind::Auth
-    } else if told.is(&["rate_limit_exceeded", "rate_limit_error", "slow_down", "requests", "tokens"]) {
-        Kind::RateLimited
-    } else if told.is(&["invalid_request_error", "BadRequestError"]) {
-        Kind::BadRequest
-    } else if told.is(&["not_found_error"]) || told.says(&["not found", "does not exist"]) {
-        Kind::NotFound
-    } else {
-        Kind::Unavailable
     }
 }
 
@@ -317,10 +244,18 @@ mod tests {
         for (status, body, code) in [
             (400, r#"{"error":{"message":"bad","type":"invalid_request_error","code":null}}"#, "model_bad_request"),
             (400, r#"{"error":{"message":"long","code":"context_length_exceeded"}}"#, "model_context_length"),
-            (400, r#"{"error":{"message":"This model's maximum context length is 8192 tokens"}}"#, "model_context_length"),
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8192 tokens"}}"#,
+                "model_context_length",
+            ),
             (401, r#"{"error":{"message":"key","code":"invalid_api_key"}}"#, "model_auth"),
             (404, r#"{"error":{"message":"none","code":"model_not_found"}}"#, "model_not_found"),
-            (429, r#"{"error":{"message":"slow","type":"requests","code":"rate_limit_exceeded"}}"#, "model_rate_limited"),
+            (
+                429,
+                r#"{"error":{"message":"slow","type":"requests","code":"rate_limit_exceeded"}}"#,
+                "model_rate_limited",
+            ),
             (429, r#"{"error":{"message":"pay","type":"insufficient_quota"}}"#, "model_quota"),
             (500, r#"{"error":"oops"}"#, "model_unavailable"),
             (502, "<html><title>Bad Gateway</title></html>", "model_unavailable"),

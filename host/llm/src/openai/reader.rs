@@ -69,7 +69,9 @@ impl Reader {
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         if matches!(self.shape, Shape::Unknown) {
-            let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else { return Ok(()) };
+            let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+                return Ok(());
+            };
             let is_document = matches!(first, b'{' | b'<' | b'[');
             self.shape = if is_document { Shape::Document(Vec::new()) } else { Shape::Events(Decoder::default()) };
         }
@@ -95,7 +97,9 @@ impl Reader {
         if text == "[DONE]" {
             return self.end();
         }
-        let Some(assembler) = self.assembler.as_mut().filter(|_| !text.is_empty()) else { return Ok(()) };
+        let Some(assembler) = self.assembler.as_mut().filter(|_| !text.is_empty()) else {
+            return Ok(());
+        };
         assembler.add(text, &mut self.events).map_err(|odd| self.origin.odd(&self.head, &odd))
     }
 
@@ -123,7 +127,9 @@ impl Reader {
     }
 
     fn end(&mut self) -> Result<(), Fault> {
-        let Some(assembler) = self.assembler.take() else { return Ok(()) };
+        let Some(assembler) = self.assembler.take() else {
+            return Ok(());
+        };
         assembler.end(&mut self.events).map_err(|odd| self.origin.odd(&self.head, &odd))
     }
 }

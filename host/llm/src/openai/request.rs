@@ -45,12 +45,14 @@ pub(super) fn headers(provider: &Provider) -> Result<HeaderMap, Fault> {
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
     let further = provider.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in own.chain(further) {
-        let refuse = || Kind::NotConfigured.fault(format!("header `{name}` of provider `{}` cannot be sent", provider.name));
+        let refuse =
+            || Kind::NotConfigured.fault(format!("header `{name}` of provider `{}` cannot be sent", provider.name));
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse())?;
         headers.insert(header, HeaderValue::from_str(value).map_err(|_| refuse())?);
     }
     if let Some(key) = &provider.key {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).map_err(|_| odd_key(provider))?;
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).map_err(|_| odd_key(provider))?;
         value.set_sensitive(true);
         headers.insert(HeaderName::from_static("authorization"), value);
     }
@@ -142,7 +144,9 @@ struct OfferedFunction<'a> {
 fn message(message: &Message) -> WireMessage<'_> {
     match message {
         Message::System { text } => WireMessage::System { content: text },
-        Message::User { text, attachments } if attachments.is_empty() => WireMessage::User { content: Content::Text(text) },
+        Message::User { text, attachments } if attachments.is_empty() => {
+            WireMessage::User { content: Content::Text(text) }
+        }
         Message::User { text, attachments } => {
             let written = json!({ "type": "text", "text": &**text });
             let parts = std::iter::once(written).chain(attachments.iter().map(attachment)).collect();
@@ -198,12 +202,18 @@ mod tests {
     fn conversation() -> ModelRequest {
         let mut request = testing::request("a", "weather?");
         let call = ToolCall { id: "call_a".to_owned(), name: "get".to_owned(), arguments: String::new() };
-        let image = Attachment { name: "x.png".to_owned(), media_type: "image/png".to_owned(), base64: Arc::from("QQ==") };
+        let image =
+            Attachment { name: "x.png".to_owned(), media_type: "image/png".to_owned(), base64: Arc::from("QQ==") };
         request.messages = Arc::new(vec![
             Message::system("be brief"),
             Message::User { text: Arc::from("look"), attachments: vec![image] },
             Message::Assistant { text: Arc::from(""), tool_calls: vec![call], opaque: Vec::new() },
-            Message::Tool { call_id: "call_a".to_owned(), name: "get".to_owned(), text: Arc::from("18C"), is_error: false },
+            Message::Tool {
+                call_id: "call_a".to_owned(),
+                name: "get".to_owned(),
+                text: Arc::from("18C"),
+                is_error: false,
+            },
         ]);
         request
     }

@@ -75,7 +75,8 @@ pub(super) struct Function {
 pub(super) fn usage(value: &Value) -> Option<Usage> {
     let object = value.as_object()?;
     let count = |name: &str| object.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let detail = |name: &str, of: &str| object.get(name).and_then(|inner| inner.get(of)).and_then(Value::as_u64).unwrap_or(0);
+    let detail =
+        |name: &str, of: &str| object.get(name).and_then(|inner| inner.get(of)).and_then(Value::as_u64).unwrap_or(0);
     Some(Usage {
         input: count("prompt_tokens"),
         output: count("completion_tokens"),

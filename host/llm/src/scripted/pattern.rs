@@ -17,14 +17,20 @@ impl PathPattern {
 
     /// Whether the whole path fits. Linear in the path for each `*`.
     pub(super) fn fits(&self, path: &str) -> bool {
-        let Some((head, rest)) = self.0.split_once('*') else { return *self.0 == *path };
-        let Some(mut left) = path.strip_prefix(head) else { return false };
+        let Some((head, rest)) = self.0.split_once('*') else {
+            return *self.0 == *path;
+        };
+        let Some(mut left) = path.strip_prefix(head) else {
+            return false;
+        };
         let mut pieces = rest.split('*').peekable();
         while let Some(piece) = pieces.next() {
             if pieces.peek().is_none() {
                 return left.ends_with(piece);
             }
-            let Some((_, after)) = left.split_once(piece) else { return false };
+            let Some((_, after)) = left.split_once(piece) else {
+                return false;
+            };
             left = after;
         }
         true

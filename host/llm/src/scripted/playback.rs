@@ -54,7 +54,9 @@ impl Playback<'_> {
     }
 
     fn push_pieces(&self, text: Option<&str>, event: fn(String) -> ModelEvent, out: &mut Vec<Item>) {
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return;
+        };
         let mut whole = text.replace("{{step}}", self.request.path.as_str());
         if whole.contains("{{prompt}}") {
             whole = whole.replace("{{prompt}}", last_user(&self.request.messages));

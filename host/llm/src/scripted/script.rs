@@ -138,7 +138,7 @@ fn unreadable(error: &serde_yaml::Error) -> Fault {
         .with_hint("keys of an answer: step, turn, attempt, contains, matches, times, reasoning, text, toolCalls, usage, finish, delay, interval, error")
 }
 
-fn contradiction(message: String) -> Fault {
+fn contradiction(message: &str) -> Fault {
     Kind::NotConfigured.fault(format!("the script of a scripted model cannot be used: {message}"))
 }
 
@@ -161,7 +161,7 @@ impl ScriptFile {
         let default = self.default.map(|answer| answer.check("the default")).transpose()?;
         if default.as_ref().is_some_and(|answer| answer.condition() != "anything") {
             return Err(contradiction(
-                "the default has a condition; move it to `answers`, the default is for everything else".to_owned(),
+                "the default has a condition; move it to `answers`, the default is for everything else",
             ));
         }
         Ok(Script {
@@ -198,9 +198,9 @@ struct AnswerFields {
 impl AnswerFields {
     fn check(self, place: &str) -> Result<Answer, Fault> {
         if self.text.is_none() && self.reasoning.is_none() && self.tool_calls.is_empty() && self.error.is_none() {
-            return Err(contradiction(format!("{place} says nothing; give it `text`, `toolCalls` or `error`")));
+            return Err(contradiction(&format!("{place} says nothing; give it `text`, `toolCalls` or `error`")));
         }
-        let at = |message: String| contradiction(format!("{place}: {message}"));
+        let at = |message: String| contradiction(&format!("{place}: {message}"));
         let matches = self.matches.map(|pattern| Regex::new(&pattern)).transpose();
         let calls = self.tool_calls.into_iter().map(CallFields::check).collect::<Result<Vec<_>, _>>();
         Ok(Answer {

@@ -48,7 +48,9 @@ fn alternative(found: &Found) -> String {
         (Some(known), _) => {
             format!("; {} is set: --model {} would use it", known.key_variable, known.example_model())
         }
-        (None, None) => "; --model provider/model uses a language model, a running Ollama is found by itself".to_owned(),
+        (None, None) => {
+            "; --model provider/model uses a language model, a running Ollama is found by itself".to_owned()
+        }
         (None, Some(_)) => String::new(),
     }
 }

@@ -1,0 +1,132 @@
+//! Providers as the variables, else the settings, else our table describe them.
+//!
+//! It must not make models or connect.
+
+use super::{Settings, Variables};
+use crate::extract;
+use crate::kind::Kind;
+use crate::provider::{KNOWN, Key, Known, NOT_BUILT, Provider, ollama_base_url};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::spec::suggest;
+
+/// Describes providers by name.
+pub(super) struct Providers<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) variables: &'a Variables,
+}
+
+impl Providers<'_> {
+    /// The provider of this name, with its key if one is set.
+    pub(super) fn find(&self, name: &str) -> Result<Provider, Fault> {
+        let known = Known::find(name);
+        let own = self.settings.providers.get(name);
+        let mut provider = match (known, own.and_then(|own| own.base_url.as_ref())) {
+            (Some(known), _) => known.provider(),
+            (None, Some(base_url)) => Provider::new(name, base_url.clone()),
+            (None, None) => return Err(self.unknown(name)),
+        };
+        if let Some(own) = own {
+            own.apply(&mut provider);
+        }
+        let url_variable = known.and_then(|known| known.url_variable);
+        match url_variable.and_then(|variable| self.variable(variable)) {
+            Some(host) if name == "ollama" => provider.base_url = ollama_base_url(&host),
+            Some(url) => url.trim().clone_into(&mut provider.base_url),
+            None => {}
+        }
+        if name == "openai" {
+            provider.organization = self.variable("OPENAI_ORG_ID");
+            provider.project = self.variable("OPENAI_PROJECT_ID");
+        }
+        let key_variable = provider.key_variable.as_deref();
+        match key_variable.and_then(|variable| self.variable(variable)) {
+            Some(key) => Ok(provider.with_key(&key)),
+            None => Ok(provider),
+        }
+    }
+
+    /// The known providers that cost money and whose key is set.
+    pub(super) fn with_keys(&self) -> Vec<&'static Known> {
+        let has_key = |known: &&Known| known.key == Key::Required && self.variable(known.key_variable).is_some();
+        KNOWN.iter().filter(has_key).collect()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.variables)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    fn unknown(&self, name: &str) -> Fault {
+        if NOT_BUILT.contains(&name) {
+            let fault = Kind::NotConfigured.fault(format!("the protocol of provider `{name}` is not built in yet"));
+            return fault.with_hint(format!(
+                "an OpenAI-compatible endpoint of it can be set as `base_url` in `[models.providers.{name}]`"
+            ));
+        }
+        let own = self.settings.providers.keys().map(String::as_str);
+        let names: Vec<&str> = KNOWN.iter().map(|known| known.name).chain(own).collect();
+        let hint = suggest::did_you_mean(name, names.iter().copied()).unwrap_or_else(|| {
+            let known = names.join(", ");
+            format!("known: {known}; others need `base_url` in `[models.providers.{name}]` of the settings")
+        });
+        let fault = Kind::NotConfigured.fault(format!("no provider of models is called `{name}`"));
+        fault.with_hint(hint)
+    }
+}
+
+/// A hosted provider at its usual place needs a key; one at a base URL of the user's may not.
+///
+/// # Errors
+/// When the key is missing; the hint names its variable.
+pub(super) fn require_key(provider: &Provider, model: &str) -> Result<(), Fault> {
+    let known = Known::find(&provider.name).filter(|known| known.key == Key::Required);
+    let is_usual = known.is_some_and(|known| known.base_url == provider.base_url.trim_end_matches('/'));
+    if provider.key.is_some() || !is_usual {
+        return Ok(());
+    }
+    let name = &provider.name;
+    let variable = provider.key_variable.as_deref().unwrap_or("its key");
+    let fault = Kind::NotConfigured.fault(format!("model `{name}/{model}` needs a key of provider `{name}`"));
+    Err(fault.with_hint(format!("set {variable}, or use `--model {}`, which needs none", extract::NAME)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::ProviderSettings;
+    use std::sync::Arc;
+
+    fn find(name: &str, settings: &Settings, variables: &'static [(&str, &str)]) -> Provider {
+        let read = move |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let variables: Variables = Arc::new(read);
+        Providers { settings, variables: &variables }.find(name).unwrap()
+    }
+
+    #[test]
+    fn variables_place_providers() {
+        let none = Settings::default();
+        let openai = find("openai", &none, &[("OPENAI_BASE_URL", "http://proxy.test/v1"), ("OPENAI_ORG_ID", "org")]);
+        assert_eq!((openai.base_url.as_str(), openai.organization.as_deref()), ("http://proxy.test/v1", Some("org")));
+        assert!(require_key(&openai, "x").is_ok(), "a server of the user's own may need no key");
+        let ollama = find("ollama", &none, &[("OLLAMA_HOST", "box")]);
+        assert_eq!(ollama.base_url, "http://box:11434/v1");
+        assert!(require_key(&find("groq", &none, &[("GROQ_API_KEY", " ")]), "x").is_err());
+    }
+
+    #[test]
+    fn settings_change_a_provider_and_variables_beat_them() {
+        let mut settings = Settings::default();
+        let mut own =
+            ProviderSettings { base_url: Some("http://corp.test/v1".to_owned()), ..ProviderSettings::default() };
+        own.key_variable = Some("CORP_KEY".to_owned());
+        own.headers.insert("x-team".to_owned(), "docs".to_owned());
+        settings.providers.insert("openai".to_owned(), own);
+        let corp = find("openai", &settings, &[("CORP_KEY", "sk-1"), ("OPENAI_API_KEY", "sk-2")]);
+        assert_eq!((corp.base_url.as_str(), corp.headers.len()), ("http://corp.test/v1", 1));
+        assert_eq!(corp.scrub("sk-1 sk-2"), "*** sk-2");
+        let moved = find("openai", &settings, &[("OPENAI_BASE_URL", "http://other.test/v1")]);
+        assert_eq!(moved.base_url, "http://other.test/v1");
+    }
+}
