@@ -57,9 +57,7 @@ impl Join {
     pub(crate) fn holds(self, conditions: &[Compiled], row: &Row) -> bool {
         match self {
             Self::All => conditions.iter().all(|condition| condition.holds(row)),
-            Self::Any => {
-                conditions.is_empty() || conditions.iter().any(|condition| condition.holds(row))
-            }
+            Self::Any => conditions.is_empty() || conditions.iter().any(|condition| condition.holds(row)),
         }
     }
 }
@@ -82,18 +80,14 @@ pub(crate) fn compile(conditions: &[Condition]) -> Result<Vec<Compiled>> {
 impl Compiled {
     fn new(condition: Condition) -> Result<Self> {
         let Condition { column, op, value } = &condition;
-        let fault = |wanted: &str| {
-            Err(Error::invalid_input(format!(
-                "condition on `{column}`: the value is no {wanted}"
-            )))
-        };
+        let fault =
+            |wanted: &str| Err(Error::invalid_input(format!("condition on `{column}`: the value is no {wanted}")));
         let mut pattern = None;
         match op {
             Operator::Matches => match value.as_str() {
                 Some(text) => {
-                    let compiled = Regex::new(text).map_err(|error| {
-                        Error::invalid_input(format!("condition on `{column}`: {error}"))
-                    })?;
+                    let compiled = Regex::new(text)
+                        .map_err(|error| Error::invalid_input(format!("condition on `{column}`: {error}")))?;
                     pattern = Some(compiled);
                 }
                 None => return fault("text"),
@@ -105,11 +99,7 @@ impl Compiled {
     }
 
     fn holds(&self, row: &Row) -> bool {
-        let Condition {
-            column,
-            op,
-            value: wanted,
-        } = &self.condition;
+        let Condition { column, op, value: wanted } = &self.condition;
         let found = value::of(row, column);
         let text = || (value::cell(found), value::cell(wanted));
         let order = || ordered(found, wanted);
@@ -126,13 +116,8 @@ impl Compiled {
             },
             Operator::StartsWith => text().0.starts_with(&text().1),
             Operator::EndsWith => text().0.ends_with(&text().1),
-            Operator::Matches => self
-                .pattern
-                .as_ref()
-                .is_some_and(|pattern| pattern.is_match(&value::cell(found))),
-            Operator::In => wanted
-                .as_array()
-                .is_some_and(|list| list.iter().any(|item| same(found, item))),
+            Operator::Matches => self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(&value::cell(found))),
+            Operator::In => wanted.as_array().is_some_and(|list| list.iter().any(|item| same(found, item))),
             Operator::Empty => is_empty(found),
             Operator::NotEmpty => !is_empty(found),
         }
@@ -204,11 +189,7 @@ mod tests {
 
     #[test]
     fn a_condition_that_cannot_hold_is_an_error() {
-        for (op, wanted) in [
-            ("matches", json!("(")),
-            ("matches", json!(1)),
-            ("in", json!("a")),
-        ] {
+        for (op, wanted) in [("matches", json!("(")), ("matches", json!(1)), ("in", json!("a"))] {
             let condition = json!({ "column": "c", "op": op, "value": wanted });
             let conditions = vec![serde_json::from_value(condition).unwrap()];
             let error = compile(&conditions).err().unwrap();

@@ -35,11 +35,7 @@ struct ReadArgs {
 
 /// Reads a table from CSV text, from a file, or from a list of objects; selects,
 /// sorts and cuts it; returns rows, and on request CSV or a Markdown table.
-#[tool(
-    read_only,
-    idempotent,
-    example = r#"{"csv": "name,size\na,3\nb,1\n", "sort": ["-size"], "format": "markdown"}"#
-)]
+#[tool(read_only, idempotent, example = r#"{"csv": "name,size\na,3\nb,1\n", "sort": ["-size"], "format": "markdown"}"#)]
 fn read(ctx: &Context, args: ReadArgs) -> Result<Output<Table>> {
     args.shape.apply(args.source.load(ctx)?)
 }
@@ -97,8 +93,7 @@ struct GroupArgs {
 )]
 fn group(ctx: &Context, args: GroupArgs) -> Result<Output<Table>> {
     let rows = args.source.load(ctx)?;
-    args.shape
-        .apply(summary::group(&rows, &args.by, &args.aggregates)?)
+    args.shape.apply(summary::group(&rows, &args.by, &args.aggregates)?)
 }
 
 /// A table and what to compute over all of its rows.
@@ -115,20 +110,13 @@ struct AggregateArgs {
 
 /// Computes counts, sums, means, medians, extremes or lists over all rows of a
 /// table; returns one row.
-#[tool(
-    read_only,
-    idempotent,
-    example = r#"{"csv": "size\n3\n1\n", "aggregates": [{"op": "sum", "column": "size"}]}"#
-)]
+#[tool(read_only, idempotent, example = r#"{"csv": "size\n3\n1\n", "aggregates": [{"op": "sum", "column": "size"}]}"#)]
 fn aggregate(ctx: &Context, args: AggregateArgs) -> Result<Output<Table>> {
     let rows = args.source.load(ctx)?;
     args.shape.apply(summary::all(&rows, &args.aggregates)?)
 }
 
-cofferdam_sdk::plugin!(
-    id = "cofferdam/csv",
-    tools = [read, filter, group, aggregate]
-);
+cofferdam_sdk::plugin!(id = "cofferdam/csv", tools = [read, filter, group, aggregate]);
 
 #[cfg(test)]
 mod tests {
@@ -161,8 +149,7 @@ mod tests {
             "format": "markdown",
         });
         let grouped = call("group", &args).unwrap();
-        let expected =
-            "| customer | total |\n| --- | ---: |\n| Smith, Ltd | 95.5 |\n| Jones | 20 |\n";
+        let expected = "| customer | total |\n| --- | ---: |\n| Smith, Ltd | 95.5 |\n| Jones | 20 |\n";
         assert_eq!(grouped["text"], expected);
     }
 
@@ -182,15 +169,8 @@ mod tests {
     fn the_schemas_refuse_unknown_arguments() {
         for tool in Plugin::tools() {
             let schema = &tool.input_schema;
-            let closed = [
-                &schema["additionalProperties"],
-                &schema["unevaluatedProperties"],
-            ];
-            assert!(
-                closed.contains(&&Value::Bool(false)),
-                "{}: {schema}",
-                tool.name
-            );
+            let closed = [&schema["additionalProperties"], &schema["unevaluatedProperties"]];
+            assert!(closed.contains(&&Value::Bool(false)), "{}: {schema}", tool.name);
         }
     }
 

@@ -18,11 +18,7 @@ pub(crate) struct Record {
 /// A quote that is not closed, or text after a closing quote, with the line.
 pub(crate) fn records(text: &str, delimiter: char) -> Result<Vec<Record>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader {
-        rest: text.chars().peekable(),
-        line: 1,
-        delimiter,
-    };
+    let mut reader = Reader { rest: text.chars().peekable(), line: 1, delimiter };
     let mut records = Vec::new();
     while reader.rest.peek().is_some() {
         let line = reader.line;
@@ -46,15 +42,8 @@ pub(crate) fn detect_delimiter(text: &str) -> char {
             *count += 1;
         }
     }
-    let most = counts
-        .iter()
-        .map(|(_, count)| *count)
-        .max()
-        .unwrap_or_default();
-    counts
-        .iter()
-        .find(|(_, count)| *count == most)
-        .map_or(',', |(c, _)| *c)
+    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or_default();
+    counts.iter().find(|(_, count)| *count == most).map_or(',', |(c, _)| *c)
 }
 
 struct Reader<'text> {
@@ -68,11 +57,7 @@ impl Reader<'_> {
     fn record(&mut self) -> Result<Vec<String>> {
         let mut cells = Vec::new();
         loop {
-            let cell = if self.rest.next_if_eq(&'"').is_some() {
-                self.quoted()?
-            } else {
-                self.plain()
-            };
+            let cell = if self.rest.next_if_eq(&'"').is_some() { self.quoted()? } else { self.plain() };
             cells.push(cell);
             match self.rest.next() {
                 Some(c) if c == self.delimiter => {}
@@ -99,10 +84,7 @@ impl Reader<'_> {
     fn plain(&mut self) -> String {
         let delimiter = self.delimiter;
         let mut cell = String::new();
-        while let Some(c) = self
-            .rest
-            .next_if(|c| *c != delimiter && !matches!(c, '\r' | '\n'))
-        {
+        while let Some(c) = self.rest.next_if(|c| *c != delimiter && !matches!(c, '\r' | '\n')) {
             cell.push(c);
         }
         cell
@@ -122,9 +104,7 @@ impl Reader<'_> {
                 _ => cell.push(c),
             }
         }
-        Err(Error::invalid_input(format!(
-            "CSV line {opened}: a quote is opened and never closed"
-        )))
+        Err(Error::invalid_input(format!("CSV line {opened}: a quote is opened and never closed")))
     }
 }
 
@@ -133,55 +113,32 @@ mod tests {
     use super::*;
 
     fn cells(text: &str) -> Vec<Vec<String>> {
-        records(text, ',')
-            .unwrap()
-            .into_iter()
-            .map(|record| record.cells)
-            .collect()
+        records(text, ',').unwrap().into_iter().map(|record| record.cells).collect()
     }
 
     #[test]
     fn any_line_ending_ends_a_record() {
-        for text in [
-            "a,b\n1,2\n",
-            "a,b\r\n1,2\r\n",
-            "a,b\r1,2",
-            "\u{feff}a,b\n\n1,2",
-        ] {
+        for text in ["a,b\n1,2\n", "a,b\r\n1,2\r\n", "a,b\r1,2", "\u{feff}a,b\n\n1,2"] {
             assert_eq!(cells(text), [["a", "b"], ["1", "2"]], "{text:?}");
         }
     }
 
     #[test]
     fn quotes_keep_delimiters_lines_and_quotes() {
-        assert_eq!(
-            cells("\"a,b\",\"c\nd\",\"e\"\"f\"\n"),
-            [["a,b", "c\nd", "e\"f"]]
-        );
+        assert_eq!(cells("\"a,b\",\"c\nd\",\"e\"\"f\"\n"), [["a,b", "c\nd", "e\"f"]]);
     }
 
     #[test]
     fn a_record_knows_its_line() {
         let records = records("a\n\"b\nc\"\nd\n", ',').unwrap();
-        assert_eq!(
-            records.iter().map(|record| record.line).collect::<Vec<_>>(),
-            [1, 2, 4]
-        );
+        assert_eq!(records.iter().map(|record| record.line).collect::<Vec<_>>(), [1, 2, 4]);
     }
 
     #[test]
     fn a_fault_in_quotes_is_an_error_with_its_line() {
         let error = records("a\n\"b\n", ',').unwrap_err();
-        assert_eq!(
-            error.message(),
-            "CSV line 2: a quote is opened and never closed"
-        );
-        assert!(
-            records("\"a\"b\n", ',')
-                .unwrap_err()
-                .message()
-                .contains("line 1")
-        );
+        assert_eq!(error.message(), "CSV line 2: a quote is opened and never closed");
+        assert!(records("\"a\"b\n", ',').unwrap_err().message().contains("line 1"));
     }
 
     #[test]

@@ -63,23 +63,14 @@ impl Shape {
         };
         let summary = summary(&rows, count, text.as_deref());
         let Rows { columns, rows } = rows;
-        Ok(Output::new(Table {
-            columns,
-            rows,
-            count,
-            text,
-        })
-        .with_summary(summary))
+        Ok(Output::new(Table { columns, rows, count, text }).with_summary(summary))
     }
 
     fn sort(&self, rows: &mut Rows) -> Result<()> {
         let keys: Vec<(&str, bool)> = self
             .sort
             .iter()
-            .map(|key| {
-                key.strip_prefix('-')
-                    .map_or((key.as_str(), false), |name| (name, true))
-            })
+            .map(|key| key.strip_prefix('-').map_or((key.as_str(), false), |name| (name, true)))
             .collect();
         for (name, _) in &keys {
             require_column(rows, name)?;
@@ -109,42 +100,24 @@ pub(crate) fn require_column(rows: &Rows, name: &str) -> Result<()> {
     if rows.rows.is_empty() || known(name) || known(first) {
         return Ok(());
     }
-    Err(Error::invalid_input(format!(
-        "no column `{name}`; there is {}",
-        rows.columns.join(", ")
-    )))
+    Err(Error::invalid_input(format!("no column `{name}`; there is {}", rows.columns.join(", "))))
 }
 
 fn select(rows: &Rows, columns: &[String]) -> Result<Rows> {
     for name in columns {
         require_column(rows, name)?;
     }
-    let pick = |row: &Row| {
-        columns
-            .iter()
-            .map(|name| (name.clone(), value::of(row, name).clone()))
-            .collect()
-    };
-    Ok(Rows {
-        columns: columns.to_vec(),
-        rows: rows.rows.iter().map(pick).collect(),
-    })
+    let pick = |row: &Row| columns.iter().map(|name| (name.clone(), value::of(row, name).clone())).collect();
+    Ok(Rows { columns: columns.to_vec(), rows: rows.rows.iter().map(pick).collect() })
 }
 
 fn summary(rows: &Rows, count: usize, text: Option<&str>) -> String {
     if let Some(text) = text {
         return text.to_owned();
     }
-    let shown = Rows {
-        columns: rows.columns.clone(),
-        rows: rows.rows.iter().take(ROWS_IN_SUMMARY).cloned().collect(),
-    };
+    let shown = Rows { columns: rows.columns.clone(), rows: rows.rows.iter().take(ROWS_IN_SUMMARY).cloned().collect() };
     let table = to_markdown(&shown);
-    if count > shown.rows.len() {
-        format!("{table}\n{} of {count} rows", shown.rows.len())
-    } else {
-        table
-    }
+    if count > shown.rows.len() { format!("{table}\n{} of {count} rows", shown.rows.len()) } else { table }
 }
 
 #[cfg(test)]
@@ -169,10 +142,7 @@ mod tests {
     #[test]
     fn a_column_that_is_not_there_is_named_with_those_that_are() {
         for shape in [json!({ "sort": ["-x"] }), json!({ "columns": ["x"] })] {
-            assert_eq!(
-                shaped(&shape).unwrap_err().message(),
-                "no column `x`; there is n, s"
-            );
+            assert_eq!(shaped(&shape).unwrap_err().message(), "no column `x`; there is n, s");
         }
     }
 

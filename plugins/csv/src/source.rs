@@ -51,15 +51,11 @@ impl Source {
     /// its line), a list with something else than objects in it, too many rows.
     pub(crate) fn load(&self, ctx: &Context) -> Result<Rows> {
         let rows = match (&self.rows, &self.csv, &self.path) {
-            (Some(rows), None, None) => from_json(rows, self.unnest.as_deref())?,
-            (None, Some(text), None) => self.from_csv(text)?,
-            (None, None, Some(path)) => {
-                self.from_csv(&ctx.step().read_text(path, MOST_FILE_BYTES)?)?
-            }
+            (Some(rows), None, None) => read_json(rows, self.unnest.as_deref())?,
+            (None, Some(text), None) => self.read_csv(text)?,
+            (None, None, Some(path)) => self.read_csv(&ctx.step().read_text(path, MOST_FILE_BYTES)?)?,
             _ => {
-                return Err(Error::invalid_input(
-                    "give exactly one of `rows`, `csv` and `path`",
-                ));
+                return Err(Error::invalid_input("give exactly one of `rows`, `csv` and `path`"));
             }
         };
         if rows.rows.len() > MOST_ROWS {
@@ -71,32 +67,17 @@ impl Source {
         Ok(rows)
     }
 
-    fn from_csv(&self, text: &str) -> Result<Rows> {
-        let delimiter = self
-            .delimiter
-            .unwrap_or_else(|| parse::detect_delimiter(text));
+    fn read_csv(&self, text: &str) -> Result<Rows> {
+        let delimiter = self.delimiter.unwrap_or_else(|| parse::detect_delimiter(text));
         let mut records = parse::records(text, delimiter)?.into_iter();
         let columns: Vec<String> = if self.header.unwrap_or(true) {
-            records
-                .next()
-                .map(|record| record.cells)
-                .unwrap_or_default()
+            records.next().map(|record| record.cells).unwrap_or_default()
         } else {
-            let widest = records
-                .as_slice()
-                .iter()
-                .map(|record| record.cells.len())
-                .max();
-            (1..=widest.unwrap_or_default())
-                .map(|number| format!("c{number}"))
-                .collect()
+            let widest = records.as_slice().iter().map(|record| record.cells.len()).max();
+            (1..=widest.unwrap_or_default()).map(|number| format!("c{number}")).collect()
         };
         refuse_duplicates(&columns)?;
-        let read = if self.infer.unwrap_or(true) {
-            infer
-        } else {
-            Value::String
-        };
+        let read = if self.infer.unwrap_or(true) { infer } else { Value::String };
         let mut rows = Vec::new();
         for record in records {
             if record.cells.len() > columns.len() {
@@ -107,11 +88,7 @@ impl Source {
                     columns.len()
                 )));
             }
-            let cells = record
-                .cells
-                .into_iter()
-                .map(read)
-                .chain(std::iter::repeat(Value::Null));
+            let cells = record.cells.into_iter().map(read).chain(std::iter::repeat(Value::Null));
             rows.push(columns.iter().cloned().zip(cells).collect());
         }
         Ok(Rows { columns, rows })
@@ -121,15 +98,13 @@ impl Source {
 fn refuse_duplicates(columns: &[String]) -> Result<()> {
     for (at, column) in columns.iter().enumerate() {
         if columns.iter().take(at).any(|other| other == column) {
-            return Err(Error::invalid_input(format!(
-                "CSV: two columns are called `{column}`"
-            )));
+            return Err(Error::invalid_input(format!("CSV: two columns are called `{column}`")));
         }
     }
     Ok(())
 }
 
-fn from_json(value: &Value, unnest: Option<&str>) -> Result<Rows> {
+fn read_json(value: &Value, unnest: Option<&str>) -> Result<Rows> {
     let mut rows: Vec<Row> = Vec::new();
     collect(value, "rows", &mut |at, row| {
         let Some(key) = unnest else {
@@ -137,19 +112,14 @@ fn from_json(value: &Value, unnest: Option<&str>) -> Result<Rows> {
             return Ok(());
         };
         match row.get(key) {
-            Some(inner @ (Value::Array(_) | Value::Null)) => {
-                collect(inner, &format!("{at}.{key}"), &mut |_, row| {
-                    rows.push(row.clone());
-                    Ok(())
-                })
-            }
+            Some(inner @ (Value::Array(_) | Value::Null)) => collect(inner, &format!("{at}.{key}"), &mut |_, row| {
+                rows.push(row.clone());
+                Ok(())
+            }),
             Some(_) => Err(Error::invalid_input(format!("`{at}.{key}` is no list"))),
             None => Err(Error::invalid_input(format!(
                 "`{at}` has no list `{key}`; it has {}",
-                row.keys()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                row.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
             ))),
         }
     })?;
@@ -161,10 +131,9 @@ fn collect(value: &Value, at: &str, each: &mut dyn FnMut(&str, &Row) -> Result<(
     match value {
         Value::Null => Ok(()),
         Value::Object(row) => each(at, row),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, item)| collect(item, &format!("{at}[{index}]"), each)),
+        Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(index, item)| collect(item, &format!("{at}[{index}]"), each))
+        }
         _ => Err(Error::invalid_input(format!("`{at}` is no object"))),
     }
 }
@@ -175,18 +144,13 @@ mod tests {
     use serde_json::json;
 
     fn load(args: &Value) -> Result<Rows> {
-        serde_json::from_value::<Source>(args.clone())
-            .unwrap()
-            .load(&Context::fake())
+        serde_json::from_value::<Source>(args.clone()).unwrap().load(&Context::fake())
     }
 
     #[test]
     fn cells_become_values_and_missing_ones_null() {
         let rows = load(&json!({ "csv": "a,b\n1,x\n2\n" })).unwrap();
-        assert_eq!(
-            json!(rows.rows),
-            json!([{"a": 1, "b": "x"}, {"a": 2, "b": null}])
-        );
+        assert_eq!(json!(rows.rows), json!([{"a": 1, "b": "x"}, {"a": 2, "b": null}]));
         let rows = load(&json!({ "csv": "a\n1\n", "infer": false })).unwrap();
         assert_eq!(json!(rows.rows), json!([{"a": "1"}]));
         let rows = load(&json!({ "csv": "1,2\n", "header": false })).unwrap();
@@ -195,8 +159,7 @@ mod tests {
 
     #[test]
     fn the_results_of_a_loop_are_joined() {
-        let rows =
-            json!([{"findings": [{"k": 1}]}, null, {"findings": []}, {"findings": [{"k": 2}]}]);
+        let rows = json!([{"findings": [{"k": 1}]}, null, {"findings": []}, {"findings": [{"k": 2}]}]);
         let rows = load(&json!({ "rows": rows, "unnest": "findings" })).unwrap();
         assert_eq!(json!(rows.rows), json!([{"k": 1}, {"k": 2}]));
         let rows = load(&json!({ "rows": [[{"k": 1}], [{"k": 2}]] })).unwrap();
@@ -206,16 +169,10 @@ mod tests {
     #[test]
     fn faults_are_named_with_their_place() {
         for (args, message) in [
-            (
-                json!({ "csv": "a\n1,2\n" }),
-                "CSV line 2: 2 cells, but the header names 1 columns",
-            ),
+            (json!({ "csv": "a\n1,2\n" }), "CSV line 2: 2 cells, but the header names 1 columns"),
             (json!({ "csv": "a,a\n" }), "CSV: two columns are called `a`"),
             (json!({ "rows": [{}, 3] }), "`rows[1]` is no object"),
-            (
-                json!({ "rows": [{"a": 1}], "unnest": "b" }),
-                "`rows[0]` has no list `b`; it has a",
-            ),
+            (json!({ "rows": [{"a": 1}], "unnest": "b" }), "`rows[0]` has no list `b`; it has a"),
             (json!({}), "give exactly one of `rows`, `csv` and `path`"),
         ] {
             assert_eq!(load(&args).unwrap_err().message(), message);

@@ -59,28 +59,15 @@ pub(crate) fn group(rows: &Rows, by: &[String], aggregates: &[Aggregate]) -> Res
     for name in by {
         require_column(rows, name)?;
     }
-    let counting = [Aggregate {
-        op: Operation::Count,
-        column: None,
-        name: None,
-    }];
-    let aggregates = if aggregates.is_empty() {
-        &counting
-    } else {
-        aggregates
-    };
+    let counting = [Aggregate { op: Operation::Count, column: None, name: None }];
+    let aggregates = if aggregates.is_empty() { &counting } else { aggregates };
     let columns = columns(rows, by, aggregates)?;
 
     let mut groups: Vec<(Row, Vec<&Row>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for row in &rows.rows {
-        let key: Row = by
-            .iter()
-            .map(|name| (name.clone(), value::of(row, name).clone()))
-            .collect();
-        let place = *places
-            .entry(Value::Object(key.clone()).to_string())
-            .or_insert(groups.len());
+        let key: Row = by.iter().map(|name| (name.clone(), value::of(row, name).clone())).collect();
+        let place = *places.entry(Value::Object(key.clone()).to_string()).or_insert(groups.len());
         match groups.get_mut(place) {
             Some((_, members)) => members.push(row),
             None => groups.push((key, vec![row])),
@@ -113,10 +100,7 @@ pub(crate) fn all(rows: &Rows, aggregates: &[Aggregate]) -> Result<Rows> {
         .iter()
         .map(|aggregate| Ok((aggregate.name(), aggregate.compute(&members)?)))
         .collect::<Result<Row>>()?;
-    Ok(Rows {
-        columns,
-        rows: vec![row],
-    })
+    Ok(Rows { columns, rows: vec![row] })
 }
 
 /// The columns of the result, each of which has to have a name of its own.
@@ -127,10 +111,7 @@ fn columns(rows: &Rows, by: &[String], aggregates: &[Aggregate]) -> Result<Vec<S
             Some(column) => require_column(rows, column)?,
             None if aggregate.op == Operation::Count => {}
             None => {
-                return Err(Error::invalid_input(format!(
-                    "`{}` needs a `column`",
-                    aggregate.op.name()
-                )));
+                return Err(Error::invalid_input(format!("`{}` needs a `column`", aggregate.op.name())));
             }
         }
         let name = aggregate.name();
@@ -157,11 +138,8 @@ impl Aggregate {
         let Some(column) = &self.column else {
             return Ok(Value::from(members.len()));
         };
-        let values: Vec<&Value> = members
-            .iter()
-            .map(|row| value::of(row, column))
-            .filter(|value| !value.is_null())
-            .collect();
+        let values: Vec<&Value> =
+            members.iter().map(|row| value::of(row, column)).filter(|value| !value.is_null()).collect();
         Ok(match self.op {
             Operation::Count => Value::from(values.len()),
             Operation::Distinct => Value::from(distinct(&values).len()),
@@ -183,10 +161,7 @@ impl Aggregate {
         let number = |value: &&Value| {
             value::as_number(value).ok_or_else(|| {
                 let shown: String = value::cell(value).chars().take(40).collect();
-                Error::invalid_input(format!(
-                    "`{}` of `{column}`: `{shown}` is no number",
-                    self.op.name()
-                ))
+                Error::invalid_input(format!("`{}` of `{column}`: `{shown}` is no number", self.op.name()))
             })
         };
         values.iter().map(number).collect()
@@ -216,11 +191,7 @@ fn extreme(value: Option<&Value>) -> Value {
 
 fn distinct(values: &[&Value]) -> Vec<Value> {
     let mut seen = std::collections::HashSet::new();
-    values
-        .iter()
-        .filter(|value| seen.insert(value.to_string()))
-        .map(|value| (*value).clone())
-        .collect()
+    values.iter().filter(|value| seen.insert(value.to_string())).map(|value| (*value).clone()).collect()
 }
 
 fn median(mut numbers: Vec<f64>) -> Value {
@@ -228,9 +199,7 @@ fn median(mut numbers: Vec<f64>) -> Value {
     let middle = numbers.len() / 2;
     let upper = numbers.get(middle).copied();
     let lower = if numbers.len().is_multiple_of(2) {
-        middle
-            .checked_sub(1)
-            .and_then(|at| numbers.get(at).copied())
+        middle.checked_sub(1).and_then(|at| numbers.get(at).copied())
     } else {
         upper
     };
@@ -300,24 +269,15 @@ mod tests {
     #[test]
     fn what_cannot_be_computed_is_an_error() {
         for (list, message) in [
-            (
-                json!([{"op": "sum", "column": "kind"}]),
-                "`sum` of `kind`: `a` is no number",
-            ),
+            (json!([{"op": "sum", "column": "kind"}]), "`sum` of `kind`: `a` is no number"),
             (json!([{"op": "sum"}]), "`sum` needs a `column`"),
-            (
-                json!([{"op": "sum", "column": "x"}]),
-                "no column `x`; there is kind, n, at",
-            ),
+            (json!([{"op": "sum", "column": "x"}]), "no column `x`; there is kind, n, at"),
             (
                 json!([{"op": "count"}, {"op": "count"}]),
                 "two columns of the result are called `count`; name one with `as`",
             ),
         ] {
-            assert_eq!(
-                all(&rows(), &aggregates(&list)).unwrap_err().message(),
-                message
-            );
+            assert_eq!(all(&rows(), &aggregates(&list)).unwrap_err().message(), message);
         }
     }
 }

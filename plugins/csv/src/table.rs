@@ -47,12 +47,7 @@ pub(crate) fn to_csv(rows: &Rows) -> String {
     let mut text = String::new();
     push_record(&mut text, rows.columns.iter().cloned());
     for row in &rows.rows {
-        push_record(
-            &mut text,
-            rows.columns
-                .iter()
-                .map(|name| value::cell(value::of(row, name))),
-        );
+        push_record(&mut text, rows.columns.iter().map(|name| value::cell(value::of(row, name))));
     }
     text
 }
@@ -79,16 +74,12 @@ pub(crate) fn to_markdown(rows: &Rows) -> String {
     push_line(
         &mut text,
         rows.columns.iter().map(|name| {
-            let numeric = !rows.rows.is_empty()
-                && rows.rows.iter().all(|row| value::of(row, name).is_number());
+            let numeric = !rows.rows.is_empty() && rows.rows.iter().all(|row| value::of(row, name).is_number());
             if numeric { "---:" } else { "---" }.to_owned()
         }),
     );
     for row in &rows.rows {
-        let cells = rows
-            .columns
-            .iter()
-            .map(|name| escaped(&value::cell(value::of(row, name))));
+        let cells = rows.columns.iter().map(|name| escaped(&value::cell(value::of(row, name))));
         push_line(&mut text, cells);
     }
     text
@@ -103,10 +94,7 @@ fn push_line(text: &mut String, cells: impl Iterator<Item = String>) {
 }
 
 fn escaped(cell: &str) -> String {
-    cell.replace('\\', "\\\\")
-        .replace('|', "\\|")
-        .replace("\r\n", " ")
-        .replace(['\n', '\r'], " ")
+    cell.replace('\\', "\\\\").replace('|', "\\|").replace("\r\n", " ").replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
@@ -123,28 +111,18 @@ mod tests {
     fn what_is_written_as_csv_reads_back() {
         let rows = rows(&json!([{"a": "x,\"y\"\nz", "b": 1}, {"a": null, "b": 2}]));
         let text = to_csv(&rows);
-        let cells: Vec<_> = parse::records(&text, ',')
-            .unwrap()
-            .into_iter()
-            .map(|record| record.cells)
-            .collect();
+        let cells: Vec<_> = parse::records(&text, ',').unwrap().into_iter().map(|record| record.cells).collect();
         assert_eq!(cells, [["a", "b"], ["x,\"y\"\nz", "1"], ["", "2"]]);
     }
 
     #[test]
     fn a_markdown_table_cannot_be_broken_by_its_cells() {
         let rows = rows(&json!([{"a": "x|y\nz", "n": 1}]));
-        assert_eq!(
-            to_markdown(&rows),
-            "| a | n |\n| --- | ---: |\n| x\\|y z | 1 |\n"
-        );
+        assert_eq!(to_markdown(&rows), "| a | n |\n| --- | ---: |\n| x\\|y z | 1 |\n");
     }
 
     #[test]
     fn columns_come_in_the_order_of_their_occurrence() {
-        assert_eq!(
-            rows(&json!([{"b": 1}, {"a": 1, "b": 2}])).columns,
-            ["b", "a"]
-        );
+        assert_eq!(rows(&json!([{"b": 1}, {"a": 1, "b": 2}])).columns, ["b", "a"]);
     }
 }

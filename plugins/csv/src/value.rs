@@ -17,9 +17,7 @@ pub(crate) fn of<'row>(row: &'row Row, column: &str) -> &'row Value {
     }
     let mut parts = column.split('.');
     let first = parts.next().and_then(|part| row.get(part));
-    parts
-        .try_fold(first.unwrap_or(&NULL), |value, part| value.get(part))
-        .unwrap_or(&NULL)
+    parts.try_fold(first.unwrap_or(&NULL), |value, part| value.get(part)).unwrap_or(&NULL)
 }
 
 /// A cell as a value: a number only if writing it again gives the same text, so
@@ -37,18 +35,15 @@ fn number(text: &str) -> Option<Number> {
     if let Ok(integer) = text.parse::<i64>() {
         return (integer.to_string() == text).then(|| integer.into());
     }
-    let plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
     // More digits than these do not survive as a number.
     if !plain || text.len() > 16 {
         return None;
     }
     let float = text.parse::<f64>().ok()?;
     let digits = text.trim_start_matches('-');
-    let usual = !digits.starts_with('.')
-        && !digits.ends_with('.')
-        && (digits.starts_with("0.") || !digits.starts_with('0'));
+    let usual =
+        !digits.starts_with('.') && !digits.ends_with('.') && (digits.starts_with("0.") || !digits.starts_with('0'));
     usual.then(|| Number::from_f64(float)).flatten()
 }
 
@@ -56,11 +51,7 @@ fn number(text: &str) -> Option<Number> {
 pub(crate) fn as_number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => text
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite()),
+        Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
         _ => None,
     }
 }
@@ -70,10 +61,7 @@ pub(crate) fn from_number(number: f64) -> Value {
     // Beyond this not every integer is a floating point number.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() < EXACT {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "whole and within the exact range"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within the exact range")]
         return Value::from(number as i64);
     }
     Number::from_f64(number).map_or(Value::Null, Value::Number)
@@ -84,10 +72,7 @@ pub(crate) fn from_number(number: f64) -> Value {
 pub(crate) fn compare(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Number(a), Value::Number(b)) => {
-            let (a, b) = (
-                a.as_f64().unwrap_or(f64::NAN),
-                b.as_f64().unwrap_or(f64::NAN),
-            );
+            let (a, b) = (a.as_f64().unwrap_or(f64::NAN), b.as_f64().unwrap_or(f64::NAN));
             a.total_cmp(&b)
         }
         (Value::String(a), Value::String(b)) => a.cmp(b),
@@ -131,10 +116,7 @@ mod tests {
             ("007", json!("007")),
             ("1e5", json!("1e5")),
             ("1.", json!("1.")),
-            (
-                "123456789012345678901234567890",
-                json!("123456789012345678901234567890"),
-            ),
+            ("123456789012345678901234567890", json!("123456789012345678901234567890")),
             ("1-2", json!("1-2")),
             ("true", json!(true)),
             ("", Value::Null),
@@ -145,9 +127,7 @@ mod tests {
 
     #[test]
     fn a_dotted_name_reaches_into_objects() {
-        let Value::Object(row) = json!({ "a": { "b": 1 }, "c.d": 2 }) else {
-            unreachable!()
-        };
+        let Value::Object(row) = json!({ "a": { "b": 1 }, "c.d": 2 }) else { unreachable!() };
         assert_eq!(of(&row, "a.b"), &json!(1));
         assert_eq!(of(&row, "c.d"), &json!(2));
         assert_eq!(of(&row, "a.x"), &Value::Null);
@@ -155,14 +135,7 @@ mod tests {
 
     #[test]
     fn any_two_values_have_an_order() {
-        let mut values = vec![
-            json!("b"),
-            json!(2),
-            json!([1]),
-            Value::Null,
-            json!(1.5),
-            json!("a"),
-        ];
+        let mut values = vec![json!("b"), json!(2), json!([1]), Value::Null, json!(1.5), json!("a")];
         values.sort_by(compare);
         assert_eq!(json!(values), json!([null, 1.5, 2, "a", "b", [1]]));
     }

@@ -50,19 +50,11 @@ struct Answer {
 
 /// Gets a web resource by HTTP GET and returns its status, headers and body
 /// (parsed if it is JSON). Reaches only the hosts that the policy grants.
-#[tool(
-    read_only,
-    idempotent,
-    open_world,
-    title = "HTTP GET",
-    example = r#"{"url": "https://example.com/data.json"}"#
-)]
+#[tool(read_only, idempotent, open_world, title = "HTTP GET", example = r#"{"url": "https://example.com/data.json"}"#)]
 fn get(ctx: &Context, args: Args) -> Result<Output<Answer>> {
     let max_bytes = args.max_bytes.unwrap_or(DEFAULT_BYTES);
     if max_bytes > MOST_BYTES {
-        return Err(Error::invalid_input(format!(
-            "`max_bytes` is at most {MOST_BYTES}, not {max_bytes}"
-        )));
+        return Err(Error::invalid_input(format!("`max_bytes` is at most {MOST_BYTES}, not {max_bytes}")));
     }
     let mut request = http::Request::get(args.url).max_response_bytes(max_bytes);
     for (name, value) in args.headers {
@@ -83,11 +75,7 @@ impl From<http::Response> for Answer {
             let kind = kind.split(';').next().unwrap_or(kind).trim();
             kind == "application/json" || kind.ends_with("+json")
         });
-        let json = if is_json {
-            serde_json::from_slice(&response.body).ok()
-        } else {
-            None
-        };
+        let json = if is_json { serde_json::from_slice(&response.body).ok() } else { None };
         let mut headers: BTreeMap<String, String> = BTreeMap::new();
         for (name, value) in &response.headers {
             let value = String::from_utf8_lossy(value);
@@ -100,11 +88,7 @@ impl From<http::Response> for Answer {
                 .or_insert_with(|| value.to_string());
         }
         let bytes = response.body.len();
-        let text = if json.is_none() {
-            String::from_utf8(response.body).ok()
-        } else {
-            None
-        };
+        let text = if json.is_none() { String::from_utf8(response.body).ok() } else { None };
         Self {
             status: response.status,
             url: response.final_url,
@@ -145,12 +129,9 @@ mod tests {
     #[test]
     fn json_is_parsed_and_text_is_text() {
         let args = serde_json::json!({ "url": URL });
-        let json = http::Response::new(200, "{\"a\": 1}")
-            .with_header("Content-Type", "application/json; charset=utf-8");
-        assert_eq!(
-            answer(json, &args).unwrap().json,
-            Some(serde_json::json!({ "a": 1 }))
-        );
+        let json =
+            http::Response::new(200, "{\"a\": 1}").with_header("Content-Type", "application/json; charset=utf-8");
+        assert_eq!(answer(json, &args).unwrap().json, Some(serde_json::json!({ "a": 1 })));
         let broken = http::Response::new(200, "{").with_header("content-type", "application/json");
         assert_eq!(answer(broken, &args).unwrap().text.as_deref(), Some("{"));
         let binary = answer(http::Response::new(200, [0_u8, 255, 3]), &args).unwrap();
@@ -159,26 +140,18 @@ mod tests {
 
     #[test]
     fn headers_are_sent_and_repeated_ones_joined() {
-        let response = http::Response::new(200, "")
-            .with_header("vary", "a")
-            .with_header("vary", "b");
+        let response = http::Response::new(200, "").with_header("vary", "a").with_header("vary", "b");
         let host = Fake::new().respond(URL, response);
         let args = serde_json::json!({ "url": URL, "headers": { "accept": "text/plain" } });
         let output = get(&host.context(), serde_json::from_value(args).unwrap()).unwrap();
         assert_eq!(output.value.headers["vary"], "a, b");
-        assert_eq!(
-            host.requests()[0].headers,
-            [("accept".to_owned(), b"text/plain".to_vec())]
-        );
+        assert_eq!(host.requests()[0].headers, [("accept".to_owned(), b"text/plain".to_vec())]);
     }
 
     #[test]
     fn a_bad_status_is_an_answer_unless_success_is_required() {
         let args = serde_json::json!({ "url": URL });
-        assert_eq!(
-            answer(http::Response::new(404, ""), &args).unwrap().status,
-            404
-        );
+        assert_eq!(answer(http::Response::new(404, ""), &args).unwrap().status, 404);
         let args = serde_json::json!({ "url": URL, "require_success": true });
         let error = answer(http::Response::new(404, ""), &args).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);

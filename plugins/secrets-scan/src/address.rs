@@ -23,10 +23,7 @@ fn password(line: &[u8], start: usize) -> Option<Hit> {
     let authority = line.get(start..)?;
     let end = authority.iter().position(|byte| {
         byte.is_ascii_whitespace()
-            || matches!(
-                byte,
-                b'/' | b'"' | b'\'' | b'`' | b'?' | b'#' | b'<' | b'>' | b')' | b','
-            )
+            || matches!(byte, b'/' | b'"' | b'\'' | b'`' | b'?' | b'#' | b'<' | b'>' | b')' | b',')
     });
     let authority = authority.get(..end.unwrap_or(authority.len()))?;
     let at = authority.iter().rposition(|byte| *byte == b'@')?;
@@ -56,28 +53,13 @@ fn judge(user: &[u8], secret: &[u8], host: &[u8]) -> Option<Confidence> {
     let host = host.to_ascii_lowercase();
     let name = host.split(|byte| *byte == b':').next().unwrap_or(&host);
     let reserved = name.windows(7).any(|window| window == b"example")
-        || [&b".test"[..], b".invalid", b".localhost"]
-            .iter()
-            .any(|end| name.ends_with(end));
-    let near = [
-        &b"localhost"[..],
-        b"127.0.0.1",
-        b"host",
-        b"db",
-        b"postgres",
-        b"redis",
-        b"mysql",
-    ]
-    .contains(&name);
+        || [&b".test"[..], b".invalid", b".localhost"].iter().any(|end| name.ends_with(end));
+    let near = [&b"localhost"[..], b"127.0.0.1", b"host", b"db", b"postgres", b"redis", b"mysql"].contains(&name);
     if reserved {
         return None;
     }
     let plain = secret.iter().all(u8::is_ascii_lowercase);
-    Some(if near || plain {
-        Confidence::Low
-    } else {
-        Confidence::Medium
-    })
+    Some(if near || plain { Confidence::Low } else { Confidence::Medium })
 }
 
 #[cfg(test)]
@@ -93,10 +75,7 @@ mod tests {
 
     #[test]
     fn a_password_for_a_real_host_is_found() {
-        assert_eq!(
-            found("app:Tr0ub4dor&3", "db7.acme.io:5432"),
-            [Confidence::Medium]
-        );
+        assert_eq!(found("app:Tr0ub4dor&3", "db7.acme.io:5432"), [Confidence::Medium]);
     }
 
     #[test]

@@ -20,9 +20,32 @@ enum Promise {
     Key,
 }
 
+/// `token_type`, `password-field`: about a secret, not one.
+#[rustfmt::skip]
+const ABOUT: &[&str] = &[
+    "name", "names", "type", "kind", "url", "uri", "endpoint", "path", "file", "dir", "header", "param",
+    "parameter", "field", "label", "placeholder", "prefix", "suffix", "pattern", "regex", "format",
+    "message", "error", "hint", "description", "title", "help", "class", "selector", "policy", "length",
+    "size", "count", "limit", "ttl", "expiry", "expires", "env", "var", "variable", "hash", "hashed",
+    "digest", "checksum", "algorithm", "alg", "ref", "arn", "store", "manager", "provider", "scope",
+    "scopes", "input", "budget", "usage", "text", "id", "version", "mode", "strategy", "rule", "rules",
+    "reset", "tokens", "form", "stdin",
+];
+
+/// Next to these words a secret is none.
+const PUBLIC: &[&str] = &["public", "hash", "checksum", "integrity", "sha256", "example", "csrf"];
+
+/// Names that promise a key, without the signs between their words.
+#[rustfmt::skip]
+const LONG: &[&str] = &[
+    "apikey", "accesskey", "privatekey", "authkey", "signingkey", "encryptionkey", "secretkey", "masterkey",
+    "accountkey", "sharedkey", "clientsecret", "authtoken", "accesstoken", "refreshtoken", "bearertoken",
+    "credential",
+];
+
 /// Adds the assignments of a line.
 pub(crate) fn find(line: &[u8], file: FileKind, hits: &mut Vec<Hit>) {
-    if file.generated || line.len() > LONGEST_LINE {
+    if file.generated || line.len() > LONGEST_LINE || !mentions_secret(line) {
         return;
     }
     let mut segment_start = 0;
@@ -47,6 +70,23 @@ pub(crate) fn find(line: &[u8], file: FileKind, hits: &mut Vec<Hit>) {
             _ => {}
         }
     }
+}
+
+/// Whether any name that `promise_of` knows can stand in a line. Cheap, since it
+/// is asked of every line; the names are taken apart only where it says yes.
+fn mentions_secret(line: &[u8]) -> bool {
+    (0..line.len()).any(|at| {
+        let begins = |stem: &[u8]| line.get(at..at + stem.len()).is_some_and(|part| part.eq_ignore_ascii_case(stem));
+        match line.get(at).map(u8::to_ascii_lowercase) {
+            Some(b'p') => begins(b"pass") || begins(b"pw"),
+            Some(b's') => begins(b"secret"),
+            Some(b't') => begins(b"token"),
+            Some(b'k') => begins(b"key"),
+            Some(b'a') => begins(b"auth"),
+            Some(b'c') => begins(b"cred"),
+            _ => false,
+        }
+    })
 }
 
 /// The finding of the operator at `at`, if its left side promises a secret and
@@ -77,8 +117,7 @@ fn assigned(line: &[u8], segment_start: usize, at: usize, file: FileKind) -> Opt
 }
 
 fn is_whole_line(line: &[u8], segment_start: usize) -> bool {
-    line.get(..segment_start)
-        .is_some_and(|before| before.iter().all(u8::is_ascii_whitespace))
+    line.get(..segment_start).is_some_and(|before| before.iter().all(u8::is_ascii_whitespace))
 }
 
 /// What the names on the left of an operator promise.
@@ -89,124 +128,24 @@ fn promise(left: &[u8]) -> Option<Promise> {
 }
 
 fn promise_of(words: &[String]) -> Option<Promise> {
-    /// `token_type`, `password-field`: about a secret, not one.
-    const ABOUT: &[&str] = &[
-        "name",
-        "names",
-        "type",
-        "kind",
-        "url",
-        "uri",
-        "endpoint",
-        "path",
-        "file",
-        "dir",
-        "header",
-        "param",
-        "parameter",
-        "field",
-        "label",
-        "placeholder",
-        "prefix",
-        "suffix",
-        "pattern",
-        "regex",
-        "format",
-        "message",
-        "error",
-        "hint",
-        "description",
-        "title",
-        "help",
-        "class",
-        "selector",
-        "policy",
-        "length",
-        "size",
-        "count",
-        "limit",
-        "ttl",
-        "expiry",
-        "expires",
-        "env",
-        "var",
-        "variable",
-        "hash",
-        "hashed",
-        "digest",
-        "checksum",
-        "algorithm",
-        "alg",
-        "ref",
-        "arn",
-        "store",
-        "manager",
-        "provider",
-        "scope",
-        "scopes",
-        "input",
-        "budget",
-        "usage",
-        "text",
-        "id",
-        "version",
-        "mode",
-        "strategy",
-        "rule",
-        "rules",
-        "reset",
-        "tokens",
-        "form",
-        "stdin",
-    ];
-    const PUBLIC: &[&str] = &[
-        "public",
-        "hash",
-        "checksum",
-        "integrity",
-        "sha256",
-        "example",
-        "csrf",
-    ];
     let last = words.last()?;
     if ABOUT.contains(&last.as_str()) || words.iter().any(|word| PUBLIC.contains(&word.as_str())) {
         return None;
     }
     let joined = words.concat();
     let has = |needles: &[&str]| needles.iter().any(|needle| joined.contains(needle));
-    if has(&["password", "passwd", "passphrase"])
-        || words.iter().any(|word| word == "pwd" || word == "pw")
-    {
+    if has(&["password", "passwd", "passphrase"]) || words.iter().any(|word| word == "pwd" || word == "pw") {
         return Some(Promise::Password);
     }
-    let long = [
-        "apikey",
-        "accesskey",
-        "privatekey",
-        "authkey",
-        "signingkey",
-        "encryptionkey",
-        "secretkey",
-        "masterkey",
-        "accountkey",
-        "sharedkey",
-        "clientsecret",
-        "authtoken",
-        "accesstoken",
-        "refreshtoken",
-        "bearertoken",
-        "credential",
-    ];
-    let short =
-        |word: &String| matches!(word.as_str(), "secret" | "token" | "authorization" | "auth");
-    (has(&long) || words.iter().any(short)).then_some(Promise::Key)
+    let short = |word: &String| matches!(word.as_str(), "secret" | "token" | "authorization" | "auth");
+    (has(LONG) || words.iter().any(short)).then_some(Promise::Key)
 }
 
 /// `DB_PASSWORD`, `dbPassword` and `db-password` are the words `db`, `password`.
 fn words(name: &[u8]) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before_lower = false;
-    for byte in name.iter().copied() {
+    for &byte in name {
         let joint = !byte.is_ascii_alphanumeric();
         if joint || (byte.is_ascii_uppercase() && before_lower) {
             words.push(String::new());
@@ -223,16 +162,10 @@ fn words(name: &[u8]) -> Vec<String> {
 /// Where the value on the right of an operator begins, the value, and whether it
 /// stands in quotes.
 fn value(right: &[u8], offset: usize) -> Option<(usize, &[u8], bool)> {
-    let skipped = right
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'>' | b'='))
-        .count();
+    let skipped = right.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'>' | b'=')).count();
     let rest = right.get(skipped..)?;
     // `r"..."`, `b'...'`, `@"..."`.
-    let marked = usize::from(matches!(
-        rest,
-        [b'r' | b'b' | b'f' | b'u' | b'@' | b'L', b'"' | b'\'', ..]
-    ));
+    let marked = usize::from(matches!(rest, [b'r' | b'b' | b'f' | b'u' | b'@' | b'L', b'"' | b'\'', ..]));
     let rest = rest.get(marked..)?;
     let start = offset + skipped + marked;
     let first = *rest.first()?;
@@ -242,10 +175,7 @@ fn value(right: &[u8], offset: usize) -> Option<(usize, &[u8], bool)> {
         let (skipped, secret) = without_scheme(inner.get(..end)?);
         return Some((start + 1 + skipped, secret, true));
     }
-    let end = rest
-        .iter()
-        .position(|byte| byte.is_ascii_whitespace())
-        .unwrap_or(rest.len());
+    let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
     // A comment may follow, nothing else: a bare value is one word.
     let after = rest.get(end..)?.trim_ascii_start();
     if !(after.is_empty() || after.starts_with(b"#")) {
@@ -264,13 +194,8 @@ fn without_scheme(value: &[u8]) -> (usize, &[u8]) {
     (0, value)
 }
 
-fn judge(
-    left: &[u8],
-    promise: Promise,
-    secret: &[u8],
-    file: FileKind,
-) -> Option<(&'static str, Confidence)> {
-    let printable = secret.iter().all(|byte| byte.is_ascii_graphic());
+fn judge(left: &[u8], promise: Promise, secret: &[u8], file: FileKind) -> Option<(&'static str, Confidence)> {
+    let printable = secret.iter().all(u8::is_ascii_graphic);
     if !printable
         || secret.len() > 512
         || sample::is_reference(secret)
@@ -297,11 +222,7 @@ fn judge(
         Promise::Password => "password",
         Promise::Key => "secret-value",
     };
-    let confidence = if file.made_up {
-        Confidence::Low
-    } else {
-        Confidence::Medium
-    };
+    let confidence = if file.made_up { Confidence::Low } else { Confidence::Medium };
     Some((kind, confidence))
 }
 
@@ -346,10 +267,7 @@ mod tests {
             let line = format!("{before}hunter2{after}");
             let hits = found_in("src/a.py", &line);
             assert_eq!(hits.len(), 1, "{line}");
-            assert_eq!(
-                &line[hits[0].start..hits[0].start + hits[0].length],
-                "hunter2"
-            );
+            assert_eq!(line.get(hits[0].start..hits[0].start + hits[0].length), Some("hunter2"));
         }
     }
 
@@ -357,10 +275,7 @@ mod tests {
     fn a_bare_value_is_found_in_files_of_settings_only() {
         let line = format!("API_KEY={VALUE}");
         assert_eq!(kinds(".env", &line), ["secret-value"]);
-        assert_eq!(
-            kinds("values.yaml", &format!("  api_key: {VALUE} # now")),
-            ["secret-value"]
-        );
+        assert_eq!(kinds("values.yaml", &format!("  api_key: {VALUE} # now")), ["secret-value"]);
         assert_eq!(kinds("main.c", &line), Vec::<&str>::new());
     }
 

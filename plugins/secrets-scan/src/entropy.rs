@@ -38,10 +38,7 @@ pub(crate) fn run_share(bytes: &[u8]) -> f64 {
     if pairs == 0 {
         return 0.0;
     }
-    let runs = bytes
-        .windows(2)
-        .filter(|pair| matches!(pair, [a, b] if a.abs_diff(*b) <= 1))
-        .count();
+    let runs = bytes.windows(2).filter(|pair| matches!(pair, [a, b] if a.abs_diff(*b) <= 1)).count();
     runs as f64 / pairs as f64
 }
 

@@ -79,20 +79,10 @@ impl FileKind {
             || name.starts_with(".env.")
             || matches!(name, "credentials" | "config" | "dockerfile");
         let stem = name.split('.').next().unwrap_or(name);
-        let made_up = lower
-            .split(['/', '\\'])
-            .any(|part| MADE_UP_PARTS.contains(&part))
-            || [
-                ".md",
-                ".rst",
-                ".adoc",
-                ".example",
-                ".sample",
-                ".template",
-                ".dist",
-            ]
-            .iter()
-            .any(|ending| name.ends_with(ending))
+        let made_up = lower.split(['/', '\\']).any(|part| MADE_UP_PARTS.contains(&part))
+            || [".md", ".rst", ".adoc", ".example", ".sample", ".template", ".dist"]
+                .iter()
+                .any(|ending| name.ends_with(ending))
             || stem.starts_with("test_")
             || stem.ends_with("_test")
             || name.contains(".test.")
@@ -103,11 +93,7 @@ impl FileKind {
             || name.ends_with(".min.css")
             || name.ends_with(".map")
             || name.ends_with(".svg");
-        Self {
-            bare_values,
-            made_up,
-            generated,
-        }
+        Self { bare_values, made_up, generated }
     }
 }
 
@@ -122,12 +108,7 @@ mod tests {
 
     #[test]
     fn files_of_settings_have_bare_values() {
-        for path in [
-            ".env",
-            "a/.env.production",
-            "deploy/values.yaml",
-            "x/.npmrc",
-        ] {
+        for path in [".env", "a/.env.production", "deploy/values.yaml", "x/.npmrc"] {
             assert!(FileKind::of(path).bare_values, "{path}");
         }
         assert!(!FileKind::of("src/main.rs").bare_values);
@@ -135,13 +116,7 @@ mod tests {
 
     #[test]
     fn tests_and_documentation_are_made_up() {
-        for path in [
-            "tests/a.rs",
-            "docs/x.html",
-            "README.md",
-            "pkg/auth_test.go",
-            ".env.example",
-        ] {
+        for path in ["tests/a.rs", "docs/x.html", "README.md", "pkg/auth_test.go", ".env.example"] {
             assert!(FileKind::of(path).made_up, "{path}");
         }
         assert!(!FileKind::of("src/contest.rs").made_up);

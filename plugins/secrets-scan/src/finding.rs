@@ -5,9 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How sure a finding is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Confidence {
     /// Probably an example or a test value.
@@ -60,11 +58,7 @@ pub(crate) fn mask_value(secret: &[u8]) -> String {
 
 fn mask(secret: &[u8], shown: usize) -> String {
     let text = String::from_utf8_lossy(secret);
-    let head: String = text
-        .chars()
-        .take(shown)
-        .filter(|c| !c.is_control())
-        .collect();
+    let head: String = text.chars().take(shown).filter(|c| !c.is_control()).collect();
     format!("{head}\u{2026} ({} characters)", text.chars().count())
 }
 
@@ -74,10 +68,7 @@ mod tests {
 
     #[test]
     fn a_token_shows_its_public_prefix_only() {
-        assert_eq!(
-            mask_token(b"abcd_0123456789"),
-            "abcd\u{2026} (15 characters)"
-        );
+        assert_eq!(mask_token(b"abcd_0123456789"), "abcd\u{2026} (15 characters)");
     }
 
     #[test]

@@ -59,18 +59,11 @@ struct Args {
 /// Finds credentials, keys and tokens in files or in a text. Reports path, line,
 /// column, kind and confidence of each, and a masked form, never the secret
 /// itself. Binary and oversized files are skipped and listed as such.
-#[tool(
-    read_only,
-    idempotent,
-    title = "Scan for secrets",
-    example = r#"{"paths": ["src/main.rs", ".env"]}"#
-)]
+#[tool(read_only, idempotent, title = "Scan for secrets", example = r#"{"paths": ["src/main.rs", ".env"]}"#)]
 fn scan(ctx: &Context, args: Args) -> Result<Output<Report>> {
     let max_bytes = args.max_file_bytes.unwrap_or(DEFAULT_FILE_BYTES);
     if max_bytes > MOST_FILE_BYTES {
-        return Err(Error::invalid_input(format!(
-            "`max_file_bytes` is at most {MOST_FILE_BYTES}, not {max_bytes}"
-        )));
+        return Err(Error::invalid_input(format!("`max_file_bytes` is at most {MOST_FILE_BYTES}, not {max_bytes}")));
     }
     let mut reporter = Reporter::new(args.min_confidence.unwrap_or(Confidence::Medium));
     match (args.path, args.paths, args.text) {
@@ -78,9 +71,7 @@ fn scan(ctx: &Context, args: Args) -> Result<Output<Report>> {
         (None, Some(paths), None) => scan_files(ctx, &paths, max_bytes, &mut reporter)?,
         (None, None, Some(text)) => reporter.add("text", text.as_bytes()),
         _ => {
-            return Err(Error::invalid_input(
-                "give exactly one of `path`, `paths` and `text`",
-            ));
+            return Err(Error::invalid_input("give exactly one of `path`, `paths` and `text`"));
         }
     }
     let report = reporter.finish();
@@ -88,12 +79,7 @@ fn scan(ctx: &Context, args: Args) -> Result<Output<Report>> {
     Ok(Output::new(report).with_summary(summary))
 }
 
-fn scan_files(
-    ctx: &Context,
-    paths: &[String],
-    max_bytes: u64,
-    reporter: &mut Reporter,
-) -> Result<()> {
+fn scan_files(ctx: &Context, paths: &[String], max_bytes: u64, reporter: &mut Reporter) -> Result<()> {
     // Often enough to be seen, seldom enough to cost nothing.
     const FILES_PER_REPORT: usize = 256;
     let directory = ctx.step();
@@ -139,8 +125,7 @@ mod tests {
             .unwrap()
             .map(|entry| format!("src/{}", entry.unwrap().file_name().to_str().unwrap()))
             .collect();
-        let report =
-            call(&serde_json::json!({ "paths": sources, "min_confidence": "low" })).unwrap();
+        let report = call(&serde_json::json!({ "paths": sources, "min_confidence": "low" })).unwrap();
         assert_eq!(report["findings"], serde_json::json!([]));
         assert_eq!(report["files_scanned"], sources.len());
     }
@@ -161,10 +146,7 @@ mod tests {
 
     #[test]
     fn what_to_scan_has_to_be_said_once() {
-        for args in [
-            serde_json::json!({}),
-            serde_json::json!({ "path": "a", "text": "b" }),
-        ] {
+        for args in [serde_json::json!({}), serde_json::json!({ "path": "a", "text": "b" })] {
             let error = call(&args).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }

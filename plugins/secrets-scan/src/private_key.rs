@@ -5,7 +5,8 @@ use crate::entropy;
 use crate::file::FileKind;
 use crate::finding::{Confidence, Hit};
 
-const BEGIN: &[u8] = b"-----BEGIN ";
+/// How every armoured key begins.
+pub(crate) const BEGIN: &[u8] = b"-----BEGIN ";
 // Of the smallest key in use (Ed25519 in PKCS#8: 64), less what may be cut.
 const LEAST_BODY: usize = 56;
 const MOST_LOOKED_AT: usize = 600;
@@ -31,11 +32,7 @@ pub(crate) fn find(line: &[u8], rest: &[u8], file: FileKind, hits: &mut Vec<Hit>
     let doubtful = file.made_up || kind == "encrypted-private-key";
     hits.push(Hit {
         kind,
-        confidence: if doubtful {
-            Confidence::Medium
-        } else {
-            Confidence::High
-        },
+        confidence: if doubtful { Confidence::Medium } else { Confidence::High },
         start,
         length: line.len() - start,
         masked: format!("-----BEGIN {}-----\u{2026}", String::from_utf8_lossy(label)),
@@ -46,10 +43,7 @@ pub(crate) fn find(line: &[u8], rest: &[u8], file: FileKind, hits: &mut Vec<Hit>
 fn label(after: &[u8]) -> Option<&[u8]> {
     let end = after.windows(5).position(|window| window == b"-----")?;
     let label = after.get(..end)?;
-    label
-        .iter()
-        .all(|byte| byte.is_ascii_uppercase() || *byte == b' ')
-        .then_some(label)
+    label.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ').then_some(label)
 }
 
 fn kind(label: &[u8]) -> Option<&'static str> {
@@ -93,10 +87,7 @@ mod tests {
 
     fn key(label: &str, separator: &str) -> String {
         let line = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
-        format!(
-            "{}{label}-----{separator}{line}{separator}{line}",
-            "-----BEGIN "
-        )
+        format!("{}{label}-----{separator}{line}{separator}{line}", "-----BEGIN ")
     }
 
     #[test]
@@ -120,13 +111,7 @@ mod tests {
 
     #[test]
     fn a_header_alone_is_none() {
-        assert!(
-            found(&format!(
-                "if text.starts_with(\"{}PRIVATE KEY-----\") {{",
-                "-----BEGIN "
-            ))
-            .is_empty()
-        );
+        assert!(found(&format!("if text.starts_with(\"{}PRIVATE KEY-----\") {{", "-----BEGIN ")).is_empty());
         assert!(found(&key("PUBLIC KEY", "\n")).is_empty());
         assert!(found(&key("CERTIFICATE", "\n")).is_empty());
     }

@@ -54,20 +54,11 @@ impl Report {
             self.skipped_count
         );
         for finding in self.findings.iter().take(MOST_IN_SUMMARY) {
-            let Finding {
-                path,
-                line,
-                column,
-                kind,
-                masked,
-                ..
-            } = finding;
-            write!(text, "\n{path}:{line}:{column} {kind} {masked}")
-                .expect("a string takes any text");
+            let Finding { path, line, column, kind, masked, .. } = finding;
+            write!(text, "\n{path}:{line}:{column} {kind} {masked}").expect("a string takes any text");
         }
         if self.findings.len() > MOST_IN_SUMMARY {
-            write!(text, "\nand {} more", self.findings.len() - MOST_IN_SUMMARY)
-                .expect("a string takes any text");
+            write!(text, "\nand {} more", self.findings.len() - MOST_IN_SUMMARY).expect("a string takes any text");
         }
         text
     }
@@ -109,10 +100,7 @@ impl Reporter {
     pub(crate) fn skip(&mut self, path: &str, reason: &str) {
         self.report.skipped_count += 1;
         if self.report.skipped.len() < MOST_SKIPPED_LISTED {
-            self.report.skipped.push(Skipped {
-                path: path.to_owned(),
-                reason: reason.to_owned(),
-            });
+            self.report.skipped.push(Skipped { path: path.to_owned(), reason: reason.to_owned() });
         }
     }
 
@@ -159,22 +147,15 @@ mod tests {
     fn a_column_counts_characters() {
         let text = format!("/* \u{e4}\u{f6} */ token = \"{VALUE}\"");
         let report = report("a.js", text.as_bytes(), Confidence::Medium);
-        assert_eq!(
-            (report.findings[0].line, report.findings[0].column),
-            (1, 19)
-        );
+        assert_eq!((report.findings[0].line, report.findings[0].column), (1, 19));
     }
 
     #[test]
     fn no_part_of_a_report_holds_the_secret() {
         let text = format!("token = \"{VALUE}\"");
         let report = report("a.js", text.as_bytes(), Confidence::Low);
-        assert!(
-            !serde_json::to_string(&report)
-                .unwrap()
-                .contains(&VALUE[4..])
-        );
-        assert!(!report.summary().contains(&VALUE[4..]));
+        assert!(!serde_json::to_string(&report).unwrap().contains(VALUE.get(4..).unwrap()));
+        assert!(!report.summary().contains(VALUE.get(4..).unwrap()));
         assert!(report.summary().contains("a.js:1:10 secret-value"));
     }
 

@@ -59,38 +59,12 @@ struct Rule {
 
 const ANY: usize = 2_000;
 
-const fn sure(
-    kind: &'static str,
-    prefix: &'static str,
-    body: Body,
-    least: usize,
-    most: usize,
-) -> Rule {
-    Rule {
-        kind,
-        prefix,
-        body,
-        least,
-        most,
-        confidence: Confidence::High,
-    }
+const fn sure(kind: &'static str, prefix: &'static str, body: Body, least: usize, most: usize) -> Rule {
+    Rule { kind, prefix, body, least, most, confidence: Confidence::High }
 }
 
-const fn likely(
-    kind: &'static str,
-    prefix: &'static str,
-    body: Body,
-    least: usize,
-    most: usize,
-) -> Rule {
-    Rule {
-        kind,
-        prefix,
-        body,
-        least,
-        most,
-        confidence: Confidence::Medium,
-    }
+const fn likely(kind: &'static str, prefix: &'static str, body: Body, least: usize, most: usize) -> Rule {
+    Rule { kind, prefix, body, least, most, confidence: Confidence::Medium }
 }
 
 // Longer prefixes first where one begins with another.
@@ -193,10 +167,7 @@ fn matched(rule: &Rule, rest: &[u8], start: usize) -> Option<Hit> {
     let length = body.iter().take_while(|byte| rule.body.has(**byte)).count();
     // The end of a sentence is no part of a token.
     let trimmed = body.get(..length)?;
-    let kept = trimmed
-        .iter()
-        .rposition(|byte| !matches!(byte, b'.' | b'-'))
-        .map_or(0, |at| at + 1);
+    let kept = trimmed.iter().rposition(|byte| !matches!(byte, b'.' | b'-')).map_or(0, |at| at + 1);
     let body = body.get(..kept)?;
     let fits = (rule.least..=rule.most).contains(&body.len());
     if !fits || entropy::bits(body) < rule.body.least_bits() || sample::is_made_up(body) {
@@ -204,13 +175,7 @@ fn matched(rule: &Rule, rest: &[u8], start: usize) -> Option<Hit> {
     }
     let length = rule.prefix.len() + body.len();
     let secret = rest.get(..length)?;
-    Some(Hit {
-        kind: rule.kind,
-        confidence: rule.confidence,
-        start,
-        length,
-        masked: mask_token(secret),
-    })
+    Some(Hit { kind: rule.kind, confidence: rule.confidence, start, length, masked: mask_token(secret) })
 }
 
 #[cfg(test)]

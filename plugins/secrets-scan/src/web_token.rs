@@ -48,16 +48,10 @@ fn is_web_token(token: &[u8]) -> bool {
     let (Some(header), Some(claims)) = (decode(header), decode(claims)) else {
         return false;
     };
-    let (header, claims) = (
-        String::from_utf8_lossy(&header),
-        String::from_utf8_lossy(&claims),
-    );
+    let (header, claims) = (String::from_utf8_lossy(&header), String::from_utf8_lossy(&claims));
     // The token that every introduction shows.
     let shown_everywhere = claims.contains("John Doe") || claims.contains("\"1234567890\"");
-    header.starts_with('{')
-        && header.contains("\"alg\"")
-        && claims.starts_with('{')
-        && !shown_everywhere
+    header.starts_with('{') && header.contains("\"alg\"") && claims.starts_with('{') && !shown_everywhere
 }
 
 /// base64url without padding.
@@ -89,10 +83,7 @@ mod tests {
 
     fn encode(text: &str) -> String {
         const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let bits: Vec<u8> = text
-            .bytes()
-            .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
-            .collect();
+        let bits: Vec<u8> = text.bytes().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
         bits.chunks(6)
             .map(|chunk| {
                 let value = (0..6).fold(0, |value, at| value << 1 | chunk.get(at).unwrap_or(&0));

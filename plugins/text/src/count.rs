@@ -44,8 +44,7 @@ pub(crate) struct LineCounts {
 
 /// The words of a text.
 pub(crate) fn split(text: &str) -> impl Iterator<Item = &str> {
-    text.split_whitespace()
-        .filter(|word| word.contains(char::is_alphanumeric))
+    text.split_whitespace().filter(|word| word.contains(char::is_alphanumeric))
 }
 
 /// Counts words.
@@ -54,9 +53,7 @@ pub(crate) fn words(text: &str) -> WordCounts {
     let mut words = 0;
     for word in split(text) {
         words += 1;
-        let bare = word
-            .trim_matches(|c: char| !c.is_alphanumeric())
-            .to_lowercase();
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
         *counts.entry(bare).or_default() += 1;
     }
     let distinct = counts.len();
@@ -67,22 +64,12 @@ pub(crate) fn words(text: &str) -> WordCounts {
         .collect();
     frequent.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.word.cmp(&b.word)));
     frequent.truncate(MOST_FREQUENT);
-    WordCounts {
-        words,
-        distinct,
-        characters: text.chars().count(),
-        frequent,
-    }
+    WordCounts { words, distinct, characters: text.chars().count(), frequent }
 }
 
 /// Counts lines.
 pub(crate) fn lines(text: &str) -> LineCounts {
-    let mut counts = LineCounts {
-        lines: 0,
-        blank: 0,
-        longest: 0,
-        longest_line: 0,
-    };
+    let mut counts = LineCounts { lines: 0, blank: 0, longest: 0, longest_line: 0 };
     for line in text.lines() {
         counts.lines += 1;
         counts.blank += usize::from(line.trim().is_empty());
@@ -109,29 +96,14 @@ mod tests {
     #[test]
     fn frequent_words_come_first_and_equal_ones_by_name() {
         let counts = words("Zebra zebra! apple Apple. pear tree");
-        let found: Vec<_> = counts
-            .frequent
-            .iter()
-            .map(|f| (f.word.as_str(), f.count))
-            .collect();
-        assert_eq!(
-            found,
-            [("apple", 2), ("zebra", 2), ("pear", 1), ("tree", 1)]
-        );
+        let found: Vec<_> = counts.frequent.iter().map(|f| (f.word.as_str(), f.count)).collect();
+        assert_eq!(found, [("apple", 2), ("zebra", 2), ("pear", 1), ("tree", 1)]);
     }
 
     #[test]
     fn lines_are_counted_with_any_ending() {
         let counts = lines("one\r\n\r\n  \nthree long\n");
-        assert_eq!(
-            counts,
-            LineCounts {
-                lines: 4,
-                blank: 2,
-                longest: 10,
-                longest_line: 4
-            }
-        );
+        assert_eq!(counts, LineCounts { lines: 4, blank: 2, longest: 10, longest_line: 4 });
         assert_eq!(lines("").lines, 0);
     }
 }

@@ -65,12 +65,7 @@ fn headings(ctx: &Context, args: Several) -> Result<Headings> {
         .into_iter()
         .flat_map(|source| {
             let path = source.path;
-            markdown::headings(&source.text)
-                .into_iter()
-                .map(move |found| Located {
-                    path: path.clone(),
-                    found,
-                })
+            markdown::headings(&source.text).into_iter().map(move |found| Located { path: path.clone(), found })
         })
         .collect();
     Ok(Headings { headings, skipped })
@@ -90,24 +85,13 @@ struct ReadabilityArgs {
 
 /// Says how hard an English text is to read: Flesch reading ease, Flesch-Kincaid
 /// grade and automated readability index, with the counts they come from.
-#[tool(
-    read_only,
-    idempotent,
-    example = r#"{"text": "The cat sat on the mat. It was warm."}"#
-)]
+#[tool(read_only, idempotent, example = r#"{"text": "The cat sat on the mat. It was warm."}"#)]
 fn readability(ctx: &Context, args: ReadabilityArgs) -> Result<Readability> {
     let source = args.source.load(ctx)?;
-    let is_markdown = args.markdown.unwrap_or_else(|| {
-        source
-            .path
-            .as_ref()
-            .is_some_and(|path| path.to_ascii_lowercase().ends_with(".md"))
-    });
-    let text = if is_markdown {
-        markdown::prose(&source.text)
-    } else {
-        source.text
-    };
+    let is_markdown = args
+        .markdown
+        .unwrap_or_else(|| source.path.as_ref().is_some_and(|path| path.to_ascii_lowercase().ends_with(".md")));
+    let text = if is_markdown { markdown::prose(&source.text) } else { source.text };
     reading::measure(&text).ok_or_else(|| Error::invalid_input("there are no words in the text"))
 }
 
@@ -136,11 +120,7 @@ struct Extracted {
 
 /// Finds all matches of a regular expression with line, column and groups. Takes
 /// a text, a file or a list of files.
-#[tool(
-    read_only,
-    idempotent,
-    example = r#"{"text": "TODO(ann): more", "pattern": "TODO\\((?P<who>\\w+)\\)"}"#
-)]
+#[tool(read_only, idempotent, example = r#"{"text": "TODO(ann): more", "pattern": "TODO\\((?P<who>\\w+)\\)"}"#)]
 fn extract(ctx: &Context, args: ExtractArgs) -> Result<Extracted> {
     let pattern = args.search.compile()?;
     let Load { texts, skipped } = args.source.load(ctx)?;
@@ -150,17 +130,9 @@ fn extract(ctx: &Context, args: ExtractArgs) -> Result<Extracted> {
         let room = args.search.limit().saturating_sub(matches.len());
         let found = pattern::find(&pattern, &source.text, room);
         count += found.count;
-        matches.extend(found.matches.into_iter().map(|found| Located {
-            path: source.path.clone(),
-            found,
-        }));
+        matches.extend(found.matches.into_iter().map(|found| Located { path: source.path.clone(), found }));
     }
-    Ok(Extracted {
-        truncated: count > matches.len(),
-        matches,
-        count,
-        skipped,
-    })
+    Ok(Extracted { truncated: count > matches.len(), matches, count, skipped })
 }
 
 /// Which files to survey.
@@ -180,11 +152,7 @@ fn yes() -> bool {
 
 /// Describes a folder by its files: bytes, lines, blank lines and words of each,
 /// in total and by kind. Binary files count by their bytes only.
-#[tool(
-    read_only,
-    idempotent,
-    example = r#"{"paths": ["README.md", "src/lib.rs"]}"#
-)]
+#[tool(read_only, idempotent, example = r#"{"paths": ["README.md", "src/lib.rs"]}"#)]
 fn survey(ctx: &Context, args: SurveyArgs) -> Result<Output<Survey>> {
     const FILES_PER_CHECK: usize = 256;
     let directory = ctx.step();
@@ -209,10 +177,7 @@ fn survey(ctx: &Context, args: SurveyArgs) -> Result<Output<Survey>> {
     Ok(Output::new(survey).with_summary(summary))
 }
 
-cofferdam_sdk::plugin!(
-    id = "cofferdam/text",
-    tools = [words, lines, headings, readability, extract, survey],
-);
+cofferdam_sdk::plugin!(id = "cofferdam/text", tools = [words, lines, headings, readability, extract, survey],);
 
 #[cfg(test)]
 mod tests {
@@ -221,9 +186,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn call(tool: &str, args: &Value) -> Result<Value> {
-        let ctx = Fake::new()
-            .step(concat!(env!("CARGO_MANIFEST_DIR"), "/cases"))
-            .context();
+        let ctx = Fake::new().step(concat!(env!("CARGO_MANIFEST_DIR"), "/cases")).context();
         match Plugin::call(&ctx, tool, &args.to_string())?.value {
             Payload::Json(value) => Ok(value),
             other => panic!("not JSON: {other:?}"),
@@ -232,14 +195,8 @@ mod tests {
 
     #[test]
     fn every_tool_reads_a_file() {
-        assert_eq!(
-            call("words", &json!({ "path": "notes.md" })).unwrap()["words"],
-            25
-        );
-        assert_eq!(
-            call("lines", &json!({ "path": "notes.md" })).unwrap()["lines"],
-            13
-        );
+        assert_eq!(call("words", &json!({ "path": "notes.md" })).unwrap()["words"], 25);
+        assert_eq!(call("lines", &json!({ "path": "notes.md" })).unwrap()["lines"], 13);
         let found = call("headings", &json!({ "paths": ["notes.md", "gone.md"] })).unwrap();
         assert_eq!(
             found["headings"][1],
@@ -261,10 +218,7 @@ mod tests {
                 "path": "notes.md", "line": 3, "column": 1, "text": "Ann said", "groups": {"who": "Ann"},
             })
         );
-        assert_eq!(
-            (&found["count"], &found["truncated"]),
-            (&json!(2), &json!(true))
-        );
+        assert_eq!((&found["count"], &found["truncated"]), (&json!(2), &json!(true)));
     }
 
     #[test]
@@ -290,15 +244,8 @@ mod tests {
     fn the_schemas_refuse_unknown_arguments() {
         for tool in Plugin::tools() {
             let schema = &tool.input_schema;
-            let closed = [
-                &schema["additionalProperties"],
-                &schema["unevaluatedProperties"],
-            ];
-            assert!(
-                closed.contains(&&Value::Bool(false)),
-                "{}: {schema}",
-                tool.name
-            );
+            let closed = [&schema["additionalProperties"], &schema["unevaluatedProperties"]];
+            assert!(closed.contains(&&Value::Bool(false)), "{}: {schema}", tool.name);
         }
     }
 

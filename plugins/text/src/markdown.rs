@@ -25,18 +25,10 @@ pub(crate) fn headings(text: &str) -> Vec<Heading> {
             continue;
         }
         if let Some((level, title)) = hash_heading(line) {
-            headings.push(Heading {
-                level,
-                text: title.to_owned(),
-                line: number,
-            });
+            headings.push(Heading { level, text: title.to_owned(), line: number });
             paragraph = None;
         } else if let (Some(level), Some((title, at))) = (underline(line), paragraph) {
-            headings.push(Heading {
-                level,
-                text: title.trim().to_owned(),
-                line: at,
-            });
+            headings.push(Heading { level, text: title.trim().to_owned(), line: at });
             paragraph = None;
         } else if line.trim().is_empty() || is_block_start(line) {
             paragraph = None;
@@ -59,9 +51,7 @@ pub(crate) fn prose(text: &str) -> String {
         }
         let (content, ends_here) = match hash_heading(line) {
             Some((_, title)) => (title, true),
-            None => list_item(bare).map_or((bare.trim_start_matches(['>', ' ']), false), |item| {
-                (item, true)
-            }),
+            None => list_item(bare).map_or((bare.trim_start_matches(['>', ' ']), false), |item| (item, true)),
         };
         let content = without_signs(content);
         prose.push_str(&content);
@@ -174,26 +164,14 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<(usize, String, usize)> {
-        headings(text)
-            .into_iter()
-            .map(|h| (h.level, h.text, h.line))
-            .collect()
+        headings(text).into_iter().map(|h| (h.level, h.text, h.line)).collect()
     }
 
     #[test]
     fn both_kinds_of_headings_are_found() {
         let text = "# One #\n\nTwo\n===\nThree\n---\n   ### Four\n#no\n####### no\n#\tTab\n";
-        let expected = [
-            (1, "One", 1),
-            (1, "Two", 3),
-            (2, "Three", 5),
-            (3, "Four", 7),
-            (1, "Tab", 10),
-        ];
-        assert_eq!(
-            found(text),
-            expected.map(|(level, text, line)| (level, text.to_owned(), line))
-        );
+        let expected = [(1, "One", 1), (1, "Two", 3), (2, "Three", 5), (3, "Four", 7), (1, "Tab", 10)];
+        assert_eq!(found(text), expected.map(|(level, text, line)| (level, text.to_owned(), line)));
     }
 
     #[test]

@@ -59,9 +59,7 @@ impl Search {
     /// A pattern that is none, is too long, or matches nothing everywhere.
     pub(crate) fn compile(&self) -> Result<Regex> {
         if self.pattern.len() > LONGEST_PATTERN {
-            return Err(Error::invalid_input(format!(
-                "`pattern` is longer than {LONGEST_PATTERN} bytes"
-            )));
+            return Err(Error::invalid_input(format!("`pattern` is longer than {LONGEST_PATTERN} bytes")));
         }
         RegexBuilder::new(&self.pattern)
             .multi_line(true)
@@ -73,10 +71,7 @@ impl Search {
 
 /// Finds all matches and lists the first `limit`.
 pub(crate) fn find(pattern: &Regex, text: &str, limit: usize) -> Found {
-    let mut found = Found {
-        matches: Vec::new(),
-        count: 0,
-    };
+    let mut found = Found { matches: Vec::new(), count: 0 };
     let (mut line, mut line_start, mut counted_to) = (1, 0, 0);
     for captures in pattern.captures_iter(text) {
         found.count += 1;
@@ -88,9 +83,7 @@ pub(crate) fn find(pattern: &Regex, text: &str, limit: usize) -> Found {
         }
         let between = text.get(counted_to..whole.start()).unwrap_or_default();
         line += between.matches('\n').count();
-        line_start = between
-            .rfind('\n')
-            .map_or(line_start, |at| counted_to + at + 1);
+        line_start = between.rfind('\n').map_or(line_start, |at| counted_to + at + 1);
         counted_to = whole.start();
         let before = text.get(line_start..whole.start()).unwrap_or_default();
         found.matches.push(Match {
@@ -110,9 +103,7 @@ fn groups(pattern: &Regex, captures: &regex_lite::Captures<'_>) -> BTreeMap<Stri
         .skip(1)
         .filter_map(|(number, name)| {
             let name = name.map_or_else(|| number.to_string(), str::to_owned);
-            captures
-                .get(number)
-                .map(|group| (name, cut(group.as_str())))
+            captures.get(number).map(|group| (name, cut(group.as_str())))
         })
         .collect()
 }
@@ -126,11 +117,7 @@ mod tests {
     use super::*;
 
     fn search(pattern: &str, text: &str, limit: usize) -> Found {
-        let search = Search {
-            pattern: pattern.to_owned(),
-            ignore_case: true,
-            limit: None,
-        };
+        let search = Search { pattern: pattern.to_owned(), ignore_case: true, limit: None };
         find(&search.compile().unwrap(), text, limit)
     }
 
@@ -158,11 +145,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_is_none_is_an_error() {
-        let search = Search {
-            pattern: "(".to_owned(),
-            ignore_case: false,
-            limit: None,
-        };
+        let search = Search { pattern: "(".to_owned(), ignore_case: false, limit: None };
         let error = search.compile().unwrap_err();
         assert!(error.message().starts_with("`pattern`: "), "{error}");
     }

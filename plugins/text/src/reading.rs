@@ -42,9 +42,7 @@ pub(crate) fn measure(text: &str) -> Option<Readability> {
     if words == 0 {
         return None;
     }
-    let last_is_open = count::split(text)
-        .last()
-        .is_some_and(|word| !ends_sentence(word));
+    let last_is_open = count::split(text).last().is_some_and(|word| !ends_sentence(word));
     let sentences = (ends + usize::from(last_is_open)).max(1);
     let per_sentence = words as f64 / sentences as f64;
     let per_word = spoken as f64 / words as f64;
@@ -52,9 +50,7 @@ pub(crate) fn measure(text: &str) -> Option<Readability> {
     Some(Readability {
         reading_ease: rounded(reading_ease),
         grade: rounded(0.39 * per_sentence + 11.8 * per_word - 15.59),
-        automated_index: rounded(
-            4.71 * (letters as f64 / words as f64) + 0.5 * per_sentence - 21.43,
-        ),
+        automated_index: rounded(4.71 * (letters as f64 / words as f64) + 0.5 * per_sentence - 21.43),
         level: level(reading_ease),
         words,
         sentences,
@@ -64,8 +60,7 @@ pub(crate) fn measure(text: &str) -> Option<Readability> {
 }
 
 fn ends_sentence(word: &str) -> bool {
-    word.trim_end_matches(['"', '\'', ')', ']', '\u{201d}', '\u{2019}', '*', '_'])
-        .ends_with(['.', '!', '?'])
+    word.trim_end_matches(['"', '\'', ')', ']', '\u{201d}', '\u{2019}', '*', '_']).ends_with(['.', '!', '?'])
 }
 
 /// Flesch's own names for the ranges.
@@ -94,18 +89,9 @@ mod tests {
     fn the_formulas_are_the_published_ones() {
         // 12 words, 2 sentences, 14 syllables, 43 letters: worked out by hand.
         let measured = measure("The cat sat on the mat. It was a sunny day today.").unwrap();
-        assert_eq!(
-            (measured.words, measured.sentences, measured.syllables),
-            (12, 2, 14)
-        );
-        assert_eq!(
-            measured.reading_ease,
-            rounded(206.835 - 1.015 * 6.0 - 84.6 * 14.0 / 12.0)
-        );
-        assert_eq!(
-            measured.grade,
-            rounded(0.39 * 6.0 + 11.8 * 14.0 / 12.0 - 15.59)
-        );
+        assert_eq!((measured.words, measured.sentences, measured.syllables), (12, 2, 14));
+        assert_eq!(measured.reading_ease, rounded(206.835 - 1.015 * 6.0 - 84.6 * 14.0 / 12.0));
+        assert_eq!(measured.grade, rounded(0.39 * 6.0 + 11.8 * 14.0 / 12.0 - 15.59));
         assert_eq!(measured.level, "very easy");
     }
 

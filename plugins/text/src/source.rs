@@ -62,14 +62,9 @@ impl One {
             (Some(text), None) => Ok(Text { path: None, text }),
             (None, Some(path)) => {
                 let text = ctx.step().read_text(&path, MOST_FILE_BYTES)?;
-                Ok(Text {
-                    path: Some(path),
-                    text,
-                })
+                Ok(Text { path: Some(path), text })
             }
-            _ => Err(Error::invalid_input(
-                "give exactly one of `text` and `path`",
-            )),
+            _ => Err(Error::invalid_input("give exactly one of `text` and `path`")),
         }
     }
 }
@@ -83,33 +78,19 @@ impl Several {
     /// read.
     pub(crate) fn load(self, ctx: &Context) -> Result<Load> {
         let Some(paths) = self.paths else {
-            return Ok(Load {
-                texts: vec![self.one.load(ctx)?],
-                skipped: Vec::new(),
-            });
+            return Ok(Load { texts: vec![self.one.load(ctx)?], skipped: Vec::new() });
         };
         if self.one.text.is_some() || self.one.path.is_some() {
-            return Err(Error::invalid_input(
-                "give exactly one of `text`, `path` and `paths`",
-            ));
+            return Err(Error::invalid_input("give exactly one of `text`, `path` and `paths`"));
         }
         let directory = ctx.step();
-        let mut load = Load {
-            texts: Vec::new(),
-            skipped: Vec::new(),
-        };
+        let mut load = Load { texts: Vec::new(), skipped: Vec::new() };
         for path in paths {
             match directory.read_text(&path, MOST_FILE_BYTES) {
-                Ok(text) => load.texts.push(Text {
-                    path: Some(path),
-                    text,
-                }),
+                Ok(text) => load.texts.push(Text { path: Some(path), text }),
                 Err(error) if error.code() == Some("no_directory") => return Err(error),
                 Err(error) => {
-                    load.skipped.push(Skipped {
-                        path,
-                        reason: error.message().to_owned(),
-                    });
+                    load.skipped.push(Skipped { path, reason: error.message().to_owned() });
                 }
             }
         }

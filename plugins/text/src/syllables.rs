@@ -4,16 +4,8 @@
 
 /// How many syllables a word has, at least one.
 pub(crate) fn count(word: &str) -> usize {
-    let letters: Vec<char> = word
-        .chars()
-        .filter(|c| c.is_alphabetic())
-        .flat_map(char::to_lowercase)
-        .collect();
-    let vowel = |at: usize| {
-        letters
-            .get(at)
-            .is_some_and(|c| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u' | 'y'))
-    };
+    let letters: Vec<char> = word.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
+    let vowel = |at: usize| letters.get(at).is_some_and(|c| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u' | 'y'));
     let mut groups = 0;
     for at in 0..letters.len() {
         if vowel(at) && (at == 0 || !vowel(at - 1)) {
@@ -25,22 +17,16 @@ pub(crate) fn count(word: &str) -> usize {
     // `walked` has one syllable, `wanted` two; `makes` one, `boxes` two.
     let silent_ed = text.ends_with("ed") && !text.ends_with("ted") && !text.ends_with("ded");
     let silent_es = text.ends_with("es")
-        && ![
-            "ses", "xes", "zes", "ches", "shes", "ges", "ces", "les", "ies",
-        ]
-        .iter()
-        .any(|ending| text.ends_with(ending));
+        && !["ses", "xes", "zes", "ches", "shes", "ges", "ces", "les", "ies"]
+            .iter()
+            .any(|ending| text.ends_with(ending));
     // `create` and `science` have two vowels that are spoken apart.
-    let apart = ["ia", "io", "eo", "iu", "ua"]
-        .iter()
-        .filter(|pair| text.contains(**pair))
-        .count()
-        .saturating_sub(
-            ["tion", "sion", "cial", "tial", "cian", "geo", "gua", "qua"]
-                .iter()
-                .filter(|part| text.contains(**part))
-                .count(),
-        );
+    let apart = ["ia", "io", "eo", "iu", "ua"].iter().filter(|pair| text.contains(**pair)).count().saturating_sub(
+        ["tion", "sion", "cial", "tial", "cian", "geo", "gua", "qua"]
+            .iter()
+            .filter(|part| text.contains(**part))
+            .count(),
+    );
     let silent = usize::from(silent_e || silent_ed || silent_es);
     (groups + apart).saturating_sub(silent).max(1)
 }

@@ -56,14 +56,8 @@ pub(crate) struct File {
 impl Survey {
     /// Adds a file.
     pub(crate) fn add(&mut self, path: &str, bytes: &[u8]) {
-        let text = std::str::from_utf8(bytes)
-            .ok()
-            .filter(|text| !text.contains('\0'));
-        let kind = if text.is_some() {
-            kind(path)
-        } else {
-            "binary".to_owned()
-        };
+        let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+        let kind = if text.is_some() { kind(path) } else { "binary".to_owned() };
         let text = text.unwrap_or_default();
         let lines = count::lines(text);
         let counted = Totals {
@@ -76,63 +70,30 @@ impl Survey {
         self.totals.add(counted);
         match self.kinds.iter_mut().find(|known| known.kind == kind) {
             Some(known) => known.totals.add(counted),
-            None => self.kinds.push(Kind {
-                kind: kind.clone(),
-                totals: counted,
-            }),
+            None => self.kinds.push(Kind { kind: kind.clone(), totals: counted }),
         }
         self.kinds.sort_by(|a, b| {
             let order = b.totals.lines.cmp(&a.totals.lines);
-            order
-                .then_with(|| b.totals.bytes.cmp(&a.totals.bytes))
-                .then_with(|| a.kind.cmp(&b.kind))
+            order.then_with(|| b.totals.bytes.cmp(&a.totals.bytes)).then_with(|| a.kind.cmp(&b.kind))
         });
-        let Totals {
-            bytes,
-            lines,
-            blank,
-            words,
-            ..
-        } = counted;
-        self.files.push(File {
-            path: path.to_owned(),
-            kind,
-            bytes,
-            lines,
-            blank,
-            words,
-        });
+        let Totals { bytes, lines, blank, words, .. } = counted;
+        self.files.push(File { path: path.to_owned(), kind, bytes, lines, blank, words });
     }
 
     /// Notes a file that cannot be read.
     pub(crate) fn skip(&mut self, path: &str, reason: &str) {
-        self.skipped.push(Skipped {
-            path: path.to_owned(),
-            reason: reason.to_owned(),
-        });
+        self.skipped.push(Skipped { path: path.to_owned(), reason: reason.to_owned() });
     }
 
     /// The survey in a few lines, for a model.
     pub(crate) fn summary(&self) -> String {
-        let Totals {
-            files,
-            bytes,
-            lines,
-            words,
-            ..
-        } = self.totals;
+        let Totals { files, bytes, lines, words, .. } = self.totals;
         let mut text = format!("{files} files, {lines} lines, {words} words, {bytes} bytes");
         for Kind { kind, totals } in self.kinds.iter().take(KINDS_IN_SUMMARY) {
-            write!(
-                text,
-                "\n{kind}: {} files, {} lines",
-                totals.files, totals.lines
-            )
-            .expect("a string takes any text");
+            write!(text, "\n{kind}: {} files, {} lines", totals.files, totals.lines).expect("a string takes any text");
         }
         if !self.skipped.is_empty() {
-            write!(text, "\n{} files not read", self.skipped.len())
-                .expect("a string takes any text");
+            write!(text, "\n{} files not read", self.skipped.len()).expect("a string takes any text");
         }
         text
     }
@@ -187,19 +148,9 @@ mod tests {
         survey.add("a.rs", b"fn a() {}\n\n");
         survey.add("b/c.rs", b"one two\n");
         survey.add("x.md", b"word\n");
-        let expected = Totals {
-            files: 3,
-            bytes: 24,
-            lines: 4,
-            blank: 1,
-            words: 5,
-        };
+        let expected = Totals { files: 3, bytes: 24, lines: 4, blank: 1, words: 5 };
         assert_eq!(survey.totals, expected);
-        let kinds: Vec<_> = survey
-            .kinds
-            .iter()
-            .map(|k| (k.kind.as_str(), k.totals.lines))
-            .collect();
+        let kinds: Vec<_> = survey.kinds.iter().map(|k| (k.kind.as_str(), k.totals.lines)).collect();
         assert_eq!(kinds, [("Rust", 3), ("Markdown", 1)]);
     }
 
@@ -207,10 +158,7 @@ mod tests {
     fn a_binary_has_bytes_only() {
         let mut survey = Survey::default();
         survey.add("a.png", b"\x89PNG\0\n\n");
-        assert_eq!(
-            (survey.files[0].kind.as_str(), survey.files[0].lines),
-            ("binary", 0)
-        );
+        assert_eq!((survey.files[0].kind.as_str(), survey.files[0].lines), ("binary", 0));
         assert_eq!(survey.totals.bytes, 7);
     }
 

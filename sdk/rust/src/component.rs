@@ -51,11 +51,7 @@ impl<P: Plugin> tool::Guest for P {
         P::tools().into_iter().map(tool_def).collect()
     }
 
-    fn call(
-        ctx: common::CallContext,
-        name: String,
-        args: String,
-    ) -> Result<tool::ToolOutput, common::PluginError> {
+    fn call(ctx: common::CallContext, name: String, args: String) -> Result<tool::ToolOutput, common::PluginError> {
         let info = CallInfo {
             run_id: ctx.run_id,
             step_path: ctx.step_path,
@@ -65,10 +61,7 @@ impl<P: Plugin> tool::Guest for P {
             traceparent: ctx.traceparent,
         };
         match P::call(&Context::new(info, Host), &name, &args) {
-            Ok(ToolOutput { value, summary }) => Ok(tool::ToolOutput {
-                value: payload_out(value),
-                summary,
-            }),
+            Ok(ToolOutput { value, summary }) => Ok(tool::ToolOutput { value: payload_out(value), summary }),
             Err(error) => Err(error_out(&error)),
         }
     }
@@ -82,11 +75,7 @@ fn tool_def(definition: Definition) -> tool::ToolDef {
         input_schema: definition.input_schema.to_string(),
         output_schema: definition.output_schema.map(|schema| schema.to_string()),
         effects: effects(definition.effects),
-        examples: definition
-            .examples
-            .iter()
-            .map(|example| (*example).to_owned())
-            .collect(),
+        examples: definition.examples.iter().map(|example| (*example).to_owned()).collect(),
     }
 }
 
@@ -113,10 +102,7 @@ impl Host {
             Level::Warn => host::log::Level::Warn,
             Level::Error => host::log::Level::Error,
         };
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let fields: Vec<_> = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         host::log::log(level, message, &fields);
     }
 
@@ -133,9 +119,7 @@ impl Host {
     }
 
     pub(crate) fn fetch(&self, request: Request) -> Result<Response> {
-        host::http::fetch(&request_out(request))
-            .map(response_in)
-            .map_err(error_in)
+        host::http::fetch(&request_out(request)).map(response_in).map_err(error_in)
     }
 
     pub(crate) fn fetch_many(&self, requests: Vec<Request>, limit: u32) -> Vec<Result<Response>> {
@@ -173,20 +157,13 @@ fn request_out(request: Request) -> host::http::Request {
         url: request.url,
         headers: request.headers,
         body: request.body,
-        timeout_ms: request
-            .timeout
-            .map(|t| u32::try_from(t.as_millis()).unwrap_or(u32::MAX)),
+        timeout_ms: request.timeout.map(|t| u32::try_from(t.as_millis()).unwrap_or(u32::MAX)),
         max_response_bytes: request.max_response_bytes,
     }
 }
 
 fn response_in(response: host::http::Response) -> Response {
-    Response {
-        status: response.status,
-        headers: response.headers,
-        body: response.body,
-        final_url: response.final_url,
-    }
+    Response { status: response.status, headers: response.headers, body: response.body, final_url: response.final_url }
 }
 
 fn payload_out(payload: Payload) -> common::Payload {
@@ -213,9 +190,7 @@ fn error_out(error: &Error) -> common::PluginError {
         code: error.code().map(str::to_owned),
         message: error.message().to_owned(),
         retryable: error.is_retryable(),
-        retry_after_ms: error
-            .retry_after()
-            .map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+        retry_after_ms: error.retry_after().map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
         detail: error.detail().map(ToString::to_string),
     }
 }
@@ -226,19 +201,12 @@ fn error_in(error: common::PluginError) -> Error {
         result = result.with_code(code);
     }
     if let Some(retryable) = error.retryable {
-        result = if retryable {
-            result.retryable()
-        } else {
-            result.permanent()
-        };
+        result = if retryable { result.retryable() } else { result.permanent() };
     }
     if let Some(delay) = error.retry_after_ms {
         result = result.with_retry_after(Duration::from_millis(delay));
     }
-    if let Some(detail) = error
-        .detail
-        .and_then(|text| serde_json::from_str(&text).ok())
-    {
+    if let Some(detail) = error.detail.and_then(|text| serde_json::from_str(&text).ok()) {
         result = result.with_detail(detail);
     }
     result

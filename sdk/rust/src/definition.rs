@@ -58,22 +58,17 @@ pub fn schema_of<T: JsonSchema>() -> Value {
         schema = Value::Object(Map::new());
     }
     if let Some(fields) = schema.as_object_mut() {
-        fields
-            .entry("type")
-            .or_insert_with(|| Value::from("object"));
+        fields.entry("type").or_insert_with(|| Value::from("object"));
     }
     schema
 }
 
 /// The JSON Schema of a result, none if `T` can be anything.
 pub(crate) fn schema_of_result<T: JsonSchema>() -> Option<Value> {
-    let generator = SchemaSettings::draft2020_12()
-        .for_serialize()
-        .into_generator();
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let schema = generator.into_root_schema_for::<T>().to_value();
-    let says_something = schema
-        .as_object()
-        .is_some_and(|fields| fields.keys().any(|key| key != "$schema" && key != "title"));
+    let says_something =
+        schema.as_object().is_some_and(|fields| fields.keys().any(|key| key != "$schema" && key != "title"));
     says_something.then_some(schema)
 }
 

@@ -18,10 +18,7 @@ pub struct Directory {
 
 impl Directory {
     pub(crate) fn new(root: impl Into<PathBuf>, grant: &'static str) -> Self {
-        Self {
-            root: root.into(),
-            grant,
-        }
+        Self { root: root.into(), grant }
     }
 
     /// Where it is, e.g. `/step`.
@@ -62,13 +59,9 @@ impl Directory {
     pub fn read(&self, relative: &str, max_bytes: u64) -> Result<Vec<u8>> {
         let path = self.path(relative)?;
         let file = fs::File::open(&path).map_err(|error| self.explain(relative, &error))?;
-        let metadata = file
-            .metadata()
-            .map_err(|error| self.explain(relative, &error))?;
+        let metadata = file.metadata().map_err(|error| self.explain(relative, &error))?;
         if metadata.is_dir() {
-            return Err(Error::invalid_input(format!(
-                "`{relative}` is a directory, not a file"
-            )));
+            return Err(Error::invalid_input(format!("`{relative}` is a directory, not a file")));
         }
         let mut bytes = Vec::new();
         // One more than allowed tells too long from just fitting, whatever the
@@ -77,9 +70,7 @@ impl Directory {
             .read_to_end(&mut bytes)
             .map_err(|error| self.explain(relative, &error))?;
         if bytes.len() as u64 > max_bytes {
-            return Err(Error::too_large(format!(
-                "file `{relative}` exceeds {max_bytes} bytes"
-            )));
+            return Err(Error::too_large(format!("file `{relative}` exceeds {max_bytes} bytes")));
         }
         Ok(bytes)
     }
@@ -131,10 +122,7 @@ mod tests {
     use crate::ErrorKind;
 
     fn directory() -> Directory {
-        Directory::new(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/src"),
-            "fs: { read: true }",
-        )
+        Directory::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"), "fs: { read: true }")
     }
 
     #[test]
@@ -170,9 +158,7 @@ mod tests {
     fn a_missing_file_and_a_missing_grant_are_told_apart() {
         let error = directory().read("nothing.rs", 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        let error = Directory::new("/nowhere", "fs: { read: true }")
-            .read("a", 1)
-            .unwrap_err();
+        let error = Directory::new("/nowhere", "fs: { read: true }").read("a", 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied);
         assert!(error.message().contains("fs: { read: true }"));
     }

@@ -48,7 +48,11 @@ pub enum ErrorKind {
 /// `?` turns any standard error into one: an [`io::Error`] keeps its meaning
 /// (not found, denied), everything else becomes [`ErrorKind::Internal`].
 #[derive(Clone, PartialEq)]
-pub struct Error {
+pub struct Error(Box<Fields>);
+
+/// Boxed, since every result has room for an error.
+#[derive(Clone, PartialEq)]
+struct Fields {
     kind: ErrorKind,
     message: String,
     code: Option<String>,
@@ -60,14 +64,8 @@ pub struct Error {
 impl Error {
     /// An error with a message: one sentence, lower case, no period at its end.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            code: None,
-            retryable: None,
-            retry_after: None,
-            detail: None,
-        }
+        let message = message.into();
+        Self(Box::new(Fields { kind, message, code: None, retryable: None, retry_after: None, detail: None }))
     }
 
     /// The arguments cannot be used.
@@ -103,79 +101,79 @@ impl Error {
     /// Adds a short stable code for programs, such as `channel_not_found`.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
+        self.0.code = Some(code.into());
         self
     }
 
     /// Says that a retry can help, whatever the kind says.
     #[must_use]
     pub fn retryable(mut self) -> Self {
-        self.retryable = Some(true);
+        self.0.retryable = Some(true);
         self
     }
 
     /// Says that a retry cannot help, whatever the kind says.
     #[must_use]
     pub fn permanent(mut self) -> Self {
-        self.retryable = Some(false);
+        self.0.retryable = Some(false);
         self
     }
 
     /// Says when a retry can help at the earliest.
     #[must_use]
     pub fn with_retry_after(mut self, delay: Duration) -> Self {
-        self.retry_after = Some(delay);
+        self.0.retry_after = Some(delay);
         self
     }
 
     /// Adds facts for programs.
     #[must_use]
     pub fn with_detail(mut self, detail: Value) -> Self {
-        self.detail = Some(detail);
+        self.0.detail = Some(detail);
         self
     }
 
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// The sentence for people.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The code for programs.
     pub fn code(&self) -> Option<&str> {
-        self.code.as_deref()
+        self.0.code.as_deref()
     }
 
     /// What was said about retrying, if it differs from what the kind says.
     pub fn is_retryable(&self) -> Option<bool> {
-        self.retryable
+        self.0.retryable
     }
 
     /// When a retry can help at the earliest.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.0.retry_after
     }
 
     /// Facts for programs.
     pub fn detail(&self) -> Option<&Value> {
-        self.detail.as_ref()
+        self.0.detail.as_ref()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.kind, self.message)?;
-        if let Some(code) = &self.code {
+        write!(f, "{:?}: {}", self.0.kind, self.0.message)?;
+        if let Some(code) = &self.0.code {
             write!(f, " [{code}]")?;
         }
         Ok(())
@@ -204,9 +202,7 @@ pub(crate) fn kind_of_io(kind: io::ErrorKind) -> ErrorKind {
         | io::ErrorKind::InvalidData
         | io::ErrorKind::IsADirectory
         | io::ErrorKind::NotADirectory => ErrorKind::InvalidInput,
-        io::ErrorKind::FileTooLarge | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ErrorKind::TooLarge
-        }
+        io::ErrorKind::FileTooLarge | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::TooLarge,
         _ => ErrorKind::Internal,
     }
 }
@@ -243,9 +239,6 @@ mod tests {
         assert_eq!(error.is_retryable(), Some(false));
         assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
         assert_eq!(error.detail(), Some(&Value::from(1)));
-        assert_eq!(
-            format!("{error:?}"),
-            "Unavailable: the service is down [down]"
-        );
+        assert_eq!(format!("{error:?}"), "Unavailable: the service is down [down]");
     }
 }

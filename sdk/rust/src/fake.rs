@@ -164,22 +164,12 @@ pub(crate) struct Host(Fake);
 
 impl Host {
     pub(crate) fn log(&self, level: Level, message: &str, fields: &[(&str, &str)]) {
-        let fields = fields
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        self.0.state().logs.push(LogLine {
-            level,
-            message: message.to_owned(),
-            fields,
-        });
+        let fields = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.0.state().logs.push(LogLine { level, message: message.to_owned(), fields });
     }
 
     pub(crate) fn progress(&self, message: &str, fraction: Option<f32>) {
-        self.0.state().progress.push(ProgressLine {
-            message: message.to_owned(),
-            fraction,
-        });
+        self.0.state().progress.push(ProgressLine { message: message.to_owned(), fraction });
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -187,12 +177,7 @@ impl Host {
     }
 
     pub(crate) fn config(&self) -> String {
-        self.0
-            .state()
-            .config
-            .clone()
-            .unwrap_or_else(|| json!({}))
-            .to_string()
+        self.0.state().config.clone().unwrap_or_else(|| json!({})).to_string()
     }
 
     pub(crate) fn fetch(&self, request: Request) -> Result<Response> {
@@ -206,10 +191,7 @@ impl Host {
         if response.final_url.is_empty() {
             response.final_url = url;
         }
-        let longest = state
-            .requests
-            .last()
-            .and_then(|request| request.max_response_bytes);
+        let longest = state.requests.last().and_then(|request| request.max_response_bytes);
         if longest.is_some_and(|longest| response.body.len() as u64 > longest) {
             return Err(Error::too_large("the answer is longer than allowed"));
         }
@@ -217,10 +199,7 @@ impl Host {
     }
 
     pub(crate) fn fetch_many(&self, requests: Vec<Request>, _: u32) -> Vec<Result<Response>> {
-        requests
-            .into_iter()
-            .map(|request| self.fetch(request))
-            .collect()
+        requests.into_iter().map(|request| self.fetch(request)).collect()
     }
 
     pub(crate) fn has_secret(&self, name: &str) -> bool {
@@ -231,9 +210,7 @@ impl Host {
         if self.has_secret(name) {
             Ok(format!("placeholder-of-{name}"))
         } else {
-            Err(Error::denied(format!(
-                "no grant allows the secret `{name}`"
-            )))
+            Err(Error::denied(format!("no grant allows the secret `{name}`")))
         }
     }
 
@@ -243,19 +220,11 @@ impl Host {
     }
 
     pub(crate) fn step_root(&self) -> PathBuf {
-        self.0
-            .state()
-            .step
-            .clone()
-            .unwrap_or_else(|| Path::new("/step").to_owned())
+        self.0.state().step.clone().unwrap_or_else(|| Path::new("/step").to_owned())
     }
 
     pub(crate) fn out_root(&self) -> PathBuf {
-        self.0
-            .state()
-            .out
-            .clone()
-            .unwrap_or_else(|| Path::new("/out").to_owned())
+        self.0.state().out.clone().unwrap_or_else(|| Path::new("/out").to_owned())
     }
 }
 
@@ -286,10 +255,7 @@ mod tests {
         assert_eq!(ctx.config::<Config>().unwrap().org, "acme");
         let ctx = Fake::new().config(json!({ "org": 3 })).context();
         let error = ctx.config::<Config>().err().unwrap();
-        assert_eq!(
-            error.message(),
-            "configuration `org`: invalid type: integer `3`, expected a string"
-        );
+        assert_eq!(error.message(), "configuration `org`: invalid type: integer `3`, expected a string");
     }
 
     #[test]
@@ -297,13 +263,7 @@ mod tests {
         let ctx = Context::fake();
         let fetched = ctx.fetch(Request::get("https://example.com"));
         assert_eq!(fetched.unwrap_err().kind(), ErrorKind::Denied);
-        assert_eq!(
-            ctx.secret_placeholder("KEY").unwrap_err().kind(),
-            ErrorKind::Denied
-        );
-        assert_eq!(
-            ctx.invoke("read", &json!({})).unwrap_err().kind(),
-            ErrorKind::Denied
-        );
+        assert_eq!(ctx.secret_placeholder("KEY").unwrap_err().kind(), ErrorKind::Denied);
+        assert_eq!(ctx.invoke("read", &json!({})).unwrap_err().kind(), ErrorKind::Denied);
     }
 }

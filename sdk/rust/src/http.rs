@@ -89,28 +89,19 @@ pub struct Response {
 impl Response {
     /// An answer without headers, for tests.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: body.into(),
-            final_url: String::new(),
-        }
+        Self { status, headers: Vec::new(), body: body.into(), final_url: String::new() }
     }
 
     /// Adds a header, for tests.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        self.headers
-            .push((name.into().to_ascii_lowercase(), value.into()));
+        self.headers.push((name.into().to_ascii_lowercase(), value.into()));
         self
     }
 
     /// The first header of that name, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self
-            .headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))?;
+        let (_, value) = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
     }
 
@@ -127,12 +118,9 @@ impl Response {
     /// something else than agreed.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Error::unavailable(format!(
-                "`{}` answered something else: {error}",
-                self.final_url
-            ))
-            .with_code("unexpected_answer")
-            .permanent()
+            Error::unavailable(format!("`{}` answered something else: {error}", self.final_url))
+                .with_code("unexpected_answer")
+                .permanent()
         })
     }
 
@@ -156,14 +144,9 @@ impl Response {
             400..=499 => ErrorKind::InvalidInput,
             _ => ErrorKind::Unavailable,
         };
-        let error = Error::new(
-            kind,
-            format!("`{}` answered {}", self.final_url, self.status),
-        )
-        .with_code(format!("http_{}", self.status));
-        let delay = self
-            .header("retry-after")
-            .and_then(|value| value.trim().parse().ok());
+        let error = Error::new(kind, format!("`{}` answered {}", self.final_url, self.status))
+            .with_code(format!("http_{}", self.status));
+        let delay = self.header("retry-after").and_then(|value| value.trim().parse().ok());
         Err(match delay {
             Some(seconds) => error.with_retry_after(Duration::from_secs(seconds)),
             None => error,

@@ -43,10 +43,7 @@ pub struct Output<T> {
 impl<T> Output<T> {
     /// A value without a summary.
     pub fn new(value: T) -> Self {
-        Self {
-            value,
-            summary: None,
-        }
+        Self { value, summary: None }
     }
 
     /// Adds the summary.
@@ -82,12 +79,9 @@ impl<T: Serialize + JsonSchema> IntoOutput for T {
     }
 
     fn into_output(self) -> Result<ToolOutput> {
-        let value = serde_json::to_value(self)
-            .map_err(|error| Error::internal(format!("the result is not JSON: {error}")))?;
-        Ok(ToolOutput {
-            value: Payload::Json(value),
-            summary: None,
-        })
+        let value =
+            serde_json::to_value(self).map_err(|error| Error::internal(format!("the result is not JSON: {error}")))?;
+        Ok(ToolOutput { value: Payload::Json(value), summary: None })
     }
 }
 
@@ -97,10 +91,7 @@ impl IntoOutput for Text {
     }
 
     fn into_output(self) -> Result<ToolOutput> {
-        Ok(ToolOutput {
-            value: Payload::Text(self.0),
-            summary: None,
-        })
+        Ok(ToolOutput { value: Payload::Text(self.0), summary: None })
     }
 }
 
@@ -110,10 +101,7 @@ impl IntoOutput for Payload {
     }
 
     fn into_output(self) -> Result<ToolOutput> {
-        Ok(ToolOutput {
-            value: self,
-            summary: None,
-        })
+        Ok(ToolOutput { value: self, summary: None })
     }
 }
 
@@ -124,10 +112,7 @@ impl<T: IntoOutput> IntoOutput for Output<T> {
 
     fn into_output(self) -> Result<ToolOutput> {
         let inner = self.value.into_output()?;
-        Ok(ToolOutput {
-            value: inner.value,
-            summary: self.summary.or(inner.summary),
-        })
+        Ok(ToolOutput { value: inner.value, summary: self.summary.or(inner.summary) })
     }
 }
 
@@ -144,10 +129,7 @@ mod tests {
 
     #[test]
     fn a_summary_goes_along_with_any_kind_of_value() {
-        let output = Output::new(Text("long".into()))
-            .with_summary("short")
-            .into_output()
-            .unwrap();
+        let output = Output::new(Text("long".into())).with_summary("short").into_output().unwrap();
         assert_eq!(output.value, Payload::Text("long".into()));
         assert_eq!(output.summary.as_deref(), Some("short"));
     }

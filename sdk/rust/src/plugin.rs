@@ -77,29 +77,21 @@ pub fn decode<T: DeserializeOwned>(args: &str) -> Result<T> {
         let path = error.path().to_string();
         let text = error.inner().to_string();
         // A place in text that the caller never saw as text helps nobody.
-        let reason = text
-            .rsplit_once(" at line ")
-            .map_or(text.as_str(), |(reason, _)| reason);
+        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
         if path == "." {
             Error::invalid_input(format!("arguments: {reason}"))
         } else {
             Error::invalid_input(format!("argument `{path}`: {reason}"))
         }
     })?;
-    decoder
-        .end()
-        .map_err(|_| Error::invalid_input("arguments: something follows the JSON object"))?;
+    decoder.end().map_err(|_| Error::invalid_input("arguments: something follows the JSON object"))?;
     Ok(value)
 }
 
 /// The answer to a call of a tool that is not listed.
 #[doc(hidden)]
 pub fn unknown_tool(name: &str, known: &[&str]) -> Error {
-    Error::not_found(format!(
-        "no tool `{name}` here, there is {}",
-        known.join(", ")
-    ))
-    .with_code("unknown_tool")
+    Error::not_found(format!("no tool `{name}` here, there is {}", known.join(", "))).with_code("unknown_tool")
 }
 
 #[cfg(test)]
@@ -123,10 +115,7 @@ mod tests {
     fn an_argument_that_does_not_fit_is_named_with_its_path() {
         let error = decode::<Args>(r#"{"rows": [{"count": 1}, {"count": "x"}]}"#).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert_eq!(
-            error.message(),
-            "argument `rows[1].count`: invalid type: string \"x\", expected u32"
-        );
+        assert_eq!(error.message(), "argument `rows[1].count`: invalid type: string \"x\", expected u32");
     }
 
     #[test]

@@ -54,38 +54,19 @@ fn build_all() -> Result<PathBuf> {
     let target_directory = root.join("target/guests");
     fs::create_dir_all(&target_directory)?;
     let lock = File::create(target_directory.join("guests.lock"))?;
-    lock.lock()
-        .context("cannot lock the folder of the guests")?;
+    lock.lock().context("cannot lock the folder of the guests")?;
 
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&root).args([
-        "build",
-        "--locked",
-        "--target",
-        TARGET,
-        "--profile",
-        "guest",
-    ]);
+    cargo.current_dir(&root).args(["build", "--locked", "--target", TARGET, "--profile", "guest"]);
     cargo.arg("--target-dir").arg(&target_directory);
     for name in FIRST_PARTY.iter().chain(&FOR_TESTS) {
-        cargo.args([
-            "--package",
-            &package(name).expect("every listed guest has a package"),
-        ]);
+        cargo.args(["--package", &package(name).expect("every listed guest has a package")]);
     }
     // The test run's own settings would end in the component, or build it anew.
-    for variable in [
-        "RUSTFLAGS",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTC_WRAPPER",
-        "CARGO_BUILD_TARGET",
-    ] {
+    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(variable);
     }
-    cargo.env(
-        "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS",
-        remapped_paths(&root)?.join(" "),
-    );
+    cargo.env("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", remapped_paths(&root)?.join(" "));
     let output = cargo.output().context("cannot run cargo")?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
@@ -115,12 +96,7 @@ fn remapped_paths(root: &Path) -> Result<Vec<String>> {
 }
 
 fn remap(from: &Path, to: &str) -> Result<String> {
-    let from = from
-        .to_str()
-        .context("the path of the repository is not UTF-8")?;
-    ensure!(
-        !from.contains(char::is_whitespace),
-        "`{from}` contains a space, which cargo's flags cannot express"
-    );
+    let from = from.to_str().context("the path of the repository is not UTF-8")?;
+    ensure!(!from.contains(char::is_whitespace), "`{from}` contains a space, which cargo's flags cannot express");
     Ok(format!("--remap-path-prefix={from}={to}"))
 }

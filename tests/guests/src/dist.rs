@@ -42,8 +42,7 @@ pub fn digest(component: &[u8]) -> String {
 /// A file that cannot be read or is not such a table.
 pub fn recorded_digests() -> Result<BTreeMap<String, String>> {
     let path = digests_path();
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     toml::from_str(&text).with_context(|| format!("`{}` is not as written", path.display()))
 }
 
@@ -55,9 +54,7 @@ pub fn recorded_digests() -> Result<BTreeMap<String, String>> {
 /// A plugin that does not build, a file that cannot be written.
 pub fn refresh() -> Result<Vec<(&'static str, String, usize)>> {
     fs::create_dir_all(directory())?;
-    let mut table = String::from(
-        "# The shipped components. Rewritten by `cargo run -p cofferdam-guests -- dist`.\n\n",
-    );
+    let mut table = String::from("# The shipped components. Rewritten by `cargo run -p cofferdam-guests -- dist`.\n\n");
     let mut written = Vec::new();
     for name in FIRST_PARTY {
         let component = build::built_bytes(name)?;
@@ -99,9 +96,7 @@ mod tests {
         for name in FIRST_PARTY {
             let component = dist_bytes(name).unwrap();
             for needle in [root, b"/.cargo/", b"/registry/src/"] {
-                let found = component
-                    .windows(needle.len())
-                    .any(|window| window == needle);
+                let found = component.windows(needle.len()).any(|window| window == needle);
                 assert!(!found, "{name}: {}", String::from_utf8_lossy(needle));
             }
         }

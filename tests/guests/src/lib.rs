@@ -20,8 +20,5 @@ pub const FOR_TESTS: [&str; 2] = ["echo", "greet"];
 /// The root of the repository.
 pub fn repository() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .expect("this crate is two folders below the root")
-        .to_owned()
+    here.ancestors().nth(2).expect("this crate is two folders below the root").to_owned()
 }

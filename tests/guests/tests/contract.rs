@@ -1,6 +1,8 @@
 //! Pins the contract: the resolved text of all packages, and the SDK's copy of
 //! them. `UPDATE=1` rewrites both; the difference is then up for review.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -18,9 +20,7 @@ fn resolved() -> String {
     let mut text = String::from("// Resolved from the folders beside this file; see README.md.\n");
     for package in PACKAGES {
         let folder = repository().join("wit").join(package);
-        let (id, _) = resolve
-            .push_dir(&folder)
-            .unwrap_or_else(|error| panic!("{error:#}"));
+        let (id, _) = resolve.push_dir(&folder).unwrap_or_else(|error| panic!("{error:#}"));
         let mut printer = WitPrinter::default();
         printer.print(&resolve, id, &[]).unwrap();
         text.push('\n');
@@ -39,12 +39,7 @@ fn files(root: &Path) -> BTreeMap<String, String> {
         .flat_map(|package| fs::read_dir(root.join(package)).unwrap())
         .map(|entry| entry.unwrap().path())
         .map(|path| {
-            let name = path
-                .strip_prefix(root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             (name, fs::read_to_string(path).unwrap())
         })
         .collect()
@@ -59,11 +54,7 @@ fn the_contract_is_the_one_that_was_reviewed() {
     }
     let golden = fs::read_to_string(&path).unwrap_or_default();
     let difference = similar::TextDiff::from_lines(&golden, &text);
-    assert!(
-        golden == text,
-        "the contract changed; with UPDATE=1 this test accepts it\n{}",
-        difference.unified_diff()
-    );
+    assert!(golden == text, "the contract changed; with UPDATE=1 this test accepts it\n{}", difference.unified_diff());
 }
 
 #[test]
@@ -76,10 +67,7 @@ fn the_copy_in_the_sdk_is_the_contract() {
             fs::write(path, text).unwrap();
         }
     }
-    assert!(
-        files(&source) == files(&copy),
-        "sdk/rust/wit differs; run this test with UPDATE=1"
-    );
+    assert!(files(&source) == files(&copy), "sdk/rust/wit differs; run this test with UPDATE=1");
 }
 
 #[test]
@@ -87,18 +75,9 @@ fn every_item_of_the_contract_is_documented_and_dated() {
     for (name, text) in files(&repository().join("wit")) {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (number, line) in lines.iter().enumerate() {
-            let item = [
-                "interface ",
-                "record ",
-                "enum ",
-                "variant ",
-                "flags ",
-                "type ",
-                "resource ",
-                "world ",
-            ]
-            .iter()
-            .any(|keyword| line.starts_with(keyword))
+            let item = ["interface ", "record ", "enum ", "variant ", "flags ", "type ", "resource ", "world "]
+                .iter()
+                .any(|keyword| line.starts_with(keyword))
                 || line.contains(": func(")
                 || line.contains(": static func(")
                 || line.starts_with("import ")

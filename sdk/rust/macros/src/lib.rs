@@ -27,9 +27,7 @@ use syn::parse_macro_input;
 pub fn tool(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as tool::Options);
     let function = parse_macro_input!(item as syn::ItemFn);
-    tool::expand(options, &function)
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    tool::expand(options, &function).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes the crate a plugin: a type `Plugin`, and in a component its exports.

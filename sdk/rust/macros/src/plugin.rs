@@ -39,36 +39,18 @@ impl Parse for Declaration {
         }
         let id = id.ok_or_else(|| input.error("a plugin needs `id = \"owner/name\"`"))?;
         if tools.is_empty() {
-            return Err(Error::new(
-                id.span(),
-                "a plugin needs `tools = [...]`, at least one",
-            ));
+            return Err(Error::new(id.span(), "a plugin needs `tools = [...]`, at least one"));
         }
-        Ok(Self {
-            id,
-            tools,
-            summary,
-            config,
-        })
+        Ok(Self { id, tools, summary, config })
     }
 }
 
 /// The type `Plugin` and the exports.
 pub(crate) fn expand(plugin: &Declaration) -> TokenStream {
-    let Declaration {
-        id,
-        tools,
-        summary,
-        config,
-    } = plugin;
-    let summary = summary.as_ref().map_or_else(
-        || quote!(env!("CARGO_PKG_DESCRIPTION")),
-        |summary| quote!(#summary),
-    );
-    let config = config.as_ref().map_or_else(
-        || quote!(None),
-        |config| quote!(Some(::cofferdam_sdk::schema_of::<#config>())),
-    );
+    let Declaration { id, tools, summary, config } = plugin;
+    let summary = summary.as_ref().map_or_else(|| quote!(env!("CARGO_PKG_DESCRIPTION")), |summary| quote!(#summary));
+    let config =
+        config.as_ref().map_or_else(|| quote!(None), |config| quote!(Some(::cofferdam_sdk::schema_of::<#config>())));
     quote! {
         /// This plugin, as the host sees it; tests can call it natively.
         #[derive(Clone, Copy, Debug)]
@@ -116,26 +98,17 @@ pub(crate) fn expand(plugin: &Declaration) -> TokenStream {
 fn paths(input: ParseStream<'_>) -> Result<Vec<Path>> {
     let content;
     bracketed!(content in input);
-    Ok(Punctuated::<Path, Token![,]>::parse_terminated(&content)?
-        .into_iter()
-        .collect())
+    Ok(Punctuated::<Path, Token![,]>::parse_terminated(&content)?.into_iter().collect())
 }
 
 /// `owner/name`: lower case letters, digits and `-` in both.
 fn checked_id(id: LitStr) -> Result<LitStr> {
     let text = id.value();
-    let word = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    };
+    let word =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     match text.split_once('/') {
         Some((owner, name)) if word(owner) && word(name) => Ok(id),
-        _ => Err(Error::new(
-            id.span(),
-            "an id is `owner/name` in lower case letters, digits and `-`",
-        )),
+        _ => Err(Error::new(id.span(), "an id is `owner/name` in lower case letters, digits and `-`")),
     }
 }
 
@@ -144,10 +117,7 @@ mod tests {
     use super::*;
 
     fn fault(declaration: TokenStream) -> String {
-        syn::parse2::<Declaration>(declaration)
-            .err()
-            .unwrap()
-            .to_string()
+        syn::parse2::<Declaration>(declaration).err().unwrap().to_string()
     }
 
     #[test]

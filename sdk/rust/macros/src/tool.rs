@@ -32,10 +32,7 @@ impl Parse for Options {
                 other => {
                     return Err(Error::new(
                         key.span(),
-                        format!(
-                            "unknown option `{other}`; there are {}, name, title, example",
-                            EFFECTS.join(", ")
-                        ),
+                        format!("unknown option `{other}`; there are {}, name, title, example", EFFECTS.join(", ")),
                     ));
                 }
             }
@@ -55,10 +52,9 @@ impl Options {
 
     fn check_effects(&self) -> Result<()> {
         match self.effects.iter().find(|given| *given == "destructive") {
-            Some(given) if self.has("read_only") => Err(Error::new(
-                given.span(),
-                "a tool that is read_only destroys nothing",
-            )),
+            Some(given) if self.has("read_only") => {
+                Err(Error::new(given.span(), "a tool that is read_only destroys nothing"))
+            }
             _ => Ok(()),
         }
     }
@@ -71,18 +67,10 @@ pub(crate) fn expand(options: Options, function: &ItemFn) -> Result<TokenStream>
     let ident = &function.sig.ident;
     let visibility = &function.vis;
     let output = output_type(function)?;
-    let arguments = argument_type(function).map_or_else(
-        || quote!(::cofferdam_sdk::private::NoArguments),
-        |argument| quote!(#argument),
-    );
-    let [read_only, destructive, idempotent, open_world] =
-        EFFECTS.map(|effect| options.has(effect));
-    let Options {
-        name,
-        title,
-        examples,
-        ..
-    } = options;
+    let arguments = argument_type(function)
+        .map_or_else(|| quote!(::cofferdam_sdk::private::NoArguments), |argument| quote!(#argument));
+    let [read_only, destructive, idempotent, open_world] = EFFECTS.map(|effect| options.has(effect));
+    let Options { name, title, examples, .. } = options;
     let name = name.unwrap_or_else(|| LitStr::new(&ident.to_string(), ident.span()));
     let title = title.map_or_else(|| quote!(None), |title| quote!(Some(#title)));
     let doc = format!("The tool `{}`, for `plugin!`.", name.value());
@@ -90,6 +78,7 @@ pub(crate) fn expand(options: Options, function: &ItemFn) -> Result<TokenStream>
     // A struct with braces lives among the types only, so it can share the name
     // of the function, and `plugin!` can be given that one name.
     Ok(quote! {
+        #[allow(clippy::needless_pass_by_value, reason = "a tool owns its arguments")]
         #function
 
         #[doc = #doc]
@@ -147,11 +136,7 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
     if !meta.path.is_ident("doc") {
         return None;
     }
-    let Expr::Lit(ExprLit {
-        lit: Lit::Str(line),
-        ..
-    }) = &meta.value
-    else {
+    let Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) = &meta.value else {
         return None;
     };
     let line = line.value();
@@ -162,16 +147,10 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
 fn call(function: &ItemFn) -> Result<TokenStream> {
     let signature = &function.sig;
     if let Some(keyword) = &signature.asyncness {
-        return Err(Error::new(
-            keyword.span(),
-            "a tool cannot be async: host calls block",
-        ));
+        return Err(Error::new(keyword.span(), "a tool cannot be async: host calls block"));
     }
     if !signature.generics.params.is_empty() {
-        return Err(Error::new(
-            signature.generics.span(),
-            "a tool cannot be generic",
-        ));
+        return Err(Error::new(signature.generics.span(), "a tool cannot be generic"));
     }
     let ident = &signature.ident;
     match signature.inputs.len() {
@@ -211,10 +190,7 @@ fn checked_name(name: LitStr) -> Result<LitStr> {
     let text = name.value();
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
-        return Err(Error::new(
-            name.span(),
-            "a tool's name has 1 to 64 letters, digits, `_` and `-`",
-        ));
+        return Err(Error::new(name.span(), "a tool's name has 1 to 64 letters, digits, `_` and `-`"));
     }
     Ok(name)
 }
@@ -225,10 +201,7 @@ mod tests {
     use syn::parse_quote;
 
     fn fault(options: TokenStream, function: &ItemFn) -> String {
-        syn::parse2::<Options>(options)
-            .and_then(|options| expand(options, function))
-            .unwrap_err()
-            .to_string()
+        syn::parse2::<Options>(options).and_then(|options| expand(options, function)).unwrap_err().to_string()
     }
 
     #[test]

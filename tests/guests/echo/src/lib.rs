@@ -42,10 +42,7 @@ fn whoami(ctx: &Context) -> Result<BTreeMap<&'static str, Value>> {
         ("run_id", Value::from(info.run_id.as_str())),
         ("step_path", Value::from(info.step_path.as_str())),
         ("attempt", Value::from(info.attempt)),
-        (
-            "idempotency_key",
-            Value::from(info.idempotency_key.as_str()),
-        ),
+        ("idempotency_key", Value::from(info.idempotency_key.as_str())),
         ("deadline_ms", Value::from(info.deadline_ms)),
     ]))
 }
@@ -84,9 +81,7 @@ fn fail(_ctx: &Context, args: FailArgs) -> Result<()> {
         "internal" => ErrorKind::Internal,
         other => unreachable!("asked to panic: {other}"),
     };
-    Err(Error::new(kind, "failed as asked")
-        .with_code("asked")
-        .with_retry_after(Duration::from_millis(1500)))
+    Err(Error::new(kind, "failed as asked").with_code("asked").with_retry_after(Duration::from_millis(1500)))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -106,8 +101,7 @@ fn read_file(_ctx: &Context, args: PathArgs) -> Result<Text> {
 /// Writes a file of the run's output directory.
 #[tool(destructive)]
 fn write_file(ctx: &Context, args: PathArgs) -> Result<()> {
-    ctx.out()
-        .write(&args.path, args.text.unwrap_or_default().as_bytes())
+    ctx.out().write(&args.path, args.text.unwrap_or_default().as_bytes())
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -134,17 +128,7 @@ fn wait_for_cancel(ctx: &Context) -> Result<()> {
 cofferdam_sdk::plugin!(
     id = "cofferdam/echo",
     config = Config,
-    tools = [
-        echo,
-        whoami,
-        config,
-        say,
-        fail,
-        read_file,
-        write_file,
-        get,
-        wait_for_cancel
-    ],
+    tools = [echo, whoami, config, say, fail, read_file, write_file, get, wait_for_cancel],
 );
 
 #[cfg(test)]
@@ -155,10 +139,7 @@ mod tests {
     #[test]
     fn a_call_goes_through_json_both_ways() {
         let output = Plugin::call(&Context::fake(), "echo", r#"{"value": {"a": 1}}"#).unwrap();
-        assert_eq!(
-            output.value,
-            Payload::Json(serde_json::json!({ "value": { "a": 1 } }))
-        );
+        assert_eq!(output.value, Payload::Json(serde_json::json!({ "value": { "a": 1 } })));
     }
 
     #[test]

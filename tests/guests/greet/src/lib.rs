@@ -18,9 +18,7 @@ struct Greeting {
 /// Greets someone by name.
 #[tool(read_only, idempotent, example = r#"{"name": "Ada"}"#)]
 fn greet(_ctx: &Context, args: Args) -> Result<Greeting> {
-    Ok(Greeting {
-        text: format!("Hello, {}!", args.name),
-    })
+    Ok(Greeting { text: format!("Hello, {}!", args.name) })
 }
 
 cofferdam_sdk::plugin!(id = "acme/greet", tools = [greet]);
