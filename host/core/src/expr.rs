@@ -169,9 +169,9 @@ impl Expr {
 }
 
 /// The ids of the steps that the paths read, each once.
-pub(crate) fn steps_of(paths: &[Path]) -> Vec<Arc<str>> {
+pub(crate) fn steps_of<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Vec<Arc<str>> {
     let mut steps: Vec<Arc<str>> = Vec::new();
-    for id in paths.iter().filter(|path| &*path.root == "steps").filter_map(|path| path.name(0)) {
+    for id in paths.into_iter().filter(|path| &*path.root == "steps").filter_map(|path| path.name(0)) {
         if !steps.contains(id) {
             steps.push(Arc::clone(id));
         }

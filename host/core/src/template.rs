@@ -61,20 +61,17 @@ impl Template {
     /// # Errors
     /// All strings that do not compile.
     pub fn parse(source: &Value, names: &Names<'_>) -> Result<Self, Vec<Error>> {
+        let (template, errors) = Self::compile(source, names);
+        if errors.is_empty() { Ok(template) } else { Err(errors) }
+    }
+
+    /// Compiles what compiles, so that a loader can go on looking for other faults.
+    pub(crate) fn compile(source: &Value, names: &Names<'_>) -> (Self, Vec<Error>) {
         let mut compiler = Compiler { names, place: Vec::new(), reads: Vec::new(), errors: Vec::new() };
-        let root = if has_templates(source) { compiler.node(source) } else { Node::Constant(Value::Null) };
-        let constant = !has_templates(source);
-        if !compiler.errors.is_empty() {
-            return Err(compiler.errors);
-        }
-        let paths: Vec<Path> = compiler.reads.iter().flat_map(|(_, paths)| paths.iter().cloned()).collect();
-        let inner = Inner {
-            source: source.clone(),
-            root: (!constant).then_some(root),
-            steps: expr::steps_of(&paths),
-            reads: compiler.reads,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        let root = has_templates(source).then(|| compiler.node(source));
+        let steps = expr::steps_of(compiler.reads.iter().flat_map(|(_, paths)| paths));
+        let inner = Inner { source: source.clone(), root, steps, reads: compiler.reads };
+        (Self { inner: Arc::new(inner) }, compiler.errors)
     }
 
     /// Compiles one text.

@@ -56,10 +56,15 @@ impl Program {
 fn syntax(error: &ParseError, scan: &Scan) -> ExprError {
     let (line, column) = error.pos;
     let message = error.msg.lines().next().unwrap_or_default().trim_start_matches("Syntax error: ");
-    let mut message = message.replace("<EOF>", "the end").replace('\'', "`");
-    if message.is_empty() {
-        message = "not an expression".into();
-    }
+    let message = match message {
+        "" => "not an expression".to_owned(),
+        _ => message
+            .replace("'<EOF>'", "end")
+            .replace("<EOF>", "end")
+            .replace("mismatched input ", "unexpected ")
+            .replace(" expecting ", ", expected ")
+            .replace('\'', "`"),
+    };
     let Ok(line) = usize::try_from(line) else { return ExprError::new(Fault::Syntax, 0, message) };
     let before: usize = scan.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let column = usize::try_from(column).unwrap_or_default().saturating_sub(1);

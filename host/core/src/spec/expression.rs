@@ -44,25 +44,19 @@ impl Decoder<'_> {
         }
     }
 
-    /// Compiles a tree of templates, and says which steps its strings read.
-    pub(super) fn template<'n>(&mut self, node: &'n Node, names: &Names<'_>) -> Option<(Template, Vec<Reading<'n>>)> {
-        match Template::parse(&node.to_json(), names) {
-            Ok(template) => {
-                let mut readings = Vec::new();
-                for (place, paths) in template.paths() {
-                    let node = follow(node, place);
-                    self.check_inputs(node, paths);
-                    readings.extend(paths.iter().map(|path| Reading { node, path: path.clone() }));
-                }
-                Some((template, readings))
-            }
-            Err(errors) => {
-                for error in errors {
-                    self.expression_fault(follow(node, &error.place), error.error);
-                }
-                None
-            }
+    /// Compiles a tree of templates, and says which steps its strings read. Strings with faults are reported.
+    pub(super) fn template<'n>(&mut self, node: &'n Node, names: &Names<'_>) -> (Template, Vec<Reading<'n>>) {
+        let (template, errors) = Template::compile(&node.to_json(), names);
+        let mut readings = Vec::new();
+        for (place, paths) in template.paths() {
+            let node = follow(node, place);
+            self.check_inputs(node, paths);
+            readings.extend(paths.iter().map(|path| Reading { node, path: path.clone() }));
         }
+        for error in errors {
+            self.expression_fault(follow(node, &error.place), error.error);
+        }
+        (template, readings)
     }
 
     pub(super) fn expression_fault(&mut self, node: &Node, error: ExprError) {

@@ -168,7 +168,9 @@ fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
         // A list stays visible when some item of it does not fit; tables inside are opened by their decoders.
         (Kind::List(of), Content::List(items)) => {
             if !of.is_opened() {
-                items.iter().for_each(|item| drop(fits(report, item, of)));
+                for item in items {
+                    fits(report, item, of);
+                }
             }
             true
         }
@@ -240,12 +242,12 @@ fn fits_whole(report: &mut Report, node: &Node, (min, max): (u64, u64)) -> bool 
     };
     let inside = value.is_some_and(|value| (min..=max).contains(&value));
     if !inside {
-        let wanted = match (min, max) {
-            (min, max) if min == max => format!("{min}"),
-            (min, max) if max >= u64::from(u32::MAX) => format!("a whole number of at least {min}"),
-            (min, max) => format!("a whole number from {min} to {max}"),
+        let wanted = match value {
+            _ if min == max => format!("{min}"),
+            Some(value) if value > max => format!("a whole number of at most {max}"),
+            _ => format!("a whole number of at least {min}"),
         };
-        report.error(code::OUT_OF_RANGE, node, format!("expected {wanted}"));
+        report.error(code::OUT_OF_RANGE, node, format!("expected {wanted}, found `{}`", node.to_json()));
     }
     inside
 }

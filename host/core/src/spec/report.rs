@@ -117,7 +117,10 @@ impl Report {
 
     pub(super) fn finish(self) -> Diagnostics {
         let mut diagnostics = Diagnostics::default();
-        for found in self.found {
+        for mut found in self.found {
+            found.message = visible(found.message);
+            found.path = visible(found.path);
+            found.hint = found.hint.map(visible);
             diagnostics.push(found);
         }
         diagnostics.sorted()
@@ -145,4 +148,14 @@ impl Found<'_> {
         }
         self
     }
+}
+
+/// A message quotes the document, and must not do to a terminal what the document could.
+fn visible(text: String) -> String {
+    let hidden = |character: char| character.is_control() || matches!(character, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}');
+    if !text.contains(hidden) {
+        return text;
+    }
+    let show = |character: char| if hidden(character) { character.escape_unicode().to_string() } else { character.to_string() };
+    text.chars().map(show).collect()
 }

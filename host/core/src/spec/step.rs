@@ -92,7 +92,8 @@ impl Decoder<'_> {
             None => None,
         };
         let instructions = fields.get("instructions").and_then(|node| self.instructions(node)).unwrap_or_default();
-        let input = fields.get("input").and_then(|node| self.template(node, names)).map(|(template, read)| {
+        let input = fields.get("input").map(|node| {
+            let (template, read) = self.template(node, names);
             readings.extend(read);
             template
         });
@@ -146,11 +147,12 @@ impl Decoder<'_> {
 
     fn tool_work<'n>(&mut self, fields: &Fields<'n>, names: &Names<'_>, readings: &mut Vec<Reading<'n>>) -> Option<ToolWork> {
         let args = match fields.get("args") {
-            Some(node) => self.template(node, names).map(|(template, read)| {
+            Some(node) => {
+                let (template, read) = self.template(node, names);
                 readings.extend(read);
                 template
-            }),
-            None => Some(Template::constant(Value::Object(Map::new()))),
+            }
+            None => Template::constant(Value::Object(Map::new())),
         };
         let node = fields.get("tool")?;
         let text = node.text()?;
@@ -164,7 +166,7 @@ impl Decoder<'_> {
         if let Some(alias) = tool.alias() {
             self.known_plugin(node, alias.as_str());
         }
-        Some(ToolWork { tool, args: args? })
+        Some(ToolWork { tool, args })
     }
 
     fn condition<'n>(&mut self, node: &'n Node, names: &Names<'_>, readings: &mut Vec<Reading<'n>>) -> Option<Expr> {

@@ -92,27 +92,47 @@ fn options() -> Options {
 
 fn syntax(error: &serde_yaml::Error, report: &mut Report) {
     use serde_yaml::Error;
-    let code = match error {
-        Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => code::TOO_LARGE,
-        Error::DuplicateMappingKey { .. } => code::DUPLICATE_KEY,
-        _ => code::SYNTAX,
-    };
+    let spot = error.location().map_or(Spot::START, |location| Spot::new(location.line(), location.column()));
     let rendered = error.to_string();
-    let mut message = rendered.lines().next().unwrap_or_default().to_owned();
-    // The place is a field of its own.
-    for mark in [" at line ", "error: line "] {
-        if let Some((before, after)) = message.split_once(mark) {
-            message = if before.is_empty() { after.split_once(": ").map_or(after, |(_, rest)| rest).to_owned() } else { before.to_owned() };
+    let first = rendered.lines().next().unwrap_or_default();
+    // The place is a field of its own, and has other words in front of it in each kind of error.
+    let first = first.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")).map_or(first, |(_, rest)| rest);
+    let first = first.split(" at line ").next().unwrap_or(first);
+    if let Error::DuplicateMappingKey { key, .. } = error {
+        let key = key.as_deref().map_or_else(String::new, |key| format!(" `{key}`"));
+        report.at(code::DUPLICATE_KEY, spot, "", format!("the key{key} is written twice"));
+    } else if let Some(message) = breach(first) {
+        report.at(code::TOO_LARGE, spot, "", message);
+    } else {
+        let found = report.at(code::SYNTAX, spot, "", plain(first));
+        if first.contains("tabs") {
+            found.hint("indent with spaces");
         }
     }
-    let spot = error.location().map_or(Spot::START, |location| Spot::new(location.line(), location.column()));
-    let found = report.at(code, spot, "", message);
-    if rendered.contains("tab") {
-        found.hint("indent with spaces");
+}
+
+/// What a bound of the parser means; its errors have lost their types on the way through serde.
+fn breach(message: &str) -> Option<String> {
+    let bounds = [
+        ("Documents {", "more than one document".to_owned()),
+        ("Nodes {", format!("more than {} values", limits::DOCUMENT_NODES)),
+        ("Events {", format!("more than {} values", limits::DOCUMENT_NODES)),
+        ("Aliases {", format!("more than {} aliases", limits::DOCUMENT_ALIASES)),
+        ("Anchors {", format!("more than {} anchors", limits::DOCUMENT_ALIASES)),
+        ("recursion limit", format!("nested deeper than {} levels", limits::DOCUMENT_DEPTH)),
+        ("Depth {", format!("nested deeper than {} levels", limits::DOCUMENT_DEPTH)),
+    ];
+    let known = bounds.into_iter().find(|(mark, _)| message.contains(mark)).map(|(_, meaning)| meaning);
+    let other = || message.contains("budget") || message.contains("limit exceeded");
+    known.or_else(|| other().then(|| "the document repeats or holds more than a workflow needs".to_owned()))
+}
+
+/// The parser's words, where they speak of its own settings.
+fn plain(message: &str) -> &str {
+    if message.contains("recursive references") {
+        return "an alias stands inside what it repeats";
     }
+    if message.is_empty() { "not a YAML document" } else { message }
 }
 
 /// Gives every node its path, and makes its texts safe.
@@ -299,10 +319,12 @@ impl<'de> Visitor<'de> for ContentVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = access.next_key::<Spanned<Content>>()? {
-            let Content::Text(text) = key.value else {
-                return Err(A::Error::custom("a key must be text; write it in quotes"));
-            };
             let spot = Spot::new(key.referenced.line(), key.referenced.column());
+            let text = match key.value {
+                Content::Text(text) => text,
+                Content::Int(number) => return Err(A::Error::custom(format!("key `{number}` is a number; write it in quotes"))),
+                _ => return Err(A::Error::custom("a key is not text; write it in quotes")),
+            };
             entries.push(Entry { key: text, spot, value: access.next_value()? });
         }
         Ok(Content::Map(entries))

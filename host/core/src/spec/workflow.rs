@@ -288,7 +288,23 @@ pub struct Options {
     pub max_retries: Option<u32>,
 }
 
+impl Workflow {
+    /// Agent steps whose message is the run's input and nothing else. Without an input such a run must not start:
+    /// the message would be empty.
+    #[must_use]
+    pub fn steps_fed_by_input(&self) -> Vec<&StepId> {
+        self.scope.steps.iter().filter(|step| step.is_fed_by_input()).map(|step| &step.id).collect()
+    }
+}
+
 impl Step {
+    fn is_fed_by_input(&self) -> bool {
+        // An item of a loop is in the message of every step of its body.
+        let Work::Agent(work) = &self.work else { return false };
+        let own = !work.instructions.trim().is_empty() || work.input.is_some() || !work.context_files.is_empty();
+        !own && self.depends_on.is_empty() && self.repeat.is_none()
+    }
+
     /// The tool of a tool step.
     #[must_use]
     pub fn tool(&self) -> Option<&ToolName> {
