@@ -176,12 +176,8 @@ mod tests {
     }
 
     fn check(id: &str, version: &str, tools: Vec<ToolDef>) -> Result<About, AboutError> {
-        let description = Description {
-            id: id.to_owned(),
-            version: version.to_owned(),
-            summary: String::new(),
-            config_schema: None,
-        };
+        let description =
+            Description { id: id.to_owned(), version: version.to_owned(), summary: String::new(), config_schema: None };
         About::check(SelfDescription { description, tools })
     }
 

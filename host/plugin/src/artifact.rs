@@ -2,6 +2,7 @@
 //!
 //! It must not look inside them.
 
+use crate::builtin::Builtin;
 use cofferdam_core::limits;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -91,8 +92,8 @@ pub(crate) struct Artifact {
 
 impl Artifact {
     /// Bytes that are part of this program.
-    pub(crate) fn embedded(bytes: &'static [u8]) -> Self {
-        Self { digest: Digest::of(bytes), bytes: Cow::Borrowed(bytes) }
+    pub(crate) fn embedded(builtin: &Builtin) -> Self {
+        Self { digest: builtin.digest(), bytes: Cow::Borrowed(builtin.component) }
     }
 
     /// Bytes that somebody hands over.

@@ -203,10 +203,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_that_dies_is_told_apart_from_an_invalid_component() {
-        let shell = |script: &str| CompileChild {
-            program: PathBuf::from("/bin/sh"),
-            args: vec!["-c".into(), script.into()],
-        };
+        let shell =
+            |script: &str| CompileChild { program: PathBuf::from("/bin/sh"), args: vec!["-c".into(), script.into()] };
         let died = in_child(&shell("kill -ABRT $$"), Arc::from(&b"x"[..])).await.unwrap_err();
         assert!(matches!(died, CompileError::Died(_)), "{died}");
         let slow = in_child(&shell("kill -XCPU $$"), Arc::from(&b"x"[..])).await.unwrap_err();

@@ -146,7 +146,9 @@ impl LoadFault {
             Self::Manifest(error) => error.hint(),
             Self::Describe(fault) => fault.hint.clone(),
             Self::Limits(errors) => errors.first().and_then(|error| error.hint.clone()),
-            Self::Digest { .. } => Some("the file was changed since it was pinned; check it, then pin its new digest".to_owned()),
+            Self::Digest { .. } => {
+                Some("the file was changed since it was pinned; check it, then pin its new digest".to_owned())
+            }
             Self::NoBuiltin(_) => {
                 let names: Vec<&str> = crate::builtin::ALL.iter().map(|builtin| builtin.name).collect();
                 Some(format!("there are {}", names.join(", ")))

@@ -4,7 +4,7 @@
 
 use crate::artifact::Digest;
 use crate::bindings::cofferdam::types::common::{ErrorKind, PluginError};
-use crate::grant::Denial;
+use crate::grant::{Certainty, Denial};
 use crate::limit::Limit;
 use crate::text::clean;
 use cofferdam_core::fault::{Class, Fault};
@@ -148,7 +148,12 @@ impl Culprit<'_> {
             Failure::Refused(why) => format!("{who} was refused `{}`: {why}", self.function),
             Failure::Host(why) => format!("the host failed while {who} ran `{}`: {why}", self.function),
         };
-        let class = if denials.is_empty() { failure.class() } else { Class::User };
+        let denied = denials.iter().any(|denial| denial.certainty == Certainty::Certain);
+        // What trying again may cure is not for a person to cure, denied or not.
+        let class = match failure.class() {
+            Class::Step if denied => Class::User,
+            class => class,
+        };
         let mut fault = Fault::new(class, failure.code(), message).with_detail(self.detail(failure, denials));
         if let Failure::Own(PluginError { retry_after_ms: Some(wait), .. }) = failure {
             fault = fault.with_retry_after(Duration::from_millis(*wait));
@@ -158,7 +163,9 @@ impl Culprit<'_> {
             (None, Failure::Limit(Limit::Memory(_) | Limit::Wall(_))) => {
                 fault.with_hint(format!("the bound stands in `plugins.{}.limits`, at most the host's own", self.alias))
             }
-            (None, Failure::Trap(_) | Failure::Lie(_)) => fault.with_hint("this is a fault of the plugin; tell its author"),
+            (None, Failure::Trap(_) | Failure::Lie(_)) => {
+                fault.with_hint("this is a fault of the plugin; tell its author")
+            }
             (None, Failure::Host(_)) => fault.with_hint("this is a bug in Cofferdam; please report it"),
             (None, _) => fault,
         }

@@ -39,6 +39,17 @@ pub(crate) struct Denial {
     pub(crate) request: String,
     /// The lines that would allow it.
     pub(crate) allow: String,
+    /// Whether it was certainly meant.
+    pub(crate) certainty: Certainty,
+}
+
+/// How sure it is that a plugin wanted what it was denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// It asked for just that.
+    Certain,
+    /// Its standard library looked around.
+    Suspected,
 }
 
 impl Denial {
@@ -47,12 +58,12 @@ impl Denial {
         let missing = wanted.missing_from(&rights.granted);
         let table = rights.granted.union(wanted).to_toml(alias);
         let allow = format!("{}\n# or in cofferdam.toml:\n{table}", missing.to_command_line(alias));
-        Self { request, allow }
+        Self { request, allow, certainty: Certainty::Certain }
     }
 
     /// A denial that no grant can lift.
     pub(crate) fn for_good(request: String) -> Self {
-        Self { request, allow: String::new() }
+        Self { request, allow: String::new(), certainty: Certainty::Certain }
     }
 
     /// What a person can do.
@@ -93,7 +104,7 @@ impl Denials {
     /// Notes something that matters only if the call fails: a standard library looks for directories at times
     /// when its program does not want any.
     pub(crate) fn suspect(&mut self, denial: Denial) {
-        self.suspected.get_or_insert(denial);
+        self.suspected.get_or_insert(Denial { certainty: Certainty::Suspected, ..denial });
     }
 
     /// What explains a failure.
@@ -140,6 +151,6 @@ mod tests {
         assert_eq!(denials.explaining(), [denial("http")]);
         let mut denials = Denials::default();
         denials.suspect(denial("fs"));
-        assert_eq!(denials.explaining(), [denial("fs")]);
+        assert_eq!(denials.explaining(), [Denial { certainty: Certainty::Suspected, ..denial("fs") }]);
     }
 }

@@ -17,11 +17,11 @@ use crate::manifest::Manifest;
 use crate::reference::{PluginReference, Source};
 use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
-use crate::tool::{LoadedPlugin, Parts};
 use crate::schema;
-use cofferdam_core::{limits, value};
+use crate::tool::{LoadedPlugin, Parts};
 use cofferdam_core::policy::{KindLimits, PluginKind};
 use cofferdam_core::port::Clock;
+use cofferdam_core::{limits, value};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -115,7 +115,10 @@ impl PluginHost {
         self.load_inner(reference).await.map(|(plugin, _)| plugin).map_err(|fault| LoadError::new(alias, origin, fault))
     }
 
-    pub(crate) async fn load_inner(&self, reference: PluginReference) -> Result<(Arc<LoadedPlugin>, History), LoadFault> {
+    pub(crate) async fn load_inner(
+        &self,
+        reference: PluginReference,
+    ) -> Result<(Arc<LoadedPlugin>, History), LoadFault> {
         let core = self.core()?;
         let limits = reference.limits.apply(PluginKind::Tool).map_err(LoadFault::Limits)?;
         refuse_unserved(&reference)?;
@@ -232,7 +235,8 @@ impl Core {
         let begun = Instant::now();
         let bytes: Arc<[u8]> = Arc::from(&*artifact.bytes);
         let code = self.compiler.compile(&self.engine, bytes).await.map_err(LoadFault::Compile)?;
-        let component = deserialize(self.engine.wasm(), &code).map_err(|error| LoadFault::Host(format!("{error:#}")))?;
+        let component =
+            deserialize(self.engine.wasm(), &code).map_err(|error| LoadFault::Host(format!("{error:#}")))?;
         if let Some(cache) = &self.cache {
             cache.store(key, Kind::Code, &code);
         }
@@ -241,7 +245,8 @@ impl Core {
 
     /// Matches the component's imports and exports with ours, types included.
     fn link(&self, component: &Component) -> Result<ServedPre<crate::instance::Guest>, LoadFault> {
-        let interface = |error: wasmtime::Error| LoadFault::Interface(crate::text::clean_to(&format!("{error:#}"), 500));
+        let interface =
+            |error: wasmtime::Error| LoadFault::Interface(crate::text::clean_to(&format!("{error:#}"), 500));
         let pre = self.engine.linker().instantiate_pre(component).map_err(interface)?;
         ServedPre::new(pre).map_err(interface)
     }
@@ -261,7 +266,8 @@ impl Core {
             limits: PluginKind::Tool.limits(),
             network: None,
         };
-        let wall = Duration::from_millis(limits::PLUGIN_DESCRIBE_MS).min(reference.limits.wall.unwrap_or(Duration::MAX));
+        let wall =
+            Duration::from_millis(limits::PLUGIN_DESCRIBE_MS).min(reference.limits.wall.unwrap_or(Duration::MAX));
         let limits = KindLimits { wall, ..identity.limits };
         let call = Call::new(Arc::new(Identity { limits, ..identity }), None, wall);
         let prepared = Prepared { engine: Arc::clone(&self.engine), pre: pre.clone() };
@@ -288,7 +294,7 @@ fn read(source: &Source) -> Result<Artifact, LoadFault> {
         Source::File { path, .. } => Artifact::read(path).map_err(LoadFault::Read),
         Source::Bytes(bytes) => Artifact::owned(bytes.to_vec()).map_err(LoadFault::Read),
         Source::Builtin(name) => match crate::builtin::find(name) {
-            Some(builtin) => Ok(Artifact::embedded(builtin.component)),
+            Some(builtin) => Ok(Artifact::embedded(builtin)),
             None => Err(LoadFault::NoBuiltin(name.clone())),
         },
     }

@@ -8,8 +8,8 @@ mod http;
 mod stdio;
 mod unsupported;
 
-pub use http::Network;
 pub(crate) use files::Preopens;
+pub use http::Network;
 pub(crate) use stdio::Captured;
 
 use crate::bindings::Served;

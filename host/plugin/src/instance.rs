@@ -3,9 +3,9 @@
 //! A store is used for one call and dropped, whatever its end. It must not know tools or schemas.
 
 use crate::artifact::Digest;
+use crate::bindings::cofferdam::types::common::{CallContext, PluginError};
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::exports::cofferdam::tool::tool::{ToolDef, ToolOutput};
-use crate::bindings::cofferdam::types::common::{CallContext, PluginError};
 use crate::bindings::{Served, ServedPre};
 use crate::engine::{Deadline, EPOCH_TICK, Engine};
 use crate::failure::{Allowed, Failure, OutOfTime};

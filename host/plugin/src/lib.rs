@@ -6,10 +6,10 @@
 
 mod bindings;
 
-mod host;
-mod reference;
 pub mod builtin;
 mod error;
+mod host;
+mod reference;
 
 mod artifact;
 mod cache;

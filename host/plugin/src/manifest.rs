@@ -161,7 +161,9 @@ impl ManifestError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Version { .. } => Some("use a release of the plugin for this version, or another Cofferdam".to_owned()),
+            Self::Version { .. } => {
+                Some("use a release of the plugin for this version, or another Cofferdam".to_owned())
+            }
             Self::UnknownImport(name) if name.starts_with("wasi:sockets") || name.starts_with("wasi:http") => {
                 Some("plugins reach the network through `cofferdam:host/http` only".to_owned())
             }

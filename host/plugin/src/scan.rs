@@ -5,9 +5,7 @@
 
 use cofferdam_core::limits;
 use serde::{Deserialize, Serialize};
-use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentExternName, Encoding, FunctionBody, Parser, Payload,
-};
+use wasmparser::{CanonicalFunction, CanonicalOption, ComponentExternName, Encoding, FunctionBody, Parser, Payload};
 
 /// What a component says about itself in its outermost sections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +79,11 @@ pub(crate) fn scan(bytes: &[u8]) -> Result<Outline, ScanError> {
 fn check_header(bytes: &[u8]) -> Result<(), ScanError> {
     if !bytes.starts_with(b"\0asm") {
         let text = bytes.trim_ascii_start();
-        return Err(if text.starts_with(b"(") || text.starts_with(b";;") { ScanError::Text } else { ScanError::NotWasm });
+        return Err(if text.starts_with(b"(") || text.starts_with(b";;") {
+            ScanError::Text
+        } else {
+            ScanError::NotWasm
+        });
     }
     match bytes.get(4..8) {
         Some([1, 0, 0, 0]) => Err(ScanError::CoreModule),
@@ -213,7 +215,8 @@ mod tests {
 
     #[test]
     fn a_cut_is_found_wherever_it_is() {
-        let whole = wat::parse_str(r#"(component (core module (func (export "f"))) (import "a:b/c" (instance)))"#).unwrap();
+        let whole =
+            wat::parse_str(r#"(component (core module (func (export "f"))) (import "a:b/c" (instance)))"#).unwrap();
         for end in 8..whole.len() {
             let cut = whole.get(..end).unwrap();
             // A cut between two sections is a smaller component, and not for the parser to notice.

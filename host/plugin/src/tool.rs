@@ -151,7 +151,9 @@ impl LoadedPlugin {
                 Err(error) => (json!({ "base64": base64(error.as_bytes()) }), None),
             },
             Payload::Blob(_) => {
-                return Err(Failure::Refused("it returned a blob, and this version of Cofferdam keeps none".to_owned()));
+                return Err(Failure::Refused(
+                    "it returned a blob, and this version of Cofferdam keeps none".to_owned(),
+                ));
             }
         };
         self.check_output(index, &result)?;

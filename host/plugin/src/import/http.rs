@@ -118,7 +118,9 @@ fn explain(call: &mut Call, refusal: Refusal) -> PluginError {
 fn what_was_asked(method: &str, error: &EgressError) -> String {
     match error {
         EgressError::Denied { method, origin, path, .. } => format!("http {} {origin}{path}", method.as_str()),
-        EgressError::Address { host, address, class, .. } => format!("http {method} {host} at {address}, a {class} address"),
+        EgressError::Address { host, address, class, .. } => {
+            format!("http {method} {host} at {address}, a {class} address")
+        }
         other => format!("http {method}: {other}"),
     }
 }

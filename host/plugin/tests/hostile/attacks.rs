@@ -26,7 +26,11 @@ async fn attack_with(component: Vec<u8>) -> Fault {
     let fault = fault.unwrap_err();
     assert!(fault.message.contains("plugin `guest` (") && fault.message.contains("`run`"), "{fault}");
     assert_clean(&scene, &fault);
-    let told = scene.heard.all().into_iter().any(|body| matches!(body, Body::PluginFailed { plugin, .. } if plugin == "guest"));
+    let told = scene
+        .heard
+        .all()
+        .into_iter()
+        .any(|body| matches!(body, Body::PluginFailed { plugin, .. } if plugin == "guest"));
     assert!(told, "the run heard nothing");
     fault
 }

@@ -2,7 +2,7 @@
 //!
 //! The code of each guest stands as text beside this file; the component around it comes from `wit/`, so that the
 //! guests follow the contract without being written again. Bounds are lowered, so that the whole takes seconds.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
 mod attacks;
 mod guest;

@@ -38,7 +38,15 @@ async fn a_granted_directory_is_readable_and_nothing_above_it() {
     for path in ["plain.txt", "inside", "./plain.txt"] {
         open(&scene, read.clone(), path).await.unwrap_or_else(|fault| panic!("{path}: {fault}"));
     }
-    for path in ["../secret.txt", "/etc/passwd", "relative", "absolute", "up/secret.txt", "../step/plain.txt", "up/step/plain.txt"] {
+    for path in [
+        "../secret.txt",
+        "/etc/passwd",
+        "relative",
+        "absolute",
+        "up/secret.txt",
+        "../step/plain.txt",
+        "up/step/plain.txt",
+    ] {
         let fault = open(&scene, read.clone(), path).await.expect_err(path);
         assert_eq!(kind(&fault), "denied", "{path}: {fault}");
         assert!(!format!("{fault:?}").contains(scene.scratch.path().to_str().unwrap()));
@@ -52,7 +60,10 @@ async fn without_a_grant_there_are_no_files_and_the_fault_says_what_would_help()
     let fault = open(&scene, nothing(), "plain.txt").await.unwrap_err();
     assert_eq!(kind(&fault), "denied");
     let hint = fault.hint.unwrap();
-    assert!(hint.contains("--grant guest:fs=read") && hint.contains("[plugins.guest.grants]\nfs = { read = true }"), "{hint}");
+    assert!(
+        hint.contains("--grant guest:fs=read") && hint.contains("[plugins.guest.grants]\nfs = { read = true }"),
+        "{hint}"
+    );
 }
 
 #[tokio::test]
@@ -84,7 +95,12 @@ async fn private_addresses_are_refused_granted_or_not() {
         { "host": "localhost", "scheme": "http", "port": port },
     ] });
     let metadata = "http://169.254.169.254/latest/meta-data/".to_owned();
-    let urls = [format!("http://127.0.0.1:{port}/"), format!("http://localhost:{port}/"), metadata, "http://[::1]/".to_owned()];
+    let urls = [
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://localhost:{port}/"),
+        metadata,
+        "http://[::1]/".to_owned(),
+    ];
     for grants in [nothing(), granted] {
         let plugin = scene.load(component("fetch_url"), grants).await.unwrap();
         for url in &urls {
@@ -115,9 +131,26 @@ async fn a_block_that_is_granted_is_reachable() {
     let app = axum::Router::new().route("/", axum::routing::get(|| async { "hello" }));
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let scene = Scene::new();
-    let grants = json!({ "http": [{ "host": "127.0.0.1", "scheme": "http", "port": port, "cidrs": ["127.0.0.1/32"] }] });
+    let grants =
+        json!({ "http": [{ "host": "127.0.0.1", "scheme": "http", "port": port, "cidrs": ["127.0.0.1/32"] }] });
     let plugin = scene.load(component("fetch_url"), grants).await.unwrap();
     let answer = scene.call(&plugin, json!(format!("http://127.0.0.1:{port}/"))).await;
     assert_eq!(*answer.unwrap().result, json!({"ok": true}));
     server.abort();
+}
+
+#[tokio::test]
+async fn what_is_granted_for_reading_cannot_be_written() {
+    let scene = furnished();
+    let step = scene.scratch.path().join("step");
+    let reader = scene.load(component("write_path"), json!({ "fs": { "read": true } })).await.unwrap();
+    for path in ["new.txt", "plain.txt", "../escaped.txt", "up/escaped.txt"] {
+        let fault = scene.call(&reader, json!(path)).await.expect_err(path);
+        assert_eq!(kind(&fault), "denied", "{path}: {fault}");
+    }
+    let writer = scene.load(component("write_path"), json!({ "fs": { "read": true, "out": true } })).await.unwrap();
+    scene.call(&writer, json!("new.txt")).await.unwrap();
+    assert!(scene.scratch.path().join("out/new.txt").exists() && !step.join("new.txt").exists());
+    assert_eq!(kind(&scene.call(&writer, json!("../escaped.txt")).await.unwrap_err()), "denied");
+    assert!(!scene.scratch.path().join("escaped.txt").exists());
 }

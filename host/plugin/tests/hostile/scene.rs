@@ -48,6 +48,7 @@ impl Recorder for Heard {
 struct WallClock;
 
 impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock port")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
@@ -82,7 +83,11 @@ impl Scene {
     }
 
     /// Loads a component under the alias `guest`, with these grants and a wall limit of 300 ms.
-    pub(crate) async fn load(&self, component: Vec<u8>, grants: Value) -> Result<Arc<LoadedPlugin>, cofferdam_plugin::LoadError> {
+    pub(crate) async fn load(
+        &self,
+        component: Vec<u8>,
+        grants: Value,
+    ) -> Result<Arc<LoadedPlugin>, cofferdam_plugin::LoadError> {
         self.host.load(reference(component, &grants)).await
     }
 

@@ -3,6 +3,7 @@
 use crate::guest::Scratch;
 use crate::scene::{Scene, dirs_of};
 use cofferdam_core::id::{Alias, LocalName};
+use cofferdam_core::policy::Grants;
 use cofferdam_core::port::Tool as _;
 use cofferdam_plugin::{PluginReference, Source, builtin};
 use serde_json::json;
@@ -30,4 +31,27 @@ async fn every_shipped_plugin_loads_and_says_what_it_is() {
 async fn an_unknown_builtin_names_the_known_ones() {
     let error = Scene::new().host.load(shipped("nonsense")).await.map(|_| ()).unwrap_err();
     assert_eq!(error.hint().unwrap(), "there are csv, fetch, secrets-scan, text");
+}
+
+#[tokio::test]
+async fn a_shipped_plugin_reads_the_files_it_is_granted_and_no_others() {
+    let scene = Scene::new();
+    std::fs::write(scene.scratch.path().join("step/a.txt"), "to be or not to be").unwrap();
+    let words = LocalName::parse("words").unwrap();
+    let mut reference = shipped("text");
+    reference.requested = Grants::parse(&json!({ "fs": { "read": true } })).unwrap();
+    let denied = scene.host.load(reference.clone()).await.unwrap();
+    let fault = denied.call(scene.context(), &words, Arc::new(json!({"path": "a.txt"}))).await.unwrap_err();
+    assert!(fault.hint.as_ref().unwrap().contains("--grant text:fs=read"), "{fault:?}");
+    reference.granted = reference.requested.clone();
+    let granted = scene.host.load(reference).await.unwrap();
+    let answer = granted.call(scene.context(), &words, Arc::new(json!({"path": "a.txt"}))).await.unwrap();
+    assert_eq!(answer.result["words"], 6, "{answer:?}");
+    for path in ["../secret.txt", "/etc/passwd"] {
+        let fault = granted.call(scene.context(), &words, Arc::new(json!({"path": path}))).await.unwrap_err();
+        assert_eq!(fault.code, "plugin_error", "{fault}");
+    }
+    // What takes no path works without any grant.
+    let answer = denied.call(scene.context(), &words, Arc::new(json!({"text": "one two"}))).await.unwrap();
+    assert_eq!(answer.result["words"], 2);
 }
