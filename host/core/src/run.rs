@@ -4,6 +4,8 @@
 //! the machine asks for; `resume` and `replay` are the same fold over a recorded list.
 
 mod effect;
+mod fold;
+mod follow;
 mod loops;
 mod machine;
 mod message;

@@ -1,7 +1,8 @@
 //! `forEach`: iterations begin as the loop's own limit allows, and end in one result by index.
 
 use super::effect::Effect;
-use super::machine::{Machine, emit};
+use super::follow::emit;
+use super::machine::Machine;
 use super::node::{Kind, LoopRun, Node, NodeId, NodeState, repeat};
 use super::output::LoopOutput;
 use crate::event::{Body, StepStatus};

@@ -1,0 +1,237 @@
+//! State by events alone: a recorded list of events gives the same state as the live run.
+//!
+//! Nothing here says what to do next; it only notes on the agenda whom to look at.
+
+use super::machine::{Ended, Machine};
+use super::node::{Doom, Kind, Node, NodeId, NodeState, ScopeId, ScopeRun};
+use crate::event::{Body, RunEvent, SkippedBecause, StepStatus};
+use crate::id::StepPath;
+use crate::message::Usage;
+use crate::plan::Plan;
+use crate::spec::workflow::{FailurePolicy, Scope};
+use crate::time::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Machine {
+    pub(super) fn apply(&mut self, event: &RunEvent) {
+        match &event.body {
+            Body::RunStarted { inputs, input, .. } => {
+                self.started = Some(event.at);
+                self.inputs = Arc::new(inputs.clone());
+                self.input.clone_from(input);
+                let scope = Arc::clone(&self.workflow.scope);
+                let plan = Arc::new(Plan::new(&scope));
+                self.open_scope(scope, plan, &StepPath::ROOT, None);
+            }
+            Body::RunFinished { status, reason, output, error, .. } => {
+                let (status, reason) = (*status, *reason);
+                self.ended = Some(Ended { at: event.at, status, reason, output: output.clone(), error: error.clone() });
+            }
+            Body::Warning { message, .. } => self.warnings.push(if event.path.is_root() {
+                message.clone()
+            } else {
+                format!("{}: {message}", event.path)
+            }),
+            body => {
+                if let Some(id) = self.find(&event.path) {
+                    self.apply_to(id, event, body);
+                } else if let Body::LoopIterationStarted { index } = body {
+                    self.open_iteration(&event.path, *index, event.at);
+                }
+            }
+        }
+    }
+
+    pub(super) fn apply_to(&mut self, id: NodeId, event: &RunEvent, body: &Body) {
+        match body {
+            Body::StepReady {} => self.ready(id),
+            Body::StepStarted { items: Some(items), .. } => self.start_loop(id, Arc::clone(items), event.at),
+            Body::StepStarted { .. } => self.start(id, event),
+            Body::TurnFinished { usage, .. } => self.node_mut(id).turns += *usage,
+            Body::StepRetrying { delay_ms, usage, .. } => {
+                self.leave_slot(id);
+                let node = self.node_mut(id);
+                node.usage += *usage;
+                node.turns = Usage::default();
+                node.rest = Duration::from_millis(*delay_ms);
+                node.state = NodeState::Resting;
+                self.agenda.push_back(id);
+            }
+            Body::StepFinished { status, output, error, usage, truncated_inputs } => {
+                let node = self.node_mut(id);
+                node.output = output.clone();
+                node.error.clone_from(error);
+                node.truncated_inputs.clone_from(truncated_inputs);
+                node.turns = *usage;
+                self.end(id, *status, event.at);
+            }
+            Body::StepSkipped { because, detail } => {
+                self.node_mut(id).skipped = Some((*because, detail.clone()));
+                self.end(id, StepStatus::Skipped, event.at);
+            }
+            Body::StepCancelled { .. } => self.end(id, StepStatus::Cancelled, event.at),
+            Body::LoopIterationFinished { status, .. } => self.end_iteration(id, *status, event.at),
+            _ => {}
+        }
+    }
+
+    /// Makes the nodes of a scope.
+    pub(super) fn open_scope(
+        &mut self,
+        scope: Arc<Scope>,
+        plan: Arc<Plan>,
+        at: &StepPath,
+        parent: Option<NodeId>,
+    ) -> ScopeId {
+        let scope_id = ScopeId(u32::try_from(self.scopes.len()).expect("instances are bounded"));
+        let first = self.next_id();
+        for (index, step) in scope.steps.iter().enumerate() {
+            let kind = if step.repeat.is_some() { Kind::Loop(Box::default()) } else { Kind::Plain };
+            let mut node = Node::new(at.child(&step.id), scope_id, index, kind);
+            node.waits = step.depends_on.len();
+            if node.waits == 0 {
+                node.state = NodeState::Due;
+                self.agenda.push_back(self.next_id());
+            }
+            self.add(node);
+        }
+        let left = scope.steps.len();
+        self.scopes.push(ScopeRun { scope, plan, first, left, parent });
+        scope_id
+    }
+
+    pub(super) fn ready(&mut self, id: NodeId) {
+        if matches!(self.node(id).kind, Kind::Loop(_)) {
+            self.node_mut(id).state = NodeState::Expanding;
+            self.agenda.push_back(id);
+        } else {
+            self.queue(id);
+        }
+    }
+
+    /// Puts a node among those that wait for a slot.
+    pub(super) fn queue(&mut self, id: NodeId) {
+        self.node_mut(id).state = NodeState::Queued;
+        let agent = self.step(id).agent().cloned();
+        self.slots.push(id, agent.as_ref());
+    }
+
+    pub(super) fn start(&mut self, id: NodeId, event: &RunEvent) {
+        let agent = self.step(id).agent().cloned();
+        if self.node(id).state == NodeState::Queued {
+            self.slots.remove(id, agent.as_ref());
+            self.slots.take(agent.as_ref());
+        }
+        let node = self.node_mut(id);
+        node.state = NodeState::Running;
+        node.attempt = event.attempt.unwrap_or(1);
+        node.started.get_or_insert(event.at);
+        self.agenda.push_back(id);
+    }
+
+    pub(super) fn leave_slot(&mut self, id: NodeId) {
+        let agent = self.step(id).agent().cloned();
+        if self.node(id).holds_slot() {
+            self.slots.release(agent.as_ref());
+        } else if self.node(id).state == NodeState::Queued {
+            self.slots.remove(id, agent.as_ref());
+        }
+    }
+
+    /// A node has ended: its slot is free, its dependents learn of it, its scope has one step less to wait for.
+    pub(super) fn end(&mut self, id: NodeId, status: StepStatus, at: Timestamp) {
+        if self.node(id).state.status().is_some() {
+            return;
+        }
+        self.leave_slot(id);
+        let policy = self.step(id).failure_policy(&self.workflow.options);
+        let node = self.node_mut(id);
+        let spent = std::mem::take(&mut node.turns);
+        node.usage += spent;
+        node.ended = Some(at);
+        node.tolerated = status == StepStatus::Failed && policy == FailurePolicy::Continue;
+        node.state = NodeState::Done(status);
+        self.order_of_ends.push(id);
+        if status == StepStatus::Failed && !self.node(id).tolerated && self.first_error.is_none() {
+            self.first_error = Some(id);
+        }
+        match self.node(id).kind {
+            Kind::Plain | Kind::Loop(_) => {
+                self.abort |= status == StepStatus::Failed && policy == FailurePolicy::Abort;
+                self.tell_dependents(id, status, policy);
+                let scope = self.node(id).scope;
+                self.scope_mut(scope).left -= 1;
+                if let Some(parent) = self.scope(scope).parent
+                    && self.scope(scope).left == 0
+                {
+                    self.agenda.push_back(parent);
+                }
+            }
+            Kind::Repeat { .. } => self.agenda.push_back(id),
+            Kind::Body { .. } => {}
+        }
+    }
+
+    pub(super) fn tell_dependents(&mut self, id: NodeId, status: StepStatus, policy: FailurePolicy) {
+        let doom = self.doom_of_dependents(id, status, policy);
+        let (scope, step) = (self.node(id).scope, self.node(id).step);
+        let plan = Arc::clone(&self.scope(scope).plan);
+        let first = self.scope(scope).first;
+        for &dependent in plan.dependents(step) {
+            let dependent = NodeId(first.0 + u32::try_from(dependent).expect("scopes are bounded"));
+            match &doom {
+                Some(doom) => self.doom(dependent, doom.clone()),
+                None => self.satisfy(dependent),
+            }
+        }
+    }
+
+    pub(super) fn doom_of_dependents(&self, id: NodeId, status: StepStatus, policy: FailurePolicy) -> Option<Doom> {
+        let node = self.node(id);
+        let name = &node.path;
+        match (status, policy) {
+            (StepStatus::Completed, _) | (StepStatus::Failed, FailurePolicy::Continue) => None,
+            (StepStatus::Failed, FailurePolicy::SkipDependents) => Some(Doom::Skip(format!("step `{name}` failed"))),
+            (StepStatus::Failed, FailurePolicy::Cascade | FailurePolicy::Abort) => {
+                Some(Doom::Cancel(format!("step `{name}` failed")))
+            }
+            (StepStatus::Cancelled, _) => Some(Doom::Cancel(format!("step `{name}` was cancelled"))),
+            (StepStatus::Skipped, _) => match node.skipped {
+                Some((SkippedBecause::Upstream, _)) => Some(Doom::Skip(format!("step `{name}` was skipped"))),
+                _ => None,
+            },
+        }
+    }
+
+    /// One dependency more is done.
+    pub(super) fn satisfy(&mut self, id: NodeId) {
+        let node = self.node_mut(id);
+        node.waits = node.waits.saturating_sub(1);
+        if node.waits == 0 && node.state == NodeState::Waiting {
+            node.state = NodeState::Due;
+            self.agenda.push_back(id);
+        }
+    }
+
+    /// The node will not run.
+    pub(super) fn doom(&mut self, id: NodeId, doom: Doom) {
+        let state = self.node(id).state;
+        if matches!(
+            state,
+            NodeState::Running
+                | NodeState::Starting
+                | NodeState::Looping
+                | NodeState::Closing
+                | NodeState::Done(_)
+                | NodeState::Doomed
+        ) {
+            return;
+        }
+        self.leave_slot(id);
+        let node = self.node_mut(id);
+        node.doom = Some(doom);
+        node.state = NodeState::Doomed;
+        self.agenda.push_back(id);
+    }
+}
