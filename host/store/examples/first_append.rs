@@ -16,7 +16,15 @@ const APPENDS: u64 = 200;
 fn request(run: &RunId, expected_head: u64, durability: Durability) -> Append {
     let at = Timestamp::from_millis(0);
     let body = Body::Warning { code: "W000".to_owned(), message: "x".repeat(1_000) };
-    let event = RunEvent { seq: expected_head + 1, sub: None, at, run_id: run.clone(), path: StepPath::ROOT, attempt: None, body };
+    let event = RunEvent {
+        seq: expected_head + 1,
+        sub: None,
+        at,
+        run_id: run.clone(),
+        path: StepPath::ROOT,
+        attempt: None,
+        body,
+    };
     Append {
         run: run.clone(),
         expected_head,

@@ -28,7 +28,11 @@ pub(crate) fn check(request: &Append) -> Result<(), JournalError> {
 /// Refuses a blob whose id is not its hash, or that is too large to be held in memory.
 pub(crate) fn check_blob(id: &BlobId, bytes: &[u8]) -> Result<(), JournalError> {
     if bytes.len() > limits::BLOB_BYTES {
-        return Err(JournalError::Invalid(format!("a blob of {} bytes is larger than {} bytes", bytes.len(), limits::BLOB_BYTES)));
+        return Err(JournalError::Invalid(format!(
+            "a blob of {} bytes is larger than {} bytes",
+            bytes.len(),
+            limits::BLOB_BYTES
+        )));
     }
     if BlobId::of(bytes) != *id {
         return Err(JournalError::Invalid(format!("`{}` is not the hash of the blob's bytes", id.as_str())));

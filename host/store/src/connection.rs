@@ -35,7 +35,8 @@ impl Writer {
             make_file(path).map_err(|error| unavailable(path, &error))?;
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = Connection::open_with_flags(path, flags).and_then(|connection| prepare(&connection).map(|()| connection));
+        let opened =
+            Connection::open_with_flags(path, flags).and_then(|connection| prepare(&connection).map(|()| connection));
         let mut connection = opened.map_err(|error| refused(path, &error))?;
         let is_empty = check(&connection, path, schema)? == Content::Empty;
         let is_made = is_empty && make_tables(&mut connection, path, schema)?;
@@ -68,7 +69,8 @@ pub(crate) fn open_for_reading(path: &Path, schema: Schema) -> Result<Option<Con
     }
     // A reader of a write-ahead log writes to the file of locks beside it.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags(path, flags).and_then(|connection| prepare(&connection).map(|()| connection));
+    let opened =
+        Connection::open_with_flags(path, flags).and_then(|connection| prepare(&connection).map(|()| connection));
     let connection = opened.map_err(|error| refused(path, &error))?;
     match check(&connection, path, schema)? {
         Content::Empty => Ok(None),

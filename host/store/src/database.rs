@@ -76,7 +76,8 @@ impl Database {
         job: J,
         answer: oneshot::Receiver<Result<T, JournalError>>,
     ) -> Result<T, JournalError> {
-        let broke_off = || JournalError::Unavailable(format!("the thread of the store `{}` broke off", self.path.display()));
+        let broke_off =
+            || JournalError::Unavailable(format!("the thread of the store `{}` broke off", self.path.display()));
         sender.send(job).await.map_err(|_| broke_off())?;
         answer.await.unwrap_or_else(|_| Err(broke_off()))
     }
@@ -95,7 +96,8 @@ impl Database {
         let (sender, receiver) = mpsc::channel(limits::JOURNAL_QUEUE);
         let (path, schema) = (self.path.clone(), self.schema);
         let started = thread::Builder::new().name(name.to_owned()).spawn(move || run(receiver, &path, schema));
-        started.map_err(|error| JournalError::Unavailable(format!("a thread for the store cannot be started: {error}")))?;
+        started
+            .map_err(|error| JournalError::Unavailable(format!("a thread for the store cannot be started: {error}")))?;
         Ok(slot.insert(sender).clone())
     }
 }

@@ -9,7 +9,11 @@ use cofferdam_core::port::{JournalError, Put};
 pub(crate) fn check(put: &Put) -> Result<(), JournalError> {
     for (what, name) in [("namespace", &put.namespace), ("key", &put.key)] {
         if name.is_empty() || name.len() > limits::STATE_KEY_BYTES {
-            return Err(JournalError::Invalid(format!("a {what} has 1 to {} bytes, not {}", limits::STATE_KEY_BYTES, name.len())));
+            return Err(JournalError::Invalid(format!(
+                "a {what} has 1 to {} bytes, not {}",
+                limits::STATE_KEY_BYTES,
+                name.len()
+            )));
         }
     }
     match &put.value {

@@ -9,12 +9,8 @@ use cofferdam_core::port::{JournalError, Lease, LeaseRequest};
 /// A lease is renewed by the epoch that it was given, also late, as long as nobody took the run in between. The
 /// same owner asking anew gets a new epoch, which fences off what it started before. An owner that is said to be gone is replaced
 /// only if it still holds the run: with `epoch` given, only that epoch of its.
-pub(crate) fn decide(present: Option<Lease>, request: LeaseRequest) -> Result<Lease, JournalError> {
-    let granted = |epoch| Lease {
-        owner: request.owner.clone(),
-        epoch,
-        until: request.now.after(request.hold),
-    };
+pub(crate) fn decide(present: Option<Lease>, request: &LeaseRequest) -> Result<Lease, JournalError> {
+    let granted = |epoch| Lease { owner: request.owner.clone(), epoch, until: request.now.after(request.hold) };
     let Some(present) = present else {
         return match request.epoch {
             0 => Ok(granted(1)),

@@ -3,8 +3,6 @@
 //!
 //! It must not know what records mean, beyond the blobs that they name. Reading order:
 
-
-
 pub mod contract;
 
 mod append;

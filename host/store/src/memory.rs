@@ -8,7 +8,8 @@ use crate::{append, lease};
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::port::{
-    Append, BlobId, BoxFuture, Journal, JournalError, Lease, LeaseRequest, Page, Record, RunFilter, RunIndex, RunPage, RunRow,
+    Append, BlobId, BoxFuture, Journal, JournalError, Lease, LeaseRequest, Page, Record, RunFilter, RunIndex, RunPage,
+    RunRow,
 };
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -87,10 +88,9 @@ impl Journal for Memory {
 
     fn lease(&self, request: LeaseRequest) -> BoxFuture<'_, Result<Lease, JournalError>> {
         let mut store = self.store();
-        let run = request.run.clone();
-        let lease = lease::decide(store.leases.get(&run).cloned(), request);
+        let lease = lease::decide(store.leases.get(&request.run).cloned(), &request);
         if let Ok(lease) = &lease {
-            store.leases.insert(run, lease.clone());
+            store.leases.insert(request.run, lease.clone());
         }
         Box::pin(ready(lease))
     }
@@ -166,13 +166,7 @@ impl Store {
 
 impl Run {
     fn new(number: u64) -> Self {
-        Self {
-            number,
-            records: Vec::new(),
-            index: None,
-            updated_at: Timestamp::default(),
-            blobs: HashSet::new(),
-        }
+        Self { number, records: Vec::new(), index: None, updated_at: Timestamp::default(), blobs: HashSet::new() }
     }
 
     fn head(&self) -> u64 {
@@ -195,12 +189,8 @@ impl Run {
         let is_named = filter.workflow.as_ref().is_none_or(|name| *name == index.workflow);
         let has_status = filter.statuses.is_empty() || filter.statuses.contains(&index.status);
         (is_named && has_status).then(|| {
-            let row = RunRow {
-                run_id: id.clone(),
-                head: self.head(),
-                updated_at: self.updated_at,
-                index: index.clone(),
-            };
+            let row =
+                RunRow { run_id: id.clone(), head: self.head(), updated_at: self.updated_at, index: index.clone() };
             (Cursor { updated_at: self.updated_at.as_millis(), number: self.number }, row)
         })
     }

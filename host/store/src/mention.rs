@@ -82,12 +82,12 @@ mod tests {
     fn an_id_is_found_also_when_it_comes_in_pieces() {
         let id = "0123456789abcdef".repeat(4);
         let text = format!("{{\"blob\":\"{id}\"}}");
-        assert_eq!(Mentions::in_text(&text), [id.clone()]);
+        assert_eq!(Mentions::in_text(&text), [id.as_str()]);
         for cut in 0..text.len() {
             let mut mentions = Mentions::default();
             mentions.write_all(&text.as_bytes()[..cut]).unwrap();
             mentions.write_all(&text.as_bytes()[cut..]).unwrap();
-            assert_eq!(mentions.finish(), [id.clone()]);
+            assert_eq!(mentions.finish(), [id.as_str()]);
         }
     }
 

@@ -70,7 +70,10 @@ impl State for StateStore {
 
 fn get(connection: &Connection, namespace: &str, key: String) -> rusqlite::Result<Option<StateEntry>> {
     let sql = "SELECT version, value FROM entries WHERE namespace = ?1 AND key = ?2";
-    let found = connection.prepare_cached(sql)?.query_row([namespace, &key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let found = connection
+        .prepare_cached(sql)?
+        .query_row([namespace, &key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
     Ok(found.map(|(version, value): (u64, Arc<[u8]>)| StateEntry { key, value, version }))
 }
 

@@ -91,7 +91,7 @@ impl Patterns {
 }
 
 /// Lists files.
-pub(crate) fn run(scene: &Scene, args: Args) -> Result<ToolOutput, Fault> {
+pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
     let everything = [String::from("**")];
     let wanted = match args.pattern.as_slice() {
         [] => everything.as_slice(),
@@ -100,7 +100,7 @@ pub(crate) fn run(scene: &Scene, args: Args) -> Result<ToolOutput, Fault> {
     let max = args.max.unwrap_or(limits::GLOB_FILES).min(limits::GLOB_FILES);
     let mut all = Found::default();
     for root in [Root::Step, Root::Out] {
-        let Some(search) = Search::new(root, wanted, &args)? else { continue };
+        let Some(search) = Search::new(root, wanted, args)? else { continue };
         let found = walk::walk(scene, &root.open(&scene.dirs)?, &search, max - all.files.len())?;
         all.files.extend(found.files.into_iter().map(|path| Place::found(root, path).to_string()));
         all.truncated |= found.truncated;

@@ -90,7 +90,7 @@ impl Tool for NativeTools {
 fn blocking<A: DeserializeOwned + Send + 'static>(
     ctx: ToolContext,
     args: Arc<Value>,
-    run: fn(&Scene, A) -> Result<ToolOutput, Fault>,
+    run: fn(&Scene, &A) -> Result<ToolOutput, Fault>,
 ) -> BoxFuture<'static, Result<ToolOutput, Fault>> {
     Box::pin(async move {
         if !args.is_object() {
@@ -102,7 +102,7 @@ fn blocking<A: DeserializeOwned + Send + 'static>(
         let args = A::deserialize(&*args).map_err(|error| Fault::step("invalid_arguments", error.to_string()))?;
         let scene = Scene { dirs: ctx.dirs, cancelled: ctx.cancel, abandoned: CancelFlag::default() };
         let _abandon = Abandon(scene.abandoned.clone());
-        match tokio::task::spawn_blocking(move || run(&scene, args)).await {
+        match tokio::task::spawn_blocking(move || run(&scene, &args)).await {
             Ok(output) => output,
             Err(error) if error.is_cancelled() => Err(Fault::cancelled()),
             Err(error) => Err(Fault::bug(format!("a native tool broke off: {error}"))),
@@ -161,11 +161,11 @@ pub(crate) mod tests {
     /// Runs a tool with arguments as they come from a model.
     pub(crate) fn run<A: DeserializeOwned>(
         folder: &Folder,
-        tool: fn(&Scene, A) -> Result<ToolOutput, Fault>,
+        tool: fn(&Scene, &A) -> Result<ToolOutput, Fault>,
         args: Value,
     ) -> Result<Value, Fault> {
         let args = serde_json::from_value(args).unwrap();
-        tool(&folder.scene(), args).map(|output| Value::clone(&output.result))
+        tool(&folder.scene(), &args).map(|output| Value::clone(&output.result))
     }
 
     struct Silent;

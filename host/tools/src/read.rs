@@ -85,13 +85,13 @@ struct Part {
 }
 
 /// Reads a file.
-pub(crate) fn run(scene: &Scene, args: Args) -> Result<ToolOutput, Fault> {
+pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
     let place = Place::parse_file(&args.path)?;
     let (mut file, size) = open(&place, &place.root.open(&scene.dirs)?)?;
     refuse_binary(&place, &mut file)?;
     let part = match args.unit {
-        Unit::Lines => lines(scene, &place, file, &args)?,
-        Unit::Bytes => bytes(&place, file, &args)?,
+        Unit::Lines => lines(scene, &place, file, args)?,
+        Unit::Bytes => bytes(&place, file, args)?,
     };
     if let Some(at) = part.bytes.iter().position(|byte| *byte == 0) {
         return Err(binary(&place, &format!("a NUL byte, {at} bytes into the part that was read")));

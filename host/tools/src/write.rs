@@ -64,7 +64,7 @@ pub(crate) struct Args {
 }
 
 /// Writes a file.
-pub(crate) fn run(scene: &Scene, args: Args) -> Result<ToolOutput, Fault> {
+pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
     let place = Place::parse_file(&args.path)?;
     let bytes = args.content.len();
     if bytes > limits::WRITE_BYTES {

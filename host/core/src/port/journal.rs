@@ -34,7 +34,8 @@ pub trait Journal: Send + Sync {
     /// When the store cannot be read.
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, JournalError>>;
 
-    /// Stores bytes under their hash. Storing the same twice is storing it once.
+    /// Stores bytes under their hash. Storing the same twice is storing it once. A run has a blob when one of its
+    /// records contains the blob's id: store the blob first, then append the record.
     ///
     /// # Errors
     /// [`JournalError::Invalid`] when the id is not the hash of the bytes.
@@ -209,7 +210,8 @@ pub struct LeaseRequest {
     pub now: Timestamp,
     /// How long it shall hold.
     pub hold: Duration,
-    /// Whether the present owner is known to be gone: then it is replaced at once.
+    /// Whether the present owner is known to be gone: then it is replaced at once. With `epoch` given, only if that
+    /// is still its epoch, so that a third one who was faster is not replaced.
     pub owner_is_gone: bool,
 }
 

@@ -11,7 +11,8 @@ pub trait State: Send + Sync {
     /// When the store cannot be read.
     fn get<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<StateEntry>, JournalError>>;
 
-    /// Writes or deletes one entry if it has the expected version. Durable when it returns.
+    /// Writes or deletes one entry if it has the expected version, and gives the new version, 0 after deleting. Durable
+    /// when it returns. A version never comes back, also when a key does.
     ///
     /// # Errors
     /// `conflict` when the version is another; else when the store cannot be written.

@@ -10,7 +10,10 @@ use cofferdam_core::port::{Durability, Journal, JournalError};
 pub(super) const LAWS: &[Law<dyn Journal>] = &[
     Law { sentence: "positions are dense from 1", holds: |journal| Box::pin(positions(journal)) },
     Law { sentence: "records come back as they were", holds: |journal| Box::pin(shapes_survive(journal)) },
-    Law { sentence: "an append at another head is a conflict and writes nothing", holds: |journal| Box::pin(conflicts(journal)) },
+    Law {
+        sentence: "an append at another head is a conflict and writes nothing",
+        holds: |journal| Box::pin(conflicts(journal)),
+    },
     Law { sentence: "an append is all or nothing", holds: |journal| Box::pin(atomic(journal)) },
     Law { sentence: "pages of any size give the same records", holds: |journal| Box::pin(pages(journal)) },
     Law { sentence: "runs do not see each other", holds: |journal| Box::pin(apart(journal)) },
@@ -98,7 +101,9 @@ async fn apart(journal: &dyn Journal) -> Verdict {
         same("the head", &done("reading", read_all(journal, run).await)?.head, &count)?;
     }
     let missing = run("b");
-    refused("a run that is not there", read_all(journal, &missing).await, |error| *error == JournalError::NotFound("b".to_owned()))
+    refused("a run that is not there", read_all(journal, &missing).await, |error| {
+        *error == JournalError::NotFound("b".to_owned())
+    })
 }
 
 async fn durabilities(journal: &dyn Journal) -> Verdict {

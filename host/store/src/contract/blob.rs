@@ -11,8 +11,14 @@ use std::time::Duration;
 pub(super) const LAWS: &[Law<dyn Journal>] = &[
     Law { sentence: "a blob is what was put under its hash", holds: |journal| Box::pin(put_and_get(journal)) },
     Law { sentence: "a deleted run is gone and may begin again", holds: |journal| Box::pin(delete(journal)) },
-    Law { sentence: "deleting a run deletes the blobs that only it has", holds: |journal| Box::pin(delete_blobs(journal)) },
-    Law { sentence: "deleting a run keeps blobs that a record is about to name", holds: |journal| Box::pin(keep_pending(journal)) },
+    Law {
+        sentence: "deleting a run deletes the blobs that only it has",
+        holds: |journal| Box::pin(delete_blobs(journal)),
+    },
+    Law {
+        sentence: "deleting a run keeps blobs that a record is about to name",
+        holds: |journal| Box::pin(keep_pending(journal)),
+    },
 ];
 
 async fn put(journal: &dyn Journal, bytes: &[u8]) -> Result<BlobId, String> {
@@ -33,7 +39,8 @@ async fn has_not(journal: &dyn Journal, what: &str, id: &BlobId) -> Verdict {
 async fn name(journal: &dyn Journal, name: &str, head: u64, ids: &[&BlobId]) -> Verdict {
     let run = run(name);
     let text = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
-    let request = Append { index: Some(index("w", "running")), ..request(&run, head, vec![event(&run, head + 1, &text)]) };
+    let request =
+        Append { index: Some(index("w", "running")), ..request(&run, head, vec![event(&run, head + 1, &text)]) };
     done("naming a blob", journal.append(request).await).map(drop)
 }
 

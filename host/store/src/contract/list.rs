@@ -62,7 +62,8 @@ async fn rows(journal: &dyn Journal) -> Verdict {
 }
 
 async fn filters(journal: &dyn Journal) -> Verdict {
-    let runs = [(1, "a", "x", "running"), (2, "b", "x", "failed"), (3, "c", "y", "completed"), (4, "d", "y'%\"", "failed")];
+    let runs =
+        [(1, "a", "x", "running"), (2, "b", "x", "failed"), (3, "c", "y", "completed"), (4, "d", "y'%\"", "failed")];
     for (second, name, workflow, status) in runs {
         make(journal, name, second, workflow, status).await?;
     }

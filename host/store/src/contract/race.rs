@@ -9,7 +9,10 @@ use futures_util::future::join_all;
 
 pub(super) const LAWS: &[Law<dyn Journal>] = &[
     Law { sentence: "of racing writers exactly one wins a head", holds: |journal| Box::pin(one_wins(journal)) },
-    Law { sentence: "racing writers that try again all get through, each once", holds: |journal| Box::pin(all_pass(journal)) },
+    Law {
+        sentence: "racing writers that try again all get through, each once",
+        holds: |journal| Box::pin(all_pass(journal)),
+    },
     Law { sentence: "runs that are written at once keep apart", holds: |journal| Box::pin(many_runs(journal)) },
 ];
 
@@ -18,7 +21,8 @@ const WRITERS: u64 = 100;
 async fn one_wins(journal: &dyn Journal) -> Verdict {
     let run = run("raced");
     for head in 0..3 {
-        let writers = (0..WRITERS).map(|writer| journal.append(request(&run, head, vec![event(&run, head + 1, &writer.to_string())])));
+        let writers = (0..WRITERS)
+            .map(|writer| journal.append(request(&run, head, vec![event(&run, head + 1, &writer.to_string())])));
         let (mut won, mut lost) = (0, 0);
         for result in join_all(writers).await {
             match result {

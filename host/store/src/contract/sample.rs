@@ -30,7 +30,15 @@ pub(super) fn event(run: &RunId, seq: u64, message: &str) -> Record {
 /// A record of an event.
 pub(super) fn record(run: &RunId, seq: u64, body: Body) -> Record {
     let at = at(i64::try_from(seq).unwrap_or(0));
-    let event = RunEvent { seq, sub: None, at, run_id: run.clone(), path: StepPath::from("scan[2].lint"), attempt: Some(1), body };
+    let event = RunEvent {
+        seq,
+        sub: None,
+        at,
+        run_id: run.clone(),
+        path: StepPath::from("scan[2].lint"),
+        attempt: Some(1),
+        body,
+    };
     Record { at, body: RecordBody::Event(Arc::new(event)) }
 }
 

@@ -103,7 +103,9 @@ async fn race(state: &dyn State) -> Verdict {
 async fn names(state: &dyn State) -> Verdict {
     let long = "k".repeat(5_000);
     for key in ["", &long] {
-        refused("a key", state.put_if(put(key, Some(b"x"), None)).await, |error| matches!(error, JournalError::Invalid(_)))?;
+        refused("a key", state.put_if(put(key, Some(b"x"), None)).await, |error| {
+            matches!(error, JournalError::Invalid(_))
+        })?;
     }
     let nameless = Put { namespace: String::new(), ..put("k", Some(b"x"), None) };
     refused("a namespace", state.put_if(nameless).await, |error| matches!(error, JournalError::Invalid(_)))

@@ -1,0 +1,95 @@
+//! Writing records behind the head of a run.
+//!
+//! It must not commit: the caller's transaction does.
+
+use super::{POSITION_BITS, place};
+use crate::database::Failure;
+use crate::mention::Mentions;
+use crate::record;
+use cofferdam_core::id::RunId;
+use cofferdam_core::port::{Append, JournalError, Record, RunIndex};
+use cofferdam_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// An append as it will be written; made before the writer's thread is asked.
+pub(super) struct Prepared {
+    run: RunId,
+    expected_head: u64,
+    head: u64,
+    updated_at: Option<Timestamp>,
+    index: Option<RunIndex>,
+    records: Vec<PreparedRecord>,
+}
+
+struct PreparedRecord {
+    position: u64,
+    sum: i64,
+    body: String,
+    mentions: Vec<String>,
+}
+
+impl Prepared {
+    pub(super) fn new(request: Append) -> Result<Self, JournalError> {
+        let Append { run, expected_head, records, index, .. } = request;
+        let head = expected_head.saturating_add(records.len() as u64);
+        if head >> POSITION_BITS != 0 {
+            return Err(JournalError::Invalid(format!("run `{run}` cannot have {head} records")));
+        }
+        let updated_at = records.last().map(|record| record.at);
+        let prepare = |(position, record): (u64, &Record)| {
+            let body = record::encode(record)?;
+            let sum = record::sum_of(&run, position, &body);
+            Ok(PreparedRecord { position, sum, mentions: Mentions::in_text(&body), body })
+        };
+        let records = (expected_head + 1..).zip(&records).map(prepare).collect::<Result<_, JournalError>>()?;
+        Ok(Self { run, expected_head, head, updated_at, index, records })
+    }
+
+    pub(super) fn append(&self, connection: &Connection) -> Result<u64, Failure> {
+        let Some(number) = self.advance(connection)? else {
+            let head = "SELECT head FROM runs WHERE id = ?1";
+            let found = connection.prepare_cached(head)?.query_row([self.run.as_str()], |row| row.get(0)).optional()?;
+            return Err(JournalError::Conflict { expected: self.expected_head, found: found.unwrap_or(0) }.into());
+        };
+        let mut insert = connection.prepare_cached("INSERT INTO records (place, sum, body) VALUES (?1, ?2, ?3)")?;
+        for record in &self.records {
+            insert.execute(params![place(number, record.position), record.sum, record.body])?;
+            for blob in &record.mentions {
+                mention(connection, blob, number)?;
+            }
+        }
+        if let Some(index) = &self.index {
+            let sql = "UPDATE runs SET workflow = ?2, status = ?3, started_at = ?4 WHERE number = ?1";
+            connection.prepare_cached(sql)?.execute(params![
+                number,
+                index.workflow,
+                index.status,
+                index.started_at.as_millis()
+            ])?;
+        }
+        Ok(self.head)
+    }
+
+    /// Moves the run's head if it is the expected one, and gives the run's number.
+    fn advance(&self, connection: &Connection) -> rusqlite::Result<Option<i64>> {
+        let updated_at = self.updated_at.map(Timestamp::as_millis);
+        if self.expected_head == 0 {
+            let sql = "INSERT INTO runs (id, head, updated_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING RETURNING number";
+            let row = params![self.run.as_str(), self.head, updated_at];
+            return connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional();
+        }
+        let sql = "UPDATE runs SET head = ?3, updated_at = coalesce(?4, updated_at) WHERE id = ?1 AND head = ?2 RETURNING number";
+        let row = params![self.run.as_str(), self.expected_head, self.head, updated_at];
+        connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()
+    }
+}
+
+/// Notes that a run names a blob, if it is one.
+fn mention(connection: &Connection, blob: &str, number: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE blobs SET pending = max(pending - 1, 0) WHERE id = ?1";
+    if connection.prepare_cached(sql)?.execute([blob])? > 0 {
+        let sql = "INSERT INTO mentions (blob, run) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        connection.prepare_cached(sql)?.execute(params![blob, number])?;
+    }
+    Ok(())
+}
