@@ -6,6 +6,7 @@ use crate::sources::FileSources;
 use cofferdam_egress::Egress;
 use cofferdam_engine::TokioClock;
 use cofferdam_llm::ModelCatalog;
+use cofferdam_llm::select::{Settings as ModelSettings, Variables};
 use cofferdam_plugin::{CacheDirs, CompileChild, HostSettings, Network};
 use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
 use cofferdam_tools::{NativeTools, SharedDirectory};
@@ -82,6 +83,15 @@ pub(crate) fn models(
 /// Models by name, with the environment's keys and scripts below the current directory.
 pub(crate) fn catalogue_of(clock: &Arc<dyn Clock>) -> ModelCatalog {
     ModelCatalog::new(Arc::clone(clock)).with_variables(Arc::new(variable)).with_sources(Arc::new(FileSources::new(".")))
+}
+
+/// Models by name, for an embedder with settings of its own: the table `[models]`, the variables that keys and base
+/// URLs are read from, and the directory that scripts are read from. Nothing is read before a name needs it.
+pub fn model_catalog(settings: ModelSettings, variables: Variables, directory: impl Into<PathBuf>) -> ModelCatalog {
+    ModelCatalog::new(clock())
+        .with_settings(settings)
+        .with_variables(variables)
+        .with_sources(Arc::new(FileSources::new(directory)))
 }
 
 /// The one place of the library that reads the environment.

@@ -25,6 +25,7 @@ mod stream;
 
 pub mod sink;
 
+pub use compose::model_catalog;
 pub use error::Error;
 pub use grants::GrantPolicy;
 pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions};

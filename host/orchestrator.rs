@@ -95,7 +95,20 @@ impl Orchestrator {
     /// # Errors
     /// What keeps it from starting.
     pub async fn check(&self, workflow: &Workflow, options: &RunOptions) -> Result<Vec<PluginCheck>, Error> {
-        let (ports, request, plugins) = self.prepare(workflow, options, CancellationToken::new(), &[]).await?;
+        let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
+        let (ports, request, plugins) = self.prepare(workflow, options, inputs, CancellationToken::new()).await?;
+        Executor::check(&ports, &request).map_err(Error::Refused)?;
+        Ok(plugins)
+    }
+
+    /// What this host lacks for a workflow, whatever its inputs: plugins that do not load, unknown tools and models.
+    /// Spends nothing.
+    ///
+    /// # Errors
+    /// What keeps it from starting here.
+    pub async fn check_host(&self, workflow: &Workflow) -> Result<Vec<PluginCheck>, Error> {
+        let options = RunOptions::default();
+        let (ports, request, plugins) = self.prepare(workflow, &options, Map::new(), CancellationToken::new()).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         Ok(plugins)
     }
@@ -112,7 +125,9 @@ impl Orchestrator {
         if self.is_closed() {
             return Err(Error::Closed);
         }
-        let (ports, request, _) = self.prepare(&workflow, &options, cancel, &sinks).await?;
+        let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
+        let (mut ports, request, _) = self.prepare(&workflow, &options, inputs, cancel).await?;
+        ports.sinks.extend(sinks);
         let running = Running::enter(&self.shared, request.run_id.clone());
         let task = tokio::spawn(async move {
             let outcome = running.shared.executor.run(ports, request).await;
@@ -129,17 +144,16 @@ impl Orchestrator {
         &self,
         workflow: &Workflow,
         options: &RunOptions,
+        inputs: Map,
         cancel: CancellationToken,
-        sinks: &[Arc<dyn Sink>],
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
-        let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
         let (tools, pins, checks) = self.load_plugins(workflow).await?;
         let native = settings.tools.iter().map(|tool| (None, Arc::clone(tool)));
         let mut rules = settings.rules.clone();
         rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
         let gateway = Gateway::new(native.chain(tools), rules, settings.approver.clone(), Arc::clone(&settings.clock))?;
-        let sinks = settings.sinks.iter().chain(&options.sinks).chain(sinks).cloned().collect();
+        let sinks = settings.sinks.iter().chain(&options.sinks).cloned().collect();
         let ports = Ports {
             clock: Arc::clone(&settings.clock),
             randomness: Arc::clone(&settings.randomness),

@@ -1,2 +1,32 @@
-//! The CLI.
-fn main() {}
+//! The command line: the only place that prints and that reads the environment.
+//!
+//! It must not run anything by itself: every command goes through the library's `Orchestrator`. Reading order:
+
+mod args;
+mod exit;
+mod session;
+
+mod command;
+
+mod environment;
+mod project;
+mod settings;
+
+mod failure;
+mod log;
+mod terminal;
+mod ui;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The compile child limits itself and must not carry what the command line brings along.
+    if std::env::args_os().nth(1).is_some_and(|first| first == session::COMPILE_CHILD) {
+        return cofferdam::plugin::compile_child::main();
+    }
+    let exit = match args::parse() {
+        Ok(cli) => command::run(cli),
+        Err(refusal) => args::refuse(&refusal),
+    };
+    exit.into()
+}

@@ -1,0 +1,278 @@
+//! What can be typed: commands, flags and their help. It must not decide anything.
+
+mod run;
+mod text;
+
+pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
+
+use crate::exit::{self, Exit};
+use crate::terminal;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Runs workflows of LLM agents whose tools are sandboxed WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "cofferdam", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = format!("{}\n{}", text::EXAMPLES, exit::help()), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// When to use colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: Color,
+    /// Say more on stderr; twice says even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Form of the log on stderr
+    #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t)]
+    pub(crate) log_format: LogFormat,
+    /// The project's directory [default: the nearest with `cofferdam.toml` or `.cofferdam`, else this one]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) project: Option<PathBuf>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set; CLICOLOR_FORCE=1 asks for them everywhere
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a workflow; without a file, list those in this folder
+    #[command(alias = "flow", after_help = text::RUN)]
+    Run(Box<RunArgs>),
+    /// Check documents without running or spending anything
+    #[command(after_help = text::VALIDATE)]
+    Validate(ValidateArgs),
+    /// Show what a document would do, step by step
+    #[command(after_help = text::PLAN)]
+    Plan(PlanArgs),
+    /// Look at plugins
+    #[command(subcommand, after_help = text::PLUGIN)]
+    Plugin(PluginCommand),
+    /// Look at recorded runs
+    #[command(subcommand, after_help = text::RUNS)]
+    Runs(RunsCommand),
+    /// Write a small workflow to begin with
+    #[command(after_help = text::INIT)]
+    Init(InitArgs),
+    /// Print the JSON Schema of workflow documents
+    #[command(after_help = text::SCHEMA)]
+    Schema,
+    /// Look at the settings
+    #[command(subcommand, after_help = text::CONFIG)]
+    Config(ConfigCommand),
+    /// Check that this machine is ready
+    #[command(after_help = text::DOCTOR)]
+    Doctor(JsonArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = text::COMPLETIONS)]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print every bound, and what would happen without it
+    #[command(after_help = text::LIMITS)]
+    Limits(JsonArgs),
+    /// Explain the code of a finding
+    #[command(after_help = text::EXPLAIN)]
+    Explain {
+        /// The code, `W012` for instance
+        code: String,
+    },
+}
+
+/// Flags of `validate`.
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// Documents, YAML or JSON
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print findings as JSON, one line a document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The document
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// How to draw it
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) format: PlanFormat,
+}
+
+/// How to draw a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// Text
+    #[default]
+    Tree,
+    /// A Mermaid flowchart
+    Mermaid,
+    /// Graphviz
+    Dot,
+    /// JSON
+    Json,
+}
+
+/// Commands about plugins.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Show what a plugin is, wants and may do
+    #[command(after_help = text::PLUGIN_INSPECT)]
+    Inspect(InspectArgs),
+    /// List the plugins that are part of this program
+    List(JsonArgs),
+}
+
+/// Flags of `plugin inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A component, or `builtin:NAME`
+    #[arg(value_name = "FILE|builtin:NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) source: String,
+    /// What it is called in grants [default: its file name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Option<String>,
+    /// Show it with this grant (repeatable)
+    #[arg(long, value_name = "ALIAS:WHAT")]
+    pub(crate) grant: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Commands about runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, the latest first
+    List {
+        /// Most runs to list
+        #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT")]
+        limit: usize,
+        /// Only runs with this status
+        #[arg(long, value_name = "STATUS")]
+        status: Vec<String>,
+        /// Print JSON, one line a run
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a run with its steps
+    Show {
+        /// The run's id, the beginning of it, or `last`
+        run: String,
+        /// Print every recorded event as JSON, one a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where; made when missing
+    #[arg(default_value = ".", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+}
+
+/// Commands about settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the settings that hold here
+    Show {
+        /// Also print where each of them comes from
+        #[arg(long)]
+        origin: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The flag `--json` alone.
+#[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Reads the command line.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse()
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+pub(crate) fn refuse(refusal: &clap::Error) -> Exit {
+    let text = refusal.render().ansi().to_string();
+    match refusal.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Help that nobody reads any more is no failure.
+            let _ = terminal::print(&text);
+            Exit::Done
+        }
+        _ => {
+            terminal::tell(text.trim_end());
+            Exit::Usage
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        let command = Cli::command();
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("cofferdam {}", command.get_name())), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_old_name_of_run_works() {
+        assert!(matches!(Cli::try_parse_from(["cofferdam", "flow", "x.yaml"]).unwrap().command, Command::Run(_)));
+    }
+}

@@ -1,0 +1,104 @@
+//! The flags of `run`.
+
+use clap::{Args, ValueEnum, ValueHint};
+use cofferdam::core::spec::duration;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Flags of `run`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunArgs {
+    /// The document, YAML or JSON
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Text for the run; `-` reads standard input
+    #[arg(value_name = "INPUT")]
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) inputs: InputArgs,
+    #[command(flatten)]
+    pub(crate) grants: GrantArgs,
+    /// The model of every step, `provider/model`; `auto` chooses for steps that name none
+    #[arg(long, short, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// The directory that steps work in
+    #[arg(long, short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workdir: Option<PathBuf>,
+    /// Most attempts at once; the document's own bound also holds
+    #[arg(long, value_name = "COUNT", value_parser = count)]
+    pub(crate) max_concurrency: Option<usize>,
+    /// Most time for the whole run, `90s` or `1h30m`
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    pub(crate) timeout: Option<Duration>,
+    /// `strict` survives a power cut, `relaxed` the death of this process
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) durability: Option<DurabilityArg>,
+    /// Do not read keys of model providers from `.env` beside the document
+    #[arg(long)]
+    pub(crate) no_dotenv: bool,
+    /// Check everything and show the plan, but run nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print every event as a line of JSON instead of the output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but the output and errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Flags that give inputs.
+#[derive(Debug, Default, Args)]
+pub(crate) struct InputArgs {
+    /// An input by name, or `NAME=@FILE` (repeatable)
+    #[arg(long = "input", short, value_name = "NAME=VALUE")]
+    pub(crate) each: Vec<String>,
+    /// Inputs by name from a JSON file
+    #[arg(long = "inputs", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Flags that decide what plugins and models may do.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Permissions")]
+pub(crate) struct GrantArgs {
+    /// Allow a plugin something: `scan:fs=read`, `web:http=api.example.com` (repeatable)
+    #[arg(long, value_name = "ALIAS:WHAT")]
+    pub(crate) grant: Vec<String>,
+    /// Allow plugins whatever the document requests
+    #[arg(long)]
+    pub(crate) grant_requested: bool,
+    /// Let models call this tool: `write`, `github.*`, `read(docs/*)` (repeatable)
+    #[arg(long, value_name = "RULE")]
+    pub(crate) allow: Vec<String>,
+    /// Never call this tool; beats `--allow` (repeatable)
+    #[arg(long, value_name = "RULE")]
+    pub(crate) deny: Vec<String>,
+}
+
+/// When a record counts as kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DurabilityArg {
+    /// When it survives a power cut
+    Strict,
+    /// When it survives the death of this process
+    Relaxed,
+}
+
+impl DurabilityArg {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Relaxed => "relaxed",
+        }
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a whole number above 0".to_owned())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let parsed = duration::parse(text).filter(|time| !time.is_zero());
+    parsed.ok_or_else(|| "write a time with a unit, `90s`, `500ms` or `1h30m`".to_owned())
+}

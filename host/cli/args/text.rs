@@ -1,0 +1,88 @@
+//! Examples in the help of each command. Every line that begins with `cofferdam` works as it stands.
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  cofferdam init                              write a small workflow to begin with
+  cofferdam run hello.yaml                    run it
+  cofferdam run audit.yaml --workdir ./src --grant-requested
+  cofferdam validate *.yaml                   check documents without running them
+  cofferdam runs show last                    look at what happened
+";
+
+pub(super) const RUN: &str = "\
+Examples:
+  cofferdam run                               list the documents in this folder
+  cofferdam run hello.yaml
+  cofferdam run hello.yaml \"some text\"        give it a text; `-` reads standard input
+  cofferdam run hello.yaml --input folder=src --input notes=@notes.md
+  cofferdam run hello.yaml --model ollama/llama3.2
+  cofferdam run hello.yaml --grant scan:fs=read --allow write
+  cofferdam run hello.yaml --dry-run          show what would happen
+  cofferdam run hello.yaml --json | jq .kind  every event as a line of JSON
+
+Grants: a document only requests. What its plugins may do is decided by `--grant`, by
+`--grant-requested`, by `cofferdam.toml`, or by a person at a terminal; the rest is denied.
+Output goes to standard output, everything else to standard error.";
+
+pub(super) const VALIDATE: &str = "\
+Examples:
+  cofferdam validate hello.yaml
+  cofferdam validate --strict --json *.yaml   for continuous integration";
+
+pub(super) const PLAN: &str = "\
+Examples:
+  cofferdam plan hello.yaml
+  cofferdam plan hello.yaml --format mermaid  for a README";
+
+pub(super) const PLUGIN: &str = "\
+Examples:
+  cofferdam plugin list
+  cofferdam plugin inspect builtin:text";
+
+pub(super) const PLUGIN_INSPECT: &str = "\
+Examples:
+  cofferdam plugin inspect builtin:secrets-scan
+  cofferdam plugin inspect ./my-tool.wasm --grant my-tool:fs=read";
+
+pub(super) const RUNS: &str = "\
+Examples:
+  cofferdam runs list
+  cofferdam runs show last                    steps, times, tokens and errors
+  cofferdam runs show last --json             every recorded event";
+
+pub(super) const INIT: &str = "\
+Examples:
+  cofferdam init                              here; nothing is overwritten
+  cofferdam init my-project";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  cofferdam schema > cofferdam.schema.json
+
+Editors with a YAML language server complete and check a document that begins with
+  # yaml-language-server: $schema=cofferdam.schema.json";
+
+pub(super) const CONFIG: &str = "\
+Examples:
+  cofferdam config show --origin
+
+A flag beats an environment variable, which beats `cofferdam.toml` of the project, which beats
+`cofferdam/config.toml` in the user's configuration directory.";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  cofferdam doctor                            exit code 1 when something must be mended";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  cofferdam completions bash > ~/.local/share/bash-completion/completions/cofferdam
+  cofferdam completions fish > ~/.config/fish/completions/cofferdam.fish";
+
+pub(super) const LIMITS: &str = "\
+Examples:
+  cofferdam limits
+  cofferdam limits --json";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  cofferdam explain W021";

@@ -1,0 +1,60 @@
+//! The commands: each calls the library and shows what it says.
+
+mod completions;
+mod config;
+mod doctor;
+mod explain;
+mod init;
+mod limits;
+mod plan;
+mod plugin;
+mod run;
+mod runs;
+mod schema;
+mod validate;
+
+use crate::args::{Cli, Command, ConfigCommand, PlanFormat, PluginCommand, RunsCommand};
+use crate::exit::Exit;
+use crate::failure::{self, Audience};
+use crate::{log, terminal};
+
+/// Runs a command to its end.
+pub(crate) fn run(cli: Cli) -> Exit {
+    terminal::set_color(cli.global.color);
+    let audience = audience(&cli.command);
+    let outcome = log::start(&cli.global).map_err(anyhow::Error::from).and_then(|()| dispatch(cli));
+    outcome.unwrap_or_else(|error| failure::report(&error, audience))
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let global = cli.global;
+    match cli.command {
+        Command::Run(args) => run::run(&global, &args),
+        Command::Validate(args) => validate::run(&global, &args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Plugin(command) => plugin::run(&global, command),
+        Command::Runs(command) => runs::run(&global, command),
+        Command::Init(args) => init::run(&args),
+        Command::Schema => schema::run(),
+        Command::Config(ConfigCommand::Show { origin, json }) => config::run(&global, origin, json),
+        Command::Doctor(args) => doctor::run(&global, args.json),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Limits(args) => limits::run(args.json),
+        Command::Explain { code } => explain::run(&code),
+    }
+}
+
+/// Who reads the reason when the command stops.
+fn audience(command: &Command) -> Audience {
+    let json = match command {
+        Command::Run(args) => args.json,
+        Command::Validate(args) => args.json,
+        Command::Plan(args) => args.format == PlanFormat::Json,
+        Command::Plugin(PluginCommand::Inspect(args)) => args.json,
+        Command::Plugin(PluginCommand::List(args)) | Command::Doctor(args) | Command::Limits(args) => args.json,
+        Command::Runs(RunsCommand::List { json, .. } | RunsCommand::Show { json, .. }) => *json,
+        Command::Config(ConfigCommand::Show { json, .. }) => *json,
+        Command::Init(_) | Command::Schema | Command::Completions { .. } | Command::Explain { .. } => false,
+    };
+    if json { Audience::Machine } else { Audience::Person }
+}

@@ -1,0 +1,157 @@
+//! `doctor`: whether this machine is ready. It changes nothing and says of keys only whether they are there.
+
+use crate::args::Global;
+use crate::environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::project::Project;
+use crate::session::{self, Dotenv, Session};
+use crate::terminal;
+use crate::ui::paint;
+use cofferdam::core::id::Alias;
+use cofferdam::core::port::RunFilter;
+use cofferdam::llm::provider::KNOWN;
+use cofferdam::plugin::{PluginReference, Source, builtin};
+use serde_json::json;
+use std::path::Path;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Good,
+    /// Worth knowing; nothing must be done.
+    Note,
+    /// Something must be mended.
+    Bad,
+}
+
+struct Check {
+    name: &'static str,
+    state: State,
+    found: String,
+}
+
+pub(super) fn run(global: &Global, json: bool) -> anyhow::Result<Exit> {
+    let runtime = session::runtime()?;
+    let checks = runtime.block_on(checks(global));
+    runtime.shutdown_background();
+    for check in &checks {
+        terminal::print(&if json { as_json(check) } else { as_text(check) })?;
+    }
+    let is_bad = checks.iter().any(|check| check.state == State::Bad);
+    Ok(if is_bad { Exit::Failed } else { Exit::Done })
+}
+
+fn as_text(check: &Check) -> String {
+    let mark = match check.state {
+        State::Good => paint::good("ok  "),
+        State::Note => paint::quiet("note"),
+        State::Bad => paint::bad("FAIL"),
+    };
+    format!("{mark}  {:<9} {}\n", check.name, check.found.trim_end().replace('\n', "\n                "))
+}
+
+fn as_json(check: &Check) -> String {
+    let state = match check.state {
+        State::Good => "ok",
+        State::Note => "note",
+        State::Bad => "fail",
+    };
+    format!("{}\n", json!({ "check": check.name, "state": state, "found": check.found }))
+}
+
+async fn checks(global: &Global) -> Vec<Check> {
+    let check = |name, state, found: String| Check { name, state, found };
+    let mut checks = vec![check("version", State::Good, env!("CARGO_PKG_VERSION").to_owned())];
+    match Project::find(global.project.as_deref()) {
+        Ok(project) => checks.push(project_check(&project)),
+        Err(error) => checks.push(check("project", State::Bad, format!("{error:#}"))),
+    }
+    match Session::open(global, &[]) {
+        Ok(session) => {
+            checks.push(check("settings", State::Good, files(&session)));
+            checks.push(outcome("records", records(&session).await));
+            checks.push(outcome("plugins", plugins(&session).await));
+            checks.push(model(&session).await);
+        }
+        Err(error) => checks.push(check("settings", State::Bad, format!("{error:#}; `cofferdam config show` says more"))),
+    }
+    checks.push(keys());
+    checks
+}
+
+fn outcome(name: &'static str, outcome: anyhow::Result<String>) -> Check {
+    match outcome {
+        Ok(found) => Check { name, state: State::Good, found },
+        Err(error) => Check { name, state: State::Bad, found: format!("{error:#}") },
+    }
+}
+
+/// Whether records can be written: into the directory that is there, or into the one that would be made.
+fn project_check(project: &Project) -> Check {
+    let state = project.state();
+    let place = if state.is_dir() { state.as_path() } else { project.root() };
+    let writable = std::fs::metadata(place).is_ok_and(|metadata| !metadata.permissions().readonly());
+    let shown = std::fs::canonicalize(project.root()).unwrap_or_else(|_| project.root().to_owned());
+    let (state, note) = if writable { (State::Good, "") } else { (State::Bad, ", which cannot be written") };
+    Check { name: "project", state, found: format!("{}{note}", shown.display()) }
+}
+
+fn files(session: &Session) -> String {
+    let read: Vec<String> = session.settings.files.iter().map(|file| file.path.display().to_string()).collect();
+    if read.is_empty() { "defaults; no file of settings".to_owned() } else { read.join(", ") }
+}
+
+async fn records(session: &Session) -> anyhow::Result<String> {
+    let database = session.project.state().join("runs.db");
+    if !database.exists() {
+        return Ok("none yet".to_owned());
+    }
+    let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
+    let page = orchestrator.runs().list(RunFilter { limit: 1, ..RunFilter::default() }).await?;
+    let latest = page.rows.first().map(|row| format!(", the latest {}", row.run_id)).unwrap_or_default();
+    Ok(format!("{} can be read{latest}", database.display()))
+}
+
+async fn plugins(session: &Session) -> anyhow::Result<String> {
+    let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
+    let mut cached = 0;
+    for builtin in builtin::ALL {
+        let alias = Alias::parse("doctor").expect("`doctor` follows the grammar");
+        let reference = PluginReference::new(alias, Source::Builtin(builtin.name.to_owned()));
+        cached += usize::from(orchestrator.plugins().inspect(reference).await?.history.cached);
+    }
+    Ok(format!("{} built in, all load; {cached} were compiled before", builtin::ALL.len()))
+}
+
+async fn model(session: &Session) -> Check {
+    let catalog = session.models(Path::new("."), Dotenv::Read);
+    let named = session.settings.model().map(|sourced| sourced.value.as_str());
+    let choice = catalog.choose_auto(named).await;
+    match cofferdam::core::port::Models::resolve(&*catalog, &choice.model) {
+        Ok(_) => Check { name: "model", state: State::Good, found: choice.line },
+        Err(fault) => {
+            let hint = fault.hint.as_deref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+            Check { name: "model", state: State::Bad, found: format!("{}: {fault}{hint}", choice.model) }
+        }
+    }
+}
+
+fn keys() -> Check {
+    let set = KNOWN.iter().map(|known| known.key_variable).filter(|name| environment::variable(name).is_some());
+    let set: Vec<&str> = set.collect();
+    let found = if set.is_empty() { "none is set; local models need none".to_owned() } else { format!("set: {}", set.join(", ")) };
+    Check { name: "keys", state: State::Note, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_one_line_in_either_form() {
+        let check = Check { name: "keys", state: State::Bad, found: "x".into() };
+        assert_eq!(as_json(&check), "{\"check\":\"keys\",\"state\":\"fail\",\"found\":\"x\"}\n");
+        assert!(as_text(&check).contains("FAIL"));
+    }
+}

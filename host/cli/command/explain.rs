@@ -1,0 +1,39 @@
+//! `explain`: what the code of a finding means.
+
+use super::validate;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::settings;
+use crate::terminal;
+use crate::ui::paint;
+use cofferdam::core::spec::code::{self, Code};
+use cofferdam::core::spec::suggest::did_you_mean;
+
+pub(super) fn run(given: &str) -> anyhow::Result<Exit> {
+    let Some(code) = all().find(|code| code.id.eq_ignore_ascii_case(given)) else {
+        let near = did_you_mean(&given.to_uppercase(), all().map(|code| code.id));
+        let hint = near.unwrap_or_else(|| "codes look like `W021`, as findings print them".to_owned());
+        return Err(Failure::usage(format!("there is no code `{given}`")).with_hint(hint).into());
+    };
+    terminal::print(&format!("{}: {}\n\n{}\n", paint::strong(code.id), code.title, code.about))?;
+    Ok(Exit::Done)
+}
+
+fn all() -> impl Iterator<Item = &'static Code> {
+    static HOST: Code = validate::HOST;
+    code::ALL.iter().chain(&settings::CODES).chain(std::iter::once(&HOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all;
+
+    #[test]
+    fn every_code_is_explained_once() {
+        let mut ids: Vec<&str> = all().map(|code| code.id).collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+    }
+}

@@ -1,0 +1,103 @@
+//! `plugin`: what plugins are, want and may do, before one lets them run.
+
+mod sheet;
+
+use crate::args::{Global, InspectArgs, PluginCommand};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::{self, Session};
+use crate::terminal;
+use crate::ui::table;
+use cofferdam::core::id::Alias;
+use cofferdam::core::policy::Grants;
+use cofferdam::plugin::{Inspection, PluginReference, Source, builtin};
+use cofferdam::sink::{bytes, clean};
+use std::path::Path;
+
+pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exit> {
+    let session = Session::open(global, &[])?;
+    let runtime = session::runtime()?;
+    let outcome = runtime.block_on(async {
+        match command {
+            PluginCommand::Inspect(args) => inspect(&session, &args).await,
+            PluginCommand::List(args) => list(&session, args.json).await,
+        }
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn inspect(session: &Session, args: &InspectArgs) -> anyhow::Result<Exit> {
+    let source = Source::parse(&args.source, Path::new("")).map_err(|error| Failure::usage(error.to_string()))?;
+    let alias = alias(args)?;
+    let policy = session.grants(&args.grant)?;
+    if let Some(stray) = policy.flagged().find(|flagged| **flagged != alias) {
+        let hint = format!("write `{alias}:...`, or name the plugin with `--alias {stray}`");
+        return Err(Failure::usage(format!("the grant is for `{stray}`, and this plugin is `{alias}`")).with_hint(hint).into());
+    }
+    let mut reference = PluginReference::new(alias.clone(), source);
+    reference.granted = policy.effective(&alias, &Grants::default(), &Grants::default());
+    let inspection = look(session, reference).await?;
+    if args.json {
+        terminal::print(&format!("{}\n", serde_json::to_string_pretty(&inspection)?))?;
+    } else {
+        terminal::print(&sheet::render(&alias, &inspection))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn look(session: &Session, reference: PluginReference) -> anyhow::Result<Inspection> {
+    let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
+    orchestrator.plugins().inspect(reference).await.map_err(|error| {
+        let fault = error.to_fault();
+        let failure = Failure::invalid(fault.message);
+        match fault.hint {
+            Some(hint) => failure.with_hint(hint).into(),
+            None => failure.into(),
+        }
+    })
+}
+
+/// The name that was given, else one made from the source.
+fn alias(args: &InspectArgs) -> Result<Alias, Failure> {
+    if let Some(given) = &args.alias {
+        return Alias::parse(given).map_err(|error| Failure::usage(error.to_string()));
+    }
+    let stem = args.source.strip_prefix("builtin:").unwrap_or(&args.source);
+    let stem = Path::new(stem).file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let mut letters: String = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+    letters.truncate(30);
+    Ok(Alias::parse(&letters).unwrap_or_else(|_| Alias::parse("plugin").expect("`plugin` follows the grammar")))
+}
+
+async fn list(session: &Session, json: bool) -> anyhow::Result<Exit> {
+    let mut rows = table::with_head(&["PLUGIN", "VERSION", "SIZE", "SUMMARY"]);
+    for builtin in builtin::ALL {
+        let source = format!("builtin:{}", builtin.name);
+        let args = InspectArgs { source: source.clone(), alias: None, grant: Vec::new(), json };
+        let plugin = look(session, PluginReference::new(alias(&args)?, Source::Builtin(builtin.name.to_owned()))).await?;
+        if json {
+            terminal::print(&format!("{}\n", serde_json::to_string(&plugin)?))?;
+            continue;
+        }
+        let size = bytes(plugin.history.size_bytes as u64);
+        rows.add_row([source, plugin.about.version.clone(), size, clean(&plugin.about.summary, 100)]);
+    }
+    if !json {
+        terminal::print(&table::render(&rows))?;
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_has_a_name_for_grants() {
+        for (source, expected) in [("builtin:secrets-scan", "secrets-scan"), ("./My Tool.wasm", "my-tool"), ("/x/9.wasm", "plugin")] {
+            let args = InspectArgs { source: source.into(), alias: None, grant: Vec::new(), json: false };
+            assert_eq!(alias(&args).unwrap().as_str(), expected);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `run`: a document from its file to its output.
+//!
+//! It must not call anything below the library's `Orchestrator`.
+
+mod dry;
+mod inputs;
+mod listing;
+mod model;
+mod stop;
+mod view;
+
+use crate::args::{Global, RunArgs};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::{self, Dotenv, Session};
+use crate::settings;
+use crate::terminal;
+use crate::ui::question::TerminalApprover;
+use crate::ui::recap::{Ending, Recap};
+use crate::ui::{finding, paint};
+use cofferdam::core::id::RunId;
+use cofferdam::core::port::Models;
+use cofferdam::llm::ModelCatalog;
+use cofferdam::{Orchestrator, RunOptions, RunResult, Workflow};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use view::View;
+
+/// A run that is about to start.
+struct Start {
+    orchestrator: Orchestrator,
+    workflow: Workflow,
+    options: RunOptions,
+    recap: Arc<Recap>,
+    catalog: Arc<ModelCatalog>,
+    view: View,
+    /// Where output directories of runs are.
+    runs: PathBuf,
+}
+
+pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
+    let Some(file) = &args.file else { return listing::show(Path::new(".")) };
+    let session = Session::open(global, &settings::flags(args))?;
+    let workflow = load(file, args)?;
+    let runtime = session::runtime()?;
+    let outcome = runtime.block_on(async {
+        let start = prepare(&session, args, workflow).await?;
+        if args.dry_run { dry::show(&start.orchestrator, &start.workflow, &start.options, args.json).await } else { start.run(args).await }
+    });
+    // A thread that waits for a slow reader or for a person must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn load(file: &Path, args: &RunArgs) -> Result<Workflow, Failure> {
+    if file.is_dir() {
+        return Err(Failure::usage(format!("`{}` is a directory", file.display()))
+            .with_hint("name a document; `cofferdam run` alone lists those of a folder"));
+    }
+    let workflow = Workflow::load(file)?;
+    if !workflow.warnings().is_empty() && !args.quiet {
+        terminal::tell(&finding::render(workflow.warnings()));
+    }
+    Ok(workflow)
+}
+
+async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyhow::Result<Start> {
+    let file = args.file.as_deref().unwrap_or(Path::new("."));
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dotenv = if args.no_dotenv { Dotenv::Ignore } else { Dotenv::Read };
+    let catalog = session.models(directory, dotenv);
+    let options = options(session, args)?;
+    let choice = model::choose(&catalog, &workflow, &session.settings, options.model.is_some()).await;
+    let recap = Arc::new(Recap::default());
+    let mut policy = session.grants(&args.grants.grant)?;
+    if args.grants.grant_requested {
+        policy = policy.with_requested();
+    }
+    let mut builder = session
+        .orchestrator()
+        .models(Arc::clone(&catalog) as Arc<dyn Models>)
+        .grants(policy)
+        .permissions(session.settings.rules(&args.grants.allow, &args.grants.deny)?)
+        .durability(session.settings.durability())
+        .sink(Arc::clone(&recap) as Arc<dyn cofferdam::Sink>);
+    if let Some(choice) = &choice {
+        builder = builder.default_model(&choice.model);
+    }
+    if let Some(workdir) = session.settings.workdir() {
+        builder = builder.workdir(workdir);
+    }
+    if let Some(attempts) = session.settings.max_concurrency() {
+        builder = builder.max_concurrency(attempts);
+    }
+    let asks = terminal::is_interactive() && !args.dry_run;
+    if asks {
+        builder = builder.approval(Arc::new(TerminalApprover::default()));
+    }
+    let view = if args.dry_run { View::Silent } else { View::start(args) };
+    builder = view.attach(builder);
+    if !args.quiet {
+        announce(&workflow, choice.as_ref().map(|choice| choice.line.as_str()), asks);
+    }
+    let runs = session.project.state().join("runs");
+    Ok(Start { orchestrator: builder.build().map_err(Failure::from)?, workflow, options, recap, catalog, view, runs })
+}
+
+fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {
+    let flagged = args.model.as_deref().filter(|name| *name != cofferdam::llm::select::AUTO);
+    Ok(RunOptions {
+        input: inputs::text(args.text.as_deref())?,
+        inputs: inputs::named(&args.inputs)?,
+        model: flagged.map(str::to_owned),
+        timeout: session.settings.timeout(),
+        ..RunOptions::default()
+    })
+}
+
+/// What a person should know before anything happens.
+fn announce(workflow: &Workflow, model: Option<&str>, asks: bool) {
+    if let Some(line) = model {
+        terminal::tell(&paint::quiet(&format!("model: {line}")));
+    }
+    if !asks && model::has_agent_steps(workflow) {
+        let text = "nobody to ask: models may call tools that only read; others need `--allow`";
+        terminal::tell(&paint::quiet(text));
+    }
+}
+
+impl Start {
+    async fn run(self, args: &RunArgs) -> anyhow::Result<Exit> {
+        let (orchestrator, workflow, options) = (self.orchestrator.clone(), self.workflow.clone(), self.options.clone());
+        let run = tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await });
+        let stopped = stop::until_end(run, &self.orchestrator).await;
+        self.view.stop();
+        let (outcome, signal) = match stopped {
+            stop::Ended::Itself(outcome, signal) => (outcome, signal),
+            stop::Ended::Abandoned(signal) => {
+                terminal::tell(&paint::warn("stopped before the run began; nothing was recorded"));
+                return Ok(signal.exit());
+            }
+        };
+        let result = outcome.map_err(Failure::from)?;
+        self.conclude(&result, args)?;
+        Ok(Exit::of_result(&result, signal))
+    }
+
+    /// Output to standard output, everything else to standard error, the run's id last.
+    fn conclude(&self, result: &RunResult, args: &RunArgs) -> anyhow::Result<()> {
+        if !args.json {
+            terminal::print(&output(result))?;
+        }
+        if args.quiet {
+            if !result.success() {
+                terminal::tell(&format!("run {}  cofferdam runs show {}", result.run_id, result.run_id));
+            }
+            return Ok(());
+        }
+        let out = self.out(&result.run_id);
+        let not_language_models = model::not_language_models(&self.catalog, &self.recap.models());
+        let ending = Ending { result, out: &out, not_language_models: &not_language_models };
+        terminal::tell(&self.recap.render(&ending));
+        Ok(())
+    }
+
+    fn out(&self, run: &RunId) -> PathBuf {
+        self.runs.join(run.as_str()).join("out")
+    }
+}
+
+/// What the run returns, ending in a new line. A terminal gets it without control characters.
+fn output(result: &RunResult) -> String {
+    let mut text = result.final_output();
+    if terminal::is_read_by_a_person() {
+        text.retain(|letter| !letter.is_control() || matches!(letter, '\n' | '\t'));
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,84 @@
+//! Inputs as they are typed: `--input k=v`, `--input k=@file`, `--inputs file.json`, and text after the document.
+
+use crate::args::InputArgs;
+use crate::failure::Failure;
+use cofferdam::InputText;
+use serde_json::Value;
+use std::io::Read;
+use std::path::Path;
+
+/// The largest text or file that is taken: it stands in the journal, and perhaps in every prompt.
+const INPUT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The text after the document; `-` reads standard input.
+pub(super) fn text(given: Option<&str>) -> Result<Option<String>, Failure> {
+    match given {
+        Some("-") => read(std::io::stdin().lock(), "standard input").map(Some),
+        other => Ok(other.map(str::to_owned)),
+    }
+}
+
+/// Inputs by name; what is typed comes after the file, and so beats it.
+pub(super) fn named(args: &InputArgs) -> Result<Vec<(String, InputText)>, Failure> {
+    let mut inputs = match &args.file {
+        Some(path) => of_file(path)?,
+        None => Vec::new(),
+    };
+    for text in &args.each {
+        inputs.push(pair(text)?);
+    }
+    Ok(inputs)
+}
+
+fn pair(text: &str) -> Result<(String, InputText), Failure> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(Failure::usage(format!("`--input {text}` has no value")).with_hint(format!("write `--input {text}=VALUE`")));
+    };
+    let value = match value.strip_prefix('@') {
+        Some(path) => file(Path::new(path))?,
+        None => value.to_owned(),
+    };
+    Ok((name.to_owned(), InputText::Text(value)))
+}
+
+fn of_file(path: &Path) -> Result<Vec<(String, InputText)>, Failure> {
+    let text = file(path)?;
+    let value = cofferdam::core::value::parse(&text)
+        .map_err(|error| Failure::usage(format!("the inputs in `{}` cannot be read: {error}", path.display())))?;
+    match value {
+        Value::Object(map) => Ok(map.into_iter().map(|(name, value)| (name, InputText::Value(value))).collect()),
+        _ => Err(Failure::usage(format!("the inputs in `{}` are no JSON object", path.display()))
+            .with_hint("write `{\"name\": value}`")),
+    }
+}
+
+fn file(path: &Path) -> Result<String, Failure> {
+    let shown = format!("`{}`", path.display());
+    let file = std::fs::File::open(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
+    read(file, &shown)
+}
+
+fn read(from: impl Read, shown: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let count = from
+        .take(INPUT_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
+    if count as u64 > INPUT_BYTES {
+        return Err(Failure::usage(format!("{shown} has more than {} MiB", INPUT_BYTES >> 20)));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_a_name_and_a_value() {
+        assert_eq!(pair("a=b=c").unwrap(), ("a".to_owned(), InputText::Text("b=c".to_owned())));
+        assert_eq!(pair("a=").unwrap(), ("a".to_owned(), InputText::Text(String::new())));
+        assert!(pair("a").is_err());
+        assert!(pair("a=@/no/such/file").unwrap_err().to_string().contains("/no/such/file"));
+    }
+}

@@ -1,0 +1,68 @@
+//! Waits for a run to end, or for somebody to stop it: first politely, then at once.
+
+use crate::exit::Signal;
+use crate::terminal;
+use crate::ui::paint;
+use anyhow::Context as _;
+use cofferdam::{Error, Orchestrator, RunResult};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+/// How long a run that was stopped may take to record that, before it is left alone. Longer than what the library
+/// gives its parts, shorter than what a person bears.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// How a run ended.
+pub(super) enum Ended {
+    /// With a result, or without ever having begun; and who stopped it, if anybody did.
+    Itself(Result<RunResult, Error>, Option<Signal>),
+    /// It did not end in time after it was stopped.
+    Abandoned(Signal),
+}
+
+type Run = JoinHandle<Result<RunResult, Error>>;
+
+pub(super) async fn until_end(mut run: Run, orchestrator: &Orchestrator) -> Ended {
+    let first = tokio::select! {
+        outcome = &mut run => return Ended::Itself(flatten(outcome), None),
+        signal = next_signal() => match signal {
+            Ok(signal) => signal,
+            // Without a way to hear signals the shell's own handling stays in place.
+            Err(_) => return Ended::Itself(flatten(run.await), None),
+        },
+    };
+    terminal::tell(&paint::warn("stopping; once more stops at once"));
+    let close = orchestrator.close();
+    let finish = async {
+        close.await;
+        (&mut run).await
+    };
+    tokio::select! {
+        outcome = finish => match flatten(outcome) {
+            // Closing before the run began is the reason, not a fault.
+            Err(Error::Closed) => Ended::Abandoned(first),
+            outcome => Ended::Itself(outcome, Some(first)),
+        },
+        second = next_signal() => at_once(second.unwrap_or(first)),
+        () = tokio::time::sleep(PATIENCE) => Ended::Abandoned(first),
+    }
+}
+
+fn flatten(outcome: Result<Result<RunResult, Error>, tokio::task::JoinError>) -> Result<RunResult, Error> {
+    outcome.unwrap_or_else(|error| Err(Error::Settings(format!("the run's task ended: {error}"))))
+}
+
+#[expect(clippy::exit, reason = "a second signal must not wait for anything")]
+fn at_once(signal: Signal) -> ! {
+    std::process::exit(i32::from(signal.exit().number()))
+}
+
+async fn next_signal() -> anyhow::Result<Signal> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => Signal::Interrupt,
+        _ = terminate.recv() => Signal::Terminate,
+    })
+}

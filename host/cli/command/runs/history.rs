@@ -1,0 +1,224 @@
+//! What happened in a run, folded from its records into what a person asks: which steps, how long, at what cost.
+//!
+//! It must not need the document: runs are shown wherever their journal is.
+
+use cofferdam::core::event::{Body, PluginPin, RunEvent, RunStatus};
+use cofferdam::core::fault::Fault;
+use cofferdam::core::id::RunId;
+use cofferdam::core::message::Usage;
+use cofferdam::core::time::Timestamp;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// A run as it can be told.
+pub(super) struct History {
+    pub(super) run: RunId,
+    pub(super) workflow: String,
+    pub(super) started: Option<Timestamp>,
+    pub(super) last: Option<Timestamp>,
+    pub(super) status: Option<RunStatus>,
+    pub(super) usage: Usage,
+    pub(super) output: Value,
+    pub(super) error: Option<Fault>,
+    pub(super) plugins: Vec<PluginPin>,
+    pub(super) warnings: Vec<String>,
+    /// Steps in the order in which they are first heard of.
+    pub(super) steps: Vec<Step>,
+    by_path: HashMap<String, usize>,
+    /// The order of the document's own steps.
+    plan: Vec<String>,
+}
+
+/// A step as it can be told.
+pub(super) struct Step {
+    pub(super) path: String,
+    pub(super) status: &'static str,
+    pub(super) what: String,
+    pub(super) attempts: u32,
+    pub(super) started: Option<Timestamp>,
+    pub(super) took: Option<Duration>,
+    pub(super) usage: Usage,
+    pub(super) detail: String,
+    pub(super) error: Option<Fault>,
+}
+
+impl History {
+    pub(super) fn new(run: RunId) -> Self {
+        Self {
+            run,
+            workflow: String::new(),
+            started: None,
+            last: None,
+            status: None,
+            usage: Usage::default(),
+            output: Value::Null,
+            error: None,
+            plugins: Vec::new(),
+            warnings: Vec::new(),
+            steps: Vec::new(),
+            by_path: HashMap::new(),
+            plan: Vec::new(),
+        }
+    }
+
+    /// The steps: the document's in the order of its plan, those of a loop below it.
+    pub(super) fn ordered(&self) -> Vec<&Step> {
+        let root = |path: &str| path.split(['.', '[']).next().unwrap_or_default().to_owned();
+        let rank = |path: &str| self.plan.iter().position(|id| *id == root(path)).unwrap_or(usize::MAX);
+        let mut steps: Vec<&Step> = self.steps.iter().collect();
+        steps.sort_by_cached_key(|step| (rank(&step.path), natural(&step.path)));
+        steps
+    }
+
+    pub(super) fn add(&mut self, event: &RunEvent) {
+        self.last = Some(event.at);
+        match &event.body {
+            Body::RunStarted { workflow, plugins, plan, .. } => {
+                self.started = Some(event.at);
+                self.workflow.clone_from(workflow);
+                self.plugins.clone_from(plugins);
+                self.plan.clone_from(plan);
+            }
+            Body::RunFinished { status, output, usage, error, .. } => {
+                self.status = Some(*status);
+                self.output.clone_from(output);
+                self.usage = *usage;
+                self.error.clone_from(error);
+            }
+            Body::Warning { message, .. } if event.path.is_root() => self.warnings.push(message.clone()),
+            Body::Warning { message, .. } => self.warnings.push(format!("{}: {message}", event.path)),
+            _ if !event.path.is_root() => self.add_to_step(event),
+            _ => {}
+        }
+    }
+
+    fn add_to_step(&mut self, event: &RunEvent) {
+        let at = event.at;
+        match &event.body {
+            Body::StepReady {} => drop(self.step(event)),
+            Body::StepStarted { agent, tool, items } => {
+                let step = self.step(event);
+                step.status = "running";
+                step.started.get_or_insert(at);
+                step.attempts = step.attempts.max(event.attempt.unwrap_or(1));
+                step.what = match (agent, tool, items) {
+                    (_, _, Some(items)) => format!("{} items", items.len()),
+                    (Some(agent), _, _) => format!("agent {agent}"),
+                    (_, Some(tool), _) => format!("tool {tool}"),
+                    _ => String::new(),
+                };
+            }
+            Body::StepRetrying { error, usage, .. } => {
+                let step = self.step(event);
+                step.status = "retrying";
+                step.usage += *usage;
+                step.error = Some(error.clone());
+            }
+            Body::StepFinished { status, error, usage, .. } => {
+                let step = self.step(event);
+                step.status = status.as_str();
+                step.usage += *usage;
+                step.error.clone_from(error);
+                step.took = step.started.map(|started| at.since(started));
+            }
+            Body::StepSkipped { detail, .. } => {
+                let step = self.step(event);
+                step.status = "skipped";
+                step.detail.clone_from(detail);
+            }
+            Body::StepCancelled { detail } => {
+                let step = self.step(event);
+                step.status = "cancelled";
+                step.detail.clone_from(detail);
+            }
+            Body::LoopIterationStarted { .. } => {
+                let step = self.step(event);
+                step.status = "running";
+                step.started.get_or_insert(at);
+            }
+            Body::LoopIterationFinished { status, .. } => {
+                let step = self.step(event);
+                step.status = status.as_str();
+                step.took = step.started.map(|started| at.since(started));
+            }
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, event: &RunEvent) -> &mut Step {
+        let path = event.path.as_str();
+        let index = match self.by_path.get(path) {
+            Some(index) => *index,
+            None => {
+                self.steps.push(Step::new(path));
+                self.by_path.insert(path.to_owned(), self.steps.len() - 1);
+                self.steps.len() - 1
+            }
+        };
+        self.steps.get_mut(index).expect("every known path has its step")
+    }
+}
+
+impl Step {
+    fn new(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            status: "pending",
+            what: String::new(),
+            attempts: 0,
+            started: None,
+            took: None,
+            usage: Usage::default(),
+            detail: String::new(),
+            error: None,
+        }
+    }
+}
+
+/// A key by which `scan[10]` comes after `scan[9]`.
+fn natural(path: &str) -> Vec<(u64, String)> {
+    let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());
+    parts.map(|part| part.parse::<u64>().map_or_else(|_| (0, part.to_owned()), |index| (index, String::new()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam::core::event::{StepOutput, StepStatus};
+    use cofferdam::core::id::StepPath;
+
+    fn event(path: &str, millis: i64, attempt: u32, body: Body) -> RunEvent {
+        let (run_id, at) = (RunId::parse("r").unwrap(), Timestamp::from_millis(millis));
+        RunEvent { seq: 1, sub: None, at, run_id, path: StepPath::from(path), attempt: Some(attempt), body }
+    }
+
+    fn finished(status: StepStatus, output: u64) -> Body {
+        let usage = Usage { output, ..Usage::default() };
+        Body::StepFinished { status, output: StepOutput::default(), error: None, usage, truncated_inputs: Vec::new() }
+    }
+
+    #[test]
+    fn tries_tokens_and_time_of_a_step_are_summed() {
+        let mut history = History::new(RunId::parse("r").unwrap());
+        let started = || Body::StepStarted { agent: None, tool: None, items: None };
+        let usage = Usage { output: 2, ..Usage::default() };
+        history.add(&event("a", 0, 1, started()));
+        history.add(&event("a", 5, 1, Body::StepRetrying { error: Fault::step("x", "y"), delay_ms: 1, usage }));
+        history.add(&event("a", 6, 2, started()));
+        history.add(&event("a", 9, 2, finished(StepStatus::Completed, 3)));
+        let step = &history.steps[0];
+        assert_eq!((step.attempts, step.usage.output, step.took), (2, 5, Some(Duration::from_millis(9))));
+        assert!(step.error.is_none());
+    }
+
+    #[test]
+    fn items_of_a_loop_are_in_their_order() {
+        let mut history = History::new(RunId::parse("r").unwrap());
+        for path in ["scan[10]", "scan[9].b", "scan", "scan[9]"] {
+            history.add(&event(path, 0, 1, finished(StepStatus::Completed, 0)));
+        }
+        let paths: Vec<&str> = history.ordered().iter().map(|step| step.path.as_str()).collect();
+        assert_eq!(paths, ["scan", "scan[9]", "scan[9].b", "scan[10]"]);
+    }
+}

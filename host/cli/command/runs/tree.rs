@@ -1,0 +1,145 @@
+//! A recorded run as text: how it ended, then its steps as a tree.
+
+use super::history::{History, Step};
+use crate::ui::paint;
+use cofferdam::core::fault::Fault;
+use cofferdam::sink::{clean, duration, tokens};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// Most characters of a message or of the output.
+const TEXT_CHARS: usize = 500;
+
+/// Most items of a loop that are listed when all is well with them.
+const ITEMS: usize = 20;
+
+pub(super) fn render(history: &History) -> String {
+    let mut text = String::new();
+    push_head(&mut text, history);
+    text.push('\n');
+    push_steps(&mut text, history);
+    for warning in &history.warnings {
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "\n{}  {}", paint::warn("warning"), clean(warning, TEXT_CHARS));
+    }
+    let output = match &history.output {
+        Value::Null => String::new(),
+        value => clean(&cofferdam::core::value::to_text(value), TEXT_CHARS),
+    };
+    if !output.is_empty() {
+        let _ = writeln!(text, "\noutput    {output}");
+    }
+    text
+}
+
+fn push_head(text: &mut String, history: &History) {
+    let mut row = |label: &str, value: &str| drop(writeln!(text, "{label:<9} {value}"));
+    row("run", history.run.as_str());
+    row("workflow", &clean(&history.workflow, 100));
+    // A run without an end was killed, or still goes on in another process.
+    row("status", &history.status.map_or_else(|| paint::warn("running, or ended without a record"), |status| painted(status.as_str())));
+    if let (Some(started), Some(last)) = (history.started, history.last) {
+        row("started", &format!("{started}, took {}", duration(last.since(started))));
+    }
+    if let Some(tokens) = tokens(&history.usage) {
+        row("tokens", &tokens);
+    }
+    for plugin in &history.plugins {
+        let may = if plugin.granted.is_empty() { "only compute".to_owned() } else { plugin.granted.join("; ") };
+        row("plugin", &format!("{} ({}) may {}", plugin.alias, clean(&plugin.name, 60), clean(&may, TEXT_CHARS)));
+    }
+    if let Some(error) = &history.error {
+        push_fault(text, error, "");
+    }
+}
+
+fn push_steps(text: &mut String, history: &History) {
+    let steps = history.ordered();
+    let label = |step: &Step| format!("{}{}", "  ".repeat(depth(&step.path)), own_name(&step.path));
+    let width = steps.iter().map(|step| label(step).chars().count()).max().unwrap_or_default().min(40);
+    let mut hidden = 0_usize;
+    let mut items = 0_usize;
+    for step in &steps {
+        if step.path.contains('[') {
+            items += 1;
+            // A loop of thousands would bury what went wrong.
+            if items > ITEMS && step.error.is_none() && step.status == "completed" {
+                hidden += 1;
+                continue;
+            }
+        } else {
+            push_hidden(text, &mut hidden);
+            items = 0;
+        }
+        let _ = writeln!(text, "{:<width$}  {}  {}", label(step), painted_column(step.status), details(step));
+        if let Some(error) = &step.error {
+            push_fault(text, error, &" ".repeat(width + 2));
+        }
+    }
+    push_hidden(text, &mut hidden);
+}
+
+fn push_hidden(text: &mut String, hidden: &mut usize) {
+    if *hidden > 0 {
+        let line = format!("  {hidden} more completed; `--json` has all of them");
+        let _ = writeln!(text, "{}", paint::quiet(&line));
+        *hidden = 0;
+    }
+}
+
+fn push_fault(text: &mut String, fault: &Fault, margin: &str) {
+    let _ = writeln!(text, "{margin}{}  {}", paint::bad("error"), clean(&fault.message, TEXT_CHARS));
+    if let Some(hint) = &fault.hint {
+        let _ = writeln!(text, "{margin}{}   {}", paint::quiet("hint"), clean(hint, TEXT_CHARS));
+    }
+}
+
+fn details(step: &Step) -> String {
+    let tries = (step.attempts > 1).then(|| format!("{} tries", step.attempts));
+    let parts = [
+        step.took.map(duration),
+        Some(step.what.clone()),
+        tries,
+        tokens(&step.usage),
+        Some(clean(&step.detail, TEXT_CHARS)),
+    ];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn depth(path: &str) -> usize {
+    path.matches(['.', '[']).count()
+}
+
+/// The last part of a path: `[3]` of `scan[3]`, `lint` of `scan[3].lint`.
+fn own_name(path: &str) -> &str {
+    match (path.rfind('.'), path.rfind('[')) {
+        (Some(dot), bracket) if bracket.is_none_or(|bracket| bracket < dot) => path.get(dot + 1..).unwrap_or(path),
+        (_, Some(bracket)) => path.get(bracket..).unwrap_or(path),
+        _ => path,
+    }
+}
+
+fn painted_column(status: &str) -> String {
+    format!("{}{}", painted(status), " ".repeat(9_usize.saturating_sub(status.len())))
+}
+
+fn painted(status: &str) -> String {
+    match status {
+        "completed" => paint::good(status),
+        "failed" => paint::bad(status),
+        "skipped" | "pending" => paint::quiet(status),
+        _ => paint::warn(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_named_by_the_end_of_its_path() {
+        for (path, name, level) in [("scan", "scan", 0), ("scan[3]", "[3]", 1), ("scan[3].lint", "lint", 2)] {
+            assert_eq!((own_name(path), depth(path)), (name, level));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The environment, read in one place; and `.env`, read when a variable is not set.
+//!
+//! It must not show values: what it reads may be keys.
+
+use cofferdam::llm::select::Variables;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// A larger `.env` is not one.
+const DOTENV_BYTES: u64 = 64 * 1024;
+
+/// A variable that is set and not empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// A variable that names a directory or file.
+pub(crate) fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Whether this runs for a machine that builds software: nobody watches, whatever the terminal says.
+pub(crate) fn is_ci() -> bool {
+    variable("CI").is_some_and(|value| value != "false" && value != "0")
+}
+
+/// The variables that providers of models are configured by: the environment, else `.env` in this directory. The file
+/// is read when the first variable is missing, and never changes one that is set.
+pub(crate) fn provider_variables(dotenv: Option<PathBuf>) -> Variables {
+    let file: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    Arc::new(move |name| {
+        variable(name).or_else(|| file.get_or_init(|| dotenv.as_deref().map(read).unwrap_or_default()).get(name).cloned())
+    })
+}
+
+fn read(directory: &Path) -> BTreeMap<String, String> {
+    let path = directory.join(".env");
+    let Ok(metadata) = std::fs::metadata(&path) else { return BTreeMap::new() };
+    if !metadata.is_file() || metadata.len() > DOTENV_BYTES {
+        tracing::warn!(path = %path.display(), "not read: it is no file, or larger than 64 KiB");
+        return BTreeMap::new();
+    }
+    warn_if_exposed(&path, &metadata);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot be read");
+            BTreeMap::new()
+        }
+    }
+}
+
+#[cfg(unix)]
+fn warn_if_exposed(path: &Path, metadata: &std::fs::Metadata) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if metadata.permissions().mode() & 0o004 != 0 {
+        tracing::warn!("{} can be read by every user of this machine; `chmod 600` would change that", path.display());
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_exposed(_: &Path, _: &std::fs::Metadata) {}
+
+/// `NAME=value` lines; `export` before and quotes around are not part of it.
+fn parse(text: &str) -> BTreeMap<String, String> {
+    text.lines().filter_map(line).collect()
+}
+
+fn line(line: &str) -> Option<(String, String)> {
+    let line = line.trim();
+    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+    let (name, value) = line.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.split_once(quote).map(|(inner, _)| inner));
+    let plain = || value.split(" #").next().unwrap_or_default().trim_end();
+    is_name.then(|| (name.to_owned(), quoted.unwrap_or_else(plain).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dotenv_is_read_as_shells_write_it() {
+        let text = "# keys\nA=1\nexport B=\"two # not a comment\"\nC = 'three' # comment\nD=four # comment\nbad line\n=x\n";
+        let read: Vec<(String, String)> = parse(text).into_iter().collect();
+        let expected = [("A", "1"), ("B", "two # not a comment"), ("C", "three"), ("D", "four")];
+        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+}

@@ -1,0 +1,171 @@
+//! Why a command stopped: exit code, message, hints, findings; and how that is shown.
+//!
+//! It must not decide what went wrong; it sorts what the library says by what a person does next.
+
+use crate::exit::Exit;
+use crate::terminal;
+use crate::ui::finding;
+use cofferdam::core::diagnostic::Diagnostics;
+use cofferdam::core::fault::{Class, Fault};
+use serde_json::json;
+use std::fmt::{self, Write as _};
+
+/// Why a command stopped.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+    hint: Option<String>,
+    findings: Diagnostics,
+    faults: Vec<Fault>,
+}
+
+/// For whom it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Text on standard error.
+    Person,
+    /// The same, and a line of JSON on standard output.
+    Machine,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None, findings: Diagnostics::default(), faults: Vec::new() }
+    }
+
+    /// Wrong usage, input or configuration.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Something that a command was pointed at is not valid.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Exit::Invalid, message)
+    }
+
+    /// Something did not work.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// Findings, each with its place.
+    pub(crate) fn findings(exit: Exit, findings: Diagnostics) -> Self {
+        let errors = findings.iter().count();
+        let message = format!("{errors} {}", if errors == 1 { "finding" } else { "findings" });
+        Self { findings, ..Self::new(exit, message) }
+    }
+
+    fn faults(faults: Vec<Fault>) -> Self {
+        let exit = if faults.iter().all(is_configuration) { Exit::Usage } else { Exit::Invalid };
+        Self { faults, ..Self::new(exit, "the run cannot start") }
+    }
+
+    /// Adds what to do about it.
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn text(&self) -> String {
+        if !self.findings.is_empty() {
+            return finding::render(&self.findings);
+        }
+        let mut text = String::new();
+        for fault in &self.faults {
+            push_error(&mut text, &fault.message, fault.hint.as_deref());
+        }
+        if self.faults.is_empty() {
+            push_error(&mut text, &self.message, self.hint.as_deref());
+        }
+        text
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let mut value = json!({ "kind": "error", "exit_code": self.exit.number(), "message": self.message });
+        if let Some(map) = value.as_object_mut() {
+            if let Some(hint) = &self.hint {
+                map.insert("hint".to_owned(), hint.as_str().into());
+            }
+            if !self.findings.is_empty() {
+                map.insert("findings".to_owned(), json!(self.findings));
+            }
+            if !self.faults.is_empty() {
+                map.insert("faults".to_owned(), json!(self.faults));
+            }
+        }
+        value
+    }
+}
+
+/// What only the command line or the settings can cure.
+fn is_configuration(fault: &Fault) -> bool {
+    fault.class == Class::User && (fault.code.starts_with("model_") || fault.code == "no_model")
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<cofferdam::Error> for Failure {
+    fn from(error: cofferdam::Error) -> Self {
+        match error {
+            cofferdam::Error::Invalid(findings) => Self::findings(Exit::Invalid, findings),
+            cofferdam::Error::Inputs(findings) => Self::findings(Exit::Usage, findings),
+            cofferdam::Error::Refused(faults) => Self::faults(faults),
+            cofferdam::Error::Tools(error) => Self::invalid(error.to_string()),
+            cofferdam::Error::Journal(error) => Self::failed(format!("the journal failed: {error}")),
+            other => Self::usage(other.to_string()),
+        }
+    }
+}
+
+/// Shows why a command stopped, and gives its exit code.
+pub(crate) fn report(error: &anyhow::Error, audience: Audience) -> Exit {
+    let plain;
+    let failure = match error.downcast_ref::<Failure>() {
+        Some(failure) => failure,
+        None => {
+            plain = Failure::failed(format!("{error:#}"));
+            &plain
+        }
+    };
+    terminal::tell(failure.text().trim_end());
+    if audience == Audience::Machine {
+        // Nobody is left to tell when this fails.
+        let _ = terminal::print(&format!("{}\n", failure.json()));
+    }
+    failure.exit
+}
+
+fn push_error(text: &mut String, message: &str, hint: Option<&str>) {
+    use crate::ui::paint;
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "{}: {message}", paint::bad("error"));
+    if let Some(hint) = hint {
+        let _ = writeln!(text, "  {} {}", paint::quiet("hint:"), hint.replace('\n', "\n        "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_sorted_by_what_a_person_does_next() {
+        let exit = |fault: Fault| Failure::from(cofferdam::Error::Refused(vec![fault])).exit;
+        assert_eq!(exit(Fault::user("model_not_configured", "x")), Exit::Usage);
+        assert_eq!(exit(Fault::user("unknown_tool", "x")), Exit::Invalid);
+    }
+
+    #[test]
+    fn a_hint_is_kept_apart_from_the_message() {
+        let text = Failure::usage("no").with_hint("do this\nand that").text();
+        assert!(text.contains(": no\n"), "{text}");
+        assert!(text.ends_with("do this\n        and that\n"), "{text}");
+    }
+}

@@ -1,0 +1,87 @@
+//! What the commands share: the project, its settings, and how they describe an orchestrator.
+//!
+//! It must not build anything that a command does not ask for: a run of one step starts and ends in milliseconds.
+
+use crate::args::Global;
+use crate::environment;
+use crate::failure::Failure;
+use crate::project::Project;
+use crate::settings::Settings;
+use anyhow::Context as _;
+use cofferdam::core::policy::parse_flag;
+use cofferdam::llm::ModelCatalog;
+use cofferdam::plugin::CompileChild;
+use cofferdam::{Builder, GrantPolicy, Orchestrator};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// The hidden command by which this program compiles plugins in a process of its own.
+pub(crate) const COMPILE_CHILD: &str = "__compile";
+
+/// What the commands share.
+pub(crate) struct Session {
+    pub(crate) project: Project,
+    pub(crate) settings: Settings,
+}
+
+impl Session {
+    /// Finds the project and reads the settings.
+    pub(crate) fn open(global: &Global, flags: &[(&'static str, String)]) -> anyhow::Result<Self> {
+        let project = Project::find(global.project.as_deref()).map_err(|error| Failure::usage(format!("{error:#}")))?;
+        let settings = Settings::read(&project, flags)?;
+        Ok(Self { project, settings })
+    }
+
+    /// The models that can be named. Keys come from the environment and, unless it is unwanted, from `.env` in the
+    /// document's directory.
+    pub(crate) fn models(&self, directory: &Path, dotenv: Dotenv) -> Arc<ModelCatalog> {
+        let dotenv = (dotenv == Dotenv::Read).then(|| directory.to_owned());
+        Arc::new(cofferdam::model_catalog(self.settings.models(), environment::provider_variables(dotenv), directory))
+    }
+
+    /// What plugins may do: by the project's file and by these flags.
+    pub(crate) fn grants(&self, flags: &[String]) -> Result<GrantPolicy, Failure> {
+        let mut policy = GrantPolicy::deny_all();
+        for (alias, grants) in self.settings.files.iter().flat_map(|file| &file.grants) {
+            policy = policy.with_project(alias.clone(), grants);
+        }
+        for text in flags {
+            let (alias, grants) = parse_flag(text).map_err(|error| {
+                let failure = Failure::usage(format!("--grant {text}: {error}"));
+                match &error.hint {
+                    Some(hint) => failure.with_hint(hint.clone()),
+                    None => failure,
+                }
+            })?;
+            policy = policy.with_flag(alias, &grants);
+        }
+        Ok(policy)
+    }
+
+    /// An orchestrator that keeps its records in this project.
+    pub(crate) fn orchestrator(&self) -> Builder {
+        let builder = Orchestrator::builder().project(self.project.state());
+        match std::env::current_exe() {
+            Ok(program) => builder.compile_child(CompileChild { program, args: vec![COMPILE_CHILD.into()] }),
+            Err(_) => builder,
+        }
+    }
+}
+
+/// Whether `.env` is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dotenv {
+    Read,
+    Ignore,
+}
+
+/// A few threads: runs wait more than they compute, and plugins have threads of their own.
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .context("the async runtime cannot be started")
+}

@@ -1,0 +1,254 @@
+//! The settings: flag, else environment, else project file, else user file, else default; each with its origin.
+//!
+//! One table names them all. It must not use any of them.
+
+mod file;
+mod position;
+mod toml_table;
+
+pub(crate) use file::{CODES, File};
+
+use crate::args::{DurabilityArg, RunArgs};
+use crate::environment;
+use crate::failure::Failure;
+use crate::project::Project;
+use cofferdam::core::permission::{Rule, Rules};
+use cofferdam::core::port::Durability;
+use cofferdam::core::spec::duration;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// `table.key` in files.
+    pub(crate) key: &'static str,
+    /// The flag.
+    pub(crate) flag: &'static str,
+    /// The variable.
+    pub(crate) variable: &'static str,
+    /// What it takes.
+    pub(crate) kind: Kind,
+    /// What holds when nobody says anything.
+    pub(crate) default: &'static str,
+}
+
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Count,
+    Time,
+    Choice(&'static [&'static str]),
+    /// In a file: relative to the file's directory.
+    Directory,
+}
+
+/// All of them.
+pub(crate) const TABLE: [Entry; 5] = [
+    Entry { key: "run.model", flag: "--model", variable: "COFFERDAM_MODEL", kind: Kind::Text, default: "auto" },
+    Entry { key: "run.workdir", flag: "--workdir", variable: "COFFERDAM_WORKDIR", kind: Kind::Directory, default: "." },
+    Entry {
+        key: "run.max_concurrency",
+        flag: "--max-concurrency",
+        variable: "COFFERDAM_MAX_CONCURRENCY",
+        kind: Kind::Count,
+        default: "the document's",
+    },
+    Entry { key: "run.timeout", flag: "--timeout", variable: "COFFERDAM_TIMEOUT", kind: Kind::Time, default: "the document's" },
+    Entry {
+        key: "run.durability",
+        flag: "--durability",
+        variable: "COFFERDAM_DURABILITY",
+        kind: Kind::Choice(&["strict", "relaxed"]),
+        default: "strict",
+    },
+];
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag(&'static str),
+    Variable(&'static str),
+    File(PathBuf, u32),
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Variable(name) => write!(f, "environment, {name}"),
+            Self::File(path, 0) => write!(f, "{}", path.display()),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sourced {
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
+}
+
+/// Everything that is set.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    values: Vec<(&'static str, Sourced)>,
+    /// The project's file, then the user's.
+    pub(crate) files: Vec<File>,
+}
+
+impl Settings {
+    /// Reads both files and the environment; `flags` are those that were typed.
+    pub(crate) fn read(project: &Project, flags: &[(&'static str, String)]) -> anyhow::Result<Self> {
+        let files: Vec<File> =
+            [File::of_project(project)?, File::of_user()?].into_iter().flatten().collect();
+        let values = TABLE.iter().map(|entry| Ok((entry.key, resolve(entry, flags, &files)?))).collect::<Result<_, Failure>>()?;
+        Ok(Self { values, files })
+    }
+
+    /// All values, in the order of the table.
+    pub(crate) fn values(&self) -> &[(&'static str, Sourced)] {
+        &self.values
+    }
+
+    /// A value that somebody set.
+    fn set(&self, key: &str) -> Option<&Sourced> {
+        let found = self.values.iter().find(|(name, _)| *name == key).map(|(_, sourced)| sourced);
+        found.filter(|sourced| sourced.origin != Origin::Default)
+    }
+
+    /// The model that was named, unless it is `auto`.
+    pub(crate) fn model(&self) -> Option<&Sourced> {
+        self.set("run.model").filter(|sourced| sourced.value != cofferdam::llm::select::AUTO)
+    }
+
+    pub(crate) fn workdir(&self) -> Option<PathBuf> {
+        self.set("run.workdir").map(|sourced| PathBuf::from(&sourced.value))
+    }
+
+    pub(crate) fn max_concurrency(&self) -> Option<usize> {
+        self.set("run.max_concurrency").and_then(|sourced| sourced.value.parse().ok())
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.set("run.timeout").and_then(|sourced| duration::parse(&sourced.value))
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        match self.set("run.durability") {
+            Some(sourced) if sourced.value == DurabilityArg::Relaxed.as_str() => Durability::Written,
+            _ => Durability::Durable,
+        }
+    }
+
+    /// The rules of both files and of these flags; all denials hold, wherever they come from.
+    pub(crate) fn rules(&self, allow: &[String], deny: &[String]) -> Result<Rules, Failure> {
+        let mut rules = Rules { deny: parse_rules("--deny", deny)?, allow: parse_rules("--allow", allow)?, ..Rules::default() };
+        for file in &self.files {
+            rules.deny.extend(file.deny.iter().cloned());
+            rules.allow.extend(file.allow.iter().cloned());
+        }
+        Ok(rules)
+    }
+
+    /// The table `[models]`: the project's if it has one, else the user's.
+    pub(crate) fn models(&self) -> cofferdam::llm::select::Settings {
+        self.files.iter().find_map(|file| file.models.clone()).unwrap_or_default()
+    }
+}
+
+/// The flags of `run` that are settings, as the table names them.
+pub(crate) fn flags(args: &RunArgs) -> Vec<(&'static str, String)> {
+    let given = [
+        ("run.model", args.model.clone()),
+        ("run.workdir", args.workdir.as_ref().map(|path| path.display().to_string())),
+        ("run.max_concurrency", args.max_concurrency.map(|count| count.to_string())),
+        ("run.timeout", args.timeout.map(duration::format)),
+        ("run.durability", args.durability.map(|durability| durability.as_str().to_owned())),
+    ];
+    given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn resolve(entry: &Entry, flags: &[(&'static str, String)], files: &[File]) -> Result<Sourced, Failure> {
+    let flag = flags.iter().find(|(key, _)| *key == entry.key).map(|(_, value)| value.clone());
+    if let Some(value) = flag {
+        return Ok(Sourced { value, origin: Origin::Flag(entry.flag) });
+    }
+    if let Some(value) = environment::variable(entry.variable) {
+        check(entry.kind, &value).map_err(|what| {
+            Failure::usage(format!("the variable {} is `{value}`, which is not {what}", entry.variable))
+        })?;
+        return Ok(Sourced { value, origin: Origin::Variable(entry.variable) });
+    }
+    for file in files {
+        if let Some((value, line)) = file.value(entry.key) {
+            return Ok(Sourced { value: value.to_owned(), origin: Origin::File(file.path.clone(), line) });
+        }
+    }
+    Ok(Sourced { value: entry.default.to_owned(), origin: Origin::Default })
+}
+
+/// Whether a text is what a setting takes; else what it should be.
+pub(crate) fn check(kind: Kind, text: &str) -> Result<(), String> {
+    let good = match kind {
+        Kind::Text | Kind::Directory => !text.is_empty(),
+        Kind::Count => text.parse::<usize>().is_ok_and(|count| count > 0),
+        Kind::Time => duration::parse(text).is_some_and(|time| !time.is_zero()),
+        Kind::Choice(words) => words.contains(&text),
+    };
+    let what = || match kind {
+        Kind::Text => "a text".to_owned(),
+        Kind::Directory => "a directory".to_owned(),
+        Kind::Count => "a whole number above 0".to_owned(),
+        Kind::Time => "a time with a unit, `90s` or `1h30m`".to_owned(),
+        Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
+    };
+    if good { Ok(()) } else { Err(what()) }
+}
+
+fn parse_rules(flag: &str, texts: &[String]) -> Result<Vec<Rule>, Failure> {
+    let parse = |text: &String| Rule::parse(text).map_err(|error| Failure::usage(format!("{flag}: {error}")));
+    texts.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_setting_has_its_flag_and_a_valid_default() {
+        let command = crate::args::Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        for entry in &TABLE {
+            let long = entry.flag.trim_start_matches("--");
+            assert!(run.get_arguments().any(|arg| arg.get_long() == Some(long)), "{}", entry.flag);
+            assert!(entry.key.starts_with("run."));
+        }
+        let flags = flags(&RunArgs {
+            model: Some("m".into()),
+            workdir: Some("w".into()),
+            max_concurrency: Some(1),
+            timeout: Some(Duration::from_secs(1)),
+            durability: Some(DurabilityArg::Strict),
+            ..RunArgs::default()
+        });
+        assert!(flags.iter().map(|(key, _)| *key).eq(TABLE.iter().map(|entry| entry.key)));
+    }
+
+    #[test]
+    fn a_flag_beats_a_file_and_a_file_beats_the_default() {
+        let file = File::parse("cofferdam.toml".into(), "[run]\nmodel = \"a/b\"\ndurability = \"relaxed\"\n", file::Kind::Project).unwrap();
+        let values = TABLE.iter().map(|entry| (entry.key, resolve(entry, &[("run.model", "c/d".to_owned())], std::slice::from_ref(&file)).unwrap()));
+        let settings = Settings { values: values.collect(), files: vec![] };
+        assert_eq!(settings.model().unwrap().origin, Origin::Flag("--model"));
+        assert_eq!(settings.durability(), Durability::Written);
+        assert_eq!(settings.set("run.durability").unwrap().origin.to_string(), "cofferdam.toml:3");
+        assert_eq!(settings.timeout(), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! How things look: findings, progress, questions, the end of a run. Nothing here decides anything.
+
+pub(crate) mod paint;
+
+pub(crate) mod finding;
+pub(crate) mod live;
+pub(crate) mod question;
+pub(crate) mod recap;
+pub(crate) mod table;

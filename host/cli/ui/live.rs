@@ -1,0 +1,217 @@
+//! The live view of a run: a line for each step that ended, a bar for each that is under way.
+//!
+//! It must not spill text of models, and it must leave the terminal as it found it.
+
+use super::paint;
+use cofferdam::core::event::{Body, RunEvent};
+use cofferdam::core::fault::Fault;
+use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
+use cofferdam::sink::{Line, Narrator, Tone, clean};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most bars at once; a screen has few lines.
+const BARS: usize = 10;
+
+/// How often spinners turn.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The view that is on the screen, so that other lines can be written above it.
+static ON_SCREEN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
+/// Writes lines above the live view, if there is one.
+pub(crate) fn above(write: impl FnOnce()) {
+    let shown = ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match shown {
+        Some(bars) => bars.suspend(write),
+        None => write(),
+    }
+}
+
+/// Takes the live view off the screen, until the guard is dropped.
+pub(crate) fn pause() -> Option<Pause> {
+    let bars = ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    // A view that cannot be cleared is a cosmetic fault.
+    let _ = bars.clear();
+    bars.set_draw_target(ProgressDrawTarget::hidden());
+    Some(Pause(bars))
+}
+
+/// See [`pause`].
+pub(crate) struct Pause(MultiProgress);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.0.set_draw_target(ProgressDrawTarget::stderr());
+        *ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.0.clone());
+    }
+}
+
+/// Draws a run on a terminal.
+pub(crate) struct Live {
+    bars: MultiProgress,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    narrator: Narrator,
+    bars: HashMap<String, ProgressBar>,
+}
+
+impl Live {
+    pub(crate) fn start() -> Self {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        *ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bars.clone());
+        Self { bars, state: Mutex::default() }
+    }
+
+    /// Takes the view off the screen for good; what was written above it stays.
+    pub(crate) fn stop(&self) {
+        ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for (_, bar) in self.state.lock().unwrap_or_else(PoisonError::into_inner).bars.drain() {
+            bar.finish_and_clear();
+        }
+        // A view that cannot be cleared is a cosmetic fault.
+        let _ = self.bars.clear();
+    }
+
+    fn show(&self, event: &RunEvent) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.draw(event, &self.bars);
+        for line in state.narrator.tell(event).iter().filter(|line| is_final(line)) {
+            let text = render(line);
+            above(|| {
+                use std::io::Write as _;
+                // Nobody is left to tell when this fails.
+                let _ = writeln!(anstream::stderr().lock(), "{text}");
+            });
+        }
+    }
+}
+
+impl State {
+    fn draw(&mut self, event: &RunEvent, all: &MultiProgress) {
+        let path = event.path.as_str();
+        match &event.body {
+            Body::StepStarted { items, agent, tool } if !self.bars.contains_key(path) && self.bars.len() < BARS => {
+                let bar = self.add(path, all);
+                match (items, agent, tool) {
+                    (Some(items), _, _) => {
+                        bar.set_length(u64::try_from(items.len()).unwrap_or(u64::MAX));
+                        bar.set_style(style("{spinner} {prefix}  {bar:24} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}"));
+                    }
+                    (None, Some(agent), _) => bar.set_message(format!("agent {agent}")),
+                    (None, None, Some(tool)) => bar.set_message(format!("tool {tool}")),
+                    (None, None, None) => {}
+                }
+                self.bars.insert(path.to_owned(), bar);
+            }
+            Body::LoopIterationFinished { .. } => {
+                if let Some(bar) = path.rsplit_once('[').and_then(|(outer, _)| self.bars.get(outer)) {
+                    bar.inc(1);
+                }
+            }
+            Body::Progress { message, .. } => self.say(path, &clean(message, 100)),
+            Body::TurnStarted { turn, model } => self.say(path, &format!("{model}, turn {turn}")),
+            Body::ToolCallStarted { tool, .. } => self.say(path, &format!("tool {tool}")),
+            Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
+            Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => {
+                if let Some(bar) = self.bars.remove(path) {
+                    bar.finish_and_clear();
+                    all.remove(&bar);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A bar below that of the step around it.
+    fn add(&self, path: &str, all: &MultiProgress) -> ProgressBar {
+        let depth = path.matches('.').count() + path.matches('[').count();
+        let around = path.rsplit_once(['.', '[']).and_then(|(outer, _)| self.bars.get(outer.trim_end_matches(']')));
+        let bar = match around.or_else(|| self.bars.get(path.split(['.', '[']).next().unwrap_or_default())) {
+            Some(outer) => all.insert_after(outer, ProgressBar::new_spinner()),
+            None => all.add(ProgressBar::new_spinner()),
+        };
+        bar.set_style(style("{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}"));
+        bar.set_prefix(format!("{}{path}", "  ".repeat(depth)));
+        bar.enable_steady_tick(TICK);
+        bar
+    }
+
+    fn say(&self, path: &str, message: &str) {
+        if let Some(bar) = self.bars.get(path) {
+            bar.set_message(message.to_owned());
+        }
+    }
+}
+
+/// What stays on the screen: ends of steps outside loops, and whatever is not as it should be.
+fn is_final(line: &Line) -> bool {
+    let inside_loop = line.path.contains('[');
+    match line.tone {
+        Tone::Warn | Tone::Bad => true,
+        Tone::Good => !inside_loop && !line.path.is_empty(),
+        Tone::Quiet => matches!(line.word, "skipped" | "plugin" | "hint"),
+    }
+}
+
+fn render(line: &Line) -> String {
+    let mark = match line.tone {
+        Tone::Quiet => "·",
+        Tone::Good => "✓",
+        Tone::Warn => "!",
+        Tone::Bad => "✗",
+    };
+    let word = if line.tone == Tone::Good { String::new() } else { format!("{}  ", line.word) };
+    let path = if line.path.is_empty() { String::new() } else { format!("{}  ", line.path) };
+    format!("{} {path}{word}{}", paint::tone(line.tone, mark), paint::quiet(&line.detail))
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates of this file are valid").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ").progress_chars("━╸─")
+}
+
+impl Sink for Live {
+    fn want(&self) -> Want {
+        let kinds = [
+            "run_started", "step_*", "loop_iteration_finished", "turn_started", "tool_call_*", "progress",
+            "permission_decided", "plugin_*", "warning",
+        ];
+        Want { kinds: kinds.map(str::to_owned).to_vec(), pressure: Pressure::DropTransient }
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        for event in &batch.events {
+            self.show(event);
+        }
+        Box::pin(std::future::ready(Ok(Ack::All)))
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_is_valid() {
+        style("{spinner} {prefix}  {bar:24} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}");
+        style("{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}");
+    }
+
+    #[test]
+    fn only_ends_and_faults_stay_on_the_screen() {
+        let line = |path: &str, tone, word| Line { at: Default::default(), path: path.into(), tone, word, detail: String::new() };
+        assert!(is_final(&line("scan", Tone::Good, "completed")));
+        assert!(!is_final(&line("scan[1]", Tone::Good, "completed")));
+        assert!(is_final(&line("scan[1]", Tone::Bad, "failed")));
+        assert!(!is_final(&line("scan", Tone::Quiet, "started")));
+    }
+}

@@ -1,0 +1,120 @@
+//! Asks a person at the terminal. One question at a time; no answer in time is a no.
+//!
+//! It must not know what the answer leads to.
+
+use super::{live, paint};
+use crate::terminal;
+use cofferdam::core::port::{Answer, Approver, BoxFuture, Question};
+use cofferdam::sink::clean;
+use std::collections::BTreeSet;
+use std::io::BufRead as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// How long a person may think.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How often an unclear answer is asked about again.
+const REPEATS: usize = 3;
+
+/// Most characters of a detail that are shown.
+const DETAIL_CHARS: usize = 600;
+
+/// Asks at the terminal.
+#[derive(Default)]
+pub(crate) struct TerminalApprover {
+    /// What people type; the thread that reads it starts with the first question.
+    lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
+    /// Questions of this run that were answered for good.
+    always: Mutex<BTreeSet<String>>,
+}
+
+impl TerminalApprover {
+    async fn put(&self, question: Question) -> Answer {
+        if self.always.lock().unwrap_or_else(PoisonError::into_inner).contains(&question.title) {
+            return Answer::Always;
+        }
+        let mut lines = self.lines.lock().await;
+        let lines = lines.get_or_insert_with(read_lines);
+        // What was typed before the question is no answer to it.
+        while lines.try_recv().is_ok() {}
+        let pause = live::pause();
+        let answer = tokio::time::timeout(PATIENCE, ask(&question, lines)).await;
+        drop(pause);
+        let answer = answer.unwrap_or_else(|_| {
+            terminal::tell(&paint::warn("no answer; that is a no"));
+            Answer::Nobody
+        });
+        // A grant is remembered by the library, with the digest of the plugin; a tool only while this run lasts.
+        if answer == Answer::Always && question.run_id.is_some() {
+            self.always.lock().unwrap_or_else(PoisonError::into_inner).insert(question.title);
+        }
+        answer
+    }
+}
+
+impl Approver for TerminalApprover {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Answer> {
+        Box::pin(self.put(question))
+    }
+}
+
+async fn ask(question: &Question, lines: &mut UnboundedReceiver<String>) -> Answer {
+    let place = if question.path.is_root() { String::new() } else { format!(" (step {})", question.path) };
+    terminal::tell(&format!("{}{place}", paint::strong(&clean(&question.title, DETAIL_CHARS))));
+    for line in question.detail.lines() {
+        terminal::tell(&format!("  {}", clean(line, DETAIL_CHARS)));
+    }
+    for _ in 0..REPEATS {
+        terminal::tell("  [y]es, [N]o, [a]lways:");
+        let Some(line) = lines.recv().await else { return Answer::Nobody };
+        match line.trim().to_lowercase().as_str() {
+            "y" | "yes" => return Answer::Yes,
+            "a" | "always" => return Answer::Always,
+            "" | "n" | "no" => return Answer::No(None),
+            other => terminal::tell(&format!("  `{}` is no answer", clean(other, 40))),
+        }
+    }
+    Answer::No(None)
+}
+
+/// A thread that reads what is typed. It cannot be stopped while it waits, and ends with the process.
+fn read_lines() -> UnboundedReceiver<String> {
+    let (sender, receiver) = unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { break };
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam::core::id::StepPath;
+
+    async fn answer(typed: &[&str]) -> Answer {
+        let (sender, mut receiver) = unbounded_channel();
+        for line in typed {
+            sender.send((*line).to_owned()).unwrap();
+        }
+        drop(sender);
+        let question = Question { run_id: None, path: StepPath::ROOT, title: "allow?".into(), detail: String::new() };
+        ask(&question, &mut receiver).await
+    }
+
+    #[tokio::test]
+    async fn only_a_clear_yes_is_a_yes() {
+        assert_eq!(answer(&["y"]).await, Answer::Yes);
+        assert_eq!(answer(&[" Always "]).await, Answer::Always);
+        assert_eq!(answer(&["what", "no"]).await, Answer::No(None));
+        assert_eq!(answer(&[""]).await, Answer::No(None));
+        assert_eq!(answer(&[]).await, Answer::Nobody);
+        assert_eq!(answer(&["?", "?", "?", "y"]).await, Answer::No(None));
+    }
+}

@@ -1,0 +1,252 @@
+//! The end of a run: what a person should know, gathered while it ran.
+//!
+//! It must not decide what is wrong; it repeats what events and the result say.
+
+use super::paint;
+use cofferdam::RunResult;
+use cofferdam::core::event::{Body, Decision, RunEvent, RunStatus, StepStatus};
+use cofferdam::core::fault::Fault;
+use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
+use cofferdam::sink::{clean, duration, tokens};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most entries of one kind that are listed; `runs show` has the rest.
+const ENTRIES: usize = 8;
+
+/// Most files of the output directory that are named.
+const FILES: usize = 6;
+
+/// Gathers what the end of a run tells.
+#[derive(Default)]
+pub(crate) struct Recap {
+    gathered: Mutex<Gathered>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    /// What plugins were denied, and the lines that would allow it.
+    grants: BTreeSet<(String, String, String)>,
+    /// Tools that models were denied.
+    tools: BTreeSet<String>,
+    /// Models that answered.
+    models: BTreeSet<String>,
+}
+
+/// What the end of a run is told about besides the result.
+pub(crate) struct Ending<'a> {
+    pub(crate) result: &'a RunResult,
+    /// The run's output directory, which may not exist.
+    pub(crate) out: &'a Path,
+    /// Names of models that are no language models.
+    pub(crate) not_language_models: &'a [String],
+}
+
+impl Recap {
+    fn note(&self, event: &RunEvent) {
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event.body {
+            Body::PluginDenied { plugin, request, allow, .. } => {
+                gathered.grants.insert((plugin.clone(), request.clone(), allow.clone()));
+            }
+            Body::PermissionDecided { tool, decision: Decision::Deny, .. } => {
+                gathered.tools.insert(tool.to_string());
+            }
+            Body::TurnStarted { model, .. } if !gathered.models.contains(&**model) => {
+                gathered.models.insert(model.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    /// Models that answered.
+    pub(crate) fn models(&self) -> Vec<String> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).models.iter().cloned().collect()
+    }
+
+    /// The text of the end.
+    pub(crate) fn render(&self, ending: &Ending<'_>) -> String {
+        let gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = ending.result;
+        let mut text = headline(ending, &gathered);
+        if let Some(failure) = &result.error {
+            push_fault(&mut text, failure.step.as_str(), &failure.fault);
+        }
+        push_list(&mut text, "warning", result.warnings.iter().map(|warning| clean(warning, 400)));
+        push_denials(&mut text, &gathered);
+        if let Some(files) = files(ending.out) {
+            push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
+        }
+        push_row(&mut text, "run", &format!("{}  {}", result.run_id, paint::quiet(&format!("cofferdam runs show {}", result.run_id))));
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+impl Sink for Recap {
+    fn want(&self) -> Want {
+        let kinds = ["plugin_denied", "permission_decided", "turn_started"];
+        Want { kinds: kinds.map(str::to_owned).to_vec(), pressure: Pressure::DropTransient }
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        for event in &batch.events {
+            self.note(event);
+        }
+        Box::pin(std::future::ready(Ok(Ack::All)))
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+fn headline(ending: &Ending<'_>, gathered: &Gathered) -> String {
+    let result = ending.result;
+    let status = result.status.as_str();
+    let painted = match result.status {
+        RunStatus::Completed => paint::good(status),
+        RunStatus::Waiting | RunStatus::Partial | RunStatus::Cancelled => paint::warn(status),
+        RunStatus::Failed => paint::bad(status),
+    };
+    let mut parts = vec![steps(result), duration(Duration::from_millis(result.duration_ms))];
+    parts.extend(tokens(&result.usage).map(|tokens| format!("tokens {tokens}")));
+    if !gathered.models.is_empty() {
+        let label = |name: &String| match ending.not_language_models.contains(name) {
+            true => format!("{name} (not a language model)"),
+            false => name.clone(),
+        };
+        parts.push(format!("model {}", gathered.models.iter().map(label).collect::<Vec<_>>().join(", ")));
+    }
+    let mut text = String::new();
+    push_row(&mut text, &painted, &parts.join(", "));
+    text
+}
+
+/// `5 steps`, or `5 steps (3 completed, 2 failed)` when not all completed.
+fn steps(result: &RunResult) -> String {
+    let count = |status| result.steps.iter().filter(|step| step.status == status).count();
+    let all = result.steps.len();
+    let noun = if all == 1 { "step" } else { "steps" };
+    let statuses = [StepStatus::Completed, StepStatus::Failed, StepStatus::Skipped, StepStatus::Cancelled];
+    let parts: Vec<String> = statuses
+        .into_iter()
+        .filter_map(|status| Some(count(status)).filter(|count| *count > 0).map(|count| format!("{count} {}", status.as_str())))
+        .collect();
+    if count(StepStatus::Completed) == all { format!("{all} {noun}") } else { format!("{all} {noun} ({})", parts.join(", ")) }
+}
+
+fn push_row(text: &mut String, label: &str, value: &str) {
+    let width = anstream::adapter::strip_str(label).to_string().chars().count();
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "{label}{}  {value}", " ".repeat(9_usize.saturating_sub(width)));
+}
+
+fn push_fault(text: &mut String, step: &str, fault: &Fault) {
+    let place = if step.is_empty() { String::new() } else { format!("{step}: ") };
+    push_row(text, &paint::bad("error"), &format!("{place}{}", clean(&fault.message, 600)));
+    if let Some(hint) = fault.hint.as_deref().filter(|hint| !hint.contains("cofferdam.toml")) {
+        push_row(text, &paint::quiet("hint"), &clean(hint, 600));
+    }
+}
+
+fn push_list(text: &mut String, label: &str, entries: impl Iterator<Item = String>) {
+    let entries: Vec<String> = entries.collect();
+    for entry in entries.iter().take(ENTRIES) {
+        push_row(text, &paint::warn(label), entry);
+    }
+    if entries.len() > ENTRIES {
+        push_row(text, "", &format!("and {} more", entries.len() - ENTRIES));
+    }
+}
+
+fn push_denials(text: &mut String, gathered: &Gathered) {
+    let tools = gathered.tools.iter().map(|tool| format!("tool `{tool}`; `--allow {tool}` would allow it"));
+    push_list(text, "denied", tools);
+    let mut told = BTreeSet::new();
+    for (plugin, request, allow) in &gathered.grants {
+        if told.len() == ENTRIES {
+            push_row(text, "", "and more");
+            break;
+        }
+        push_row(text, &paint::warn("denied"), &format!("plugin `{plugin}`: {}", clean(request, 300)));
+        // Many requests may lack the same grant.
+        if told.insert(allow) {
+            for line in allow.lines() {
+                let _ = writeln!(text, "             {line}");
+            }
+        }
+    }
+}
+
+/// The files in the output directory; none when there is nothing in it.
+fn files(out: &Path) -> Option<String> {
+    let mut names: Vec<String> = std::fs::read_dir(out)
+        .ok()?
+        .filter_map(Result::ok)
+        .map(|entry| clean(&entry.file_name().to_string_lossy(), 80))
+        .collect();
+    names.sort();
+    let more = names.len().saturating_sub(FILES);
+    names.truncate(FILES);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| format!(" ({}{rest})", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam::core::id::RunId;
+    use cofferdam::core::message::Usage;
+
+    fn result() -> RunResult {
+        RunResult {
+            run_id: RunId::parse("r1").unwrap(),
+            workflow: "w".into(),
+            status: RunStatus::Completed,
+            reason: None,
+            output: serde_json::Value::Null,
+            steps: Vec::new(),
+            execution_path: Vec::new(),
+            usage: Usage { input: 5, output: 2, ..Usage::default() },
+            duration_ms: 1_234,
+            error: None,
+            warnings: vec!["mind\u{1b}[2J the gap".into()],
+        }
+    }
+
+    #[test]
+    fn the_end_tells_status_denials_and_the_run() {
+        let recap = Recap::default();
+        let denied = Body::PluginDenied {
+            plugin: "scan".into(),
+            digest: "d".into(),
+            request: "fs read".into(),
+            allow: "--grant scan:fs=read".into(),
+        };
+        let event = RunEvent {
+            seq: 1,
+            sub: None,
+            at: cofferdam::core::time::Timestamp::default(),
+            run_id: RunId::parse("r1").unwrap(),
+            path: cofferdam::core::id::StepPath::ROOT,
+            attempt: None,
+            body: denied,
+        };
+        recap.note(&event);
+        recap.note(&RunEvent { body: Body::TurnStarted { turn: 1, model: "m".into() }, ..event });
+        let models = ["m".to_owned()];
+        let ending = Ending { result: &result(), out: Path::new("/nowhere"), not_language_models: &models };
+        let text = anstream::adapter::strip_str(&recap.render(&ending)).to_string();
+        assert_eq!(
+            text,
+            "completed  0 steps, 1.2 s, tokens 5 in, 2 out, model m (not a language model)\n\
+             warning    mind [2J the gap\n\
+             denied     plugin `scan`: fs read\n             --grant scan:fs=read\n\
+             run        r1  cofferdam runs show r1"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! What a person wants to know of each event, in words. Every view for people speaks through it.
+//!
+//! It must not know colours, columns or terminals.
+
+use super::clean::clean;
+use super::quantity;
+use cofferdam_core::event::{Body, Decision, PluginPin, RunEvent, StepStatus};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::StepPath;
+use cofferdam_core::time::Timestamp;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Most characters of a detail; the journal has the rest.
+const DETAIL_CHARS: usize = 300;
+
+/// One thing that a person wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When.
+    pub at: Timestamp,
+    /// Where in the run; empty for the run itself.
+    pub path: String,
+    /// How it should look.
+    pub tone: Tone,
+    /// What happened, in one word.
+    pub word: &'static str,
+    /// The rest, safe for a terminal, perhaps empty.
+    pub detail: String,
+}
+
+/// How a line should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// In passing.
+    Quiet,
+    /// As it should be.
+    Good,
+    /// Worth a look.
+    Warn,
+    /// Wrong.
+    Bad,
+}
+
+/// Tells what events mean. It remembers when steps began.
+#[derive(Debug, Default)]
+pub struct Narrator {
+    began: HashMap<StepPath, Begun>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    at: Timestamp,
+    /// Its one tool call is the step itself, and not told twice.
+    is_tool: bool,
+}
+
+impl Narrator {
+    /// The lines of an event; most events have none.
+    pub fn tell(&mut self, event: &RunEvent) -> Vec<Line> {
+        let line = |tone, word, detail: String| Line {
+            at: event.at,
+            path: event.path.to_string(),
+            tone,
+            word,
+            detail: clean(&detail, DETAIL_CHARS),
+        };
+        match &event.body {
+            Body::RunStarted { workflow, plugins, .. } => {
+                self.began.insert(event.path.clone(), Begun { at: event.at, is_tool: false });
+                let start = line(Tone::Quiet, "started", format!("{workflow}, run {}", event.run_id));
+                std::iter::once(start).chain(plugins.iter().map(|pin| line(Tone::Quiet, "plugin", describe(pin)))).collect()
+            }
+            Body::RunFinished { status, usage, error, .. } => {
+                let tone = if error.is_none() { Tone::Good } else { Tone::Bad };
+                let took = self.took(event).map(|took| quantity::duration(took));
+                vec![line(tone, status.as_str(), joined([took, quantity::tokens(usage)]))]
+            }
+            Body::StepStarted { .. } => self.start(event).map(|what| line(Tone::Quiet, "started", what)).into_iter().collect(),
+            Body::StepRetrying { error, delay_ms, .. } => {
+                let wait = quantity::duration(Duration::from_millis(*delay_ms));
+                vec![line(Tone::Warn, "retrying", format!("in {wait}: {error}"))]
+            }
+            Body::StepFinished { status, error, usage, output, .. } => {
+                let took = self.took(event).map(|took| quantity::duration(took));
+                let cut = output.truncated.then(|| "out of turns".to_owned());
+                let what = joined([took, quantity::tokens(usage), cut, error.as_ref().map(ToString::to_string)]);
+                let tone = if *status == StepStatus::Completed { Tone::Good } else { Tone::Bad };
+                let hint = error.as_ref().and_then(short_hint).map(|hint| line(Tone::Quiet, "hint", hint));
+                std::iter::once(line(tone, status.as_str(), what)).chain(hint).collect()
+            }
+            Body::StepSkipped { detail, .. } => vec![line(Tone::Quiet, "skipped", detail.clone())],
+            Body::StepCancelled { detail } => vec![line(Tone::Warn, "cancelled", detail.clone())],
+            Body::PermissionDecided { tool, decision: Decision::Deny, rule, .. } => {
+                vec![line(Tone::Warn, "denied", format!("tool `{tool}`: {rule}"))]
+            }
+            Body::PluginDenied { plugin, request, .. } => {
+                vec![line(Tone::Warn, "denied", format!("plugin `{plugin}` may not `{request}`"))]
+            }
+            Body::PluginFailed { plugin, error, .. } => {
+                vec![line(Tone::Bad, "plugin", format!("`{plugin}`: {error}"))]
+            }
+            Body::Warning { message, .. } => vec![line(Tone::Warn, "warning", message.clone())],
+            Body::ToolCallFinished { tool, error, duration_ms, .. } if !self.is_tool_step(&event.path) => {
+                let took = quantity::duration(Duration::from_millis(*duration_ms));
+                let (tone, failure) = match error {
+                    None => (Tone::Quiet, String::new()),
+                    Some(fault) => (Tone::Warn, format!(": {fault}")),
+                };
+                vec![line(tone, "tool", format!("{tool}, {took}{failure}"))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Notes the start of a step. Steps inside a loop are told of when they end, or their list would be endless.
+    fn start(&mut self, event: &RunEvent) -> Option<String> {
+        let Body::StepStarted { agent, tool, items } = &event.body else { return None };
+        // The first try counts: the duration of a step has all of them in it.
+        self.began.entry(event.path.clone()).or_insert(Begun { at: event.at, is_tool: tool.is_some() });
+        if event.path.as_str().contains('[') {
+            return None;
+        }
+        let again = event.attempt.filter(|attempt| *attempt > 1).map(|attempt| format!("try {attempt}"));
+        let what = match (agent, tool, items) {
+            (_, _, Some(items)) => Some(format!("{} items", items.len())),
+            (Some(agent), _, _) => Some(format!("agent {agent}")),
+            (_, Some(tool), _) => Some(format!("tool {tool}")),
+            (None, None, None) => None,
+        };
+        Some(joined([what, again]))
+    }
+
+    fn took(&mut self, event: &RunEvent) -> Option<Duration> {
+        self.began.remove(&event.path).map(|begun| event.at.since(begun.at))
+    }
+
+    fn is_tool_step(&self, path: &StepPath) -> bool {
+        self.began.get(path).is_some_and(|begun| begun.is_tool)
+    }
+}
+
+/// A hint that fits in a line; the exact lines of a grant are told at the end of a run.
+fn short_hint(fault: &Fault) -> Option<String> {
+    fault.hint.as_ref().filter(|hint| !hint.contains('\n')).cloned()
+}
+
+fn describe(pin: &PluginPin) -> String {
+    let granted = if pin.granted.is_empty() { "only compute".to_owned() } else { pin.granted.join("; ") };
+    format!("`{}` ({}) may {granted}", pin.alias, pin.name)
+}
+
+fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{event, later};
+    use super::*;
+    use cofferdam_core::event::StepOutput;
+    use cofferdam_core::id::ToolName;
+    use cofferdam_core::message::Usage;
+    use std::sync::Arc;
+
+    fn started(tool: Option<&str>) -> Body {
+        Body::StepStarted { agent: None, tool: tool.map(|name| ToolName::parse(name).unwrap()), items: None }
+    }
+
+    fn finished(error: Option<Fault>) -> Body {
+        let status = if error.is_none() { StepStatus::Completed } else { StepStatus::Failed };
+        let usage = Usage { input: 3, output: 1, ..Usage::default() };
+        Body::StepFinished { status, output: StepOutput::default(), error, usage, truncated_inputs: Vec::new() }
+    }
+
+    fn words(lines: &[Line]) -> Vec<(&str, &str)> {
+        lines.iter().map(|line| (line.word, line.detail.as_str())).collect()
+    }
+
+    #[test]
+    fn a_step_is_told_with_its_time_and_tokens() {
+        let mut narrator = Narrator::default();
+        assert_eq!(words(&narrator.tell(&event("list", started(Some("glob"))))), [("started", "tool glob")]);
+        let call = Body::ToolCallFinished {
+            call_id: "1".into(),
+            tool: ToolName::parse("glob").unwrap(),
+            result: Arc::default(),
+            content: Arc::default(),
+            error: None,
+            duration_ms: 1,
+        };
+        assert!(narrator.tell(&event("list", call)).is_empty());
+        assert_eq!(words(&narrator.tell(&later("list", 12, finished(None)))), [("completed", "12 ms, 3 in, 1 out")]);
+    }
+
+    #[test]
+    fn steps_inside_a_loop_are_told_of_when_they_end() {
+        let mut narrator = Narrator::default();
+        assert!(narrator.tell(&event("scan[3]", started(None))).is_empty());
+        let fault = Fault::step("boom", "it\u{1b}[31m broke").with_hint("mend it");
+        let lines = narrator.tell(&later("scan[3]", 0, finished(Some(fault))));
+        assert_eq!(words(&lines), [("failed", "<1 ms, 3 in, 1 out, it [31m broke"), ("hint", "mend it")]);
+        assert_eq!(lines[0].tone, Tone::Bad);
+    }
+}
