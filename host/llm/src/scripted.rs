@@ -23,29 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The script is YAML (or JSON, which is YAML); unknown keys are errors:
 ///
 /// ```yaml
-/// chunk: 24                  # characters in a piece of streamed text; 0: all at once
-/// delay: 10ms                # before each answer
-/// answers:                   # the first that fits answers
-///   - step: "scan[*]"        # path of the step; `*` stands for any characters; absent: any step
-///     turn: 1                # turn of the conversation, from 1; absent: any
-///     attempt: 1             # try of the step, from 1; absent: any
-///     contains: "weather"    # the last user message contains this
-///     matches: "^Count \\d+" # or fits this regular expression
-///     times: 1               # answers so often in one run, then the next that fits does; absent: always
-///     reasoning: "Let me see."
-///     text: "Done: {{prompt}}"   # `{{prompt}}` is the last user message, `{{step}}` the step's path
-///     toolCalls:
-///       - {tool: text.words, args: {text: "a b"}}
-///       - {tool: read, arguments: "{not json"}    # arguments as raw text, to rehearse a model's mistake
-///     usage: {input: 12, output: 3}
-///     finish: stop           # or length, content_filter, refusal; tool_calls when there are calls
-///     delay: 1s              # before this answer
-///     interval: 5ms          # between the pieces of text
-///   - step: flaky
-///     times: 1
-///     error: {status: 429, retryAfter: 1s}         # or {code: ..., class: retry, message: ...}; `after: 3` pieces
-/// default:
-///   text: "I have nothing to say."
+#[doc = include_str!("scripted/example.yaml")]
 /// ```
 ///
 /// An error before the first piece that may be retried is retried at once, or after its `retryAfter`, as often as the
@@ -316,6 +294,16 @@ mod tests {
         ask(&recording, "b", 1).await;
         let paths: Vec<_> = recording.requests().iter().map(|request| request.path.to_string()).collect();
         assert_eq!(paths, ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn the_documented_script_works() {
+        let model = Scripted::parse(include_str!("scripted/example.yaml")).unwrap();
+        let outcome = ask(&model, "scan[1]", 2).await;
+        assert_eq!((outcome.text.as_str(), outcome.end), ("I have nothing to say.", Ok(FinishReason::Stop)));
+        let mut flaky = request("flaky", "x");
+        flaky.max_retries = 0;
+        assert_eq!(drain(model.stream(flaky).await).await.end.unwrap_err().code, "model_rate_limited");
     }
 
     #[test]
