@@ -64,6 +64,8 @@ impl<W: Write + Send> Human<W> {
         for event in &batch.events {
             state.measure(event);
             for line in state.narrator.tell(event) {
+                // The column grows with what is in it, and never shrinks: lines below each other stay aligned.
+                state.path_width = state.path_width.max(line.path.chars().count()).min(*PATH_COLUMN.end());
                 self.format(&mut text, &line, state.path_width);
             }
         }
@@ -80,10 +82,9 @@ impl<W: Write + Send> Human<W> {
             Paint::Plain => ("", ""),
             Paint::Ansi => (line.tone.ansi(), "\u{1b}[0m"),
         };
+        let gap = if line.detail.is_empty() { 0 } else { 11_usize.saturating_sub(line.word.len()) };
         // Writing into a string cannot fail.
-        let _ = write!(text, "{time}  {path:<width$}  {begin}{:<9}{end}  {}", line.word, line.detail);
-        text.truncate(text.trim_end().len());
-        text.push('\n');
+        let _ = writeln!(text, "{time}  {path:<width$}  {begin}{}{end}{:gap$}{}", line.word, "", line.detail);
     }
 }
 

@@ -126,7 +126,7 @@ impl Narrator {
             (_, _, Some(items)) => Some(format!("{} items", items.len())),
             (Some(agent), _, _) => Some(format!("agent {agent}")),
             (_, Some(tool), _) => Some(format!("tool {tool}")),
-            (None, None, None) => None,
+            (None, None, None) => Some("default agent".to_owned()),
         };
         Some(joined([what, again]))
     }

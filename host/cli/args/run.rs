@@ -51,10 +51,10 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Default, Args)]
 pub(crate) struct InputArgs {
     /// An input by name, or `NAME=@FILE` (repeatable)
-    #[arg(long = "input", short, value_name = "NAME=VALUE")]
+    #[arg(id = "input", long = "input", short, value_name = "NAME=VALUE")]
     pub(crate) each: Vec<String>,
     /// Inputs by name from a JSON file
-    #[arg(long = "inputs", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(id = "inputs_file", long = "inputs", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
 }
 

@@ -126,10 +126,11 @@ fn headline(ending: &Ending<'_>, gathered: &Gathered) -> String {
     text
 }
 
-/// `5 steps`, or `5 steps (3 completed, 2 failed)` when not all completed.
+/// `5 steps`, or `5 steps (3 completed, 2 failed)` when not all completed. Those inside loops do not count.
 fn steps(result: &RunResult) -> String {
-    let count = |status| result.steps.iter().filter(|step| step.status == status).count();
-    let all = result.steps.len();
+    let own = || result.steps.iter().filter(|step| !step.path.as_str().contains('['));
+    let count = |status| own().filter(|step| step.status == status).count();
+    let all = own().count();
     let noun = if all == 1 { "step" } else { "steps" };
     let statuses = [StepStatus::Completed, StepStatus::Failed, StepStatus::Skipped, StepStatus::Cancelled];
     let parts: Vec<String> = statuses

@@ -68,7 +68,8 @@ fn is_document(path: &Path) -> bool {
 /// A cheap look at the text: other YAML files of a folder must not appear as broken workflows.
 fn has_steps(text: &str) -> bool {
     let has_key = |key: &str| text.lines().any(|line| line.starts_with(key));
-    (has_key("steps:") && has_key("name:")) || (text.contains("\"steps\"") && text.contains("\"name\""))
+    let is_schema = text.contains("\"$defs\"");
+    (has_key("steps:") && has_key("name:")) || (text.contains("\"steps\"") && text.contains("\"name\"") && !is_schema)
 }
 
 #[cfg(test)]
@@ -79,6 +80,7 @@ mod tests {
     fn other_yaml_is_no_workflow() {
         assert!(has_steps("name: x\nsteps:\n  - a\n"));
         assert!(has_steps("{\"name\": \"x\", \"steps\": []}"));
+        assert!(!has_steps("{\"$defs\": {\"x\": {\"steps\": 1, \"name\": 2}}}"));
         assert!(!has_steps("jobs:\n  build:\n    steps: []\nname: ci\n"));
     }
 }

@@ -62,12 +62,17 @@ impl History {
         }
     }
 
-    /// The steps: the document's in the order of its plan, those of a loop below it.
+    /// The steps: the document's in the order of its plan, those of a loop below it, as they were first heard of.
     pub(super) fn ordered(&self) -> Vec<&Step> {
-        let root = |path: &str| path.split(['.', '[']).next().unwrap_or_default().to_owned();
-        let rank = |path: &str| self.plan.iter().position(|id| *id == root(path)).unwrap_or(usize::MAX);
+        let mut ranks: HashMap<&str, usize> = HashMap::new();
+        for name in self.plan.iter().map(String::as_str).chain(self.steps.iter().flat_map(|step| parts(&step.path))) {
+            let next = ranks.len();
+            ranks.entry(name).or_insert(next);
+        }
+        // `scan[10]` comes after `scan[9]`, and a step after the one that it needs.
+        let rank = |part: &str| part.parse().unwrap_or_else(|_| ranks.get(part).copied().unwrap_or_default());
         let mut steps: Vec<&Step> = self.steps.iter().collect();
-        steps.sort_by_cached_key(|step| (rank(&step.path), natural(&step.path)));
+        steps.sort_by_cached_key(|step| parts(&step.path).map(rank).collect::<Vec<usize>>());
         steps
     }
 
@@ -106,7 +111,7 @@ impl History {
                     (_, _, Some(items)) => format!("{} items", items.len()),
                     (Some(agent), _, _) => format!("agent {agent}"),
                     (_, Some(tool), _) => format!("tool {tool}"),
-                    _ => String::new(),
+                    (None, None, None) => "default agent".to_owned(),
                 };
             }
             Body::StepRetrying { error, usage, .. } => {
@@ -176,10 +181,8 @@ impl Step {
     }
 }
 
-/// A key by which `scan[10]` comes after `scan[9]`.
-fn natural(path: &str) -> Vec<(u64, String)> {
-    let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());
-    parts.map(|part| part.parse::<u64>().map_or_else(|_| (0, part.to_owned()), |index| (index, String::new()))).collect()
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split(['.', '[', ']']).filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]

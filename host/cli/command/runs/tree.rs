@@ -10,6 +10,9 @@ use std::fmt::Write as _;
 /// Most characters of a message or of the output.
 const TEXT_CHARS: usize = 500;
 
+/// Most lines of the output.
+const OUTPUT_LINES: usize = 12;
+
 /// Most items of a loop that are listed when all is well with them.
 const ITEMS: usize = 20;
 
@@ -22,18 +25,30 @@ pub(super) fn render(history: &History) -> String {
         // Writing into a string cannot fail.
         let _ = writeln!(text, "\n{}  {}", paint::warn("warning"), clean(warning, TEXT_CHARS));
     }
-    let output = match &history.output {
-        Value::Null => String::new(),
-        value => clean(&cofferdam::core::value::to_text(value), TEXT_CHARS),
-    };
-    if !output.is_empty() {
-        let _ = writeln!(text, "\noutput    {output}");
-    }
+    push_output(&mut text, &history.output);
     text
 }
 
+fn push_output(text: &mut String, output: &Value) {
+    let output = match output {
+        Value::Null => return,
+        value => cofferdam::core::value::to_text(value),
+    };
+    let mut lines = output.lines();
+    let _ = writeln!(text, "\n{}", paint::strong("output"));
+    for line in lines.by_ref().take(OUTPUT_LINES) {
+        let _ = writeln!(text, "  {}", clean(line, TEXT_CHARS));
+    }
+    match lines.count() {
+        0 => {}
+        more => {
+            let _ = writeln!(text, "  {}", paint::quiet(&format!("and {more} more lines")));
+        }
+    }
+}
+
 fn push_head(text: &mut String, history: &History) {
-    let mut row = |label: &str, value: &str| drop(writeln!(text, "{label:<9} {value}"));
+    let mut row = |label: &str, value: &str| text.push_str(&format!("{label:<9} {value}\n"));
     row("run", history.run.as_str());
     row("workflow", &clean(&history.workflow, 100));
     // A run without an end was killed, or still goes on in another process.
