@@ -127,6 +127,7 @@ impl PluginHost {
             Arc::clone(&core).runtime.spawn(async move { core.know(&reference).await })
         };
         let known = task.await.map_err(|panicked| LoadFault::Host(panicked.0))??;
+        let source = reference.source.to_string();
         let config = config(&known.about, &reference.config)?;
         let identity = Identity {
             alias: reference.alias,
@@ -143,6 +144,7 @@ impl PluginHost {
             identity: Arc::new(identity),
             manifest: known.manifest,
             about: known.about,
+            source,
         });
         Ok((Arc::new(plugin), known.history))
     }

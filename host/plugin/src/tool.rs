@@ -11,7 +11,7 @@ use crate::instance::{Call, Ended, Identity, Invocation, Prepared};
 use crate::limit::{Limit, size};
 use crate::manifest::Manifest;
 use crate::schema;
-use cofferdam_core::event::Body;
+use cofferdam_core::event::{Body, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
 use cofferdam_core::policy::{Grants, Method};
@@ -19,6 +19,7 @@ use cofferdam_core::port::{BoxFuture, Clock, Effects, Tool, ToolContext, ToolDef
 use cofferdam_core::value;
 use jsonschema::Validator;
 use serde_json::{Value, json};
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub struct LoadedPlugin {
     pub(crate) prepared: Prepared,
     pub(crate) manifest: Manifest,
     pub(crate) about: About,
+    source: String,
     definitions: Vec<ToolDefinition>,
     /// Compiled when first needed: most runs use few of the tools that they load.
     outputs: Vec<OnceLock<Option<Validator>>>,
@@ -43,17 +45,24 @@ pub(crate) struct Parts {
     pub(crate) prepared: Prepared,
     pub(crate) manifest: Manifest,
     pub(crate) about: About,
+    pub(crate) source: String,
+}
+
+impl fmt::Debug for LoadedPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoadedPlugin({}, {})", self.identity.alias, self.identity.digest)
+    }
 }
 
 impl LoadedPlugin {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { core, clock, identity, prepared, manifest, about } = parts;
+        let Parts { core, clock, identity, prepared, manifest, about, source } = parts;
         let mut definitions = about.tools.clone();
         for definition in &mut definitions {
             definition.effects = believable(definition.effects, &identity.rights.granted);
         }
         let outputs = definitions.iter().map(|_| OnceLock::new()).collect();
-        Self { core, clock, identity, prepared, manifest, about, definitions, outputs }
+        Self { core, clock, identity, prepared, manifest, about, source, definitions, outputs }
     }
 
     /// What documents call it.
@@ -78,6 +87,18 @@ impl LoadedPlugin {
     #[must_use]
     pub fn granted(&self) -> Vec<String> {
         self.identity.rights.granted.explain()
+    }
+
+    /// What a run records of it.
+    #[must_use]
+    pub fn pin(&self) -> PluginPin {
+        PluginPin {
+            alias: self.identity.alias.to_string(),
+            source: self.source.clone(),
+            digest: self.identity.digest.hex(),
+            name: format!("{} {}", self.about.id, self.about.version),
+            granted: self.granted(),
+        }
     }
 
     async fn run(&self, ctx: ToolContext, name: &LocalName, args: &Value) -> Result<ToolOutput, Fault> {

@@ -68,7 +68,7 @@ async fn a_loop_before_the_call_ends_too() {
         let scene = Scene::new();
         drop(scene.load(echo(), nothing()).await.unwrap());
         let begun = Instant::now();
-        let error = scene.load(component(name), nothing()).await.map(|_| ()).unwrap_err();
+        let error = scene.load(component(name), nothing()).await.unwrap_err();
         // Compiling counts here, the deadline of describing is that of the reference: 300 ms.
         assert!(begun.elapsed() < IN_TIME + Duration::from_millis(500), "{:?}", begun.elapsed());
         assert_eq!(error.to_fault().code, "plugin_describe");
@@ -83,7 +83,7 @@ async fn memory_ends_at_its_limit() {
     assert_eq!(limit_of(&fault), "memory");
     assert!(fault.message.contains("more than its 16 MiB of memory"), "{fault}");
     let scene = Scene::new();
-    let error = scene.load(component("memory_bomb_at_once"), nothing()).await.map(|_| ()).unwrap_err();
+    let error = scene.load(component("memory_bomb_at_once"), nothing()).await.unwrap_err();
     assert!(error.to_string().contains("64 MiB of memory"), "{error}");
 }
 
@@ -115,7 +115,7 @@ async fn lies_are_told_apart_from_crashes() {
         assert!(fault.message.contains(what), "{name}: {fault}");
     }
     let scene = Scene::new();
-    let error = scene.load(component("lying_list"), nothing()).await.map(|_| ()).unwrap_err();
+    let error = scene.load(component("lying_list"), nothing()).await.unwrap_err();
     assert!(error.to_string().contains("broke the plugin contract"), "{error}");
 }
 

@@ -1,14 +1,14 @@
 //! Components that do not load, caches that were tampered with, and the way into the compile child.
 
 use crate::guest::{Scratch, assemble, component, echo};
-use crate::scene::{Scene, dirs_of, nothing, reference};
+use crate::scene::{Scene, compile_child, dirs_of, nothing, reference};
 use cofferdam_core::policy::PluginKind;
-use cofferdam_plugin::{Capability, CompileChild, Digest, LoadError};
+use cofferdam_plugin::{Capability, Digest, LoadError};
 use serde_json::json;
 use std::path::PathBuf;
 
 async fn refused(component: Vec<u8>) -> LoadError {
-    Scene::new().load(component, nothing()).await.map(|_| ()).unwrap_err()
+    Scene::new().load(component, nothing()).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_digest_that_does_not_match_is_refused() {
     let scene = Scene::new();
     let mut wanted = reference(echo(), &nothing());
     wanted.digest = Some(Digest::of(b"another"));
-    let error = scene.host.load(wanted).await.map(|_| ()).unwrap_err();
+    let error = scene.host.load(wanted).await.unwrap_err();
     assert_eq!(error.to_fault().code, "plugin_digest");
     assert!(error.to_string().contains(&Digest::of(&echo()).to_string()), "{error}");
 }
@@ -58,7 +58,7 @@ async fn configuration_that_nobody_takes_is_refused() {
     let scene = Scene::new();
     let mut wanted = reference(echo(), &nothing());
     wanted.config = json!({ "org": "acme" });
-    let error = scene.host.load(wanted).await.map(|_| ()).unwrap_err();
+    let error = scene.host.load(wanted).await.unwrap_err();
     assert_eq!(error.to_fault().code, "plugin_config");
 }
 
@@ -115,16 +115,9 @@ async fn the_compile_child_says_what_is_invalid() {
         (instance $i)
         (export "cofferdam:plugin/lifecycle@0.1.0" (instance $i))
         (export "cofferdam:tool/tool@0.1.0" (instance $i)))"#;
-    let error = scene.load(wat::parse_str(text).unwrap(), nothing()).await.map(|_| ()).unwrap_err();
+    let error = scene.load(wat::parse_str(text).unwrap(), nothing()).await.unwrap_err();
     assert_eq!(error.to_fault().code, "plugin_malformed", "{error}");
     assert!(error.to_string().contains("type mismatch"), "{error}");
-}
-
-/// The example of this crate, which cargo builds beside the tests.
-fn compile_child() -> CompileChild {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().and_then(std::path::Path::parent).unwrap();
-    CompileChild { program: target.join("examples/compile_child"), args: Vec::new() }
 }
 
 #[tokio::test]

@@ -154,3 +154,23 @@ async fn what_is_granted_for_reading_cannot_be_written() {
     assert_eq!(kind(&scene.call(&writer, json!("../escaped.txt")).await.unwrap_err()), "denied");
     assert!(!scene.scratch.path().join("escaped.txt").exists());
 }
+
+#[tokio::test]
+async fn requests_are_counted_and_denials_reported_once() {
+    let scene = Scene::new();
+    let plugin = scene.load(component("fetch_flood"), nothing()).await.unwrap();
+    let fault = scene.call(&plugin, json!("https://example.com/")).await.unwrap_err();
+    assert_eq!(kind(&fault), "too-large", "{fault}");
+    assert!(fault.message.contains("at most 32 requests"), "{fault}");
+    let denials = scene.heard.all().into_iter().filter(|body| matches!(body, Body::PluginDenied { .. })).count();
+    assert_eq!(denials, 1);
+}
+
+#[tokio::test]
+async fn what_is_not_served_yet_says_so() {
+    let scene = Scene::new();
+    let plugin = scene.load(component("unserved"), nothing()).await.unwrap();
+    let fault = scene.call(&plugin, json!({})).await.unwrap_err();
+    assert_eq!(kind(&fault), "unsupported", "{fault}");
+    assert!(fault.message.contains("`cofferdam:host/kv` is not served"), "{fault}");
+}

@@ -10,7 +10,9 @@ use cofferdam_core::port::{
 };
 use cofferdam_core::time::Timestamp;
 use cofferdam_egress::{Egress, NoSecrets};
-use cofferdam_plugin::{CacheDirs, HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
+use cofferdam_plugin::{
+    CacheDirs, CompileChild, HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source,
+};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::sync::{Arc, Mutex};
@@ -130,4 +132,11 @@ pub(crate) fn reference(component: Vec<u8>, grants: &Value) -> PluginReference {
 /// No grants.
 pub(crate) fn nothing() -> Value {
     json!({})
+}
+
+/// The example of this crate, which cargo builds beside the tests.
+pub(crate) fn compile_child() -> CompileChild {
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().and_then(std::path::Path::parent).unwrap();
+    CompileChild { program: target.join("examples/compile_child"), args: Vec::new() }
 }

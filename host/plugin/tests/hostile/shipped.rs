@@ -1,7 +1,7 @@
 //! The shipped plugins, real components in a real language: they load, describe themselves and work.
 
 use crate::guest::Scratch;
-use crate::scene::{Scene, dirs_of};
+use crate::scene::{Scene, compile_child, dirs_of};
 use cofferdam_core::id::{Alias, LocalName};
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::Tool as _;
@@ -16,7 +16,10 @@ fn shipped(name: &str) -> PluginReference {
 #[tokio::test]
 async fn every_shipped_plugin_loads_and_says_what_it_is() {
     let cache = Scratch::new();
-    let scene = Scene::with(|settings| settings.cache = Some(dirs_of(&cache)));
+    let scene = Scene::with(|settings| {
+        settings.cache = Some(dirs_of(&cache));
+        settings.compile_child = Some(compile_child());
+    });
     for builtin in builtin::ALL {
         let first = scene.host.inspect(shipped(builtin.name)).await.unwrap();
         assert_eq!(first.about.id, format!("cofferdam/{}", builtin.name));
@@ -24,12 +27,14 @@ async fn every_shipped_plugin_loads_and_says_what_it_is() {
         let second = scene.host.inspect(shipped(builtin.name)).await.unwrap();
         assert!(second.history.cached);
         assert_eq!(second.about, first.about);
+        let pin = scene.host.load(shipped(builtin.name)).await.unwrap().pin();
+        assert_eq!((pin.source, pin.granted.len()), (format!("builtin:{}", builtin.name), 0));
     }
 }
 
 #[tokio::test]
 async fn an_unknown_builtin_names_the_known_ones() {
-    let error = Scene::new().host.load(shipped("nonsense")).await.map(|_| ()).unwrap_err();
+    let error = Scene::new().host.load(shipped("nonsense")).await.unwrap_err();
     assert_eq!(error.hint().unwrap(), "there are csv, fetch, secrets-scan, text");
 }
 
