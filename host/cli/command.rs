@@ -3,6 +3,7 @@
 mod completions;
 mod config;
 mod doctor;
+mod document;
 mod explain;
 mod init;
 mod limits;

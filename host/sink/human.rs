@@ -13,7 +13,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 /// The column of paths is as wide as the steps' names, within these bounds.
-const PATH_COLUMN: std::ops::RangeInclusive<usize> = 6..=28;
+const PATH_COLUMN: std::ops::RangeInclusive<usize> = 16..=28;
 
 /// Whether lines carry colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,7 +145,7 @@ mod tests {
         let skipped = |detail: &str| Body::StepSkipped { because: SkippedBecause::Condition, detail: detail.into() };
         let events = [event("a", skipped("no")), later("scan[3]", 61_000, skipped("")), event("", Body::StepReady {})];
         sink.deliver(batch(&events)).await.unwrap();
-        assert_eq!(out.text(), "09:00:00  a       skipped    no\n09:01:01  scan[3]  skipped\n");
+        assert_eq!(out.text(), "09:00:00  a                 skipped    no\n09:01:01  scan[3]           skipped\n");
     }
 
     #[tokio::test]

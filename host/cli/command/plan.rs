@@ -3,11 +3,10 @@
 mod graph;
 mod outline;
 
+use super::document::{self, Warnings};
 use crate::args::{PlanArgs, PlanFormat};
 use crate::exit::Exit;
-use crate::failure::Failure;
 use crate::terminal;
-use crate::ui::finding;
 use cofferdam::Workflow;
 use cofferdam::core::plan::Plan;
 use cofferdam::core::spec::workflow::{Items, Scope, Step, Work};
@@ -16,10 +15,7 @@ use serde_json::{Value, json};
 pub(super) use outline::tree;
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
-    let workflow = Workflow::load(&args.file).map_err(Failure::from)?;
-    if !workflow.warnings().is_empty() {
-        terminal::tell(&finding::render(workflow.warnings()));
-    }
+    let workflow = document::load(&args.file, Warnings::Show)?;
     let text = match args.format {
         PlanFormat::Tree => tree(&workflow),
         PlanFormat::Mermaid => graph::mermaid(&workflow),

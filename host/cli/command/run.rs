@@ -9,6 +9,7 @@ mod model;
 mod stop;
 mod view;
 
+use super::document::{self, Warnings};
 use crate::args::{Global, RunArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -17,7 +18,7 @@ use crate::settings;
 use crate::terminal;
 use crate::ui::question::TerminalApprover;
 use crate::ui::recap::{Ending, Recap};
-use crate::ui::{finding, paint};
+use crate::ui::paint;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
@@ -41,7 +42,7 @@ struct Start {
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
     let Some(file) = &args.file else { return listing::show(Path::new(".")) };
     let session = Session::open(global, &settings::flags(args))?;
-    let workflow = load(file, args)?;
+    let workflow = document::load(file, if args.quiet { Warnings::Hide } else { Warnings::Show })?;
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
         let start = prepare(&session, args, workflow).await?;
@@ -52,24 +53,13 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
     outcome
 }
 
-fn load(file: &Path, args: &RunArgs) -> Result<Workflow, Failure> {
-    if file.is_dir() {
-        return Err(Failure::usage(format!("`{}` is a directory", file.display()))
-            .with_hint("name a document; `cofferdam run` alone lists those of a folder"));
-    }
-    let workflow = Workflow::load(file)?;
-    if !workflow.warnings().is_empty() && !args.quiet {
-        terminal::tell(&finding::render(workflow.warnings()));
-    }
-    Ok(workflow)
-}
-
 async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyhow::Result<Start> {
     let file = args.file.as_deref().unwrap_or(Path::new("."));
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dotenv = if args.no_dotenv { Dotenv::Ignore } else { Dotenv::Read };
-    let catalog = session.models(directory, dotenv);
+    let catalog = session.models(document::directory(file), dotenv);
     let options = options(session, args)?;
+    // What is wrong with the command line is said before anything is looked for.
+    workflow.document().bind_inputs(&options.inputs).map_err(|found| Failure::findings(Exit::Usage, found))?;
     let choice = model::choose(&catalog, &workflow, &session.settings, options.model.is_some()).await;
     let recap = Arc::new(Recap::default());
     let mut policy = session.grants(&args.grants.grant)?;
@@ -87,7 +77,7 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
         builder = builder.default_model(&choice.model);
     }
     if let Some(workdir) = session.settings.workdir() {
-        builder = builder.workdir(workdir);
+        builder = builder.workdir(checked(workdir)?);
     }
     if let Some(attempts) = session.settings.max_concurrency() {
         builder = builder.max_concurrency(attempts);
@@ -103,6 +93,16 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     }
     let runs = session.project.state().join("runs");
     Ok(Start { orchestrator: builder.build().map_err(Failure::from)?, workflow, options, recap, catalog, view, runs })
+}
+
+fn checked(workdir: PathBuf) -> Result<PathBuf, Failure> {
+    match std::fs::metadata(&workdir) {
+        Ok(metadata) if metadata.is_dir() => Ok(workdir),
+        Ok(_) => Err(Failure::usage(format!("the working directory `{}` is not a directory", workdir.display()))),
+        Err(error) => {
+            Err(Failure::usage(format!("the working directory `{}` cannot be opened: {error}", workdir.display())))
+        }
+    }
 }
 
 fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {

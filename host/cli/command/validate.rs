@@ -1,5 +1,6 @@
 //! `validate`: everything that can be found out about documents without running or spending anything.
 
+use super::document;
 use crate::args::{Global, ValidateArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -36,10 +37,9 @@ async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
         Err(Error::Invalid(findings)) => return Ok(findings),
         Err(other) => return Err(Failure::from(other).into()),
     };
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let orchestrator = session
         .orchestrator()
-        .models(session.models(directory, Dotenv::Ignore) as Arc<dyn Models>)
+        .models(session.models(document::directory(file), Dotenv::Ignore) as Arc<dyn Models>)
         .grants(session.grants(&[])?)
         // Which model the steps get is decided when they run.
         .default_model(cofferdam::llm::extract::NAME)

@@ -36,6 +36,9 @@ fn push(text: &mut String, plugin: &PluginCheck) {
     for line in &plugin.granted {
         let _ = writeln!(text, "  {}   {line}", paint::good("may"));
     }
+    if plugin.granted.is_empty() && plugin.missing.is_empty() {
+        let _ = writeln!(text, "  {}   only compute", paint::good("may"));
+    }
     for line in &plugin.missing {
         let _ = writeln!(text, "  {} {line}", paint::warn("lacks"));
     }
