@@ -1,0 +1,207 @@
+//! Cases as data: `tests/cases/<area>/<name>/` holds a document, the answers of its model, arguments, and what must come
+//! out. `UPDATE=1` rewrites what must come out; what belongs to no case fails.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `case.toml` | `about` (the sentence that the case proves), `args`, `exit`, `plugins` (whether some are used), `order` |
+//! | `workflow.yaml` | the document |
+//! | `model.yaml` | what the scripted model answers; absent: no model is named |
+//! | `files/` | what else lies in the folder |
+//! | `expected/stdout`, `expected/stderr` | the output; messages only when nothing ran |
+//! | `expected/events.ndjson` | the events of the same run, with times, ids and durations taken out |
+//!
+//! Events stand in the order of the run with their `seq`. With `order = "path"` steps run beside each other and only the
+//! order within each path is kept.
+
+use crate::support::{Golden, Project, check_golden, is_update, repository};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    about: String,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    exit: i32,
+    #[serde(default)]
+    plugins: bool,
+    #[serde(default)]
+    order: Order,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    #[default]
+    Run,
+    Path,
+}
+
+const PARTS: [&str; 5] = ["case.toml", "workflow.yaml", "model.yaml", "files", "expected"];
+const EXPECTED: [&str; 3] = ["stdout", "stderr", "events.ndjson"];
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+fn all() -> Vec<PathBuf> {
+    let areas = folders(&repository().join("tests/cases"));
+    let cases: Vec<PathBuf> = areas.iter().flat_map(|area| folders(area)).collect();
+    assert!(cases.len() >= 40, "only {} cases were found", cases.len());
+    cases
+}
+
+fn name(folder: &Path) -> String {
+    folder.strip_prefix(repository().join("tests/cases")).unwrap().display().to_string()
+}
+
+#[test]
+fn every_case_comes_out_as_written() {
+    let cases = all();
+    let failures: Vec<String> = cases
+        .iter()
+        .filter_map(|folder| check(folder).err().map(|error| format!("case {}: {error}", name(folder))))
+        .collect();
+    assert!(failures.is_empty(), "{} of {} cases\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+#[test]
+fn nothing_lies_among_the_cases_that_belongs_to_none() {
+    for folder in all() {
+        for path in folders(&folder) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(PARTS.contains(&name), "{} belongs to no case", path.display());
+        }
+        for path in folders(&folder.join("expected")) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(EXPECTED.contains(&name), "{} is expected by nobody", path.display());
+        }
+    }
+}
+
+fn check(folder: &Path) -> Result<(), String> {
+    let text = fs::read_to_string(folder.join("case.toml")).map_err(|error| format!("case.toml: {error}"))?;
+    let case: Case = toml::from_str(&text).map_err(|error| format!("case.toml: {error}"))?;
+    if !case.about.ends_with('.') {
+        return Err("`about` is no sentence".to_owned());
+    }
+    let plain = run(folder, &case, &[])?;
+    let mut goldens = vec![golden(folder, "stdout", plain.stdout)];
+    if case.exit == 2 || case.exit == 3 {
+        goldens.push(golden(folder, "stderr", plain.stderr));
+    } else {
+        let recorded = run(folder, &case, &["--json"])?;
+        goldens.push(golden(folder, "events.ndjson", events(&recorded.stdout, case.order)?));
+    }
+    if is_update() {
+        let _ = fs::remove_dir_all(folder.join("expected"));
+    }
+    let faults: Vec<String> = goldens.iter().filter_map(|golden| check_golden(golden).err()).collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+}
+
+fn golden(folder: &Path, name: &str, actual: String) -> Golden {
+    Golden { path: folder.join("expected").join(name), actual }
+}
+
+struct Said {
+    stdout: String,
+    stderr: String,
+}
+
+fn run(folder: &Path, case: &Case, more: &[&str]) -> Result<Said, String> {
+    let project = if case.plugins { Project::with_plugins() } else { Project::new() };
+    if folder.join("files").is_dir() {
+        project.copy_from(&folder.join("files"));
+    }
+    for part in ["workflow.yaml", "model.yaml"] {
+        if let Ok(text) = fs::read(folder.join(part)) {
+            project.file(part, text);
+        }
+    }
+    let mut args = vec!["run", "workflow.yaml"];
+    args.extend(case.args.iter().map(String::as_str));
+    if folder.join("model.yaml").is_file() {
+        args.extend(["--model", "scripted/model.yaml"]);
+    }
+    if case.order == Order::Run {
+        args.extend(["--max-concurrency", "1"]);
+    }
+    args.extend(more);
+    let outcome = project.run(&args);
+    if outcome.code != Some(case.exit) {
+        return Err(format!("exit code {:?} instead of {}\n{}", outcome.code, case.exit, outcome.stderr));
+    }
+    if outcome.stderr.contains("panicked") {
+        return Err(outcome.stderr);
+    }
+    Ok(Said { stdout: outcome.stdout, stderr: outcome.stderr })
+}
+
+/// The events as they are compared: one a line, what differs from run to run taken out.
+fn events(stdout: &str, order: Order) -> Result<String, String> {
+    let parse = |line| serde_json::from_str::<Map<String, Value>>(line).map_err(|error| format!("{error}: {line}"));
+    let mut events = stdout.lines().map(parse).collect::<Result<Vec<_>, _>>()?;
+    check_order(&events)?;
+    for event in &mut events {
+        normalise(event, order);
+    }
+    if order == Order::Path {
+        let path = |event: &Map<String, Value>| event.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+        events.sort_by_key(path);
+    }
+    Ok(events.into_iter().map(|event| Value::Object(event).to_string() + "\n").collect())
+}
+
+/// Dense from 1; transient events carry the number of the last durable one.
+fn check_order(events: &[Map<String, Value>]) -> Result<(), String> {
+    let mut last = 0;
+    for event in events {
+        let seq = event.get("seq").and_then(Value::as_u64).unwrap_or_default();
+        let expected = if event.contains_key("sub") { last } else { last + 1 };
+        if seq != expected {
+            return Err(format!("seq {seq} after {last}"));
+        }
+        last = seq;
+    }
+    Ok(())
+}
+
+fn normalise(event: &mut Map<String, Value>, order: Order) {
+    event.shift_remove("at");
+    event.shift_remove("run_id");
+    if order == Order::Path {
+        event.shift_remove("seq");
+        event.shift_remove("sub");
+    }
+    if event.get("kind").is_some_and(|kind| kind == "run_started") {
+        // The document and the components are beside the case; their digests would only be noise.
+        for key in ["hash", "sources", "plugins"] {
+            event.shift_remove(key);
+        }
+    }
+    for key in ["duration_ms", "delay_ms"] {
+        if let Some(value) = event.get_mut(key) {
+            *value = Value::from(0);
+        }
+    }
+    event.values_mut().for_each(shorten);
+}
+
+/// Digests and run ids within texts.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        Value::Object(members) => members.values_mut().for_each(shorten),
+        Value::String(text) if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            *text = "DIGEST".to_owned();
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,128 @@
+//! The examples do what they promise: the audit finds what was planted and nothing else, and reaches nothing outside;
+//! the denial says what would allow it.
+
+use crate::support::{Outcome, Project, repository};
+use std::fs;
+
+/// Planted: path, line, kind and the secret. Put together here, so that an audit of this repository finds nothing.
+fn planted() -> Vec<(&'static str, usize, &'static str, String)> {
+    vec![
+        (".env", 2, "aws-access-key-id", format!("AKIA{}", "J4XQ7WZT2NPL5RVK")),
+        ("config/settings.yaml", 3, "secret-value", format!("{}{}", "q8Zr1Lw0pXv7", "Kd2m9Ts4Hb6y")),
+        ("src/deploy.sh", 2, "github-token", format!("gh{}{}", "p_", "x7Kq2LmZ9vRtW4nYc8BdF1sHj6PgA3eU5oTi")),
+        ("src/notify.py", 1, "slack-token", format!("xo{}{}", "xb-", "731904826155-Qw8ErTy2UiOp5AsDf7Gh")),
+    ]
+}
+
+/// A folder with four secrets and much that only looks like one.
+fn folder() -> Project {
+    let project = Project::with_plugins();
+    let secrets = planted();
+    project
+        .file("site/.env", format!("# settings\nAWS_ACCESS_KEY_ID={}\n", secrets[0].3))
+        .file("site/config/settings.yaml", format!("name: site\nport: 8080\napi_key: \"{}\"\n", secrets[1].3))
+        .file("site/src/deploy.sh", format!("#!/bin/sh\nexport GITHUB_TOKEN={}\n", secrets[2].3))
+        .file("site/src/notify.py", format!("TOKEN = '{}'\n", secrets[3].3))
+        .file("site/README.md", "# Site\n\nSet `API_KEY=your-key-here` and `password: changeme`.\n")
+        .file("site/src/main.py", "import os\napi_key = os.environ['API_KEY']\nid = 'b1946ac92492d2347c6235b4d2611184'\n")
+        .file("site/logo.png", b"\x89PNG\r\n\x1a\n\0\0binary")
+        .file("outside.env", format!("AWS_ACCESS_KEY_ID=AKIA{}\n", "Z7YQ3WXT5NPM2RVH"));
+    std::os::unix::fs::symlink(project.path("outside.env"), project.path("site/link.env")).unwrap();
+    project.copy_from_repository("host/examples");
+    project
+}
+
+fn audit(project: &Project, more: &[&str]) -> Outcome {
+    let mut args = vec!["run", "host/examples/audit.yaml", "--workdir", "site", "--grant-requested"];
+    args.extend(["--model", "builtin/extract"]);
+    args.extend(more);
+    project.run(&args)
+}
+
+fn report(project: &Project) -> String {
+    let runs = fs::read_dir(project.path(".cofferdam/runs")).unwrap();
+    let newest = runs.map(|entry| entry.unwrap().path()).max().unwrap();
+    fs::read_to_string(newest.join("out/report.md")).unwrap()
+}
+
+#[test]
+fn the_audit_finds_what_was_planted_and_nothing_else() {
+    let project = folder();
+    let outcome = audit(&project, &[]).expect(0);
+    let report = report(&project);
+    for text in [&outcome.stdout, &report] {
+        let mut rows: Vec<&str> = text.lines().filter(|line| line.contains("***") || line.contains('\u{2026}')).collect();
+        rows.dedup();
+        for (path, line, kind, secret) in planted() {
+            let row = format!("| {path} | {line} | {kind} |");
+            assert!(text.contains(&row), "`{row}` is not in\n{text}");
+            assert!(!text.contains(&secret) && !text.contains(&secret[6..]), "{kind} is not masked");
+        }
+        for clean in ["README.md |", "main.py |", "logo.png |", "link.env |", "outside.env"] {
+            assert!(!text.contains(clean), "`{clean}` is in\n{text}");
+        }
+    }
+    let all = outcome.stdout + &outcome.stderr;
+    assert!(planted().iter().all(|(_, _, _, secret)| !all.contains(secret)));
+}
+
+#[test]
+fn the_events_of_an_audit_hold_no_secret_and_every_finding() {
+    let project = folder();
+    let outcome = audit(&project, &["--json"]).expect(0);
+    assert!(planted().iter().all(|(_, _, _, secret)| !outcome.stdout.contains(secret)));
+    let events = outcome.json_lines();
+    let findings: usize = events
+        .iter()
+        .filter(|event| event["kind"] == "tool_call_finished" && event["tool"] == "secrets.scan")
+        .map(|event| event["result"]["findings"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(findings, planted().len());
+    let started = &events[0];
+    assert_eq!(started["kind"], "run_started");
+    for plugin in started["plugins"].as_array().unwrap() {
+        let granted = plugin["granted"].to_string();
+        assert!(!granted.contains("http") && !granted.contains("write"), "{plugin}");
+    }
+}
+
+#[test]
+fn without_grants_the_audit_fails_and_says_how_to_allow_it() {
+    let project = folder();
+    let args = ["run", "host/examples/audit.yaml", "--workdir", "site", "--model", "builtin/extract"];
+    let outcome = project.run(&args).expect(1).says(&["--grant secrets:fs=read", "--grant text:fs=read"]);
+    assert!(!outcome.stdout.contains("AKIA"));
+}
+
+#[test]
+fn an_audit_of_an_empty_folder_is_an_audit() {
+    let project = folder();
+    fs::create_dir(project.path("empty")).unwrap();
+    let args = ["run", "host/examples/audit.yaml", "--workdir", "empty", "--grant-requested", "--model", "builtin/extract"];
+    project.run(&args).expect(0);
+    assert!(report(&project).starts_with("# "));
+}
+
+#[test]
+fn this_repository_holds_no_secret() {
+    let project = folder();
+    let root = repository();
+    let args = ["run", "host/examples/audit.yaml", "--grant-requested", "--model", "builtin/extract", "--json", "--workdir"];
+    let outcome = project.run(&[&args[..], &[root.to_str().unwrap()]].concat()).expect(0);
+    let events = outcome.json_lines();
+    let scans: Vec<_> =
+        events.iter().filter(|event| event["kind"] == "tool_call_finished" && event["tool"] == "secrets.scan").collect();
+    let files: u64 = scans.iter().map(|event| event["result"]["files_scanned"].as_u64().unwrap()).sum();
+    assert!(files > 200, "only {files} files were scanned");
+    for scan in scans {
+        assert_eq!(scan["result"]["findings"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn a_denial_names_the_plugin_the_request_and_the_lines_that_allow_it() {
+    let project = folder();
+    let outcome = project.run(&["run", "host/examples/denied.yaml"]).expect(1);
+    let outcome = outcome.says(&["web", "https://example.com/", "--grant web:http=example.com"]);
+    assert!(outcome.stdout.is_empty());
+}

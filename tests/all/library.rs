@@ -1,0 +1,272 @@
+//! What embedders rely on: building starts nothing, runs do not see each other, streams end as runs do, closing is
+//! final.
+
+use crate::support::repository;
+use cofferdam::core::event::{RunStatus, StepStatus};
+use cofferdam::core::permission::{Rule, Rules};
+use cofferdam::core::port::RunFilter;
+use cofferdam::llm::Scripted;
+use cofferdam::{ChunkKind, Error, Orchestrator, RunOptions, RunResult, StreamOptions, Workflow};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn scripted(script: &str) -> Orchestrator {
+    Orchestrator::builder().model(Scripted::parse(script).unwrap()).build().unwrap()
+}
+
+const ECHO: &str = "chunk: 0\ndefault: { text: '[{{prompt}}]' }";
+const SLOW: &str = "default: { delay: 1h, text: too late }";
+const ONE_STEP: &str = "name: one\nsteps: [{ id: a }]";
+
+fn with_input(text: impl Into<String>) -> RunOptions {
+    RunOptions { input: Some(text.into()), ..RunOptions::default() }
+}
+
+/// Threads and descriptors of this process.
+fn resources() -> (usize, usize) {
+    let count = |folder: &str| fs::read_dir(folder).unwrap().count();
+    (count("/proc/self/task"), count("/proc/self/fd"))
+}
+
+// Other tests of this binary start threads at any moment, so the counting happens in a process of its own.
+#[test]
+#[cfg(target_os = "linux")]
+fn building_starts_nothing() {
+    const ALONE: &str = "COFFERDAM_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", "library::building_starts_nothing"]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let project = folder.path().join(".cofferdam");
+    let before = resources();
+    let orchestrator = Orchestrator::builder().project(&project).workdir(folder.path()).build().unwrap();
+    let clone = orchestrator.clone();
+    assert_eq!(resources(), before, "threads and descriptors");
+    assert!(!project.exists(), "a directory was made");
+    drop((orchestrator, clone));
+    assert_eq!(resources(), before, "threads and descriptors at the end");
+}
+
+#[test]
+fn contradictory_settings_are_refused() {
+    let builder = Orchestrator::builder().model(Scripted::answering("a")).default_model("builtin/extract");
+    assert!(matches!(builder.build().err(), Some(Error::Settings(message)) if message.contains("model")));
+}
+
+#[test]
+fn two_hundred_runs_at_once_see_their_own_data_only() {
+    runtime().block_on(async {
+        let orchestrator = scripted(ECHO);
+        let workflow = Workflow::parse(
+            "name: mine\nsteps:\n  - { id: first }\n  - { id: second, dependsOn: [first] }\n  - { id: third, dependsOn: [second], instructions: End. }",
+            ".",
+        )
+        .unwrap();
+        let runs = (0..200).map(|number| {
+            let (orchestrator, workflow) = (orchestrator.clone(), workflow.clone());
+            tokio::spawn(async move { orchestrator.run_flow(&workflow, with_input(format!("<run {number}>"))).await.unwrap() })
+        });
+        for (number, run) in runs.collect::<Vec<_>>().into_iter().enumerate() {
+            let output = run.await.unwrap().final_output();
+            assert!(output.contains(&format!("<run {number}>")), "{output}");
+            let foreign = output.matches("<run ").count() - output.matches(&format!("<run {number}>")).count();
+            assert_eq!(foreign, 0, "{output}");
+        }
+        assert!(orchestrator.close().await.still_running.is_empty());
+    });
+}
+
+/// The cases that need nothing but a model and a folder.
+fn documents() -> Vec<PathBuf> {
+    let areas = ["agents", "conditions", "failures", "graph", "loops"];
+    let mut found: Vec<PathBuf> = areas
+        .iter()
+        .flat_map(|area| fs::read_dir(repository().join("tests/cases").join(area)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|case| case.join("model.yaml").is_file())
+        .collect();
+    found.sort();
+    assert!(found.len() > 30, "only {} cases", found.len());
+    found
+}
+
+/// An orchestrator and a document of a case, in a folder of their own. One attempt at a time: the order is the same.
+fn prepare(case: &Path) -> (TempDir, Orchestrator, Workflow) {
+    let folder = TempDir::new().unwrap();
+    if case.join("files").is_dir() {
+        copy(&case.join("files"), folder.path());
+    }
+    fs::copy(case.join("workflow.yaml"), folder.path().join("workflow.yaml")).unwrap();
+    let script = fs::read_to_string(case.join("model.yaml")).unwrap();
+    let builder = Orchestrator::builder().model(Scripted::parse(&script).unwrap());
+    let orchestrator = builder.workdir(folder.path()).max_concurrency(1).build().unwrap();
+    let workflow = Workflow::load(folder.path().join("workflow.yaml")).unwrap();
+    (folder, orchestrator, workflow)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(path, target).unwrap();
+        }
+    }
+}
+
+/// A result without what differs from run to run.
+fn comparable(result: &RunResult) -> Value {
+    let mut value = serde_json::to_value(result).unwrap();
+    let steps = value["steps"].as_array_mut().unwrap();
+    for step in steps {
+        step.as_object_mut().unwrap().retain(|key, _| key != "started_at" && key != "duration_ms");
+    }
+    value.as_object_mut().unwrap().retain(|key, _| key != "run_id" && key != "duration_ms");
+    value
+}
+
+#[test]
+fn a_stream_ends_as_the_run_does() {
+    runtime().block_on(async {
+        for case in documents() {
+            let (_folder, orchestrator, workflow) = prepare(&case);
+            let run = orchestrator.run_flow(&workflow, RunOptions::default()).await;
+            let (_folder, orchestrator, workflow) = prepare(&case);
+            let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
+            let mut kinds = Vec::new();
+            while let Some(chunk) = stream.next().await {
+                assert_eq!(chunk.index, kinds.len() as u64, "{}", case.display());
+                kinds.push(chunk.kind);
+            }
+            let streamed = stream.wait().await;
+            assert_eq!(kinds.iter().filter(|kind| **kind == ChunkKind::Done).count(), 1, "{}", case.display());
+            assert_eq!(kinds.last(), Some(&ChunkKind::Done), "{}", case.display());
+            match (run, streamed) {
+                (Ok(run), Ok(streamed)) => assert_eq!(comparable(&run), comparable(&streamed), "{}", case.display()),
+                (Err(run), Err(streamed)) => assert_eq!(run.to_string(), streamed.to_string()),
+                (run, streamed) => panic!("{}: {run:?} and {streamed:?}", case.display()),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_nobody_reads_still_has_its_result() {
+    runtime().block_on(async {
+        let orchestrator = scripted("chunk: 1\ndefault: { text: '{{prompt}}' }");
+        let workflow = Workflow::parse(ONE_STEP, ".").unwrap();
+        let long = "word ".repeat(2_000);
+        let options = StreamOptions { buffer: 1, ..StreamOptions::default() };
+        let stream = orchestrator.run_stream(&workflow, with_input(long.clone()), options);
+        assert_eq!(stream.wait().await.unwrap().final_output(), long);
+    });
+}
+
+#[test]
+fn the_deltas_of_a_step_are_its_content() {
+    runtime().block_on(async {
+        let orchestrator = scripted("chunk: 3\ndefault: { text: 'a text in pieces' }");
+        let workflow = Workflow::parse("name: one\nsteps: [{ id: a, instructions: Speak. }]", ".").unwrap();
+        let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
+        let mut text = String::new();
+        while let Some(chunk) = stream.next().await {
+            text.extend(chunk.delta);
+        }
+        assert_eq!(text, "a text in pieces");
+    });
+}
+
+#[test]
+fn a_dropped_stream_cancels_its_run_and_that_is_recorded() {
+    runtime().block_on(async {
+        let orchestrator = scripted(SLOW);
+        let workflow = Workflow::parse("name: one\nsteps: [{ id: a, instructions: Wait. }]", ".").unwrap();
+        let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
+        assert_eq!(stream.next().await.unwrap().kind, ChunkKind::AgentStart);
+        drop(stream);
+        assert!(orchestrator.close().await.still_running.is_empty());
+        assert_eq!(statuses(&orchestrator).await, ["cancelled"]);
+    });
+}
+
+#[test]
+fn a_dropped_run_is_cancelled_and_that_is_recorded() {
+    runtime().block_on(async {
+        let orchestrator = scripted(SLOW);
+        let workflow = Workflow::parse("name: one\nsteps: [{ id: a, instructions: Wait. }]", ".").unwrap();
+        let journal = orchestrator.runs();
+        let begun = async {
+            while journal.list(RunFilter::default()).await.unwrap().rows.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = orchestrator.run_flow(&workflow, RunOptions::default()) => panic!("it cannot have ended"),
+            () = begun => {}
+        }
+        assert!(orchestrator.close().await.still_running.is_empty());
+        assert_eq!(statuses(&orchestrator).await, ["cancelled"]);
+    });
+}
+
+async fn statuses(orchestrator: &Orchestrator) -> Vec<String> {
+    let page = orchestrator.runs().list(RunFilter::default()).await.unwrap();
+    page.rows.into_iter().map(|run| run.index.status).collect()
+}
+
+#[test]
+fn a_closed_orchestrator_refuses_every_entry() {
+    runtime().block_on(async {
+        let orchestrator = scripted(ECHO);
+        let workflow = Workflow::parse(ONE_STEP, ".").unwrap();
+        orchestrator.clone().close().await;
+        assert!(orchestrator.is_closed());
+        assert!(matches!(orchestrator.run_flow(&workflow, with_input("x")).await, Err(Error::Closed)));
+        let stream = orchestrator.run_stream(&workflow, with_input("x"), StreamOptions::default());
+        assert!(matches!(stream.wait().await, Err(Error::Closed)));
+        assert!(orchestrator.close().await.still_running.is_empty(), "closing twice is closing once");
+    });
+}
+
+#[test]
+fn closing_cancels_what_runs() {
+    runtime().block_on(async {
+        let orchestrator = scripted(SLOW);
+        let workflow = Workflow::parse("name: one\nsteps: [{ id: a, instructions: Wait. }]", ".").unwrap();
+        let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
+        assert_eq!(stream.next().await.unwrap().kind, ChunkKind::AgentStart);
+        assert!(orchestrator.close().await.still_running.is_empty());
+        let result = stream.wait().await.unwrap();
+        assert_eq!((result.status, result.steps[0].status), (RunStatus::Cancelled, StepStatus::Cancelled));
+    });
+}
+
+#[test]
+fn rules_of_the_builder_hold() {
+    runtime().block_on(async {
+        let folder = TempDir::new().unwrap();
+        let workflow = Workflow::parse("name: w\nsteps: [{ id: a, tool: write, args: { path: a.txt, content: hi } }]", ".").unwrap();
+        let rules = Rules { deny: vec![Rule::parse("write").unwrap()], ..Rules::default() };
+        let denied = Orchestrator::builder().workdir(folder.path()).permissions(rules).build().unwrap();
+        let result = denied.run_flow(&workflow, RunOptions::default()).await.unwrap();
+        assert_eq!(result.status, RunStatus::Failed);
+        assert!(!folder.path().join("a.txt").exists());
+        let allowed = Orchestrator::builder().workdir(folder.path()).build().unwrap();
+        let result = allowed.run_flow(&workflow, RunOptions::default()).await.unwrap();
+        assert_eq!((result.status, result.output), (RunStatus::Completed, json!({ "path": "a.txt", "bytes": 2 })));
+        assert_eq!(fs::read_to_string(folder.path().join("a.txt")).unwrap(), "hi");
+    });
+}

@@ -1,0 +1,352 @@
+//! The house rules as tests: floors, budgets, comments, stray output, paths of machines, reference pages.
+
+use crate::support::{Golden, Source, check_golden, repository, rust_sources, tracked_files};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+
+/// Which crates of the workspace a crate may use. A floor looks down only, and the adapters of floor 2 do not know
+/// each other, except that models and plugins go through the one door to the network.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("cofferdam-core", &[]),
+    ("cofferdam-egress", &["cofferdam-core"]),
+    ("cofferdam-tools", &["cofferdam-core"]),
+    ("cofferdam-engine", &["cofferdam-core"]),
+    ("cofferdam-store", &["cofferdam-core"]),
+    ("cofferdam-llm", &["cofferdam-core", "cofferdam-egress"]),
+    ("cofferdam-plugin", &["cofferdam-core", "cofferdam-egress"]),
+    (
+        "cofferdam",
+        &[
+            "cofferdam-core",
+            "cofferdam-egress",
+            "cofferdam-engine",
+            "cofferdam-llm",
+            "cofferdam-plugin",
+            "cofferdam-store",
+            "cofferdam-tools",
+        ],
+    ),
+    ("cofferdam-sdk-macros", &[]),
+    ("cofferdam-sdk", &["cofferdam-sdk-macros"]),
+    ("plugin-csv", &["cofferdam-sdk"]),
+    ("plugin-fetch", &["cofferdam-sdk"]),
+    ("plugin-secrets-scan", &["cofferdam-sdk"]),
+    ("plugin-text", &["cofferdam-sdk"]),
+    ("guest-echo", &["cofferdam-sdk"]),
+    ("guest-greet", &["cofferdam-sdk"]),
+    ("cofferdam-guests", &[]),
+];
+
+/// Crates that see everything, because they measure everything.
+const ABOVE_ALL: &[&str] = &["cofferdam-bench"];
+
+/// What tests of a crate may use beside its floor.
+const FOR_TESTS: &[&str] = &["cofferdam-guests", "cofferdam-sdk"];
+
+/// Heavy or powerful libraries and the only crates that may use them.
+const KEPT_IN: &[(&str, &[&str])] = &[
+    ("anyhow", &["cofferdam", "cofferdam-guests", "cofferdam-bench"]),
+    ("cap-std", &["cofferdam", "cofferdam-tools", "cofferdam-plugin"]),
+    ("cel", &["cofferdam-core"]),
+    ("clap", &["cofferdam", "cofferdam-bench"]),
+    ("minijinja", &["cofferdam-core"]),
+    ("reqwest", &["cofferdam-egress", "cofferdam-llm"]),
+    ("rusqlite", &["cofferdam-store", "cofferdam-bench"]),
+    ("rustls", &["cofferdam-egress"]),
+    ("wasmtime", &["cofferdam-plugin", "cofferdam-bench"]),
+    ("wasmtime-wasi", &["cofferdam-plugin"]),
+];
+
+/// What the pure floor may never use.
+const NOT_IN_CORE: &[&str] =
+    &["tokio", "tokio-util", "reqwest", "rusqlite", "wasmtime", "cap-std", "rustix", "tempfile", "uuid", "tracing-subscriber"];
+
+const FILE_LINES: usize = 500;
+const FUNCTION_LINES: usize = 70;
+
+/// Files over the budget, with the lines they may have. The list may only shrink.
+const LONG_FILES: &[(&str, usize)] = &[];
+
+/// Functions over the budget, as `path::name`. The list may only shrink.
+const LONG_FUNCTIONS: &[&str] = &[];
+
+/// Where printing is the job.
+const PRINTS: &[&str] = &["host/cli/", "tests/guests/src/main.rs", "tests/bench/"];
+
+struct Manifest {
+    path: String,
+    name: String,
+    uses: BTreeSet<String>,
+    uses_in_tests: BTreeSet<String>,
+}
+
+fn manifests() -> Vec<Manifest> {
+    let root = repository();
+    let is_manifest = |path: &std::path::PathBuf| path.file_name().is_some_and(|name| name == "Cargo.toml");
+    let mut found = Vec::new();
+    for path in tracked_files().into_iter().filter(is_manifest) {
+        let table: toml::Table = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let names = |table: Option<&toml::Value>, key: &str| -> BTreeSet<String> {
+            let entries = table.and_then(|table| table.get(key)).and_then(toml::Value::as_table);
+            entries.into_iter().flat_map(|entries| entries.keys().cloned()).collect()
+        };
+        let whole = toml::Value::Table(table.clone());
+        let mut uses = names(Some(&whole), "dependencies");
+        uses.extend(names(Some(&whole), "build-dependencies"));
+        for target in table.get("target").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::values) {
+            uses.extend(names(Some(target), "dependencies"));
+        }
+        found.push(Manifest {
+            path: path.strip_prefix(&root).unwrap().display().to_string(),
+            name: table["package"]["name"].as_str().unwrap().to_owned(),
+            uses,
+            uses_in_tests: names(Some(&whole), "dev-dependencies"),
+        });
+    }
+    found
+}
+
+fn fail_if_any(faults: &[String], rule: &str) {
+    assert!(faults.is_empty(), "{rule}\n  {}", faults.join("\n  "));
+}
+
+#[test]
+fn every_crate_looks_down_only() {
+    let manifests = manifests();
+    let ours: BTreeSet<&str> = manifests.iter().map(|manifest| manifest.name.as_str()).collect();
+    let floors: BTreeMap<&str, &[&str]> = FLOORS.iter().copied().collect();
+    let mut faults = Vec::new();
+    for manifest in manifests.iter().filter(|manifest| !ABOVE_ALL.contains(&manifest.name.as_str())) {
+        let Some(allowed) = floors.get(manifest.name.as_str()) else {
+            faults.push(format!("{}: the crate `{}` has no floor yet", manifest.path, manifest.name));
+            continue;
+        };
+        let edge = |used: &String, allowed: &[&str]| ours.contains(used.as_str()) && !allowed.contains(&used.as_str());
+        let here = manifest.uses.iter().filter(|used| edge(used, allowed));
+        let widened: Vec<&str> = allowed.iter().chain(FOR_TESTS).copied().collect();
+        let tests = manifest.uses_in_tests.iter().filter(|used| edge(used, &widened));
+        faults.extend(here.chain(tests).map(|used| format!("{}: `{}` uses `{used}`", manifest.path, manifest.name)));
+    }
+    let mut rule = String::from("a crate may use these crates of the workspace and no others:\n");
+    for (name, allowed) in FLOORS {
+        writeln!(rule, "  {name:<22} {}", allowed.join(", ")).unwrap();
+    }
+    fail_if_any(&faults, &rule);
+}
+
+#[test]
+fn every_heavy_library_stays_in_its_crate() {
+    let mut faults = Vec::new();
+    for manifest in manifests() {
+        for (library, crates) in KEPT_IN {
+            if manifest.uses.contains(*library) && !crates.contains(&manifest.name.as_str()) {
+                faults.push(format!("{}: `{library}` belongs to {}", manifest.path, crates.join(", ")));
+            }
+        }
+        if manifest.name == "cofferdam-core" {
+            let forbidden = NOT_IN_CORE.iter().filter(|library| manifest.uses.contains(**library));
+            faults.extend(forbidden.map(|library| format!("{}: the core is pure, `{library}` is not", manifest.path)));
+        }
+    }
+    fail_if_any(&faults, "a library is used outside its crate");
+}
+
+#[test]
+fn the_core_touches_no_file_clock_or_variable() {
+    let forbidden = [
+        "fs::read", "fs::write", "fs::File::", "File::open", "OpenOptions", "TcpStream", "TcpListener", "UdpSocket", "ToSocketAddrs",
+        "std::env", "std::process", "std::thread", "Instant::now", "SystemTime::now", "tokio::",
+    ];
+    let mut faults = Vec::new();
+    for source in rust_sources().iter().filter(|source| source.path.starts_with("host/core/src/")) {
+        for needle in forbidden.iter().filter(|needle| source.code_without_tests().contains(**needle)) {
+            faults.push(format!("{}: {needle}", source.path));
+        }
+    }
+    fail_if_any(&faults, "the core does no IO");
+}
+
+#[test]
+fn no_file_is_longer_than_its_budget() {
+    let allowed: BTreeMap<&str, usize> = LONG_FILES.iter().copied().collect();
+    let mut faults = Vec::new();
+    for source in rust_sources() {
+        let lines = source.text.lines().count();
+        let budget = allowed.get(source.path.as_str()).copied().unwrap_or(FILE_LINES);
+        if lines > budget {
+            faults.push(format!("{}: {lines} lines, {budget} allowed", source.path));
+        } else if budget > FILE_LINES && lines < budget {
+            faults.push(format!("{}: {lines} lines now; lower its entry in LONG_FILES", source.path));
+        }
+    }
+    fail_if_any(&faults, "one concept per file: split what has grown");
+}
+
+#[test]
+fn no_function_is_longer_than_its_budget() {
+    let mut faults = Vec::new();
+    let mut used = BTreeSet::new();
+    for source in rust_sources() {
+        for function in source.functions().into_iter().filter(|function| function.length > FUNCTION_LINES) {
+            let name = format!("{}::{}", source.path, function.name);
+            match LONG_FUNCTIONS.iter().find(|allowed| **allowed == name) {
+                Some(allowed) => _ = used.insert(*allowed),
+                None => faults.push(format!("{}:{}: `{}` has {} lines", source.path, function.line, function.name, function.length)),
+            }
+        }
+    }
+    let unused = LONG_FUNCTIONS.iter().filter(|name| !used.contains(*name));
+    faults.extend(unused.map(|name| format!("{name} is short now; take it out of LONG_FUNCTIONS")));
+    fail_if_any(&faults, "a function does one thing: split what has grown");
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent = |source: &&Source| !source.text.starts_with("//! ");
+    let faults: Vec<String> = rust_sources().iter().filter(silent).map(|source| source.path.clone()).collect();
+    fail_if_any(&faults, "a file opens with `//!`: what it is, and what it must not know");
+}
+
+#[test]
+fn modules_lie_beside_their_folders() {
+    let faults: Vec<String> =
+        rust_sources().into_iter().map(|source| source.path).filter(|path| path.ends_with("/mod.rs")).collect();
+    fail_if_any(&faults, "`foo.rs` beside `foo/`, no `mod.rs`");
+}
+
+#[test]
+fn nothing_prints_but_the_cli() {
+    let mut faults = Vec::new();
+    for source in rust_sources() {
+        if PRINTS.iter().any(|place| source.path.starts_with(place)) {
+            continue;
+        }
+        for word in ["println!", "print!", "eprintln!", "eprint!", "dbg!"] {
+            for (at, _) in source.code.match_indices(word) {
+                let before = source.code.get(..at).unwrap_or_default();
+                if !before.ends_with(|found: char| found.is_alphanumeric() || found == '_') {
+                    faults.push(format!("{}:{}: {word}", source.path, before.matches('\n').count() + 1));
+                }
+            }
+        }
+    }
+    fail_if_any(&faults, "stdout and stderr belong to the CLI");
+}
+
+#[test]
+fn no_tracked_file_names_a_machine() {
+    // Put together here, so that this file does not name one.
+    let home = |name: &str| format!("/{name}/");
+    let needles = [format!("{}work", "/").as_str(), "/root"].map(|path| format!("{path}/"));
+    let registries = ["sparse+http", "registry-index", "replace-with"];
+    let mut faults = Vec::new();
+    for path in tracked_files() {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let shown = path.strip_prefix(repository()).unwrap().display().to_string();
+        if shown == "tests/all/tidy.rs" {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let names_machine = needles.iter().any(|needle| is_absolute(line, needle));
+            let names_user = is_absolute(line, &home("Users"));
+            if names_machine || names_user || registries.iter().any(|needle| line.contains(needle)) {
+                faults.push(format!("{shown}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    fail_if_any(&faults, "a path or a registry of one machine");
+}
+
+/// Whether a line has the path, and not merely a longer one that ends like it.
+fn is_absolute(line: &str, path: &str) -> bool {
+    line.match_indices(path).any(|(at, _)| {
+        let before = line.get(..at).and_then(|before| before.chars().next_back());
+        !before.is_some_and(|found| found.is_alphanumeric() || matches!(found, '.' | '_' | '-' | '/' | '}' | '*'))
+    })
+}
+
+#[test]
+fn every_dependency_comes_from_the_public_registry() {
+    let lock = fs::read_to_string(repository().join("Cargo.lock")).unwrap();
+    let other = |line: &&str| line.starts_with("source = ") && !line.contains("registry+https://github.com/rust-lang/crates.io-index");
+    let faults: Vec<String> = lock.lines().filter(other).map(str::to_owned).collect();
+    fail_if_any(&faults, "Cargo.lock names another source");
+}
+
+#[test]
+fn the_page_of_limits_lists_every_bound_with_its_reason() {
+    let mut page = String::from(
+        "# Limits\n\nEvery bound of the system. Rewritten from `host/core/src/limits.rs`; `cofferdam limits` prints the \
+         same.\n\n| limit | value | unit | without it |\n| --- | ---: | --- | --- |\n",
+    );
+    for limit in cofferdam::core::limits::ALL {
+        assert!(limit.reason.len() > 10, "{} has no reason", limit.name);
+        writeln!(page, "| `{}` | {} | {} | {} |", limit.name.to_lowercase(), limit.value, limit.unit, limit.reason).unwrap();
+    }
+    let path = repository().join("host/docs/limits.md");
+    check_golden(&Golden { path, actual: page }).unwrap();
+}
+
+#[test]
+fn the_page_of_findings_lists_every_code() {
+    let mut page = String::from(
+        "# Findings\n\nThe codes of what `cofferdam validate` reports. Rewritten from `host/core/src/spec/code.rs`.\n",
+    );
+    for code in cofferdam::core::spec::code::ALL {
+        write!(page, "\n## {}: {}\n\n{}\n", code.id, code.title, code.about).unwrap();
+    }
+    let path = repository().join("host/docs/findings.md");
+    check_golden(&Golden { path, actual: page }).unwrap();
+}
+
+/// The variants of `RunEvent`'s body with their comments and fields, read from the source: the comments are the page.
+#[test]
+fn the_page_of_events_lists_every_kind() {
+    let text = fs::read_to_string(repository().join("host/core/src/event.rs")).unwrap();
+    let body = text.split_once("pub enum Body {").unwrap().1.split_once("\n}\n").unwrap().0;
+    let mut page = String::from(
+        "# Events\n\nWhat happens in a run, as `--json` prints it and the journal keeps it: one JSON object a line with `seq` \
+         (dense, from 1), `at` (RFC 3339), `run_id`, `path` (the step; absent for the run itself), `attempt` and `kind`, and \
+         the fields of the kind. Transient kinds (`output_delta`, `thinking_delta`, `progress`) carry the `seq` of the last \
+         durable event and a `sub` of their own; they are shown and not kept. Fields and kinds are only ever added. Rewritten \
+         from `host/core/src/event.rs`.\n",
+    );
+    let mut comment = String::new();
+    let mut kinds = 0;
+    for line in body.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let line = line.trim();
+        if let Some(said) = line.strip_prefix("///") {
+            comment.push_str(said.trim());
+            comment.push(' ');
+        } else if indent == 4 && line.starts_with(|first: char| first.is_ascii_uppercase()) {
+            let name: String = line.chars().take_while(char::is_ascii_alphanumeric).collect();
+            if name != "Unknown" {
+                kinds += 1;
+                write!(page, "\n## `{}`\n\n{}\n", snake_case(&name), comment.trim()).unwrap();
+                if !line.contains("{}") {
+                    page.push('\n');
+                }
+            }
+            comment.clear();
+        } else if indent == 8 && let Some((field, _)) = line.split_once(": ").filter(|_| !line.starts_with('#')) {
+            writeln!(page, "- `{field}`: {}", comment.trim()).unwrap();
+            comment.clear();
+        }
+    }
+    let known = text.split_once("pub fn kind(&self)").unwrap().1.matches("=> \"").count() - 1;
+    assert_eq!(kinds, known, "the page and `Body::kind` disagree about the kinds");
+    check_golden(&Golden { path: repository().join("host/docs/events.md"), actual: page }).unwrap();
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for (at, found) in name.char_indices() {
+        if found.is_ascii_uppercase() && at > 0 {
+            snake.push('_');
+        }
+        snake.push(found.to_ascii_lowercase());
+    }
+    snake
+}

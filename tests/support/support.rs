@@ -1,0 +1,20 @@
+//! What several modules of the integration tests need: a project in a folder of its own, and the binary run in it.
+//!
+//! It must not know what is tested.
+
+mod goldens;
+mod provider;
+mod project;
+mod source;
+
+pub(crate) use goldens::{Golden, check_golden, is_update};
+pub(crate) use project::{Outcome, Project};
+pub(crate) use provider::{Answer, Provider};
+pub(crate) use source::{Source, rust_sources, tracked_files};
+
+use std::path::PathBuf;
+
+/// The root of the repository.
+pub(crate) fn repository() -> PathBuf {
+    cofferdam_guests::repository()
+}
