@@ -130,6 +130,7 @@ limits! {
     PLUGIN_TOOLS: usize = 256, "tools", "every tool is described to the model";
     PLUGIN_SCHEMA_BYTES: usize = 64 * KIB, "bytes", "a schema is compiled, and sent to the model with each turn";
     PLUGIN_SCHEMA_NODES: usize = 10_000, "nodes", "a schema of many nodes is slow to compile and to check against";
+    PLUGIN_SCHEMA_WORK: u64 = 1_000_000, "schemas", "a schema that contains itself twice doubles the work on each level of a value";
     PLUGIN_DESCRIPTION_BYTES: usize = 8 * KIB, "bytes", "a tool's description is sent to the model with each turn";
     PLUGIN_EXAMPLES: usize = 32, "examples", "examples are kept with the tool as long as it is loaded";
     PLUGIN_MESSAGE_BYTES: usize = 4 * KIB, "bytes", "what a guest says of its own failure ends in logs and prompts";

@@ -321,8 +321,8 @@ fn config(about: &About, config: &Value) -> Result<Arc<str>, LoadFault> {
         let empty = given.as_object().is_some_and(value::Map::is_empty);
         return if empty { Ok(Arc::from("{}")) } else { Err(LoadFault::NoConfig) };
     };
-    let validator = schema::compile(schema).map_err(|error| LoadFault::Config(error.to_string()))?;
-    match schema::first_error(&validator, &given) {
+    let checker = schema::compile(schema).map_err(|error| LoadFault::Config(error.to_string()))?;
+    match checker.first_error(&given) {
         Some(error) => Err(LoadFault::Config(error)),
         None => Ok(Arc::from(given.to_string())),
     }

@@ -5,6 +5,7 @@
 use cofferdam_core::{limits, value};
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Memory that one compiled pattern may take.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -70,22 +71,104 @@ pub(crate) fn read(text: &str, root: Root) -> Result<Value, SchemaError> {
     Ok(schema)
 }
 
+/// A compiled schema.
+pub(crate) struct Checker {
+    validator: Validator,
+    /// How many schemas one level of a value may be held against, where the schema contains itself; else one.
+    fan_out: u64,
+}
+
 /// Compiles a schema that was read before.
-pub(crate) fn compile(schema: &Value) -> Result<Validator, SchemaError> {
-    jsonschema::options()
+pub(crate) fn compile(schema: &Value) -> Result<Checker, SchemaError> {
+    let validator = jsonschema::options()
         .with_draft(Draft::Draft202012)
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
         .offline()
         .build(schema)
-        .map_err(|error| SchemaError::Invalid(crate::text::clean_to(&error.to_string(), 500)))
+        .map_err(|error| SchemaError::Invalid(crate::text::clean_to(&error.to_string(), 500)))?;
+    Ok(Checker { validator, fan_out: if contains_itself(schema) { widest(schema)? } else { 1 } })
 }
 
-/// The first thing that is wrong with a value, with its place.
-pub(crate) fn first_error(validator: &Validator, value: &Value) -> Option<String> {
-    let error = validator.iter_errors(value).next()?;
-    let place = error.instance_path().to_string();
-    let place = if place.is_empty() { "at its root".to_owned() } else { format!("at `{place}`") };
-    Some(crate::text::clean_to(&format!("{place}: {}", error.masked()), 500))
+impl Checker {
+    /// The first thing that is wrong with a value, with its place.
+    pub(crate) fn first_error(&self, value: &Value) -> Option<String> {
+        // A schema that contains itself twice is tried twice on each level, four times on the next, and so on.
+        let work = self.fan_out.saturating_pow(depth(value));
+        if work > limits::PLUGIN_SCHEMA_WORK {
+            return Some("at its root: it is nested deeper than its schema can be checked".to_owned());
+        }
+        let error = self.validator.iter_errors(value).next()?;
+        let place = error.instance_path().to_string();
+        let place = if place.is_empty() { "at its root".to_owned() } else { format!("at `{place}`") };
+        Some(crate::text::clean_to(&format!("{place}: {}", error.masked()), 500))
+    }
+}
+
+fn depth(value: &Value) -> u32 {
+    match value {
+        Value::Array(items) => items.iter().map(depth).max().unwrap_or(0) + 1,
+        Value::Object(map) => map.values().map(depth).max().unwrap_or(0) + 1,
+        _ => 0,
+    }
+}
+
+/// Whether some part refers to a part that contains it: only then can the work grow with the depth of a value.
+fn contains_itself(schema: &Value) -> bool {
+    let mut open = targets(schema);
+    let mut refers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for target in &open {
+        let mut inside = Vec::new();
+        if let Some(part) = resolve(schema, target) {
+            collect_targets(part, &mut inside);
+        }
+        refers.insert(target.clone(), inside);
+    }
+    // Takes away what refers to nothing that is left; a rest means a loop.
+    loop {
+        let left: BTreeSet<String> = open
+            .iter()
+            .filter(|target| refers.get(*target).is_some_and(|inside| inside.iter().any(|other| open.contains(other))))
+            .cloned()
+            .collect();
+        if left.len() == open.len() {
+            return !left.is_empty();
+        }
+        open = left;
+    }
+}
+
+/// The most references that apply to one value, followed to their ends.
+fn widest(schema: &Value) -> Result<u64, SchemaError> {
+    let mut costs = BTreeMap::new();
+    for target in targets(schema) {
+        let mut steps = 0;
+        follow(schema, &target, &mut vec![target.clone()], &mut steps)?;
+        costs.insert(target, steps as u64 + 1);
+    }
+    Ok(widest_part(schema, &costs))
+}
+
+fn widest_part(schema: &Value, costs: &BTreeMap<String, u64>) -> u64 {
+    let inside = match schema {
+        Value::Object(map) => map.values().map(|part| widest_part(part, costs)).max(),
+        Value::Array(items) => items.iter().map(|part| widest_part(part, costs)).max(),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    in_place(schema, &mut found);
+    let here = found.iter().map(|target| costs.get(target).copied().unwrap_or(1)).sum::<u64>();
+    here.max(inside.unwrap_or(1)).max(1)
+}
+
+/// Every reference in the schema, each once.
+fn targets(schema: &Value) -> BTreeSet<String> {
+    let mut found = Vec::new();
+    collect_targets(schema, &mut found);
+    found.into_iter().collect()
+}
+
+fn resolve<'a>(root: &'a Value, target: &str) -> Option<&'a Value> {
+    root.pointer(target.strip_prefix('#')?)
 }
 
 fn check_nodes(schema: &Value, nodes: &mut usize) -> Result<(), SchemaError> {
@@ -111,10 +194,8 @@ fn check_nodes(schema: &Value, nodes: &mut usize) -> Result<(), SchemaError> {
 
 /// Refuses loops that a validator would follow without end, at every schema that a pointer names.
 fn check_ends(schema: &Value) -> Result<(), SchemaError> {
-    let mut targets = vec!["#".to_owned()];
-    collect_targets(schema, &mut targets);
-    targets.sort_unstable();
-    targets.dedup();
+    let mut targets = targets(schema);
+    targets.insert("#".to_owned());
     for target in &targets {
         follow(schema, target, &mut vec![target.clone()], &mut 0)?;
     }
@@ -135,7 +216,7 @@ fn collect_targets(schema: &Value, targets: &mut Vec<String>) {
 
 /// Follows what applies to the same value. `path` holds the references under way, `steps` bounds the whole.
 fn follow(root: &Value, target: &str, path: &mut Vec<String>, steps: &mut usize) -> Result<(), SchemaError> {
-    let Some(schema) = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) else {
+    let Some(schema) = resolve(root, target) else {
         // An anchor, or nothing: the compiler decides.
         return Ok(());
     };
@@ -180,8 +261,8 @@ mod tests {
     fn a_plain_schema_is_taken_and_its_errors_have_places() {
         let schema = object(r#"{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}"#).unwrap();
         let validator = compile(&schema).unwrap();
-        assert_eq!(first_error(&validator, &serde_json::json!({"n": 1})), None);
-        let error = first_error(&validator, &serde_json::json!({"n": "secret"})).unwrap();
+        assert_eq!(validator.first_error(&serde_json::json!({"n": 1})), None);
+        let error = validator.first_error(&serde_json::json!({"n": "secret"})).unwrap();
         assert!(error.starts_with("at `/n`") && !error.contains("secret"), "{error}");
     }
 
@@ -222,11 +303,27 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_that_doubles_on_each_level_is_not_followed_down() {
+        let text = r##"{"type":"object","$ref":"#/$defs/n","$defs":{"n":{"properties":{"c":{"allOf":[{"$ref":"#/$defs/n"},{"$ref":"#/$defs/n"}]}}}}}"##;
+        let checker = compile(&object(text).unwrap()).unwrap();
+        let nested =
+            |levels: usize| (0..levels).fold(serde_json::json!({}), |inner, _| serde_json::json!({ "c": inner }));
+        assert_eq!(checker.first_error(&nested(3)), None);
+        assert!(checker.first_error(&nested(100)).unwrap().contains("nested deeper"));
+        // A plain tree, and a value that is free below the schema, may be as deep as any value.
+        let tree = r##"{"type":"object","properties":{"c":{"$ref":"#"}}}"##;
+        let free = r##"{"type":"object","allOf":[{"$ref":"#/$defs/a"},{"$ref":"#/$defs/a"}],"$defs":{"a":{"type":"object"}}}"##;
+        for text in [tree, free] {
+            assert_eq!(compile(&object(text).unwrap()).unwrap().first_error(&nested(100)), None, "{text}");
+        }
+    }
+
+    #[test]
     fn patterns_take_linear_time() {
         let backtracking = r#"{"type":"object","properties":{"a":{"pattern":"(?=a)b"}}}"#;
         assert!(matches!(object(backtracking), Err(SchemaError::Invalid(_))));
         let schema = object(r#"{"type":"object","properties":{"a":{"pattern":"^(a+)+$"}}}"#).unwrap();
         let value = serde_json::json!({ "a": format!("{}b", "a".repeat(50_000)) });
-        assert!(first_error(&compile(&schema).unwrap(), &value).is_some());
+        assert!(compile(&schema).unwrap().first_error(&value).is_some());
     }
 }

@@ -10,14 +10,13 @@ use crate::host::Core;
 use crate::instance::{Call, Ended, Identity, Invocation, Prepared};
 use crate::limit::{Limit, size};
 use crate::manifest::Manifest;
-use crate::schema;
+use crate::schema::{self, Checker};
 use cofferdam_core::event::{Body, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
 use cofferdam_core::policy::{Grants, Method};
 use cofferdam_core::port::{BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam_core::value;
-use jsonschema::Validator;
 use serde_json::{Value, json};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -34,7 +33,7 @@ pub struct LoadedPlugin {
     source: String,
     definitions: Vec<ToolDefinition>,
     /// Compiled when first needed: most runs use few of the tools that they load.
-    outputs: Vec<OnceLock<Option<Validator>>>,
+    outputs: Vec<OnceLock<Option<Checker>>>,
 }
 
 /// The parts of a loaded plugin.
@@ -163,7 +162,8 @@ impl LoadedPlugin {
         }
         let (result, text) = match output.value {
             Payload::Json(text) => {
-                let result = value::parse(&text).map_err(|error| Failure::Lie(format!("its result is {error}")))?;
+                let result =
+                    value::parse(&text).map_err(|error| Failure::Lie(format!("its result cannot be read: {error}")))?;
                 (result, None)
             }
             Payload::Text(text) => (Value::Null, Some(text)),
@@ -185,8 +185,8 @@ impl LoadedPlugin {
     fn check_output(&self, index: usize, result: &Value) -> Result<(), Failure> {
         let schema = self.definitions.get(index).and_then(|definition| definition.output_schema.as_ref());
         let (Some(schema), Some(slot)) = (schema, self.outputs.get(index)) else { return Ok(()) };
-        let validator = slot.get_or_init(|| schema::compile(schema).ok());
-        match validator.as_ref().and_then(|validator| schema::first_error(validator, result)) {
+        let checker = slot.get_or_init(|| schema::compile(schema).ok());
+        match checker.as_ref().and_then(|checker| checker.first_error(result)) {
             Some(error) => Err(Failure::Lie(format!("its result does not match its own output schema, {error}"))),
             None => Ok(()),
         }

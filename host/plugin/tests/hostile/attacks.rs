@@ -108,7 +108,7 @@ async fn lies_are_told_apart_from_crashes() {
         ("lying_string", "out of bounds"),
         ("invalid_utf8", "utf-8"),
         ("not_json", "not valid JSON"),
-        ("deep_json", "not valid JSON"),
+        ("deep_json", "nested deeper than 128 levels"),
     ] {
         let fault = attack(name).await;
         assert_eq!(fault.code, "plugin_protocol", "{name}: {fault}");
