@@ -246,8 +246,13 @@ mod tests {
     #[test]
     fn a_missing_key_is_told_apart_from_other_faults() {
         for text in [
-            "steps.build.result.nope", "steps.build.result.nope == 1", "steps.build.result.list[9]", "steps.build.result.list[9] == 1",
-            "steps.a-b.result.x", "steps.a-b.result.x == 1", "steps.a-b.result['x'] == 1",
+            "steps.build.result.nope",
+            "steps.build.result.nope == 1",
+            "steps.build.result.list[9]",
+            "steps.build.result.list[9] == 1",
+            "steps.a-b.result.x",
+            "steps.a-b.result.x == 1",
+            "steps.a-b.result['x'] == 1",
         ] {
             assert!(matches!(evaluate(text), Err(EvalError::Missing(_))), "{text}: {:?}", evaluate(text));
         }
@@ -293,6 +298,22 @@ mod tests {
         let square = "steps.list.result.map(a, steps.list.result.map(b, b))";
         assert!(matches!(evaluate(square), Err(EvalError::Failed(message)) if message.contains("too much work")));
         assert_eq!(evaluate("size(steps.list.result.map(a, a + 1))"), Ok(json!(2000)));
+    }
+
+    #[test]
+    fn a_loop_over_a_long_list_takes_time_in_proportion() {
+        let names = BTreeSet::new();
+        let expr = Expr::parse("item.map(x, x + 1).filter(x, x > 5)", &Names { steps: &[&names], roots: &["item"] });
+        let expr = expr.unwrap();
+        let run = |count: u32| {
+            let variables = json!({ "item": (0..count).collect::<Vec<u32>>() });
+            let start = std::time::Instant::now();
+            assert!(expr.evaluate(variables.as_object().unwrap()).is_ok());
+            start.elapsed()
+        };
+        let (short, long) = (run(10_000), run(200_000));
+        // Twenty times the items; a square would be four hundred times.
+        assert!(long < (short + std::time::Duration::from_millis(2)) * 150, "{short:?} {long:?}");
     }
 
     #[test]

@@ -192,7 +192,9 @@ impl Node {
         Ok(match self {
             Self::Constant(value) => value.clone(),
             Self::Text(text) => text.render(variables)?,
-            Self::List(items) => Value::Array(items.iter().map(|item| item.render(variables)).collect::<Result<_, _>>()?),
+            Self::List(items) => {
+                Value::Array(items.iter().map(|item| item.render(variables)).collect::<Result<_, _>>()?)
+            }
             Self::Map(members) => {
                 let mut map = Map::new();
                 for (key, member) in members {
@@ -216,7 +218,7 @@ mod tests {
         Template::parse(source, &Names { steps: &[&steps], roots: &["steps", "inputs", "item", "index"] })
     }
 
-    fn render(source: Value) -> Result<Value, EvalError> {
+    fn render(source: &Value) -> Result<Value, EvalError> {
         let variables = json!({
             "steps": {
                 "list": { "content": "two files", "result": { "files": ["a.rs", "b.rs"], "z": { "b": 1, "a": null } } },
@@ -225,7 +227,9 @@ mod tests {
             "inputs": { "dir": "src", "deep": true, "secret": "s", "n": 2.5 },
             "item": "x.md",
         });
-        parse(&source).map_err(|errors| EvalError::Failed(format!("{errors:?}")))?.render(variables.as_object().unwrap())
+        parse(source)
+            .map_err(|errors| EvalError::Failed(format!("{errors:?}")))?
+            .render(variables.as_object().unwrap())
     }
 
     #[test]
@@ -243,7 +247,7 @@ mod tests {
             ("{{ none }}", json!(null)),
             ("{{ '}}' }}", json!("}}")),
         ] {
-            assert_eq!(render(json!(source)), Ok(expected), "{source}");
+            assert_eq!(render(&json!(source)), Ok(expected), "{source}");
         }
     }
 
@@ -260,16 +264,16 @@ mod tests {
             ("a {{- inputs.dir }}", "asrc"),
             ("<{{ inputs.dir }}&>\n", "<src&>\n"),
         ] {
-            assert_eq!(render(json!(source)), Ok(json!(expected)), "{source}");
+            assert_eq!(render(&json!(source)), Ok(json!(expected)), "{source}");
         }
     }
 
     #[test]
     fn data_is_never_read_as_a_template() {
-        assert_eq!(render(json!("{{ steps.a-b.content }}")), Ok(json!("{{ inputs.secret }}")));
-        assert_eq!(render(json!("<{{ steps.a-b.content }}>")), Ok(json!("<{{ inputs.secret }}>")));
+        assert_eq!(render(&json!("{{ steps.a-b.content }}")), Ok(json!("{{ inputs.secret }}")));
+        assert_eq!(render(&json!("<{{ steps.a-b.content }}>")), Ok(json!("<{{ inputs.secret }}>")));
         let block = "{% if true %}{{ steps.a-b.content }}{% endif %}";
-        assert_eq!(render(json!(block)), Ok(json!("{{ inputs.secret }}")));
+        assert_eq!(render(&json!(block)), Ok(json!("{{ inputs.secret }}")));
     }
 
     #[test]
@@ -277,8 +281,10 @@ mod tests {
         let source = json!({ "path": "{{ item }}", "options": { "deep": "{{ inputs.deep }}", "n": 1 }, "list": ["a", "{{ item }}"] });
         let expected = json!({ "path": "x.md", "options": { "deep": true, "n": 1 }, "list": ["a", "x.md"] });
         let template = parse(&source).unwrap();
-        assert_eq!(render(source), Ok(expected));
-        assert!(template.reads("inputs") && template.reads("item") && !template.reads("index") && !template.is_constant());
+        assert_eq!(render(&source), Ok(expected));
+        assert!(
+            template.reads("inputs") && template.reads("item") && !template.reads("index") && !template.is_constant()
+        );
         assert_eq!(template.paths().map(|(place, _)| place.len()).collect::<Vec<_>>(), [1, 2, 2]);
         assert!(parse(&json!({ "a": [1, "plain { text }"] })).unwrap().is_constant());
     }
@@ -286,15 +292,20 @@ mod tests {
     #[test]
     fn what_is_missing_is_an_error() {
         let sources = [
-            "{{ steps.list.result.nope }}", "x {{ steps.list.result.nope }}", "{{ steps.list.result.nope | upper }}",
-            "{{ inputs.nope.deeper }}", "{{ index }}", "{{ inputs.nope ~ '' }}", "{% if true %}{{ inputs.nope }}{% endif %}",
+            "{{ steps.list.result.nope }}",
+            "x {{ steps.list.result.nope }}",
+            "{{ steps.list.result.nope | upper }}",
+            "{{ inputs.nope.deeper }}",
+            "{{ index }}",
+            "{{ inputs.nope ~ '' }}",
+            "{% if true %}{{ inputs.nope }}{% endif %}",
             "{% for x in inputs.nope %}{% endfor %}",
         ];
         for source in sources {
-            let rendered = render(json!(source));
+            let rendered = render(&json!(source));
             assert!(matches!(rendered, Err(EvalError::Missing(_))), "{source}: {rendered:?}");
         }
-        assert_eq!(render(json!("{{ inputs.nope | default('d') }}")), Ok(json!("d")));
+        assert_eq!(render(&json!("{{ inputs.nope | default('d') }}")), Ok(json!("d")));
     }
 
     #[test]
@@ -326,7 +337,7 @@ mod tests {
     #[test]
     fn a_template_that_runs_for_long_is_stopped() {
         let source = "{% for a in range(9000) %}{% for b in range(9000) %}x{% endfor %}{% endfor %}";
-        assert!(matches!(render(json!(source)), Err(EvalError::Failed(_))));
+        assert!(matches!(render(&json!(source)), Err(EvalError::Failed(_))));
     }
 
     #[test]
@@ -348,7 +359,7 @@ mod tests {
         ];
         let run = move || {
             for source in sources {
-                let _ = render(json!(source));
+                let _ = render(&json!(source));
             }
         };
         std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(run).unwrap().join().unwrap();
@@ -360,7 +371,7 @@ mod tests {
             "{{", "}}", "{%", "%}", "{#", "#}", " ", "steps.a-b", ".result", "item", "if ", "endif", "for x in ", "endfor", "'", "\"", "\\",
             "[", "]", "(", ")", "{", "}", "|", "upper", "join", "-", "+", "1", ":", ",", "is ", "not ", "raw", "endraw", "set ", "=", "é", "macro ",
         ]), 0..16)) {
-            let _ = render(json!(words.concat()));
+            let _ = render(&json!(words.concat()));
         }
     }
 }

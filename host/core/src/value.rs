@@ -24,7 +24,10 @@ pub enum Error {
 /// # Errors
 /// When it is not JSON, or nested too deep.
 pub fn parse(text: &str) -> Result<Value, Error> {
-    let value: Value = serde_json::from_str(text).map_err(|error| Error::Syntax(error.to_string()))?;
+    // The parser has the same bound, and reaches it first when the text is not closed.
+    let too_deep = |error: &serde_json::Error| error.to_string().starts_with("recursion limit exceeded");
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| if too_deep(&error) { Error::Depth } else { Error::Syntax(error.to_string()) })?;
     check_depth(&value)?;
     Ok(value)
 }

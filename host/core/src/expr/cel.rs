@@ -83,7 +83,9 @@ fn steps_read(paths: &[Path], steps: &Value) -> CelValue {
         let of_step = || paths.iter().filter(|path| &*path.root == "steps" && path.name(0) == Some(id));
         let value = match step.as_object() {
             Some(members) if of_step().all(|path| path.name(1).is_some()) => {
-                let wanted = members.iter().filter(|(name, _)| of_step().any(|path| path.name(1).is_some_and(|read| **read == **name)));
+                let wanted = members
+                    .iter()
+                    .filter(|(name, _)| of_step().any(|path| path.name(1).is_some_and(|read| **read == **name)));
                 map(wanted)
             }
             _ => from_json(step),
@@ -151,7 +153,8 @@ fn to_json(value: &CelValue, room: &mut Room) -> Result<Value, EvalError> {
         CelValue::String(text) => Value::String(text.to_string()),
         CelValue::List(items) => Value::Array(items.iter().map(|item| to_json(item, room)).collect::<Result<_, _>>()?),
         CelValue::Map(entries) => {
-            let mut sorted: Vec<(String, &CelValue)> = entries.map.iter().map(|(key, value)| (key.to_string(), value)).collect();
+            let mut sorted: Vec<(String, &CelValue)> =
+                entries.map.iter().map(|(key, value)| (key.to_string(), value)).collect();
             sorted.sort_by(|a, b| a.0.cmp(&b.0));
             let mut map = Map::new();
             for (key, value) in sorted {
@@ -160,7 +163,9 @@ fn to_json(value: &CelValue, room: &mut Room) -> Result<Value, EvalError> {
             }
             Value::Object(map)
         }
-        other => return Err(EvalError::Failed(format!("the result is a {}, which JSON does not have", other.type_of()))),
+        other => {
+            return Err(EvalError::Failed(format!("the result is a {}, which JSON does not have", other.type_of())));
+        }
     })
 }
 
@@ -170,7 +175,8 @@ fn fault(error: &ExecutionError) -> EvalError {
         ExecutionError::IndexOutOfBounds(index) => EvalError::Missing(format!("there is no item {}", brief(index))),
         ExecutionError::UndeclaredReference(name) => EvalError::Missing(format!("`{name}` is missing")),
         ExecutionError::NoSuchOverload(overload)
-            if matches!(overload.function(), "_._" | "_[_]") && overload.argument_types().first().is_some_and(|kind| kind == "null_type") =>
+            if matches!(overload.function(), "_._" | "_[_]")
+                && overload.argument_types().first().is_some_and(|kind| kind == "null_type") =>
         {
             EvalError::Missing("a key is read of null".into())
         }

@@ -12,8 +12,28 @@ use serde_json::Value;
 
 /// Functions of the standard library, and operators in call form, that may be used.
 const FUNCTIONS: &[&str] = &[
-    "size", "contains", "startsWith", "endsWith", "matches", "string", "int", "uint", "double", "bool", "bytes", "type", "dyn", "min",
-    "max", "has", "all", "exists", "exists_one", "existsOne", "map", "filter",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "bytes",
+    "type",
+    "dyn",
+    "min",
+    "max",
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "existsOne",
+    "map",
+    "filter",
 ];
 
 /// What a checked tree is like.
@@ -49,7 +69,8 @@ impl Walk<'_> {
                 self.loops = true;
                 self.visit(&comprehension.iter_range, nesting)?;
                 if nesting + 1 > limits::EXPRESSION_NESTED_RANGES {
-                    let message = format!("loops in an expression nest at most {} deep", limits::EXPRESSION_NESTED_RANGES);
+                    let message =
+                        format!("loops in an expression nest at most {} deep", limits::EXPRESSION_NESTED_RANGES);
                     return Err(ExprError::new(Fault::Limit, 0, message).with_hint("let a tool step do this work"));
                 }
                 if comprehension.iter_var == "steps" {
@@ -59,7 +80,12 @@ impl Walk<'_> {
                 self.bound.push(comprehension.iter_var.clone());
                 self.bound.extend(comprehension.iter_var2.clone());
                 self.bound.push(comprehension.accu_var.clone());
-                let inner = [&comprehension.accu_init, &comprehension.loop_cond, &comprehension.loop_step, &comprehension.result];
+                let inner = [
+                    &comprehension.accu_init,
+                    &comprehension.loop_cond,
+                    &comprehension.loop_step,
+                    &comprehension.result,
+                ];
                 inner.into_iter().try_for_each(|child| self.visit(child, nesting + 1))?;
                 self.bound.truncate(depth);
                 Ok(())
@@ -82,7 +108,8 @@ impl Walk<'_> {
     }
 
     fn function(&self, name: &str) -> Result<(), ExprError> {
-        let operator = name.contains(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_')) || name.starts_with('_');
+        let operator =
+            name.contains(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_')) || name.starts_with('_');
         if operator || FUNCTIONS.contains(&name) {
             return Ok(());
         }
@@ -131,7 +158,9 @@ pub(super) fn affordable(expression: &IdedExpr, variables: &Map) -> Result<(), E
     let work = estimate.work(expression);
     if work > limits::EXPRESSION_RANGE_PRODUCT {
         let most = limits::EXPRESSION_RANGE_PRODUCT;
-        return Err(EvalError::Failed(format!("too much work: about {work} evaluations, more than the limit of {most}")));
+        return Err(EvalError::Failed(format!(
+            "too much work: about {work} evaluations, more than the limit of {most}"
+        )));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Reads one fixed path from JSON, without any interpreter.
 
-use crate::expr::scan::{Key, Path};
 use crate::expr::EvalError;
+use crate::expr::scan::{Key, Path};
 use crate::value::{self, Map};
 use serde_json::Value;
 

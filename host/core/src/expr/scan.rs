@@ -100,8 +100,31 @@ struct Token {
 /// Words that look like variables and are not.
 const CEL_WORDS: &[&str] = &["true", "false", "null", "in"];
 const TEMPLATE_WORDS: &[&str] = &[
-    "true", "false", "none", "True", "False", "None", "in", "is", "not", "and", "or", "if", "else", "elif", "endif", "for",
-    "endfor", "set", "endset", "with", "endwith", "filter", "endfilter", "do", "recursive",
+    "true",
+    "false",
+    "none",
+    "True",
+    "False",
+    "None",
+    "in",
+    "is",
+    "not",
+    "and",
+    "or",
+    "if",
+    "else",
+    "elif",
+    "endif",
+    "for",
+    "endfor",
+    "set",
+    "endset",
+    "with",
+    "endwith",
+    "filter",
+    "endfilter",
+    "do",
+    "recursive",
 ];
 
 /// Reads the text.
@@ -111,7 +134,8 @@ const TEMPLATE_WORDS: &[&str] = &[
 pub(crate) fn scan(source: &str, dialect: Dialect, names: &Names<'_>) -> Result<Scan, ExprError> {
     let chars = source.chars().count();
     if chars > limits::EXPRESSION_CHARS {
-        let message = format!("the expression has {chars} characters, more than the limit of {}", limits::EXPRESSION_CHARS);
+        let message =
+            format!("the expression has {chars} characters, more than the limit of {}", limits::EXPRESSION_CHARS);
         return Err(ExprError::new(Fault::Limit, 0, message));
     }
     let tokens = tokenize(source, dialect);
@@ -126,7 +150,13 @@ pub(crate) fn scan(source: &str, dialect: Dialect, names: &Names<'_>) -> Result<
 
 impl Scan {
     fn empty(capacity: usize) -> Self {
-        Self { text: String::with_capacity(capacity), shifts: Vec::new(), paths: Vec::new(), filters: Vec::new(), is_path: false }
+        Self {
+            text: String::with_capacity(capacity),
+            shifts: Vec::new(),
+            paths: Vec::new(),
+            filters: Vec::new(),
+            is_path: false,
+        }
     }
 }
 
@@ -183,7 +213,8 @@ impl Pass<'_> {
             // `name=value` is an argument by name; `is name` is a test.
             Dialect::Template => {
                 let argument = self.symbol(index + 1, b'=') && !self.symbol(index + 2, b'=');
-                let test = self.word(index, 1) == Some("is") || (self.word(index, 1) == Some("not") && self.word(index, 2) == Some("is"));
+                let test = self.word(index, 1) == Some("is")
+                    || (self.word(index, 1) == Some("not") && self.word(index, 2) == Some("is"));
                 !self.is_member(index) && !argument && !test
             }
         }
@@ -230,7 +261,10 @@ impl Pass<'_> {
 
     fn unknown_step(&self, id: &str, offset: usize) -> ExprError {
         let error = ExprError::new(Fault::UnknownStep, offset, format!("unknown step `{id}`"));
-        error.with_maybe(suggest::did_you_mean(id, self.names.steps.iter().flat_map(|scope| scope.iter()).map(AsRef::as_ref)))
+        error.with_maybe(suggest::did_you_mean(
+            id,
+            self.names.steps.iter().flat_map(|scope| scope.iter()).map(AsRef::as_ref),
+        ))
     }
 
     /// Members and indices for as long as they are fixed.
@@ -242,7 +276,9 @@ impl Pass<'_> {
                 continue;
             }
             match self.tokens.get(index + 1) {
-                Some(token) if self.symbol(index, b'.') && token.kind == Kind::Name && !self.symbol(index + 2, b'(') => {
+                Some(token)
+                    if self.symbol(index, b'.') && token.kind == Kind::Name && !self.symbol(index + 2, b'(') =>
+                {
                     let name = Key::Name(self.slice(token.start, token.end).into());
                     path.segments.push(Segment { key: name, offset: token.start });
                     index += 2;
@@ -389,7 +425,7 @@ mod tests {
     fn the_longest_known_id_is_taken() {
         let scan = scan_with("steps.a-b-c.result - steps.a-1 + steps.a", &["a", "a-b"], Dialect::Cel).unwrap();
         assert_eq!(scan.text, r#"steps["a-b"]-c.result - steps["a"]-1 + steps["a"]"#);
-        let ids: Vec<_> = scan.paths.iter().map(|path| path.name(0).map(|name| name.to_string())).collect();
+        let ids: Vec<_> = scan.paths.iter().map(|path| path.name(0).map(ToString::to_string)).collect();
         assert_eq!(ids, ["a-b", "result", "a", "a"].map(|id| Some(id.to_owned())));
     }
 

@@ -63,10 +63,10 @@ fn http(reader: &mut Reader, value: &str) -> Option<HttpGrant> {
     for part in parts {
         match part.split_once('=') {
             Some(("path", glob)) => {
-                grant.paths.extend(reader.glob("http.path", glob).filter(|glob| !grant.paths.contains(glob)))
+                grant.paths.extend(reader.glob("http.path", glob).filter(|glob| !grant.paths.contains(glob)));
             }
             Some(("cidr", block)) => {
-                grant.cidrs.extend(reader.block("http.cidr", block).filter(|block| !grant.cidrs.contains(block)))
+                grant.cidrs.extend(reader.block("http.cidr", block).filter(|block| !grant.cidrs.contains(block)));
             }
             Some(("inject", rule)) => {
                 let mut fields = rule.splitn(3, ':');

@@ -21,7 +21,9 @@ impl Decoder<'_> {
             }
         };
         let fields = open(&mut self.report, &entry.value, &AGENT)?;
-        if let Some(node) = fields.get("description").filter(|node| node.text().is_some_and(|text| text.trim().is_empty())) {
+        if let Some(node) =
+            fields.get("description").filter(|node| node.text().is_some_and(|text| text.trim().is_empty()))
+        {
             self.report.error(code::EMPTY, node, "the text is empty");
         }
         let prompt = fields.get("prompt").and_then(|node| self.files.text(&mut self.report, node));
@@ -38,14 +40,15 @@ impl Decoder<'_> {
                 temperature: fields.number("temperature"),
                 top_p: fields.number("topP"),
                 max_tokens: fields.count("maxTokens"),
-                ..ModelSettings::default()
             },
             result_schema,
         })
     }
 
     fn tool_filter(&mut self, fields: &Fields<'_>) -> ToolFilter {
-        let mut patterns = |name: &str| -> Vec<String> { fields.items(name).iter().filter_map(|node| self.tool_pattern(node)).collect() };
+        let mut patterns = |name: &str| -> Vec<String> {
+            fields.items(name).iter().filter_map(|node| self.tool_pattern(node)).collect()
+        };
         let (allow, deny) = (patterns("tools"), patterns("disallowedTools"));
         ToolFilter { allow: fields.get("tools").map(|_| allow), deny }
     }
@@ -54,7 +57,10 @@ impl Decoder<'_> {
     fn tool_pattern(&mut self, node: &Node) -> Option<String> {
         let text = node.text().filter(|text| !text.trim().is_empty())?;
         if text == "*" {
-            self.report.error(code::ALL_TOOLS, node, "`*` means every tool").warning().hint("leave `tools` out for every tool");
+            self.report
+                .error(code::ALL_TOOLS, node, "`*` means every tool")
+                .warning()
+                .hint("leave `tools` out for every tool");
             return Some(text.to_owned());
         }
         let (start, is_prefix) = text.strip_suffix('*').map_or((text, false), |start| (start, true));
@@ -63,7 +69,11 @@ impl Decoder<'_> {
             None => (None, start),
         };
         // What stands before a star is the beginning of a name.
-        let local_ok = if is_prefix && local.is_empty() { alias.is_some() } else { LocalName::parse(local.trim_end_matches('_')).is_ok() };
+        let local_ok = if is_prefix && local.is_empty() {
+            alias.is_some()
+        } else {
+            LocalName::parse(local.trim_end_matches('_')).is_ok()
+        };
         let alias_ok = alias.is_none_or(|alias| Alias::parse(alias).is_ok());
         if !local_ok || !alias_ok {
             let hint = "write `read`, `alias.name` or `alias.*`";

@@ -49,7 +49,8 @@ impl<'s> Decoder<'s> {
         let inputs = self.inputs(&fields);
         let plugins = self.plugins(&fields);
         self.agents(&fields);
-        let options = fields.get("options").and_then(|node| options::decode(&mut self.report, node)).unwrap_or_default();
+        let options =
+            fields.get("options").and_then(|node| options::decode(&mut self.report, node)).unwrap_or_default();
         let (scope, shapes) = match fields.get("steps") {
             Some(node) => self.scope(node, &Outside::NOTHING),
             None => (Scope { steps: Vec::new() }, BTreeMap::new()),
@@ -106,7 +107,9 @@ impl<'s> Decoder<'s> {
             && let Err(error) = options().build(&schema)
         {
             let message = match error.kind() {
-                jsonschema::error::ValidationErrorKind::Referencing(_) => "it refers to something outside itself".to_owned(),
+                jsonschema::error::ValidationErrorKind::Referencing(_) => {
+                    "it refers to something outside itself".to_owned()
+                }
                 _ => error.to_string(),
             };
             faults.push((error.instance_path().to_string(), message));
@@ -128,7 +131,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn finish(self, fields: &Fields<'_>, agents: BTreeMap<AgentName, Arc<AgentSpec>>, sources: Vec<Source>) -> Workflow {
+    fn finish(
+        self,
+        fields: &Fields<'_>,
+        agents: BTreeMap<AgentName, Arc<AgentSpec>>,
+        sources: Vec<Source>,
+    ) -> Workflow {
         let digests: String = sources.iter().map(|source| format!("{} {}\n", source.sha256, source.path)).collect();
         Workflow {
             name: fields.owned("name").unwrap_or_default(),

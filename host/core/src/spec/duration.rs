@@ -30,8 +30,10 @@ pub fn parse(text: &str) -> Option<Duration> {
 #[must_use]
 pub fn format(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let parts = [(millis / 3_600_000, "h"), (millis / 60_000 % 60, "m"), (millis / 1_000 % 60, "s"), (millis % 1_000, "ms")];
-    let text: String = parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    let parts =
+        [(millis / 3_600_000, "h"), (millis / 60_000 % 60, "m"), (millis / 1_000 % 60, "s"), (millis % 1_000, "ms")];
+    let text: String =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
     if text.is_empty() { "0s".into() } else { text }
 }
 
@@ -45,7 +47,20 @@ mod tests {
             assert_eq!(parse(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(parse("1s500ms"), Some(Duration::from_millis(1500)));
-        for text in ["30", "1.5h", "", "-1s", "5m1h", "1h1h", "s", "1d", " 1s", "1S", "99999999999999999999h", "18446744073709551615h"] {
+        for text in [
+            "30",
+            "1.5h",
+            "",
+            "-1s",
+            "5m1h",
+            "1h1h",
+            "s",
+            "1d",
+            " 1s",
+            "1S",
+            "99999999999999999999h",
+            "18446744073709551615h",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -76,7 +76,9 @@ impl Decoder<'_> {
             if !self.input_names.contains(&**name) {
                 let hint = did_you_mean(name, self.input_names.iter().map(AsRef::as_ref));
                 let hint = hint.unwrap_or_else(|| format!("declare it: `inputs: {{{name}: {{type: string}}}}`"));
-                self.report.inside(code::UNKNOWN_INPUT, node, segment.offset, format!("unknown input `{name}`")).hint(hint);
+                self.report
+                    .inside(code::UNKNOWN_INPUT, node, segment.offset, format!("unknown input `{name}`"))
+                    .hint(hint);
             }
         }
     }
@@ -86,7 +88,8 @@ impl Decoder<'_> {
         let Some((member, segment)) = path.name(1).zip(path.segments.get(1)) else { return };
         let members = ["content", "result", "status", "error"];
         if !members.contains(&&**member) {
-            let hint = did_you_mean(member, members).unwrap_or_else(|| "a step has `content`, `result`, `status` and `error`".into());
+            let hint = did_you_mean(member, members)
+                .unwrap_or_else(|| "a step has `content`, `result`, `status` and `error`".into());
             let message = format!("a step has no `{member}`");
             self.report.inside(code::UNKNOWN_MEMBER, node, segment.offset, message).hint(hint);
             return;
@@ -95,9 +98,13 @@ impl Decoder<'_> {
             return;
         }
         if shape.is_loop {
-            if let Some((name, segment)) = path.name(2).zip(path.segments.get(2)).filter(|(name, _)| &***name != "iterations") {
+            if let Some((name, segment)) =
+                path.name(2).zip(path.segments.get(2)).filter(|(name, _)| &***name != "iterations")
+            {
                 let message = format!("the result of a loop has no `{name}`");
-                self.report.inside(code::UNKNOWN_MEMBER, node, segment.offset, message).hint("it has `iterations`, a list");
+                self.report
+                    .inside(code::UNKNOWN_MEMBER, node, segment.offset, message)
+                    .hint("it has `iterations`, a list");
             }
             return;
         }
@@ -117,7 +124,8 @@ impl Decoder<'_> {
                     let found = properties.get(&**name);
                     if found.is_none() && is_closed(schema) {
                         let known = properties.keys().map(String::as_str);
-                        let hint = did_you_mean(name, known.clone()).unwrap_or_else(|| format!("its schema has {}", quoted(known)));
+                        let hint = did_you_mean(name, known.clone())
+                            .unwrap_or_else(|| format!("its schema has {}", quoted(known)));
                         let message = format!("the result has no `{name}`");
                         self.report.inside(code::UNKNOWN_MEMBER, node, segment.offset, message).hint(hint);
                     }

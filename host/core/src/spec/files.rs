@@ -49,12 +49,18 @@ impl<'s> Files<'s> {
         loop {
             if path.is_empty() {
                 let by = chain.last().map_or_else(|| "`@`".to_owned(), |file| format!("file `{file}`"));
-                report.error(code::FILE, node, format!("{by} names no file")).hint("write `@@` for text that begins with `@`");
+                report
+                    .error(code::FILE, node, format!("{by} names no file"))
+                    .hint("write `@@` for text that begins with `@`");
                 return None;
             }
             if chain.contains(&path) {
                 chain.push(path);
-                report.error(code::FILE_CHAIN, node, format!("files name each other in a circle: {}", chain.join(" -> ")));
+                report.error(
+                    code::FILE_CHAIN,
+                    node,
+                    format!("files name each other in a circle: {}", chain.join(" -> ")),
+                );
                 return None;
             }
             if chain.len() >= limits::TEXT_FILE_CHAIN {
@@ -113,7 +119,9 @@ impl<'s> Files<'s> {
 
 fn refused(found: Found<'_>, error: &SourceError) {
     match error {
-        SourceError::Missing(_) => found.hint("paths are relative to the document; write `@@` for text that begins with `@`"),
+        SourceError::Missing(_) => {
+            found.hint("paths are relative to the document; write `@@` for text that begins with `@`")
+        }
         SourceError::Escape(_) => found.hint("move the file beside the document, or below it"),
         SourceError::TooLarge { .. } | SourceError::Io { .. } => found,
     };

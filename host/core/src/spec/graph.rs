@@ -31,7 +31,8 @@ impl Graph {
     fn order(&self, left_out: &[bool]) -> Vec<usize> {
         let count = self.dependencies.len();
         let skip = |node: usize| left_out.get(node).copied().unwrap_or_default();
-        let mut waits: Vec<usize> = (0..count).map(|node| self.of(node).iter().filter(|other| !skip(**other)).count()).collect();
+        let mut waits: Vec<usize> =
+            (0..count).map(|node| self.of(node).iter().filter(|other| !skip(**other)).count()).collect();
         let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); count];
         for node in (0..count).filter(|node| !skip(*node)) {
             for other in self.of(node) {
@@ -150,7 +151,12 @@ mod tests {
         let mut edges = vec![vec![]];
         edges.extend((1..200).map(|node| vec![node - 1]));
         let ancestors = Graph::new(edges).ancestors().unwrap();
-        assert!(ancestors.contains(199, 0) && ancestors.contains(70, 65) && !ancestors.contains(65, 70) && !ancestors.contains(5, 5));
+        assert!(
+            ancestors.contains(199, 0)
+                && ancestors.contains(70, 65)
+                && !ancestors.contains(65, 70)
+                && !ancestors.contains(5, 5)
+        );
     }
 
     proptest::proptest! {

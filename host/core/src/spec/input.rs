@@ -79,7 +79,9 @@ fn fits(kind: InputKind, value: &Value) -> bool {
     match kind {
         InputKind::String => value.is_string(),
         // As in JSON Schema, 1.0 is an integer.
-        InputKind::Integer => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        InputKind::Integer => {
+            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
+        }
         InputKind::Number => value.is_number(),
         InputKind::Boolean => value.is_boolean(),
         InputKind::Array => value.is_array(),
@@ -160,11 +162,13 @@ impl Input {
             })?,
         };
         if !fits(self.kind, &value) {
-            let message = format!("input `{}` takes {}, not {}", self.name, describe(self.kind), value::describe(&value));
+            let message =
+                format!("input `{}` takes {}, not {}", self.name, describe(self.kind), value::describe(&value));
             return Err(wrong(message, None));
         }
         if !self.choices.is_empty() && !self.choices.contains(&value) {
-            let choices: Vec<String> = self.choices.iter().map(|choice| format!("`{}`", value::to_text(choice))).collect();
+            let choices: Vec<String> =
+                self.choices.iter().map(|choice| format!("`{}`", value::to_text(choice))).collect();
             let message = format!("input `{}` cannot be `{}`", self.name, value::to_text(&value));
             return Err(wrong(message, Some(format!("it is one of {}", choices.join(", ")))));
         }

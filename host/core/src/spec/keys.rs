@@ -3,7 +3,11 @@
 //! Decoding and the JSON Schema for editors both come from here. To build a key that was refused before, change its
 //! `Later` to `Optional` and read it in the decoder.
 
-use super::kind::{Key, Kind, Need::{Later, Optional, Required}, Table};
+use super::kind::{
+    Key, Kind,
+    Need::{Later, Optional, Required},
+    Table,
+};
 use crate::limits;
 
 const STEP_NAME: &str = "^[a-z][a-z0-9_-]{0,63}$";
@@ -18,17 +22,37 @@ pub(super) static ROOT: Table = Table {
         Key::new("name", Required, Kind::Text, "The workflow's name."),
         Key::new("version", Optional, Kind::Whole { min: 1, max: 1 }, "The version of the language; absent means 1."),
         Key::new("description", Optional, Kind::TextUpTo(limits::DESCRIPTION_CHARS), "What the workflow is for."),
-        Key::new("mode", Optional, Kind::Choice { now: &["dag"], later: &["sequential", "parallel", "loop"] }, "How steps are wired."),
+        Key::new(
+            "mode",
+            Optional,
+            Kind::Choice { now: &["dag"], later: &["sequential", "parallel", "loop"] },
+            "How steps are wired.",
+        ),
         Key::new("loop", Later, Kind::Any, "The loop of `mode: loop`."),
         Key::new("bodyMode", Later, Kind::Any, "How the body of `mode: loop` is wired."),
-        Key::new("inputs", Optional, Kind::Map(&Kind::Table(|| &INPUT)), "Typed inputs by name; read as `inputs.NAME`."),
+        Key::new(
+            "inputs",
+            Optional,
+            Kind::Map(&Kind::Table(|| &INPUT)),
+            "Typed inputs by name; read as `inputs.NAME`.",
+        ),
         Key::new("vars", Later, Kind::Any, "Initial variables."),
         Key::new("agents", Optional, Kind::Map(&Kind::Table(|| &AGENT)), "Agents by name."),
-        Key::new("plugins", Optional, Kind::Map(&Kind::TextOr(&Kind::Table(|| &PLUGIN))), "Plugins by alias: a source, or a table."),
+        Key::new(
+            "plugins",
+            Optional,
+            Kind::Map(&Kind::TextOr(&Kind::Table(|| &PLUGIN))),
+            "Plugins by alias: a source, or a table.",
+        ),
         Key::new("mcpServers", Later, Kind::Any, "Servers of the Model Context Protocol by name."),
         Key::new("includes", Later, Kind::Any, "Documents that steps include, by name."),
         Key::new("steps", Required, STEPS, "The steps: tables, or bare names of agents."),
-        Key::new("output", Optional, Kind::Expression, "What the run returns; absent means the output of its last steps."),
+        Key::new(
+            "output",
+            Optional,
+            Kind::Expression,
+            "What the run returns; absent means the output of its last steps.",
+        ),
         Key::new("options", Optional, Kind::Table(|| &OPTIONS), "Defaults and bounds of the run."),
     ],
 };
@@ -38,11 +62,21 @@ pub(super) const STEPS: Kind = Kind::List(&Kind::TextOr(&Kind::Table(|| &STEP)))
 pub(super) static INPUT: Table = Table {
     name: "input",
     keys: &[
-        Key::new("type", Required, Kind::Choice { now: &["string", "integer", "number", "boolean", "array", "object"], later: &[] }, "Its type."),
+        Key::new(
+            "type",
+            Required,
+            Kind::Choice { now: &["string", "integer", "number", "boolean", "array", "object"], later: &[] },
+            "Its type.",
+        ),
         Key::new("description", Optional, Kind::TextUpTo(limits::DESCRIPTION_CHARS), "What it is for."),
         Key::new("default", Optional, Kind::Any, "Taken when none is given."),
         Key::new("enum", Optional, Kind::List(&Kind::Any), "The values it may have."),
-        Key::new("required", Optional, Kind::Flag, "Whether a run without it is refused; true unless there is a default."),
+        Key::new(
+            "required",
+            Optional,
+            Kind::Flag,
+            "Whether a run without it is refused; true unless there is a default.",
+        ),
     ],
 };
 
@@ -74,7 +108,12 @@ pub(super) static PLUGIN: Table = Table {
         Key::new("source", Required, Kind::Text, "`builtin:NAME`, or a path to a component, relative to the document."),
         Key::new("digest", Optional, Kind::Text, "The digest that the component must have: `sha256:...`."),
         Key::new("config", Optional, Kind::Object, "Its configuration."),
-        Key::new("grants", Optional, Kind::Object, "What it asks for: `http`, `fs`, `kv`, `secrets`, `tools`. Always a request."),
+        Key::new(
+            "grants",
+            Optional,
+            Kind::Object,
+            "What it asks for: `http`, `fs`, `kv`, `secrets`, `tools`. Always a request.",
+        ),
         Key::new("limits", Optional, Kind::Object, "Limits lower than the host's: `memory`, `wall`, `fuel`."),
         Key::new("permissions", Later, Kind::Any, "What is asked before one of its tools is called."),
     ],
@@ -116,9 +155,19 @@ pub(super) static STEP: Table = Table {
 pub(super) static LOOP: Table = Table {
     name: "loop",
     keys: &[
-        Key::new("forEach", Optional, Kind::TextOr(&Kind::List(&Kind::Any)), "An expression that gives a list, or a list."),
+        Key::new(
+            "forEach",
+            Optional,
+            Kind::TextOr(&Kind::List(&Kind::Any)),
+            "An expression that gives a list, or a list.",
+        ),
         Key::new("maxConcurrency", Optional, ANY_WHOLE, "Most items at once; 0 or absent means the run's limit alone."),
-        Key::new("onItemFailure", Optional, Kind::Choice { now: &["stop", "continue", "ignore"], later: &[] }, "What a failed item does."),
+        Key::new(
+            "onItemFailure",
+            Optional,
+            Kind::Choice { now: &["stop", "continue", "ignore"], later: &[] },
+            "What a failed item does.",
+        ),
         Key::new("steps", Optional, STEPS, "The steps of one iteration; absent repeats the step itself."),
         Key::new("mode", Optional, MODE, "How the body is wired."),
         Key::new("maxIterations", Later, Kind::Any, "How often the work is repeated."),

@@ -43,8 +43,14 @@ pub(super) enum Need {
 pub(super) enum Kind {
     Any,
     Flag,
-    Whole { min: u64, max: u64 },
-    Number { min: f64, max: f64 },
+    Whole {
+        min: u64,
+        max: u64,
+    },
+    Number {
+        min: f64,
+        max: f64,
+    },
     /// Text that is not empty.
     Text,
     /// Text of at most so many characters.
@@ -53,7 +59,10 @@ pub(super) enum Kind {
     Name(&'static str),
     Duration,
     Expression,
-    Choice { now: &'static [&'static str], later: &'static [&'static str] },
+    Choice {
+        now: &'static [&'static str],
+        later: &'static [&'static str],
+    },
     List(&'static Kind),
     /// A table with names of the document's own.
     Map(&'static Kind),
@@ -80,7 +89,9 @@ pub(super) fn open<'n>(report: &mut Report, node: &'n Node, table: &'static Tabl
     let mut fit = Vec::with_capacity(entries.len());
     for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
         match table.keys.iter().find(|key| key.name == entry.key) {
-            Some(key) if key.need == Need::Later => not_built(report, entry, &format!("`{}` ({})", key.name, lower(key.about))),
+            Some(key) if key.need == Need::Later => {
+                not_built(report, entry, &format!("`{}` ({})", key.name, lower(key.about)));
+            }
             Some(key) => {
                 if fits(report, &entry.value, &key.kind) {
                     fit.push((key.name, &entry.value));
@@ -107,7 +118,9 @@ fn unknown(report: &mut Report, entry: &Entry, table: &Table) {
 
 /// The key stands in the wrong table.
 fn elsewhere(name: &str, table: &Table) -> Option<String> {
-    let owner = super::keys::TABLES.iter().find(|other| other.name != table.name && other.keys.iter().any(|key| key.name == name))?;
+    let owner = super::keys::TABLES
+        .iter()
+        .find(|other| other.name != table.name && other.keys.iter().any(|key| key.name == name))?;
     Some(format!("`{name}` is a key of {}", with_article(owner.name)))
 }
 
@@ -133,14 +146,14 @@ fn lower(sentence: &str) -> String {
 }
 
 pub(super) fn wrong_type(report: &mut Report, node: &Node, wanted: &str) {
-    let found = report.error(code::WRONG_TYPE, node, format!("expected {wanted}, found {}", node.describe()));
-    match node.content {
-        Content::Null => drop(found.hint("remove the key, or give it a value")),
-        Content::Int(_) | Content::Large(_) | Content::Float(_) | Content::Bool(_) if wanted.starts_with("text") => {
-            drop(found.hint("write it in quotes"));
-        }
-        _ => {}
-    }
+    let scalar = matches!(node.content, Content::Int(_) | Content::Large(_) | Content::Float(_) | Content::Bool(_));
+    let hint = match node.content {
+        Content::Null => Some("remove the key, or give it a value"),
+        _ if scalar && wanted.starts_with("text") => Some("write it in quotes"),
+        _ => None,
+    };
+    let message = format!("expected {wanted}, found {}", node.describe());
+    report.error(code::WRONG_TYPE, node, message).maybe(hint.map(str::to_owned));
 }
 
 /// Whether the value is of the kind; if not, the report says so.
@@ -152,12 +165,16 @@ fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
         (Kind::Text | Kind::Expression, Content::Text(text)) => filled(report, node, text),
         (Kind::Expression, Content::Map(_)) => {
             let message = "a table instead of an expression (a plugin that decides) is part of the language but not built in this version";
-            report.error(code::NOT_BUILT, node, message).hint("write an expression, such as `steps.build.status == 'completed'`");
+            report
+                .error(code::NOT_BUILT, node, message)
+                .hint("write an expression, such as `steps.build.status == 'completed'`");
             false
         }
         (Kind::Duration, _) => fits_duration(report, node),
         (Kind::Choice { now, later }, Content::Text(text)) => fits_choice(report, node, text, (now, later)),
-        (Kind::Whole { min, max }, Content::Int(_) | Content::Large(_) | Content::Float(_)) => fits_whole(report, node, (*min, *max)),
+        (Kind::Whole { min, max }, Content::Int(_) | Content::Large(_) | Content::Float(_)) => {
+            fits_whole(report, node, (*min, *max))
+        }
         (Kind::Number { min, max }, Content::Int(_) | Content::Large(_) | Content::Float(_)) => {
             let inside = number(node).is_some_and(|value| (*min..=*max).contains(&value));
             if !inside {
@@ -206,14 +223,15 @@ fn fits_duration(report: &mut Report, node: &Node) -> bool {
         report.error(code::BAD_DURATION, node, message).hint(hint);
         return false;
     };
-    match duration::parse(text) {
-        None => drop(report.error(code::BAD_DURATION, node, format!("`{text}` is not a duration")).hint(hint)),
-        Some(Duration::ZERO) => {
-            drop(report.error(code::NO_LIMIT, node, format!("`{text}` means no limit")).warning().hint("remove the key if that is meant"));
-        }
-        Some(_) => {}
+    let parsed = duration::parse(text);
+    if parsed.is_none() {
+        report.error(code::BAD_DURATION, node, format!("`{text}` is not a duration")).hint(hint);
     }
-    duration::parse(text).is_some()
+    if parsed == Some(Duration::ZERO) {
+        let message = format!("`{text}` means no limit");
+        report.error(code::NO_LIMIT, node, message).warning().hint("remove the key if that is meant");
+    }
+    parsed.is_some()
 }
 
 fn fits_choice(report: &mut Report, node: &Node, text: &str, (now, later): (&[&str], &[&str])) -> bool {

@@ -12,7 +12,10 @@ pub(super) fn decode(report: &mut Report, node: &Node) -> Option<Options> {
     let limit = |name: &str| fields.duration(name).filter(|duration| *duration > Duration::ZERO);
     Some(Options {
         model: fields.owned("model"),
-        max_concurrency: fields.count("maxConcurrency").filter(|count| *count > 0).and_then(|count| usize::try_from(count).ok()),
+        max_concurrency: fields
+            .count("maxConcurrency")
+            .filter(|count| *count > 0)
+            .and_then(|count| usize::try_from(count).ok()),
         on_step_failure: failure(&fields, "onStepFailure").unwrap_or_default(),
         timeout: limit("timeout"),
         step_timeout: limit("stepTimeout"),

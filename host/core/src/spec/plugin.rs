@@ -68,11 +68,13 @@ impl Decoder<'_> {
             return Some(text.to_owned());
         }
         if matches!(scheme, Some("oci")) {
-            let message = format!("a plugin from a registry (`{text}`) is part of the language but not built in this version");
+            let message =
+                format!("a plugin from a registry (`{text}`) is part of the language but not built in this version");
             self.report.error(code::NOT_BUILT, node, message).hint("fetch the component and name its path");
             return None;
         }
-        let hint = "write `builtin:NAME`, or a path to a component such as `./plugins/x.wasm`, relative to the document";
+        let hint =
+            "write `builtin:NAME`, or a path to a component such as `./plugins/x.wasm`, relative to the document";
         self.report.error(code::BAD_SOURCE, node, format!("`{text}` is not the source of a plugin")).hint(hint);
         None
     }
@@ -88,7 +90,12 @@ impl Decoder<'_> {
         None
     }
 
-    fn policy<T>(&mut self, code: Code, node: &Node, parse: impl Fn(&Value) -> Result<T, Vec<PolicyError>>) -> Option<T> {
+    fn policy<T>(
+        &mut self,
+        code: Code,
+        node: &Node,
+        parse: impl Fn(&Value) -> Result<T, Vec<PolicyError>>,
+    ) -> Option<T> {
         match parse(&node.to_json()) {
             Ok(table) => Some(table),
             Err(errors) => {

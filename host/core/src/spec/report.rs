@@ -81,7 +81,10 @@ impl Report {
         if !head.contains('\n') && raw.starts_with(head) && !raw.starts_with(['"', '\'', '|', '>']) {
             return column(0);
         }
-        if !head.contains('\n') && raw.starts_with(['"', '\'']) && raw.get(1..).is_some_and(|rest| rest.starts_with(head)) {
+        if !head.contains('\n')
+            && raw.starts_with(['"', '\''])
+            && raw.get(1..).is_some_and(|rest| rest.starts_with(head))
+        {
             return column(1);
         }
         self.spot_in_block(node, value, offset).unwrap_or(node.spot)
@@ -152,10 +155,15 @@ impl Found<'_> {
 
 /// A message quotes the document, and must not do to a terminal what the document could.
 fn visible(text: String) -> String {
-    let hidden = |character: char| character.is_control() || matches!(character, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}');
+    let hidden = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}')
+    };
     if !text.contains(hidden) {
         return text;
     }
-    let show = |character: char| if hidden(character) { character.escape_unicode().to_string() } else { character.to_string() };
+    let show = |character: char| {
+        if hidden(character) { character.escape_unicode().to_string() } else { character.to_string() }
+    };
     text.chars().map(show).collect()
 }

@@ -17,8 +17,16 @@ pub(super) fn clean(text: &str, report: &mut Report, spot: Spot, path: &str) -> 
     }
     let removed: BTreeSet<char> = text.chars().filter(|character| is_invisible(*character)).collect();
     if !removed.is_empty() {
-        let names: Vec<String> = removed.iter().take(5).map(|character| format!("U+{:04X}", u32::from(*character))).collect();
-        report.at(code::REMOVED_CHARACTERS, spot, path, format!("invisible characters were removed: {}", names.join(", "))).warning();
+        let names: Vec<String> =
+            removed.iter().take(5).map(|character| format!("U+{:04X}", u32::from(*character))).collect();
+        report
+            .at(
+                code::REMOVED_CHARACTERS,
+                spot,
+                path,
+                format!("invisible characters were removed: {}", names.join(", ")),
+            )
+            .warning();
     }
     let kept: String = text.chars().filter(|character| !is_invisible(*character)).collect();
     let composed = ComposingNormalizerBorrowed::new_nfc().normalize(&kept);
@@ -32,7 +40,8 @@ fn is_bidi(character: char) -> bool {
 fn is_invisible(character: char) -> bool {
     let control = character.is_control() && !matches!(character, '\n' | '\t');
     let zero_width = matches!(character, '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}' | '\u{180E}');
-    let private = matches!(character, '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{FFFFD}' | '\u{100000}'..='\u{10FFFD}');
+    let private =
+        matches!(character, '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{FFFFD}' | '\u{100000}'..='\u{10FFFD}');
     control || zero_width || private
 }
 

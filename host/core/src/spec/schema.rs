@@ -51,7 +51,9 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::TextUpTo(most) => json!({ "type": "string", "maxLength": most }),
         Kind::Name(grammar) => json!({ "type": "string", "pattern": grammar }),
         // JSON Schema's portable subset of regular expressions has no look-ahead.
-        Kind::Duration => json!({ "type": "string", "minLength": 2, "pattern": duration::GRAMMAR.replace("(?=.)", "") }),
+        Kind::Duration => {
+            json!({ "type": "string", "minLength": 2, "pattern": duration::GRAMMAR.replace("(?=.)", "") })
+        }
         Kind::Choice { now, .. } => json!({ "enum": now }),
         Kind::List(of) => json!({ "type": "array", "items": of_kind(of) }),
         Kind::Map(of) => json!({ "type": "object", "additionalProperties": of_kind(of) }),
@@ -72,7 +74,11 @@ mod tests {
         let document = json!({ "name": "x", "x-note": 1, "agents": { "a": { "description": "d" } },
             "steps": ["a", { "id": "b", "timeout": "1m", "loop": { "forEach": [1], "steps": [{ "id": "c" }] } }] });
         assert!(validator.is_valid(&document));
-        for wrong in [json!({ "name": "x" }), json!({ "name": "x", "steps": [{ "id": "B" }] }), json!({ "name": "x", "steps": [], "z": 1 })] {
+        for wrong in [
+            json!({ "name": "x" }),
+            json!({ "name": "x", "steps": [{ "id": "B" }] }),
+            json!({ "name": "x", "steps": [], "z": 1 }),
+        ] {
             assert!(!validator.is_valid(&wrong), "{wrong}");
         }
     }

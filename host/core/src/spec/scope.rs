@@ -61,8 +61,10 @@ impl Decoder<'_> {
         let graph = Graph::new(edges.clone());
         self.report_circles(&graph, &drafts);
         let ancestors = graph.ancestors();
-        let shapes: BTreeMap<Arc<str>, Shape> =
-            drafts.iter().filter_map(|draft| Some((Arc::from(draft.id.as_ref()?.as_str()), self.shape(draft)))).collect();
+        let shapes: BTreeMap<Arc<str>, Shape> = drafts
+            .iter()
+            .filter_map(|draft| Some((Arc::from(draft.id.as_ref()?.as_str()), self.shape(draft))))
+            .collect();
         let ids: BTreeSet<Arc<str>> = index.keys().cloned().collect();
         let mut steps = Vec::with_capacity(drafts.len());
         for (step, (draft, depends_on)) in drafts.iter().zip(edges).enumerate() {
@@ -111,7 +113,9 @@ impl Decoder<'_> {
                     let first = drafts.get(*first).map_or(0, |draft| draft.node.spot.line);
                     let node = draft.fields.as_ref().and_then(|fields| fields.get("id")).unwrap_or(draft.node);
                     let message = format!("step id `{id}` is used twice");
-                    self.report.error(code::DUPLICATE_STEP, node, message).hint(format!("the first is in line {first}"));
+                    self.report
+                        .error(code::DUPLICATE_STEP, node, message)
+                        .hint(format!("the first is in line {first}"));
                 }
                 None => drop(index.insert(Arc::from(id.as_str()), at)),
             }
@@ -162,7 +166,8 @@ impl Decoder<'_> {
             Some(fields) => fields.text("agent"),
             None => draft.node.text(),
         };
-        let own = draft.fields.as_ref().and_then(|fields| fields.get("resultSchema")).map(|node| Arc::new(node.to_json()));
+        let own =
+            draft.fields.as_ref().and_then(|fields| fields.get("resultSchema")).map(|node| Arc::new(node.to_json()));
         let schema = own.or_else(|| self.agents.get(agent?).and_then(|agent| agent.result_schema.clone()));
         Shape { schema, is_loop: draft.fields.as_ref().is_some_and(|fields| fields.mentions("loop")) }
     }

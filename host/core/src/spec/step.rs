@@ -47,10 +47,15 @@ impl Decoder<'_> {
         let repeats = fields.get("loop").is_some();
         let work = match (body, fields.mentions("tool")) {
             (true, _) => Some(Work::Body),
-            (false, true) => self.tool_work(fields, &sight.names(repeats || sight.in_loop), &mut readings).map(Work::Tool),
-            (false, false) => self.agent_work(fields, &sight.names(repeats || sight.in_loop), &mut readings).map(Work::Agent),
+            (false, true) => {
+                self.tool_work(fields, &sight.names(repeats || sight.in_loop), &mut readings).map(Work::Tool)
+            }
+            (false, false) => {
+                self.agent_work(fields, &sight.names(repeats || sight.in_loop), &mut readings).map(Work::Agent)
+            }
         };
-        let condition = fields.get("condition").and_then(|node| self.condition(node, &sight.names(sight.in_loop), &mut readings));
+        let condition =
+            fields.get("condition").and_then(|node| self.condition(node, &sight.names(sight.in_loop), &mut readings));
         let repeat = fields.get("loop").and_then(|node| self.for_each(node, &sight, (view, &mut readings)));
         let step = draft.id.clone().zip(work).map(|(id, work)| Step {
             label: fields.owned("label"),
@@ -76,7 +81,10 @@ impl Decoder<'_> {
     fn conflicts(&mut self, fields: &Fields<'_>, body: bool) {
         let tool = fields.mentions("tool");
         let (excluded, reason): (Vec<&str>, &str) = match (body, tool) {
-            (true, _) => ([&["tool"], AGENT_KEYS, TOOL_KEYS].concat(), "belongs to the steps of the loop, not to the step that loops"),
+            (true, _) => (
+                [&["tool"], AGENT_KEYS, TOOL_KEYS].concat(),
+                "belongs to the steps of the loop, not to the step that loops",
+            ),
             (false, true) => (AGENT_KEYS.to_vec(), "belongs to an agent step; this step calls a tool"),
             (false, false) => (TOOL_KEYS.to_vec(), "belongs to a tool step; this step has no `tool`"),
         };
@@ -86,7 +94,12 @@ impl Decoder<'_> {
         }
     }
 
-    fn agent_work<'n>(&mut self, fields: &Fields<'n>, names: &Names<'_>, readings: &mut Vec<Reading<'n>>) -> Option<AgentWork> {
+    fn agent_work<'n>(
+        &mut self,
+        fields: &Fields<'n>,
+        names: &Names<'_>,
+        readings: &mut Vec<Reading<'n>>,
+    ) -> Option<AgentWork> {
         let agent = match fields.get("agent") {
             Some(node) => Some(self.agent_name(node)?),
             None => None,
@@ -116,7 +129,11 @@ impl Decoder<'_> {
     fn instructions(&mut self, node: &Node) -> Option<Arc<str>> {
         let written = node.text()?;
         if written.len() > limits::INSTRUCTIONS_BYTES {
-            let message = format!("the instructions have {} bytes, more than the limit of {}", written.len(), limits::INSTRUCTIONS_BYTES);
+            let message = format!(
+                "the instructions have {} bytes, more than the limit of {}",
+                written.len(),
+                limits::INSTRUCTIONS_BYTES
+            );
             self.report.error(code::TOO_LONG, node, message).hint("put them into a file, and write `@` and its path");
             return None;
         }
@@ -145,7 +162,12 @@ impl Decoder<'_> {
         Some(path.to_owned())
     }
 
-    fn tool_work<'n>(&mut self, fields: &Fields<'n>, names: &Names<'_>, readings: &mut Vec<Reading<'n>>) -> Option<ToolWork> {
+    fn tool_work<'n>(
+        &mut self,
+        fields: &Fields<'n>,
+        names: &Names<'_>,
+        readings: &mut Vec<Reading<'n>>,
+    ) -> Option<ToolWork> {
         let args = match fields.get("args") {
             Some(node) => {
                 let (template, read) = self.template(node, names);
@@ -159,7 +181,9 @@ impl Decoder<'_> {
         let tool = match ToolName::parse(if text == "bash" { "exec" } else { text }) {
             Ok(tool) => tool,
             Err(error) => {
-                self.report.error(code::BAD_TOOL, node, error.to_string()).hint("write `name`, or `alias.name` for a plugin's tool");
+                self.report
+                    .error(code::BAD_TOOL, node, error.to_string())
+                    .hint("write `name`, or `alias.name` for a plugin's tool");
                 return None;
             }
         };
@@ -187,7 +211,9 @@ impl Decoder<'_> {
         let fields = open(&mut self.report, node, &LOOP)?;
         let other = ["maxIterations", "while", "until", "untilAgent"].iter().any(|key| fields.mentions(key));
         if !fields.mentions("forEach") && !other {
-            self.report.error(code::MISSING_KEY, node, "a loop lacks `forEach`").hint("an expression that gives a list, or a list");
+            self.report
+                .error(code::MISSING_KEY, node, "a loop lacks `forEach`")
+                .hint("an expression that gives a list, or a list");
         }
         let body = fields.get("steps").map(|list| {
             let inside = Outside { layers: view.layers.clone(), in_loop: true };
@@ -210,7 +236,9 @@ impl Decoder<'_> {
     fn items<'n>(&mut self, node: &'n Node, names: &Names<'_>, readings: &mut Vec<Reading<'n>>) -> Option<Items> {
         if let Content::List(list) = &node.content {
             if list.is_empty() {
-                self.report.error(code::EMPTY, node, "the list has no items").hint("a list that a step makes may be empty");
+                self.report
+                    .error(code::EMPTY, node, "the list has no items")
+                    .hint("a list that a step makes may be empty");
             }
             if list.len() > limits::FOR_EACH_ITEMS {
                 let message = format!("{} items, more than the limit of {}", list.len(), limits::FOR_EACH_ITEMS);
@@ -248,5 +276,12 @@ fn plain(id: StepId, work: Work) -> Step {
 }
 
 fn no_agent_work() -> AgentWork {
-    AgentWork { agent: None, instructions: "".into(), input: None, context_files: Vec::new(), model: None, result_schema: None }
+    AgentWork {
+        agent: None,
+        instructions: "".into(),
+        input: None,
+        context_files: Vec::new(),
+        model: None,
+        result_schema: None,
+    }
 }

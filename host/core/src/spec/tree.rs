@@ -49,7 +49,8 @@ pub(super) struct Entry {
 /// Parses a document. None when it is not YAML or JSON; the report then says why.
 pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
     if text.len() > limits::DOCUMENT_BYTES {
-        let message = format!("the document has {} bytes, more than the limit of {}", text.len(), limits::DOCUMENT_BYTES);
+        let message =
+            format!("the document has {} bytes, more than the limit of {}", text.len(), limits::DOCUMENT_BYTES);
         report.whole(code::TOO_LARGE, message);
         return None;
     }
@@ -96,7 +97,8 @@ fn syntax(error: &serde_yaml::Error, report: &mut Report) {
     let rendered = error.to_string();
     let first = rendered.lines().next().unwrap_or_default();
     // The place is a field of its own, and has other words in front of it in each kind of error.
-    let first = first.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")).map_or(first, |(_, rest)| rest);
+    let first =
+        first.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")).map_or(first, |(_, rest)| rest);
     let first = first.split(" at line ").next().unwrap_or(first);
     if let Error::DuplicateMappingKey { key, .. } = error {
         let key = key.as_deref().map_or_else(String::new, |key| format!(" `{key}`"));
@@ -254,7 +256,10 @@ impl<'de> Deserialize<'de> for Node {
         let span = spanned.defined.span();
         let range = (spanned.referenced == spanned.defined).then(|| (span.byte_offset(), span.byte_len()));
         let bytes = match range {
-            Some((Some(start), Some(length))) => usize::try_from(start).ok().zip(usize::try_from(length).ok()).map(|(start, length)| start..start + length),
+            Some((Some(start), Some(length))) => usize::try_from(start)
+                .ok()
+                .zip(usize::try_from(length).ok())
+                .map(|(start, length)| start..start + length),
             _ => None,
         };
         Ok(Self { content: spanned.value, spot, bytes, path: String::new() })
@@ -322,7 +327,9 @@ impl<'de> Visitor<'de> for ContentVisitor {
             let spot = Spot::new(key.referenced.line(), key.referenced.column());
             let text = match key.value {
                 Content::Text(text) => text,
-                Content::Int(number) => return Err(A::Error::custom(format!("key `{number}` is a number; write it in quotes"))),
+                Content::Int(number) => {
+                    return Err(A::Error::custom(format!("key `{number}` is a number; write it in quotes")));
+                }
                 _ => return Err(A::Error::custom("a key is not text; write it in quotes")),
             };
             entries.push(Entry { key: text, spot, value: access.next_value()? });

@@ -51,7 +51,8 @@ impl Text {
                 pieces.push(Piece::Literal(slice(text, at, start).to_owned()));
             }
             let end = hole_end(text, start + 2).ok_or_else(|| not_closed(start, "{{", "}}"))?;
-            let (hole, read) = Hole::parse(slice(text, start + 2, end), names).map_err(|error| shift(error, start + 2))?;
+            let (hole, read) =
+                Hole::parse(slice(text, start + 2, end), names).map_err(|error| shift(error, start + 2))?;
             paths.extend(read.into_iter().map(|path| shift_path(path, start + 2)));
             pieces.push(Piece::Hole(hole));
             if pieces.len() > limits::TEMPLATE_PIECES {
@@ -153,7 +154,8 @@ fn whole(text: &str, names: &Names<'_>) -> Result<(Text, Vec<Path>), ExprError> 
             continue;
         }
         let inside = slice(text, start + 2, end);
-        let scan = scan::scan(inside, Dialect::Template, names).and_then(|scan| check_filters(&scan, names).map(|()| scan));
+        let scan =
+            scan::scan(inside, Dialect::Template, names).and_then(|scan| check_filters(&scan, names).map(|()| scan));
         let scan = scan.map_err(|error| shift(error, start + 2))?;
         rewritten.push_str(opening);
         rewritten.push_str(&scan.text);
@@ -161,7 +163,7 @@ fn whole(text: &str, names: &Names<'_>) -> Result<(Text, Vec<Path>), ExprError> 
         paths.extend(scan.paths.into_iter().map(|path| shift_path(path, start + 2)));
         at = end + 2;
         if opening == "{%" && inside.trim_matches(['-', '+', ' ']) == "raw" {
-            let close = text.get(at..).and_then(|rest| raw_end(rest)).map_or(text.len(), |found| at + found);
+            let close = text.get(at..).and_then(raw_end).map_or(text.len(), |found| at + found);
             rewritten.push_str(slice(text, at, close));
             at = close;
         }

@@ -66,7 +66,12 @@ const NAME: &str = "template";
 
 impl Whole {
     /// Compiles the text; `shifts` lead from places in it to places in its source.
-    pub(super) fn compile(text: String, shifts: &[(usize, usize)], paths: &[Path], names: &Names<'_>) -> Result<Self, ExprError> {
+    pub(super) fn compile(
+        text: String,
+        shifts: &[(usize, usize)],
+        paths: &[Path],
+        names: &Names<'_>,
+    ) -> Result<Self, ExprError> {
         let to_source = |offset: usize| match shifts.iter().rev().find(|(rewritten, _)| *rewritten <= offset) {
             Some((rewritten, source)) => source + (offset - rewritten),
             None => offset,
@@ -113,13 +118,15 @@ fn context(paths: &[Path], variables: &Map) -> JinjaValue {
 }
 
 fn steps_read(paths: &[Path], steps: &Value) -> JinjaValue {
-    let read: BTreeSet<&Arc<str>> = paths.iter().filter(|path| &*path.root == "steps").filter_map(|path| path.name(0)).collect();
+    let read: BTreeSet<&Arc<str>> =
+        paths.iter().filter(|path| &*path.root == "steps").filter_map(|path| path.name(0)).collect();
     let member = |id: &Arc<str>| steps.get(&**id).map(|step| (Arc::clone(id), JinjaValue::from(Serde(step))));
     JinjaValue::from_pairs(read.into_iter().filter_map(member))
 }
 
 fn to_json(value: &JinjaValue) -> Result<Value, Error> {
-    let json = serde_json::to_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    let json =
+        serde_json::to_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     value::check_depth(&json).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     Ok(json)
 }
@@ -139,7 +146,8 @@ fn line_start(text: &str, line: Option<usize>) -> usize {
 }
 
 fn fault(error: &Error) -> EvalError {
-    let mut message = error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    let mut message =
+        error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         let _ = write!(message, ": {inner}");
