@@ -227,9 +227,7 @@ mod tests {
             "inputs": { "dir": "src", "deep": true, "secret": "s", "n": 2.5 },
             "item": "x.md",
         });
-        parse(source)
-            .map_err(|errors| EvalError::Failed(format!("{errors:?}")))?
-            .render(variables.as_object().unwrap())
+        parse(source).map_err(|errors| EvalError::Failed(format!("{errors:?}")))?.render(variables.as_object().unwrap())
     }
 
     #[test]

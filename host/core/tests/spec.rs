@@ -303,6 +303,23 @@ fn every_valid_document_loads_without_a_finding() {
 }
 
 #[test]
+fn the_examples_of_the_repository_load_without_a_finding() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let files = std::fs::read_dir(&examples).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let all: BTreeMap<String, Vec<u8>> = files
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+        .collect();
+    let memory = Memory(all.clone());
+    // A scripted model's answers are no workflow.
+    let flows = all.keys().filter(|name| name.ends_with(".yaml") && !name.ends_with(".model.yaml"));
+    let loaded = flows.map(|name| {
+        let loaded = spec::load(name, &memory).unwrap_or_else(|found| panic!("{found}"));
+        assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    });
+    assert!(loaded.count() > 0);
+}
+
+#[test]
 fn every_valid_document_fits_the_schema_for_editors() {
     let validator = jsonschema::draft202012::new(&spec::schema()).unwrap();
     for (name, text) in valid() {

@@ -117,11 +117,25 @@ fn context(paths: &[Path], variables: &Map) -> JinjaValue {
     JinjaValue::from_pairs(roots)
 }
 
+/// Of the steps only those members that some path reads.
 fn steps_read(paths: &[Path], steps: &Value) -> JinjaValue {
-    let read: BTreeSet<&Arc<str>> =
-        paths.iter().filter(|path| &*path.root == "steps").filter_map(|path| path.name(0)).collect();
-    let member = |id: &Arc<str>| steps.get(&**id).map(|step| (Arc::clone(id), JinjaValue::from(Serde(step))));
-    JinjaValue::from_pairs(read.into_iter().filter_map(member))
+    let of_steps: Vec<&Path> = paths.iter().filter(|path| &*path.root == "steps").collect();
+    let ids: BTreeSet<&Arc<str>> = of_steps.iter().filter_map(|path| path.name(0)).collect();
+    let step = |id: &Arc<str>| {
+        let step = steps.get(&**id)?;
+        let read: Vec<Option<&Arc<str>>> =
+            of_steps.iter().filter(|path| path.name(0) == Some(id)).map(|path| path.name(1)).collect();
+        let value = match step.as_object() {
+            Some(members) if read.iter().all(Option::is_some) => {
+                let wanted =
+                    members.iter().filter(|(name, _)| read.iter().flatten().any(|read| ***read == *name.as_str()));
+                JinjaValue::from_pairs(wanted.map(|(name, value)| (name.clone(), JinjaValue::from(Serde(value)))))
+            }
+            _ => JinjaValue::from(Serde(step)),
+        };
+        Some((Arc::clone(id), value))
+    };
+    JinjaValue::from_pairs(ids.into_iter().filter_map(step))
 }
 
 fn to_json(value: &JinjaValue) -> Result<Value, Error> {
