@@ -213,8 +213,11 @@ fn answered(answer: &Answer) -> Decided {
 }
 
 fn denial(tool: &ToolName, rule: &str) -> Fault {
-    Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule}); do not ask for it again"))
-        .with_hint(format!("`--allow {tool}` would allow it"))
+    let hint = match rule.strip_prefix("deny ") {
+        Some(rule) => format!("`--deny {rule}` beats every `--allow`"),
+        None => format!("`--allow {tool}` would allow it"),
+    };
+    Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule}); do not ask for it again")).with_hint(hint)
 }
 
 fn refusal(fault: Fault) -> ToolReply {

@@ -123,7 +123,8 @@ impl Machine {
         let Ended { at, status, reason, output, error } = self.ended.as_ref()?;
         let mut steps = Vec::with_capacity(self.nodes.len());
         self.collect(0, &mut steps);
-        let step = self.first_failure().map(|(path, _)| path.clone()).unwrap_or_default();
+        let of_a_step = self.first_failure().filter(|(_, fault)| Some(*fault) == error.as_ref());
+        let step = of_a_step.map(|(path, _)| path.clone()).unwrap_or_default();
         Some(RunResult {
             run_id: run_id.clone(),
             workflow: self.workflow.name.clone(),

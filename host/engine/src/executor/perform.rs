@@ -4,7 +4,7 @@ use super::Wake;
 use super::run::{Run, UnderWay};
 use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Place};
 use crate::recorder::AttemptRecorder;
-use cofferdam_core::event::{Body, SkippedBecause, StepOutput, StepStatus};
+use cofferdam_core::event::{Body, RunReason, RunStatus, SkippedBecause, StepOutput, StepStatus};
 use cofferdam_core::expr::{EvalError, Expr};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
@@ -44,12 +44,13 @@ impl Run {
         &self,
         path: StepPath,
         expr: Expr,
-        then: impl FnOnce(Result<Value, EvalError>) -> Body + Send + 'static,
+        then: impl FnOnce(Result<Value, EvalError>) -> Outcome + Send + 'static,
     ) {
         let variables = self.machine.variables(&path, &expr);
         let inbox = self.inbox.clone();
         self.evaluator.evaluate(expr, variables, move |outcome| {
-            inbox.send(Wake::Decided { path, body: then(outcome) });
+            let Outcome { warning, body } = then(outcome);
+            inbox.send(Wake::Decided { path, warning, body });
         });
     }
 
@@ -61,7 +62,7 @@ impl Run {
                 Some(Emission { path, attempt: None, body })
             }
             Items::Expr(expr) => {
-                self.evaluate(path, expr.clone(), items_of);
+                self.evaluate(path, expr.clone(), |outcome| items_of(outcome).into());
                 None
             }
         }
@@ -148,35 +149,53 @@ impl Run {
 
     fn conclude(&self) -> Option<Emission> {
         let (status, reason) = self.machine.verdict();
-        let error = self.machine.first_failure().map(|(_, fault)| fault.clone());
         let usage = self.machine.usage();
-        let finished = move |output: Value, warning: Option<Fault>| Body::RunFinished {
-            status,
-            reason,
-            output,
-            usage,
-            error: error.or(warning),
-        };
+        let error = self.failure(status, reason);
+        let finished = move |output: Value| Body::RunFinished { status, reason, output, usage, error };
         match self.machine.workflow().output.clone() {
-            Some(expr) if self.machine.verdict().0 == cofferdam_core::event::RunStatus::Completed => {
+            Some(expr) if status == RunStatus::Completed => {
                 self.evaluate(StepPath::ROOT, expr, move |outcome| match outcome {
-                    Ok(output) => finished(output, None),
-                    Err(error) => output_failed(&error, usage),
+                    Ok(output) => finished(output).into(),
+                    Err(error) => output_failed(&error, usage).into(),
                 });
                 None
             }
             _ => {
-                let body = finished(self.machine.default_output(), None);
+                let body = finished(self.machine.default_output());
                 Some(Emission { path: StepPath::ROOT, attempt: None, body })
             }
         }
+    }
+
+    /// What the run failed of. A completed run has not failed, whatever was ignored on the way.
+    fn failure(&self, status: RunStatus, reason: Option<RunReason>) -> Option<Fault> {
+        match (status, reason, self.timeout()) {
+            (RunStatus::Completed, _, _) => None,
+            (_, Some(RunReason::Timeout), Some(timeout)) => {
+                Some(Fault::step("timeout", format!("the run was not done within {timeout:?}")))
+            }
+            _ => self.machine.first_failure().map(|(_, fault)| fault.clone()),
+        }
+    }
+}
+
+/// What an evaluation leads to: an event, and perhaps a warning before it.
+pub(super) struct Outcome {
+    /// A sentence for people.
+    pub(super) warning: Option<String>,
+    pub(super) body: Body,
+}
+
+impl From<Body> for Outcome {
+    fn from(body: Body) -> Self {
+        Self { warning: None, body }
     }
 }
 
 /// Every step is done, but what the run should return cannot be had.
 fn output_failed(error: &EvalError, usage: Usage) -> Body {
     Body::RunFinished {
-        status: cofferdam_core::event::RunStatus::Failed,
+        status: RunStatus::Failed,
         reason: None,
         output: Value::Null,
         usage,
@@ -184,8 +203,8 @@ fn output_failed(error: &EvalError, usage: Usage) -> Body {
     }
 }
 
-fn decision(outcome: Result<Value, EvalError>, source: &str) -> Body {
-    match outcome {
+fn decision(outcome: Result<Value, EvalError>, source: &str) -> Outcome {
+    let body = match outcome {
         Ok(Value::Bool(true)) => Body::StepReady {},
         Ok(Value::Bool(false)) => {
             Body::StepSkipped { because: SkippedBecause::Condition, detail: format!("`{source}` is false") }
@@ -195,10 +214,14 @@ fn decision(outcome: Result<Value, EvalError>, source: &str) -> Body {
             format!("condition `{source}` gave {} instead of true or false", value::describe(&other)),
         )),
         Err(EvalError::Missing(what)) => {
-            Body::StepSkipped { because: SkippedBecause::Condition, detail: format!("`{source}`: {what}") }
+            // Perhaps a mistake in the document, so it is said louder than a condition that is false.
+            let detail = format!("`{source}`: {what}");
+            let warning = Some(format!("skipped, since its condition reads what is not there: {detail}"));
+            return Outcome { warning, body: Body::StepSkipped { because: SkippedBecause::Condition, detail } };
         }
         Err(error) => failed(Fault::step("condition", format!("cannot evaluate condition `{source}`: {error}"))),
-    }
+    };
+    body.into()
 }
 
 fn items_of(outcome: Result<Value, EvalError>) -> Body {

@@ -130,11 +130,15 @@ impl Run {
             cancel.cancelled().await;
             inbox.send(Wake::Cancelled);
         });
-        let limits = [self.request.settings.timeout, self.request.workflow.options.timeout];
-        let timeout = limits.into_iter().flatten().filter(|timeout| !timeout.is_zero()).min();
-        if let Some(timeout) = timeout {
+        if let Some(timeout) = self.timeout() {
             self.wake_after(timeout, Wake::Deadline);
         }
+    }
+
+    /// The time that the whole run has.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let limits = [self.request.settings.timeout, self.request.workflow.options.timeout];
+        limits.into_iter().flatten().filter(|timeout| !timeout.is_zero()).min()
     }
 
     pub(super) fn wake_after(&mut self, wait: Duration, wake: Wake) {
@@ -183,8 +187,13 @@ impl Run {
                     let _ = done.send(Err(Fault::cancelled()));
                 }
             }
-            Wake::Decided { path, body } => {
+            Wake::Decided { path, warning, body } => {
                 if self.machine.admits(&path, None) {
+                    let warning = warning.map(|message| {
+                        let body = Body::Warning { code: "missing_key".to_owned(), message };
+                        Emission { path: path.clone(), attempt: None, body }
+                    });
+                    pass.queue.extend(warning);
                     let body = self.checked(body);
                     pass.queue.push_back(Emission { path, attempt: None, body });
                 }

@@ -14,7 +14,7 @@ pub(crate) enum Wake {
     /// A try records an event, and may wait until it is durable.
     Record { path: StepPath, attempt: u32, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
     /// An evaluation has an answer.
-    Decided { path: StepPath, body: Body },
+    Decided { path: StepPath, warning: Option<String>, body: Body },
     /// The rest before the next try is over.
     Due(StepPath),
     /// The time of a loop is over.
