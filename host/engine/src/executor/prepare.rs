@@ -47,6 +47,7 @@ impl Prepared {
         let mut preparation =
             Preparation { ports, request, made: Self::default(), faults: Vec::new(), models: HashMap::new() };
         preparation.scope(&request.workflow.scope);
+        preparation.empty_messages();
         for agent in request.workflow.agents.values() {
             preparation.tool_names(agent);
         }
@@ -87,6 +88,18 @@ impl Preparation<'_> {
                 self.scope(body);
             }
         }
+    }
+
+    /// Steps whose message is the run's input, when there is none.
+    fn empty_messages(&mut self) {
+        if self.request.input.as_deref().is_some_and(|input| !input.trim().is_empty()) {
+            return;
+        }
+        let empty = self.request.workflow.steps_fed_by_input();
+        self.faults.extend(empty.into_iter().map(|step| {
+            Fault::user("empty_message", format!("step `{step}` has no instructions, and the run has no input to give it"))
+                .with_hint("give the run an input, or the step `instructions`")
+        }));
     }
 
     fn agent_step(&mut self, step: &Step, work: &AgentWork) {
