@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 const DOTENV_BYTES: u64 = 64 * 1024;
 
 /// A variable that is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "the wrapper that everything else goes through")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
@@ -30,7 +31,8 @@ pub(crate) fn is_ci() -> bool {
 pub(crate) fn provider_variables(dotenv: Option<PathBuf>) -> Variables {
     let file: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     Arc::new(move |name| {
-        variable(name).or_else(|| file.get_or_init(|| dotenv.as_deref().map(read).unwrap_or_default()).get(name).cloned())
+        variable(name)
+            .or_else(|| file.get_or_init(|| dotenv.as_deref().map(read).unwrap_or_default()).get(name).cloned())
     })
 }
 
@@ -73,7 +75,8 @@ fn line(line: &str) -> Option<(String, String)> {
     let (name, value) = line.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
     let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.split_once(quote).map(|(inner, _)| inner));
+    let quoted =
+        ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.split_once(quote).map(|(inner, _)| inner));
     let plain = || value.split(" #").next().unwrap_or_default().trim_end();
     is_name.then(|| (name.to_owned(), quoted.unwrap_or_else(plain).to_owned()))
 }
@@ -84,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_dotenv_is_read_as_shells_write_it() {
-        let text = "# keys\nA=1\nexport B=\"two # not a comment\"\nC = 'three' # comment\nD=four # comment\nbad line\n=x\n";
+        let text =
+            "# keys\nA=1\nexport B=\"two # not a comment\"\nC = 'three' # comment\nD=four # comment\nbad line\n=x\n";
         let read: Vec<(String, String)> = parse(text).into_iter().collect();
         let expected = [("A", "1"), ("B", "two # not a comment"), ("C", "three"), ("D", "four")];
         assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));

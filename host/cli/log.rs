@@ -10,7 +10,8 @@ use std::io::Write;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry};
 
 /// The variable that names targets and levels.
@@ -39,12 +40,14 @@ pub(crate) fn start(global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-fn install<F: Layer<Registry> + Send + Sync>(filter: F, global: &Global)
+fn install<F>(filter: F, global: &Global)
 where
-    F: tracing_subscriber::layer::Filter<Registry>,
+    F: Filter<Registry> + Send + Sync + 'static,
 {
     let is_plain = global.verbose == 0 && environment::variable(VARIABLE).is_none();
-    let lines = tracing_subscriber::fmt::layer().with_writer(Above);
+    // Whoever asks for more wants to know how long things took.
+    let spans = if is_plain { FmtSpan::NONE } else { FmtSpan::CLOSE };
+    let lines = tracing_subscriber::fmt::layer().with_writer(Above).with_span_events(spans);
     let outcome = match (global.log_format, is_plain) {
         (LogFormat::Json, _) => set(lines.json().with_filter(filter)),
         (LogFormat::Text, true) => set(lines.without_time().with_target(false).with_filter(filter)),

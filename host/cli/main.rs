@@ -13,6 +13,7 @@ mod project;
 mod settings;
 
 mod failure;
+mod local_time;
 mod log;
 mod terminal;
 mod ui;

@@ -21,7 +21,8 @@ impl Project {
     /// The named directory, else the nearest with settings or records, else the current one.
     pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(root) = named {
-            let metadata = std::fs::metadata(root).with_context(|| format!("the project `{}` cannot be opened", root.display()))?;
+            let metadata = std::fs::metadata(root)
+                .with_context(|| format!("the project `{}` cannot be opened", root.display()))?;
             anyhow::ensure!(metadata.is_dir(), "the project `{}` is not a directory", root.display());
             return Ok(Self { root: root.to_owned() });
         }

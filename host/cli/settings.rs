@@ -56,7 +56,13 @@ pub(crate) const TABLE: [Entry; 5] = [
         kind: Kind::Count,
         default: "the document's",
     },
-    Entry { key: "run.timeout", flag: "--timeout", variable: "COFFERDAM_TIMEOUT", kind: Kind::Time, default: "the document's" },
+    Entry {
+        key: "run.timeout",
+        flag: "--timeout",
+        variable: "COFFERDAM_TIMEOUT",
+        kind: Kind::Time,
+        default: "the document's",
+    },
     Entry {
         key: "run.durability",
         flag: "--durability",
@@ -105,9 +111,11 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads both files and the environment; `flags` are those that were typed.
     pub(crate) fn read(project: &Project, flags: &[(&'static str, String)]) -> anyhow::Result<Self> {
-        let files: Vec<File> =
-            [File::of_project(project)?, File::of_user()?].into_iter().flatten().collect();
-        let values = TABLE.iter().map(|entry| Ok((entry.key, resolve(entry, flags, &files)?))).collect::<Result<_, Failure>>()?;
+        let files: Vec<File> = [File::of_project(project)?, File::of_user()?].into_iter().flatten().collect();
+        let values = TABLE
+            .iter()
+            .map(|entry| Ok((entry.key, resolve(entry, flags, &files)?)))
+            .collect::<Result<_, Failure>>()?;
         Ok(Self { values, files })
     }
 
@@ -148,7 +156,8 @@ impl Settings {
 
     /// The rules of both files and of these flags; all denials hold, wherever they come from.
     pub(crate) fn rules(&self, allow: &[String], deny: &[String]) -> Result<Rules, Failure> {
-        let mut rules = Rules { deny: parse_rules("--deny", deny)?, allow: parse_rules("--allow", allow)?, ..Rules::default() };
+        let mut rules =
+            Rules { deny: parse_rules("--deny", deny)?, allow: parse_rules("--allow", allow)?, ..Rules::default() };
         for file in &self.files {
             rules.deny.extend(file.deny.iter().cloned());
             rules.allow.extend(file.allow.iter().cloned());
@@ -220,6 +229,7 @@ fn parse_rules(flag: &str, texts: &[String]) -> Result<Vec<Rule>, Failure> {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+    use std::path::Path;
 
     #[test]
     fn every_setting_has_its_flag_and_a_valid_default() {
@@ -243,8 +253,15 @@ mod tests {
 
     #[test]
     fn a_flag_beats_a_file_and_a_file_beats_the_default() {
-        let file = File::parse("cofferdam.toml".into(), "[run]\nmodel = \"a/b\"\ndurability = \"relaxed\"\n", file::Kind::Project).unwrap();
-        let values = TABLE.iter().map(|entry| (entry.key, resolve(entry, &[("run.model", "c/d".to_owned())], std::slice::from_ref(&file)).unwrap()));
+        let file = File::parse(
+            Path::new("cofferdam.toml"),
+            "[run]\nmodel = \"a/b\"\ndurability = \"relaxed\"\n",
+            file::Kind::Project,
+        )
+        .unwrap();
+        let values = TABLE.iter().map(|entry| {
+            (entry.key, resolve(entry, &[("run.model", "c/d".to_owned())], std::slice::from_ref(&file)).unwrap())
+        });
         let settings = Settings { values: values.collect(), files: vec![] };
         assert_eq!(settings.model().unwrap().origin, Origin::Flag("--model"));
         assert_eq!(settings.durability(), Durability::Written);

@@ -35,7 +35,9 @@ pub(crate) fn tell(text: &str) {
 
 /// Whether a person watches standard error, so that lines may change after they were written.
 pub(crate) fn is_watched() -> bool {
-    std::io::stderr().is_terminal() && !environment::is_ci() && environment::variable("TERM").is_none_or(|term| term != "dumb")
+    std::io::stderr().is_terminal()
+        && !environment::is_ci()
+        && environment::variable("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Whether a person can be asked.

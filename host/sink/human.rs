@@ -40,7 +40,8 @@ struct State<W> {
 
 impl<W: Write + Send> Human<W> {
     pub(super) fn new(writer: W) -> Self {
-        let state = State { writer: Leaky::new(writer), narrator: Narrator::default(), path_width: *PATH_COLUMN.start() };
+        let state =
+            State { writer: Leaky::new(writer), narrator: Narrator::default(), path_width: *PATH_COLUMN.start() };
         Self { paint: Paint::Plain, utc_offset_s: 0, state: Mutex::new(state) }
     }
 

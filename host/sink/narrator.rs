@@ -69,20 +69,24 @@ impl Narrator {
             Body::RunStarted { workflow, plugins, .. } => {
                 self.began.insert(event.path.clone(), Begun { at: event.at, is_tool: false });
                 let start = line(Tone::Quiet, "started", format!("{workflow}, run {}", event.run_id));
-                std::iter::once(start).chain(plugins.iter().map(|pin| line(Tone::Quiet, "plugin", describe(pin)))).collect()
+                std::iter::once(start)
+                    .chain(plugins.iter().map(|pin| line(Tone::Quiet, "plugin", describe(pin))))
+                    .collect()
             }
             Body::RunFinished { status, usage, error, .. } => {
                 let tone = if error.is_none() { Tone::Good } else { Tone::Bad };
-                let took = self.took(event).map(|took| quantity::duration(took));
+                let took = self.took(event).map(quantity::duration);
                 vec![line(tone, status.as_str(), joined([took, quantity::tokens(usage)]))]
             }
-            Body::StepStarted { .. } => self.start(event).map(|what| line(Tone::Quiet, "started", what)).into_iter().collect(),
+            Body::StepStarted { .. } => {
+                self.start(event).map(|what| line(Tone::Quiet, "started", what)).into_iter().collect()
+            }
             Body::StepRetrying { error, delay_ms, .. } => {
                 let wait = quantity::duration(Duration::from_millis(*delay_ms));
                 vec![line(Tone::Warn, "retrying", format!("in {wait}: {error}"))]
             }
             Body::StepFinished { status, error, usage, output, .. } => {
-                let took = self.took(event).map(|took| quantity::duration(took));
+                let took = self.took(event).map(quantity::duration);
                 let cut = output.truncated.then(|| "out of turns".to_owned());
                 let what = joined([took, quantity::tokens(usage), cut, error.as_ref().map(ToString::to_string)]);
                 let tone = if *status == StepStatus::Completed { Tone::Good } else { Tone::Bad };
@@ -95,7 +99,7 @@ impl Narrator {
                 vec![line(Tone::Warn, "denied", format!("tool `{tool}`: {rule}"))]
             }
             Body::PluginDenied { plugin, request, .. } => {
-                vec![line(Tone::Warn, "denied", format!("plugin `{plugin}` may not `{request}`"))]
+                vec![line(Tone::Warn, "denied", format!("plugin `{plugin}` asked for `{request}`"))]
             }
             Body::PluginFailed { plugin, error, .. } => {
                 vec![line(Tone::Bad, "plugin", format!("`{plugin}`: {error}"))]

@@ -29,7 +29,8 @@ impl<W: Write + Send> Ndjson<W> {
         let State { writer, buffer } = &mut *state;
         buffer.clear();
         for event in &batch.events {
-            serde_json::to_writer(&mut *buffer, &**event).map_err(|error| Fault::bug(format!("an event is not JSON: {error}")))?;
+            serde_json::to_writer(&mut *buffer, &**event)
+                .map_err(|error| Fault::bug(format!("an event is not JSON: {error}")))?;
             buffer.push(b'\n');
         }
         writer
@@ -62,7 +63,8 @@ mod tests {
     async fn every_event_is_one_line() {
         let out = Shared::default();
         let sink = super::super::ndjson(out.clone());
-        let events = [event("", Body::StepReady {}), event("a", Body::Warning { code: "x".into(), message: "a\nb".into() })];
+        let events =
+            [event("", Body::StepReady {}), event("a", Body::Warning { code: "x".into(), message: "a\nb".into() })];
         assert_eq!(sink.deliver(batch(&events)).await, Ok(Ack::All));
         let text = out.text();
         let read: Vec<RunEvent> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

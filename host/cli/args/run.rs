@@ -16,8 +16,6 @@ pub(crate) struct RunArgs {
     pub(crate) text: Option<String>,
     #[command(flatten)]
     pub(crate) inputs: InputArgs,
-    #[command(flatten)]
-    pub(crate) grants: GrantArgs,
     /// The model of every step, `provider/model`; `auto` chooses for steps that name none
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,
@@ -45,6 +43,9 @@ pub(crate) struct RunArgs {
     /// Print nothing but the output and errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    // Last: its heading would stand above every flag that follows.
+    #[command(flatten)]
+    pub(crate) grants: GrantArgs,
 }
 
 /// Flags that give inputs.

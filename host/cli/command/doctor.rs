@@ -74,7 +74,9 @@ async fn checks(global: &Global) -> Vec<Check> {
             checks.push(outcome("plugins", plugins(&session).await));
             checks.push(model(&session).await);
         }
-        Err(error) => checks.push(check("settings", State::Bad, format!("{error:#}; `cofferdam config show` says more"))),
+        Err(error) => {
+            checks.push(check("settings", State::Bad, format!("{error:#}; `cofferdam config show` says more")));
+        }
     }
     checks.push(keys());
     checks
@@ -140,7 +142,11 @@ async fn model(session: &Session) -> Check {
 fn keys() -> Check {
     let set = KNOWN.iter().map(|known| known.key_variable).filter(|name| environment::variable(name).is_some());
     let set: Vec<&str> = set.collect();
-    let found = if set.is_empty() { "none is set; local models need none".to_owned() } else { format!("set: {}", set.join(", ")) };
+    let found = if set.is_empty() {
+        "none is set; local models need none".to_owned()
+    } else {
+        format!("set: {}", set.join(", "))
+    };
     Check { name: "keys", state: State::Note, found }
 }
 

@@ -19,8 +19,11 @@ const SCHEMA: &str = "cofferdam.schema.json";
 pub(super) fn run(args: &InitArgs) -> anyhow::Result<Exit> {
     let dir = &args.dir;
     let schema = schema::text()?;
-    let files =
-        [(DOCUMENT, include_str!("init/hello.yaml")), (SETTINGS_FILE, include_str!("init/cofferdam.toml")), (SCHEMA, schema.as_str())];
+    let files = [
+        (DOCUMENT, include_str!("init/hello.yaml")),
+        (SETTINGS_FILE, include_str!("init/cofferdam.toml")),
+        (SCHEMA, schema.as_str()),
+    ];
     if let Some((name, _)) = files.iter().find(|(name, _)| dir.join(name).symlink_metadata().is_ok()) {
         return Err(Failure::usage(format!("`{}` exists, and nothing is overwritten", dir.join(name).display()))
             .with_hint("name another directory: `cofferdam init my-project`")

@@ -29,9 +29,9 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
 /// The plan as data.
 pub(super) fn json(workflow: &Workflow) -> Value {
     let document = workflow.document();
-    let plugins = document.plugins.iter().map(|(alias, plugin)| {
-        json!({ "alias": alias, "source": plugin.source, "requests": plugin.requested.explain() })
-    });
+    let plugins = document.plugins.iter().map(
+        |(alias, plugin)| json!({ "alias": alias, "source": plugin.source, "requests": plugin.requested.explain() }),
+    );
     json!({
         "name": document.name,
         "description": document.description,
@@ -50,7 +50,8 @@ fn steps(scope: &Scope) -> Vec<Value> {
     ordered
         .map(|(index, step)| {
             let depends_on: Vec<&str> = dependencies(scope, step).map(|step| step.id.as_str()).collect();
-            let mut value = json!({ "id": step.id, "layer": plan.layer(index), "depends_on": depends_on, "does": what(step) });
+            let mut value =
+                json!({ "id": step.id, "layer": plan.layer(index), "depends_on": depends_on, "does": what(step) });
             if let Some(map) = value.as_object_mut() {
                 let mut put = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
                 if let Some(condition) = &step.condition {

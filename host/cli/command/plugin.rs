@@ -33,7 +33,9 @@ async fn inspect(session: &Session, args: &InspectArgs) -> anyhow::Result<Exit> 
     let policy = session.grants(&args.grant)?;
     if let Some(stray) = policy.flagged().find(|flagged| **flagged != alias) {
         let hint = format!("write `{alias}:...`, or name the plugin with `--alias {stray}`");
-        return Err(Failure::usage(format!("the grant is for `{stray}`, and this plugin is `{alias}`")).with_hint(hint).into());
+        return Err(Failure::usage(format!("the grant is for `{stray}`, and this plugin is `{alias}`"))
+            .with_hint(hint)
+            .into());
     }
     let mut reference = PluginReference::new(alias.clone(), source);
     reference.granted = policy.effective(&alias, &Grants::default(), &Grants::default());
@@ -65,7 +67,8 @@ fn alias(args: &InspectArgs) -> Result<Alias, Failure> {
     }
     let stem = args.source.strip_prefix("builtin:").unwrap_or(&args.source);
     let stem = Path::new(stem).file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let mut letters: String = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+    let mut letters: String =
+        stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
     letters.truncate(30);
     Ok(Alias::parse(&letters).unwrap_or_else(|_| Alias::parse("plugin").expect("`plugin` follows the grammar")))
 }
@@ -75,7 +78,8 @@ async fn list(session: &Session, json: bool) -> anyhow::Result<Exit> {
     for builtin in builtin::ALL {
         let source = format!("builtin:{}", builtin.name);
         let args = InspectArgs { source: source.clone(), alias: None, grant: Vec::new(), json };
-        let plugin = look(session, PluginReference::new(alias(&args)?, Source::Builtin(builtin.name.to_owned()))).await?;
+        let plugin =
+            look(session, PluginReference::new(alias(&args)?, Source::Builtin(builtin.name.to_owned()))).await?;
         if json {
             terminal::print(&format!("{}\n", serde_json::to_string(&plugin)?))?;
             continue;
@@ -95,7 +99,9 @@ mod tests {
 
     #[test]
     fn a_plugin_has_a_name_for_grants() {
-        for (source, expected) in [("builtin:secrets-scan", "secrets-scan"), ("./My Tool.wasm", "my-tool"), ("/x/9.wasm", "plugin")] {
+        for (source, expected) in
+            [("builtin:secrets-scan", "secrets-scan"), ("./My Tool.wasm", "my-tool"), ("/x/9.wasm", "plugin")]
+        {
             let args = InspectArgs { source: source.into(), alias: None, grant: Vec::new(), json: false };
             assert_eq!(alias(&args).unwrap().as_str(), expected);
         }

@@ -16,9 +16,9 @@ use crate::failure::Failure;
 use crate::session::{self, Dotenv, Session};
 use crate::settings;
 use crate::terminal;
+use crate::ui::paint;
 use crate::ui::question::TerminalApprover;
 use crate::ui::recap::{Ending, Recap};
-use crate::ui::paint;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
@@ -46,7 +46,11 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
         let start = prepare(&session, args, workflow).await?;
-        if args.dry_run { dry::show(&start.orchestrator, &start.workflow, &start.options, args.json).await } else { start.run(args).await }
+        if args.dry_run {
+            dry::show(&start.orchestrator, &start.workflow, &start.options, args.json).await
+        } else {
+            start.run(args).await
+        }
     });
     // A thread that waits for a slow reader or for a person must not hold up the end.
     runtime.shutdown_background();
@@ -129,7 +133,8 @@ fn announce(workflow: &Workflow, model: Option<&str>, asks: bool) {
 
 impl Start {
     async fn run(self, args: &RunArgs) -> anyhow::Result<Exit> {
-        let (orchestrator, workflow, options) = (self.orchestrator.clone(), self.workflow.clone(), self.options.clone());
+        let (orchestrator, workflow, options) =
+            (self.orchestrator.clone(), self.workflow.clone(), self.options.clone());
         let run = tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await });
         let stopped = stop::until_end(run, &self.orchestrator).await;
         self.view.stop();
@@ -150,10 +155,7 @@ impl Start {
         if !args.json {
             terminal::print(&output(result))?;
         }
-        if args.quiet {
-            if !result.success() {
-                terminal::tell(&format!("run {}  cofferdam runs show {}", result.run_id, result.run_id));
-            }
+        if args.quiet && result.success() {
             return Ok(());
         }
         let out = self.out(&result.run_id);

@@ -6,6 +6,7 @@ mod tree;
 use crate::args::{Global, RunsCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::local_time;
 use crate::session::{self, Session};
 use crate::terminal;
 use crate::ui::table;
@@ -53,9 +54,14 @@ async fn list(journal: &dyn Journal, limit: usize, statuses: Vec<String>, json: 
     let mut shown = table::with_head(&["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK"]);
     for row in &rows {
         let took = duration(row.updated_at.since(row.index.started_at));
-        let started = row.index.started_at.to_string().replace('T', " ");
-        let started = started.split('.').next().unwrap_or_default().to_owned();
-        shown.add_row([row.run_id.to_string(), clean(&row.index.workflow, 40), row.index.status.clone(), started, took]);
+        let started = local_time::date_and_time(row.index.started_at);
+        shown.add_row([
+            row.run_id.to_string(),
+            clean(&row.index.workflow, 40),
+            row.index.status.clone(),
+            started,
+            took,
+        ]);
     }
     terminal::print(&table::render(&shown))?;
     Ok(Exit::Done)
@@ -66,7 +72,7 @@ async fn rows(journal: &dyn Journal, mut filter: RunFilter, limit: usize) -> Res
     let mut rows = Vec::new();
     loop {
         filter.limit = limit.saturating_sub(rows.len()).min(limits::JOURNAL_LIST_ROWS);
-        let page = journal.list(filter.clone()).await.map_err(refused)?;
+        let page = journal.list(filter.clone()).await.map_err(|error| refused(&error))?;
         rows.extend(page.rows);
         match page.next {
             Some(next) if limit == 0 || rows.len() < limit => filter.cursor = Some(next),
@@ -80,7 +86,7 @@ async fn show(journal: &dyn Journal, given: &str, json: bool) -> anyhow::Result<
     let mut history = History::new(run.clone());
     let mut after = 0;
     loop {
-        let page = journal.read(&run, after, limits::JOURNAL_PAGE_RECORDS).await.map_err(refused)?;
+        let page = journal.read(&run, after, limits::JOURNAL_PAGE_RECORDS).await.map_err(|error| refused(&error))?;
         let mut lines = String::new();
         for record in &page.records {
             let RecordBody::Event(event) = &record.body else { continue };
@@ -108,7 +114,8 @@ async fn find(journal: &dyn Journal, given: &str) -> Result<RunId, Failure> {
     if given == "last" {
         let latest = rows(journal, RunFilter::default(), 1).await?;
         let latest = latest.into_iter().next().map(|row| row.run_id);
-        return latest.ok_or_else(|| Failure::usage("no run is recorded here").with_hint("`cofferdam run FILE` makes one"));
+        return latest
+            .ok_or_else(|| Failure::usage("no run is recorded here").with_hint("`cofferdam run FILE` makes one"));
     }
     let all = rows(journal, RunFilter::default(), 0).await?;
     let ids = || all.iter().map(|row| &row.run_id);
@@ -127,7 +134,7 @@ async fn find(journal: &dyn Journal, given: &str) -> Result<RunId, Failure> {
     }
 }
 
-fn refused(error: JournalError) -> Failure {
+fn refused(error: &JournalError) -> Failure {
     Failure::failed(format!("the records cannot be read: {error}"))
 }
 
@@ -147,10 +154,17 @@ mod tests {
             let run = RunId::parse(id).unwrap();
             let at = Timestamp::from_millis(1_000 * index);
             let body = Body::StepReady {};
-            let event = RunEvent { seq: 1, sub: None, at, run_id: run.clone(), path: StepPath::ROOT, attempt: None, body };
+            let event =
+                RunEvent { seq: 1, sub: None, at, run_id: run.clone(), path: StepPath::ROOT, attempt: None, body };
             let record = Record { at, body: RecordBody::Event(Arc::new(event)) };
             let row = RunIndex { workflow: "w".into(), status: "completed".into(), started_at: at };
-            let append = Append { run, expected_head: 0, records: vec![record], index: Some(row), durability: Durability::Written };
+            let append = Append {
+                run,
+                expected_head: 0,
+                records: vec![record],
+                index: Some(row),
+                durability: Durability::Written,
+            };
             journal.append(append).await.unwrap();
         }
         journal

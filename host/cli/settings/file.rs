@@ -24,14 +24,20 @@ use toml::de::{DeTable, DeValue};
 /// A larger file of settings is none.
 const FILE_BYTES: u64 = 1024 * 1024;
 
-const SYNTAX: Code = Code { id: "C001", title: "not TOML", about: "The file of settings is not TOML; the place is where reading it stopped." };
+const SYNTAX: Code = Code {
+    id: "C001",
+    title: "not TOML",
+    about: "The file of settings is not TOML; the place is where reading it stopped.",
+};
 const UNKNOWN: Code = Code {
     id: "C002",
     title: "unknown setting",
     about: "There is no setting of this name; a name that is ignored could hide a rule that was meant to protect.",
 };
-const TYPE: Code = Code { id: "C003", title: "setting of the wrong type", about: "The setting takes another type of value." };
-const VALUE: Code = Code { id: "C004", title: "setting with a wrong value", about: "The setting does not take this value." };
+const TYPE: Code =
+    Code { id: "C003", title: "setting of the wrong type", about: "The setting takes another type of value." };
+const VALUE: Code =
+    Code { id: "C004", title: "setting with a wrong value", about: "The setting does not take this value." };
 const GRANTS: Code = Code {
     id: "C005",
     title: "malformed grants",
@@ -67,12 +73,12 @@ pub(crate) struct File {
 impl File {
     /// The project's file, if there is one.
     pub(crate) fn of_project(project: &Project) -> anyhow::Result<Option<Self>> {
-        Self::read(project.settings_file(), Kind::Project)
+        Self::read(&project.settings_file(), Kind::Project)
     }
 
     /// The user's file, if there is one.
     pub(crate) fn of_user() -> anyhow::Result<Option<Self>> {
-        Self::user_path().map_or(Ok(None), |path| Self::read(path, Kind::User))
+        Self::user_path().map_or(Ok(None), |path| Self::read(&path, Kind::User))
     }
 
     /// Where the user's file is, whether or not it exists.
@@ -82,9 +88,10 @@ impl File {
         Some(base.join("cofferdam").join("config.toml"))
     }
 
-    fn read(path: PathBuf, kind: Kind) -> anyhow::Result<Option<Self>> {
-        let refuse = |reason: String| Failure::usage(format!("the settings in `{}` cannot be read: {reason}", path.display()));
-        let metadata = match std::fs::metadata(&path) {
+    fn read(path: &Path, kind: Kind) -> anyhow::Result<Option<Self>> {
+        let refuse =
+            |reason: String| Failure::usage(format!("the settings in `{}` cannot be read: {reason}", path.display()));
+        let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(error) => return Err(refuse(error.to_string()).into()),
@@ -92,15 +99,15 @@ impl File {
         if metadata.len() > FILE_BYTES {
             return Err(refuse(format!("it has {} bytes", metadata.len())).into());
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| refuse(error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
         Ok(Some(Self::parse(path, &text, kind).map_err(|found| Failure::findings(crate::exit::Exit::Usage, found))?))
     }
 
     /// Reads the text of a file.
-    pub(crate) fn parse(path: PathBuf, text: &str, kind: Kind) -> Result<Self, Diagnostics> {
-        let mut reader = Reader { path: &path, text, found: Diagnostics::default() };
+    pub(crate) fn parse(path: &Path, text: &str, kind: Kind) -> Result<Self, Diagnostics> {
+        let mut reader = Reader { path, text, found: Diagnostics::default() };
         let mut file = Self {
-            path: path.clone(),
+            path: path.to_owned(),
             values: BTreeMap::new(),
             allow: Vec::new(),
             deny: Vec::new(),
@@ -111,7 +118,7 @@ impl File {
             Ok(table) => reader.root(table.get_ref(), kind, &mut file),
             Err(error) => {
                 let start = error.span().map_or(0, |span| span.start);
-                reader.find(SYNTAX, start, "", error.message().to_owned(), None);
+                reader.find(SYNTAX, (start, ""), error.message().to_owned(), None);
             }
         }
         let found = reader.found.sorted();
@@ -138,7 +145,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn find(&mut self, code: Code, offset: usize, path: &str, message: String, hint: Option<String>) {
+    fn find(&mut self, code: Code, (offset, path): (usize, &str), message: String, hint: Option<String>) {
         let place = Some(place(self.path, self.text, offset));
         let path = path.to_owned();
         self.found.push(Diagnostic { code: code.id, severity: Severity::Error, place, path, message, hint });
@@ -146,9 +153,11 @@ impl Reader<'_> {
 
     fn unknown(&mut self, (key, at, _): Entry<'_, '_>, table: &str, known: &[&str]) {
         let near = did_you_mean(key, known.iter().copied());
-        let hint = near.unwrap_or_else(|| format!("it takes {}", known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")));
+        let hint = near.unwrap_or_else(|| {
+            format!("it takes {}", known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "))
+        });
         let whole = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
-        self.find(UNKNOWN, at, &whole, format!("unknown setting `{key}`"), Some(hint));
+        self.find(UNKNOWN, (at, &whole), format!("unknown setting `{key}`"), Some(hint));
     }
 
     /// The entries of a table; a finding when it is none.
@@ -156,7 +165,12 @@ impl Reader<'_> {
         match value.get_ref() {
             DeValue::Table(table) => entries(table),
             other => {
-                self.find(TYPE, value.span().start, key, format!("`{key}` takes a table, not {}", other.type_str()), None);
+                self.find(
+                    TYPE,
+                    (value.span().start, key),
+                    format!("`{key}` takes a table, not {}", other.type_str()),
+                    None,
+                );
                 Vec::new()
             }
         }
@@ -166,7 +180,7 @@ impl Reader<'_> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             let message = format!("`{key}` takes a text, not {}", value.get_ref().type_str());
-            self.find(TYPE, value.span().start, path, message, None);
+            self.find(TYPE, (value.span().start, path), message, None);
         }
         text
     }
@@ -179,7 +193,7 @@ impl Reader<'_> {
                 "models" => file.models = Some(self.models(entry)),
                 "plugins" if kind == Kind::User => {
                     let hint = format!("write it into `{}` of the project", crate::project::SETTINGS_FILE);
-                    self.find(PLACE, entry.1, "plugins", "grants hold for one project only".to_owned(), Some(hint));
+                    self.find(PLACE, (entry.1, "plugins"), "grants hold for one project only".to_owned(), Some(hint));
                 }
                 "plugins" => self.plugins(entry, file),
                 _ => self.unknown(entry, "", &["run", "permissions", "models", "plugins"]),
@@ -199,7 +213,12 @@ impl Reader<'_> {
             let text = match (setting.kind, value.get_ref()) {
                 (super::Kind::Count, DeValue::Integer(number)) => number.as_str().replace('_', ""),
                 (super::Kind::Count, other) => {
-                    self.find(TYPE, value.span().start, &path, format!("`{path}` takes a number, not {}", other.type_str()), None);
+                    self.find(
+                        TYPE,
+                        (value.span().start, &path),
+                        format!("`{path}` takes a number, not {}", other.type_str()),
+                        None,
+                    );
                     continue;
                 }
                 _ => match self.text(entry, &path) {
@@ -208,7 +227,12 @@ impl Reader<'_> {
                 },
             };
             if let Err(what) = check(setting.kind, &text) {
-                self.find(VALUE, value.span().start, &path, format!("`{path}` is `{text}`, which is not {what}"), None);
+                self.find(
+                    VALUE,
+                    (value.span().start, &path),
+                    format!("`{path}` is `{text}`, which is not {what}"),
+                    None,
+                );
                 continue;
             }
             let text = match setting.kind {
@@ -232,15 +256,20 @@ impl Reader<'_> {
     fn rules(&mut self, (key, _, value): Entry<'_, '_>) -> Vec<Rule> {
         let path = format!("permissions.{key}");
         let Some(items) = value.get_ref().as_array() else {
-            self.find(TYPE, value.span().start, &path, format!("`{key}` takes a list of rules"), Some(format!("write `{key} = [\"read\"]`")));
+            self.find(
+                TYPE,
+                (value.span().start, &path),
+                format!("`{key}` takes a list of rules"),
+                Some(format!("write `{key} = [\"read\"]`")),
+            );
             return Vec::new();
         };
         let mut rules = Vec::new();
-        for item in items.iter() {
+        for item in items {
             match item.get_ref().as_str().map(Rule::parse) {
                 Some(Ok(rule)) => rules.push(rule),
-                Some(Err(error)) => self.find(VALUE, item.span().start, &path, error.to_string(), None),
-                None => self.find(TYPE, item.span().start, &path, "a rule is a text".to_owned(), None),
+                Some(Err(error)) => self.find(VALUE, (item.span().start, &path), error.to_string(), None),
+                None => self.find(TYPE, (item.span().start, &path), "a rule is a text".to_owned(), None),
             }
         }
         rules
@@ -251,7 +280,7 @@ impl Reader<'_> {
             let alias = match Alias::parse(plugin.0) {
                 Ok(alias) => alias,
                 Err(error) => {
-                    self.find(VALUE, plugin.1, "plugins", error.to_string(), None);
+                    self.find(VALUE, (plugin.1, "plugins"), error.to_string(), None);
                     continue;
                 }
             };
@@ -271,7 +300,7 @@ impl Reader<'_> {
     fn grants(&mut self, alias: &Alias, (_, _, value): Entry<'_, '_>) -> Option<Grants> {
         let path = format!("plugins.{alias}.grants");
         let Some(json) = to_json(value.get_ref()) else {
-            self.find(TYPE, value.span().start, &path, "grants have no dates".to_owned(), None);
+            self.find(TYPE, (value.span().start, &path), "grants have no dates".to_owned(), None);
             return None;
         };
         match Grants::parse(&json) {
@@ -279,7 +308,7 @@ impl Reader<'_> {
             Err(faults) => {
                 for fault in faults {
                     let whole = if fault.path.is_empty() { path.clone() } else { format!("{path}.{}", fault.path) };
-                    self.find(GRANTS, offset_of(value, &fault.path), &whole, fault.message, fault.hint);
+                    self.find(GRANTS, (offset_of(value, &fault.path), &whole), fault.message, fault.hint);
                 }
                 None
             }
@@ -334,11 +363,11 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<File, Diagnostics> {
-        File::parse("cofferdam.toml".into(), text, Kind::Project)
+        File::parse(Path::new("cofferdam.toml"), text, Kind::Project)
     }
 
     fn findings(text: &str, kind: Kind) -> Vec<String> {
-        File::parse("c.toml".into(), text, kind).unwrap_err().iter().map(ToString::to_string).collect()
+        File::parse(Path::new("c.toml"), text, kind).unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn offset_of(value: &Spanned<DeValue<'_>>, path: &str) -> usize {
     let mut at = value;
     for part in path.split(['.', '[', ']']).filter(|part| !part.is_empty()) {
         let next = match (at.get_ref(), part.parse::<usize>()) {
-            (DeValue::Array(items), Ok(index)) => items.iter().nth(index),
+            (DeValue::Array(items), Ok(index)) => items.get(index),
             (DeValue::Table(table), _) => table.iter().find(|(key, _)| key.get_ref() == part).map(|(_, value)| value),
             _ => None,
         };

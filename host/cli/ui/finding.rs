@@ -52,7 +52,8 @@ struct Files(HashMap<Arc<str>, Option<String>>);
 impl Files {
     fn line(&mut self, place: &Place) -> Option<&str> {
         let text = self.0.entry(Arc::clone(&place.file)).or_insert_with(|| {
-            let small = std::fs::metadata(&*place.file).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= FILE_BYTES);
+            let small = std::fs::metadata(&*place.file)
+                .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= FILE_BYTES);
             small.then(|| std::fs::read_to_string(&*place.file).ok()).flatten()
         });
         let line = text.as_deref()?.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
@@ -71,7 +72,8 @@ fn push(text: &mut String, finding: &Diagnostic, files: &mut Files) {
     let _ = writeln!(text, "{title}: {}", finding.message);
     let within = if finding.path.is_empty() { String::new() } else { paint::quiet(&format!(" ({})", finding.path)) };
     if let Some(place) = &finding.place {
-        let _ = writeln!(text, "{margin}{} {}:{}:{}{within}", paint::quiet("-->"), place.file, place.line, place.column);
+        let _ =
+            writeln!(text, "{margin}{} {}:{}:{}{within}", paint::quiet("-->"), place.file, place.line, place.column);
         if let Some(line) = files.line(place) {
             push_source(text, line, place.column, &line_number);
         }
@@ -79,7 +81,12 @@ fn push(text: &mut String, finding: &Diagnostic, files: &mut Files) {
         let _ = writeln!(text, "{margin}{}{within}", paint::quiet("-->"));
     }
     if let Some(hint) = &finding.hint {
-        let _ = writeln!(text, "{margin} {} {}", paint::quiet("= hint:"), hint.replace('\n', &format!("\n{margin}         ")));
+        let _ = writeln!(
+            text,
+            "{margin} {} {}",
+            paint::quiet("= hint:"),
+            hint.replace('\n', &format!("\n{margin}         "))
+        );
     }
 }
 
@@ -87,7 +94,8 @@ fn push_source(text: &mut String, line: &str, column: u32, number: &str) {
     let margin = " ".repeat(number.len());
     let bar = paint::quiet("|");
     // Tabs and control characters would shift the mark.
-    let shown: String = line.chars().take(LINE_CHARS).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let shown: String =
+        line.chars().take(LINE_CHARS).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let before = usize::try_from(column).unwrap_or(1).saturating_sub(1);
     // Writing into a string cannot fail.
     let _ = writeln!(text, "{margin} {bar}\n{} {bar} {}", paint::quiet(number), shown.trim_end());

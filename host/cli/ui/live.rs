@@ -8,7 +8,6 @@ use cofferdam::core::fault::Fault;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::sink::{Line, Narrator, Tone, clean};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,7 +57,8 @@ pub(crate) struct Live {
 #[derive(Default)]
 struct State {
     narrator: Narrator,
-    bars: HashMap<String, ProgressBar>,
+    /// By path, as they stand on the screen; at most [`BARS`].
+    bars: Vec<(String, ProgressBar)>,
 }
 
 impl Live {
@@ -71,7 +71,7 @@ impl Live {
     /// Takes the view off the screen for good; what was written above it stays.
     pub(crate) fn stop(&self) {
         ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for (_, bar) in self.state.lock().unwrap_or_else(PoisonError::into_inner).bars.drain() {
+        for (_, bar) in self.state.lock().unwrap_or_else(PoisonError::into_inner).bars.drain(..) {
             bar.finish_and_clear();
         }
         // A view that cannot be cleared is a cosmetic fault.
@@ -96,21 +96,20 @@ impl State {
     fn draw(&mut self, event: &RunEvent, all: &MultiProgress) {
         let path = event.path.as_str();
         match &event.body {
-            Body::StepStarted { items, agent, tool } if !self.bars.contains_key(path) && self.bars.len() < BARS => {
+            Body::StepStarted { items, agent, tool } if self.bar(path).is_none() && self.bars.len() < BARS => {
                 let bar = self.add(path, all);
                 match (items, agent, tool) {
                     (Some(items), _, _) => {
                         bar.set_length(u64::try_from(items.len()).unwrap_or(u64::MAX));
-                        bar.set_style(style("{spinner} {prefix}  {bar:24} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}"));
+                        bar.set_style(style("{spinner} {prefix}  {bar:24} {pos}/{len}  {elapsed:.dim}  {msg:.dim}"));
                     }
                     (None, Some(agent), _) => bar.set_message(format!("agent {agent}")),
                     (None, None, Some(tool)) => bar.set_message(format!("tool {tool}")),
                     (None, None, None) => {}
                 }
-                self.bars.insert(path.to_owned(), bar);
             }
             Body::LoopIterationFinished { .. } => {
-                if let Some(bar) = path.rsplit_once('[').and_then(|(outer, _)| self.bars.get(outer)) {
+                if let Some(bar) = path.rsplit_once('[').and_then(|(outer, _)| self.bar(outer)) {
                     bar.inc(1);
                 }
             }
@@ -119,7 +118,8 @@ impl State {
             Body::ToolCallStarted { tool, .. } => self.say(path, &format!("tool {tool}")),
             Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
             Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => {
-                if let Some(bar) = self.bars.remove(path) {
+                if let Some(index) = self.bars.iter().position(|(shown, _)| shown == path) {
+                    let (_, bar) = self.bars.remove(index);
                     bar.finish_and_clear();
                     all.remove(&bar);
                 }
@@ -128,22 +128,29 @@ impl State {
         }
     }
 
-    /// A bar below that of the step around it.
-    fn add(&self, path: &str, all: &MultiProgress) -> ProgressBar {
-        let depth = path.matches('.').count() + path.matches('[').count();
-        let around = path.rsplit_once(['.', '[']).and_then(|(outer, _)| self.bars.get(outer.trim_end_matches(']')));
-        let bar = match around.or_else(|| self.bars.get(path.split(['.', '[']).next().unwrap_or_default())) {
-            Some(outer) => all.insert_after(outer, ProgressBar::new_spinner()),
+    fn bar(&self, path: &str) -> Option<&ProgressBar> {
+        self.bars.iter().find(|(shown, _)| shown == path).map(|(_, bar)| bar)
+    }
+
+    /// A bar below those of the same outermost step.
+    fn add(&mut self, path: &str, all: &MultiProgress) -> ProgressBar {
+        let root = |path: &str| path.split(['.', '[']).next().unwrap_or_default().to_owned();
+        let last = self.bars.iter().rposition(|(shown, _)| root(shown) == root(path));
+        let above = last.and_then(|index| self.bars.get(index)).map(|(_, bar)| bar);
+        let bar = match above {
+            Some(above) => all.insert_after(above, ProgressBar::new_spinner()),
             None => all.add(ProgressBar::new_spinner()),
         };
-        bar.set_style(style("{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}"));
+        let depth = path.matches(['.', '[']).count();
+        bar.set_style(style("{spinner} {prefix}  {elapsed:.dim}  {msg:.dim}"));
         bar.set_prefix(format!("{}{path}", "  ".repeat(depth)));
         bar.enable_steady_tick(TICK);
+        self.bars.insert(last.map_or(self.bars.len(), |index| index + 1), (path.to_owned(), bar.clone()));
         bar
     }
 
     fn say(&self, path: &str, message: &str) {
-        if let Some(bar) = self.bars.get(path) {
+        if let Some(bar) = self.bar(path) {
             bar.set_message(message.to_owned());
         }
     }
@@ -172,14 +179,24 @@ fn render(line: &Line) -> String {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates of this file are valid").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ").progress_chars("━╸─")
+    ProgressStyle::with_template(template)
+        .expect("the templates of this file are valid")
+        .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
+        .progress_chars("━╸─")
 }
 
 impl Sink for Live {
     fn want(&self) -> Want {
         let kinds = [
-            "run_started", "step_*", "loop_iteration_finished", "turn_started", "tool_call_*", "progress",
-            "permission_decided", "plugin_*", "warning",
+            "run_started",
+            "step_*",
+            "loop_iteration_finished",
+            "turn_started",
+            "tool_call_*",
+            "progress",
+            "permission_decided",
+            "plugin_*",
+            "warning",
         ];
         Want { kinds: kinds.map(str::to_owned).to_vec(), pressure: Pressure::DropTransient }
     }
@@ -202,13 +219,19 @@ mod tests {
 
     #[test]
     fn every_template_is_valid() {
-        style("{spinner} {prefix}  {bar:24} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}");
-        style("{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}");
+        style("{spinner} {prefix}  {bar:24} {pos}/{len}  {elapsed:.dim}  {msg:.dim}");
+        style("{spinner} {prefix}  {elapsed:.dim}  {msg:.dim}");
     }
 
     #[test]
     fn only_ends_and_faults_stay_on_the_screen() {
-        let line = |path: &str, tone, word| Line { at: Default::default(), path: path.into(), tone, word, detail: String::new() };
+        let line = |path: &str, tone, word| Line {
+            at: Default::default(),
+            path: path.into(),
+            tone,
+            word,
+            detail: String::new(),
+        };
         assert!(is_final(&line("scan", Tone::Good, "completed")));
         assert!(!is_final(&line("scan[1]", Tone::Good, "completed")));
         assert!(is_final(&line("scan[1]", Tone::Bad, "failed")));

@@ -4,7 +4,7 @@
 
 use super::paint;
 use cofferdam::RunResult;
-use cofferdam::core::event::{Body, Decision, RunEvent, RunStatus, StepStatus};
+use cofferdam::core::event::{Body, Decision, RunEvent, RunReason, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::sink::{clean, duration, tokens};
@@ -80,7 +80,7 @@ impl Recap {
         if let Some(files) = files(ending.out) {
             push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
         }
-        push_row(&mut text, "run", &format!("{}  {}", result.run_id, paint::quiet(&format!("cofferdam runs show {}", result.run_id))));
+        push_row(&mut text, "run", &format!("cofferdam runs show {}", result.run_id));
         text.truncate(text.trim_end().len());
         text
     }
@@ -112,7 +112,13 @@ fn headline(ending: &Ending<'_>, gathered: &Gathered) -> String {
         RunStatus::Waiting | RunStatus::Partial | RunStatus::Cancelled => paint::warn(status),
         RunStatus::Failed => paint::bad(status),
     };
-    let mut parts = vec![steps(result), duration(Duration::from_millis(result.duration_ms))];
+    let reason = result.reason.map(|reason| match reason {
+        RunReason::Timeout => "its time is over".to_owned(),
+        RunReason::Budget => "its budget is spent".to_owned(),
+        RunReason::Aborted => "a step ended the whole run".to_owned(),
+    });
+    let mut parts: Vec<String> = reason.into_iter().collect();
+    parts.extend([steps(result), duration(Duration::from_millis(result.duration_ms))]);
     parts.extend(tokens(&result.usage).map(|tokens| format!("tokens {tokens}")));
     if !gathered.models.is_empty() {
         let label = |name: &String| match ending.not_language_models.contains(name) {
@@ -135,9 +141,15 @@ fn steps(result: &RunResult) -> String {
     let statuses = [StepStatus::Completed, StepStatus::Failed, StepStatus::Skipped, StepStatus::Cancelled];
     let parts: Vec<String> = statuses
         .into_iter()
-        .filter_map(|status| Some(count(status)).filter(|count| *count > 0).map(|count| format!("{count} {}", status.as_str())))
+        .filter_map(|status| {
+            Some(count(status)).filter(|count| *count > 0).map(|count| format!("{count} {}", status.as_str()))
+        })
         .collect();
-    if count(StepStatus::Completed) == all { format!("{all} {noun}") } else { format!("{all} {noun} ({})", parts.join(", ")) }
+    if count(StepStatus::Completed) == all {
+        format!("{all} {noun}")
+    } else {
+        format!("{all} {noun} ({})", parts.join(", "))
+    }
 }
 
 fn push_row(text: &mut String, label: &str, value: &str) {
@@ -247,7 +259,7 @@ mod tests {
             "completed  0 steps, 1.2 s, tokens 5 in, 2 out, model m (not a language model)\n\
              warning    mind [2J the gap\n\
              denied     plugin `scan`: fs read\n             --grant scan:fs=read\n\
-             run        r1  cofferdam runs show r1"
+             run        cofferdam runs show r1"
         );
     }
 }

@@ -66,7 +66,8 @@ fn arguments(tool: &ToolDefinition) -> Option<String> {
     let properties = tool.input_schema.get("properties")?.as_object()?;
     let required = tool.input_schema.get("required").and_then(|list| list.as_array());
     let is_required = |name: &str| required.is_some_and(|list| list.iter().any(|item| item == name));
-    let names = properties.keys().map(|name| format!("{}{}", clean(name, 60), if is_required(name) { "*" } else { "" }));
+    let names =
+        properties.keys().map(|name| format!("{}{}", clean(name, 60), if is_required(name) { "*" } else { "" }));
     (!properties.is_empty()).then(|| names.collect::<Vec<_>>().join(", "))
 }
 

@@ -32,7 +32,9 @@ pub(super) fn named(args: &InputArgs) -> Result<Vec<(String, InputText)>, Failur
 
 fn pair(text: &str) -> Result<(String, InputText), Failure> {
     let Some((name, value)) = text.split_once('=') else {
-        return Err(Failure::usage(format!("`--input {text}` has no value")).with_hint(format!("write `--input {text}=VALUE`")));
+        return Err(
+            Failure::usage(format!("`--input {text}` has no value")).with_hint(format!("write `--input {text}=VALUE`"))
+        );
     };
     let value = match value.strip_prefix('@') {
         Some(path) => file(Path::new(path))?,

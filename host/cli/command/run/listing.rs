@@ -57,7 +57,8 @@ fn in_folder(folder: &Path) -> Vec<PathBuf> {
 
 /// Whether a file looks like a workflow: by its name, and by having steps.
 fn is_document(path: &Path) -> bool {
-    let is_named = path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+    let is_named =
+        path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
     let is_small = || {
         let limit = cofferdam::core::limits::DOCUMENT_BYTES as u64;
         std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= limit)

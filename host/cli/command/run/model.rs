@@ -43,7 +43,9 @@ fn needs_default(workflow: &Workflow) -> bool {
 }
 
 fn any_step(scope: &Scope, test: &dyn Fn(&Step) -> bool) -> bool {
-    let inside = |step: &Step| step.repeat.as_ref().and_then(|repeat| repeat.body.as_deref()).is_some_and(|body| any_step(body, test));
+    let inside = |step: &Step| {
+        step.repeat.as_ref().and_then(|repeat| repeat.body.as_deref()).is_some_and(|body| any_step(body, test))
+    };
     scope.steps.iter().any(|step| test(step) || inside(step))
 }
 
@@ -61,7 +63,9 @@ mod tests {
         let plain = "steps: [{id: a, instructions: go}]";
         let named = "steps: [{id: a, instructions: go, model: builtin/extract}]";
         let inside = "steps: [{id: l, loop: {forEach: [1], steps: [{id: a, instructions: go}]}}]";
-        for (text, agents, needs) in [(tool, false, false), (plain, true, true), (named, true, false), (inside, true, true)] {
+        for (text, agents, needs) in
+            [(tool, false, false), (plain, true, true), (named, true, false), (inside, true, true)]
+        {
             assert_eq!((has_agent_steps(&workflow(text)), needs_default(&workflow(text))), (agents, needs), "{text}");
         }
         assert!(!needs_default(&workflow(&format!("options: {{model: builtin/extract}}\n{plain}"))));

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// How a run ended.
 pub(super) enum Ended {
     /// With a result, or without ever having begun; and who stopped it, if anybody did.
-    Itself(Result<RunResult, Error>, Option<Signal>),
+    Itself(Box<Result<RunResult, Error>>, Option<Signal>),
     /// It did not end in time after it was stopped.
     Abandoned(Signal),
 }
@@ -25,11 +25,11 @@ type Run = JoinHandle<Result<RunResult, Error>>;
 
 pub(super) async fn until_end(mut run: Run, orchestrator: &Orchestrator) -> Ended {
     let first = tokio::select! {
-        outcome = &mut run => return Ended::Itself(flatten(outcome), None),
+        outcome = &mut run => return Ended::Itself(Box::new(flatten(outcome)), None),
         signal = next_signal() => match signal {
             Ok(signal) => signal,
             // Without a way to hear signals the shell's own handling stays in place.
-            Err(_) => return Ended::Itself(flatten(run.await), None),
+            Err(_) => return Ended::Itself(Box::new(flatten(run.await)), None),
         },
     };
     terminal::tell(&paint::warn("stopping; once more stops at once"));
@@ -42,7 +42,7 @@ pub(super) async fn until_end(mut run: Run, orchestrator: &Orchestrator) -> Ende
         outcome = finish => match flatten(outcome) {
             // Closing before the run began is the reason, not a fault.
             Err(Error::Closed) => Ended::Abandoned(first),
-            outcome => Ended::Itself(outcome, Some(first)),
+            outcome => Ended::Itself(Box::new(outcome), Some(first)),
         },
         second = next_signal() => at_once(second.unwrap_or(first)),
         () = tokio::time::sleep(PATIENCE) => Ended::Abandoned(first),

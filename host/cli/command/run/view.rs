@@ -1,6 +1,7 @@
 //! How a run shows itself while it runs: events as JSON, a live view, lines, or nothing.
 
 use crate::args::RunArgs;
+use crate::local_time;
 use crate::terminal;
 use crate::ui::live::Live;
 use cofferdam::sink::{Paint, human, ndjson};
@@ -33,7 +34,10 @@ impl View {
         match self {
             Self::Events => builder.sink(Arc::new(ndjson(std::io::stdout()))),
             Self::Live(live) => builder.sink(Arc::clone(live) as Arc<dyn Sink>),
-            Self::Lines => builder.sink(Arc::new(human(anstream::stderr()).paint(Paint::Ansi))),
+            Self::Lines => {
+                let lines = human(anstream::stderr()).paint(Paint::Ansi).utc_offset_s(local_time::utc_offset_s());
+                builder.sink(Arc::new(lines))
+            }
             Self::Silent => builder,
         }
     }

@@ -1,6 +1,7 @@
 //! A recorded run as text: how it ended, then its steps as a tree.
 
 use super::history::{History, Step};
+use crate::local_time;
 use crate::ui::paint;
 use cofferdam::core::fault::Fault;
 use cofferdam::sink::{clean, duration, tokens};
@@ -31,9 +32,12 @@ pub(super) fn render(history: &History) -> String {
 
 fn push_output(text: &mut String, output: &Value) {
     let output = match output {
-        Value::Null => return,
+        Value::Null => String::new(),
         value => cofferdam::core::value::to_text(value),
     };
+    if output.is_empty() {
+        return;
+    }
     let mut lines = output.lines();
     let _ = writeln!(text, "\n{}", paint::strong("output"));
     for line in lines.by_ref().take(OUTPUT_LINES) {
@@ -52,9 +56,14 @@ fn push_head(text: &mut String, history: &History) {
     row("run", history.run.as_str());
     row("workflow", &clean(&history.workflow, 100));
     // A run without an end was killed, or still goes on in another process.
-    row("status", &history.status.map_or_else(|| paint::warn("running, or ended without a record"), |status| painted(status.as_str())));
+    row(
+        "status",
+        &history
+            .status
+            .map_or_else(|| paint::warn("running, or ended without a record"), |status| painted(status.as_str())),
+    );
     if let (Some(started), Some(last)) = (history.started, history.last) {
-        row("started", &format!("{started}, took {}", duration(last.since(started))));
+        row("started", &format!("{}, took {}", local_time::date_and_time(started), duration(last.since(started))));
     }
     if let Some(tokens) = tokens(&history.usage) {
         row("tokens", &tokens);
