@@ -2,11 +2,14 @@
 //!
 //! One table names them all. It must not use any of them.
 
+mod code;
 mod file;
 mod position;
+mod reader;
 mod toml_table;
 
-pub(crate) use file::{CODES, File};
+pub(crate) use code::CODES;
+pub(crate) use file::File;
 
 use crate::args::{DurabilityArg, RunArgs};
 use crate::environment;

@@ -1,0 +1,256 @@
+//! Reads a parsed file of settings, table by table. All findings are collected, each with its place.
+//!
+//! It must not know which file wins, nor read any.
+
+use super::code::{GRANTS, PLACE, SYNTAX, TYPE, UNKNOWN, VALUE};
+use super::file::{File, Kind};
+use super::position::place;
+use super::toml_table::{offset_of, to_json};
+use super::{TABLE, check};
+use cofferdam::core::diagnostic::{Diagnostic, Diagnostics, Severity};
+use cofferdam::core::id::Alias;
+use cofferdam::core::permission::Rule;
+use cofferdam::core::policy::Grants;
+use cofferdam::core::spec::code::Code;
+use cofferdam::core::spec::suggest::did_you_mean;
+use cofferdam::llm::select::{ProviderSettings, Settings as Models};
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+type Entry<'a, 'i> = (&'a str, usize, &'a Spanned<DeValue<'i>>);
+
+/// Fills a file from its text, and gives what was found on the way.
+pub(super) fn fill(file: &mut File, text: &str, kind: Kind) -> Diagnostics {
+    let path = file.path.clone();
+    let mut reader = Reader { path: &path, text, found: Diagnostics::default() };
+    match DeTable::parse(text) {
+        Ok(table) => reader.root(table.get_ref(), kind, file),
+        Err(error) => {
+            let start = error.span().map_or(0, |span| span.start);
+            reader.find(SYNTAX, (start, ""), error.message().to_owned(), None);
+        }
+    }
+    reader.found.sorted()
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    found: Diagnostics,
+}
+
+impl Reader<'_> {
+    fn find(&mut self, code: Code, (offset, path): (usize, &str), message: String, hint: Option<String>) {
+        let place = Some(place(self.path, self.text, offset));
+        let path = path.to_owned();
+        self.found.push(Diagnostic { code: code.id, severity: Severity::Error, place, path, message, hint });
+    }
+
+    fn unknown(&mut self, (key, at, _): Entry<'_, '_>, table: &str, known: &[&str]) {
+        let near = did_you_mean(key, known.iter().copied());
+        let hint = near.unwrap_or_else(|| {
+            format!("it takes {}", known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "))
+        });
+        let whole = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+        self.find(UNKNOWN, (at, &whole), format!("unknown setting `{key}`"), Some(hint));
+    }
+
+    /// The entries of a table; a finding when it is none.
+    fn entries<'t, 'i>(&mut self, (key, _, value): Entry<'t, 'i>) -> Vec<Entry<'t, 'i>> {
+        match value.get_ref() {
+            DeValue::Table(table) => entries(table),
+            other => {
+                self.find(
+                    TYPE,
+                    (value.span().start, key),
+                    format!("`{key}` takes a table, not {}", other.type_str()),
+                    None,
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    fn text<'t>(&mut self, (key, _, value): Entry<'t, '_>, path: &str) -> Option<&'t str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            let message = format!("`{key}` takes a text, not {}", value.get_ref().type_str());
+            self.find(TYPE, (value.span().start, path), message, None);
+        }
+        text
+    }
+
+    fn root(&mut self, table: &DeTable<'_>, kind: Kind, file: &mut File) {
+        for entry in entries(table) {
+            match entry.0 {
+                "run" => self.run(entry, file),
+                "permissions" => self.permissions(entry, file),
+                "models" => file.models = Some(self.models(entry)),
+                "plugins" if kind == Kind::User => {
+                    let hint = format!("write it into `{}` of the project", crate::project::SETTINGS_FILE);
+                    self.find(PLACE, (entry.1, "plugins"), "grants hold for one project only".to_owned(), Some(hint));
+                }
+                "plugins" => self.plugins(entry, file),
+                _ => self.unknown(entry, "", &["run", "permissions", "models", "plugins"]),
+            }
+        }
+    }
+
+    fn run(&mut self, table: Entry<'_, '_>, file: &mut File) {
+        for entry in self.entries(table) {
+            let path = format!("run.{}", entry.0);
+            let Some(setting) = TABLE.iter().find(|setting| setting.key == path) else {
+                let known: Vec<&str> = TABLE.iter().filter_map(|setting| setting.key.strip_prefix("run.")).collect();
+                self.unknown(entry, "run", &known);
+                continue;
+            };
+            let (_, _, value) = entry;
+            let text = match (setting.kind, value.get_ref()) {
+                (super::Kind::Count, DeValue::Integer(number)) => number.as_str().replace('_', ""),
+                (super::Kind::Count, other) => {
+                    self.find(
+                        TYPE,
+                        (value.span().start, &path),
+                        format!("`{path}` takes a number, not {}", other.type_str()),
+                        None,
+                    );
+                    continue;
+                }
+                _ => match self.text(entry, &path) {
+                    Some(text) => text.to_owned(),
+                    None => continue,
+                },
+            };
+            if let Err(what) = check(setting.kind, &text) {
+                self.find(
+                    VALUE,
+                    (value.span().start, &path),
+                    format!("`{path}` is `{text}`, which is not {what}"),
+                    None,
+                );
+                continue;
+            }
+            let text = match setting.kind {
+                super::Kind::Directory => self.path.parent().unwrap_or(Path::new("")).join(&text).display().to_string(),
+                _ => text,
+            };
+            file.values.insert(setting.key, (text, place(self.path, self.text, entry.1).line));
+        }
+    }
+
+    fn permissions(&mut self, table: Entry<'_, '_>, file: &mut File) {
+        for entry in self.entries(table) {
+            match entry.0 {
+                "allow" => file.allow = self.rules(entry),
+                "deny" => file.deny = self.rules(entry),
+                _ => self.unknown(entry, "permissions", &["allow", "deny"]),
+            }
+        }
+    }
+
+    fn rules(&mut self, (key, _, value): Entry<'_, '_>) -> Vec<Rule> {
+        let path = format!("permissions.{key}");
+        let Some(items) = value.get_ref().as_array() else {
+            self.find(
+                TYPE,
+                (value.span().start, &path),
+                format!("`{key}` takes a list of rules"),
+                Some(format!("write `{key} = [\"read\"]`")),
+            );
+            return Vec::new();
+        };
+        let mut rules = Vec::new();
+        for item in items {
+            match item.get_ref().as_str().map(Rule::parse) {
+                Some(Ok(rule)) => rules.push(rule),
+                Some(Err(error)) => self.find(VALUE, (item.span().start, &path), error.to_string(), None),
+                None => self.find(TYPE, (item.span().start, &path), "a rule is a text".to_owned(), None),
+            }
+        }
+        rules
+    }
+
+    fn plugins(&mut self, table: Entry<'_, '_>, file: &mut File) {
+        for plugin in self.entries(table) {
+            let alias = match Alias::parse(plugin.0) {
+                Ok(alias) => alias,
+                Err(error) => {
+                    self.find(VALUE, (plugin.1, "plugins"), error.to_string(), None);
+                    continue;
+                }
+            };
+            for entry in self.entries(plugin) {
+                match entry.0 {
+                    "grants" => {
+                        if let Some(grants) = self.grants(&alias, entry) {
+                            file.grants.insert(alias.clone(), grants);
+                        }
+                    }
+                    _ => self.unknown(entry, &format!("plugins.{alias}"), &["grants"]),
+                }
+            }
+        }
+    }
+
+    fn grants(&mut self, alias: &Alias, (_, _, value): Entry<'_, '_>) -> Option<Grants> {
+        let path = format!("plugins.{alias}.grants");
+        let Some(json) = to_json(value.get_ref()) else {
+            self.find(TYPE, (value.span().start, &path), "grants have no dates".to_owned(), None);
+            return None;
+        };
+        match Grants::parse(&json) {
+            Ok(grants) => Some(grants),
+            Err(faults) => {
+                for fault in faults {
+                    let whole = if fault.path.is_empty() { path.clone() } else { format!("{path}.{}", fault.path) };
+                    self.find(GRANTS, (offset_of(value, &fault.path), &whole), fault.message, fault.hint);
+                }
+                None
+            }
+        }
+    }
+
+    fn models(&mut self, table: Entry<'_, '_>) -> Models {
+        let mut models = Models::default();
+        for entry in self.entries(table) {
+            match entry.0 {
+                "default" => models.default = self.text(entry, "models.default").map(str::to_owned),
+                "script" => models.script = self.text(entry, "models.script").map(str::to_owned),
+                "aliases" => models.aliases = self.texts(entry, "models.aliases"),
+                "providers" => {
+                    for provider in self.entries(entry) {
+                        let settings = self.provider(provider);
+                        models.providers.insert(provider.0.to_owned(), settings);
+                    }
+                }
+                _ => self.unknown(entry, "models", &["default", "script", "aliases", "providers"]),
+            }
+        }
+        models
+    }
+
+    fn provider(&mut self, table: Entry<'_, '_>) -> ProviderSettings {
+        let path = format!("models.providers.{}", table.0);
+        let mut provider = ProviderSettings::default();
+        for entry in self.entries(table) {
+            match entry.0 {
+                "base_url" => provider.base_url = self.text(entry, &path).map(str::to_owned),
+                "key_variable" => provider.key_variable = self.text(entry, &path).map(str::to_owned),
+                "headers" => provider.headers = self.texts(entry, &path),
+                _ => self.unknown(entry, &path, &["base_url", "key_variable", "headers"]),
+            }
+        }
+        provider
+    }
+
+    fn texts(&mut self, table: Entry<'_, '_>, path: &str) -> BTreeMap<String, String> {
+        let entries = self.entries(table);
+        entries.into_iter().filter_map(|entry| Some((entry.0.to_owned(), self.text(entry, path)?.to_owned()))).collect()
+    }
+}
+
+fn entries<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+    table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span().start, value)).collect()
+}
