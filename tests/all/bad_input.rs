@@ -49,7 +49,8 @@ fn a_folder_is_no_document() {
 fn all_documents_are_checked_and_json_says_the_same() {
     let project = Project::new();
     project.file("good.yaml", HELLO).file("bad.yaml", "name: bad\nsteps: [{ id: a, agnt: x }]\n");
-    let outcome = project.run(&["validate", "bad.yaml", "good.yaml", "gone.yaml"]).says(&["bad.yaml:2", "gone.yaml", "agnt"]);
+    let outcome =
+        project.run(&["validate", "bad.yaml", "good.yaml", "gone.yaml"]).says(&["bad.yaml:2", "gone.yaml", "agnt"]);
     assert_eq!(outcome.code, Some(2));
     let lines = project.run(&["validate", "--json", "bad.yaml", "good.yaml"]).expect(2).json_lines();
     assert_eq!(lines.len(), 2);
@@ -61,10 +62,7 @@ fn all_documents_are_checked_and_json_says_the_same() {
 fn with_component(bytes: impl AsRef<[u8]>) -> Outcome {
     let project = Project::new();
     project.file("bad.wasm", bytes);
-    project.file(
-        "w.yaml",
-        "name: w\nplugins: { bad: ./bad.wasm }\nsteps: [{ id: a, tool: bad.do_it, args: {} }]\n",
-    );
+    project.file("w.yaml", "name: w\nplugins: { bad: ./bad.wasm }\nsteps: [{ id: a, tool: bad.do_it, args: {} }]\n");
     let inspected = project.run(&["plugin", "inspect", "bad.wasm"]);
     assert_ne!(inspected.code, Some(0), "{}", inspected.stdout);
     inspected.says(&["bad.wasm"]);
@@ -118,7 +116,8 @@ fn a_component_with_another_digest_is_refused() {
 
 fn asked(answers: Vec<Answer>) -> (Project, Provider, Outcome) {
     let provider = Provider::start(answers);
-    let project = Project::new().variable("OPENAI_BASE_URL", &provider.url()).variable("OPENAI_API_KEY", "key-of-this-test");
+    let project =
+        Project::new().variable("OPENAI_BASE_URL", &provider.url()).variable("OPENAI_API_KEY", "key-of-this-test");
     project.file("hello.yaml", HELLO);
     let outcome = project.run(&["run", "hello.yaml", "--model", "openai/test-model"]);
     (project, provider, outcome)
@@ -128,11 +127,14 @@ const JSON: &str = "content-type: application/json\r\n";
 const STREAM: &str = "content-type: text/event-stream\r\n";
 
 fn delta(text: &str) -> String {
-    format!("data: {{\"id\":\"1\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n")
+    format!(
+        "data: {{\"id\":\"1\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n"
+    )
 }
 
 fn whole(text: &str) -> String {
-    let end = "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let end =
+        "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     delta(text) + end
 }
 
@@ -152,7 +154,11 @@ fn every_fault_of_a_provider_has_a_message_and_a_record() {
         ("401", Answer::Http(401, JSON, error("bad key")), &["OPENAI_API_KEY"]),
         ("403", Answer::Http(403, JSON, error("no access")), &["openai"]),
         ("404", Answer::Http(404, JSON, error("no such model")), &["test-model"]),
-        ("429", Answer::Http(429, "content-type: application/json\r\nretry-after: 0\r\n", error("slow down")), &["slow down"]),
+        (
+            "429",
+            Answer::Http(429, "content-type: application/json\r\nretry-after: 0\r\n", error("slow down")),
+            &["slow down"],
+        ),
         ("500", Answer::Http(500, JSON, error("it broke")), &["500"]),
         ("html with 200", Answer::Http(200, "content-type: text/html\r\n", page.clone()), &["openai"]),
         ("html with 502", Answer::Http(502, "content-type: text/html\r\n", page), &["502"]),
@@ -161,7 +167,11 @@ fn every_fault_of_a_provider_has_a_message_and_a_record() {
         ("half a stream", Answer::CutStream(delta("Hel")), &["openai"]),
         ("a stream without end", Answer::Http(200, STREAM, delta("Hel")), &["openai"]),
         ("no json", Answer::Http(200, STREAM, "data: {nonsense\n\n".into()), &["openai"]),
-        ("an error in the stream", Answer::Http(200, STREAM, delta("Hel") + "data: {\"error\":{\"message\":\"overloaded\"}}\n\n"), &["overloaded"]),
+        (
+            "an error in the stream",
+            Answer::Http(200, STREAM, delta("Hel") + "data: {\"error\":{\"message\":\"overloaded\"}}\n\n"),
+            &["overloaded"],
+        ),
         ("a redirect", Answer::Http(302, "location: http://169.254.169.254/\r\n", String::new()), &["openai"]),
     ];
     for (name, answer, says) in faults {
@@ -206,7 +216,9 @@ fn a_missing_key_is_named_before_anything_is_sent() {
 
 #[test]
 fn bad_settings_are_named_with_their_line() {
-    for (text, says) in [("model = \n", "cofferdam.toml:1"), ("\nmodle = \"x\"\n", "modle"), ("[plugins.text.grants]\nfs = 7\n", "fs")] {
+    for (text, says) in
+        [("model = \n", "cofferdam.toml:1"), ("\nmodle = \"x\"\n", "modle"), ("[plugins.text.grants]\nfs = 7\n", "fs")]
+    {
         let project = Project::new();
         project.file("cofferdam.toml", text).file("hello.yaml", HELLO);
         project.run(&["run", "hello.yaml", "--model", "builtin/extract"]).expect(3).says(&["cofferdam.toml", says]);

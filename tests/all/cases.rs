@@ -153,7 +153,8 @@ fn events(stdout: &str, order: Order) -> Result<String, String> {
         normalise(event, order);
     }
     if order == Order::Path {
-        let path = |event: &Map<String, Value>| event.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let path =
+            |event: &Map<String, Value>| event.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
         events.sort_by_key(path);
     }
     Ok(events.into_iter().map(|event| Value::Object(event).to_string() + "\n").collect())
@@ -194,13 +195,24 @@ fn normalise(event: &mut Map<String, Value>, order: Order) {
     event.values_mut().for_each(shorten);
 }
 
-/// Digests and run ids within texts.
+/// Digests of components, whole or cut short: they change with every compiler.
 fn shorten(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(shorten),
         Value::Object(members) => members.values_mut().for_each(shorten),
-        Value::String(text) if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            *text = "DIGEST".to_owned();
+        Value::String(text) => {
+            let words: Vec<&str> = text.split_inclusive(|found: char| !found.is_ascii_alphanumeric()).collect();
+            let is_digest = |word: &str| {
+                let word = word.trim_end_matches(|found: char| !found.is_ascii_alphanumeric());
+                matches!(word.len(), 12 | 64) && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            };
+            if words.iter().any(|word| is_digest(word)) {
+                let shown = |word: &str| {
+                    let end = word.trim_start_matches(|found: char| found.is_ascii_alphanumeric());
+                    if is_digest(word) { format!("DIGEST{end}") } else { word.to_owned() }
+                };
+                *text = words.into_iter().map(shown).collect();
+            }
         }
         _ => {}
     }

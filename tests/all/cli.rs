@@ -50,6 +50,16 @@ fn every_help_text_is_as_written() {
 }
 
 #[test]
+fn only_permissions_stand_under_their_heading() {
+    let help = Project::new().run(&["run", "--help"]).expect(0).stdout;
+    let (_, permissions) = help.split_once("Permissions:\n").unwrap();
+    let (permissions, _) = permissions.split_once("\n\nEverywhere:").unwrap();
+    let flags: Vec<&str> =
+        permissions.lines().filter_map(|line| line.trim().strip_prefix("--")?.split(' ').next()).collect();
+    assert_eq!(flags, ["grant", "grant-requested", "allow", "deny"]);
+}
+
+#[test]
 fn every_command_has_a_help_text_that_is_checked() {
     let help = Project::new().run(&["--help"]).expect(0).stdout;
     let (_, list) = help.split_once("Commands:\n").unwrap();
@@ -84,13 +94,20 @@ fn the_old_name_of_run_works() {
 fn a_text_may_come_from_standard_input() {
     let project = Project::new();
     project.file("one.yaml", "name: one\nsteps: [{ id: a }]").file("model.yaml", "default: { text: '<{{prompt}}>' }");
-    let outcome = project.run_reading(&["run", "one.yaml", "-", "--model", "scripted/model.yaml"], "piped in").expect(0);
+    let outcome =
+        project.run_reading(&["run", "one.yaml", "-", "--model", "scripted/model.yaml"], "piped in").expect(0);
     assert_eq!(outcome.stdout, "<piped in>\n");
 }
 
 #[test]
 fn usage_errors_have_a_code_of_their_own() {
-    for args in [&["run", "--no-such-flag"][..], &["rnu"], &["plan"], &["run", "hello.yaml", "--timeout", "5"], &["explain", "X9"]] {
+    for args in [
+        &["run", "--no-such-flag"][..],
+        &["rnu"],
+        &["plan"],
+        &["run", "hello.yaml", "--timeout", "5"],
+        &["explain", "X9"],
+    ] {
         hello().run(args).expect(3).says(&["error"]);
     }
     hello().run(&["rnu"]).expect(3).says(&["run"]);
@@ -156,7 +173,11 @@ fn runs_can_be_listed_and_shown() {
     project.run(&["runs", "show", "last"]).expect(0);
     project.run(&["runs", "show", &id[..30]]).expect(0);
     let durable: Vec<_> = printed.into_iter().filter(|event| event.get("sub").is_none()).collect();
-    assert_eq!(project.run(&["runs", "show", &id, "--json"]).expect(0).json_lines(), durable, "journal and output agree");
+    assert_eq!(
+        project.run(&["runs", "show", &id, "--json"]).expect(0).json_lines(),
+        durable,
+        "journal and output agree"
+    );
     let outcome = project.run(&["runs", "show", "nothing"]).says(&["nothing"]);
     assert_ne!(outcome.code, Some(0));
 }
@@ -234,14 +255,18 @@ fn every_shell_has_completions() {
 fn settings_name_their_origin() {
     let project = hello().variable("COFFERDAM_MODEL", "scripted/model.yaml");
     let outcome = project.run(&["config", "show", "--origin"]).expect(0);
-    assert!(outcome.stdout.contains("scripted/model.yaml") && outcome.stdout.contains("COFFERDAM_MODEL"), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains("scripted/model.yaml") && outcome.stdout.contains("COFFERDAM_MODEL"),
+        "{}",
+        outcome.stdout
+    );
     assert_eq!(project.run(&["run", "hello.yaml"]).expect(0).stdout, "Hello there.\n");
 }
 
 #[test]
 fn a_flag_beats_a_variable_beats_the_project() {
     let project = hello().variable("COFFERDAM_MODEL", "scripted/second.yaml");
-    project.file("cofferdam.toml", "model = \"scripted/third.yaml\"\n");
+    project.file("cofferdam.toml", "[models]\ndefault = \"scripted/third.yaml\"\n");
     project.file("second.yaml", "default: { text: second }").file("third.yaml", "default: { text: third }");
     assert_eq!(project.run(&RUN).expect(0).stdout, "Hello there.\n");
     assert_eq!(project.run(&["run", "hello.yaml"]).expect(0).stdout, "second\n");
@@ -265,7 +290,10 @@ fn the_schema_is_json_and_knows_the_language() {
 #[test]
 fn a_plan_can_be_drawn() {
     let project = Project::new();
-    project.file("d.yaml", "name: d\nsteps:\n  - { id: top, instructions: x }\n  - { id: low, dependsOn: [top], instructions: y }\n");
+    project.file(
+        "d.yaml",
+        "name: d\nsteps:\n  - { id: top, instructions: x }\n  - { id: low, dependsOn: [top], instructions: y }\n",
+    );
     for (format, sign) in [("tree", "top"), ("mermaid", "-->"), ("dot", "digraph"), ("json", "\"top\"")] {
         let drawn = project.run(&["plan", "d.yaml", "--format", format]).expect(0).stdout;
         assert!(drawn.contains(sign) && drawn.contains("low"), "{format}: {drawn}");
@@ -283,8 +311,9 @@ fn a_plugin_is_shown_with_what_it_wants() {
     let project = Project::with_plugins();
     let said = project.run(&["plugin", "inspect", "builtin:secrets-scan"]).expect(0).stdout;
     assert!(said.contains("scan") && said.contains("sha256:"), "{said}");
-    let json = project.run(&["plugin", "inspect", "builtin:text", "--json"]).expect(0).json_lines();
-    assert!(json[0].to_string().contains("cofferdam/text"));
+    let json = project.run(&["plugin", "inspect", "builtin:text", "--json"]).expect(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json.to_string().contains("cofferdam/text"));
     let listed = project.run(&["plugin", "list"]).expect(0).stdout;
     assert!(cofferdam_guests::FIRST_PARTY.iter().all(|name| listed.contains(name)), "{listed}");
 }

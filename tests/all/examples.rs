@@ -24,7 +24,10 @@ fn folder() -> Project {
         .file("site/src/deploy.sh", format!("#!/bin/sh\nexport GITHUB_TOKEN={}\n", secrets[2].3))
         .file("site/src/notify.py", format!("TOKEN = '{}'\n", secrets[3].3))
         .file("site/README.md", "# Site\n\nSet `API_KEY=your-key-here` and `password: changeme`.\n")
-        .file("site/src/main.py", "import os\napi_key = os.environ['API_KEY']\nid = 'b1946ac92492d2347c6235b4d2611184'\n")
+        .file(
+            "site/src/main.py",
+            "import os\napi_key = os.environ['API_KEY']\nid = 'b1946ac92492d2347c6235b4d2611184'\n",
+        )
         .file("site/logo.png", b"\x89PNG\r\n\x1a\n\0\0binary")
         .file("outside.env", format!("AWS_ACCESS_KEY_ID=AKIA{}\n", "Z7YQ3WXT5NPM2RVH"));
     std::os::unix::fs::symlink(project.path("outside.env"), project.path("site/link.env")).unwrap();
@@ -51,7 +54,8 @@ fn the_audit_finds_what_was_planted_and_nothing_else() {
     let outcome = audit(&project, &[]).expect(0);
     let report = report(&project);
     for text in [&outcome.stdout, &report] {
-        let mut rows: Vec<&str> = text.lines().filter(|line| line.contains("***") || line.contains('\u{2026}')).collect();
+        let mut rows: Vec<&str> =
+            text.lines().filter(|line| line.contains("***") || line.contains('\u{2026}')).collect();
         rows.dedup();
         for (path, line, kind, secret) in planted() {
             let row = format!("| {path} | {line} | {kind} |");
@@ -98,7 +102,8 @@ fn without_grants_the_audit_fails_and_says_how_to_allow_it() {
 fn an_audit_of_an_empty_folder_is_an_audit() {
     let project = folder();
     fs::create_dir(project.path("empty")).unwrap();
-    let args = ["run", "host/examples/audit.yaml", "--workdir", "empty", "--grant-requested", "--model", "builtin/extract"];
+    let args =
+        ["run", "host/examples/audit.yaml", "--workdir", "empty", "--grant-requested", "--model", "builtin/extract"];
     project.run(&args).expect(0);
     assert!(report(&project).starts_with("# "));
 }
@@ -107,11 +112,14 @@ fn an_audit_of_an_empty_folder_is_an_audit() {
 fn this_repository_holds_no_secret() {
     let project = folder();
     let root = repository();
-    let args = ["run", "host/examples/audit.yaml", "--grant-requested", "--model", "builtin/extract", "--json", "--workdir"];
+    let args =
+        ["run", "host/examples/audit.yaml", "--grant-requested", "--model", "builtin/extract", "--json", "--workdir"];
     let outcome = project.run(&[&args[..], &[root.to_str().unwrap()]].concat()).expect(0);
     let events = outcome.json_lines();
-    let scans: Vec<_> =
-        events.iter().filter(|event| event["kind"] == "tool_call_finished" && event["tool"] == "secrets.scan").collect();
+    let scans: Vec<_> = events
+        .iter()
+        .filter(|event| event["kind"] == "tool_call_finished" && event["tool"] == "secrets.scan")
+        .collect();
     let files: u64 = scans.iter().map(|event| event["result"]["files_scanned"].as_u64().unwrap()).sum();
     assert!(files > 200, "only {files} files were scanned");
     for scan in scans {
@@ -123,6 +131,7 @@ fn this_repository_holds_no_secret() {
 fn a_denial_names_the_plugin_the_request_and_the_lines_that_allow_it() {
     let project = folder();
     let outcome = project.run(&["run", "host/examples/denied.yaml"]).expect(1);
-    let outcome = outcome.says(&["web", "https://example.com/", "--grant web:http=example.com"]);
+    let outcome =
+        outcome.says(&["web", "https://example.com/", "--grant web:http=https://example.com", "[plugins.web.grants]"]);
     assert!(outcome.stdout.is_empty());
 }

@@ -3,6 +3,14 @@
 //! They go through the surface that users use: the `cofferdam` binary, the library's entry points, the repository's
 //! own files.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails loudly, also where clippy sees only a function of one"
+)]
+
 mod bad_input;
 mod cases;
 mod cli;

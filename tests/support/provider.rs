@@ -61,7 +61,10 @@ fn serve(mut stream: TcpStream, answer: &Answer) -> std::io::Result<String> {
     let request = read_request(&mut stream)?;
     let text = match answer {
         Answer::Http(status, head, body) => {
-            format!("HTTP/1.1 {status} Status\r\n{head}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+            format!(
+                "HTTP/1.1 {status} Status\r\n{head}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            )
         }
         Answer::CutStream(part) => format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{part}\r\n",

@@ -101,16 +101,13 @@ fn code_of(text: &str) -> String {
         let length = match first {
             '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
             '/' if rest.starts_with("/*") => block_comment(rest),
-            'b' | 'c' | 'r' if !last_is_name => match prefixed_literal(rest) {
-                Some(length) => length,
-                None => 0,
-            },
+            'b' | 'c' | 'r' if !last_is_name => prefixed_literal(rest).unwrap_or_default(),
             '"' => quoted(rest, '"'),
             '\'' => character(rest),
             _ => 0,
         };
         last_is_name = length == 0 && (first.is_alphanumeric() || first == '_');
-        let (taken, left) = rest.split_at(length.max(if length == 0 { first.len_utf8() } else { 0 }));
+        let (taken, left) = rest.split_at(if length == 0 { first.len_utf8() } else { length });
         if length == 0 {
             code.push(first);
         } else {

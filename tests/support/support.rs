@@ -3,8 +3,8 @@
 //! It must not know what is tested.
 
 mod goldens;
-mod provider;
 mod project;
+mod provider;
 mod source;
 
 pub(crate) use goldens::{Golden, check_golden, is_update};
