@@ -94,6 +94,10 @@ impl Narrator {
                 std::iter::once(line(tone, status.as_str(), what)).chain(hint).collect()
             }
             Body::StepSkipped { detail, .. } => vec![line(Tone::Quiet, "skipped", detail.clone())],
+            // Items of a loop that never began are not told: there may be thousands.
+            Body::StepCancelled { .. } if is_inside_loop(&event.path) && !self.began.contains_key(&event.path) => {
+                Vec::new()
+            }
             Body::StepCancelled { detail } => vec![line(Tone::Warn, "cancelled", detail.clone())],
             Body::PermissionDecided { tool, decision: Decision::Deny, rule, .. } => {
                 vec![line(Tone::Warn, "denied", format!("tool `{tool}`: {rule}"))]
@@ -122,7 +126,7 @@ impl Narrator {
         let Body::StepStarted { agent, tool, items } = &event.body else { return None };
         // The first try counts: the duration of a step has all of them in it.
         self.began.entry(event.path.clone()).or_insert(Begun { at: event.at, is_tool: tool.is_some() });
-        if event.path.as_str().contains('[') {
+        if is_inside_loop(&event.path) {
             return None;
         }
         let again = event.attempt.filter(|attempt| *attempt > 1).map(|attempt| format!("try {attempt}"));
@@ -142,6 +146,10 @@ impl Narrator {
     fn is_tool_step(&self, path: &StepPath) -> bool {
         self.began.get(path).is_some_and(|begun| begun.is_tool)
     }
+}
+
+fn is_inside_loop(path: &StepPath) -> bool {
+    path.as_str().contains('[')
 }
 
 /// A hint that fits in a line; the exact lines of a grant are told at the end of a run.

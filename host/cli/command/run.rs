@@ -11,7 +11,7 @@ mod view;
 
 use super::document::{self, Warnings};
 use crate::args::{Global, RunArgs};
-use crate::exit::Exit;
+use crate::exit::{Exit, Signal};
 use crate::failure::Failure;
 use crate::session::{self, Dotenv, Session};
 use crate::settings;
@@ -19,6 +19,7 @@ use crate::terminal;
 use crate::ui::paint;
 use crate::ui::question::TerminalApprover;
 use crate::ui::recap::{Ending, Recap};
+use anyhow::Context as _;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
@@ -90,7 +91,7 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     if asks {
         builder = builder.approval(Arc::new(TerminalApprover::default()));
     }
-    let view = if args.dry_run { View::Silent } else { View::start(args) };
+    let view = if args.dry_run { View::Silent } else { View::start(args, &workflow) };
     builder = view.attach(builder);
     if !args.quiet {
         announce(&workflow, choice.as_ref().map(|choice| choice.line.as_str()), asks);
@@ -138,14 +139,15 @@ impl Start {
         let run = tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await });
         let stopped = stop::until_end(run, &self.orchestrator).await;
         self.view.stop();
-        let (outcome, signal) = match stopped {
-            stop::Ended::Itself(outcome, signal) => (outcome, signal),
-            stop::Ended::Abandoned(signal) => {
-                terminal::tell(&paint::warn("stopped before the run began; nothing was recorded"));
-                return Ok(signal.exit());
-            }
+        let (result, signal) = match stopped {
+            stop::Ended::Itself(outcome, signal) => match (*outcome, signal) {
+                (Ok(result), signal) => (result, signal),
+                (Err(error), None) => return Err(Failure::from(error).into()),
+                // What the signal broke on its way, a plugin's compiler for instance, is no fault of its own.
+                (Err(_), Some(signal)) => return Ok(stopped_early(signal)),
+            },
+            stop::Ended::Abandoned(signal) => return Ok(stopped_early(signal)),
         };
-        let result = outcome.map_err(Failure::from)?;
         self.conclude(&result, args)?;
         Ok(Exit::of_result(&result, signal))
     }
@@ -153,7 +155,7 @@ impl Start {
     /// Output to standard output, everything else to standard error, the run's id last.
     fn conclude(&self, result: &RunResult, args: &RunArgs) -> anyhow::Result<()> {
         if !args.json {
-            terminal::print(&output(result))?;
+            terminal::print(&output(result)).context("the output cannot be written")?;
         }
         if args.quiet && result.success() {
             return Ok(());
@@ -168,6 +170,11 @@ impl Start {
     fn out(&self, run: &RunId) -> PathBuf {
         self.runs.join(run.as_str()).join("out")
     }
+}
+
+fn stopped_early(signal: Signal) -> Exit {
+    terminal::tell(&paint::warn("stopped before there was a result; `cofferdam runs list` shows whether it had begun"));
+    signal.exit()
 }
 
 /// What the run returns, ending in a new line. A terminal gets it without control characters.

@@ -54,24 +54,49 @@ pub(crate) struct Live {
     state: Mutex<State>,
 }
 
+/// What the view shows before the run has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing: it begins at once.
+    Nothing,
+    /// That plugins are loaded, which takes seconds when they must be compiled.
+    Plugins,
+}
+
+/// The path of the bar that is shown before the run has begun; no step has it.
+const BEFORE: &str = "";
+
 #[derive(Default)]
 struct State {
     narrator: Narrator,
     /// By path, as they stand on the screen; at most [`BARS`].
     bars: Vec<(String, ProgressBar)>,
+    margin: Option<ProgressBar>,
 }
 
 impl Live {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(before: Before) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        // An empty line above the bars. When a terminal echoes `^C`, all of them are one line higher than the library
+        // thinks, and what it then leaves behind is this line.
+        let margin = bars.add(ProgressBar::new_spinner());
+        margin.set_style(style(" "));
+        margin.tick();
+        let mut state = State { margin: Some(margin), ..State::default() };
+        if before == Before::Plugins {
+            let bar = state.add(BEFORE, &bars);
+            bar.set_message("loading plugins");
+        }
         *ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bars.clone());
-        Self { bars, state: Mutex::default() }
+        Self { bars, state: Mutex::new(state) }
     }
 
     /// Takes the view off the screen for good; what was written above it stays.
     pub(crate) fn stop(&self) {
         ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for (_, bar) in self.state.lock().unwrap_or_else(PoisonError::into_inner).bars.drain(..) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let margin = state.margin.take();
+        for bar in state.bars.drain(..).map(|(_, bar)| bar).chain(margin) {
             bar.finish_and_clear();
         }
         // A view that cannot be cleared is a cosmetic fault.
@@ -117,13 +142,8 @@ impl State {
             Body::TurnStarted { turn, model } => self.say(path, &format!("{model}, turn {turn}")),
             Body::ToolCallStarted { tool, .. } => self.say(path, &format!("tool {tool}")),
             Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
-            Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => {
-                if let Some(index) = self.bars.iter().position(|(shown, _)| shown == path) {
-                    let (_, bar) = self.bars.remove(index);
-                    bar.finish_and_clear();
-                    all.remove(&bar);
-                }
-            }
+            Body::RunStarted { .. } => self.remove(BEFORE, all),
+            Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => self.remove(path, all),
             _ => {}
         }
     }
@@ -149,6 +169,14 @@ impl State {
         bar
     }
 
+    fn remove(&mut self, path: &str, all: &MultiProgress) {
+        if let Some(index) = self.bars.iter().position(|(shown, _)| shown == path) {
+            let (_, bar) = self.bars.remove(index);
+            bar.finish_and_clear();
+            all.remove(&bar);
+        }
+    }
+
     fn say(&self, path: &str, message: &str) {
         if let Some(bar) = self.bar(path) {
             bar.set_message(message.to_owned());
@@ -160,7 +188,8 @@ impl State {
 fn is_final(line: &Line) -> bool {
     let inside_loop = line.path.contains('[');
     match line.tone {
-        Tone::Warn | Tone::Bad => true,
+        Tone::Warn => !(inside_loop && line.word == "cancelled"),
+        Tone::Bad => true,
         Tone::Good => !inside_loop && !line.path.is_empty(),
         Tone::Quiet => matches!(line.word, "skipped" | "plugin" | "hint"),
     }
@@ -235,6 +264,7 @@ mod tests {
         assert!(is_final(&line("scan", Tone::Good, "completed")));
         assert!(!is_final(&line("scan[1]", Tone::Good, "completed")));
         assert!(is_final(&line("scan[1]", Tone::Bad, "failed")));
+        assert!(!is_final(&line("scan[1]", Tone::Warn, "cancelled")));
         assert!(!is_final(&line("scan", Tone::Quiet, "started")));
     }
 }

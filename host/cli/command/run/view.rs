@@ -3,9 +3,9 @@
 use crate::args::RunArgs;
 use crate::local_time;
 use crate::terminal;
-use crate::ui::live::Live;
+use crate::ui::live::{Before, Live};
 use cofferdam::sink::{Paint, human, ndjson};
-use cofferdam::{Builder, Sink};
+use cofferdam::{Builder, Sink, Workflow};
 use std::sync::Arc;
 
 /// How a run shows itself.
@@ -21,11 +21,14 @@ pub(super) enum View {
 }
 
 impl View {
-    pub(super) fn start(args: &RunArgs) -> Self {
+    pub(super) fn start(args: &RunArgs, workflow: &Workflow) -> Self {
         match (args.json, args.quiet, terminal::is_watched()) {
             (true, _, _) => Self::Events,
             (_, true, _) => Self::Silent,
-            (_, _, true) => Self::Live(Arc::new(Live::start())),
+            (_, _, true) => Self::Live(Arc::new(Live::start(match workflow.document().plugins.is_empty() {
+                true => Before::Nothing,
+                false => Before::Plugins,
+            }))),
             (_, _, false) => Self::Lines,
         }
     }
