@@ -17,6 +17,7 @@ mod cli;
 mod docs;
 mod examples;
 mod library;
+mod reference;
 mod tidy;
 
 #[path = "../support/support.rs"]

@@ -1,6 +1,6 @@
-//! The house rules as tests: floors, budgets, comments, stray output, paths of machines, reference pages.
+//! The house rules as tests: floors, budgets, comments, stray output, paths of machines.
 
-use crate::support::{Golden, Source, check_golden, repository, rust_sources, tracked_files};
+use crate::support::{Source, repository, rust_sources, tracked_files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -300,84 +300,4 @@ fn every_dependency_comes_from_the_public_registry() {
     };
     let faults: Vec<String> = lock.lines().filter(other).map(str::to_owned).collect();
     fail_if_any(&faults, "Cargo.lock names another source");
-}
-
-#[test]
-fn the_page_of_limits_lists_every_bound_with_its_reason() {
-    let mut page = String::from(
-        "# Limits\n\nEvery bound of the system. Rewritten from `host/core/src/limits.rs`; `cofferdam limits` prints the \
-         same.\n\n| limit | value | unit | without it |\n| --- | ---: | --- | --- |\n",
-    );
-    for limit in cofferdam::core::limits::ALL {
-        assert!(limit.reason.len() > 10, "{} has no reason", limit.name);
-        writeln!(page, "| `{}` | {} | {} | {} |", limit.name.to_lowercase(), limit.value, limit.unit, limit.reason)
-            .unwrap();
-    }
-    let path = repository().join("host/docs/limits.md");
-    check_golden(&Golden { path, actual: page }).unwrap();
-}
-
-#[test]
-fn the_page_of_findings_lists_every_code() {
-    let mut page = String::from(
-        "# Findings\n\nThe codes of what `cofferdam validate` reports. Rewritten from `host/core/src/spec/code.rs`.\n",
-    );
-    for code in cofferdam::core::spec::code::ALL {
-        write!(page, "\n## {}: {}\n\n{}\n", code.id, code.title, code.about).unwrap();
-    }
-    let path = repository().join("host/docs/findings.md");
-    check_golden(&Golden { path, actual: page }).unwrap();
-}
-
-/// The variants of `RunEvent`'s body with their comments and fields, read from the source: the comments are the page.
-#[test]
-fn the_page_of_events_lists_every_kind() {
-    let text = fs::read_to_string(repository().join("host/core/src/event.rs")).unwrap();
-    let body = text.split_once("pub enum Body {").unwrap().1.split_once("\n}\n").unwrap().0;
-    let mut page = String::from(
-        "# Events\n\nWhat happens in a run, as `--json` prints it and the journal keeps it: one JSON object a line with `seq` \
-         (dense, from 1), `at` (RFC 3339), `run_id`, `path` (the step; absent for the run itself), `attempt` and `kind`, and \
-         the fields of the kind. Transient kinds (`output_delta`, `thinking_delta`, `progress`) carry the `seq` of the last \
-         durable event and a `sub` of their own; they are shown and not kept. Fields and kinds are only ever added. Rewritten \
-         from `host/core/src/event.rs`.\n",
-    );
-    let mut comment = String::new();
-    let mut kinds = 0;
-    for line in body.lines() {
-        let indent = line.len() - line.trim_start().len();
-        let line = line.trim();
-        if let Some(said) = line.strip_prefix("///") {
-            comment.push_str(said.trim());
-            comment.push(' ');
-        } else if indent == 4 && line.starts_with(|first: char| first.is_ascii_uppercase()) {
-            let name: String = line.chars().take_while(char::is_ascii_alphanumeric).collect();
-            if name != "Unknown" {
-                kinds += 1;
-                write!(page, "\n## `{}`\n\n{}\n", snake_case(&name), comment.trim()).unwrap();
-                if !line.contains("{}") {
-                    page.push('\n');
-                }
-            }
-            comment.clear();
-        } else if indent == 8
-            && let Some((field, _)) = line.split_once(": ").filter(|_| !line.starts_with('#'))
-        {
-            writeln!(page, "- `{field}`: {}", comment.trim()).unwrap();
-            comment.clear();
-        }
-    }
-    let known = text.split_once("pub fn kind(&self)").unwrap().1.matches("=> \"").count() - 1;
-    assert_eq!(kinds, known, "the page and `Body::kind` disagree about the kinds");
-    check_golden(&Golden { path: repository().join("host/docs/events.md"), actual: page }).unwrap();
-}
-
-fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
-    for (at, found) in name.char_indices() {
-        if found.is_ascii_uppercase() && at > 0 {
-            snake.push('_');
-        }
-        snake.push(found.to_ascii_lowercase());
-    }
-    snake
 }
