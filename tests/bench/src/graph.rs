@@ -37,7 +37,7 @@ async fn bare_chain(count: usize) {
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     for step in 0..count {
         let sender = sender.clone();
-        tokio::spawn(async move { drop(sender.send(step)) });
+        tokio::spawn(async move { sender.send(step).is_ok() });
         receiver.recv().await;
     }
 }
@@ -142,7 +142,7 @@ impl Models for One {
 }
 
 /// No files.
-struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl Sources for Nowhere {
     fn read(&self, path: &str, _: usize) -> Result<SourceFile, SourceError> {

@@ -3,6 +3,7 @@
 //! Figures are printed, never asserted: what counts is the ratio to the floor that was measured next to it.
 
 mod agents;
+mod bare;
 mod commit;
 mod delta;
 mod graph;
@@ -16,9 +17,10 @@ use anyhow::Result;
 type Group = (&'static str, fn(&tokio::runtime::Runtime) -> Result<()>);
 
 const GROUPS: &[Group] = &[
+    // First, while no memory of others is there to be used again.
+    ("agents", agents::run),
     ("graph", graph::run),
     ("delta", delta::run),
-    ("agents", agents::run),
     ("plugin", plugin::run),
     ("commit", commit::run),
     ("process", process::run),
