@@ -2,13 +2,11 @@
 //!
 //! It must not show values: what it reads may be keys.
 
+use cofferdam::core::limits;
 use cofferdam::llm::select::Variables;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-
-/// A larger `.env` is not one.
-const DOTENV_BYTES: u64 = 64 * 1024;
 
 /// A variable that is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the wrapper that everything else goes through")]
@@ -39,7 +37,7 @@ pub(crate) fn provider_variables(dotenv: Option<PathBuf>) -> Variables {
 fn read(directory: &Path) -> BTreeMap<String, String> {
     let path = directory.join(".env");
     let Ok(metadata) = std::fs::metadata(&path) else { return BTreeMap::new() };
-    if !metadata.is_file() || metadata.len() > DOTENV_BYTES {
+    if !metadata.is_file() || metadata.len() > limits::DOTENV_BYTES as u64 {
         tracing::warn!(path = %path.display(), "not read: it is no file, or larger than 64 KiB");
         return BTreeMap::new();
     }

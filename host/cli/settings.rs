@@ -18,6 +18,7 @@ use crate::project::Project;
 use cofferdam::core::permission::{Rule, Rules};
 use cofferdam::core::port::Durability;
 use cofferdam::core::spec::duration;
+use cofferdam::llm::select::Settings as Models;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -168,9 +169,16 @@ impl Settings {
         Ok(rules)
     }
 
-    /// The table `[models]`: the project's if it has one, else the user's.
-    pub(crate) fn models(&self) -> cofferdam::llm::select::Settings {
-        self.files.iter().find_map(|file| file.models.clone()).unwrap_or_default()
+    /// The tables `[models]` of both files; where both name the same, the project's counts.
+    pub(crate) fn models(&self) -> Models {
+        let mut merged = Models::default();
+        for models in self.files.iter().rev().filter_map(|file| file.models.clone()) {
+            merged.default = models.default.or(merged.default);
+            merged.script = models.script.or(merged.script);
+            merged.aliases.extend(models.aliases);
+            merged.providers.extend(models.providers);
+        }
+        merged
     }
 }
 
@@ -252,6 +260,17 @@ mod tests {
             ..RunArgs::default()
         });
         assert!(flags.iter().map(|(key, _)| *key).eq(TABLE.iter().map(|entry| entry.key)));
+    }
+
+    #[test]
+    fn models_of_the_project_join_those_of_the_user() {
+        let file = |text, kind| File::parse(Path::new("x.toml"), text, kind).unwrap();
+        let project = file("[models]\naliases = { fast = \"a/b\" }\n", file::Kind::Project);
+        let user =
+            file("[models]\ndefault = \"u/m\"\naliases = { fast = \"x/y\", slow = \"c/d\" }\n", file::Kind::User);
+        let models = Settings { values: vec![], files: vec![project, user] }.models();
+        assert_eq!((models.aliases["fast"].as_str(), models.aliases["slow"].as_str()), ("a/b", "c/d"));
+        assert_eq!(models.default.as_deref(), Some("u/m"));
     }
 
     #[test]

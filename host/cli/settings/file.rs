@@ -8,15 +8,13 @@ use crate::failure::Failure;
 use crate::project::Project;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::id::Alias;
+use cofferdam::core::limits;
 use cofferdam::core::permission::Rule;
 use cofferdam::core::policy::Grants;
 use cofferdam::llm::select::Settings as Models;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// A larger file of settings is none.
-const FILE_BYTES: u64 = 1024 * 1024;
 
 /// Whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +60,7 @@ impl File {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(error) => return Err(refuse(error.to_string()).into()),
         };
-        if metadata.len() > FILE_BYTES {
+        if metadata.len() > limits::SETTINGS_BYTES as u64 {
             return Err(refuse(format!("it has {} bytes", metadata.len())).into());
         }
         let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;

@@ -4,6 +4,7 @@
 
 use super::{live, paint};
 use crate::terminal;
+use cofferdam::core::limits;
 use cofferdam::core::port::{Answer, Approver, BoxFuture, Question};
 use cofferdam::sink::clean;
 use std::collections::BTreeSet;
@@ -11,9 +12,6 @@ use std::io::BufRead as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
-/// How long a person may think.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often an unclear answer is asked about again.
 const REPEATS: usize = 3;
@@ -40,7 +38,7 @@ impl TerminalApprover {
         // What was typed before the question is no answer to it.
         while lines.try_recv().is_ok() {}
         let pause = live::pause();
-        let answer = tokio::time::timeout(PATIENCE, ask(&question, lines)).await;
+        let answer = tokio::time::timeout(Duration::from_millis(limits::ANSWER_WAIT_MS), ask(&question, lines)).await;
         drop(pause);
         let answer = answer.unwrap_or_else(|_| {
             terminal::tell(&paint::warn("no answer; that is a no"));

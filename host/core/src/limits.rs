@@ -159,6 +159,13 @@ limits! {
     STATE_SCAN_ENTRIES: usize = 10_000, "entries", "a scan is held in memory";
     STORE_BUSY_MS: u64 = 5_000, "ms", "another process that holds the store would hang this one";
 
+    // The command line
+    SETTINGS_BYTES: usize = MIB, "bytes", "a file of settings is read whole, by every command";
+    DOTENV_BYTES: usize = 64 * KIB, "bytes", "any large file could be called `.env`";
+    INPUT_BYTES: usize = 16 * MIB, "bytes", "an input stands in the journal, and perhaps in every prompt";
+    ANSWER_WAIT_MS: u64 = 300_000, "ms", "a question that nobody answers would keep its run waiting for ever";
+    STOP_WAIT_MS: u64 = 6_000, "ms", "a run that does not end would keep an interrupted program from ending";
+
     // Native tools
     TOOL_PATH_BYTES: usize = 4 * KIB, "bytes", "no file system takes a longer path, and it is quoted in messages";
     GLOB_PATTERNS: usize = 64, "patterns", "every entry is compared with every pattern";

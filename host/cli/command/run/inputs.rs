@@ -3,12 +3,10 @@
 use crate::args::InputArgs;
 use crate::failure::Failure;
 use cofferdam::InputText;
+use cofferdam::core::limits;
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
-
-/// The largest text or file that is taken: it stands in the journal, and perhaps in every prompt.
-const INPUT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The text after the document; `-` reads standard input.
 pub(super) fn text(given: Option<&str>) -> Result<Option<String>, Failure> {
@@ -63,11 +61,11 @@ fn file(path: &Path) -> Result<String, Failure> {
 fn read(from: impl Read, shown: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let count = from
-        .take(INPUT_BYTES + 1)
+        .take(limits::INPUT_BYTES as u64 + 1)
         .read_to_string(&mut text)
         .map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
-    if count as u64 > INPUT_BYTES {
-        return Err(Failure::usage(format!("{shown} has more than {} MiB", INPUT_BYTES >> 20)));
+    if count > limits::INPUT_BYTES {
+        return Err(Failure::usage(format!("{shown} has more than {} MiB", limits::INPUT_BYTES >> 20)));
     }
     Ok(text)
 }

@@ -4,14 +4,11 @@ use crate::exit::Signal;
 use crate::terminal;
 use crate::ui::paint;
 use anyhow::Context as _;
+use cofferdam::core::limits;
 use cofferdam::{Error, Orchestrator, RunResult};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
-
-/// How long a run that was stopped may take to record that, before it is left alone. Longer than what the library
-/// gives its parts, shorter than what a person bears.
-const PATIENCE: Duration = Duration::from_secs(6);
 
 /// How a run ended.
 pub(super) enum Ended {
@@ -45,7 +42,7 @@ pub(super) async fn until_end(mut run: Run, orchestrator: &Orchestrator) -> Ende
             outcome => Ended::Itself(Box::new(outcome), Some(first)),
         },
         second = next_signal() => at_once(second.unwrap_or(first)),
-        () = tokio::time::sleep(PATIENCE) => Ended::Abandoned(first),
+        () = tokio::time::sleep(Duration::from_millis(limits::STOP_WAIT_MS)) => Ended::Abandoned(first),
     }
 }
 
