@@ -94,6 +94,34 @@ fn an_empty_component_has_no_kind() {
     with_component(b"\0asm\x0d\0\x01\0");
 }
 
+/// A shipped component that says another name of its interface.
+fn renamed(from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "names in a component have their length before them");
+    let mut bytes = cofferdam_guests::dist_bytes("text").unwrap();
+    let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+    assert!(!places.is_empty(), "`{from}` is not in the component");
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn a_component_of_another_version_is_refused_with_both_versions() {
+    with_component(renamed("cofferdam:tool/tool@0.1.0", "cofferdam:tool/tool@9.7.0")).says(&["9.7.0", "0.1.0"]);
+}
+
+#[test]
+fn a_component_of_an_unknown_kind_is_refused() {
+    with_component(renamed("cofferdam:tool/tool@0.1.0", "cofferdam:told/told@0.1.0"));
+}
+
+#[test]
+fn a_component_that_wants_what_nobody_serves_is_refused_with_its_name() {
+    with_component(renamed("cofferdam:host/run-control@0.1.0", "cofferdam:host/run-cuntrol@0.1.0"))
+        .says(&["run-cuntrol"]);
+}
+
 #[test]
 fn a_component_that_is_missing_is_named() {
     let project = Project::new();

@@ -15,6 +15,7 @@ mod bad_input;
 mod cases;
 mod cli;
 mod docs;
+mod embedder;
 mod examples;
 mod library;
 mod reference;

@@ -1,0 +1,203 @@
+//! What an embedder plugs in takes part: tools, agents, sinks, journals, models, limits. Each of these tests fails when
+//! the builder's call is ignored.
+
+use cofferdam::core::event::StepOutput;
+use cofferdam::core::fault::Fault;
+use cofferdam::core::id::{AgentName, LocalName, RunId};
+use cofferdam::core::port::{
+    Ack, AgentContext, AgentFailure, AgentInput, AgentOutput, Batch, BoxFuture, Effects, Pressure, RunFilter,
+    ToolContext, ToolDefinition, ToolOutput, Want,
+};
+use cofferdam::llm::Scripted;
+use cofferdam::store::Memory;
+use cofferdam::{Agent, Builder, Journal as _, Orchestrator, RunOptions, RunResult, Sink, Tool, Workflow};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const ONE_STEP: &str = "name: one\nsteps: [{ id: a, instructions: Speak. }]";
+
+fn run_with(builder: Builder, document: &str, options: RunOptions) -> RunResult {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let orchestrator = builder.build().unwrap();
+        let workflow = Workflow::parse(document, ".").unwrap();
+        let result = orchestrator.run_flow(&workflow, options).await.unwrap();
+        orchestrator.close().await;
+        result
+    })
+}
+
+/// A tool that doubles a number, and counts how many of its calls are under way.
+struct Double {
+    definitions: Vec<ToolDefinition>,
+    under_way: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Double {
+    fn new(most: &Arc<AtomicUsize>) -> Self {
+        let definition = ToolDefinition {
+            name: LocalName::parse("double").unwrap(),
+            title: None,
+            description: "Doubles a number.".into(),
+            input_schema: Arc::new(
+                json!({ "type": "object", "required": ["n"], "properties": { "n": { "type": "integer" } } }),
+            ),
+            output_schema: None,
+            effects: Effects { read_only: true, ..Effects::default() },
+            examples: Vec::new(),
+        };
+        Self { definitions: vec![definition], under_way: Arc::default(), most: Arc::clone(most) }
+    }
+}
+
+impl Tool for Double {
+    fn definitions(&self) -> &[ToolDefinition] {
+        &self.definitions
+    }
+
+    fn call<'a>(
+        &'a self,
+        _: ToolContext,
+        _: &'a LocalName,
+        args: Arc<Value>,
+    ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
+        Box::pin(async move {
+            let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            // Others get the chance to come in beside it.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            let number = args["n"].as_i64().unwrap();
+            Ok(ToolOutput { result: Arc::new(json!(number * 2)), content: None })
+        })
+    }
+}
+
+#[test]
+fn a_tool_of_the_embedder_is_a_step() {
+    let builder = Orchestrator::builder().tool(Double::new(&Arc::default()));
+    let result = run_with(builder, "name: w\nsteps: [{ id: a, tool: double, args: { n: 21 } }]", RunOptions::default());
+    assert_eq!(result.output, json!(42));
+}
+
+#[test]
+fn a_tool_of_the_embedder_is_offered_to_models() {
+    let script = "answers: [{ turn: 1, toolCalls: [{ tool: double, args: { n: 4 } }] }]\ndefault: { text: done }";
+    let most = Arc::default();
+    let builder = Orchestrator::builder().tool(Double::new(&most)).model(Scripted::parse(script).unwrap());
+    assert_eq!(run_with(builder, ONE_STEP, RunOptions::default()).final_output(), "done");
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_smaller_bound_on_attempts_holds() {
+    let document = "name: w\noptions: { maxConcurrency: 50 }\nsteps: [{ id: a, loop: { forEach: [1,2,3,4,5,6,7,8,9] }, tool: double, args: { n: '{{ item }}' } }]";
+    let most = Arc::default();
+    let builder = Orchestrator::builder().tool(Double::new(&most)).max_concurrency(3);
+    assert!(run_with(builder, document, RunOptions::default()).success());
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=3).contains(&most), "{most} at once");
+}
+
+/// An agent that needs no model.
+struct Shouting;
+
+impl Agent for Shouting {
+    fn name(&self) -> &'static str {
+        "shouting"
+    }
+
+    fn run(&self, _: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
+        let content = input.message.to_uppercase().into();
+        let output = StepOutput { content, ..StepOutput::default() };
+        Box::pin(async move { Ok(AgentOutput { output, ..AgentOutput::default() }) })
+    }
+}
+
+#[test]
+fn an_agent_of_the_embedder_wins_over_one_of_the_document() {
+    let document =
+        "name: w\nagents: { shouting: { description: Shouts. } }\nsteps: [{ id: a, agent: shouting, input: hello }]";
+    let builder = Orchestrator::builder().agent(AgentName::parse("shouting").unwrap(), Shouting);
+    assert_eq!(run_with(builder, document, RunOptions::default()).final_output(), "HELLO");
+}
+
+/// A sink that keeps kinds and positions.
+#[derive(Default)]
+struct Kept(Mutex<Vec<(u64, &'static str)>>);
+
+impl Sink for Kept {
+    fn want(&self) -> Want {
+        Want { kinds: vec!["run_*".into(), "step_*".into()], pressure: Pressure::Wait }
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        let seen = batch.events.iter().map(|event| (event.seq, event.body.kind()));
+        self.0.lock().unwrap().extend(seen);
+        Box::pin(async { Ok(Ack::All) })
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[test]
+fn sinks_of_the_orchestrator_and_of_the_run_see_what_they_want_in_order() {
+    let (always, once) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
+    let builder = Orchestrator::builder().model(Scripted::answering("hi")).sink(Arc::clone(&always) as Arc<dyn Sink>);
+    let options = RunOptions { sinks: vec![Arc::clone(&once) as Arc<dyn Sink>], ..RunOptions::default() };
+    run_with(builder, ONE_STEP, options);
+    let seen = always.0.lock().unwrap();
+    let kinds: Vec<&str> = seen.iter().map(|(_, kind)| *kind).collect();
+    assert_eq!(kinds, ["run_started", "step_ready", "step_started", "step_finished", "run_finished"]);
+    assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    assert_eq!(*seen, *once.0.lock().unwrap());
+}
+
+#[test]
+fn a_run_has_the_id_that_it_is_given_and_is_kept_in_the_journal_that_it_is_given() {
+    let journal = Arc::new(Memory::new());
+    let builder = Orchestrator::builder().model(Scripted::answering("hi")).storage(Arc::clone(&journal) as _);
+    let run_id = RunId::parse("run-of-this-test").unwrap();
+    let options = RunOptions { run_id: Some(run_id.clone()), ..RunOptions::default() };
+    assert_eq!(run_with(builder, ONE_STEP, options).run_id, run_id);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let rows = runtime.block_on(journal.list(RunFilter::default())).unwrap().rows;
+    assert_eq!((rows[0].run_id.as_str(), rows[0].index.status.as_str()), ("run-of-this-test", "completed"));
+}
+
+#[test]
+fn a_run_has_the_time_that_it_is_given() {
+    let builder = Orchestrator::builder().model(Scripted::parse("default: { delay: 1h, text: late }").unwrap());
+    let options = RunOptions { timeout: Some(Duration::from_millis(50)), ..RunOptions::default() };
+    let result = run_with(builder, ONE_STEP, options);
+    let error = result.error.unwrap();
+    assert_eq!((error.fault.code.as_ref(), error.step.as_str()), ("timeout", ""));
+}
+
+#[test]
+fn the_model_of_a_run_beats_that_of_the_document() {
+    let document = "name: w\nsteps: [{ id: a, model: openai/never-asked, instructions: Speak. }]";
+    let builder = Orchestrator::builder().model(Scripted::answering("from the script"));
+    let options = RunOptions { model: Some("scripted".into()), ..RunOptions::default() };
+    assert_eq!(run_with(builder, document, options).final_output(), "from the script");
+}
+
+#[test]
+fn what_a_step_writes_for_the_user_lies_in_the_project() {
+    let folder = TempDir::new().unwrap();
+    let project = folder.path().join(".cofferdam");
+    let builder = Orchestrator::builder().project(&project).workdir(folder.path());
+    let document = "name: w\nsteps: [{ id: a, tool: write, args: { path: 'out:a.txt', content: hi } }]";
+    let result = run_with(builder, document, RunOptions::default());
+    let written = project.join("runs").join(result.run_id.as_str()).join("out/a.txt");
+    assert_eq!(std::fs::read_to_string(written).unwrap(), "hi");
+    assert!(project.join("runs.db").is_file());
+}
