@@ -1,8 +1,8 @@
 //! The composition root: the only place that names adapters.
 
+use crate::sources::FileSources;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::port::{Clock, Isolation, Journal, Model, Models, Randomness, State, Tool};
-use crate::sources::FileSources;
 use cofferdam_egress::Egress;
 use cofferdam_engine::TokioClock;
 use cofferdam_llm::ModelCatalog;
@@ -82,7 +82,9 @@ pub(crate) fn models(
 
 /// Models by name, with the environment's keys and scripts below the current directory.
 pub(crate) fn catalogue_of(clock: &Arc<dyn Clock>) -> ModelCatalog {
-    ModelCatalog::new(Arc::clone(clock)).with_variables(Arc::new(variable)).with_sources(Arc::new(FileSources::new(".")))
+    ModelCatalog::new(Arc::clone(clock))
+        .with_variables(Arc::new(variable))
+        .with_sources(Arc::new(FileSources::new(".")))
 }
 
 /// Models by name, for an embedder with settings of its own: the table `[models]`, the variables that keys and base

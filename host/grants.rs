@@ -68,19 +68,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn grants(value: serde_json::Value) -> Grants {
-        Grants::parse(&value).unwrap()
+    fn grants(value: &serde_json::Value) -> Grants {
+        Grants::parse(value).unwrap()
     }
 
     #[test]
     fn a_document_alone_grants_nothing() {
         let alias = Alias::parse("scan").unwrap();
-        let requested = grants(json!({ "fs": { "read": true } }));
+        let requested = grants(&json!({ "fs": { "read": true } }));
         let none = Grants::default();
         assert!(GrantPolicy::deny_all().effective(&alias, &requested, &none).is_empty());
         let allowed = GrantPolicy::deny_all().with_requested();
         assert_eq!(allowed.effective(&alias, &requested, &none), requested);
-        let project = GrantPolicy::deny_all().with_project(alias.clone(), &grants(json!({ "fs": { "read": true, "write": true } })));
+        let project = GrantPolicy::deny_all()
+            .with_project(alias.clone(), &grants(&json!({ "fs": { "read": true, "write": true } })));
         assert_eq!(project.effective(&alias, &requested, &none), requested);
     }
 }

@@ -36,7 +36,13 @@ pub struct StreamOptions {
 
 impl Default for StreamOptions {
     fn default() -> Self {
-        Self { buffer: limits::STREAM_BUFFER_CHUNKS, thoughts: true, tool_calls: true, metadata: true, text_only: false }
+        Self {
+            buffer: limits::STREAM_BUFFER_CHUNKS,
+            thoughts: true,
+            tool_calls: true,
+            metadata: true,
+            text_only: false,
+        }
     }
 }
 
@@ -83,7 +89,7 @@ impl Stream {
                 self.done = true;
                 return Some(self.last());
             }
-            let Some(run) = self.run.as_mut() else { return None };
+            let run = self.run.as_mut()?;
             tokio::select! {
                 () = self.queue.filled() => {}
                 outcome = run => self.settle(outcome),
@@ -110,7 +116,6 @@ impl Stream {
     }
 
     /// What stops the run, for a signal handler.
-    #[must_use]
     pub fn canceller(&self) -> impl Fn() + Send + Sync + 'static + use<> {
         let cancel = self.cancel.clone();
         move || cancel.cancel()
@@ -118,7 +123,8 @@ impl Stream {
 
     fn settle(&mut self, outcome: Result<Result<RunResult, Error>, tokio::task::JoinError>) {
         self.run = None;
-        self.outcome = Some(outcome.unwrap_or_else(|error| Err(Error::Settings(format!("the run's task ended: {error}")))));
+        self.outcome =
+            Some(outcome.unwrap_or_else(|error| Err(Error::Settings(format!("the run's task ended: {error}")))));
     }
 
     fn last(&self) -> Chunk {

@@ -110,7 +110,7 @@ impl Orchestrator {
             config,
             granted,
             requested: declared.requested.clone(),
-            limits: declared.limits.clone(),
+            limits: declared.limits,
         };
         self.shared.plugins.load(reference).await.map_err(|error| error.to_fault())
     }

@@ -142,12 +142,14 @@ impl ChunkSink {
                 let (call_id, name) = (call_id.clone(), tool.to_string());
                 chunk.tool = Some(ChunkTool { call_id, name, args: Some(Arc::clone(args)), result: None });
             }),
-            Body::ToolCallFinished { call_id, tool, result, content, error, .. } => with(ChunkKind::ToolResult, &|chunk| {
-                let (call_id, name) = (call_id.clone(), tool.to_string());
-                chunk.tool = Some(ChunkTool { call_id, name, args: None, result: Some(Arc::clone(result)) });
-                chunk.content = Some(Arc::clone(content));
-                chunk.error.clone_from(error);
-            }),
+            Body::ToolCallFinished { call_id, tool, result, content, error, .. } => {
+                with(ChunkKind::ToolResult, &|chunk| {
+                    let (call_id, name) = (call_id.clone(), tool.to_string());
+                    chunk.tool = Some(ChunkTool { call_id, name, args: None, result: Some(Arc::clone(result)) });
+                    chunk.content = Some(Arc::clone(content));
+                    chunk.error.clone_from(error);
+                })
+            }
             Body::StepStarted { .. } => vec![chunk(ChunkKind::AgentStart)],
             Body::StepFinished { status, output, error, .. } => {
                 self.end_of_step(event, *status, &output.content, error.as_ref())
@@ -167,7 +169,13 @@ impl ChunkSink {
     }
 
     /// Text that was not streamed comes whole; then the step's end, with its error if it failed.
-    fn end_of_step(&self, event: &RunEvent, status: StepStatus, content: &Arc<str>, error: Option<&Fault>) -> Vec<Chunk> {
+    fn end_of_step(
+        &self,
+        event: &RunEvent,
+        status: StepStatus,
+        content: &Arc<str>,
+        error: Option<&Fault>,
+    ) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         let mut push = |kind, content: Option<&Arc<str>>, error: Option<&Fault>| {
             let mut chunk = Chunk::new(kind, event.at, self.metadata(event));
