@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::session::Session;
 use crate::settings::{self, Origin, TABLE};
 use crate::terminal;
-use crate::ui::table;
+use crate::ui::table::{self, Wide};
 use serde_json::json;
 
 /// A setting as it is shown.
@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, with_origin: bool, json: bool) -> anyhow::Res
         return Ok(Exit::Done);
     }
     let head: &[&str] = if with_origin { &["SETTING", "VALUE", "ORIGIN"] } else { &["SETTING", "VALUE"] };
-    let mut shown = table::with_head(head);
+    let mut shown = table::with_head(Wide::Keep, head);
     for row in &rows {
         let mut cells = vec![row.key.clone(), row.value.clone()];
         if with_origin {

@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::terminal;
-use crate::ui::table;
+use crate::ui::table::{self, Wide};
 use cofferdam::core::limits;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ pub(super) fn run(json: bool) -> anyhow::Result<Exit> {
 }
 
 fn as_text() -> String {
-    let mut rows = table::with_head(&["LIMIT", "VALUE", "WITHOUT IT"]);
+    let mut rows = table::with_head(Wide::Break, &["LIMIT", "VALUE", "WITHOUT IT"]);
     for limit in limits::ALL {
         rows.add_row([limit.name.to_lowercase(), value(limit.value, limit.unit), limit.reason.to_owned()]);
     }

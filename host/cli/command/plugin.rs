@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::{self, Session};
 use crate::terminal;
-use crate::ui::table;
+use crate::ui::table::{self, Wide};
 use cofferdam::core::id::Alias;
 use cofferdam::core::policy::Grants;
 use cofferdam::plugin::{Inspection, PluginReference, Source, builtin};
@@ -74,7 +74,7 @@ fn alias(args: &InspectArgs) -> Result<Alias, Failure> {
 }
 
 async fn list(session: &Session, json: bool) -> anyhow::Result<Exit> {
-    let mut rows = table::with_head(&["PLUGIN", "VERSION", "SIZE", "SUMMARY"]);
+    let mut rows = table::with_head(Wide::Break, &["PLUGIN", "VERSION", "SIZE", "SUMMARY"]);
     for builtin in builtin::ALL {
         let source = format!("builtin:{}", builtin.name);
         let args = InspectArgs { source: source.clone(), alias: None, grant: Vec::new(), json };

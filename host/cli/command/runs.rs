@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::local_time;
 use crate::session::{self, Session};
 use crate::terminal;
-use crate::ui::table;
+use crate::ui::table::{self, Wide};
 use cofferdam::Journal;
 use cofferdam::core::id::RunId;
 use cofferdam::core::limits;
@@ -51,7 +51,7 @@ async fn list(journal: &dyn Journal, limit: usize, statuses: Vec<String>, json: 
         terminal::tell("no run is recorded here");
         return Ok(Exit::Done);
     }
-    let mut shown = table::with_head(&["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK"]);
+    let mut shown = table::with_head(Wide::Keep, &["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK"]);
     for row in &rows {
         let took = duration(row.updated_at.since(row.index.started_at));
         let started = local_time::date_and_time(row.index.started_at);

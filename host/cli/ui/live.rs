@@ -8,7 +8,7 @@ use cofferdam::core::fault::Fault;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::sink::{Line, Narrator, Tone, clean};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Most bars at once; a screen has few lines.
@@ -18,40 +18,55 @@ const BARS: usize = 10;
 const TICK: Duration = Duration::from_millis(100);
 
 /// The view that is on the screen, so that other lines can be written above it.
-static ON_SCREEN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+static ON_SCREEN: Mutex<Option<Arc<Screen>>> = Mutex::new(None);
+
+struct Screen {
+    bars: MultiProgress,
+    state: Mutex<State>,
+}
 
 /// Writes lines above the live view, if there is one.
 pub(crate) fn above(write: impl FnOnce()) {
-    let shown = ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let shown = lock(&ON_SCREEN).clone();
     match shown {
-        Some(bars) => bars.suspend(write),
+        Some(screen) => screen.bars.suspend(write),
         None => write(),
     }
 }
 
 /// Takes the live view off the screen, until the guard is dropped.
 pub(crate) fn pause() -> Option<Pause> {
-    let bars = ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    let screen = lock(&ON_SCREEN).take()?;
+    let state = lock(&screen.state);
+    // A spinner that turns between the next two lines would draw itself again.
+    state.all().for_each(ProgressBar::disable_steady_tick);
     // A view that cannot be cleared is a cosmetic fault.
-    let _ = bars.clear();
-    bars.set_draw_target(ProgressDrawTarget::hidden());
-    Some(Pause(bars))
+    let _ = screen.bars.clear();
+    screen.bars.set_draw_target(ProgressDrawTarget::hidden());
+    drop(state);
+    Some(Pause(screen))
 }
 
 /// See [`pause`].
-pub(crate) struct Pause(MultiProgress);
+pub(crate) struct Pause(Arc<Screen>);
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        self.0.set_draw_target(ProgressDrawTarget::stderr());
-        *ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.0.clone());
+        let state = lock(&self.0.state);
+        self.0.bars.set_draw_target(ProgressDrawTarget::stderr());
+        state.bars.iter().for_each(|(_, bar)| bar.enable_steady_tick(TICK));
+        drop(state);
+        *lock(&ON_SCREEN) = Some(Arc::clone(&self.0));
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Draws a run on a terminal.
 pub(crate) struct Live {
-    bars: MultiProgress,
-    state: Mutex<State>,
+    screen: Arc<Screen>,
 }
 
 /// What the view shows before the run has begun.
@@ -87,25 +102,24 @@ impl Live {
             let bar = state.add(BEFORE, &bars);
             bar.set_message("loading plugins");
         }
-        *ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bars.clone());
-        Self { bars, state: Mutex::new(state) }
+        let screen = Arc::new(Screen { bars, state: Mutex::new(state) });
+        *lock(&ON_SCREEN) = Some(Arc::clone(&screen));
+        Self { screen }
     }
 
     /// Takes the view off the screen for good; what was written above it stays.
     pub(crate) fn stop(&self) {
-        ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let margin = state.margin.take();
-        for bar in state.bars.drain(..).map(|(_, bar)| bar).chain(margin) {
-            bar.finish_and_clear();
-        }
+        lock(&ON_SCREEN).take();
+        let mut state = lock(&self.screen.state);
+        state.all().for_each(ProgressBar::finish_and_clear);
+        state.bars.clear();
         // A view that cannot be cleared is a cosmetic fault.
-        let _ = self.bars.clear();
+        let _ = self.screen.bars.clear();
     }
 
     fn show(&self, event: &RunEvent) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.draw(event, &self.bars);
+        let mut state = lock(&self.screen.state);
+        state.draw(event, &self.screen.bars);
         for line in state.narrator.tell(event).iter().filter(|line| is_final(line)) {
             let text = render(line);
             above(|| {
@@ -126,7 +140,9 @@ impl State {
                 match (items, agent, tool) {
                     (Some(items), _, _) => {
                         bar.set_length(u64::try_from(items.len()).unwrap_or(u64::MAX));
-                        bar.set_style(style("{spinner} {prefix}  {bar:24} {pos}/{len}  {elapsed:.dim}  {msg:.dim}"));
+                        bar.set_style(style(
+                            "{spinner} {prefix}  {bar:16} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}",
+                        ));
                     }
                     (None, Some(agent), _) => bar.set_message(format!("agent {agent}")),
                     (None, None, Some(tool)) => bar.set_message(format!("tool {tool}")),
@@ -148,6 +164,10 @@ impl State {
         }
     }
 
+    fn all(&self) -> impl Iterator<Item = &ProgressBar> {
+        self.bars.iter().map(|(_, bar)| bar).chain(&self.margin)
+    }
+
     fn bar(&self, path: &str) -> Option<&ProgressBar> {
         self.bars.iter().find(|(shown, _)| shown == path).map(|(_, bar)| bar)
     }
@@ -162,7 +182,7 @@ impl State {
             None => all.add(ProgressBar::new_spinner()),
         };
         let depth = path.matches(['.', '[']).count();
-        bar.set_style(style("{spinner} {prefix}  {elapsed:.dim}  {msg:.dim}"));
+        bar.set_style(style("{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}"));
         bar.set_prefix(format!("{}{path}", "  ".repeat(depth)));
         bar.enable_steady_tick(TICK);
         self.bars.insert(last.map_or(self.bars.len(), |index| index + 1), (path.to_owned(), bar.clone()));
@@ -248,8 +268,8 @@ mod tests {
 
     #[test]
     fn every_template_is_valid() {
-        style("{spinner} {prefix}  {bar:24} {pos}/{len}  {elapsed:.dim}  {msg:.dim}");
-        style("{spinner} {prefix}  {elapsed:.dim}  {msg:.dim}");
+        style("{spinner} {prefix}  {bar:16} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}");
+        style("{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::terminal;
-use crate::ui::table;
+use crate::ui::table::{self, Wide};
 use cofferdam::Workflow;
 use cofferdam::sink::clean;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(super) fn show(folder: &Path) -> anyhow::Result<Exit> {
         terminal::tell("  `cofferdam init` writes one; `cofferdam run FILE` runs one that is elsewhere");
         return Ok(Exit::Usage);
     };
-    let mut rows = table::with_head(&["DOCUMENT", "NAME", "DESCRIPTION"]);
+    let mut rows = table::with_head(Wide::Break, &["DOCUMENT", "NAME", "DESCRIPTION"]);
     for path in &found {
         rows.add_row(row(path));
     }
