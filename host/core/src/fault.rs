@@ -51,14 +51,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of the given class.
     pub fn new(class: Class, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            code: code.into(),
-            message: message.into(),
-            hint: None,
-            retry_after_ms: None,
-            detail: None,
-        }
+        Self { class, code: code.into(), message: message.into(), hint: None, retry_after_ms: None, detail: None }
     }
 
     /// A fault that fails its step.

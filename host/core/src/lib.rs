@@ -17,9 +17,9 @@ pub mod policy;
 
 pub mod event;
 pub mod expr;
-pub mod template;
-pub mod spec;
 pub mod permission;
 pub mod plan;
 pub mod port;
 pub mod run;
+pub mod spec;
+pub mod template;

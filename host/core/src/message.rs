@@ -63,7 +63,10 @@ impl Message {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Self::System { text } | Self::User { text, .. } | Self::Assistant { text, .. } | Self::Tool { text, .. } => text,
+            Self::System { text }
+            | Self::User { text, .. }
+            | Self::Assistant { text, .. }
+            | Self::Tool { text, .. } => text,
         }
     }
 }

@@ -141,21 +141,13 @@ struct PathPrefix<'a>(&'a str);
 
 impl std::fmt::Display for PathPrefix<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "{}: ", self.0)
-        }
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", self.0) }
     }
 }
 
 impl PolicyError {
     pub(crate) fn new(path: &str, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            message: message.into(),
-            hint: None,
-        }
+        Self { path: path.to_owned(), message: message.into(), hint: None }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -194,12 +186,7 @@ pub(crate) mod tests {
     /// Grants of every shape, built through the parser so that only valid ones appear.
     pub(crate) fn any_grants() -> impl Strategy<Value = Grants> {
         let http = prop::collection::vec(any_http(), 0..4);
-        let fs = (
-            any::<bool>(),
-            any::<bool>(),
-            any::<bool>(),
-            prop::collection::vec(any_mount(), 0..2),
-        );
+        let fs = (any::<bool>(), any::<bool>(), any::<bool>(), prop::collection::vec(any_mount(), 0..2));
         let kv = prop::option::of(prop::sample::select(vec!["step", "run", "project"]));
         let names = prop::collection::vec("[a-z]{1,4}", 0..3);
         let secrets = prop::collection::btree_map("[A-Z]{1,4}", any::<bool>(), 0..3);
@@ -222,10 +209,7 @@ pub(crate) mod tests {
     }
 
     fn any_mount() -> impl Strategy<Value = (String, bool)> {
-        (
-            "[ -~]{1,12}".prop_filter("has a name", |text| !text.trim().is_empty()),
-            any::<bool>(),
-        )
+        ("[ -~]{1,12}".prop_filter("has a name", |text| !text.trim().is_empty()), any::<bool>())
     }
 
     fn any_http() -> impl Strategy<Value = Value> {
@@ -238,38 +222,17 @@ pub(crate) mod tests {
             "[::1]",
             "localhost",
         ]);
-        let methods = prop::collection::vec(
-            prop::sample::select(vec!["GET", "HEAD", "POST", "DELETE"]),
-            1..4,
-        );
+        let methods = prop::collection::vec(prop::sample::select(vec!["GET", "HEAD", "POST", "DELETE"]), 1..4);
         let paths = prop::collection::vec(
-            prop::sample::select(vec![
-                "/**",
-                "/repos/**",
-                "/repos/*/x",
-                "/re*",
-                "/a,b%2Cc",
-                "/",
-                "/a%2A/é",
-            ]),
+            prop::sample::select(vec!["/**", "/repos/**", "/repos/*/x", "/re*", "/a,b%2Cc", "/", "/a%2A/é"]),
             0..3,
         );
         let inject = prop::option::of(
-            "[ -~]{0,6}\\{\\}[ -~]{0,3}"
-                .prop_filter("one hole", |text| text.matches("{}").count() == 1),
+            "[ -~]{0,6}\\{\\}[ -~]{0,3}".prop_filter("one hole", |text| text.matches("{}").count() == 1),
         );
-        let cidrs = prop::collection::vec(
-            prop::sample::select(vec!["10.0.0.0/8", "::1/128", "10.1.0.0/16"]),
-            0..2,
-        );
-        (
-            host,
-            prop::option::of(1_u16..),
-            any::<bool>(),
-            (methods, paths),
-            (inject, cidrs),
-        )
-            .prop_map(|(host, port, plain, (methods, paths), (inject, cidrs))| {
+        let cidrs = prop::collection::vec(prop::sample::select(vec!["10.0.0.0/8", "::1/128", "10.1.0.0/16"]), 0..2);
+        (host, prop::option::of(1_u16..), any::<bool>(), (methods, paths), (inject, cidrs)).prop_map(
+            |(host, port, plain, (methods, paths), (inject, cidrs))| {
                 let scheme = if plain { "http" } else { "https" };
                 let inject: Vec<Value> = inject
                     .map(|format| json!({ "secret": "KEY", "header": "X-Key", "format": format }))
@@ -283,7 +246,8 @@ pub(crate) mod tests {
                     entry["port"] = json!(port);
                 }
                 entry
-            })
+            },
+        )
     }
 
     proptest! {
@@ -305,9 +269,6 @@ pub(crate) mod tests {
     fn an_error_says_where_and_what() {
         let error = PolicyError::new("http[0].host", "`x y` is not a host");
         assert_eq!(error.to_string(), "http[0].host: `x y` is not a host");
-        assert_eq!(
-            PolicyError::new("", "expected a table").to_string(),
-            "expected a table"
-        );
+        assert_eq!(PolicyError::new("", "expected a table").to_string(), "expected a table");
     }
 }

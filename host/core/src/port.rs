@@ -21,8 +21,8 @@ pub use approver::{Answer, Approver, Question};
 pub use clock::Clock;
 pub use isolation::{DirHandle, Isolation, StepDirs};
 pub use journal::{
-    Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter, RunIndex,
-    RunPage, RunRow,
+    Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter,
+    RunIndex, RunPage, RunRow,
 };
 pub use model::{
     FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice, ToolSpec,

@@ -80,69 +80,21 @@ const V4: [(u32, u32, AddressClass); 20] = [
 
 /// Blocks of IPv6, the narrower before the wider. What no block names is reserved.
 const V6: [(Ipv6Addr, u32, AddressClass); 14] = [
-    (
-        Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
-        128,
-        AddressClass::Metadata,
-    ),
-    (
-        Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
-        128,
-        AddressClass::Metadata,
-    ),
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128, AddressClass::Metadata),
+    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, AddressClass::Metadata),
     (Ipv6Addr::UNSPECIFIED, 128, AddressClass::Unspecified),
     (Ipv6Addr::LOCALHOST, 128, AddressClass::Loopback),
-    (
-        Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0),
-        48,
-        AddressClass::Private,
-    ),
-    (
-        Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
-        7,
-        AddressClass::Private,
-    ),
-    (
-        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0),
-        10,
-        AddressClass::LinkLocal,
-    ),
-    (
-        Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0),
-        10,
-        AddressClass::Private,
-    ),
-    (
-        Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0),
-        8,
-        AddressClass::Multicast,
-    ),
-    (
-        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0),
-        32,
-        AddressClass::Documentation,
-    ),
-    (
-        Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0),
-        20,
-        AddressClass::Documentation,
-    ),
+    (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48, AddressClass::Private),
+    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, AddressClass::Private),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, AddressClass::LinkLocal),
+    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, AddressClass::Private),
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, AddressClass::Multicast),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, AddressClass::Documentation),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, AddressClass::Documentation),
     // Teredo and other protocol assignments.
-    (
-        Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
-        23,
-        AddressClass::Reserved,
-    ),
-    (
-        Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0),
-        48,
-        AddressClass::Reserved,
-    ),
-    (
-        Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0),
-        3,
-        AddressClass::Global,
-    ),
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, AddressClass::Reserved),
+    (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48, AddressClass::Reserved),
+    (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, AddressClass::Global),
 ];
 
 /// What an address is for. An IPv4 address inside an IPv6 one decides for both.
@@ -180,17 +132,12 @@ fn inner_v4(address: IpAddr) -> Option<Ipv4Addr> {
 
 fn classify_v4(address: Ipv4Addr) -> AddressClass {
     let fits = |base: u32, prefix: u32| (address.to_bits() ^ base) >> (32 - prefix) == 0;
-    V4.iter()
-        .find(|(base, prefix, _)| fits(*base, *prefix))
-        .map_or(AddressClass::Global, |(_, _, class)| *class)
+    V4.iter().find(|(base, prefix, _)| fits(*base, *prefix)).map_or(AddressClass::Global, |(_, _, class)| *class)
 }
 
 fn classify_v6(address: Ipv6Addr) -> AddressClass {
-    let fits =
-        |base: Ipv6Addr, prefix: u32| (address.to_bits() ^ base.to_bits()) >> (128 - prefix) == 0;
-    V6.iter()
-        .find(|(base, prefix, _)| fits(*base, *prefix))
-        .map_or(AddressClass::Reserved, |(_, _, class)| *class)
+    let fits = |base: Ipv6Addr, prefix: u32| (address.to_bits() ^ base.to_bits()) >> (128 - prefix) == 0;
+    V6.iter().find(|(base, prefix, _)| fits(*base, *prefix)).map_or(AddressClass::Reserved, |(_, _, class)| *class)
 }
 
 #[cfg(test)]
@@ -296,11 +243,7 @@ mod tests {
             ("fc00::1", false),
             ("169.254.169.254", false),
         ] {
-            assert_eq!(
-                is_allowed(text.parse().unwrap(), &blocks),
-                allowed,
-                "{text}"
-            );
+            assert_eq!(is_allowed(text.parse().unwrap(), &blocks), allowed, "{text}");
         }
     }
 

@@ -22,19 +22,9 @@ use crate::{EgressError, Phase, Proxies};
 const USER_AGENT: &str = concat!("cofferdam/", env!("CARGO_PKG_VERSION"));
 
 /// A client for one request to one target, which can reach nothing but these addresses.
-pub(crate) fn pinned(
-    target: &Target,
-    addresses: &[IpAddr],
-    timeout: Duration,
-) -> Result<Client, EgressError> {
-    let addresses = addresses
-        .iter()
-        .map(|address| SocketAddr::new(*address, target.port))
-        .collect();
-    let resolver = Pinned {
-        host: target.host.clone(),
-        addresses,
-    };
+pub(crate) fn pinned(target: &Target, addresses: &[IpAddr], timeout: Duration) -> Result<Client, EgressError> {
+    let addresses = addresses.iter().map(|address| SocketAddr::new(*address, target.port)).collect();
+    let resolver = Pinned { host: target.host.clone(), addresses };
     let builder = base(target.scheme, &target.host, timeout)?
         // A pooled connection would outlive the check of its address.
         .pool_max_idle_per_host(0)
@@ -51,20 +41,16 @@ pub(crate) fn provider(
     timeout: Duration,
 ) -> Result<Client, EgressError> {
     let host = &base_url.host;
-    let builder =
-        base(base_url.scheme, host, timeout)?.dns_resolver(Arc::new(Through { resolver }));
-    let local = host == "localhost"
-        || base_url
-            .literal
-            .is_some_and(|address| address.is_loopback());
+    let builder = base(base_url.scheme, host, timeout)?.dns_resolver(Arc::new(Through { resolver }));
+    let local = host == "localhost" || base_url.literal.is_some_and(|address| address.is_loopback());
     let builder = match proxies {
         // A proxy cannot reach this machine's own loopback.
         _ if local => builder.no_proxy(),
         Proxies::Environment => builder,
         Proxies::None => builder.no_proxy(),
         Proxies::Url(url) => {
-            let proxy = reqwest::Proxy::all(url)
-                .map_err(|_| EgressError::invalid(format!("`{url}` is not a proxy")))?;
+            let proxy =
+                reqwest::Proxy::all(url).map_err(|_| EgressError::invalid(format!("`{url}` is not a proxy")))?;
             builder.no_proxy().proxy(proxy)
         }
     };
@@ -72,10 +58,7 @@ pub(crate) fn provider(
 }
 
 fn base(scheme: Scheme, host: &str, timeout: Duration) -> Result<ClientBuilder, EgressError> {
-    let tls = tls(scheme).map_err(|reason| EgressError::Tls {
-        host: host.to_owned(),
-        reason,
-    })?;
+    let tls = tls(scheme).map_err(|reason| EgressError::Tls { host: host.to_owned(), reason })?;
     Ok(Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
@@ -87,9 +70,7 @@ fn base(scheme: Scheme, host: &str, timeout: Duration) -> Result<ClientBuilder, 
 }
 
 fn build(builder: ClientBuilder, host: &str) -> Result<Client, EgressError> {
-    builder
-        .build()
-        .map_err(|error| EgressError::from_reqwest(host, &error, Duration::ZERO))
+    builder.build().map_err(|error| EgressError::from_reqwest(host, &error, Duration::ZERO))
 }
 
 fn tls(scheme: Scheme) -> Result<ClientConfig, String> {
@@ -104,21 +85,16 @@ fn tls(scheme: Scheme) -> Result<ClientConfig, String> {
 
 fn with_system_roots() -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
-        .map_err(|error| error.to_string())?;
-    let mut config = versions(provider)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider)).map_err(|error| error.to_string())?;
+    let mut config =
+        versions(provider)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
 fn without_roots() -> Result<ClientConfig, String> {
     let builder = versions(Arc::new(ring::default_provider()))?;
-    Ok(builder
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 fn versions(
@@ -156,11 +132,7 @@ impl ReqwestResolve for Through {
         let resolver = Arc::clone(&self.resolver);
         Box::pin(async move {
             let addresses = resolver.resolve(name.as_str()).await?;
-            Ok(Box::new(
-                addresses
-                    .into_iter()
-                    .map(|address| SocketAddr::new(address, 0)),
-            ) as Addrs)
+            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }
 }
@@ -174,11 +146,7 @@ pub(crate) async fn head(
 ) -> Result<reqwest::Response, EgressError> {
     match tokio::time::timeout(timeout, request.send()).await {
         Ok(answer) => answer.map_err(|error| EgressError::from_reqwest(host, &error, connect)),
-        Err(_) => Err(EgressError::Timeout {
-            host: host.to_owned(),
-            phase: Phase::Headers,
-            after: timeout,
-        }),
+        Err(_) => Err(EgressError::Timeout { host: host.to_owned(), phase: Phase::Headers, after: timeout }),
     }
 }
 
@@ -189,29 +157,14 @@ mod tests {
     #[test]
     fn a_client_for_plain_http_reads_no_certificates() {
         let target = Target::parse("http://a.example/").unwrap();
-        pinned(
-            &target,
-            &[IpAddr::from([1, 1, 1, 1])],
-            Duration::from_secs(1),
-        )
-        .unwrap();
+        pinned(&target, &[IpAddr::from([1, 1, 1, 1])], Duration::from_secs(1)).unwrap();
         assert!(without_roots().unwrap().alpn_protocols.is_empty());
     }
 
     #[tokio::test]
     async fn a_pinned_client_resolves_only_the_name_that_was_checked() {
-        let pinned = Pinned {
-            host: "a.example".into(),
-            addresses: vec![SocketAddr::from(([1, 1, 1, 1], 80))],
-        };
-        assert_eq!(
-            pinned
-                .resolve("a.example".parse().unwrap())
-                .await
-                .unwrap()
-                .count(),
-            1
-        );
+        let pinned = Pinned { host: "a.example".into(), addresses: vec![SocketAddr::from(([1, 1, 1, 1], 80))] };
+        assert_eq!(pinned.resolve("a.example".parse().unwrap()).await.unwrap().count(), 1);
         assert!(pinned.resolve("b.example".parse().unwrap()).await.is_err());
     }
 }

@@ -95,9 +95,7 @@ pub enum EgressError {
         reason: String,
     },
     /// A provider leads elsewhere. Following would send the key and the request to a place that nobody named.
-    #[error(
-        "`{host}` redirects ({status}), which is not followed; set the base URL to where it leads"
-    )]
+    #[error("`{host}` redirects ({status}), which is not followed; set the base URL to where it leads")]
     Redirect {
         /// The host.
         host: String,
@@ -184,61 +182,37 @@ impl EgressError {
         match self {
             Self::Denied { grant, .. } | Self::Address { grant, .. } => {
                 let grant = grant.as_deref()?.clone();
-                Some(Grants {
-                    http: vec![grant],
-                    ..Grants::default()
-                })
+                Some(Grants { http: vec![grant], ..Grants::default() })
             }
             _ => None,
         }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid {
-            message: message.into(),
-        }
+        Self::Invalid { message: message.into() }
     }
 
     pub(crate) fn protocol(host: &str, reason: impl Into<String>) -> Self {
-        Self::Protocol {
-            host: host.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Protocol { host: host.to_owned(), reason: reason.into() }
     }
 
     /// Reads what the HTTP library says. Its own text is not shown: it contains the URL with its query.
     pub(crate) fn from_reqwest(host: &str, error: &reqwest::Error, connect: Duration) -> Self {
         let host = host.to_owned();
         if error.is_timeout() && error.is_connect() {
-            return Self::Timeout {
-                host,
-                phase: Phase::Connect,
-                after: connect,
-            };
+            return Self::Timeout { host, phase: Phase::Connect, after: connect };
         }
         let chain = causes(error);
         if chain.iter().any(|cause| cause.is::<rustls::Error>()) {
-            return Self::Tls {
-                host,
-                reason: deepest(&chain),
-            };
+            return Self::Tls { host, reason: deepest(&chain) };
         }
         if error.is_dns() {
-            return Self::Dns {
-                host,
-                reason: deepest(&chain),
-            };
+            return Self::Dns { host, reason: deepest(&chain) };
         }
         if error.is_connect() {
-            return Self::Connect {
-                host,
-                reason: deepest(&chain),
-            };
+            return Self::Connect { host, reason: deepest(&chain) };
         }
-        Self::Protocol {
-            host,
-            reason: deepest(&chain),
-        }
+        Self::Protocol { host, reason: deepest(&chain) }
     }
 }
 
@@ -257,9 +231,7 @@ fn causes<'e>(error: &'e (dyn StdError + 'static)) -> Vec<&'e (dyn StdError + 's
     let mut next = Some(error);
     while let Some(cause) = next.filter(|_| chain.len() < DEEPEST) {
         chain.push(cause);
-        let wrapped = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         next = match wrapped {
             Some(inner) => Some(inner),
             None => cause.source(),

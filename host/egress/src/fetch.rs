@@ -61,12 +61,7 @@ impl FetchLimits {
     /// The limits of a plugin kind, within what is left of the call's time.
     #[must_use]
     pub fn of(limits: HttpLimits, total: Duration) -> Self {
-        Self {
-            request_bytes: limits.body_bytes,
-            body_bytes: limits.body_bytes,
-            redirects: limits.redirects,
-            total,
-        }
+        Self { request_bytes: limits.body_bytes, body_bytes: limits.body_bytes, redirects: limits.redirects, total }
     }
 }
 
@@ -117,16 +112,10 @@ impl Egress {
         secrets: &dyn Secrets,
     ) -> Result<Response, EgressError> {
         let Some(method) = Method::parse(&request.method) else {
-            return Err(EgressError::invalid(format!(
-                "the method `{}` cannot be sent",
-                request.method.escape_debug()
-            )));
+            return Err(EgressError::invalid(format!("the method `{}` cannot be sent", request.method.escape_debug())));
         };
         if request.body.len() as u64 > limits.request_bytes {
-            return Err(EgressError::TooLarge {
-                what: "the request's body",
-                limit: limits.request_bytes,
-            });
+            return Err(EgressError::TooLarge { what: "the request's body", limit: limits.request_bytes });
         }
         let first = Hop {
             method,
@@ -136,30 +125,16 @@ impl Egress {
             credentials: Credentials::Added,
         };
         let host = first.target.host.clone();
-        let journey = Journey {
-            egress: self,
-            grants,
-            limits,
-            secrets,
-            body: request.body,
-            scrubber: Scrubber::default(),
-        };
+        let journey =
+            Journey { egress: self, grants, limits, secrets, body: request.body, scrubber: Scrubber::default() };
         match tokio::time::timeout(limits.total, journey.follow(first)).await {
             Ok(answer) => answer,
-            Err(_) => Err(EgressError::Timeout {
-                host,
-                phase: Phase::Total,
-                after: limits.total,
-            }),
+            Err(_) => Err(EgressError::Timeout { host, phase: Phase::Total, after: limits.total }),
         }
     }
 
     /// All addresses of a target, if every one of them may be reached.
-    async fn addresses(
-        &self,
-        target: &Target,
-        admitted: &Admitted,
-    ) -> Result<Vec<IpAddr>, EgressError> {
+    async fn addresses(&self, target: &Target, admitted: &Admitted) -> Result<Vec<IpAddr>, EgressError> {
         let host = &target.host;
         let addresses = match target.literal {
             Some(address) => vec![address],
@@ -167,23 +142,13 @@ impl Egress {
                 .resolver
                 .resolve(host)
                 .await
-                .map_err(|error| EgressError::Dns {
-                    host: host.clone(),
-                    reason: error.to_string(),
-                })?,
+                .map_err(|error| EgressError::Dns { host: host.clone(), reason: error.to_string() })?,
         };
         if addresses.is_empty() {
-            return Err(EgressError::Dns {
-                host: host.clone(),
-                reason: "the name has no address".to_owned(),
-            });
+            return Err(EgressError::Dns { host: host.clone(), reason: "the name has no address".to_owned() });
         }
         // One bad answer spoils all: a mixed answer is how a name is bent to a private address.
-        if let Some(address) = addresses
-            .iter()
-            .copied()
-            .find(|address| !is_allowed(*address, &admitted.blocks))
-        {
+        if let Some(address) = addresses.iter().copied().find(|address| !is_allowed(*address, &admitted.blocks)) {
             return Err(refused(host, address, admitted));
         }
         Ok(addresses.into_iter().take(EGRESS_ADDRESSES).collect())
@@ -193,20 +158,12 @@ impl Egress {
 fn refused(host: &str, address: IpAddr, admitted: &Admitted) -> EgressError {
     let class = classify(address);
     // A person can want a private network; a hint that opens a metadata service would be bad advice.
-    let wanted = matches!(
-        class,
-        AddressClass::Loopback | AddressClass::Private | AddressClass::Shared
-    );
+    let wanted = matches!(class, AddressClass::Loopback | AddressClass::Private | AddressClass::Shared);
     let grant = admitted.grant.clone().filter(|_| wanted).map(|mut grant| {
         grant.cidrs = vec![address.into()];
         Box::new(grant)
     });
-    EgressError::Address {
-        host: host.to_owned(),
-        address,
-        class,
-        grant,
-    }
+    EgressError::Address { host: host.to_owned(), address, class, grant }
 }
 
 /// One fetch under way.
@@ -225,19 +182,13 @@ impl Journey<'_> {
         for _ in 0..=self.limits.redirects {
             let response = self.send(&hop).await?;
             header::check_size(response.headers())?;
-            let location = response
-                .headers()
-                .get(LOCATION)
-                .map(|value| value.as_bytes().to_vec());
+            let location = response.headers().get(LOCATION).map(|value| value.as_bytes().to_vec());
             let Some(next) = hop.next(response.status(), location.as_deref())? else {
                 return self.finish(&hop, response).await;
             };
             // Or the next host would be handed the credential of this one.
             if self.scrubber.finds(next.target.url.as_str().as_bytes()) {
-                return Err(EgressError::protocol(
-                    &hop.target.host,
-                    "puts a credential into a redirect",
-                ));
+                return Err(EgressError::protocol(&hop.target.host, "puts a credential into a redirect"));
             }
             hop = next;
         }
@@ -256,9 +207,7 @@ impl Journey<'_> {
         let client = connect::pinned(&hop.target, &addresses, connect)?;
         let method = reqwest::Method::from_bytes(hop.method.as_str().as_bytes())
             .map_err(|_| EgressError::invalid("the method cannot be sent"))?;
-        let mut request = client
-            .request(method, hop.target.url.clone())
-            .headers(headers);
+        let mut request = client.request(method, hop.target.url.clone()).headers(headers);
         if hop.body == Body::Sent && !self.body.is_empty() {
             request = request.body(self.body.clone());
         }
@@ -268,14 +217,10 @@ impl Journey<'_> {
     /// Adds credentials by rule. A rule's header replaces the guest's own.
     fn inject(&mut self, admitted: &Admitted, headers: &mut HeaderMap) -> Result<(), EgressError> {
         for rule in &admitted.inject {
-            let missing = || EgressError::Secret {
-                name: rule.secret.clone(),
-                reason: "has no value",
-            };
+            let missing = || EgressError::Secret { name: rule.secret.clone(), reason: "has no value" };
             let secret = self.secrets.get(&rule.secret).ok_or_else(missing)?;
-            let name = HeaderName::from_bytes(rule.header.as_bytes()).map_err(|_| {
-                EgressError::invalid(format!("`{}` is not the name of a header", rule.header))
-            })?;
+            let name = HeaderName::from_bytes(rule.header.as_bytes())
+                .map_err(|_| EgressError::invalid(format!("`{}` is not the name of a header", rule.header)))?;
             headers.insert(name, secret_header(&rule.secret, &rule.format, &secret)?);
             self.scrubber.add(&secret);
         }
@@ -291,36 +236,20 @@ impl Journey<'_> {
         let status = response.status().as_u16();
         // What was not inflated cannot be searched.
         if !self.scrubber.is_empty() && response.headers().contains_key(CONTENT_ENCODING) {
-            return Err(EgressError::protocol(
-                host,
-                "answers in an encoding that was not asked for",
-            ));
+            return Err(EgressError::protocol(host, "answers in an encoding that was not asked for"));
         }
         let headers = response
             .headers()
             .iter()
-            .map(|(name, value)| {
-                (
-                    name.as_str().to_owned(),
-                    self.scrubber.scrub(value.as_bytes()).into_owned(),
-                )
-            })
+            .map(|(name, value)| (name.as_str().to_owned(), self.scrubber.scrub(value.as_bytes()).into_owned()))
             .collect();
         let body = body::read_all(response, host, self.limits.body_bytes).await?;
         let body = match self.scrubber.scrub(&body) {
             std::borrow::Cow::Borrowed(_) => body,
             std::borrow::Cow::Owned(clean) => Bytes::from(clean),
         };
-        let final_url = self
-            .scrubber
-            .scrub_text(hop.target.url.as_str())
-            .into_owned();
+        let final_url = self.scrubber.scrub_text(hop.target.url.as_str()).into_owned();
         tracing::debug!(host, method = %hop.method, status, bytes = body.len(), "fetched for a plugin");
-        Ok(Response {
-            status,
-            headers,
-            body,
-            final_url,
-        })
+        Ok(Response { status, headers, body, final_url })
     }
 }

@@ -26,11 +26,7 @@ pub(crate) enum Answer {
 
 /// Bytes of a response with a length.
 pub(crate) fn response(status: &str, headers: &str, body: &[u8]) -> Answer {
-    let mut bytes = format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n",
-        body.len()
-    )
-    .into_bytes();
+    let mut bytes = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);
     Answer::Close(bytes)
 }
@@ -65,11 +61,7 @@ impl Server {
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    answer: Answer,
-    seen: Arc<Mutex<Vec<String>>>,
-) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, answer: Answer, seen: Arc<Mutex<Vec<String>>>) -> io::Result<()> {
     let request = read_request(&mut stream).await?;
     seen.lock().unwrap().push(request.clone());
     match answer {
@@ -111,10 +103,8 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<String> {
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .map_or(0, |text| text.parse().unwrap());
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
         if body.len() >= length {
             break;
         }
@@ -130,14 +120,8 @@ pub(crate) struct Answers {
 
 impl Answers {
     pub(crate) fn new(lists: &[&[&str]]) -> Arc<Self> {
-        let lists = lists
-            .iter()
-            .map(|list| list.iter().map(|text| text.parse().unwrap()).collect())
-            .collect();
-        Arc::new(Self {
-            lists,
-            asked: AtomicUsize::new(0),
-        })
+        let lists = lists.iter().map(|list| list.iter().map(|text| text.parse().unwrap()).collect()).collect();
+        Arc::new(Self { lists, asked: AtomicUsize::new(0) })
     }
 
     pub(crate) fn asked(&self) -> usize {

@@ -10,13 +10,8 @@ use crate::target::Target;
 /// The credentials a guest may have set itself; they belong to the origin they were written for.
 const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
 /// Headers that describe a body which is no longer sent.
-const BODY_HEADERS: [&str; 5] = [
-    "content-encoding",
-    "content-language",
-    "content-location",
-    "content-type",
-    "content-disposition",
-];
+const BODY_HEADERS: [&str; 5] =
+    ["content-encoding", "content-language", "content-location", "content-type", "content-disposition"];
 
 /// Whether rules may add credentials. Once a redirect has left the origin that was asked for, none do:
 /// the other side chose the rest of the way.
@@ -45,32 +40,16 @@ pub(crate) struct Hop {
 
 impl Hop {
     /// The hop that a response asks for, `None` when it is no redirect.
-    pub(crate) fn next(
-        &self,
-        status: StatusCode,
-        location: Option<&[u8]>,
-    ) -> Result<Option<Self>, EgressError> {
-        let Some(location) =
-            location.filter(|_| matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308))
-        else {
+    pub(crate) fn next(&self, status: StatusCode, location: Option<&[u8]>) -> Result<Option<Self>, EgressError> {
+        let Some(location) = location.filter(|_| matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)) else {
             return Ok(None);
         };
-        let unclear = || {
-            EgressError::protocol(
-                &self.target.host,
-                "redirects to something that is not a URL",
-            )
-        };
+        let unclear = || EgressError::protocol(&self.target.host, "redirects to something that is not a URL");
         let location = std::str::from_utf8(location).map_err(|_| unclear())?;
         let url = self.target.url.join(location).map_err(|_| unclear())?;
         // Read again from the text, with all the checks that a guest's own URL passes.
         let target = Target::parse(url.as_str())?;
-        let mut next = Self {
-            method: self.method,
-            target,
-            headers: self.headers.clone(),
-            ..*self
-        };
+        let mut next = Self { method: self.method, target, headers: self.headers.clone(), ..*self };
         let rewritten = match (status.as_u16(), self.method) {
             (303, method) => !matches!(method, Method::Get | Method::Head),
             (301 | 302, method) => method == Method::Post,
@@ -100,61 +79,32 @@ mod tests {
     use super::*;
 
     fn hop(method: Method) -> Hop {
-        let headers = [
-            ("authorization", "a"),
-            ("cookie", "b"),
-            ("content-type", "c"),
-            ("x-other", "d"),
-        ];
+        let headers = [("authorization", "a"), ("cookie", "b"), ("content-type", "c"), ("x-other", "d")];
         Hop {
             method,
             target: Target::parse("https://a.com/x/y").unwrap(),
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect(),
+            headers: headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
             body: Body::Sent,
             credentials: Credentials::Added,
         }
     }
 
     fn next(method: Method, status: u16, location: &str) -> Result<Option<Hop>, EgressError> {
-        hop(method).next(
-            StatusCode::from_u16(status).unwrap(),
-            Some(location.as_bytes()),
-        )
+        hop(method).next(StatusCode::from_u16(status).unwrap(), Some(location.as_bytes()))
     }
 
     #[test]
     fn credentials_stay_at_their_origin() {
         let same = next(Method::Get, 302, "/z").unwrap().unwrap();
-        assert_eq!(
-            (same.target.url.as_str(), same.credentials),
-            ("https://a.com/z", Credentials::Added)
-        );
+        assert_eq!((same.target.url.as_str(), same.credentials), ("https://a.com/z", Credentials::Added));
         assert!(same.headers.contains_key("authorization"));
-        for location in [
-            "https://b.com/",
-            "http://a.com/",
-            "https://a.com:8443/",
-            "//sub.a.com/",
-        ] {
+        for location in ["https://b.com/", "http://a.com/", "https://a.com:8443/", "//sub.a.com/"] {
             let other = next(Method::Get, 302, location).unwrap().unwrap();
             assert_eq!(other.credentials, Credentials::Dropped, "{location}");
-            assert!(
-                !other.headers.contains_key("authorization")
-                    && !other.headers.contains_key("cookie")
-            );
+            assert!(!other.headers.contains_key("authorization") && !other.headers.contains_key("cookie"));
             assert!(other.headers.contains_key("x-other"));
-            let back = other
-                .next(StatusCode::FOUND, Some(b"https://a.com/"))
-                .unwrap()
-                .unwrap();
-            assert_eq!(
-                back.credentials,
-                Credentials::Dropped,
-                "there and back again"
-            );
+            let back = other.next(StatusCode::FOUND, Some(b"https://a.com/")).unwrap().unwrap();
+            assert_eq!(back.credentials, Credentials::Dropped, "there and back again");
         }
     }
 
@@ -170,11 +120,7 @@ mod tests {
             (Method::Post, 308, Method::Post, Body::Sent),
         ] {
             let hop = next(method, status, "/").unwrap().unwrap();
-            assert_eq!(
-                (hop.method, hop.body),
-                (expected, body),
-                "{method} {status}"
-            );
+            assert_eq!((hop.method, hop.body), (expected, body), "{method} {status}");
             assert_eq!(hop.headers.contains_key("content-type"), body == Body::Sent);
         }
     }
@@ -183,20 +129,10 @@ mod tests {
     fn only_a_redirect_redirects() {
         assert!(next(Method::Get, 200, "/").unwrap().is_none());
         assert!(next(Method::Get, 304, "/").unwrap().is_none());
-        assert!(
-            hop(Method::Get)
-                .next(StatusCode::FOUND, None)
-                .unwrap()
-                .is_none()
-        );
-        for location in [
-            "file:///etc/passwd",
-            "ftp://a.com/",
-            "https://u:p@a.com/",
-            "https://",
-            "data:x",
-            "/a/%252e%252e/b",
-        ] {
+        assert!(hop(Method::Get).next(StatusCode::FOUND, None).unwrap().is_none());
+        for location in
+            ["file:///etc/passwd", "ftp://a.com/", "https://u:p@a.com/", "https://", "data:x", "/a/%252e%252e/b"]
+        {
             assert!(next(Method::Get, 302, location).is_err(), "{location}");
         }
     }

@@ -38,16 +38,10 @@ impl Scrubber {
         if value.len() < SHORTEST {
             return;
         }
-        let mut forms = vec![
-            value.to_vec(),
-            percent(value, b"0123456789ABCDEF"),
-            percent(value, b"0123456789abcdef"),
-        ];
+        let mut forms = vec![value.to_vec(), percent(value, b"0123456789ABCDEF"), percent(value, b"0123456789abcdef")];
         for alphabet in [STANDARD, URL_SAFE] {
             forms.extend(
-                (0..3)
-                    .map(|shift| base64(value, shift, alphabet))
-                    .filter(|form| form.len() >= SHORTEST_BASE64),
+                (0..3).map(|shift| base64(value, shift, alphabet)).filter(|form| form.len() >= SHORTEST_BASE64),
             );
         }
         for form in forms {
@@ -67,9 +61,7 @@ impl Scrubber {
     /// Whether any form occurs.
     #[must_use]
     pub fn finds(&self, bytes: &[u8]) -> bool {
-        self.forms
-            .iter()
-            .any(|form| memmem::find(bytes, form).is_some())
+        self.forms.iter().any(|form| memmem::find(bytes, form).is_some())
     }
 
     /// The bytes with every form replaced by `[redacted]`; borrowed when none occurs.
@@ -123,20 +115,13 @@ fn percent(value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
 
 /// The part of the base64 text that the value alone decides, when `shift` other bytes stand before it.
 fn base64(value: &[u8], shift: usize, alphabet: &[u8; 64]) -> Vec<u8> {
-    let bytes: Vec<u8> = std::iter::repeat_n(0, shift)
-        .chain(value.iter().copied())
-        .collect();
+    let bytes: Vec<u8> = std::iter::repeat_n(0, shift).chain(value.iter().copied()).collect();
     let bytes = Zeroizing::new(bytes);
     let mut text = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
     for chunk in bytes.chunks(3) {
         let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
         let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-        text.extend([18, 12, 6, 0].map(|low| {
-            alphabet
-                .get((word >> low & 63) as usize)
-                .copied()
-                .unwrap_or_default()
-        }));
+        text.extend([18, 12, 6, 0].map(|low| alphabet.get((word >> low & 63) as usize).copied().unwrap_or_default()));
     }
     let whole = bytes.len() * 8 / 6;
     let skip = (shift * 8).div_ceil(6);
@@ -159,10 +144,7 @@ mod tests {
     fn each_form_is_removed() {
         let scrubber = scrubber("s3cr3t/k=y+canary");
         for (text, clean) in [
-            (
-                "a s3cr3t/k=y+canary b s3cr3t/k=y+canary",
-                "a [redacted] b [redacted]",
-            ),
+            ("a s3cr3t/k=y+canary b s3cr3t/k=y+canary", "a [redacted] b [redacted]"),
             ("x=s3cr3t%2Fk%3Dy%2Bcanary", "x=[redacted]"),
             ("x=s3cr3t%2fk%3dy%2bcanary", "x=[redacted]"),
             // "s3cr3t/k=y+canary" with nothing, "u:" and "us:" before it

@@ -34,15 +34,8 @@ impl Secrets for NoSecrets {
 ///
 /// # Errors
 /// When the value is empty, longer than a header may be, or contains what no header may contain.
-pub fn secret_header(
-    name: &str,
-    format: &str,
-    secret: &SecretString,
-) -> Result<HeaderValue, EgressError> {
-    let refuse = |reason| EgressError::Secret {
-        name: name.to_owned(),
-        reason,
-    };
+pub fn secret_header(name: &str, format: &str, secret: &SecretString) -> Result<HeaderValue, EgressError> {
+    let refuse = |reason| EgressError::Secret { name: name.to_owned(), reason };
     let value = secret.expose_secret();
     if value.is_empty() {
         return Err(refuse("is empty"));
@@ -71,12 +64,7 @@ mod tests {
 
     #[test]
     fn a_value_that_would_forge_headers_is_refused_without_being_shown() {
-        for value in [
-            "",
-            "a\r\nHost: evil",
-            "a\0b",
-            &"x".repeat(EGRESS_SECRET_BYTES + 1),
-        ] {
+        for value in ["", "a\r\nHost: evil", "a\0b", &"x".repeat(EGRESS_SECRET_BYTES + 1)] {
             let error = secret_header("K", "{}", &SecretString::from(value)).unwrap_err();
             assert!(error.to_string().starts_with("the secret `K` "), "{error}");
             assert!(!error.to_string().contains("evil"));

@@ -5,9 +5,7 @@
 use std::net::IpAddr;
 
 use cofferdam_core::limits::EGRESS_URL_BYTES;
-use cofferdam_core::policy::{
-    HostPattern, HttpGrant, Injection, Method, PathFault, PathPattern, Scheme, normal_path,
-};
+use cofferdam_core::policy::{HostPattern, HttpGrant, Injection, Method, PathFault, PathPattern, Scheme, normal_path};
 use ipnet::IpNet;
 use url::{Host, Url};
 
@@ -39,25 +37,15 @@ impl Target {
     /// Reads a URL that a guest or a document wrote.
     pub(crate) fn parse(text: &str) -> Result<Self, EgressError> {
         if text.len() > EGRESS_URL_BYTES {
-            return Err(EgressError::TooLarge {
-                what: "the URL",
-                limit: EGRESS_URL_BYTES as u64,
-            });
+            return Err(EgressError::TooLarge { what: "the URL", limit: EGRESS_URL_BYTES as u64 });
         }
         // The library strips white space and control characters, and reads a backslash as a slash.
-        if text
-            .chars()
-            .any(|letter| letter.is_control() || letter.is_whitespace() || letter == '\\')
-        {
-            return Err(EgressError::invalid(
-                "the URL contains white space, a control character or a backslash",
-            ));
+        if text.chars().any(|letter| letter.is_control() || letter.is_whitespace() || letter == '\\') {
+            return Err(EgressError::invalid("the URL contains white space, a control character or a backslash"));
         }
         let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
         if Scheme::parse(&scheme.to_ascii_lowercase()).is_none() {
-            return Err(EgressError::invalid(
-                "the URL does not start with `https://` or `http://`",
-            ));
+            return Err(EgressError::invalid("the URL does not start with `https://` or `http://`"));
         }
         let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, after) = rest.split_at(authority_end);
@@ -71,23 +59,16 @@ impl Target {
         let path = after.split(['?', '#']).next().unwrap_or_default();
         // The library would resolve these; a URL that needs it is no honest one.
         if !path.is_empty() && normal_path(path) == Err(PathFault::DotSegment) {
-            return Err(EgressError::invalid(format!(
-                "the URL is refused: {}",
-                PathFault::DotSegment
-            )));
+            return Err(EgressError::invalid(format!("the URL is refused: {}", PathFault::DotSegment)));
         }
-        let url = Url::parse(text)
-            .map_err(|error| EgressError::invalid(format!("not a URL: {error}")))?;
+        let url = Url::parse(text).map_err(|error| EgressError::invalid(format!("not a URL: {error}")))?;
         Self::from_url(url)
     }
 
     /// Takes a URL that the library has read already.
     pub(crate) fn from_url(mut url: Url) -> Result<Self, EgressError> {
         let Some(scheme) = Scheme::parse(url.scheme()) else {
-            return Err(EgressError::invalid(format!(
-                "`{}` is not a scheme that can be granted",
-                url.scheme()
-            )));
+            return Err(EgressError::invalid(format!("`{}` is not a scheme that can be granted", url.scheme())));
         };
         if !url.username().is_empty() || url.password().is_some() {
             return Err(EgressError::invalid("the URL contains user information"));
@@ -100,9 +81,7 @@ impl Target {
             None => return Err(EgressError::invalid("the URL has no host")),
         };
         // The name that was matched is the name that is connected to, and the one in the certificate.
-        if literal.is_none()
-            && (host.is_empty() || host.ends_with('.') || url.set_host(Some(&host)).is_err())
-        {
+        if literal.is_none() && (host.is_empty() || host.ends_with('.') || url.set_host(Some(&host)).is_err()) {
             return Err(EgressError::invalid("the URL has no valid host"));
         }
         let port = url.port_or_known_default().filter(|port| *port > 0);
@@ -113,14 +92,7 @@ impl Target {
         if let Err(fault @ (PathFault::DotSegment | PathFault::Control)) = normal_path {
             return Err(EgressError::invalid(format!("the URL is refused: {fault}")));
         }
-        Ok(Self {
-            url,
-            scheme,
-            host,
-            literal,
-            port,
-            normal_path,
-        })
+        Ok(Self { url, scheme, host, literal, port, normal_path })
     }
 
     /// Scheme, host and port; a default port is left out.
@@ -137,15 +109,9 @@ impl Target {
     }
 
     /// What the grants say to a request with this method.
-    pub(crate) fn admit(
-        &self,
-        method: Method,
-        grants: &[HttpGrant],
-    ) -> Result<Admitted, EgressError> {
-        let at_origin: Vec<&HttpGrant> = grants
-            .iter()
-            .filter(|grant| grant.covers_origin(self.scheme, &self.host, self.port))
-            .collect();
+    pub(crate) fn admit(&self, method: Method, grants: &[HttpGrant]) -> Result<Admitted, EgressError> {
+        let at_origin: Vec<&HttpGrant> =
+            grants.iter().filter(|grant| grant.covers_origin(self.scheme, &self.host, self.port)).collect();
         let covering: Vec<&&HttpGrant> = at_origin
             .iter()
             .filter(|grant| grant.methods.contains(&method) && grant.covers_path(&self.normal_path))
@@ -155,12 +121,7 @@ impl Target {
                 method,
                 origin: self.origin(),
                 path: self.url.path().to_owned(),
-                grant: self
-                    .as_grant(
-                        method,
-                        at_origin.iter().any(|grant| !grant.paths.is_empty()),
-                    )
-                    .map(Box::new),
+                grant: self.as_grant(method, at_origin.iter().any(|grant| !grant.paths.is_empty())).map(Box::new),
             });
         }
         let mut inject: Vec<Injection> = Vec::new();
@@ -169,16 +130,8 @@ impl Target {
                 inject.push(rule.clone());
             }
         }
-        let blocks = covering
-            .iter()
-            .flat_map(|grant| &grant.cidrs)
-            .copied()
-            .collect();
-        Ok(Admitted {
-            blocks,
-            inject,
-            grant: self.as_grant(method, false),
-        })
+        let blocks = covering.iter().flat_map(|grant| &grant.cidrs).copied().collect();
+        Ok(Admitted { blocks, inject, grant: self.as_grant(method, false) })
     }
 
     /// The least grant for this request: reading methods together, and the path only where the host's other
@@ -205,30 +158,18 @@ mod tests {
     use super::*;
 
     fn grants(texts: &[&str]) -> Vec<HttpGrant> {
-        let parse = |text: &&str| {
-            cofferdam_core::policy::parse_flag(&format!("web:http={text}"))
-                .unwrap()
-                .1
-                .http
-                .remove(0)
-        };
+        let parse =
+            |text: &&str| cofferdam_core::policy::parse_flag(&format!("web:http={text}")).unwrap().1.http.remove(0);
         texts.iter().map(parse).collect()
     }
 
     fn admits(url: &str, method: Method, given: &[&str]) -> bool {
-        Target::parse(url)
-            .unwrap()
-            .admit(method, &grants(given))
-            .is_ok()
+        Target::parse(url).unwrap().admit(method, &grants(given)).is_ok()
     }
 
     #[test]
     fn a_request_matches_on_scheme_host_port_method_and_path() {
-        let given = [
-            "https://api.example.com/repos/**",
-            "POST@http://b.example.com:8080",
-            "*.wild.example",
-        ];
+        let given = ["https://api.example.com/repos/**", "POST@http://b.example.com:8080", "*.wild.example"];
         for (url, method) in [
             ("https://api.example.com/repos/x?q=1#f", Method::Get),
             ("https://API.Example.COM./repos/x", Method::Head),
@@ -250,8 +191,7 @@ mod tests {
             ("https://api.example.com/repos%2Fx", Method::Get),
             ("https://api.example.com/REPOS/x", Method::Get),
         ] {
-            let admitted =
-                Target::parse(url).and_then(|target| target.admit(method, &grants(&given)));
+            let admitted = Target::parse(url).and_then(|target| target.admit(method, &grants(&given)));
             assert!(admitted.is_err(), "{url}");
         }
     }
@@ -259,46 +199,23 @@ mod tests {
     #[test]
     fn a_denial_names_the_least_grant_that_would_allow_it() {
         let denied = |url: &str, method, given: &[&str]| {
-            let error = Target::parse(url)
-                .unwrap()
-                .admit(method, &grants(given))
-                .unwrap_err();
+            let error = Target::parse(url).unwrap().admit(method, &grants(given)).unwrap_err();
             let alias = cofferdam_core::id::Alias::parse("web").unwrap();
             error.would_allow().unwrap().to_flags(&alias).remove(0)
         };
-        assert_eq!(
-            denied("https://a.com/x", Method::Get, &[]),
-            "web:http=https://a.com"
-        );
-        assert_eq!(
-            denied("http://a.com:81/x", Method::Put, &[]),
-            "web:http=PUT@http://a.com:81"
-        );
+        assert_eq!(denied("https://a.com/x", Method::Get, &[]), "web:http=https://a.com");
+        assert_eq!(denied("http://a.com:81/x", Method::Put, &[]), "web:http=PUT@http://a.com:81");
         let flag = denied("https://a.com/x%2A", Method::Post, &["a.com/y"]);
         assert_eq!(flag, "web:http=POST@https://a.com/x%2A");
-        assert!(admits(
-            "https://a.com/x*",
-            Method::Post,
-            &[flag.strip_prefix("web:http=").unwrap()]
-        ));
+        assert!(admits("https://a.com/x*", Method::Post, &[flag.strip_prefix("web:http=").unwrap()]));
     }
 
     #[test]
     fn rules_of_all_covering_grants_apply_once_for_each_header() {
-        let given = grants(&[
-            "a.com,inject=A:x-key:{}",
-            "a.com/x,inject=B:x-key:{},cidr=10.0.0.0/8",
-            "a.com/y,inject=C:z:{}",
-        ]);
-        let admitted = Target::parse("https://a.com/x")
-            .unwrap()
-            .admit(Method::Get, &given)
-            .unwrap();
-        let secrets: Vec<&str> = admitted
-            .inject
-            .iter()
-            .map(|rule| rule.secret.as_str())
-            .collect();
+        let given =
+            grants(&["a.com,inject=A:x-key:{}", "a.com/x,inject=B:x-key:{},cidr=10.0.0.0/8", "a.com/y,inject=C:z:{}"]);
+        let admitted = Target::parse("https://a.com/x").unwrap().admit(Method::Get, &given).unwrap();
+        let secrets: Vec<&str> = admitted.inject.iter().map(|rule| rule.secret.as_str()).collect();
         assert_eq!(secrets, ["A"]);
         assert_eq!(admitted.blocks.len(), 1);
     }

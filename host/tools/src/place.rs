@@ -254,7 +254,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(512)))]
 
         /// Whatever is written, what is outside stays as it is and is never read.
         #[test]

@@ -22,7 +22,13 @@ pub trait State: Send + Sync {
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn scan<'a>(&'a self, namespace: &'a str, prefix: &'a str, after: Option<&'a str>, limit: usize) -> BoxFuture<'a, Result<Vec<StateEntry>, JournalError>>;
+    fn scan<'a>(
+        &'a self,
+        namespace: &'a str,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StateEntry>, JournalError>>;
 }
 
 /// One value.

@@ -20,7 +20,12 @@ pub trait Tool: Send + Sync {
     ///
     /// # Errors
     /// The tool's own error, a trap, a limit or a refusal of the host, told apart by the fault's code.
-    fn call<'a>(&'a self, ctx: ToolContext, name: &'a LocalName, args: Arc<Value>) -> BoxFuture<'a, Result<ToolOutput, Fault>>;
+    fn call<'a>(
+        &'a self,
+        ctx: ToolContext,
+        name: &'a LocalName,
+        args: Arc<Value>,
+    ) -> BoxFuture<'a, Result<ToolOutput, Fault>>;
 }
 
 /// What a tool says of itself. Meaning of the effects: the annotations of the Model Context Protocol.

@@ -289,7 +289,7 @@ fn run(plot: &Plot) -> Engine {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(512), ..ProptestConfig::default() })]
 
     #[test]
     fn every_step_ends_exactly_once(plot in plot()) {

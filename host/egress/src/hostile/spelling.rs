@@ -105,10 +105,7 @@ const CASES: &[(&str, Refusal)] = &[
     (" http://127.0.0.1:{P}/", Invalid),
     ("ht\ttp://127.0.0.1:{P}/", Invalid),
     ("http://127.0.\n0.1:{P}/", Invalid),
-    (
-        "http://rebound.example:{P}/\r\nHost: public.example",
-        Invalid,
-    ),
+    ("http://rebound.example:{P}/\r\nHost: public.example", Invalid),
     ("http://rebound.example:{P}/ HTTP/1.1", Invalid),
     ("http://rebound.example\0.public.example:{P}/", Invalid),
     ("http://[::1%25lo]:{P}/", Invalid),
@@ -141,39 +138,21 @@ pub(super) fn generous(text: &str) -> Vec<HttpGrant> {
 
 #[tokio::test]
 async fn no_spelling_of_an_address_opens_the_door() {
-    let listener = TcpListener::bind("[::]:0")
-        .or_else(|_| TcpListener::bind("0.0.0.0:0"))
-        .unwrap();
+    let listener = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0")).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let egress = Egress::with_resolver(Answers::new(&[&["127.0.0.1"]]));
     assert!(CASES.len() >= 60);
     for (url, refusal) in CASES {
         let url = url.replace("{P}", &port);
-        let error = egress
-            .fetch(get(&url), &generous(&url), LIMITS, &NoSecrets)
-            .await
-            .unwrap_err();
+        let error = egress.fetch(get(&url), &generous(&url), LIMITS, &NoSecrets).await.unwrap_err();
         match refusal {
-            Address => assert!(
-                matches!(error, EgressError::Address { .. }),
-                "{url}: {error:?}"
-            ),
+            Address => assert!(matches!(error, EgressError::Address { .. }), "{url}: {error:?}"),
             Invalid => assert_eq!(error.kind(), Kind::Invalid, "{url}: {error:?}"),
         }
         // Without any grant it is refused before anything is resolved.
-        let error = egress
-            .fetch(get(&url), &[], LIMITS, &NoSecrets)
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error.kind(), Kind::Denied | Kind::Invalid),
-            "{url}: {error:?}"
-        );
+        let error = egress.fetch(get(&url), &[], LIMITS, &NoSecrets).await.unwrap_err();
+        assert!(matches!(error.kind(), Kind::Denied | Kind::Invalid), "{url}: {error:?}");
     }
-    assert_eq!(
-        listener.accept().unwrap_err().kind(),
-        ErrorKind::WouldBlock,
-        "somebody connected"
-    );
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody connected");
 }

@@ -22,9 +22,7 @@ pub struct StreamingResponse {
 
 impl std::fmt::Debug for StreamingResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamingResponse")
-            .field("status", &self.status)
-            .finish_non_exhaustive()
+        f.debug_struct("StreamingResponse").field("status", &self.status).finish_non_exhaustive()
     }
 }
 
@@ -61,19 +59,8 @@ pub(super) struct Reading {
 
 impl Reading {
     /// A body of which nothing has been read.
-    pub(super) fn new(
-        response: reqwest::Response,
-        host: &str,
-        deadline: Instant,
-        timeouts: Timeouts,
-    ) -> Self {
-        Self {
-            response,
-            host: host.to_owned(),
-            deadline,
-            timeouts,
-            received: 0,
-        }
+    pub(super) fn new(response: reqwest::Response, host: &str, deadline: Instant, timeouts: Timeouts) -> Self {
+        Self { response, host: host.to_owned(), deadline, timeouts, received: 0 }
     }
 
     /// The pieces, up to the end or the first error.
@@ -98,28 +85,18 @@ impl Reading {
         } else {
             (Phase::Idle, self.timeouts.idle)
         };
-        let late = || EgressError::Timeout {
-            host: self.host.clone(),
-            phase,
-            after,
-        };
+        let late = || EgressError::Timeout { host: self.host.clone(), phase, after };
         // A timeout of zero still takes what is there, and a fast endless body always has something there.
         if left.is_zero() {
             return Err(late());
         }
-        let piece =
-            match tokio::time::timeout(left.min(self.timeouts.idle), self.response.chunk()).await {
-                Err(_) => return Err(late()),
-                Ok(piece) => piece.map_err(|error| {
-                    EgressError::from_reqwest(&self.host, &error, self.timeouts.connect)
-                })?,
-            };
+        let piece = match tokio::time::timeout(left.min(self.timeouts.idle), self.response.chunk()).await {
+            Err(_) => return Err(late()),
+            Ok(piece) => piece.map_err(|error| EgressError::from_reqwest(&self.host, &error, self.timeouts.connect))?,
+        };
         self.received += piece.as_ref().map_or(0, Bytes::len);
         if self.received > MODEL_RESPONSE_BYTES {
-            return Err(EgressError::TooLarge {
-                what: "the response's body",
-                limit: MODEL_RESPONSE_BYTES as u64,
-            });
+            return Err(EgressError::TooLarge { what: "the response's body", limit: MODEL_RESPONSE_BYTES as u64 });
         }
         Ok(piece)
     }

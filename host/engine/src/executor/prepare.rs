@@ -97,8 +97,11 @@ impl Preparation<'_> {
         }
         let empty = self.request.workflow.steps_fed_by_input();
         self.faults.extend(empty.into_iter().map(|step| {
-            Fault::user("empty_message", format!("step `{step}` has no instructions, and the run has no input to give it"))
-                .with_hint("give the run an input, or the step `instructions`")
+            Fault::user(
+                "empty_message",
+                format!("step `{step}` has no instructions, and the run has no input to give it"),
+            )
+            .with_hint("give the run an input, or the step `instructions`")
         }));
     }
 
