@@ -25,7 +25,7 @@ pub enum Paint {
     Ansi,
 }
 
-/// See [`super::human`].
+/// See [`super::human()`].
 pub struct Human<W> {
     paint: Paint,
     utc_offset_s: i32,

@@ -8,7 +8,7 @@ use cofferdam_core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-/// See [`super::ndjson`].
+/// See [`super::ndjson()`].
 pub struct Ndjson<W> {
     state: Mutex<State<W>>,
 }
