@@ -35,11 +35,14 @@ impl Sources for FileSources {
             ErrorKind::PermissionDenied if error.raw_os_error().is_none() => SourceError::Escape(path.to_owned()),
             _ => SourceError::Io { path: path.to_owned(), reason: error.to_string() },
         };
-        let file = self.open()?.open(path).map_err(fault)?;
-        let metadata = file.metadata().map_err(fault)?;
-        if metadata.is_dir() {
-            return Err(SourceError::Io { path: path.to_owned(), reason: "it is a directory".to_owned() });
+        let directory = self.open()?;
+        // Asked before it is opened: opening a pipe waits for somebody to write into it.
+        let metadata = directory.metadata(path).map_err(fault)?;
+        if !metadata.is_file() {
+            let reason = if metadata.is_dir() { "it is a directory" } else { "it is not a file" };
+            return Err(SourceError::Io { path: path.to_owned(), reason: reason.to_owned() });
         }
+        let file = directory.open(path).map_err(fault)?;
         let too_large = |bytes| SourceError::TooLarge { path: path.to_owned(), bytes, limit: max_bytes };
         if metadata.len() > max_bytes as u64 {
             return Err(too_large(metadata.len()));
@@ -50,5 +53,19 @@ impl Sources for FileSources {
             return Err(too_large(bytes.len() as u64));
         }
         Ok(SourceFile { bytes: bytes.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_refused_without_waiting() {
+        let sources = FileSources::new("/dev");
+        for (path, reason) in [("null", "not a file"), (".", "a directory")] {
+            let error = sources.read(path, 10).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+        }
     }
 }
