@@ -226,6 +226,15 @@ fn a_provider_that_refuses_for_a_moment_is_asked_again() {
 }
 
 #[test]
+fn a_provider_that_says_nothing_holds_nobody_up() {
+    let provider = Provider::start(vec![Answer::Silence]);
+    let project = Project::new().variable("OPENAI_BASE_URL", &provider.url()).variable("OPENAI_API_KEY", "k");
+    project.file("hello.yaml", HELLO.replace("maxRetries: 0", "timeout: 300ms"));
+    project.run(&["run", "hello.yaml", "--model", "openai/m"]).expect(1).says(&["300ms"]);
+    has_readable_record(&project);
+}
+
+#[test]
 fn a_provider_that_is_not_there_is_named() {
     let project = Project::new().variable("OPENAI_BASE_URL", "http://127.0.0.1:9/v1").variable("OPENAI_API_KEY", "k");
     project.file("hello.yaml", HELLO);

@@ -228,6 +228,32 @@ fn a_terminated_run_is_cancelled_and_recorded() {
 }
 
 #[test]
+fn a_killed_run_leaves_a_record_that_can_be_read() {
+    let project = hello();
+    project.file("model.yaml", SLOW);
+    let running = project.start(&RUN);
+    running.until("started");
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait().code, None);
+    let events = project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines();
+    assert_eq!(events[0]["kind"], "run_started");
+    project.run(&["runs", "list"]).expect(0);
+    project.file("model.yaml", ANSWER);
+    project.run(&RUN).expect(0);
+}
+
+#[test]
+fn many_processes_may_run_in_one_project() {
+    let project = hello();
+    let running: Vec<_> = (0..8).map(|_| project.start(&RUN)).collect();
+    for process in running {
+        assert_eq!(process.wait().expect(0).stdout, "Hello there.\n");
+    }
+    let listed = project.run(&["runs", "list", "--json", "--status", "completed"]).expect(0).json_lines();
+    assert_eq!(listed.len(), 8);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for args in [&["limits"][..], &["schema"], &["--help"], &["completions", "bash"]] {
         hello().run_unread(args).expect(0);

@@ -17,6 +17,8 @@ pub(crate) enum Answer {
     CutStream(String),
     /// The connection closes.
     Nothing,
+    /// The connection stays open and nothing is said.
+    Silence,
 }
 
 /// The server; it ends with the process.
@@ -34,12 +36,16 @@ impl Provider {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&requests);
         thread::spawn(move || {
+            let mut silent = Vec::new();
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 let index = kept.lock().unwrap().len();
                 let answer = answers.get(index).or(answers.last()).cloned().unwrap_or(Answer::Nothing);
-                let request = serve(stream, &answer).unwrap_or_default();
+                let request = serve(&stream, &answer).unwrap_or_default();
                 kept.lock().unwrap().push(request);
+                if matches!(answer, Answer::Silence) {
+                    silent.push(stream);
+                }
             }
         });
         Self { address, requests }
@@ -56,9 +62,9 @@ impl Provider {
     }
 }
 
-fn serve(mut stream: TcpStream, answer: &Answer) -> std::io::Result<String> {
+fn serve(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let request = read_request(&mut stream)?;
+    let request = read_request(stream)?;
     let text = match answer {
         Answer::Http(status, head, body) => {
             format!(
@@ -70,13 +76,13 @@ fn serve(mut stream: TcpStream, answer: &Answer) -> std::io::Result<String> {
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{part}\r\n",
             part.len()
         ),
-        Answer::Nothing => String::new(),
+        Answer::Nothing | Answer::Silence => String::new(),
     };
     stream.write_all(text.as_bytes())?;
     Ok(request)
 }
 
-fn read_request(stream: &mut TcpStream) -> std::io::Result<String> {
+fn read_request(mut stream: &TcpStream) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0_u8; 4_096];
     loop {
