@@ -56,7 +56,8 @@ fn durable_chain(runtime: &Runtime, dir: &std::path::Path) -> Result<Duration> {
     ports.journal = Arc::new(Sqlite::new(dir.join("runs.db")));
     let request = request(&workflow, 5);
     let start = Instant::now();
-    let result = runtime.block_on(async { tokio::spawn(async move { Executor::new().run(ports, request).await }).await })??;
+    let result =
+        runtime.block_on(async { tokio::spawn(async move { Executor::new().run(ports, request).await }).await })??;
     assert!(result.success(), "the run completes");
     Ok(start.elapsed())
 }

@@ -4,9 +4,7 @@ use crate::graph::{ports, request, step, workflow};
 use crate::measure::{micros, processor_time, row};
 use anyhow::Result;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::port::{
-    BoxFuture, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, Sink,
-};
+use cofferdam_core::port::{BoxFuture, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, Sink};
 use cofferdam_engine::Executor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +28,8 @@ fn spent(runtime: &Runtime, with_sink: bool) -> Result<Duration> {
     }
     let before = processor_time();
     let request = request(&workflow, 1);
-    let result = runtime.block_on(async { tokio::spawn(async move { Executor::new().run(ports, request).await }).await })??;
+    let result =
+        runtime.block_on(async { tokio::spawn(async move { Executor::new().run(ports, request).await }).await })??;
     assert!(result.success(), "the run completes");
     Ok(processor_time() - before)
 }
@@ -48,12 +47,13 @@ impl Model for Talkative {
         let events = deltas.chain([Ok(ModelEvent::Finished(FinishReason::Stop))]);
         let stream = futures_util::stream::iter(events);
         // Gives way as a stream that comes over a network does.
-        let paced = futures_util::StreamExt::then(futures_util::StreamExt::enumerate(stream), |(index, event)| async move {
-            if index % 16 == 0 {
-                tokio::task::yield_now().await;
-            }
-            event
-        });
+        let paced =
+            futures_util::StreamExt::then(futures_util::StreamExt::enumerate(stream), |(index, event)| async move {
+                if index % 16 == 0 {
+                    tokio::task::yield_now().await;
+                }
+                event
+            });
         Box::pin(std::future::ready(Ok(Box::pin(paced) as ModelStream)))
     }
 }

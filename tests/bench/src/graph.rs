@@ -7,7 +7,7 @@ use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
     BoxFuture, DirHandle, Isolation, Model, Models, SourceError, SourceFile, Sources, StepDirs,
 };
-use cofferdam_core::spec::workflow::{AgentWork, Options, Scope, Step, Work, Workflow};
+use cofferdam_core::spec::workflow::{AgentWork, Step, Work, Workflow};
 use cofferdam_core::{fault::Fault, id::StepPath};
 use cofferdam_engine::{Executor, FixedRandomness, Gateway, Ports, RunRequest, RunSettings, TokioClock};
 use cofferdam_llm::Scripted;
@@ -56,48 +56,20 @@ fn measure(runtime: &Runtime, steps: Vec<Step>) -> std::time::Duration {
     let model: Arc<dyn Model> = Arc::new(Scripted::answering("done"));
     best(3, || {
         let (ports, request) = (ports(Arc::clone(&model)), request(&workflow, 5));
-        let outcome = runtime.block_on(async { tokio::spawn(async move { Executor::new().run(ports, request).await }).await });
+        let outcome =
+            runtime.block_on(async { tokio::spawn(async move { Executor::new().run(ports, request).await }).await });
         let result = outcome.expect("the task does not panic").expect("the run starts");
         assert!(result.success(), "the run completes");
     })
 }
 
 pub(crate) fn step(index: usize, depends_on: Vec<usize>) -> Step {
-    Step {
-        id: StepId::parse(&format!("s{index}")).expect("the name follows the grammar"),
-        label: None,
-        metadata: serde_json::Map::new(),
-        work: Work::Agent(AgentWork {
-            agent: None,
-            instructions: "go on".into(),
-            input: None,
-            context_files: Vec::new(),
-            model: None,
-            result_schema: None,
-        }),
-        depends_on,
-        condition: None,
-        timeout: None,
-        retries: 0,
-        max_retries: None,
-        repeat: None,
-        on_failure: None,
-    }
+    let id = StepId::parse(&format!("s{index}")).expect("the name follows the grammar");
+    Step { depends_on, ..Step::new(id, Work::Agent(AgentWork::new("go on"))) }
 }
 
 pub(crate) fn workflow(steps: Vec<Step>) -> Arc<Workflow> {
-    Arc::new(Workflow {
-        name: "bench".to_owned(),
-        description: None,
-        inputs: Vec::new(),
-        agents: BTreeMap::new(),
-        plugins: BTreeMap::new(),
-        scope: Arc::new(Scope { steps }),
-        output: None,
-        options: Options::default(),
-        sources: Vec::new(),
-        hash: String::new(),
-    })
+    Arc::new(Workflow::of_steps("bench", steps))
 }
 
 pub(crate) fn request(workflow: &Arc<Workflow>, max_concurrency: usize) -> RunRequest {

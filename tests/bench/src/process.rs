@@ -10,7 +10,8 @@ use tokio::runtime::Runtime;
 const ROUNDS: usize = 30;
 
 const ONE_STEP: &str = "name: one\nsteps:\n  - {id: only, instructions: go}\n";
-const ONE_TOOL: &str = "name: one\nplugins: {text: 'builtin:text'}\nsteps:\n  - {id: only, tool: text.words, args: {text: two words}}\n";
+const ONE_TOOL: &str =
+    "name: one\nplugins: {text: 'builtin:text'}\nsteps:\n  - {id: only, tool: text.words, args: {text: two words}}\n";
 const SCRIPT: &str = "default: {text: done}\n";
 
 pub(crate) fn run(_: &Runtime) -> Result<()> {

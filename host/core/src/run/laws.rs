@@ -71,26 +71,7 @@ fn plot() -> impl Strategy<Value = Plot> {
 }
 
 fn step(name: &str, depends_on: Vec<usize>) -> Step {
-    Step {
-        id: StepId::parse(name).unwrap(),
-        label: None,
-        metadata: serde_json::Map::new(),
-        work: Work::Agent(AgentWork {
-            agent: None,
-            instructions: "do it".into(),
-            input: None,
-            context_files: Vec::new(),
-            model: None,
-            result_schema: None,
-        }),
-        depends_on,
-        condition: None,
-        timeout: None,
-        retries: 0,
-        max_retries: None,
-        repeat: None,
-        on_failure: None,
-    }
+    Step { depends_on, ..Step::new(StepId::parse(name).unwrap(), Work::Agent(AgentWork::new("do it"))) }
 }
 
 fn step_of(index: usize, shape: &Shape) -> Step {
@@ -117,18 +98,8 @@ fn step_of(index: usize, shape: &Shape) -> Step {
 fn workflow(plot: &Plot) -> Arc<Workflow> {
     let schedulers = [Scheduler::DependencyFirst, Scheduler::RoundRobin, Scheduler::LeastBusy];
     let steps = plot.steps.iter().enumerate().map(|(index, shape)| step_of(index, shape)).collect();
-    Arc::new(Workflow {
-        name: "plot".to_owned(),
-        description: None,
-        inputs: Vec::new(),
-        agents: BTreeMap::new(),
-        plugins: BTreeMap::new(),
-        scope: Arc::new(Scope { steps }),
-        output: None,
-        options: Options { scheduler: schedulers[usize::from(plot.scheduler)], ..Options::default() },
-        sources: Vec::new(),
-        hash: String::new(),
-    })
+    let options = Options { scheduler: schedulers[usize::from(plot.scheduler)], ..Options::default() };
+    Arc::new(Workflow { options, ..Workflow::of_steps("plot", steps) })
 }
 
 /// A sequential engine: performs effects, ends tries in an order that chance decides.

@@ -11,7 +11,7 @@ use super::suggest::did_you_mean;
 use super::tree::{Content, Node};
 use super::workflow::{AgentWork, ForEach, ItemFailure, Items, Step, ToolWork, Work};
 use crate::expr::{Expr, Names};
-use crate::id::{AgentName, StepId, ToolName};
+use crate::id::{AgentName, ToolName};
 use crate::limits;
 use crate::template::Template;
 use crate::value::Map;
@@ -66,7 +66,7 @@ impl Decoder<'_> {
             max_retries: fields.count("maxRetries"),
             repeat,
             on_failure: failure(fields, "onFailure"),
-            ..plain(id, work)
+            ..Step::new(id, work)
         });
         (step, readings)
     }
@@ -74,8 +74,8 @@ impl Decoder<'_> {
     /// A step that is only the name of an agent.
     fn bare(&mut self, draft: &Draft<'_>) -> Option<Step> {
         let agent = self.agent_name(draft.node)?;
-        let work = AgentWork { agent: Some(agent), ..no_agent_work() };
-        Some(plain(draft.id.clone()?, Work::Agent(work)))
+        let work = AgentWork { agent: Some(agent), ..AgentWork::new("") };
+        Some(Step::new(draft.id.clone()?, Work::Agent(work)))
     }
 
     fn conflicts(&mut self, fields: &Fields<'_>, body: bool) {
@@ -257,31 +257,4 @@ impl Decoder<'_> {
 
 fn read<'n>(node: &'n Node, expr: &Expr, readings: &mut Vec<Reading<'n>>) {
     readings.extend(expr.paths().iter().map(|path| Reading { node, path: path.clone() }));
-}
-
-fn plain(id: StepId, work: Work) -> Step {
-    Step {
-        id,
-        label: None,
-        metadata: Map::new(),
-        work,
-        depends_on: Vec::new(),
-        condition: None,
-        timeout: None,
-        retries: 0,
-        max_retries: None,
-        repeat: None,
-        on_failure: None,
-    }
-}
-
-fn no_agent_work() -> AgentWork {
-    AgentWork {
-        agent: None,
-        instructions: "".into(),
-        input: None,
-        context_files: Vec::new(),
-        model: None,
-        result_schema: None,
-    }
 }

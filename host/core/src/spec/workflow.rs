@@ -289,6 +289,23 @@ pub struct Options {
 }
 
 impl Workflow {
+    /// A workflow of these steps and nothing else. Documents go through [`crate::spec`]; here nothing is checked.
+    #[must_use]
+    pub fn of_steps(name: impl Into<String>, steps: Vec<Step>) -> Self {
+        Self {
+            name: name.into(),
+            description: None,
+            inputs: Vec::new(),
+            agents: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            scope: Arc::new(Scope { steps }),
+            output: None,
+            options: Options::default(),
+            sources: Vec::new(),
+            hash: String::new(),
+        }
+    }
+
     /// Agent steps whose message is the run's input and nothing else. Without an input such a run must not start:
     /// the message would be empty.
     #[must_use]
@@ -297,7 +314,40 @@ impl Workflow {
     }
 }
 
+impl AgentWork {
+    /// The default agent's work on these instructions.
+    #[must_use]
+    pub fn new(instructions: impl Into<Arc<str>>) -> Self {
+        Self {
+            agent: None,
+            instructions: instructions.into(),
+            input: None,
+            context_files: Vec::new(),
+            model: None,
+            result_schema: None,
+        }
+    }
+}
+
 impl Step {
+    /// A step that does this work once, after nothing.
+    #[must_use]
+    pub fn new(id: StepId, work: Work) -> Self {
+        Self {
+            id,
+            label: None,
+            metadata: Map::new(),
+            work,
+            depends_on: Vec::new(),
+            condition: None,
+            timeout: None,
+            retries: 0,
+            max_retries: None,
+            repeat: None,
+            on_failure: None,
+        }
+    }
+
     fn is_fed_by_input(&self) -> bool {
         // An item of a loop is in the message of every step of its body.
         let Work::Agent(work) = &self.work else { return false };
