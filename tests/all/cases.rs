@@ -10,7 +10,7 @@
 //! | `expected/stdout`, `expected/stderr` | the output; messages only when nothing ran |
 //! | `expected/events.ndjson` | the events of the same run, with times, ids and durations taken out |
 //!
-//! Events stand in the order of the run with their `seq`. With `order = "path"` steps run beside each other and only the
+//! Events stand in the order of the run with their `seq`; calls of one turn in that of the calls. With `order = "path"` steps run beside each other and only the
 //! order within each path is kept.
 
 use crate::support::{Golden, Project, check_golden, is_update, repository};
@@ -149,6 +149,7 @@ fn events(stdout: &str, order: Order) -> Result<String, String> {
     let parse = |line| serde_json::from_str::<Map<String, Value>>(line).map_err(|error| format!("{error}: {line}"));
     let mut events = stdout.lines().map(parse).collect::<Result<Vec<_>, _>>()?;
     check_order(&events)?;
+    settle_parallel_calls(&mut events);
     for event in &mut events {
         normalise(event, order);
     }
@@ -172,6 +173,24 @@ fn check_order(events: &[Map<String, Value>]) -> Result<(), String> {
         last = seq;
     }
     Ok(())
+}
+
+/// Calls of one turn run beside each other: their events are put in the order of the calls, the positions stay.
+fn settle_parallel_calls(events: &mut [Map<String, Value>]) {
+    let text =
+        |event: &Map<String, Value>, key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let same_turn = |a: &Map<String, Value>, b: &Map<String, Value>| {
+        a.contains_key("call_id") && b.contains_key("call_id") && text(a, "path") == text(b, "path")
+    };
+    for calls in events.chunk_by_mut(same_turn) {
+        let positions: Vec<Option<Value>> = calls.iter().map(|event| event.get("seq").cloned()).collect();
+        calls.sort_by_key(|event| text(event, "call_id"));
+        for (event, seq) in calls.iter_mut().zip(positions) {
+            if let (Some(place), Some(seq)) = (event.get_mut("seq"), seq) {
+                *place = seq;
+            }
+        }
+    }
 }
 
 fn normalise(event: &mut Map<String, Value>, order: Order) {
