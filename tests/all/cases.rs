@@ -18,6 +18,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,13 +64,26 @@ fn name(folder: &Path) -> String {
     folder.strip_prefix(repository().join("tests/cases")).unwrap().display().to_string()
 }
 
+/// Cases wait more than they compute.
+const AT_ONCE: usize = 4;
+
 #[test]
 fn every_case_comes_out_as_written() {
     let cases = all();
-    let failures: Vec<String> = cases
-        .iter()
-        .filter_map(|folder| check(folder).err().map(|error| format!("case {}: {error}", name(folder))))
-        .collect();
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(folder) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = check(folder) {
+                        failures.lock().unwrap().push(format!("case {}: {error}", name(folder)));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} of {} cases\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
 
