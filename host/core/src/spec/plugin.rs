@@ -63,7 +63,7 @@ impl Decoder<'_> {
         let text = node.text()?;
         let (scheme, name) = text.split_once(':').map_or((None, text), |(scheme, name)| (Some(scheme), name));
         let built_in = scheme == Some("builtin") && Alias::parse(name).is_ok();
-        let file = scheme.is_none() && (text.ends_with(".wasm") || text.ends_with(".wat")) && !text.starts_with('/');
+        let file = scheme.is_none() && text.ends_with(".wasm") && !text.starts_with('/');
         if built_in || file {
             return Some(text.to_owned());
         }
