@@ -1,5 +1,6 @@
 //! The composition root: the only place that names adapters.
 
+use crate::orchestrator::UserDirs;
 use crate::sources::FileSources;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::port::{Clock, Isolation, Journal, Model, Models, Randomness, State, Tool};
@@ -58,10 +59,14 @@ pub(crate) fn directories(workdir: Option<PathBuf>, project: Option<&Path>) -> A
     Arc::new(SharedDirectory::new(workdir.unwrap_or_else(|| PathBuf::from(".")), runs))
 }
 
-pub(crate) fn plugin_host(clock: &Arc<dyn Clock>, project: Option<&Path>, child: Option<CompileChild>) -> HostSettings {
+pub(crate) fn plugin_host(
+    clock: &Arc<dyn Clock>,
+    user: Option<&UserDirs>,
+    child: Option<CompileChild>,
+) -> HostSettings {
     HostSettings {
         clock: Arc::clone(clock),
-        cache: project.map(|project| CacheDirs { code: project.join("cache"), state: project.to_owned() }),
+        cache: user.map(|user| CacheDirs { code: user.cache.join("components"), state: user.state.clone() }),
         compile_child: child,
         network: Some(Network { egress: Egress::new(), secrets: Arc::new(variable_secret) }),
     }

@@ -28,7 +28,7 @@ pub mod sink;
 pub use compose::model_catalog;
 pub use error::Error;
 pub use grants::GrantPolicy;
-pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions};
+pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, UserDirs};
 pub use stream::{Chunk, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamOptions};
 pub use workflow::{InputText, Workflow};
 

@@ -7,7 +7,7 @@ mod builder;
 mod options;
 mod plugins;
 
-pub use builder::Builder;
+pub use builder::{Builder, UserDirs};
 pub use options::{CloseReport, RunOptions};
 pub use plugins::PluginCheck;
 

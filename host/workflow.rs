@@ -16,7 +16,8 @@ pub struct Workflow {
     pub(crate) inner: Arc<spec::workflow::Workflow>,
     pub(crate) sources: Arc<dyn Sources>,
     pub(crate) base: PathBuf,
-    pub(crate) origin: String,
+    /// The document's file, with no link in its path; none when it was read from text or a pipe.
+    pub(crate) file: Option<PathBuf>,
     warnings: Diagnostics,
 }
 
@@ -30,7 +31,8 @@ impl Workflow {
         let sources = FileSources::new(path.parent().unwrap_or_else(|| Path::new(".")));
         let origin = path.display().to_string();
         let loaded = spec::load(&origin, &sources)?;
-        Ok(Self::from_loaded(loaded, sources, origin))
+        let file = std::fs::canonicalize(path).ok().filter(|path| path.is_file());
+        Ok(Self::from_loaded(loaded, sources, file))
     }
 
     /// Reads a document from text. The files it names are below `base`.
@@ -40,12 +42,12 @@ impl Workflow {
     pub fn parse(text: &str, base: impl AsRef<Path>) -> Result<Self, Error> {
         let sources = FileSources::new(base.as_ref());
         let loaded = spec::parse(text, "workflow", &sources)?;
-        Ok(Self::from_loaded(loaded, sources, String::from("workflow")))
+        Ok(Self::from_loaded(loaded, sources, None))
     }
 
-    fn from_loaded(loaded: spec::Loaded, sources: FileSources, origin: String) -> Self {
+    fn from_loaded(loaded: spec::Loaded, sources: FileSources, file: Option<PathBuf>) -> Self {
         let base = sources.base().to_owned();
-        Self { inner: Arc::new(loaded.workflow), sources: Arc::new(sources), base, origin, warnings: loaded.warnings }
+        Self { inner: Arc::new(loaded.workflow), sources: Arc::new(sources), base, file, warnings: loaded.warnings }
     }
 
     /// The document's name.

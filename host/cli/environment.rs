@@ -2,6 +2,7 @@
 //!
 //! It must not show values: what it reads may be keys.
 
+use cofferdam::UserDirs;
 use cofferdam::core::limits;
 use cofferdam::llm::select::Variables;
 use std::collections::BTreeMap;
@@ -17,6 +18,20 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 /// A variable that names a directory or file.
 pub(crate) fn path(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where compiled plugins are kept, and the key that they are authenticated with; nowhere without a home directory.
+pub(crate) fn user_dirs() -> Option<UserDirs> {
+    let directory = |name: &str, default: &str| {
+        // A relative path is to be ignored, and would lead into a folder of somebody else.
+        let set = path(name).filter(|path| path.is_absolute());
+        let home = || path("HOME").filter(|home| home.is_absolute()).map(|home| home.join(default));
+        set.or_else(home).map(|base| base.join("cofferdam"))
+    };
+    Some(UserDirs {
+        cache: directory("XDG_CACHE_HOME", ".cache")?,
+        state: directory("XDG_STATE_HOME", ".local/state")?,
+    })
 }
 
 /// Whether this runs for a machine that builds software: nobody watches, whatever the terminal says.

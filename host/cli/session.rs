@@ -61,7 +61,10 @@ impl Session {
 
     /// An orchestrator that keeps its records in this project.
     pub(crate) fn orchestrator(&self) -> Builder {
-        let builder = Orchestrator::builder().project(self.project.state());
+        let mut builder = Orchestrator::builder().project(self.project.state());
+        if let Some(dirs) = environment::user_dirs() {
+            builder = builder.user_dirs(dirs);
+        }
         match std::env::current_exe() {
             Ok(program) => builder.compile_child(CompileChild { program, args: vec![COMPILE_CHILD.into()] }),
             Err(_) => builder,

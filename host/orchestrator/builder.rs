@@ -14,6 +14,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Directories of the user, outside every project: what a folder of somebody else brings along must never be taken for
+/// the user's own code or answers. Both are made when needed, closed to others.
+#[derive(Clone, Debug)]
+pub struct UserDirs {
+    /// Compiled plugins; may be deleted at any time.
+    pub cache: PathBuf,
+    /// The secret key that compiled plugins and remembered answers are authenticated with.
+    pub state: PathBuf,
+}
+
 /// Everything an orchestrator is made of.
 pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
@@ -31,13 +41,13 @@ pub(crate) struct Settings {
     pub(crate) isolation: Arc<dyn Isolation>,
     pub(crate) max_concurrency: Option<usize>,
     pub(crate) durability: Durability,
-    cache: Option<PathBuf>,
+    pub(crate) user_dirs: Option<UserDirs>,
     compile_child: Option<CompileChild>,
 }
 
 impl Settings {
     pub(crate) fn plugin_host(&self) -> HostSettings {
-        compose::plugin_host(&self.clock, self.cache.as_deref(), self.compile_child.clone())
+        compose::plugin_host(&self.clock, self.user_dirs.as_ref(), self.compile_child.clone())
     }
 }
 
@@ -59,6 +69,7 @@ pub struct Builder {
     grants: GrantPolicy,
     workdir: Option<PathBuf>,
     project: Option<PathBuf>,
+    user_dirs: Option<UserDirs>,
     isolation: Option<Arc<dyn Isolation>>,
     max_concurrency: Option<usize>,
     durability: Option<Durability>,
@@ -154,11 +165,19 @@ impl Builder {
         self
     }
 
-    /// The directory `.cofferdam` of a project: its databases, output directories and compiled plugins. Default:
-    /// runs and values are kept in memory, outputs in the system's temporary directory, compiled plugins nowhere.
+    /// The directory `.cofferdam` of a project: its databases and output directories. Default: runs and values are
+    /// kept in memory, outputs in the system's temporary directory.
     #[must_use]
     pub fn project(mut self, path: impl Into<PathBuf>) -> Self {
         self.project = Some(path.into());
+        self
+    }
+
+    /// Directories of the user's own. Default: none; plugins are compiled each time, and answers about what they may do
+    /// are not remembered.
+    #[must_use]
+    pub fn user_dirs(mut self, dirs: UserDirs) -> Self {
+        self.user_dirs = Some(dirs);
         self
     }
 
@@ -236,7 +255,7 @@ impl Builder {
             isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
             max_concurrency: self.max_concurrency,
             durability: self.durability.unwrap_or(Durability::Durable),
-            cache: self.project,
+            user_dirs: self.user_dirs,
             compile_child: self.compile_child,
         }))
     }

@@ -10,7 +10,7 @@ use cofferdam_core::id::Alias;
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::{Answer, Put, Question, Tool};
 use cofferdam_core::spec::workflow::PluginReference as Declared;
-use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source};
+use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source, user_key};
 use futures_util::future::join_all;
 use serde::Serialize;
 use std::sync::Arc;
@@ -66,11 +66,11 @@ impl Orchestrator {
         let mut granted = policy.effective(alias, &declared.requested, &Grants::default());
         let mut plugin = self.load_with(workflow, alias, declared, granted.clone()).await?;
         if !declared.requested.missing_from(&granted).is_empty() {
-            let key = sha256_hex(format!("{}\n{alias}\n{}", workflow.origin, plugin.digest()).as_bytes());
-            let remembered = self.remembered(&key).await;
+            let key = self.grant_key(workflow, alias, &plugin.digest().to_string(), &declared.requested);
+            let remembered = self.remembered(key.as_deref()).await;
             granted = policy.effective(alias, &declared.requested, &remembered);
             let missing = declared.requested.missing_from(&granted);
-            if !missing.is_empty() && self.ask_to_grant(alias, &missing, &key, &declared.requested).await {
+            if !missing.is_empty() && self.ask_to_grant(alias, &missing, key.as_deref(), &declared.requested).await {
                 granted = granted.union(&declared.requested);
             }
             plugin = self.load_with(workflow, alias, declared, granted.clone()).await?;
@@ -115,8 +115,27 @@ impl Orchestrator {
         self.shared.plugins.load(reference).await.map_err(|error| error.to_fault())
     }
 
+    /// Under what the answer about a plugin is remembered. It contains the user's secret, so that the records that a
+    /// folder brings along cannot hold an answer; and the requests, so that a changed document asks anew. Nothing is
+    /// remembered without a secret, or of a document that is no file.
+    fn grant_key(&self, workflow: &Workflow, alias: &Alias, digest: &str, requested: &Grants) -> Option<String> {
+        let dirs = self.shared.settings.user_dirs.as_ref()?;
+        let path = workflow.file.as_deref()?.as_os_str().as_encoded_bytes();
+        let secret = match user_key(&dirs.state) {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::warn!(%error, "answers about plugins are not remembered");
+                return None;
+            }
+        };
+        let requested = serde_json::to_vec(requested).ok()?;
+        let parts = [b"grant", &secret[..], path, alias.as_str().as_bytes(), digest.as_bytes(), &requested];
+        Some(sha256_hex(&parts.join(&0)))
+    }
+
     /// What a person allowed this plugin of this document for good.
-    async fn remembered(&self, key: &str) -> Grants {
+    async fn remembered(&self, key: Option<&str>) -> Grants {
+        let Some(key) = key else { return Grants::default() };
         let entry = match self.shared.settings.state.get(REMEMBERED, key).await {
             Ok(entry) => entry,
             Err(error) => {
@@ -128,7 +147,7 @@ impl Orchestrator {
         value.and_then(|value| Grants::parse(&value).ok()).unwrap_or_default()
     }
 
-    async fn ask_to_grant(&self, alias: &Alias, missing: &Grants, key: &str, requested: &Grants) -> bool {
+    async fn ask_to_grant(&self, alias: &Alias, missing: &Grants, key: Option<&str>, requested: &Grants) -> bool {
         let Some(approver) = &self.shared.settings.approver else { return false };
         let question = Question {
             run_id: None,
@@ -139,7 +158,9 @@ impl Orchestrator {
         match approver.ask(question).await {
             Answer::Yes => true,
             Answer::Always => {
-                self.remember(key, requested).await;
+                if let Some(key) = key {
+                    self.remember(key, requested).await;
+                }
                 true
             }
             Answer::No(_) | Answer::Nobody => false,

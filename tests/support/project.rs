@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Once, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -52,7 +52,7 @@ impl Project {
     /// A folder in which the plugins that come along need not be compiled again.
     pub(crate) fn with_plugins() -> Self {
         let project = Self::new();
-        copy(warm_state(), &project.path(".cofferdam"));
+        compile_plugins();
         project
     }
 
@@ -136,6 +136,8 @@ impl Project {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
         command.args(args).current_dir(self.folder.path()).env_clear();
         // Port 9 answers nobody: whether this machine has a local model is not what is tested.
+        let user = super::user_directory();
+        command.env("XDG_CACHE_HOME", user.join("cache")).env("XDG_STATE_HOME", user.join("state"));
         command.env("HOME", self.path("home")).env("OLLAMA_HOST", "http://127.0.0.1:9");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -224,18 +226,15 @@ impl Outcome {
     }
 }
 
-/// The records of a project in which each plugin was compiled.
-fn warm_state() -> &'static Path {
-    static STATE: OnceLock<Project> = OnceLock::new();
-    let project = STATE.get_or_init(|| {
+/// Compiles each plugin that comes along, once, so that tests that run at the same time do not all do it.
+fn compile_plugins() {
+    static COMPILED: Once = Once::new();
+    COMPILED.call_once(|| {
         let project = Project::new();
         for name in cofferdam_guests::FIRST_PARTY {
             project.run(&["plugin", "inspect", &format!("builtin:{name}")]).expect(0);
         }
-        project
     });
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| project.path(".cofferdam"))
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -18,3 +18,8 @@ use std::path::PathBuf;
 pub(crate) fn repository() -> PathBuf {
     cofferdam_guests::repository()
 }
+
+/// What the user of all tests has outside every project; shared, so that each plugin is compiled once.
+pub(crate) fn user_directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("user")
+}

@@ -1,6 +1,7 @@
 //! `config show`: the settings that hold here, and where each comes from. Never a key.
 
 use crate::args::Global;
+use crate::environment;
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::settings::{self, Origin, TABLE};
@@ -41,6 +42,9 @@ pub(super) fn run(global: &Global, with_origin: bool, json: bool) -> anyhow::Res
         let project = session.project.settings_file();
         terminal::tell(&format!("\nflags beat variables ({}),", variables.join(", ")));
         terminal::tell(&format!("which beat {}, which beats {user}", project.display()));
+        if let Some(dirs) = environment::user_dirs() {
+            terminal::tell(&format!("compiled plugins: {}; their key: {}", dirs.cache.display(), dirs.state.display()));
+        }
     }
     Ok(Exit::Done)
 }

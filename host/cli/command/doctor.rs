@@ -72,6 +72,7 @@ async fn checks(global: &Global) -> Vec<Check> {
             checks.push(check("settings", State::Good, files(&session)));
             checks.push(outcome("records", records(&session).await));
             checks.push(outcome("plugins", plugins(&session).await));
+            checks.push(cache());
             checks.push(model(&session).await);
         }
         Err(error) => {
@@ -124,6 +125,18 @@ async fn plugins(session: &Session) -> anyhow::Result<String> {
         cached += usize::from(orchestrator.plugins().inspect(reference).await?.history.cached);
     }
     Ok(format!("{} built in, all load; {cached} were compiled before", builtin::ALL.len()))
+}
+
+/// Where compiled plugins are kept, and whether their key is usable.
+fn cache() -> Check {
+    let check = |state, found: String| Check { name: "cache", state, found };
+    let Some(dirs) = environment::user_dirs() else {
+        return check(State::Note, "none; without HOME plugins are compiled each time".to_owned());
+    };
+    match cofferdam::plugin::user_key(&dirs.state) {
+        Ok(_) => check(State::Good, format!("{}, key in {}", dirs.cache.display(), dirs.state.display())),
+        Err(error) => check(State::Bad, format!("{}: {error}", dirs.state.display())),
+    }
 }
 
 async fn model(session: &Session) -> Check {

@@ -58,8 +58,7 @@ impl Cache {
     /// When either belongs to somebody else, or cannot be made.
     pub(crate) fn open(directory: &Path, state: &Path) -> io::Result<Self> {
         private_directory(directory)?;
-        private_directory(state)?;
-        Ok(Self { key: key(&state.join(KEY_FILE))?, directory: directory.to_owned() })
+        Ok(Self { key: user_key(state)?, directory: directory.to_owned() })
     }
 
     /// The entry, if there is one and it is ours.
@@ -146,6 +145,15 @@ impl Cache {
     }
 }
 
+/// The user's secret key, made when there is none. It authenticates what this program wrote for this user.
+///
+/// # Errors
+/// When the directory or the key belongs to somebody else, when others can read the key, or when it cannot be made.
+pub fn user_key(state: &Path) -> io::Result<[u8; 32]> {
+    private_directory(state)?;
+    key(&state.join(KEY_FILE))
+}
+
 /// Makes sure that the directory exists, is ours, and is closed to everybody else.
 fn private_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -195,8 +203,14 @@ fn read_key(path: &Path) -> io::Result<Option<[u8; 32]>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    if file.metadata()?.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::other("the key of the plugin cache belongs to another user"));
+    let metadata = file.metadata()?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("the key `{}` belongs to another user", path.display())));
+    }
+    // Whoever could read it may have used it: closing it now would not make it secret again.
+    if metadata.mode() & 0o077 != 0 {
+        let shown = path.display();
+        return Err(io::Error::other(format!("the key `{shown}` is open to other users; delete it to get a new one")));
     }
     let mut key = [0; 32];
     file.read_exact(&mut key)?;
@@ -259,6 +273,20 @@ mod tests {
         cache(&scratch).store("abc", Kind::Code, b"code");
         fs::remove_file(scratch.path().join("state").join(KEY_FILE)).unwrap();
         assert!(cache(&scratch).load("abc", Kind::Code).is_none());
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_and_stays_as_it_is() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let scratch = Scratch::new();
+        let state = scratch.path().join("state");
+        let key = user_key(&state).unwrap();
+        assert_eq!(user_key(&state).unwrap(), key);
+        let path = state.join(KEY_FILE);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(user_key(&state).unwrap_err().to_string().contains("open to other users"));
+        assert!(Cache::open(&scratch.path().join("cache"), &state).is_err());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod tool;
 
 pub use about::{About, AboutError};
 pub use artifact::{Digest, DigestError, ReadError};
+pub use cache::user_key;
 pub use compile::{CompileChild, CompileError};
 pub use error::{LoadError, LoadFault};
 pub use host::{CacheDirs, History, HostSettings, PluginHost};

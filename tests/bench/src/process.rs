@@ -52,6 +52,7 @@ fn median(command: impl Fn() -> Command, dir: &Path) -> Result<Duration> {
     let mut times = Vec::with_capacity(ROUNDS);
     for round in 0..=ROUNDS {
         let mut command = command();
+        command.env("XDG_CACHE_HOME", dir.join("cache")).env("XDG_STATE_HOME", dir.join("state"));
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let start = Instant::now();
         let status = command.status()?;

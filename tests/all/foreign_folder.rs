@@ -1,0 +1,74 @@
+//! A folder of somebody else: what it brings along is never taken for the user's own.
+
+use crate::support::{Project, user_directory};
+use cofferdam::core::port::{Answer, Approver, BoxFuture, Question};
+use cofferdam::{Orchestrator, RunOptions, UserDirs, Workflow};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+
+const SCAN: &str = "name: scan
+plugins:
+  scan: { source: 'builtin:secrets-scan', grants: { fs: { read: true } } }
+steps: [{ id: a, tool: scan.scan, args: {} }]
+";
+
+/// Says yes for good, and counts how often it was asked.
+#[derive(Default)]
+struct Always(AtomicUsize);
+
+impl Approver for Always {
+    fn ask(&self, _: Question) -> BoxFuture<'_, Answer> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::ready(Answer::Always))
+    }
+}
+
+/// How often one is asked about grants in this folder, by somebody with these directories.
+fn questions(folder: &Path, state: Option<&Path>) -> usize {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let approver = Arc::new(Always::default());
+    let mut builder =
+        Orchestrator::builder().project(folder.join(".cofferdam")).approval(Arc::clone(&approver) as Arc<dyn Approver>);
+    if let Some(state) = state {
+        builder = builder.user_dirs(UserDirs { cache: user_directory().join("cache/cofferdam"), state: state.into() });
+    }
+    runtime.block_on(async {
+        let orchestrator = builder.build().unwrap();
+        let workflow = Workflow::load(folder.join("scan.yaml")).unwrap();
+        orchestrator.check(&workflow, &RunOptions::default()).await.unwrap();
+    });
+    approver.0.load(Ordering::Relaxed)
+}
+
+#[test]
+fn an_answer_is_remembered_for_its_user_its_document_and_its_requests() {
+    let (folder, mine, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let document = folder.path().join("scan.yaml");
+    fs::write(&document, SCAN).unwrap();
+    assert_eq!(questions(folder.path(), Some(mine.path())), 1);
+    assert_eq!(questions(folder.path(), Some(mine.path())), 0, "asked again");
+    assert_eq!(questions(folder.path(), Some(theirs.path())), 1, "an answer of somebody else was taken");
+    assert_eq!(questions(folder.path(), None), 1, "an answer was taken without a secret");
+    fs::write(&document, SCAN.replace("read: true", "read: true, write: true")).unwrap();
+    assert_eq!(questions(folder.path(), Some(mine.path())), 1, "an answer was taken for more than was asked");
+}
+
+#[test]
+fn compiled_plugins_and_their_key_are_kept_with_the_user() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = Project::new().variable("XDG_CACHE_HOME", "").variable("XDG_STATE_HOME", "relative");
+    project.run(&["plugin", "inspect", "builtin:text"]).expect(0);
+    for name in ["cache", "plugin-cache.key"] {
+        assert!(!project.path(".cofferdam").join(name).exists(), "{name} is in the project");
+    }
+    assert!(fs::read_dir(project.path("home/.cache/cofferdam/components")).unwrap().count() > 0);
+    let key = project.path("home/.local/state/cofferdam/plugin-cache.key");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    project.run(&["doctor"]).expect(1);
+    let unset = project.run(&["plugin", "inspect", "builtin:text"]).expect(0);
+    assert!(unset.stderr.contains("open to other users"), "{}", unset.stderr);
+}
