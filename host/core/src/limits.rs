@@ -57,6 +57,8 @@ limits! {
     SUGGESTION_DISTANCE: usize = 3, "edits", "a hint that differs in more letters only confuses";
 
     // Runs
+    STEP_OUTPUT_BYTES: usize = 16 * MIB, "bytes", "a step's output stands in the journal and in what depends on it; one too large would fill both";
+    TOOL_ARGUMENT_BYTES: usize = 16 * MIB, "bytes", "a call's arguments are checked, recorded and copied before the tool sees them";
     STEP_INSTANCES: usize = 100_000, "step instances", "a loop over loops could grow without end";
     FOR_EACH_ITEMS: usize = 20_000, "items", "a list that a model wrote could be of any length";
     RUN_CONCURRENCY: usize = 5, "attempts", "an unbounded fan-out overloads a provider and the machine";

@@ -4,6 +4,7 @@
 //! the machine asks for; `resume` and `replay` are the same fold over a recorded list.
 
 mod effect;
+mod expect;
 mod fold;
 mod follow;
 mod loops;

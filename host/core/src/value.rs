@@ -47,6 +47,20 @@ pub fn check_depth(value: &Value) -> Result<(), Error> {
     within(value, limits::VALUE_DEPTH - 1).then_some(()).ok_or(Error::Depth)
 }
 
+/// About how many bytes a value takes as text, without writing it.
+#[must_use]
+pub fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 20,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().fold(2, |sum: usize, item| sum.saturating_add(size(item) + 1)),
+        Value::Object(map) => {
+            map.iter().fold(2, |sum: usize, (key, item)| sum.saturating_add(key.len() + 4).saturating_add(size(item)))
+        }
+    }
+}
+
 /// A string as it is, any other value as compact JSON: how values stand in text.
 #[must_use]
 pub fn to_text(value: &Value) -> String {
@@ -73,6 +87,13 @@ pub fn describe(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_of_a_value_is_near_that_of_its_text() {
+        let value = serde_json::json!({ "a": ["x".repeat(1_000), 1, null], "b": { "c": true } });
+        let (guess, text) = (size(&value), value.to_string().len());
+        assert!(guess >= text && guess < text + 100, "{guess} for {text}");
+    }
 
     #[test]
     fn a_value_too_deep_is_refused() {

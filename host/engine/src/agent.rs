@@ -63,6 +63,8 @@ struct Conversation<'a> {
     /// The text of the last turn that has text.
     content: Arc<str>,
     submission: Option<Value>,
+    /// Why the last submission was not accepted.
+    refused: Option<String>,
 }
 
 /// What to do after a turn.
@@ -90,6 +92,7 @@ impl<'a> Conversation<'a> {
             usage: Usage::default(),
             content: Arc::default(),
             submission: None,
+            refused: None,
         }
     }
 
@@ -166,7 +169,7 @@ impl<'a> Conversation<'a> {
         }
         let cut = answer.finish == Some(FinishReason::Length);
         match (&self.agent.result, forced) {
-            (Some(_), true) => Err(structured::never_submitted(&self.content)),
+            (Some(_), true) => Err(structured::never_submitted(&self.content, self.refused.as_deref())),
             (Some(_), false) => Ok(Next::Ask(ToolChoice::Tool(structured::NAME.to_owned()))),
             (None, _) => {
                 if cut {
@@ -207,7 +210,11 @@ impl<'a> Conversation<'a> {
     fn take_reply(&mut self, call: &ToolCall, reply: Reply) {
         let (text, is_error) = match reply {
             Reply::Tool { text, is_error } => (text, is_error),
-            Reply::Submission(Submission::Refused(text)) => (text.into(), true),
+            Reply::Submission(Submission::Refused(what)) => {
+                let text = structured::refusal(&what);
+                self.refused = Some(what);
+                (text.into(), true)
+            }
             Reply::Submission(Submission::Accepted(value)) => {
                 let first = self.submission.is_none();
                 self.submission.get_or_insert(value);
@@ -221,7 +228,7 @@ impl<'a> Conversation<'a> {
     fn out_of_turns(&self) -> Result<bool, Fault> {
         let turns = self.agent.spec.max_turns;
         if self.agent.result.is_some() {
-            return Err(structured::never_submitted(&self.content));
+            return Err(structured::never_submitted(&self.content, self.refused.as_deref()));
         }
         self.warn("out_of_turns", &format!("the agent was stopped after {turns} turns"));
         Ok(true)

@@ -7,6 +7,7 @@ use cofferdam_core::event::StepOutput;
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath, ToolName};
+use cofferdam_core::limits;
 use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::port::{
@@ -142,6 +143,9 @@ impl Attempt {
     }
 }
 
+/// The id of the call that a tool step makes.
+const DOCUMENT_CALL: &str = "step";
+
 /// What all work of one try shares.
 struct Setting {
     run_id: RunId,
@@ -158,7 +162,13 @@ struct Setting {
 impl Setting {
     async fn run_tool(&self, tool: ToolName, args: &Template, variables: &Map) -> Result<AgentOutput, Fault> {
         let args = args.render(variables).map_err(|error| template_fault("args", &error))?;
-        let ctx = self.tool_context("1".into()).await?;
+        let bytes = value::size(&args);
+        if bytes > limits::TOOL_ARGUMENT_BYTES {
+            let limit = limits::TOOL_ARGUMENT_BYTES;
+            let message = format!("the arguments of `{tool}` have {bytes} bytes, more than the limit of {limit}");
+            return Err(Fault::step("arguments_too_large", message));
+        }
+        let ctx = self.tool_context(DOCUMENT_CALL.into()).await?;
         let reply = self.gateway.call(Call { ctx, tool, args, origin: Origin::Document }).await?;
         match reply.error {
             Some(fault) => Err(fault),
@@ -174,7 +184,7 @@ impl Setting {
             AgentMessage::Assembled(text) => text,
             AgentMessage::Template(template, variables) => {
                 let rendered = template.render(&variables).map_err(|error| template_fault("input", &error))?;
-                value::to_text(&rendered)
+                message_within_bounds(value::to_text(&rendered))?
             }
         };
         let mut attachments = Vec::new();
@@ -193,13 +203,23 @@ impl Setting {
         work.agent.run(ctx, AgentInput { message: message.into(), attachments }).await
     }
 
+    /// The same for a repetition of the same call. A step's own call is the same in every try; what a model calls in
+    /// another try is another call.
+    fn idempotency_key(&self, call_id: &str) -> Arc<str> {
+        if call_id == DOCUMENT_CALL {
+            format!("{}/{}", self.run_id, self.path).into()
+        } else {
+            format!("{}/{}/{}/{call_id}", self.run_id, self.path, self.number).into()
+        }
+    }
+
     async fn tool_context(&self, call_id: Arc<str>) -> Result<ToolContext, Fault> {
         let dirs = self.place.enter().await?;
         Ok(ToolContext {
             run_id: self.run_id.clone(),
             path: self.path.clone(),
             attempt: self.number,
-            idempotency_key: format!("{}/{}/{call_id}", self.run_id, self.path).into(),
+            idempotency_key: self.idempotency_key(&call_id),
             call_id,
             deadline: self.deadline,
             dirs,
@@ -253,6 +273,16 @@ impl AttemptTools {
 
 fn refused(code: &'static str, message: String) -> ToolReply {
     ToolReply { text: message.as_str().into(), result: Arc::default(), error: Some(Fault::step(code, message)) }
+}
+
+/// What a step's own template gives is never cut: it fails.
+fn message_within_bounds(text: String) -> Result<String, Fault> {
+    if text.len() <= limits::MESSAGE_BYTES {
+        return Ok(text);
+    }
+    let limit = limits::MESSAGE_BYTES;
+    let message = format!("the message of `input` has {} bytes, more than the limit of {limit}", text.len());
+    Err(Fault::step("message_too_large", message))
 }
 
 pub(crate) fn timed_out(path: &StepPath, whole: Duration) -> Fault {

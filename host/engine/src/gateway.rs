@@ -126,10 +126,13 @@ impl Gateway {
         });
         if denied {
             let fault = denial(&call.tool, &decided.rule);
-            let hint = fault.hint.as_deref().unwrap_or_default();
-            let message = format!("a call of `{}` was denied ({}); {hint}", call.tool, decided.rule);
-            call.ctx.events.observe(Body::Warning { code: "tool_denied".to_owned(), message });
-            return Ok(refusal(fault));
+            if call.origin == Origin::Model {
+                let hint = fault.hint.as_deref().unwrap_or_default();
+                let message = format!("{}; {hint}", fault.message);
+                call.ctx.events.observe(Body::Warning { code: "tool_denied".to_owned(), message });
+            }
+            let text = format!("{}; do not ask for it again", fault.message);
+            return Ok(ToolReply { text: text.into(), result: Arc::default(), error: Some(fault) });
         }
         let span = tracing::info_span!("tool_call", tool = %call.tool, call = %call.ctx.call_id);
         self.run(entry, call).instrument(span).await
@@ -217,7 +220,7 @@ fn denial(tool: &ToolName, rule: &str) -> Fault {
         Some(rule) => format!("`--deny {rule}` beats every `--allow`"),
         None => format!("`--allow {tool}` would allow it"),
     };
-    Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule}); do not ask for it again"))
+    Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule})"))
         .with_hint(hint)
 }
 

@@ -102,6 +102,9 @@ impl Machine {
     }
 
     pub(super) fn ready(&mut self, id: NodeId) {
+        if !matches!(self.node(id).state, NodeState::Due | NodeState::Deciding) {
+            return;
+        }
         if matches!(self.node(id).kind, Kind::Loop(_)) {
             self.node_mut(id).state = NodeState::Expanding;
             self.agenda.push_back(id);
@@ -119,7 +122,11 @@ impl Machine {
 
     pub(super) fn start(&mut self, id: NodeId, event: &RunEvent) {
         let agent = self.step(id).agent().cloned();
-        if self.node(id).state == NodeState::Queued {
+        // A recorded run goes from its rest straight to the next try.
+        if !matches!(self.node(id).state, NodeState::Queued | NodeState::Starting | NodeState::Resting) {
+            return;
+        }
+        if self.node(id).state != NodeState::Starting {
             self.slots.remove(id, agent.as_ref());
             self.slots.take(agent.as_ref());
         }

@@ -29,7 +29,7 @@ impl Machine {
     pub(super) fn effects_of(&mut self, id: NodeId, effects: &mut Vec<Effect>) {
         let path = self.node(id).path.clone();
         match self.node(id).state {
-            NodeState::Due if self.stop.is_some() => self.doom(id, Doom::Cancel("the run was stopped".to_owned())),
+            NodeState::Due if self.is_halted(id) => self.doom(id, Doom::Cancel("the run was stopped".to_owned())),
             NodeState::Due => {
                 self.node_mut(id).state = NodeState::Deciding;
                 effects.push(if self.step(id).condition.is_some() {
@@ -41,7 +41,7 @@ impl Machine {
             NodeState::Expanding => effects.push(Effect::Expand(path)),
             NodeState::Running if self.node(id).works() => {
                 effects.push(Effect::Start { path: path.clone(), attempt: self.node(id).attempt });
-                if self.stop.is_some() {
+                if self.is_halted(id) {
                     effects.push(Effect::Cancel(path));
                 }
             }

@@ -120,9 +120,22 @@ impl Engine {
         chance
     }
 
+    /// Feeds an event and all that follow from it, then performs what was asked for meanwhile: as the executor does,
+    /// which performs nothing before all of it is in the journal.
     fn feed(&mut self, first: Emission) {
         let mut queue = VecDeque::from([first]);
+        while !queue.is_empty() {
+            let deferred = self.settle(&mut queue);
+            self.perform(deferred, &mut queue);
+        }
+    }
+
+    fn settle(&mut self, queue: &mut VecDeque<Emission>) -> Vec<Effect> {
+        let mut deferred = Vec::new();
         while let Some(emission) = queue.pop_front() {
+            if !self.machine.expects(&emission.path, emission.attempt, &emission.body) {
+                continue;
+            }
             let event = RunEvent {
                 seq: self.events.len() as u64 + 1,
                 sub: None,
@@ -134,8 +147,14 @@ impl Engine {
             };
             let effects = self.machine.on(&event);
             self.events.push(event);
-            self.perform(effects, &mut queue);
+            for effect in effects {
+                match effect {
+                    Effect::Emit(emission) => queue.push_back(*emission),
+                    other => deferred.push(other),
+                }
+            }
         }
+        deferred
     }
 
     fn perform(&mut self, effects: Vec<Effect>, queue: &mut VecDeque<Emission>) {
@@ -144,6 +163,11 @@ impl Engine {
                 Effect::Emit(emission) => queue.push_back(*emission),
                 Effect::Start { path, attempt } => {
                     assert!(self.started.insert((path.clone(), attempt)), "{path} started twice");
+                    if self.chance().is_multiple_of(11) {
+                        let body = self.end_of_try(&path, 1);
+                        queue.push_back(Emission { path, attempt: Some(attempt), body });
+                        continue;
+                    }
                     self.running.push((path, attempt));
                     self.most_at_once = self.most_at_once.max(self.running.len());
                 }
@@ -158,7 +182,8 @@ impl Engine {
                 }
                 Effect::Wait { path, .. } => self.resting.push(path),
                 Effect::Cancel(path) => {
-                    self.running.retain(|(running, _)| *running != path);
+                    let Some(place) = self.running.iter().position(|(running, _)| *running == path) else { continue };
+                    self.running.remove(place);
                     let body = Body::StepCancelled { detail: String::new() };
                     queue.push_back(Emission { path, attempt: None, body });
                 }
@@ -216,8 +241,9 @@ impl Engine {
     fn follow(&mut self, effects: Vec<Effect>) {
         let mut queue = VecDeque::new();
         self.perform(effects, &mut queue);
-        while let Some(emission) = queue.pop_front() {
-            self.feed(emission);
+        while !queue.is_empty() {
+            let deferred = self.settle(&mut queue);
+            self.perform(deferred, &mut queue);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::effect::Effect;
 use super::follow::emit;
 use super::machine::Machine;
-use super::node::{Kind, LoopRun, Node, NodeId, NodeState, repeat};
+use super::node::{Doom, Kind, LoopRun, Node, NodeId, NodeState, repeat};
 use super::output::LoopOutput;
 use crate::event::{Body, StepStatus};
 use crate::fault::Fault;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 impl Machine {
     pub(super) fn start_loop(&mut self, id: NodeId, items: Arc<Vec<Value>>, at: Timestamp) {
+        if self.node(id).state != NodeState::Expanding {
+            return;
+        }
         let body_plan = repeat(self.step(id)).body.as_ref().map(|scope| Arc::new(Plan::new(scope)));
         let node = self.node_mut(id);
         node.state = NodeState::Looping;
@@ -32,6 +35,9 @@ impl Machine {
         let Some(of) = path.as_str().rsplit_once('[').and_then(|(owner, _)| self.find(&StepPath::from(owner))) else {
             return;
         };
+        if self.node(of).state != NodeState::Looping {
+            return;
+        }
         let (scope, step) = (self.node(of).scope, self.node(of).step);
         let body = repeat(self.step(of)).body.clone();
         let id = self.add(Node::new(path.clone(), scope, step, Kind::Repeat { of, index }));
@@ -42,6 +48,7 @@ impl Machine {
         let plan = run.body_plan.clone();
         self.agenda.push_back(of);
         match body.zip(plan) {
+            None if self.is_halted(id) => self.doom(id, Doom::Cancel("its loop was stopped".to_owned())),
             None => self.queue(id),
             Some((body, plan)) => {
                 self.node_mut(id).started = Some(at);
@@ -94,7 +101,7 @@ impl Machine {
         let settings = repeat(step);
         let (bound, on_failure) = (settings.max_concurrency, settings.on_item_failure);
         let timeout = step.timeout.filter(|timeout| !timeout.is_zero());
-        let stopped = self.stop.is_some();
+        let stopped = self.is_halted(id);
         let path = self.node(id).path.clone();
         let run = self.loop_mut(id);
         if run.iterations.is_empty()
@@ -121,7 +128,7 @@ impl Machine {
     fn finish_loop(&self, id: NodeId) -> Body {
         let node = self.node(id);
         let Kind::Loop(run) = &node.kind else { return Body::StepCancelled { detail: String::new() } };
-        if self.stop.is_some() && (run.failed.is_some() || run.iterations.len() < run.items.len()) {
+        if self.is_halted(id) && (run.failed.is_some() || run.iterations.len() < run.items.len()) {
             return Body::StepCancelled { detail: "the run was stopped".to_owned() };
         }
         let LoopOutput { output, failed } = self.loop_output(id, run);
@@ -142,9 +149,29 @@ impl Machine {
         for inner in self.ids() {
             if self.node(inner).path.as_str().starts_with(&prefix) {
                 self.halt(inner, "the loop's time was over", effects);
+                // A loop inside looks again whether it may go on.
+                self.agenda.push_back(inner);
             }
         }
         self.agenda.push_back(id);
+    }
+
+    /// Whether nothing may begin at a node: the run was stopped, or the time of a loop around it is over.
+    pub(super) fn is_halted(&self, id: NodeId) -> bool {
+        let mut at = Some(id);
+        while let Some(id) = at.filter(|_| self.stop.is_none()) {
+            let around = match self.node(id).kind {
+                Kind::Repeat { of, .. } | Kind::Body { of, .. } => Some(of),
+                Kind::Plain | Kind::Loop(_) => self.scope(self.node(id).scope).parent,
+            };
+            if let Some(Kind::Loop(run)) = around.map(|around| &self.node(around).kind)
+                && run.expired.is_some()
+            {
+                return true;
+            }
+            at = around;
+        }
+        self.stop.is_some()
     }
 
     fn loop_mut(&mut self, id: NodeId) -> &mut LoopRun {

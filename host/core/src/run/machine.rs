@@ -39,8 +39,10 @@ pub enum Stop {
 pub enum Verdict {
     /// Another try, after this wait (jitter is the engine's).
     Retry {
-        /// How long to wait at least.
+        /// How long to wait; the engine takes a little off, so that steps that failed together part.
         delay: Duration,
+        /// How long the other side asked to be left alone; never undercut.
+        at_least: Duration,
     },
     /// The step fails.
     Fail,
@@ -182,8 +184,11 @@ impl Machine {
             return Verdict::Fail;
         }
         let doubled = 1_000_u64.saturating_mul(1_u64.checked_shl(node.attempt.saturating_sub(1)).unwrap_or(u64::MAX));
-        let asked = fault.retry_after_ms.unwrap_or(0);
-        Verdict::Retry { delay: Duration::from_millis(doubled.min(limits::STEP_RETRY_WAIT_MS).max(asked)) }
+        let asked = fault.retry_after_ms.unwrap_or(0).min(limits::MODEL_RETRY_AFTER_MS);
+        Verdict::Retry {
+            delay: Duration::from_millis(doubled.min(limits::STEP_RETRY_WAIT_MS)),
+            at_least: Duration::from_millis(asked),
+        }
     }
 
     /// The workflow that runs.
@@ -260,11 +265,25 @@ impl Machine {
         }
     }
 
-    /// The first failure that counts, with its step.
+    /// The first failure that counts, with its step: of the document's own steps, else of whatever failed.
     #[must_use]
     pub fn first_failure(&self) -> Option<(&StepPath, &Fault)> {
-        let node = self.node(self.first_error?);
+        let counts = |&&id: &&NodeId| {
+            let node = self.node(id);
+            node.scope == ScopeId(0)
+                && matches!(node.kind, Kind::Plain | Kind::Loop(_))
+                && node.state.status() == Some(StepStatus::Failed)
+                && !node.tolerated
+        };
+        let own = self.order_of_ends.iter().find(counts).copied();
+        let node = self.node(own.or(self.first_error)?);
         node.error.as_ref().map(|fault| (&node.path, fault))
+    }
+
+    /// Tokens that the try under way has spent so far.
+    #[must_use]
+    pub fn spent_by(&self, path: &StepPath) -> Usage {
+        self.find(path).map(|id| self.node(id).turns).unwrap_or_default()
     }
 
     pub(super) fn find(&self, path: &StepPath) -> Option<NodeId> {

@@ -4,7 +4,7 @@
 //! dependencies the run's input. Sections in a fixed order, each only when not empty.
 
 use super::machine::Machine;
-use super::node::{Kind, NodeId};
+use super::node::NodeId;
 use crate::event::StepStatus;
 use crate::id::StepPath;
 use crate::limits;
@@ -46,18 +46,28 @@ struct Part {
 
 impl Part {
     fn bytes(&self) -> usize {
+        let note = self.note.as_ref().map_or(0, String::len);
+        HEADING_BYTES + 2 * self.id.len() + note + self.data()
+    }
+
+    fn data(&self) -> usize {
         self.content.len() + self.result.as_ref().map_or(0, String::len)
     }
 
-    /// Leaves at most about `bytes` of it, with a mark that says what is missing.
+    /// Leaves at most about `bytes` of it, with a mark that says what is missing; the larger of its two parts first.
     fn shorten(&mut self, bytes: usize) {
-        let share = if self.result.is_some() && !self.content.is_empty() { bytes / 2 } else { bytes };
-        cut(&mut self.content, share);
-        if let Some(result) = &mut self.result {
-            cut(result, share);
-        }
+        let bytes = bytes.saturating_sub(self.bytes() - self.data());
+        let Some(result) = &mut self.result else { return cut(&mut self.content, bytes) };
+        let smaller = self.content.len().min(result.len()).min(bytes / 2);
+        let larger = bytes - smaller;
+        let (content, data) = if self.content.len() <= result.len() { (smaller, larger) } else { (larger, smaller) };
+        cut(&mut self.content, content);
+        cut(result, data);
     }
 }
+
+/// About what headings, fences and line ends take around a part.
+const HEADING_BYTES: usize = 64;
 
 fn cut(text: &mut String, bytes: usize) {
     if text.len() <= bytes {
@@ -70,27 +80,29 @@ fn cut(text: &mut String, bytes: usize) {
 }
 
 impl Machine {
-    /// The message of the agent step at `path`. `files` is the text of its context files.
+    /// The message of the agent step at `path`, without its context files.
     ///
     /// # Errors
     /// When there is nothing to send, or too much that may not be cut.
-    pub fn message(&self, path: &StepPath, files: &str) -> Result<Assembled, MessageError> {
+    pub fn message(&self, path: &StepPath) -> Result<Assembled, MessageError> {
         let Some(id) = self.find(path) else { return Err(MessageError::Empty) };
         let Work::Agent(work) = &self.step(id).work else { return Err(MessageError::Empty) };
         let mut parts = self.parts(id);
-        let fixed = self.fixed_sections(id, &work.instructions, parts.is_empty(), files);
-        let truncated = shorten_largest(&mut parts, limits::MESSAGE_BYTES.saturating_sub(fixed.bytes()));
-        let text = fixed.join(&parts);
+        let fixed = self.fixed_sections(id, &work.instructions, parts.is_empty());
+        let room = limits::MESSAGE_BYTES.saturating_sub(fixed.iter().map(|section| section.len() + 2).sum());
+        let truncated = shorten_largest(&mut parts, room);
+        let text = join(fixed, &parts);
         if text.trim().is_empty() {
             return Err(MessageError::Empty);
         }
-        if text.len() > limits::MESSAGE_BYTES.saturating_add(4_096) {
+        if text.len() > limits::MESSAGE_BYTES {
             return Err(MessageError::TooLarge { bytes: text.len(), limit: limits::MESSAGE_BYTES });
         }
         Ok(Assembled { text, truncated })
     }
 
-    fn fixed_sections(&self, id: NodeId, instructions: &str, alone: bool, files: &str) -> Fixed {
+    /// The sections that are never cut.
+    fn fixed_sections(&self, id: NodeId, instructions: &str, alone: bool) -> Vec<String> {
         let input = self.input.as_deref().unwrap_or_default();
         let item = self.item_of(id).map(|(item, index)| {
             let text = serde_json::to_string_pretty(item).unwrap_or_default();
@@ -108,8 +120,7 @@ impl Machine {
             before.push(format!("## Task\n{instructions}"));
         }
         before.extend(item);
-        let after = if files.is_empty() { Vec::new() } else { vec![format!("## Files\n{files}")] };
-        Fixed { before, after }
+        before
     }
 
     /// What the step depends on; an inner root also sees what its loop depends on.
@@ -120,9 +131,8 @@ impl Machine {
             let node = self.node(at);
             let dependencies = &self.step(at).depends_on;
             sources.extend(dependencies.iter().map(|&step| self.member(node.scope, step)));
-            let is_root = dependencies.is_empty() || matches!(node.kind, Kind::Body { .. });
             match self.scope(node.scope).parent {
-                Some(parent) if is_root => at = parent,
+                Some(parent) if dependencies.is_empty() => at = parent,
                 _ => break,
             }
         }
@@ -140,29 +150,16 @@ impl Machine {
     }
 }
 
-/// The sections that are never cut.
-struct Fixed {
-    before: Vec<String>,
-    after: Vec<String>,
-}
-
-impl Fixed {
-    fn bytes(&self) -> usize {
-        self.before.iter().chain(&self.after).map(|section| section.len() + 2).sum()
-    }
-
-    fn join(self, parts: &[Part]) -> String {
-        let mut sections = self.before;
-        if !parts.is_empty() {
-            let mut text = String::from("## Results of earlier steps");
-            for part in parts {
-                write_part(&mut text, part);
-            }
-            sections.push(text);
+/// The sections that are never cut, then what the step depends on.
+fn join(mut sections: Vec<String>, parts: &[Part]) -> String {
+    if !parts.is_empty() {
+        let mut text = String::from("## Results of earlier steps");
+        for part in parts {
+            write_part(&mut text, part);
         }
-        sections.extend(self.after);
-        sections.join("\n\n")
+        sections.push(text);
     }
+    sections.join("\n\n")
 }
 
 fn write_part(text: &mut String, part: &Part) {
@@ -216,13 +213,13 @@ mod tests {
     fn only_the_largest_outputs_are_shortened_and_say_so() {
         let mut parts = [part("small", 100), part("large", 10_000), part("larger", 20_000)];
         assert_eq!(shorten_largest(&mut parts, 5_000), ["large", "larger"]);
-        assert_eq!(parts[0].bytes(), 100);
+        assert_eq!(parts[0].data(), 100);
         assert!(parts[1].content.contains("shortened: "));
         assert!(parts.iter().map(Part::bytes).sum::<usize>() <= 5_000);
     }
 
     #[test]
     fn what_fits_is_left_alone() {
-        assert!(shorten_largest(&mut [part("a", 100), part("b", 100)], 200).is_empty());
+        assert!(shorten_largest(&mut [part("a", 100), part("b", 100)], 400).is_empty());
     }
 }

@@ -23,12 +23,22 @@ impl Machine {
             return Value::Null;
         }
         let output = self.scope_output(ScopeId(0));
-        let all_null = match &*output.result {
-            Value::Null => true,
-            Value::Object(map) if self.output_steps(ScopeId(0)).len() > 1 => map.values().all(Value::is_null),
-            _ => false,
-        };
-        if all_null { Value::String(output.content.to_string()) } else { (*output.result).clone() }
+        let steps = self.output_steps(ScopeId(0));
+        let text = |output: &StepOutput| Value::String(output.content.to_string());
+        match &*output.result {
+            Value::Null => text(&output),
+            Value::Object(map) if steps.len() > 1 && map.values().all(Value::is_null) => text(&output),
+            // Where some steps gave data, a step that only wrote text stands beside them with its text.
+            Value::Object(map) if steps.len() > 1 => {
+                let value = |(id, result): (&String, &Value)| {
+                    let content = steps.iter().find(|&&step| self.step(step).id.as_str() == id);
+                    let content = content.map(|&step| text(&self.node(step).output));
+                    (id.clone(), if result.is_null() { content.unwrap_or_default() } else { result.clone() })
+                };
+                Value::Object(map.iter().map(value).collect())
+            }
+            result => result.clone(),
+        }
     }
 
     /// A scope with one output step has its content and result; with several, the contents joined by a blank line

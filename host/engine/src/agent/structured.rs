@@ -15,7 +15,7 @@ pub(super) const NAME: &str = "submit_result";
 /// What became of a submission.
 pub(super) enum Submission {
     Accepted(Value),
-    /// What the model is told.
+    /// What is wrong with it.
     Refused(String),
 }
 
@@ -35,14 +35,20 @@ pub(super) fn submit(schema: &Schema, call: &ToolCall) -> Submission {
     });
     match checked {
         Ok(value) => Submission::Accepted(value),
-        Err(what) => {
-            Submission::Refused(format!("the result was not accepted: {what}; correct it and submit it again"))
-        }
+        Err(what) => Submission::Refused(what),
     }
 }
 
+/// What the model is told about a result that is wrong.
+pub(super) fn refusal(what: &str) -> String {
+    format!("the result was not accepted: {what}; correct it and submit it again")
+}
+
 /// The model was asked twice and did not submit.
-pub(super) fn never_submitted(content: &str) -> Fault {
+pub(super) fn never_submitted(content: &str, refused: Option<&str>) -> Fault {
+    if let Some(what) = refused {
+        return Fault::step("no_result", format!("the agent's result does not fit its schema: {what}"));
+    }
     let skip = content.chars().count().saturating_sub(limits::FINAL_TEXT_CHARS);
     let tail: String = content.chars().skip(skip).collect();
     let said = if tail.is_empty() { "it wrote nothing".to_owned() } else { format!("it wrote at last: {tail}") };

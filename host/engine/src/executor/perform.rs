@@ -126,7 +126,7 @@ impl Run {
         if let Some(template) = &work.input {
             return Ok(AgentMessage::Template(template.clone(), self.machine.variables(path, template)));
         }
-        match self.machine.message(path, "") {
+        match self.machine.message(path) {
             Ok(assembled) => {
                 if !assembled.truncated.is_empty() {
                     self.shortened.insert(path.clone(), assembled.truncated);

@@ -7,13 +7,14 @@ use crate::attempt::{Place, timed_out};
 use crate::bus::Bus;
 use crate::evaluate::Evaluator;
 use crate::recorder::Inbox;
-use cofferdam_core::event::{self, Body, RunEvent, RunReason, StepStatus};
+use cofferdam_core::event::{self, Body, RunEvent, RunReason, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::plan::Plan;
 use cofferdam_core::port::{AgentFailure, AgentOutput, Append, CancelFlag, Durability, Record, RecordBody, RunIndex};
 use cofferdam_core::run::{Effect, Emission, Machine, RunResult, Settings, Stop, Verdict};
 use cofferdam_core::time::Timestamp;
+use cofferdam_core::{limits, value};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,6 +217,9 @@ impl Run {
     /// Stamps what is queued and feeds it to the machine until nothing more follows.
     fn settle(&mut self, pass: &mut Pass) {
         while let Some(emission) = pass.queue.pop_front() {
+            if !self.machine.expects(&emission.path, emission.attempt, &emission.body) {
+                continue;
+            }
             let event = Arc::new(self.stamp(emission));
             let effects = if event.body.is_transient() { Vec::new() } else { self.machine.on(&event) };
             pass.events.push(event);
@@ -317,6 +321,10 @@ impl Run {
     }
 
     fn end_of_attempt(&mut self, path: &StepPath, outcome: Result<AgentOutput, AgentFailure>) -> Body {
+        let outcome = outcome.and_then(|output| match too_large(&output) {
+            None => Ok(output),
+            Some(fault) => Err(AgentFailure { fault, output: StepOutput::default(), usage: output.usage }),
+        });
         match outcome {
             Ok(AgentOutput { output, usage }) => Body::StepFinished {
                 status: StepStatus::Completed,
@@ -330,10 +338,14 @@ impl Run {
     }
 
     fn end_of_failed_attempt(&self, path: &StepPath, failure: AgentFailure) -> Body {
-        let AgentFailure { fault, output, usage } = failure;
+        let AgentFailure { fault, output, mut usage } = failure;
+        if usage.is_empty() {
+            // A try that was cut short cannot say what it spent; its turns did.
+            usage = self.machine.spent_by(path);
+        }
         let mut error = fault;
-        if let Verdict::Retry { delay } = self.machine.judge(path, &error) {
-            let delay = self.jittered(delay);
+        if let Verdict::Retry { delay, at_least } = self.machine.judge(path, &error) {
+            let delay = self.jittered(delay).max(at_least);
             match self.time_left(path) {
                 Some((left, whole)) if left <= delay => {
                     let last = std::mem::replace(&mut error, timed_out(path, whole));
@@ -371,6 +383,17 @@ impl Run {
             _ => body,
         }
     }
+}
+
+/// An output that would fill the journal fails its step; the step keeps nothing of it.
+fn too_large(output: &AgentOutput) -> Option<Fault> {
+    let bytes = output.output.content.len().saturating_add(value::size(&output.output.result));
+    let limit = limits::STEP_OUTPUT_BYTES;
+    let message = format!("the step's output has {bytes} bytes, more than the limit of {limit}");
+    (bytes > limit).then(|| {
+        Fault::step("output_too_large", message)
+            .with_hint("write large results to a file, `out:NAME`, and pass its name on")
+    })
 }
 
 fn sort_effects(effects: Vec<Effect>, pass: &mut Pass) {
