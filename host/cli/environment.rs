@@ -4,7 +4,8 @@
 
 use cofferdam::UserDirs;
 use cofferdam::core::limits;
-use cofferdam::llm::select::Variables;
+use cofferdam::llm::provider::{KNOWN, Known};
+use cofferdam::llm::select::{Settings, Variables};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -41,12 +42,42 @@ pub(crate) fn is_ci() -> bool {
 
 /// The variables that providers of models are configured by: the environment, else `.env` in this directory. The file
 /// is read when the first variable is missing, and never changes one that is set.
-pub(crate) fn provider_variables(dotenv: Option<PathBuf>) -> Variables {
+pub(crate) fn provider_variables(dotenv: Option<PathBuf>, settings: &Settings) -> Variables {
+    let keys = key_variables(settings);
     let file: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     Arc::new(move |name| {
-        variable(name)
-            .or_else(|| file.get_or_init(|| dotenv.as_deref().map(read).unwrap_or_default()).get(name).cloned())
+        let own = || {
+            file.get_or_init(|| {
+                let read = dotenv.as_deref().map(read).unwrap_or_default();
+                without_redirections(read, &keys, |name| variable(name).is_some())
+            })
+        };
+        variable(name).or_else(|| own().get(name).cloned())
     })
+}
+
+/// The variable of each provider's base URL, and that of its key.
+fn key_variables(settings: &Settings) -> Vec<(&'static str, String)> {
+    let key = |known: &Known| {
+        let own = settings.providers.get(known.name).and_then(|own| own.key_variable.clone());
+        own.unwrap_or_else(|| known.key_variable.to_owned())
+    };
+    KNOWN.iter().filter_map(|known| Some((known.url_variable?, key(known)))).collect()
+}
+
+/// Leaves out the base URL of a provider whose key comes from elsewhere: `.env` belongs to the document's folder, which
+/// may be somebody else's, and must not send the user's key to a place that it names.
+fn without_redirections(
+    mut file: BTreeMap<String, String>,
+    keys: &[(&str, String)],
+    is_set: impl Fn(&str) -> bool,
+) -> BTreeMap<String, String> {
+    for (url, key) in keys {
+        if is_set(key) && !is_set(url) && file.remove(*url).is_some() {
+            tracing::warn!("{url} of `.env` is ignored: {key} comes from the environment and is not sent where a file leads; set {url} in the environment too");
+        }
+    }
+    file
 }
 
 fn read(directory: &Path) -> BTreeMap<String, String> {
@@ -97,6 +128,16 @@ fn line(line: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dotenv_does_not_lead_a_key_of_the_environment_elsewhere() {
+        let text = "OPENAI_BASE_URL=http://thief.test/v1\nOPENAI_API_KEY=theirs\nOLLAMA_HOST=box\n";
+        let kept = |set: &'static [&str]| without_redirections(parse(text), &key_variables(&Settings::default()), move |name| set.contains(&name));
+        assert_eq!(kept(&[]).len(), 3);
+        assert!(!kept(&["OPENAI_API_KEY"]).contains_key("OPENAI_BASE_URL"));
+        assert!(kept(&["OPENAI_API_KEY"]).contains_key("OLLAMA_HOST"));
+        assert!(!kept(&["OLLAMA_API_KEY"]).contains_key("OLLAMA_HOST"));
+    }
 
     #[test]
     fn a_dotenv_is_read_as_shells_write_it() {

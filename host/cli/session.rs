@@ -37,7 +37,9 @@ impl Session {
     /// document's directory.
     pub(crate) fn models(&self, directory: &Path, dotenv: Dotenv) -> Arc<ModelCatalog> {
         let dotenv = (dotenv == Dotenv::Read).then(|| directory.to_owned());
-        Arc::new(cofferdam::model_catalog(self.settings.models(), environment::provider_variables(dotenv), directory))
+        let settings = self.settings.models();
+        let variables = environment::provider_variables(dotenv, &settings);
+        Arc::new(cofferdam::model_catalog(settings, variables, directory))
     }
 
     /// What plugins may do: by the project's file and by these flags.

@@ -7,6 +7,7 @@ use crate::session::Session;
 use crate::settings::{self, Origin, TABLE};
 use crate::terminal;
 use crate::ui::table::{self, Wide};
+use cofferdam::llm::provider::without_user;
 use serde_json::json;
 
 /// A setting as it is shown.
@@ -71,7 +72,7 @@ fn rows(session: &Session) -> Vec<Row> {
             models.default.iter().for_each(|name| push("models.default".to_owned(), name.clone()));
             models.aliases.iter().for_each(|(name, model)| push(format!("models.aliases.{name}"), model.clone()));
             for (name, provider) in &models.providers {
-                let url = provider.base_url.clone().unwrap_or_default();
+                let url = provider.base_url.as_deref().map(without_user).unwrap_or_default();
                 let key = provider.key_variable.as_ref().map(|name| format!(", key in {name}")).unwrap_or_default();
                 push(format!("models.providers.{name}"), format!("{url}{key}"));
             }

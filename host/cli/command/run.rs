@@ -26,6 +26,7 @@ use cofferdam::llm::ModelCatalog;
 use cofferdam::{Orchestrator, RunOptions, RunResult, Workflow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use view::View;
 
 /// A run that is about to start.
@@ -36,6 +37,8 @@ struct Start {
     recap: Arc<Recap>,
     catalog: Arc<ModelCatalog>,
     view: View,
+    /// Ends questions to a person.
+    stop: CancellationToken,
     /// Where output directories of runs are.
     runs: PathBuf,
 }
@@ -87,17 +90,21 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     if let Some(attempts) = session.settings.max_concurrency() {
         builder = builder.max_concurrency(attempts);
     }
+    let stop = CancellationToken::new();
     let asks = terminal::is_interactive() && !args.dry_run;
     if asks {
-        builder = builder.approval(Arc::new(TerminalApprover::default()));
+        builder = builder.approval(Arc::new(TerminalApprover::new(stop.clone())));
     }
     let view = if args.dry_run { View::Silent } else { View::start(args, &workflow) };
     builder = view.attach(builder);
     if !args.quiet {
-        announce(&workflow, choice.as_ref().map(|choice| choice.line.as_str()), asks);
+        let mut lines = model::unusual_places(&catalog, &workflow, options.model.as_deref());
+        lines.extend(choice.as_ref().map(|choice| choice.line.clone()));
+        announce(&workflow, &lines, asks);
     }
     let runs = session.project.state().join("runs");
-    Ok(Start { orchestrator: builder.build().map_err(Failure::from)?, workflow, options, recap, catalog, view, runs })
+    let orchestrator = builder.build().map_err(Failure::from)?;
+    Ok(Start { orchestrator, workflow, options, recap, catalog, view, stop, runs })
 }
 
 fn checked(workdir: PathBuf) -> Result<PathBuf, Failure> {
@@ -122,8 +129,8 @@ fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {
 }
 
 /// What a person should know before anything happens.
-fn announce(workflow: &Workflow, model: Option<&str>, asks: bool) {
-    if let Some(line) = model {
+fn announce(workflow: &Workflow, models: &[String], asks: bool) {
+    for line in models {
         terminal::tell(&paint::quiet(&format!("model: {line}")));
     }
     if !asks && model::has_agent_steps(workflow) {
@@ -137,7 +144,7 @@ impl Start {
         let (orchestrator, workflow, options) =
             (self.orchestrator.clone(), self.workflow.clone(), self.options.clone());
         let run = tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await });
-        let stopped = stop::until_end(run, &self.orchestrator).await;
+        let stopped = stop::until_end(run, &self.orchestrator, &self.stop).await;
         self.view.stop();
         let (result, signal) = match stopped {
             stop::Ended::Itself(outcome, signal) => match (*outcome, signal) {

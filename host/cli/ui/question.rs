@@ -12,6 +12,7 @@ use std::io::BufRead as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
 
 /// How often an unclear answer is asked about again.
 const REPEATS: usize = 3;
@@ -20,16 +21,25 @@ const REPEATS: usize = 3;
 const DETAIL_CHARS: usize = 600;
 
 /// Asks at the terminal.
-#[derive(Default)]
 pub(crate) struct TerminalApprover {
     /// What people type; the thread that reads it starts with the first question.
     lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
     /// Questions of this run that were answered for good.
     always: Mutex<BTreeSet<String>>,
+    /// Ends every question.
+    stop: CancellationToken,
 }
 
 impl TerminalApprover {
+    /// Asks until `stop` is cancelled; from then on the answer is that nobody answers.
+    pub(crate) fn new(stop: CancellationToken) -> Self {
+        Self { lines: tokio::sync::Mutex::default(), always: Mutex::default(), stop }
+    }
+
     async fn put(&self, question: Question) -> Answer {
+        if self.stop.is_cancelled() {
+            return Answer::Nobody;
+        }
         if self.always.lock().unwrap_or_else(PoisonError::into_inner).contains(&question.title) {
             return Answer::Always;
         }
@@ -38,12 +48,18 @@ impl TerminalApprover {
         // What was typed before the question is no answer to it.
         while lines.try_recv().is_ok() {}
         let pause = live::pause();
-        let answer = tokio::time::timeout(Duration::from_millis(limits::ANSWER_WAIT_MS), ask(&question, lines)).await;
+        let wait = tokio::time::sleep(Duration::from_millis(limits::ANSWER_WAIT_MS));
+        let answer = tokio::select! {
+            biased;
+            // Somebody who stops the run is not going to answer; the run must not wait for it.
+            () = self.stop.cancelled() => Answer::Nobody,
+            answer = ask(&question, lines) => answer,
+            () = wait => {
+                terminal::tell(&paint::warn("no answer; that is a no"));
+                Answer::Nobody
+            }
+        };
         drop(pause);
-        let answer = answer.unwrap_or_else(|_| {
-            terminal::tell(&paint::warn("no answer; that is a no"));
-            Answer::Nobody
-        });
         // A grant is remembered by the library, with the digest of the plugin; a tool only while this run lasts.
         if answer == Answer::Always && question.run_id.is_some() {
             self.always.lock().unwrap_or_else(PoisonError::into_inner).insert(question.title);
@@ -104,6 +120,23 @@ mod tests {
         drop(sender);
         let question = Question { run_id: None, path: StepPath::ROOT, title: "allow?".into(), detail: String::new() };
         ask(&question, &mut receiver).await
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_stopped_does_not_wait_for_an_answer() {
+        let stop = CancellationToken::new();
+        let approver = TerminalApprover::new(stop.clone());
+        let (_open, receiver) = unbounded_channel();
+        *approver.lines.lock().await = Some(receiver);
+        let question =
+            || Question { run_id: None, path: StepPath::ROOT, title: "allow?".into(), detail: String::new() };
+        let stopper = async {
+            tokio::task::yield_now().await;
+            stop.cancel();
+        };
+        let (answer, ()) = tokio::join!(approver.ask(question()), stopper);
+        assert_eq!(answer, Answer::Nobody);
+        assert_eq!(approver.ask(question()).await, Answer::Nobody);
     }
 
     #[tokio::test]

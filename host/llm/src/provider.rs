@@ -201,6 +201,19 @@ pub fn ollama_base_url(host: &str) -> String {
     format!("{scheme}://{name}:{port}{path}/v1")
 }
 
+/// A base URL as it may be shown: without user name and password, also where it is not well-formed.
+#[must_use]
+pub fn without_user(base_url: &str) -> String {
+    match base_url.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            if is_scheme { format!("{scheme}://{host}") } else { host.to_owned() }
+        }
+        None => base_url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +234,19 @@ mod tests {
         assert!(!format!("{provider:?}").contains("sk-secret"));
         assert_eq!(provider.scrub("bad key sk-secret!"), "bad key ***!");
         assert!(Provider::new("x", "http://x/v1").with_key(" ").key.is_none());
+    }
+
+    #[test]
+    fn a_base_url_is_shown_without_its_user() {
+        for (url, shown) in [
+            ("https://me:pass@host.test/v1", "https://host.test/v1"),
+            ("me:pass@host.test", "host.test"),
+            ("http:/me:pass@host.test", "host.test"),
+            ("http://me:pa/ss@x@host.test/v1", "http://host.test/v1"),
+            ("http://host.test/v1", "http://host.test/v1"),
+        ] {
+            assert_eq!(without_user(url), shown, "{url}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use settings::{ProviderSettings, Settings};
 use crate::extract::{self, Extract};
 use crate::kind::Kind;
 use crate::openai::OpenAi;
-use crate::provider::Provider;
+use crate::provider::{Provider, without_user};
 use crate::scripted::Scripted;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
@@ -103,7 +103,20 @@ impl ModelCatalog {
             None => self.local_model().await,
             Some(_) => None,
         };
-        choose(&Found { explicit: explicit.map(str::to_owned), local, keys: self.providers().with_keys() })
+        let found = Found { explicit: explicit.map(str::to_owned), local, keys: self.providers().with_keys() };
+        let mut choice = choose(&found);
+        if let Some(place) = explicit.and_then(|name| self.unusual_place(name)) {
+            choice.line = format!("{}, at {place}", choice.line);
+        }
+        choice
+    }
+
+    /// Where requests to a model go, without user information, unless that is its provider's usual place.
+    #[must_use]
+    pub fn unusual_place(&self, name: &str) -> Option<String> {
+        let (provider, _) = self.unalias(name).ok()?.split_once('/')?;
+        let provider = self.providers().find(provider).ok()?;
+        (!providers::is_usual(&provider)).then(|| without_user(&provider.base_url))
     }
 
     /// The first model of the Ollama on this machine, with the address that answered.
@@ -173,7 +186,8 @@ impl ModelCatalog {
         let client = ProviderClient::new(&provider.base_url).map_err(|error| {
             Kind::NotConfigured.fault(format!(
                 "the base URL `{}` of provider `{}` cannot be used: {error}",
-                provider.base_url, provider.name
+                without_user(&provider.base_url),
+                provider.name
             ))
         })?;
         clients.insert(provider.base_url.clone(), client.clone());
@@ -305,6 +319,15 @@ mod tests {
         assert_eq!(choice.model, "ollama/llama3.2:latest");
         assert!(choice.line.contains(server.base_url.trim_end_matches("/v1")), "{}", choice.line);
         assert_eq!(server.requests()[0].path, "/api/tags");
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_not_the_usual_one_is_named_without_its_user() {
+        let moved = catalog(&[("OPENAI_BASE_URL", "http://me:secret@proxy.test/v1"), ("OPENAI_API_KEY", "sk-1")]);
+        assert_eq!(moved.choose_auto(Some("openai/x")).await.line, "using openai/x, at http://proxy.test/v1");
+        assert!(!refusal(&moved, "openai/x").0.contains("secret"));
+        let usual = catalog(&[("OPENAI_API_KEY", "sk-1")]);
+        assert_eq!(usual.choose_auto(Some("openai/x")).await.line, "using openai/x");
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use cofferdam::Workflow;
 use cofferdam::core::port::Models as _;
 use cofferdam::core::spec::workflow::{Scope, Step, Work};
 use cofferdam::llm::{Choice, ModelCatalog};
+use std::collections::BTreeSet;
 
 /// The model of steps that name none; none when there is no such step. Only then is a local model looked for.
 pub(super) async fn choose(
@@ -17,6 +18,35 @@ pub(super) async fn choose(
         return None;
     }
     Some(catalog.choose_auto(settings.model().map(|sourced| sourced.value.as_str())).await)
+}
+
+/// Models that a flag or the document names, and that are served elsewhere than usual, as lines for a person.
+pub(super) fn unusual_places(catalog: &ModelCatalog, workflow: &Workflow, flagged: Option<&str>) -> Vec<String> {
+    let names: BTreeSet<&str> = match flagged {
+        Some(name) => BTreeSet::from([name]),
+        None => named(workflow),
+    };
+    let line = |name| catalog.unusual_place(name).map(|place| format!("using {name}, at {place}"));
+    names.into_iter().filter_map(line).collect()
+}
+
+fn named(workflow: &Workflow) -> BTreeSet<&str> {
+    let document = workflow.document();
+    let mut names: BTreeSet<&str> = document.agents.values().filter_map(|agent| agent.model.as_deref()).collect();
+    names.extend(document.options.model.as_deref());
+    of_steps(&document.scope, &mut names);
+    names
+}
+
+fn of_steps<'a>(scope: &'a Scope, names: &mut BTreeSet<&'a str>) {
+    for step in &scope.steps {
+        if let Work::Agent(work) = &step.work {
+            names.extend(work.model.as_deref());
+        }
+        if let Some(body) = step.repeat.as_ref().and_then(|repeat| repeat.body.as_deref()) {
+            of_steps(body, names);
+        }
+    }
 }
 
 /// Of these models, those that are no language models.

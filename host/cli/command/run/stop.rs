@@ -9,6 +9,7 @@ use cofferdam::{Error, Orchestrator, RunResult};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// How a run ended.
 pub(super) enum Ended {
@@ -20,7 +21,7 @@ pub(super) enum Ended {
 
 type Run = JoinHandle<Result<RunResult, Error>>;
 
-pub(super) async fn until_end(mut run: Run, orchestrator: &Orchestrator) -> Ended {
+pub(super) async fn until_end(mut run: Run, orchestrator: &Orchestrator, questions: &CancellationToken) -> Ended {
     let first = tokio::select! {
         outcome = &mut run => return Ended::Itself(Box::new(flatten(outcome)), None),
         signal = next_signal() => match signal {
@@ -30,9 +31,9 @@ pub(super) async fn until_end(mut run: Run, orchestrator: &Orchestrator) -> Ende
         },
     };
     terminal::tell(&paint::warn("stopping; once more stops at once"));
-    let close = orchestrator.close();
     let finish = async {
-        close.await;
+        // In this order: a question that nobody answers must find a run that is being stopped.
+        tokio::join!(orchestrator.close(), async { questions.cancel() });
         (&mut run).await
     };
     tokio::select! {

@@ -78,15 +78,19 @@ impl Providers<'_> {
 /// # Errors
 /// When the key is missing; the hint names its variable.
 pub(super) fn require_key(provider: &Provider, model: &str) -> Result<(), Fault> {
-    let known = Known::find(&provider.name).filter(|known| known.key == Key::Required);
-    let is_usual = known.is_some_and(|known| known.base_url == provider.base_url.trim_end_matches('/'));
-    if provider.key.is_some() || !is_usual {
+    let needs_key = Known::find(&provider.name).is_some_and(|known| known.key == Key::Required);
+    if provider.key.is_some() || !needs_key || !is_usual(provider) {
         return Ok(());
     }
     let name = &provider.name;
     let variable = provider.key_variable.as_deref().unwrap_or("its key");
     let fault = Kind::NotConfigured.fault(format!("model `{name}/{model}` needs a key of provider `{name}`"));
     Err(fault.with_hint(format!("set {variable}, or use `--model {}`, which needs none", extract::NAME)))
+}
+
+/// Whether a provider is where everybody finds it.
+pub(super) fn is_usual(provider: &Provider) -> bool {
+    Known::find(&provider.name).is_some_and(|known| known.base_url == provider.base_url.trim_end_matches('/'))
 }
 
 #[cfg(test)]
