@@ -47,6 +47,8 @@ limits! {
     EXPRESSION_ERROR_CHARS: usize = 300, "characters", "the evaluator's messages print whole values, which may be large";
     EXPRESSION_NESTED_RANGES: usize = 2, "levels", "each nested `map` or `filter` multiplies the work";
     EXPRESSION_RANGE_PRODUCT: u64 = 1_000_000, "evaluations", "an evaluation cannot be cancelled";
+    TEMPLATE_BYTES: usize = 16 * MIB, "bytes", "a template of a few words can build a text that fills the memory";
+    TEMPLATE_WORK_BYTES: usize = 64 * MIB, "bytes", "each filter and operator builds a value of its own on the way to the result";
     TEMPLATE_FUEL: u64 = 1_000_000, "instructions", "a template with loops could run for ever";
     VALUE_DEPTH: usize = 128, "levels", "deeply nested JSON overflows the stack of every walk over it";
     GRANT_ENTRIES: usize = 64, "entries", "each request of a plugin is compared with every entry of each list of its grants";
@@ -66,10 +68,14 @@ limits! {
     MESSAGE_BYTES: usize = 256 * KIB, "bytes", "a larger prompt is refused by models or silently cut by them";
     ATTACHMENT_BYTES: usize = 10 * MIB, "bytes", "an attachment is held in memory and sent with each turn";
     STEP_RETRY_WAIT_MS: u64 = 60_000, "ms", "doubling waits would soon be longer than a person's patience";
-    INLINE_VALUE_BYTES: usize = 64 * KIB, "bytes", "large values in records make every fold of a journal slow; above this they are blobs";
     CANCEL_GRACE_MS: u64 = 2_000, "ms", "a provider or tool that ignores cancellation would hold the run open";
     CLOSE_GRACE_MS: u64 = 5_000, "ms", "closing would wait for ever for a sink that hangs";
     SINK_QUEUE_EVENTS: usize = 10_000, "events", "a slow sink would fill the memory";
+    SINK_OFFERS: u32 = 6, "offers", "a batch that a sink refuses would be offered for ever, with doubling waits";
+    COMMIT_WAKES: usize = 256, "wake-ups", "a group commit would grow as long as something happens, and nothing would be acted upon";
+    EXPRESSION_THREADS: usize = 2, "threads", "each evaluation that cannot end takes one for good";
+    EXPRESSION_STACK_BYTES: usize = 32 * MIB, "bytes", "an expression within the limits could still overflow a usual stack";
+    SCHEMA_FINDINGS: usize = 8, "findings", "an error would repeat every item of a list that is wrong";
     SINK_BATCH_EVENTS: usize = 256, "events", "a batch is held in memory until its sink answers";
     STREAM_BUFFER_CHUNKS: usize = 256, "chunks", "an undrained stream would fill the memory";
 

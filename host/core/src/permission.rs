@@ -17,12 +17,30 @@ pub enum Origin {
     Model,
 }
 
-/// A rule about calls: `tool`, `alias.*`, or `tool(pattern)`, where the pattern must match one of the arguments'
-/// strings. A final `*` in either matches any rest.
+/// A rule about calls: `tool`, `alias.*`, `tool(argument=pattern)` or `tool(pattern)`. A final `*` matches any rest.
+///
+/// A pattern without an argument's name is cautious: a deny rule matches when *any* string of the arguments does, an
+/// allow rule only when *every* one does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     tool: String,
-    argument: Option<String>,
+    argument: Option<Pattern>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pattern {
+    /// The argument that is looked at; none = all strings.
+    name: Option<String>,
+    pattern: String,
+}
+
+/// Which way a rule errs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caution {
+    /// One match is enough to deny.
+    Any,
+    /// All must match to allow.
+    All,
 }
 
 /// A rule that cannot be read.
@@ -38,7 +56,7 @@ impl Rule {
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         let refuse = || RuleError(text.to_owned());
         let (tool, argument) = match text.split_once('(') {
-            Some((tool, rest)) => (tool, Some(rest.strip_suffix(')').ok_or_else(refuse)?.to_owned())),
+            Some((tool, rest)) => (tool, Some(Pattern::parse(rest.strip_suffix(')').ok_or_else(refuse)?))),
             None => (text, None),
         };
         let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'*');
@@ -48,25 +66,56 @@ impl Rule {
         Ok(Self { tool: tool.to_owned(), argument })
     }
 
-    fn matches(&self, request: &Request<'_>) -> bool {
-        pattern_matches(&self.tool, &request.tool.to_string())
-            && self.argument.as_ref().is_none_or(|pattern| any_string(request.args, pattern))
+    /// Whether the rule is about this tool, whatever the arguments of a call.
+    #[must_use]
+    pub fn names(&self, tool: &ToolName) -> bool {
+        pattern_matches(&self.tool, &tool.to_string())
+    }
+
+    fn matches(&self, request: &Request<'_>, caution: Caution) -> bool {
+        self.names(request.tool) && self.argument.as_ref().is_none_or(|pattern| pattern.matches(request.args, caution))
     }
 }
 
-fn any_string(value: &Value, pattern: &str) -> bool {
+impl Pattern {
+    fn parse(text: &str) -> Self {
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        match text.split_once('=').filter(|(name, _)| is_name(name)) {
+            Some((name, pattern)) => Self { name: Some(name.to_owned()), pattern: pattern.to_owned() },
+            None => Self { name: None, pattern: text.to_owned() },
+        }
+    }
+
+    fn matches(&self, args: &Value, caution: Caution) -> bool {
+        let value = match &self.name {
+            Some(name) => args.get(name).unwrap_or(&Value::Null),
+            None => args,
+        };
+        let mut strings = Vec::new();
+        collect_strings(value, &mut strings);
+        let mut hits = strings.iter().map(|text| pattern_matches(&self.pattern, text));
+        match caution {
+            Caution::Any => hits.any(|hit| hit),
+            Caution::All => !strings.is_empty() && hits.all(|hit| hit),
+        }
+    }
+}
+
+fn collect_strings<'v>(value: &'v Value, strings: &mut Vec<&'v str>) {
     match value {
-        Value::String(text) => pattern_matches(pattern, text),
-        Value::Array(items) => items.iter().any(|item| any_string(item, pattern)),
-        Value::Object(map) => map.values().any(|item| any_string(item, pattern)),
-        _ => false,
+        Value::String(text) => strings.push(text),
+        Value::Array(items) => items.iter().for_each(|item| collect_strings(item, strings)),
+        Value::Object(map) => map.values().for_each(|item| collect_strings(item, strings)),
+        _ => {}
     }
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.argument {
-            Some(argument) => write!(f, "{}({argument})", self.tool),
+            Some(Pattern { name: Some(name), pattern }) => write!(f, "{}({name}={pattern})", self.tool),
+            Some(Pattern { name: None, pattern }) => write!(f, "{}({pattern})", self.tool),
             None => f.write_str(&self.tool),
         }
     }
@@ -130,10 +179,10 @@ pub enum Outcome {
 #[must_use]
 pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
     let by = |outcome, rule: String| Decided { outcome, rule };
-    if let Some(rule) = rules.deny.iter().find(|rule| rule.matches(request)) {
+    if let Some(rule) = rules.deny.iter().find(|rule| rule.matches(request, Caution::Any)) {
         return by(Outcome::Deny, format!("deny {rule}"));
     }
-    if let Some(rule) = rules.allow.iter().find(|rule| rule.matches(request)) {
+    if let Some(rule) = rules.allow.iter().find(|rule| rule.matches(request, Caution::All)) {
         return by(Outcome::Allow, format!("allow {rule}"));
     }
     match (request.origin, request.effects.read_only, rules.approver) {
@@ -151,7 +200,7 @@ mod tests {
 
     fn outcome(origin: Origin, read_only: bool, rules: &Rules) -> Outcome {
         let tool = ToolName::parse("files.write").unwrap();
-        let args = json!({ "path": "out:report.md" });
+        let args = json!({ "path": "out:report.md", "content": "/etc/passwd" });
         let effects = Effects { read_only, ..Effects::default() };
         decide(&Request { tool: &tool, args: &args, effects, origin }, rules).outcome
     }
@@ -179,8 +228,16 @@ mod tests {
 
     #[test]
     fn a_rule_may_look_at_the_arguments() {
-        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(out:*)"])), Outcome::Allow);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(path=out:*)"])), Outcome::Allow);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(path=/etc/*)"])), Outcome::Deny);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(mode=out:*)"])), Outcome::Deny);
+        assert_eq!(outcome(Origin::Document, false, &rules(&["files.write(/etc/*)"], &[])), Outcome::Deny);
+    }
+
+    #[test]
+    fn content_that_looks_like_a_path_allows_nothing() {
         assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(/etc/*)"])), Outcome::Deny);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(out:*)"])), Outcome::Deny);
         for bad in ["", "a b", "write(", "(x)"] {
             assert!(Rule::parse(bad).is_err(), "{bad}");
         }

@@ -3,6 +3,7 @@
 //! Durable events are never dropped. Of transient ones a slow sink loses some and is told how many.
 
 use cofferdam_core::event::RunEvent;
+use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Ack, Batch, Clock, Pressure, Sink, Want};
 use cofferdam_core::spec::workflow::pattern_matches;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// All sinks of a run.
 pub(crate) struct Bus {
@@ -35,6 +37,8 @@ struct Waiting {
     events: VecDeque<Arc<RunEvent>>,
     dropped: u64,
     closed: bool,
+    /// The sink takes nothing any more.
+    dead: bool,
 }
 
 impl Bus {
@@ -52,22 +56,33 @@ impl Bus {
         self.lines.is_empty()
     }
 
-    /// Passes events to every sink that wants them; waits only for sinks that asked to be waited for.
-    pub(crate) async fn publish(&self, events: &[Arc<RunEvent>]) {
+    /// Passes events to every sink that wants them; waits only for sinks that asked to be waited for, and not once
+    /// the run is cancelled. `lost` counts transient events that never came here.
+    pub(crate) async fn publish(&self, events: &[Arc<RunEvent>], lost: u64, cancel: &CancellationToken) {
         for line in &self.lines {
-            line.queue.push(events, &line.want);
+            line.queue.push(events, &line.want, lost);
             if line.want.pressure == Pressure::Wait {
-                line.queue.wait_for_room().await;
+                tokio::select! {
+                    () = line.queue.wait_for_room() => {}
+                    () = cancel.cancelled() => {}
+                }
             }
         }
     }
 
-    /// Waits until every sink has what is its due, within the grace; says what went wrong.
-    pub(crate) async fn close(self, clock: &Arc<dyn Clock>) -> Vec<String> {
+    /// Waits until every sink has what is its due; says what went wrong. A sink that asked to be waited for has all
+    /// the time it wants unless the run is cancelled, the others have the grace.
+    pub(crate) async fn close(mut self, clock: &Arc<dyn Clock>, cancel: &CancellationToken) -> Vec<String> {
         let mut problems = Vec::new();
-        for line in self.lines {
+        for line in std::mem::take(&mut self.lines) {
             line.queue.close();
-            let grace = clock.sleep(Duration::from_millis(limits::CLOSE_GRACE_MS));
+            let patient = line.want.pressure == Pressure::Wait;
+            let grace = async {
+                if patient {
+                    cancel.cancelled().await;
+                }
+                clock.sleep(Duration::from_millis(limits::CLOSE_GRACE_MS)).await;
+            };
             let abort = line.task.abort_handle();
             tokio::select! {
                 outcome = line.task => match outcome {
@@ -84,6 +99,13 @@ impl Bus {
     }
 }
 
+impl Drop for Bus {
+    /// A run that is dropped leaves no sink waiting.
+    fn drop(&mut self) {
+        self.lines.iter().for_each(|line| line.queue.close());
+    }
+}
+
 fn wants(want: &Want, kind: &str) -> bool {
     want.kinds.is_empty() || want.kinds.iter().any(|pattern| pattern_matches(pattern, kind))
 }
@@ -93,8 +115,12 @@ impl Queue {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn push(&self, events: &[Arc<RunEvent>], want: &Want) {
+    fn push(&self, events: &[Arc<RunEvent>], want: &Want, lost: u64) {
         let mut state = self.state();
+        if state.dead {
+            return;
+        }
+        state.dropped += lost;
         for event in events.iter().filter(|event| wants(want, event.body.kind())) {
             let full = state.events.len() >= limits::SINK_QUEUE_EVENTS;
             if full && event.body.is_transient() && want.pressure == Pressure::DropTransient {
@@ -113,9 +139,25 @@ impl Queue {
     }
 
     async fn wait_for_room(&self) {
-        while self.state().events.len() >= limits::SINK_QUEUE_EVENTS {
-            self.drained.notified().await;
+        loop {
+            let drained = self.drained.notified();
+            {
+                let state = self.state();
+                if state.dead || state.events.len() < limits::SINK_QUEUE_EVENTS {
+                    return;
+                }
+            }
+            drained.await;
         }
+    }
+
+    /// Nothing is taken any more: what waits is let go, and who waits for room goes on.
+    fn die(&self) {
+        let mut state = self.state();
+        state.dead = true;
+        state.events.clear();
+        drop(state);
+        self.drained.notify_one();
     }
 
     /// The next batch; none when the queue is closed and empty.
@@ -146,6 +188,7 @@ async fn deliver_all(sink: Arc<dyn Sink>, queue: Arc<Queue>, clock: Arc<dyn Cloc
     while let Some(batch) = queue.next().await {
         if let Err(fault) = deliver(sink.as_ref(), batch, clock.as_ref()).await {
             problem = Some(format!("an event sink stopped: {fault}"));
+            queue.die();
             break;
         }
     }
@@ -155,22 +198,27 @@ async fn deliver_all(sink: Arc<dyn Sink>, queue: Arc<Queue>, clock: Arc<dyn Cloc
     }
 }
 
-/// How often a batch is offered again, with doubling waits.
-const OFFERS: u32 = 6;
-
-async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result<(), cofferdam_core::fault::Fault> {
+async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result<(), Fault> {
     let mut offers = 0;
     loop {
         match sink.deliver(batch.clone()).await {
             Ok(Ack::All) => return Ok(()),
             Ok(Ack::First(count)) if count > 0 && count < batch.events.len() => {
                 batch.events.drain(..count);
+                offers = 0;
             }
             Ok(Ack::First(count)) if count == batch.events.len() => return Ok(()),
-            Err(fault) if !fault.is_retryable() || offers == OFFERS => return Err(fault),
+            Ok(Ack::First(count)) if count > batch.events.len() => {
+                let given = batch.events.len();
+                return Err(Fault::step("sink_protocol", format!("it took {count} events of a batch of {given}")));
+            }
+            Ok(Ack::First(_)) if offers == limits::SINK_OFFERS => {
+                return Err(Fault::step("sink_stuck", "it takes nothing of a batch that was offered again and again"));
+            }
+            Err(fault) if !fault.is_retryable() || offers == limits::SINK_OFFERS => return Err(fault),
             Ok(Ack::First(_)) | Err(_) => {
                 clock.sleep(Duration::from_millis(50 << offers)).await;
-                offers = (offers + 1).min(OFFERS);
+                offers += 1;
             }
         }
     }

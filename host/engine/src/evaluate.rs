@@ -2,12 +2,10 @@
 //! cancelled, so it must not hold a worker of the runtime.
 
 use cofferdam_core::expr::{EvalError, Expr};
+use cofferdam_core::limits;
 use cofferdam_core::value::Map;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-
-const THREADS: usize = 2;
-const STACK_BYTES: usize = 32 * 1024 * 1024;
 
 /// The threads; started by the first evaluation.
 #[derive(Debug, Default)]
@@ -51,9 +49,10 @@ fn start() -> Option<mpsc::Sender<Job>> {
     let (sender, receiver) = mpsc::channel::<Job>();
     let receiver = Arc::new(Mutex::new(receiver));
     let mut started = 0;
-    for index in 0..THREADS {
+    for index in 0..limits::EXPRESSION_THREADS {
         let receiver = Arc::clone(&receiver);
-        let thread = std::thread::Builder::new().name(format!("expressions-{index}")).stack_size(STACK_BYTES);
+        let thread =
+            std::thread::Builder::new().name(format!("expressions-{index}")).stack_size(limits::EXPRESSION_STACK_BYTES);
         started += usize::from(thread.spawn(move || work(&receiver)).is_ok());
     }
     (started > 0).then_some(sender)

@@ -220,8 +220,7 @@ fn denial(tool: &ToolName, rule: &str) -> Fault {
         Some(rule) => format!("`--deny {rule}` beats every `--allow`"),
         None => format!("`--allow {tool}` would allow it"),
     };
-    Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule})"))
-        .with_hint(hint)
+    Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule})")).with_hint(hint)
 }
 
 fn refusal(fault: Fault) -> ToolReply {

@@ -7,7 +7,7 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::port::{BoxFuture, Recorder};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// The way into the loop of a run.
@@ -16,11 +16,13 @@ pub(crate) struct Inbox {
     wakes: mpsc::UnboundedSender<Wake>,
     /// Transient events that the loop has not seen; bounded, so that the queue is.
     transient: Arc<AtomicUsize>,
+    /// Transient events that were dropped because too many waited.
+    lost: Arc<AtomicU64>,
 }
 
 impl Inbox {
     pub(crate) fn new(wakes: mpsc::UnboundedSender<Wake>) -> Self {
-        Self { wakes, transient: Arc::default() }
+        Self { wakes, transient: Arc::default(), lost: Arc::default() }
     }
 
     /// Wakes the loop; nobody listens once the run has ended.
@@ -32,11 +34,17 @@ impl Inbox {
         self.transient.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How many transient events were dropped since this was asked last.
+    pub(crate) fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+
     fn admit_transient(&self) -> bool {
         let before = self.transient.fetch_add(1, Ordering::Relaxed);
         let room = before < limits::SINK_QUEUE_EVENTS;
         if !room {
             self.saw_transient();
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
         room
     }

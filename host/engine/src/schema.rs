@@ -1,5 +1,6 @@
 //! JSON Schema, compiled once: checks arguments and results and says where they are wrong.
 
+use cofferdam_core::limits;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -12,9 +13,6 @@ pub struct Schema(Validator);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid JSON Schema: {0}")]
 pub struct SchemaError(String);
-
-/// Most findings that an error lists.
-const FINDINGS: usize = 8;
 
 impl Schema {
     /// Compiles a schema.
@@ -40,7 +38,7 @@ impl Schema {
         }
         let mut text = String::new();
         for (index, error) in self.0.iter_errors(value).enumerate() {
-            if index == FINDINGS {
+            if index == limits::SCHEMA_FINDINGS {
                 text.push_str("; and more");
                 break;
             }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Does the work of an agent step.
 ///
-/// `initialize` is called once before the first `run` of a workflow, `cleanup` once after the last; several `run`s
-/// may be under way at once, each for another step or run. Dropping the future of `run` cancels it.
+/// In every run that uses it, `initialize` is called once before the first step and `cleanup` once after the last,
+/// also after a failure; several `run`s may be under way at once, each for another step or run. Dropping the future of `run` cancels it.
 pub trait Agent: Send + Sync {
     /// Its name, as documents use it.
     fn name(&self) -> &str;

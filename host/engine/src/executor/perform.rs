@@ -142,7 +142,7 @@ impl Run {
         let UnderWay { handle, cancel, place } = self.attempts.remove(&path)?;
         cancel.set();
         handle.abort();
-        self.tasks.spawn(async move { place.leave().await });
+        self.leaving.spawn(async move { place.leave().await });
         let body = Body::StepCancelled { detail: "stopped while it was under way".to_owned() };
         Some(Emission { path, attempt: None, body })
     }

@@ -56,6 +56,40 @@ impl Prepared {
         if faults.is_empty() { Ok(made) } else { Err(faults) }
     }
 
+    /// Prepares the agents, each once.
+    pub(super) async fn initialize(&self) -> Result<(), Vec<Fault>> {
+        let mut faults = Vec::new();
+        for agent in self.distinct() {
+            if let Err(fault) = agent.initialize().await {
+                let message = format!("agent `{}` cannot be prepared: {}", agent.name(), fault.message);
+                faults.push(Fault { message, ..fault });
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Cleans up after all agents, also when one cannot; says what went wrong.
+    pub(super) async fn cleanup(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for agent in self.distinct() {
+            if let Err(fault) = agent.cleanup().await {
+                problems.push(format!("agent `{}` did not clean up: {fault}", agent.name()));
+            }
+        }
+        problems
+    }
+
+    /// Every agent once, though several steps share it.
+    fn distinct(&self) -> Vec<&Arc<dyn Agent>> {
+        let mut seen: Vec<&Arc<dyn Agent>> = Vec::new();
+        for (agent, _) in self.agents.values() {
+            if !seen.iter().any(|known| Arc::ptr_eq(known, agent)) {
+                seen.push(agent);
+            }
+        }
+        seen
+    }
+
     /// The agent of an agent step, and the tools it is offered.
     pub(super) fn agent(&self, step: &Step, work: &AgentWork) -> Option<Offered> {
         self.agents.get(&AgentKey::new(step, work)).cloned()

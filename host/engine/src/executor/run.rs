@@ -21,9 +21,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Most wake-ups that one group commit takes in.
-const COMMIT_WAKES: usize = 256;
-
 /// A run that is under way.
 pub(super) struct Run {
     pub(super) evaluator: Arc<Evaluator>,
@@ -36,6 +33,8 @@ pub(super) struct Run {
     /// All that runs for this run; dropping it ends it.
     pub(super) tasks: JoinSet<()>,
     pub(super) attempts: HashMap<StepPath, UnderWay>,
+    /// Directories that are being left; outlives `tasks`.
+    pub(super) leaving: JoinSet<()>,
     /// Inputs that were shortened in the prompt of a try under way.
     pub(super) shortened: HashMap<StepPath, Vec<String>>,
     bus: Bus,
@@ -84,6 +83,7 @@ impl Run {
             wakes,
             tasks: JoinSet::new(),
             attempts: HashMap::new(),
+            leaving: JoinSet::new(),
             shortened: HashMap::new(),
             bus,
             head: 0,
@@ -95,14 +95,34 @@ impl Run {
 
     /// Runs to the end.
     pub(super) async fn execute(mut self) -> Result<RunResult, Error> {
-        let outcome = self.walk().await;
+        let outcome = match self.prepared.initialize().await {
+            Ok(()) => self.walk().await,
+            Err(faults) => Err(Error::Refused(faults)),
+        };
         self.tasks.abort_all();
-        let problems = self.bus.close(&self.ports.clock).await;
+        self.leave_all().await;
+        let mut problems = self.prepared.cleanup().await;
+        problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
         outcome?;
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
         result.warnings.extend(problems);
         Ok(result)
+    }
+
+    /// Sees to it that every directory that was entered is left, within the grace.
+    async fn leave_all(&mut self) {
+        for (_, UnderWay { handle, cancel, place }) in self.attempts.drain() {
+            cancel.set();
+            handle.abort();
+            self.leaving.spawn(async move { place.leave().await });
+        }
+        let grace = self.ports.clock.sleep(Duration::from_millis(limits::CANCEL_GRACE_MS));
+        let all_left = async { while self.leaving.join_next().await.is_some() {} };
+        tokio::select! {
+            () = all_left => {}
+            () = grace => {}
+        }
     }
 
     async fn walk(&mut self) -> Result<(), Error> {
@@ -115,7 +135,7 @@ impl Run {
             let Some(wake) = self.wakes.recv().await else { break };
             let mut pass = Pass::default();
             self.take(wake, &mut pass);
-            for _ in 1..COMMIT_WAKES {
+            for _ in 1..limits::COMMIT_WAKES {
                 let Ok(wake) = self.wakes.try_recv() else { break };
                 self.take(wake, &mut pass);
             }
@@ -252,7 +272,8 @@ impl Run {
         loop {
             self.append(&pass.events).await?;
             if !self.bus.is_empty() {
-                self.bus.publish(&pass.events).await;
+                let lost = self.inbox.take_lost();
+                self.bus.publish(&pass.events, lost, &self.request.cancel).await;
             }
             for done in pass.waiting.drain(..) {
                 let _ = done.send(Ok(()));
@@ -321,20 +342,15 @@ impl Run {
     }
 
     fn end_of_attempt(&mut self, path: &StepPath, outcome: Result<AgentOutput, AgentFailure>) -> Body {
-        let outcome = outcome.and_then(|output| match too_large(&output) {
-            None => Ok(output),
-            Some(fault) => Err(AgentFailure { fault, output: StepOutput::default(), usage: output.usage }),
-        });
-        match outcome {
-            Ok(AgentOutput { output, usage }) => Body::StepFinished {
-                status: StepStatus::Completed,
-                output,
-                error: None,
-                usage,
-                truncated_inputs: self.shortened.remove(path).unwrap_or_default(),
-            },
-            Err(failure) => self.end_of_failed_attempt(path, failure),
+        let AgentOutput { output, usage } = match outcome {
+            Ok(output) => output,
+            Err(failure) => return self.end_of_failed_attempt(path, failure),
+        };
+        if let Some(fault) = too_large(&output) {
+            return self.end_of_failed_attempt(path, AgentFailure { usage, ..fault.into() });
         }
+        let truncated_inputs = self.shortened.remove(path).unwrap_or_default();
+        Body::StepFinished { status: StepStatus::Completed, output, error: None, usage, truncated_inputs }
     }
 
     fn end_of_failed_attempt(&self, path: &StepPath, failure: AgentFailure) -> Body {
@@ -386,8 +402,8 @@ impl Run {
 }
 
 /// An output that would fill the journal fails its step; the step keeps nothing of it.
-fn too_large(output: &AgentOutput) -> Option<Fault> {
-    let bytes = output.output.content.len().saturating_add(value::size(&output.output.result));
+fn too_large(output: &StepOutput) -> Option<Fault> {
+    let bytes = output.content.len().saturating_add(value::size(&output.result));
     let limit = limits::STEP_OUTPUT_BYTES;
     let message = format!("the step's output has {bytes} bytes, more than the limit of {limit}");
     (bytes > limit).then(|| {
