@@ -17,7 +17,7 @@ use crate::workflow::Workflow;
 use builder::Settings;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
-use cofferdam_core::permission::Presence;
+use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::port::{Journal, Sink};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
@@ -33,6 +33,21 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct Orchestrator {
     shared: Arc<Shared>,
+    /// Runs hold `shared`, only clones of the orchestrator hold this.
+    _handle: Arc<Handle>,
+}
+
+/// Ends with the last clone: what still runs then is cancelled, and nobody waits for it.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let running = self.0.running().len();
+        if running > 0 && !self.0.closing.is_cancelled() {
+            tracing::warn!(running, "the orchestrator was dropped without `close`; its runs are cancelled");
+        }
+        self.0.closing.cancel();
+    }
 }
 
 struct Shared {
@@ -55,17 +70,16 @@ impl Orchestrator {
 
     pub(crate) fn from_settings(settings: Settings) -> Self {
         let plugins = PluginHost::new(settings.plugin_host());
-        Self {
-            shared: Arc::new(Shared {
-                settings,
-                executor: Executor::new(),
-                plugins,
-                closing: CancellationToken::new(),
-                running: Mutex::default(),
-                next_key: AtomicUsize::new(0),
-                idle: tokio::sync::Notify::new(),
-            }),
-        }
+        let shared = Arc::new(Shared {
+            settings,
+            executor: Executor::new(),
+            plugins,
+            closing: CancellationToken::new(),
+            running: Mutex::default(),
+            next_key: AtomicUsize::new(0),
+            idle: tokio::sync::Notify::new(),
+        });
+        Self { _handle: Arc::new(Handle(Arc::clone(&shared))), shared }
     }
 
     /// Runs a workflow to its end. Dropping the future cancels the run and records that.
@@ -107,7 +121,8 @@ impl Orchestrator {
     /// # Errors
     /// What keeps it from starting here.
     pub async fn check_host(&self, workflow: &Workflow) -> Result<Vec<PluginCheck>, Error> {
-        let options = RunOptions::default();
+        // A document may leave its message to the input of a run.
+        let options = RunOptions { input: Some("input".to_owned()), ..RunOptions::default() };
         let (ports, request, plugins) = self.prepare(workflow, &options, Map::new(), CancellationToken::new()).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         Ok(plugins)
@@ -118,17 +133,19 @@ impl Orchestrator {
     async fn launch(
         &self,
         workflow: Workflow,
-        options: RunOptions,
+        mut options: RunOptions,
         cancel: CancellationToken,
         sinks: Vec<Arc<dyn Sink>>,
     ) -> Result<RunResult, Error> {
+        // Entered before anything else, so that `close` waits for a run that is still being prepared.
+        let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
+        let running = Running::enter(&self.shared, run_id);
         if self.is_closed() {
             return Err(Error::Closed);
         }
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
         let (mut ports, request, _) = self.prepare(&workflow, &options, inputs, cancel).await?;
         ports.sinks.extend(sinks);
-        let running = Running::enter(&self.shared, request.run_id.clone());
         let task = tokio::spawn(async move {
             let outcome = running.shared.executor.run(ports, request).await;
             drop(running);
@@ -153,6 +170,7 @@ impl Orchestrator {
         let mut rules = settings.rules.clone();
         rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
         let gateway = Gateway::new(native.chain(tools), rules, settings.approver.clone(), Arc::clone(&settings.clock))?;
+        warn_of_idle_rules(&settings.rules, &gateway);
         let sinks = settings.sinks.iter().chain(&options.sinks).cloned().collect();
         let ports = Ports {
             clock: Arc::clone(&settings.clock),
@@ -239,6 +257,15 @@ impl Orchestrator {
             () = self.shared.settings.clock.sleep(grace) => {}
         }
         CloseReport { still_running: self.shared.running().values().cloned().collect() }
+    }
+}
+
+/// A rule with a slip of the pen must not look like one that holds.
+fn warn_of_idle_rules(rules: &Rules, gateway: &Gateway) {
+    for (kind, rules) in [("deny", &rules.deny), ("allow", &rules.allow)] {
+        for rule in rules.iter().filter(|rule| !gateway.names().any(|tool| rule.names(tool))) {
+            tracing::warn!("the {kind} rule `{rule}` names no tool of this run");
+        }
     }
 }
 

@@ -201,11 +201,15 @@ impl ChunkSink {
 
 impl Sink for ChunkSink {
     fn want(&self) -> Want {
-        Want { kinds: Vec::new(), pressure: Pressure::DropTransient }
+        Want { kinds: Vec::new(), pressure: Pressure::Wait }
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
         Box::pin(async move {
+            if batch.dropped_before > 0 {
+                // Pieces are missing: the steps under way give their text whole at their end.
+                self.streamed().clear();
+            }
             for event in &batch.events {
                 for chunk in self.chunks(event) {
                     if self.admits(chunk.kind) {
