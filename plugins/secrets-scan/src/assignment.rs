@@ -62,10 +62,9 @@ pub(crate) fn find(line: &[u8], file: FileKind, hits: &mut Vec<Hit>) {
             b'&' | b'?' if at > 0 && line.get(at - 1).is_some_and(u8::is_ascii_alphanumeric) => {
                 segment_start = at + 1;
             }
-            b'=' | b':' if quote.is_none() || byte == b'=' => {
-                if let Some(hit) = assigned(line, segment_start, at, file) {
-                    hits.push(hit);
-                }
+            b'=' | b':' => {
+                let assigned = (quote.is_none() || byte == b'=').then(|| assigned(line, segment_start, at, file));
+                hits.extend(assigned.flatten().or_else(|| passed(line, at, file)));
             }
             _ => {}
         }
@@ -107,13 +106,71 @@ fn assigned(line: &[u8], segment_start: usize, at: usize, file: FileKind) -> Opt
     if !quoted && (!file.bare_values || !is_whole_line(line, segment_start)) {
         return None;
     }
-    judge(left, promise, secret, file).map(|(kind, confidence)| Hit {
-        kind,
-        confidence,
-        start,
-        length: secret.len(),
-        masked: mask_value(secret),
-    })
+    judge(left, promise, secret, file).map(|judged| hit(judged, start, secret))
+}
+
+/// The finding of a value that stands without quotes, anywhere: `export NAME=value`,
+/// `docker run -e NAME=value`, `-H "X-Api-Key: value"`. In any file, so the name
+/// has to stand right before the sign and the value has to be drawn.
+fn passed(line: &[u8], at: usize, file: FileKind) -> Option<Hit> {
+    let before = line.get(..at)?;
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let name_start = before.iter().rposition(|byte| !is_name(byte)).map_or(0, |at| at + 1);
+    let name = before.get(name_start..)?;
+    let promise = promise(name)?;
+    let after = line.get(at + 1..)?;
+    let blanks = after.iter().take_while(|byte| **byte == b' ').count();
+    let (skipped, rest) = without_scheme(after.get(blanks..)?);
+    let secret = drawn(rest)?;
+    let start = at + 1 + blanks + skipped;
+    judge(name, promise, secret, file).map(|judged| hit(judged, start, secret))
+}
+
+/// Adds what an `ENV NAME value` of a container file sets.
+pub(crate) fn find_instruction(line: &[u8], file: FileKind, hits: &mut Vec<Hit>) {
+    if line.len() <= LONGEST_LINE && mentions_secret(line) {
+        hits.extend(instruction(line, file));
+    }
+}
+
+fn instruction(line: &[u8], file: FileKind) -> Option<Hit> {
+    let rest = line.trim_ascii_start().strip_prefix(b"ENV ")?;
+    let space = rest.iter().position(|byte| *byte == b' ')?;
+    let (name, value) = (rest.get(..space)?, rest.get(space..)?.trim_ascii_start());
+    let secret = drawn(value)?;
+    let start = line.len() - value.len();
+    judge(name, promise(name)?, secret, file).map(|judged| hit(judged, start, secret))
+}
+
+/// The value at the start of `rest` that a machine drew and no programmer wrote:
+/// no call, no path, no name with words in it.
+fn drawn(rest: &[u8]) -> Option<&[u8]> {
+    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-+/=~.".contains(byte);
+    let secret = rest.get(..rest.iter().take_while(is_part).count())?;
+    let ended = rest.get(secret.len()).is_none_or(|byte| byte.is_ascii_whitespace() || b"\"'`;,)<&|\\".contains(byte));
+    (ended && is_drawn(secret)).then_some(secret)
+}
+
+/// Whether the kind of character changes as often as in a drawn value: within
+/// the words of a name it seldom does.
+fn is_drawn(secret: &[u8]) -> bool {
+    let class = |byte: u8| match byte {
+        b'a'..=b'z' => 0,
+        b'A'..=b'Z' => 1,
+        b'0'..=b'9' => 2,
+        _ => 3,
+    };
+    let neighbours = || secret.windows(2).filter_map(|pair| <&[u8; 2]>::try_from(pair).ok());
+    let pairs = neighbours().filter(|[a, b]| class(*a) < 3 && class(*b) < 3).count();
+    // A capital and the letter after it begin a word as a rule.
+    let changes = neighbours().filter(|pair| !matches!(pair.map(class), [3, _] | [_, 3] | [1, 0]));
+    let changes = changes.filter(|[a, b]| class(*a) != class(*b)).count();
+    let digits = secret.iter().filter(|byte| byte.is_ascii_digit()).count();
+    secret.len() >= 20 && digits >= 2 && changes * 4 >= pairs && pairs * 10 >= secret.len() * 7
+}
+
+fn hit((kind, confidence): (&'static str, Confidence), start: usize, secret: &[u8]) -> Hit {
+    Hit { kind, confidence, start, length: secret.len(), masked: mask_value(secret) }
 }
 
 fn is_whole_line(line: &[u8], segment_start: usize) -> bool {
@@ -222,7 +279,8 @@ fn judge(left: &[u8], promise: Promise, secret: &[u8], file: FileKind) -> Option
         Promise::Password => "password",
         Promise::Key => "secret-value",
     };
-    let confidence = if file.made_up { Confidence::Low } else { Confidence::Medium };
+    let made_up = file.made_up && !(file.prose && is_drawn(secret));
+    let confidence = if made_up { Confidence::Low } else { Confidence::Medium };
     Some((kind, confidence))
 }
 
@@ -276,7 +334,51 @@ mod tests {
         let line = format!("API_KEY={VALUE}");
         assert_eq!(kinds(".env", &line), ["secret-value"]);
         assert_eq!(kinds("values.yaml", &format!("  api_key: {VALUE} # now")), ["secret-value"]);
-        assert_eq!(kinds("main.c", &line), Vec::<&str>::new());
+        assert_eq!(kinds("main.c", "password = hunter2"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_drawn_value_is_found_without_quotes_in_any_file() {
+        let value = format!("{VALUE}{}", "Hb6yNc5Rf3Ej");
+        for path in ["run.sh", "a.py", "a.toml", "a.txt", "a.log", "a.md", "Dockerfile", "Dockerfile.prod"] {
+            for (before, after) in [
+                ("export API_KEY=", ""),
+                ("API_KEY=", ""),
+                ("api_key: \"", "\""),
+                ("export API_KEY=\"", "\""),
+                ("curl -H \"X-Api-Key: ", "\" acme.io"),
+                ("curl -H 'Authorization: Bearer ", "' acme.io"),
+                ("docker run -e DB_PASSWORD=", " image"),
+                ("ENV API_KEY=", " \\"),
+            ] {
+                let line = format!("{before}{value}{after}");
+                let hits = found_in(path, &line);
+                let found: Vec<_> = hits.iter().map(|hit| (hit.start, hit.length, hit.confidence)).collect();
+                assert_eq!(found, [(before.len(), value.len(), Confidence::Medium)], "{path}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_instruction_of_a_container_file_is_found() {
+        let mut hits = Vec::new();
+        let line = format!("ENV API_KEY {VALUE}");
+        find_instruction(line.as_bytes(), FileKind::of("Dockerfile"), &mut hits);
+        assert_eq!((hits[0].kind, hits[0].start), ("secret-value", 12));
+    }
+
+    #[test]
+    fn code_and_names_without_quotes_are_none() {
+        for line in [
+            "let token = self.nextTokenOfKind2(first1);",
+            "token=base64UrlDecodeHeader2Value",
+            "secret: SecretKeyRef12WithVersion34,",
+            "api_key = Option<GenericArray1024TypeName>",
+            "auth: crate::module1::module2::Type99Name,",
+            "password = /usr/share/x86_64/lib2/file10",
+        ] {
+            assert_eq!(kinds("src/a.rs", line), Vec::<&str>::new(), "{line}");
+        }
     }
 
     #[test]

@@ -7,6 +7,10 @@ pub(crate) struct FileKind {
     pub(crate) bare_values: bool,
     /// Tests, fixtures, examples, documentation: values are made up as a rule.
     pub(crate) made_up: bool,
+    /// Made up only because it is prose: a value that nobody would type is real.
+    pub(crate) prose: bool,
+    /// Lists logins as `machine h login u password p`.
+    pub(crate) logins: bool,
     /// Lock files and the like: nothing but checksums.
     pub(crate) generated: bool,
 }
@@ -25,6 +29,16 @@ const BARE_ENDINGS: &[&str] = &[
     ".pypirc",
     ".netrc",
     ".envrc",
+    ".sh",
+    ".bash",
+    ".zsh",
+    ".profile",
+    ".bashrc",
+    ".bash_profile",
+    ".zshrc",
+    ".zshenv",
+    ".dockerfile",
+    ".containerfile",
 ];
 
 const LOCK_FILES: &[&str] = &[
@@ -77,12 +91,12 @@ impl FileKind {
         let name = lower.rsplit(['/', '\\']).next().unwrap_or(&lower);
         let bare_values = BARE_ENDINGS.iter().any(|ending| name.ends_with(ending))
             || name.starts_with(".env.")
-            || matches!(name, "credentials" | "config" | "dockerfile");
+            || name.starts_with("dockerfile.")
+            || matches!(name, "credentials" | "config" | "dockerfile" | "containerfile");
         let stem = name.split('.').next().unwrap_or(name);
-        let made_up = lower.split(['/', '\\']).any(|part| MADE_UP_PARTS.contains(&part))
-            || [".md", ".rst", ".adoc", ".example", ".sample", ".template", ".dist"]
-                .iter()
-                .any(|ending| name.ends_with(ending))
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        let invented = lower.split(['/', '\\']).any(|part| MADE_UP_PARTS.contains(&part))
+            || ends(&[".example", ".sample", ".template", ".dist"])
             || stem.starts_with("test_")
             || stem.ends_with("_test")
             || name.contains(".test.")
@@ -93,7 +107,9 @@ impl FileKind {
             || name.ends_with(".min.css")
             || name.ends_with(".map")
             || name.ends_with(".svg");
-        Self { bare_values, made_up, generated }
+        let written = ends(&[".md", ".rst", ".adoc"]);
+        let logins = matches!(name, ".netrc" | "_netrc" | "netrc");
+        Self { bare_values, made_up: invented || written, prose: written && !invented, logins, generated }
     }
 }
 
@@ -108,7 +124,7 @@ mod tests {
 
     #[test]
     fn files_of_settings_have_bare_values() {
-        for path in [".env", "a/.env.production", "deploy/values.yaml", "x/.npmrc"] {
+        for path in [".env", "a/.env.production", "deploy/values.yaml", "x/.npmrc", "run.sh", "Dockerfile.prod"] {
             assert!(FileKind::of(path).bare_values, "{path}");
         }
         assert!(!FileKind::of("src/main.rs").bare_values);

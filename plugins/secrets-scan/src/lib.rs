@@ -16,19 +16,21 @@ mod entropy;
 mod file;
 mod finding;
 mod lines;
+mod login;
 mod private_key;
 mod report;
 mod sample;
-
+mod telegram;
 mod token;
 mod web_token;
+mod wide;
 
 use cofferdam_sdk::{Context, Error, ErrorKind, Output, Result, tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::finding::Confidence;
-use crate::report::{Report, Reporter};
+use crate::report::{Report, Reporter, Why};
 
 const DEFAULT_FILE_BYTES: u64 = 1024 * 1024;
 // A file is held in memory whole, beside what was found so far.
@@ -58,7 +60,8 @@ struct Args {
 
 /// Finds credentials, keys and tokens in files or in a text. Reports path, line,
 /// column, kind and confidence of each, and a masked form, never the secret
-/// itself. Binary and oversized files are skipped and listed as such.
+/// itself. Files that are binary, too large or cannot be read are skipped and listed
+/// with the reason.
 #[tool(read_only, idempotent, title = "Scan for secrets", example = r#"{"paths": ["src/main.rs", ".env"]}"#)]
 fn scan(ctx: &Context, args: Args) -> Result<Output<Report>> {
     let max_bytes = args.max_file_bytes.unwrap_or(DEFAULT_FILE_BYTES);
@@ -96,7 +99,10 @@ fn scan_files(ctx: &Context, paths: &[String], max_bytes: u64, reporter: &mut Re
             // Without the directory nothing can be read: a report that lists
             // every file as skipped would look like a clean one.
             Err(error) if error.code() == Some("no_directory") => return Err(error),
-            Err(error) => reporter.skip(path, error.message()),
+            Err(error) => {
+                let why = if error.code() == Some("too_large") { Why::TooLarge } else { Why::Unreadable };
+                reporter.skip(path, why, error.message());
+            }
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::file::FileKind;
 use crate::finding::Hit;
-use crate::{address, assignment, private_key, token, web_token};
+use crate::{address, assignment, login, private_key, telegram, token, web_token};
 
 /// Lines that carry one of these are known to their owner. The other two are
 /// what other scanners understand.
@@ -41,9 +41,16 @@ pub(crate) fn scan<'text>(path: &str, text: &'text [u8], mut each: impl FnMut(Lo
             let rest = text.get(start..).unwrap_or_default();
             private_key::find(line, rest, file, &mut hits);
         }
+        if signs.has(Signs::COLON) {
+            telegram::find(line, &mut hits);
+            login::basic(line, file, &mut hits);
+        }
+        login::listed(line, file, &mut hits);
         // Last: what has a form of its own goes before what has only a name.
         if signs.has(Signs::COLON) || signs.has(Signs::EQUALS) {
             assignment::find(line, file, &mut hits);
+        } else {
+            assignment::find_instruction(line, file, &mut hits);
         }
         if hits.is_empty() {
             continue;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::file;
 use crate::finding::{Confidence, Finding};
 use crate::lines::{self, Located};
+use crate::wide;
 
 // More would not be read, and results have a bounded size.
 const MOST_FINDINGS: usize = 1_000;
@@ -32,6 +33,12 @@ pub(crate) struct Report {
     pub(crate) skipped: Vec<Skipped>,
     /// How many files were not scanned, listed or not.
     pub(crate) skipped_count: usize,
+    /// How many of these are binary: no text, so nothing to read.
+    pub(crate) skipped_binary: usize,
+    /// How many of these are longer than `max_file_bytes`.
+    pub(crate) skipped_too_large: usize,
+    /// How many of these could not be read.
+    pub(crate) skipped_unreadable: usize,
     /// Whether there are more findings than are listed.
     pub(crate) truncated: bool,
 }
@@ -42,6 +49,17 @@ pub(crate) struct Skipped {
     pub(crate) path: String,
     /// `binary`, or what went wrong.
     pub(crate) reason: String,
+}
+
+/// Why a file was not scanned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its bytes are no text.
+    Binary,
+    /// It is longer than was asked for.
+    TooLarge,
+    /// It is not there, not a file, or not to be opened.
+    Unreadable,
 }
 
 impl Report {
@@ -80,6 +98,9 @@ impl Reporter {
             below_confidence: 0,
             skipped: Vec::new(),
             skipped_count: 0,
+            skipped_binary: 0,
+            skipped_too_large: 0,
+            skipped_unreadable: 0,
             truncated: false,
         };
         Self { report, least }
@@ -87,8 +108,14 @@ impl Reporter {
 
     /// Scans one file.
     pub(crate) fn add(&mut self, path: &str, bytes: &[u8]) {
+        if let Some(text) = wide::decode(bytes) {
+            self.report.files_scanned += 1;
+            self.report.bytes_scanned += bytes.len();
+            lines::scan(path, text.as_bytes(), |located| self.found(path, located));
+            return;
+        }
         if file::is_binary(bytes) {
-            self.skip(path, "binary");
+            self.skip(path, Why::Binary, "binary");
             return;
         }
         self.report.files_scanned += 1;
@@ -97,7 +124,13 @@ impl Reporter {
     }
 
     /// Notes a file that cannot be scanned.
-    pub(crate) fn skip(&mut self, path: &str, reason: &str) {
+    pub(crate) fn skip(&mut self, path: &str, why: Why, reason: &str) {
+        let count = match why {
+            Why::Binary => &mut self.report.skipped_binary,
+            Why::TooLarge => &mut self.report.skipped_too_large,
+            Why::Unreadable => &mut self.report.skipped_unreadable,
+        };
+        *count += 1;
         self.report.skipped_count += 1;
         if self.report.skipped.len() < MOST_SKIPPED_LISTED {
             self.report.skipped.push(Skipped { path: path.to_owned(), reason: reason.to_owned() });
@@ -171,6 +204,17 @@ mod tests {
         let report = report("a.png", b"\x89PNG\0\0", Confidence::Medium);
         assert_eq!(report.files_scanned, 0);
         assert_eq!(report.skipped[0].reason, "binary");
+    }
+
+    #[test]
+    fn text_in_two_bytes_a_character_is_read() {
+        let text = format!("\u{feff}\r\npassword = \"{VALUE}\"\r\n");
+        for big in [false, true] {
+            let bytes = |unit: u16| if big { unit.to_be_bytes() } else { unit.to_le_bytes() };
+            let wide: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
+            let report = report("a.ps1", &wide, Confidence::Medium);
+            assert_eq!((report.findings.len(), report.findings[0].line, report.skipped_count), (1, 2, 0));
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ enum Body {
     Base64,
     Capitals,
     Hex,
+    LowerHex,
     Path,
 }
 
@@ -35,6 +36,7 @@ impl Body {
             Self::Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='),
             Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Self::Hex => byte.is_ascii_hexdigit(),
+            Self::LowerHex => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
             Self::Path => byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-'),
         }
     }
@@ -42,7 +44,7 @@ impl Body {
     /// Less random than this, and it was written by hand.
     fn least_bits(self) -> f64 {
         match self {
-            Self::Hex => 2.5,
+            Self::Hex | Self::LowerHex => 2.5,
             _ => 3.0,
         }
     }
@@ -122,6 +124,8 @@ static RULES: &[Rule] = &[
     sure("new-relic-key", "NRAK-", Body::Capitals, 27, 27),
     sure("groq-key", "gsk_", Body::Letters, 52, 52),
     sure("atlassian-token", "ATATT3", Body::Dashed, 150, 300),
+    likely("twilio-api-key", "SK", Body::LowerHex, 32, 32),
+    likely("twilio-account", "AC", Body::LowerHex, 32, 32),
     sure("age-secret-key", "AGE-SECRET-KEY-1", Body::Capitals, 58, 58),
     sure("azure-storage-key", "AccountKey=", Body::Base64, 88, 88),
 ];

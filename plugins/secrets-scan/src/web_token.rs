@@ -55,7 +55,7 @@ fn is_web_token(token: &[u8]) -> bool {
 }
 
 /// base64url without padding.
-fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let (mut buffer, mut held) = (0_u32, 0_u32);
     for byte in text {
