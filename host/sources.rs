@@ -3,8 +3,10 @@
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use cofferdam_core::port::{SourceError, SourceFile, Sources};
+use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Reads files below one directory; symbolic links cannot leave it. The directory is opened by the first read.
 #[derive(Debug)]
@@ -54,6 +56,45 @@ impl Sources for FileSources {
         }
         Ok(SourceFile { bytes: bytes.into() })
     }
+}
+
+/// The files of a document that the user named: the first read is the document itself, wherever its path leads and also
+/// from a pipe; all others are below its directory.
+pub(crate) struct WithRoot<'a> {
+    root: Mutex<Option<&'a Path>>,
+    files: &'a FileSources,
+}
+
+impl<'a> WithRoot<'a> {
+    pub(crate) fn new(root: &'a Path, files: &'a FileSources) -> Self {
+        Self { root: Mutex::new(Some(root)), files }
+    }
+}
+
+impl Sources for WithRoot<'_> {
+    fn read(&self, path: &str, max_bytes: usize) -> Result<SourceFile, SourceError> {
+        let root = self.root.lock().unwrap_or_else(PoisonError::into_inner).take();
+        root.map_or_else(|| self.files.read(path, max_bytes), |root| read_named(root, max_bytes))
+    }
+}
+
+/// Reads what the user named.
+fn read_named(path: &Path, max_bytes: usize) -> Result<SourceFile, SourceError> {
+    let shown = || path.display().to_string();
+    let fault = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => SourceError::Missing(shown()),
+        _ => SourceError::Io { path: shown(), reason: error.to_string() },
+    };
+    let file = File::open(path).map_err(fault)?;
+    if file.metadata().map_err(fault)?.is_dir() {
+        return Err(SourceError::Io { path: shown(), reason: "it is a directory".to_owned() });
+    }
+    let mut bytes = Vec::new();
+    file.take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() > max_bytes {
+        return Err(SourceError::TooLarge { path: shown(), bytes: bytes.len() as u64, limit: max_bytes });
+    }
+    Ok(SourceFile { bytes: bytes.into() })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A workflow as an embedder holds it: loaded, checked, ready to run any number of times at once.
 
 use crate::error::Error;
-use crate::sources::FileSources;
+use crate::sources::{FileSources, WithRoot};
 use cofferdam_core::diagnostic::Diagnostics;
 use cofferdam_core::port::Sources;
 use cofferdam_core::spec;
@@ -22,7 +22,8 @@ pub struct Workflow {
 }
 
 impl Workflow {
-    /// Loads a document from a file, YAML or JSON.
+    /// Loads a document from a file, YAML or JSON. The path is taken as it is, also when it is a link, a pipe or standard
+    /// input; the files that the document names must be below the path's directory.
     ///
     /// # Errors
     /// Every fault of the document and of the files it names, with place and hint.
@@ -30,7 +31,7 @@ impl Workflow {
         let path = path.as_ref();
         let sources = FileSources::new(path.parent().unwrap_or_else(|| Path::new(".")));
         let origin = path.display().to_string();
-        let loaded = spec::load(&origin, &sources)?;
+        let loaded = spec::load(&origin, &WithRoot::new(path, &sources))?;
         let file = std::fs::canonicalize(path).ok().filter(|path| path.is_file());
         Ok(Self::from_loaded(loaded, sources, file))
     }
@@ -66,5 +67,40 @@ impl Workflow {
     #[must_use]
     pub fn warnings(&self) -> &Diagnostics {
         &self.warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_may_be_a_link_or_a_pipe_but_not_a_directory() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let real = elsewhere.path().join("real.yaml");
+        std::fs::write(&real, "name: linked\nsteps: [{ id: a }]\n").unwrap();
+        let link = folder.path().join("link.yaml");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let linked = Workflow::load(&link).unwrap();
+        assert_eq!((linked.name(), &*linked.base), ("linked", folder.path()));
+        assert_eq!(linked.file, std::fs::canonicalize(&real).ok());
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, b"name: piped\nsteps: [{ id: a }]\n").unwrap();
+        drop(writer);
+        let pipe = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let piped = Workflow::load(&pipe).unwrap();
+        assert_eq!((piped.name(), piped.file.as_deref()), ("piped", None));
+        let refused = Workflow::load(folder.path()).err().unwrap().to_string();
+        assert!(refused.contains("directory"), "{refused}");
+    }
+
+    #[test]
+    fn files_that_a_document_names_cannot_be_links_that_lead_out() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(elsewhere.path().join("secret.md"), "secret").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("secret.md"), folder.path().join("text.md")).unwrap();
+        let document = folder.path().join("w.yaml");
+        std::fs::write(&document, "name: w\nsteps: [{ id: a, instructions: '@text.md' }]\n").unwrap();
+        assert!(Workflow::load(&document).is_err());
     }
 }

@@ -74,7 +74,9 @@ fn without_redirections(
 ) -> BTreeMap<String, String> {
     for (url, key) in keys {
         if is_set(key) && !is_set(url) && file.remove(*url).is_some() {
-            tracing::warn!("{url} of `.env` is ignored: {key} comes from the environment and is not sent where a file leads; set {url} in the environment too");
+            tracing::warn!(
+                "{url} of `.env` is ignored: {key} comes from the environment and is not sent where a file leads; set {url} in the environment too"
+            );
         }
     }
     file
@@ -84,7 +86,7 @@ fn read(directory: &Path) -> BTreeMap<String, String> {
     let path = directory.join(".env");
     let Ok(metadata) = std::fs::metadata(&path) else { return BTreeMap::new() };
     if !metadata.is_file() || metadata.len() > limits::DOTENV_BYTES as u64 {
-        tracing::warn!(path = %path.display(), "not read: it is no file, or larger than 64 KiB");
+        tracing::warn!(path = %path.display(), "not read: it is not a regular file, or larger than 64 KiB");
         return BTreeMap::new();
     }
     warn_if_exposed(&path, &metadata);
@@ -132,7 +134,9 @@ mod tests {
     #[test]
     fn a_dotenv_does_not_lead_a_key_of_the_environment_elsewhere() {
         let text = "OPENAI_BASE_URL=http://thief.test/v1\nOPENAI_API_KEY=theirs\nOLLAMA_HOST=box\n";
-        let kept = |set: &'static [&str]| without_redirections(parse(text), &key_variables(&Settings::default()), move |name| set.contains(&name));
+        let kept = |set: &'static [&str]| {
+            without_redirections(parse(text), &key_variables(&Settings::default()), move |name| set.contains(&name))
+        };
         assert_eq!(kept(&[]).len(), 3);
         assert!(!kept(&["OPENAI_API_KEY"]).contains_key("OPENAI_BASE_URL"));
         assert!(kept(&["OPENAI_API_KEY"]).contains_key("OLLAMA_HOST"));

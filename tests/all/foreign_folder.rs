@@ -72,3 +72,68 @@ fn compiled_plugins_and_their_key_are_kept_with_the_user() {
     let unset = project.run(&["plugin", "inspect", "builtin:text"]).expect(0);
     assert!(unset.stderr.contains("open to other users"), "{}", unset.stderr);
 }
+
+fn pipe(project: &Project, name: &str) {
+    let status = std::process::Command::new("mkfifo").arg(project.path(name)).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let project = Project::new();
+    project
+        .file("w.yaml", "name: w\ninputs: { a: {} }\nsteps: [{ id: a, instructions: go, model: builtin/extract }]\n");
+    pipe(&project, "pipe");
+    for args in [["--input", "a=@pipe"], ["--inputs", "pipe"]] {
+        project.run(&["run", "w.yaml", args[0], args[1]]).expect(3).says(&["is not a regular file"]);
+    }
+    project.run(&["plugin", "inspect", "./pipe"]).says(&["is not a regular file"]);
+    pipe(&project, ".env");
+    project.file("e.yaml", "name: e\nsteps: [{ id: a, instructions: go }]\n");
+    project.run(&["run", "e.yaml"]).expect(0).says(&["not a regular file"]);
+    pipe(&project, "cofferdam.toml");
+    project.run(&["run", "e.yaml"]).expect(3).says(&["is not a regular file"]);
+}
+
+#[test]
+fn settings_that_are_a_link_to_nothing_are_an_error() {
+    let project = Project::new();
+    project.file("w.yaml", "name: w\nsteps: [{ id: a, instructions: go }]\n");
+    std::os::unix::fs::symlink("nowhere.toml", project.path("cofferdam.toml")).unwrap();
+    project.run(&["run", "w.yaml"]).expect(3).says(&["cofferdam.toml", "link to nothing"]);
+}
+
+#[test]
+fn a_rule_that_names_no_tool_is_told() {
+    let project = Project::new();
+    project.file("w.yaml", "name: w\nsteps: [{ id: a, instructions: go }]\n");
+    let outcome = project.run(&["run", "w.yaml", "--deny", "wirte", "--allow", "re*"]).expect(0);
+    assert!(outcome.stderr.contains("deny rule `wirte` names no tool"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("`re*`"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_folder_cannot_lead_a_key_of_the_user_elsewhere() {
+    let project = Project::new().variable("OPENAI_API_KEY", "sk-mine");
+    project.file("w.yaml", "name: w\nsteps: [{ id: a, instructions: go, model: openai/gpt-5 }]\n");
+    project.file(".env", "OPENAI_BASE_URL=http://127.0.0.1:9/v1\n");
+    let kept = project.run(&["run", "w.yaml", "--dry-run"]);
+    assert!(kept.stderr.contains("OPENAI_BASE_URL of `.env` is ignored"), "{}", kept.stderr);
+    assert!(!kept.stderr.contains("127.0.0.1:9/v1"), "{}", kept.stderr);
+    let moved = Project::new().variable("OPENAI_BASE_URL", "http://127.0.0.1:9/v1").variable("OPENAI_API_KEY", "sk");
+    moved.file("w.yaml", "name: w\nsteps: [{ id: a, instructions: go, model: openai/gpt-5 }]\n");
+    moved.run(&["run", "w.yaml", "--dry-run"]).says(&["model: using openai/gpt-5, at http://127.0.0.1:9/v1"]);
+}
+
+#[test]
+fn events_that_cannot_be_written_and_a_missing_document_are_told_to_machines() {
+    let project = Project::new();
+    assert!(
+        project.run(&["run", "--json"]).expect(3).json_lines()[0]["message"].as_str().unwrap().contains("no workflow")
+    );
+    project.file("w.yaml", "name: w\nsteps: [{ id: a, instructions: go }]\n");
+    assert_eq!(project.run(&["run", "--json"]).expect(3).json_lines()[0]["name"], "w");
+    let mut command = project.command(&["run", "w.yaml", "--json"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_eq!(command.stdout(full).output().unwrap().status.code(), Some(1));
+}

@@ -12,7 +12,7 @@ mod view;
 use super::document::{self, Warnings};
 use crate::args::{Global, RunArgs};
 use crate::exit::{Exit, Signal};
-use crate::failure::Failure;
+use crate::failure::{Audience, Failure};
 use crate::session::{self, Dotenv, Session};
 use crate::settings;
 use crate::terminal;
@@ -44,7 +44,10 @@ struct Start {
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
-    let Some(file) = &args.file else { return listing::show(Path::new(".")) };
+    let Some(file) = &args.file else {
+        let audience = if args.json { Audience::Machine } else { Audience::Person };
+        return listing::show(Path::new("."), audience);
+    };
     let session = Session::open(global, &settings::flags(args))?;
     let workflow = document::load(file, if args.quiet { Warnings::Hide } else { Warnings::Show })?;
     let runtime = session::runtime()?;
@@ -156,6 +159,9 @@ impl Start {
             stop::Ended::Abandoned(signal) => return Ok(stopped_early(signal)),
         };
         self.conclude(&result, args)?;
+        if let Some(error) = self.view.failure() {
+            return Err(Failure::failed(format!("the events cannot be written: {error}")).into());
+        }
         Ok(Exit::of_result(&result, signal))
     }
 

@@ -57,9 +57,18 @@ impl File {
             |reason: String| Failure::usage(format!("the settings in `{}` cannot be read: {reason}", path.display()));
         let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                // A link to nothing is not "no settings": the rules that somebody meant to set would silently not hold.
+                if std::fs::symlink_metadata(path).is_ok() {
+                    return Err(refuse("it is a link to nothing".to_owned()).into());
+                }
+                return Ok(None);
+            }
             Err(error) => return Err(refuse(error.to_string()).into()),
         };
+        if !metadata.is_file() {
+            return Err(refuse("it is not a regular file".to_owned()).into());
+        }
         if metadata.len() > limits::SETTINGS_BYTES as u64 {
             return Err(refuse(format!("it has {} bytes", metadata.len())).into());
         }

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Most characters of a line that are shown.
 const LINE_CHARS: usize = 160;
 
+/// Most findings that are shown to a person.
+const FINDINGS: usize = 100;
+
 /// Larger files are named, not shown.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -25,9 +28,15 @@ const FILE_BYTES: u64 = 4 * 1024 * 1024;
 pub(crate) fn render(findings: &Diagnostics) -> String {
     let mut files = Files::default();
     let mut text = String::new();
-    for finding in findings {
+    // A generated document can have a fault in each of its lines; nobody reads them all.
+    for finding in findings.iter().take(FINDINGS) {
         push(&mut text, finding, &mut files);
         text.push('\n');
+    }
+    let more = findings.iter().count().saturating_sub(FINDINGS);
+    if more > 0 {
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "and {more} more; `validate --json` prints all\n");
     }
     text.push_str(&count(findings));
     text
@@ -45,19 +54,20 @@ fn count(findings: &Diagnostics) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The lines of files, read once each.
+/// The lines of files, read and split once each.
 #[derive(Default)]
-struct Files(HashMap<Arc<str>, Option<String>>);
+struct Files(HashMap<Arc<str>, Vec<String>>);
 
 impl Files {
     fn line(&mut self, place: &Place) -> Option<&str> {
-        let text = self.0.entry(Arc::clone(&place.file)).or_insert_with(|| {
+        let lines = self.0.entry(Arc::clone(&place.file)).or_insert_with(|| {
             let small = std::fs::metadata(&*place.file)
                 .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= FILE_BYTES);
-            small.then(|| std::fs::read_to_string(&*place.file).ok()).flatten()
+            let text = small.then(|| std::fs::read_to_string(&*place.file).ok()).flatten().unwrap_or_default();
+            text.lines().map(str::to_owned).collect()
         });
-        let line = text.as_deref()?.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
-        (!line.trim().is_empty()).then_some(line)
+        let line = lines.get(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
+        (!line.trim().is_empty()).then_some(line.as_str())
     }
 }
 
@@ -93,16 +103,39 @@ fn push(text: &mut String, finding: &Diagnostic, files: &mut Files) {
 fn push_source(text: &mut String, line: &str, column: u32, number: &str) {
     let margin = " ".repeat(number.len());
     let bar = paint::quiet("|");
-    // Tabs and control characters would shift the mark.
-    let shown: String =
-        line.chars().take(LINE_CHARS).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let before = usize::try_from(column).unwrap_or(1).saturating_sub(1);
+    // What is escaped is wider than what it stands for, and the mark must still be below its word.
+    let mut shown = String::new();
+    let mut mark = 0;
+    for (index, letter) in line.chars().take(LINE_CHARS).enumerate() {
+        push_letter(&mut shown, letter);
+        if index < before {
+            mark = shown.chars().count();
+        }
+    }
     // Writing into a string cannot fail.
     let _ = writeln!(text, "{margin} {bar}\n{} {bar} {}", paint::quiet(number), shown.trim_end());
     if before < LINE_CHARS {
-        let marks = "^".repeat(word_length(&shown, before));
-        let _ = writeln!(text, "{margin} {bar} {}{}", " ".repeat(before), paint::bad(&marks));
+        let beyond = before.saturating_sub(line.chars().count());
+        let marks = "^".repeat(word_length(&shown, mark));
+        let _ = writeln!(text, "{margin} {bar} {}{}", " ".repeat(mark + beyond), paint::bad(&marks));
     }
+}
+
+/// A letter as it is shown: what would move the cursor, turn the direction of writing round or not be seen at all is
+/// escaped, so that a document does not look like another one.
+fn push_letter(shown: &mut String, letter: char) {
+    match letter {
+        '\t' => shown.push(' '),
+        letter if letter.is_control() || is_invisible(letter) => shown.extend(letter.escape_unicode()),
+        letter => shown.push(letter),
+    }
+}
+
+fn is_invisible(letter: char) -> bool {
+    matches!(letter,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The length of the word at a position; at least one mark is drawn.
@@ -124,6 +157,31 @@ mod tests {
         let mut text = String::new();
         push_source(&mut text, "    dependsOn: [buidl]", 17, "12");
         assert_eq!(plain(&text), "   |\n12 |     dependsOn: [buidl]\n   |                 ^^^^^\n");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped_and_the_mark_moves_along() {
+        let mut text = String::new();
+        push_source(&mut text, "a\u{202e}\u{1b}\u{200b}: bad", 7, "1");
+        assert_eq!(plain(&text), "  |\n1 | a\\u{202e}\\u{1b}\\u{200b}: bad\n  |                         ^^^\n");
+    }
+
+    #[test]
+    fn a_hundred_findings_are_shown_and_the_rest_counted() {
+        let mut findings = Diagnostics::default();
+        for number in 0..250 {
+            findings.push(Diagnostic {
+                code: "W061",
+                severity: Severity::Error,
+                place: None,
+                path: String::new(),
+                message: format!("number {number}"),
+                hint: None,
+            });
+        }
+        let text = plain(&render(&findings));
+        assert!(text.contains("number 99\n") && !text.contains("number 100\n"), "{text}");
+        assert!(text.ends_with("and 150 more; `validate --json` prints all\n\n250 errors"), "{text}");
     }
 
     #[test]

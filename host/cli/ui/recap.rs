@@ -30,8 +30,8 @@ pub(crate) struct Recap {
 struct Gathered {
     /// What plugins were denied, and the lines that would allow it.
     grants: BTreeSet<(String, String, String)>,
-    /// Tools that models were denied.
-    tools: BTreeSet<String>,
+    /// Tools that were denied, and the rule.
+    tools: BTreeSet<(String, String)>,
     /// Models that answered.
     models: BTreeSet<String>,
 }
@@ -52,8 +52,8 @@ impl Recap {
             Body::PluginDenied { plugin, request, allow, .. } => {
                 gathered.grants.insert((plugin.clone(), request.clone(), allow.clone()));
             }
-            Body::PermissionDecided { tool, decision: Decision::Deny, .. } => {
-                gathered.tools.insert(tool.to_string());
+            Body::PermissionDecided { tool, decision: Decision::Deny, rule, .. } => {
+                gathered.tools.insert((tool.to_string(), rule.clone()));
             }
             Body::TurnStarted { model, .. } if !gathered.models.contains(&**model) => {
                 gathered.models.insert(model.to_string());
@@ -177,7 +177,11 @@ fn push_list(text: &mut String, label: &str, entries: impl Iterator<Item = Strin
 }
 
 fn push_denials(text: &mut String, gathered: &Gathered) {
-    let tools = gathered.tools.iter().map(|tool| format!("tool `{tool}`; `--allow {tool}` would allow it"));
+    let tools = gathered.tools.iter().map(|(tool, rule)| match rule.strip_prefix("deny ") {
+        // No `--allow` would help: a denial beats it.
+        Some(rule) => format!("tool `{tool}`, by the deny rule `{}`", clean(rule, 100)),
+        None => format!("tool `{tool}`; `--allow {tool}` would allow it"),
+    });
     push_list(text, "denied", tools);
     let mut told = BTreeSet::new();
     for (plugin, request, allow) in &gathered.grants {
@@ -250,6 +254,15 @@ mod tests {
             body: denied,
         };
         recap.note(&event);
+        for (tool, rule) in [("write", "deny wr*"), ("move", "nobody to ask")] {
+            let body = Body::PermissionDecided {
+                call_id: "1".into(),
+                tool: cofferdam::core::id::ToolName::parse(tool).unwrap(),
+                decision: Decision::Deny,
+                rule: rule.into(),
+            };
+            recap.note(&RunEvent { body, ..event.clone() });
+        }
         recap.note(&RunEvent { body: Body::TurnStarted { turn: 1, model: "m".into() }, ..event });
         let models = ["m".to_owned()];
         let ending = Ending { result: &result(), out: Path::new("/nowhere"), not_language_models: &models };
@@ -258,6 +271,8 @@ mod tests {
             text,
             "completed  0 steps, 1.2 s, tokens 5 in, 2 out, model m (not a language model)\n\
              warning    mind [2J the gap\n\
+             denied     tool `move`; `--allow move` would allow it\n\
+             denied     tool `write`, by the deny rule `wr*`\n\
              denied     plugin `scan`: fs read\n             --grant scan:fs=read\n\
              run        cofferdam runs show r1"
         );

@@ -106,10 +106,15 @@ impl Artifact {
 
     /// Reads a file, at most one byte more than allowed.
     pub(crate) fn read(path: &Path) -> Result<Self, ReadError> {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
+        // Asked before it is opened: opening a pipe waits for somebody to write into it.
+        let metadata = std::fs::metadata(path)?;
+        if metadata.is_dir() {
             return Err(ReadError::Directory);
         }
+        if !metadata.is_file() {
+            return Err(ReadError::NotAFile);
+        }
+        let file = File::open(path)?;
         let mut bytes = Vec::new();
         let bound = u64::try_from(limits::PLUGIN_COMPONENT_BYTES).unwrap_or(u64::MAX);
         file.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -126,6 +131,9 @@ pub enum ReadError {
     /// It is a directory.
     #[error("it is a directory, not a component")]
     Directory,
+    /// It is a pipe, a device or a socket.
+    #[error("it is not a regular file")]
+    NotAFile,
     /// There is too much of it.
     #[error("it is larger than {} MiB", limits::PLUGIN_COMPONENT_BYTES >> 20)]
     TooLarge,
@@ -148,5 +156,6 @@ mod tests {
     #[test]
     fn a_directory_is_not_a_component() {
         assert!(matches!(Artifact::read(Path::new("/")), Err(ReadError::Directory)));
+        assert!(matches!(Artifact::read(Path::new("/dev/zero")), Err(ReadError::NotAFile)));
     }
 }

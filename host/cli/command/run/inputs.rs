@@ -54,7 +54,12 @@ fn of_file(path: &Path) -> Result<Vec<(String, InputText)>, Failure> {
 
 fn file(path: &Path) -> Result<String, Failure> {
     let shown = format!("`{}`", path.display());
-    let file = std::fs::File::open(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
+    let refuse = |error: std::io::Error| Failure::usage(format!("{shown} cannot be read: {error}"));
+    // Asked before it is opened: opening a pipe waits for somebody to write into it.
+    if !std::fs::metadata(path).map_err(refuse)?.is_file() {
+        return Err(Failure::usage(format!("{shown} is not a regular file")));
+    }
+    let file = std::fs::File::open(path).map_err(refuse)?;
     read(file, &shown)
 }
 
@@ -80,5 +85,6 @@ mod tests {
         assert_eq!(pair("a=").unwrap(), ("a".to_owned(), InputText::Text(String::new())));
         assert!(pair("a").is_err());
         assert!(pair("a=@/no/such/file").unwrap_err().to_string().contains("/no/such/file"));
+        assert!(pair("a=@/dev/zero").unwrap_err().to_string().contains("is not a regular file"));
     }
 }

@@ -1,10 +1,12 @@
 //! `run` without a file: the documents of a folder, and how to run one.
 
 use crate::exit::Exit;
+use crate::failure::{Audience, Failure};
 use crate::terminal;
 use crate::ui::table::{self, Wide};
 use cofferdam::Workflow;
 use cofferdam::sink::clean;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Folders below the named one that are looked into as well.
@@ -13,13 +15,17 @@ const FOLDERS: [&str; 4] = [".", "workflows", "examples", "host/examples"];
 /// Most documents that are listed.
 const DOCUMENTS: usize = 100;
 
-pub(super) fn show(folder: &Path) -> anyhow::Result<Exit> {
+pub(super) fn show(folder: &Path, audience: Audience) -> anyhow::Result<Exit> {
     let found = documents(folder);
     let Some(first) = found.first() else {
-        terminal::tell("there is no workflow document in this folder");
-        terminal::tell("  `cofferdam init` writes one; `cofferdam run FILE` runs one that is elsewhere");
-        return Ok(Exit::Usage);
+        return Err(Failure::usage("there is no workflow document in this folder")
+            .with_hint("`cofferdam init` writes one; `cofferdam run FILE` runs one that is elsewhere")
+            .into());
     };
+    if audience == Audience::Machine {
+        found.iter().try_for_each(|path| terminal::print(&line(path)))?;
+        return Ok(Exit::Usage);
+    }
     let mut rows = table::with_head(Wide::Break, &["DOCUMENT", "NAME", "DESCRIPTION"]);
     for path in &found {
         rows.add_row(row(path));
@@ -27,6 +33,20 @@ pub(super) fn show(folder: &Path) -> anyhow::Result<Exit> {
     terminal::print(&table::render(&rows))?;
     terminal::tell(&format!("\nrun one of them:  cofferdam run {}", first.display()));
     Ok(Exit::Usage)
+}
+
+/// A document as a line of JSON; one with errors has no name.
+fn line(path: &Path) -> String {
+    let workflow = Workflow::load(path).ok();
+    let document = workflow.as_ref().map(Workflow::document);
+    let value = json!({
+        "kind": "document",
+        "file": path.display().to_string(),
+        "valid": document.is_some(),
+        "name": document.map(|document| &document.name),
+        "description": document.and_then(|document| document.description.as_deref()),
+    });
+    format!("{value}\n")
 }
 
 fn row(path: &Path) -> Vec<String> {

@@ -6,12 +6,13 @@ use crate::terminal;
 use crate::ui::live::{Before, Live};
 use cofferdam::sink::{Paint, human, ndjson};
 use cofferdam::{Builder, Sink, Workflow};
-use std::sync::Arc;
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How a run shows itself.
 pub(super) enum View {
     /// Every event on standard output.
-    Events,
+    Events(Written),
     /// A live view on standard error.
     Live(Arc<Live>),
     /// Lines on standard error.
@@ -20,10 +21,38 @@ pub(super) enum View {
     Silent,
 }
 
+/// The first failure to write events. A run goes on without its sink, and the exit code must still tell.
+#[derive(Clone, Default)]
+pub(super) struct Written(Arc<Mutex<Option<String>>>);
+
+/// Standard output, whose failures are kept.
+struct Watched(Written);
+
+impl Watched {
+    fn keep<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &outcome
+            && !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted)
+        {
+            self.0.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
+        }
+        outcome
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.keep(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.keep(io::stdout().flush())
+    }
+}
+
 impl View {
     pub(super) fn start(args: &RunArgs, workflow: &Workflow) -> Self {
         match (args.json, args.quiet, terminal::is_watched()) {
-            (true, _, _) => Self::Events,
+            (true, _, _) => Self::Events(Written::default()),
             (_, true, _) => Self::Silent,
             (_, _, true) => Self::Live(Arc::new(Live::start(match workflow.document().plugins.is_empty() {
                 true => Before::Nothing,
@@ -35,13 +64,21 @@ impl View {
 
     pub(super) fn attach(&self, builder: Builder) -> Builder {
         match self {
-            Self::Events => builder.sink(Arc::new(ndjson(std::io::stdout()))),
+            Self::Events(written) => builder.sink(Arc::new(ndjson(Watched(written.clone())))),
             Self::Live(live) => builder.sink(Arc::clone(live) as Arc<dyn Sink>),
             Self::Lines => {
                 let lines = human(anstream::stderr()).paint(Paint::Ansi).utc_offset_s(local_time::utc_offset_s());
                 builder.sink(Arc::new(lines))
             }
             Self::Silent => builder,
+        }
+    }
+
+    /// Why events did not reach standard output, unless nobody wanted to read on.
+    pub(super) fn failure(&self) -> Option<String> {
+        match self {
+            Self::Events(written) => written.0.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::Live(_) | Self::Lines | Self::Silent => None,
         }
     }
 
