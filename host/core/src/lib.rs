@@ -8,6 +8,8 @@ pub mod limits;
 pub mod digest;
 pub mod fault;
 pub mod id;
+pub mod schema;
+pub mod text;
 pub mod time;
 pub mod value;
 

@@ -3,7 +3,6 @@
 mod structured;
 mod turn;
 
-use crate::schema::Schema;
 use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
@@ -12,6 +11,7 @@ use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, FinishReason, Model, ModelRequest,
     ToolChoice, ToolSpec,
 };
+use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::workflow::AgentSpec;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
@@ -26,7 +26,7 @@ pub struct LlmAgent {
     spec: Arc<AgentSpec>,
     model: Arc<dyn Model>,
     /// The schema of the result, in both forms.
-    result: Option<(Arc<Value>, Arc<Schema>)>,
+    result: Option<(Arc<Value>, Arc<Checker>)>,
     max_retries: u32,
 }
 
@@ -36,7 +36,7 @@ impl LlmAgent {
     pub fn new(
         spec: Arc<AgentSpec>,
         model: Arc<dyn Model>,
-        result: Option<(Arc<Value>, Arc<Schema>)>,
+        result: Option<(Arc<Value>, Arc<Checker>)>,
         max_retries: u32,
     ) -> Self {
         Self { spec, model, result, max_retries }
@@ -247,7 +247,7 @@ enum Reply {
 
 async fn answer_of(
     ctx: &AgentContext,
-    result: &Option<(Arc<Value>, Arc<Schema>)>,
+    result: &Option<(Arc<Value>, Arc<Checker>)>,
     call: &ToolCall,
 ) -> Result<Reply, Fault> {
     if let (Some((_, schema)), true) = (result, call.name == structured::NAME) {

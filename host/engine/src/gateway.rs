@@ -3,7 +3,6 @@
 //! In this order: the tool is known, the arguments fit its schema, the call is permitted, the intent is in the
 //! journal, the tool runs, the outcome is in the journal.
 
-use crate::schema::{Schema, SchemaError};
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, ToolName};
@@ -11,6 +10,7 @@ use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rules}
 use cofferdam_core::port::{
     Answer, Approver, Clock, Question, Tool, ToolContext, ToolDefinition, ToolOutput, ToolReply, ToolSpec,
 };
+use cofferdam_core::schema::{self, Checker, SchemaError};
 use cofferdam_core::spec::workflow::ToolFilter;
 use cofferdam_core::value;
 use futures_util::FutureExt as _;
@@ -47,7 +47,7 @@ pub struct Gateway {
 struct Entry {
     source: Arc<dyn Tool>,
     definition: ToolDefinition,
-    schema: OnceLock<Result<Schema, SchemaError>>,
+    schema: OnceLock<Result<Checker, SchemaError>>,
 }
 
 /// A call on its way through the gateway.
@@ -197,7 +197,7 @@ impl Gateway {
 
 impl Entry {
     fn check(&self, tool: &ToolName, args: &Value) -> Result<(), Fault> {
-        let schema = self.schema.get_or_init(|| Schema::compile(&self.definition.input_schema));
+        let schema = self.schema.get_or_init(|| schema::check(&self.definition.input_schema));
         let schema = schema.as_ref().map_err(|error| Fault::step("tool_schema", format!("tool `{tool}`: {error}")))?;
         schema.check(args).map_err(|what| {
             Fault::step("invalid_arguments", format!("arguments of `{tool}` do not fit its schema: {what}"))

@@ -13,10 +13,8 @@ mod context_files;
 mod evaluate;
 mod gateway;
 mod recorder;
-mod schema;
 
 pub use agent::LlmAgent;
 pub use clock::{FixedRandomness, TokioClock};
 pub use executor::{Error, Executor, Ports, RunRequest, RunSettings};
 pub use gateway::{Gateway, GatewayError};
-pub use schema::{Schema, SchemaError};

@@ -5,10 +5,10 @@
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::exports::cofferdam::tool::tool::{Effects as Claims, ToolDef};
 use crate::instance::SelfDescription;
-use crate::schema::{self, Root, SchemaError};
-use crate::text::{clean, clean_to};
 use cofferdam_core::id::LocalName;
 use cofferdam_core::port::{Effects, ToolDefinition};
+use cofferdam_core::schema::{self, Root, SchemaError};
+use cofferdam_core::text::{clean, clean_to};
 use cofferdam_core::{limits, value};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -17,10 +17,10 @@ use crate::manifest::Manifest;
 use crate::reference::{PluginReference, Source};
 use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
-use crate::schema;
 use crate::tool::{LoadedPlugin, Parts};
 use cofferdam_core::policy::{KindLimits, PluginKind};
 use cofferdam_core::port::Clock;
+use cofferdam_core::schema;
 use cofferdam_core::{limits, value};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -248,7 +248,7 @@ impl Core {
     /// Matches the component's imports and exports with ours, types included.
     fn link(&self, component: &Component) -> Result<ServedPre<crate::instance::Guest>, LoadFault> {
         let interface =
-            |error: wasmtime::Error| LoadFault::Interface(crate::text::clean_to(&format!("{error:#}"), 500));
+            |error: wasmtime::Error| LoadFault::Interface(cofferdam_core::text::clean_to(&format!("{error:#}"), 500));
         let pre = self.engine.linker().instantiate_pre(component).map_err(interface)?;
         ServedPre::new(pre).map_err(interface)
     }

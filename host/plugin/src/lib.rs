@@ -29,13 +29,12 @@ mod instance;
 
 mod about;
 mod inspect;
-mod schema;
-mod text;
 mod tool;
 
 pub use about::{About, AboutError};
 pub use artifact::{Digest, DigestError, ReadError};
 pub use cache::user_key;
+pub use cofferdam_core::schema::SchemaError;
 pub use compile::{CompileChild, CompileError};
 pub use error::{LoadError, LoadFault};
 pub use host::{CacheDirs, History, HostSettings, PluginHost};
@@ -45,7 +44,6 @@ pub use limit::Limit;
 pub use manifest::{Capability, Import, ManifestError};
 pub use reference::{PluginReference, Source, SourceError};
 pub use scan::ScanError;
-pub use schema::SchemaError;
 pub use tool::LoadedPlugin;
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Source {
     /// # Errors
     /// When it is neither.
     pub fn parse(text: &str, base: &Path) -> Result<Self, SourceError> {
-        let refuse = |reason| Err(SourceError { given: crate::text::clean_to(text, 200), reason });
+        let refuse = |reason| Err(SourceError { given: cofferdam_core::text::clean_to(text, 200), reason });
         match text.split_once(':') {
             Some(("builtin", name)) if !name.is_empty() => Ok(Self::Builtin(name.to_owned())),
             Some(("builtin", _)) => refuse(": write `builtin:NAME`"),

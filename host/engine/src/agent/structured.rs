@@ -1,10 +1,10 @@
 //! Structured output: the tool `submit_result`, checked against the whole schema.
 
-use crate::schema::Schema;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::message::ToolCall;
 use cofferdam_core::port::ToolSpec;
+use cofferdam_core::schema::Checker;
 use cofferdam_core::value;
 use serde_json::Value;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) fn spec(schema: Arc<Value>) -> ToolSpec {
     }
 }
 
-pub(super) fn submit(schema: &Schema, call: &ToolCall) -> Submission {
+pub(super) fn submit(schema: &Checker, call: &ToolCall) -> Submission {
     let parsed = call.parse_arguments().map_err(|error| error.to_string());
     let checked = parsed.and_then(|value| {
         value::check_depth(&value).map_err(|error| error.to_string())?;

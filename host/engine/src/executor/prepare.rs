@@ -2,11 +2,11 @@
 
 use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
-use crate::schema::Schema;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::AgentName;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Agent, Model, ToolSpec};
+use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::workflow::{AgentSpec, AgentWork, Scope, Step, ToolFilter, Work, Workflow};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -209,8 +209,8 @@ impl Preparation<'_> {
     }
 }
 
-fn compile(step: &Step, schema: &Value) -> Result<Arc<Schema>, Fault> {
-    let compiled = Schema::compile(schema);
+fn compile(step: &Step, schema: &Value) -> Result<Arc<Checker>, Fault> {
+    let compiled = cofferdam_core::schema::check(schema);
     compiled.map(Arc::new).map_err(|error| Fault::user("result_schema", format!("step `{}`: {error}", step.id)))
 }
 

@@ -5,9 +5,9 @@
 use crate::bindings::cofferdam::host::log::Level;
 use crate::bindings::cofferdam::host::{config, log, run_control};
 use crate::instance::Guest;
-use crate::text::clean;
 use cofferdam_core::event::Body;
 use cofferdam_core::limits;
+use cofferdam_core::text::clean;
 
 impl log::Host for Guest {
     fn log(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {

@@ -1,14 +1,17 @@
-//! JSON Schemas that plugins give: bounded, closed to the world, compiled with regular expressions of linear time.
+//! JSON Schemas of plugins and documents: bounded, closed to the world, compiled with regular expressions of linear
+//! time.
 //!
-//! It must not know which tool or configuration a schema is for.
+//! It must not know which tool, result or configuration a schema is for.
 
-use cofferdam_core::{limits, value};
+use crate::{limits, text, value};
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 /// Memory that one compiled pattern may take.
 const PATTERN_BYTES: usize = 1 << 20;
+const TOO_DEEP: &str = "it is nested deeper than its schema can be checked";
 const REFERENCES: [&str; 2] = ["$ref", "$dynamicRef"];
 /// Keywords whose schemas apply to the same value, so that a loop through them never ends.
 const IN_PLACE: [&str; 4] = ["not", "if", "then", "else"];
@@ -48,15 +51,18 @@ pub enum SchemaError {
 
 /// What the root of a schema must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Root {
+pub enum Root {
     /// `type: object`.
     Object,
     /// Anything.
     Any,
 }
 
-/// Reads and checks a schema.
-pub(crate) fn read(text: &str, root: Root) -> Result<Value, SchemaError> {
+/// Reads and checks a schema that came as text.
+///
+/// # Errors
+/// When it is too large, leads elsewhere, never ends, or is no schema.
+pub fn read(text: &str, root: Root) -> Result<Value, SchemaError> {
     if text.len() > limits::PLUGIN_SCHEMA_BYTES {
         return Err(SchemaError::TooLarge(text.len()));
     }
@@ -64,44 +70,101 @@ pub(crate) fn read(text: &str, root: Root) -> Result<Value, SchemaError> {
     if root == Root::Object && schema.get("type").and_then(Value::as_str) != Some("object") {
         return Err(SchemaError::NotAnObject);
     }
-    let mut nodes = 0;
-    check_nodes(&schema, &mut nodes)?;
-    check_ends(&schema)?;
-    compile(&schema)?;
+    check(&schema)?;
     Ok(schema)
 }
 
+/// Checks a schema and compiles it.
+///
+/// # Errors
+/// As [`read`].
+pub fn check(schema: &Value) -> Result<Checker, SchemaError> {
+    check_nodes(schema, &mut 0)?;
+    check_ends(schema)?;
+    compile(schema)
+}
+
 /// A compiled schema.
-pub(crate) struct Checker {
+#[derive(Debug)]
+pub struct Checker {
     validator: Validator,
     /// How many schemas one level of a value may be held against, where the schema contains itself; else one.
     fan_out: u64,
 }
 
-/// Compiles a schema that was read before.
-pub(crate) fn compile(schema: &Value) -> Result<Checker, SchemaError> {
+/// Compiles a schema that was checked before.
+///
+/// # Errors
+/// When it is no schema.
+pub fn compile(schema: &Value) -> Result<Checker, SchemaError> {
     let validator = jsonschema::options()
         .with_draft(Draft::Draft202012)
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
         .offline()
         .build(schema)
-        .map_err(|error| SchemaError::Invalid(crate::text::clean_to(&error.to_string(), 500)))?;
+        .map_err(|error| SchemaError::Invalid(text::clean_to(&error.to_string(), 500)))?;
     Ok(Checker { validator, fan_out: if contains_itself(schema) { widest(schema)? } else { 1 } })
 }
 
 impl Checker {
-    /// The first thing that is wrong with a value, with its place.
-    pub(crate) fn first_error(&self, value: &Value) -> Option<String> {
-        // A schema that contains itself twice is tried twice on each level, four times on the next, and so on.
-        let work = self.fan_out.saturating_pow(depth(value));
-        if work > limits::PLUGIN_SCHEMA_WORK {
-            return Some("at its root: it is nested deeper than its schema can be checked".to_owned());
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// Every place that is wrong and why: ``tags[2].name: 5 is not of type "string"``.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        if self.is_too_deep(value) {
+            return Err(TOO_DEEP.to_owned());
+        }
+        if self.validator.is_valid(value) {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for (index, error) in self.validator.iter_errors(value).enumerate() {
+            if index == limits::SCHEMA_FINDINGS {
+                text.push_str("; and more");
+                break;
+            }
+            let gap = if index == 0 { "" } else { "; " };
+            let place = place_of(error.instance_path().as_str());
+            write!(text, "{gap}{place}{error}").expect("writing to a string cannot fail");
+        }
+        Err(text)
+    }
+
+    /// A schema that contains itself twice is tried twice on each level, four times on the next, and so on.
+    fn is_too_deep(&self, value: &Value) -> bool {
+        self.fan_out > 1 && self.fan_out.saturating_pow(depth(value)) > limits::PLUGIN_SCHEMA_WORK
+    }
+
+    /// The first thing that is wrong with a value, with its place and without what the value holds.
+    #[must_use]
+    pub fn first_error(&self, value: &Value) -> Option<String> {
+        if self.is_too_deep(value) {
+            return Some(format!("at its root: {TOO_DEEP}"));
         }
         let error = self.validator.iter_errors(value).next()?;
         let place = error.instance_path().to_string();
         let place = if place.is_empty() { "at its root".to_owned() } else { format!("at `{place}`") };
-        Some(crate::text::clean_to(&format!("{place}: {}", error.masked()), 500))
+        Some(text::clean_to(&format!("{place}: {}", error.masked()), 500))
     }
+}
+
+/// A JSON pointer as people write it: `/tags/2/name` is `tags[2].name`.
+fn place_of(pointer: &str) -> String {
+    let mut place = String::new();
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        let is_index = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let (open, close) = if is_index {
+            ("[", "]")
+        } else if place.is_empty() {
+            ("", "")
+        } else {
+            (".", "")
+        };
+        write!(place, "{open}{part}{close}").expect("writing to a string cannot fail");
+    }
+    if place.is_empty() { place } else { place + ": " }
 }
 
 fn depth(value: &Value) -> u32 {
@@ -182,7 +245,7 @@ fn check_nodes(schema: &Value, nodes: &mut usize) -> Result<(), SchemaError> {
                 if let Some(target) = map.get(keyword).and_then(Value::as_str)
                     && !target.starts_with('#')
                 {
-                    return Err(SchemaError::Remote { keyword, target: crate::text::clean_to(target, 200) });
+                    return Err(SchemaError::Remote { keyword, target: text::clean_to(target, 200) });
                 }
             }
             map.values().try_for_each(|part| check_nodes(part, nodes))
@@ -228,7 +291,7 @@ fn follow(root: &Value, target: &str, path: &mut Vec<String>, steps: &mut usize)
             return Err(SchemaError::TooManyNodes);
         }
         if path.contains(&target) {
-            return Err(SchemaError::Endless(crate::text::clean_to(&target, 200)));
+            return Err(SchemaError::Endless(text::clean_to(&target, 200)));
         }
         path.push(target.clone());
         follow(root, &target, path, steps)?;
@@ -252,6 +315,18 @@ fn in_place(schema: &Value, found: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_its_place() {
+        let schema = serde_json::json!({
+            "type": "object",
+            "properties": { "tags": { "items": { "properties": { "name": { "type": "string" } } } } },
+        });
+        let checker = check(&schema).unwrap();
+        let error = checker.check(&serde_json::json!({ "tags": [{ "name": "a" }, { "name": 5 }] })).unwrap_err();
+        assert!(error.starts_with("tags[1].name: "), "{error}");
+        assert!(checker.check(&serde_json::json!({ "tags": [] })).is_ok());
+    }
 
     fn object(text: &str) -> Result<Value, SchemaError> {
         read(text, Root::Object)

@@ -1,16 +1,18 @@
-//! Text that comes from a guest: cut to a bound and freed of what could forge a line or a terminal's screen.
+//! Text that comes from elsewhere, a guest for instance: cut to a bound and freed of what could forge a line or a terminal's screen.
 //!
 //! It must not know where the text goes.
 
-use cofferdam_core::limits;
+use crate::limits;
 
 /// At most [`limits::PLUGIN_MESSAGE_BYTES`], without control characters; line ends become spaces.
-pub(crate) fn clean(text: &str) -> String {
+#[must_use]
+pub fn clean(text: &str) -> String {
     clean_to(text, limits::PLUGIN_MESSAGE_BYTES)
 }
 
 /// At most `bytes`, without control and direction characters; line ends and tabs become spaces.
-pub(crate) fn clean_to(text: &str, bytes: usize) -> String {
+#[must_use]
+pub fn clean_to(text: &str, bytes: usize) -> String {
     let cut = text.get(..text.floor_char_boundary(bytes)).unwrap_or_default();
     let mut clean: String = cut.chars().filter_map(visible).collect();
     if cut.len() < text.len() {
