@@ -73,7 +73,9 @@ impl Orchestrator {
             if !missing.is_empty() && self.ask_to_grant(alias, &missing, key.as_deref(), &declared.requested).await {
                 granted = granted.union(&declared.requested);
             }
-            plugin = self.load_with(workflow, alias, declared, granted.clone()).await?;
+            // What was looked at is what gets the grants, also when the file changed meanwhile.
+            let pinned = Declared { digest: Some(plugin.digest().to_string()), ..declared.clone() };
+            plugin = self.load_with(workflow, alias, &pinned, granted.clone()).await?;
         }
         let missing = declared.requested.missing_from(&granted);
         let pin = PluginPin {

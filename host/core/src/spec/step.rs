@@ -7,7 +7,6 @@ use super::keys::LOOP;
 use super::kind::{Fields, open};
 use super::options::failure;
 use super::scope::{Draft, Outside};
-use super::suggest::did_you_mean;
 use super::tree::{Content, Node};
 use super::workflow::{AgentWork, ForEach, ItemFailure, Items, Step, ToolWork, Work};
 use crate::expr::{Expr, Names};
@@ -82,7 +81,7 @@ impl Decoder<'_> {
         let tool = fields.mentions("tool");
         let (excluded, reason): (Vec<&str>, &str) = match (body, tool) {
             (true, _) => (
-                [&["tool"], AGENT_KEYS, TOOL_KEYS].concat(),
+                [&["tool", "retries", "maxRetries"], AGENT_KEYS, TOOL_KEYS].concat(),
                 "belongs to the steps of the loop, not to the step that loops",
             ),
             (false, true) => (AGENT_KEYS.to_vec(), "belongs to an agent step; this step calls a tool"),
@@ -118,7 +117,7 @@ impl Decoder<'_> {
     fn agent_name(&mut self, node: &Node) -> Option<AgentName> {
         let name = node.text()?;
         if !self.agent_names.contains(name) {
-            let hint = did_you_mean(name, self.agent_names.iter().map(AsRef::as_ref));
+            let hint = self.report.did_you_mean(name, self.agent_names.iter().map(AsRef::as_ref));
             let hint = hint.unwrap_or_else(|| format!("declare it: `agents: {{{name}: {{description: ...}}}}`"));
             self.report.error(code::UNKNOWN_AGENT, node, format!("unknown agent `{name}`")).hint(hint);
             return None;
