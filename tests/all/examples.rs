@@ -62,9 +62,12 @@ fn the_audit_finds_what_was_planted_and_nothing_else() {
             assert!(text.contains(&row), "`{row}` is not in\n{text}");
             assert!(!text.contains(&secret) && !text.contains(&secret[6..]), "{kind} is not masked");
         }
+        let (findings, skipped) = text.split_once("## Not searched").unwrap();
         for clean in ["README.md |", "main.py |", "logo.png |", "link.env |", "outside.env"] {
-            assert!(!text.contains(clean), "`{clean}` is in\n{text}");
+            assert!(!findings.contains(clean), "`{clean}` is in\n{text}");
         }
+        assert!(skipped.contains("| logo.png | binary |") && skipped.contains(".gitignore"), "{skipped}");
+        assert!(findings.contains("| not searched (binary) |"), "{findings}");
     }
     let all = outcome.stdout + &outcome.stderr;
     assert!(planted().iter().all(|(_, _, _, secret)| !all.contains(secret)));

@@ -100,7 +100,7 @@ fn scan_files(ctx: &Context, paths: &[String], max_bytes: u64, reporter: &mut Re
             // every file as skipped would look like a clean one.
             Err(error) if error.code() == Some("no_directory") => return Err(error),
             Err(error) => {
-                let why = if error.code() == Some("too_large") { Why::TooLarge } else { Why::Unreadable };
+                let why = if error.kind() == ErrorKind::TooLarge { Why::TooLarge } else { Why::Unreadable };
                 reporter.skip(path, why, error.message());
             }
         }
@@ -140,7 +140,9 @@ mod tests {
     fn files_that_cannot_be_read_are_listed_with_the_reason() {
         let paths = ["nothing.rs", "../Cargo.toml", "src"];
         let report = call(&serde_json::json!({ "paths": paths })).unwrap();
-        assert_eq!(report["skipped_count"], 3);
+        assert_eq!((&report["skipped_count"], &report["skipped_unreadable"]), (&3.into(), &3.into()));
+        let report = call(&serde_json::json!({ "path": "src/lib.rs", "max_file_bytes": 10 })).unwrap();
+        assert_eq!((&report["skipped_too_large"], &report["skipped_unreadable"]), (&1.into(), &0.into()));
         assert_eq!(report["files_scanned"], 0);
     }
 
