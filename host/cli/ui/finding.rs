@@ -163,7 +163,7 @@ mod tests {
     fn what_cannot_be_seen_is_escaped_and_the_mark_moves_along() {
         let mut text = String::new();
         push_source(&mut text, "a\u{202e}\u{1b}\u{200b}: bad", 7, "1");
-        assert_eq!(plain(&text), "  |\n1 | a\\u{202e}\\u{1b}\\u{200b}: bad\n  |                         ^^^\n");
+        assert_eq!(plain(&text), "  |\n1 | a\\u{202e}\\u{1b}\\u{200b}: bad\n  |                          ^^^\n");
     }
 
     #[test]
