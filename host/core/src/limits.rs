@@ -55,6 +55,9 @@ limits! {
     GRANT_TEXT_BYTES: usize = 2 * KIB, "bytes", "a longer host, path or header in a grant cannot be read by the person who allows it";
     TEMPLATE_PIECES: usize = 2_000, "pieces", "each expression of a text is compiled and kept";
     TEMPLATE_BLOCKS: usize = 64, "blocks", "each nested block is a level of recursion in the template parser";
+    DIAGNOSTICS: usize = 1_000, "findings", "a document made of mistakes would be answered with more text than anybody reads";
+    SUGGESTIONS: usize = 50, "searches", "looking for the nearest known word for each of thousands of wrong ones takes minutes";
+    SUGGESTION_WORDS: usize = 1_000, "words", "each known word is compared letter by letter";
     SUGGESTION_CHARS: usize = 64, "characters", "comparing a long word with all known ones takes time and finds nothing";
     SUGGESTION_DISTANCE: usize = 3, "edits", "a hint that differs in more letters only confuses";
 

@@ -3,12 +3,15 @@
 //! A string that is exactly one `{{ expression }}` becomes the value of the expression, of whatever type; in mixed
 //! text, strings stand as they are and other values as compact JSON. What data contains is never read as a template.
 
+mod cost;
+mod guard;
 mod hole;
 mod jinja;
 
 use crate::expr::scan::Path;
 use crate::expr::{self, EvalError, ExprError, Names};
-use crate::value::Map;
+use crate::limits;
+use crate::value::{self, Map};
 use hole::Text;
 use serde_json::Value;
 use std::fmt;
@@ -127,7 +130,7 @@ impl Template {
     pub fn render(&self, variables: &Map) -> Result<Value, EvalError> {
         match &self.inner.root {
             None => Ok(self.inner.source.clone()),
-            Some(root) => root.render(variables),
+            Some(root) => root.render(variables, &mut Room(limits::TEMPLATE_BYTES)),
         }
     }
 }
@@ -187,18 +190,36 @@ impl Compiler<'_> {
     }
 }
 
+/// How many bytes the result may still grow by.
+struct Room(usize);
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<(), EvalError> {
+        self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
+            EvalError::Failed(format!("the result of the template has more than {} bytes", limits::TEMPLATE_BYTES))
+        })?;
+        Ok(())
+    }
+
+    /// A copy of a value of the data, when there is room for it.
+    fn copy(&mut self, value: &Value) -> Result<Value, EvalError> {
+        self.take(value::size(value).saturating_sub(2))?;
+        Ok(value.clone())
+    }
+}
+
 impl Node {
-    fn render(&self, variables: &Map) -> Result<Value, EvalError> {
+    fn render(&self, variables: &Map, room: &mut Room) -> Result<Value, EvalError> {
         Ok(match self {
             Self::Constant(value) => value.clone(),
-            Self::Text(text) => text.render(variables)?,
+            Self::Text(text) => text.render(variables, room)?,
             Self::List(items) => {
-                Value::Array(items.iter().map(|item| item.render(variables)).collect::<Result<_, _>>()?)
+                Value::Array(items.iter().map(|item| item.render(variables, room)).collect::<Result<_, _>>()?)
             }
             Self::Map(members) => {
                 let mut map = Map::new();
                 for (key, member) in members {
-                    map.insert(key.clone(), member.render(variables)?);
+                    map.insert(key.clone(), member.render(variables, room)?);
                 }
                 Value::Object(map)
             }
@@ -336,6 +357,92 @@ mod tests {
     fn a_template_that_runs_for_long_is_stopped() {
         let source = "{% for a in range(9000) %}{% for b in range(9000) %}x{% endfor %}{% endfor %}";
         assert!(matches!(render(&json!(source)), Err(EvalError::Failed(_))));
+    }
+
+    #[test]
+    fn no_template_outgrows_the_bound() {
+        let doubling = |operator: &str| {
+            let set = format!("{{% set x = x {operator} x %}}");
+            format!("{{% set x = 'xxxxxxxx' %}}{}{{{{ x | length }}}}", set.repeat(40))
+        };
+        let nested = format!("{{% set x = ['xxxxxxxx'] %}}{}", "{% set x = [x, x] %}".repeat(40));
+        let sources = [
+            "{{ range(100000)|list|join('x'*400)|replace('x','y'*52)|replace('y','y'*52) }}".to_owned(),
+            format!("{{{{ range(100000)|list|join('{}')|replace('x','{0}')|replace('x','{0}') }}}}", "x".repeat(100)),
+            "{{ '%1000000000s'|format('x') }}".into(),
+            "{{ '%*s'|format(1000000000, 'x') }}".into(),
+            "{{ '%.1000000000f'|format(1.5) }}".into(),
+            "{{ ('x'*10000000) ~ ('x'*100000000) }}".into(),
+            "{{ 100000000 * 'x' }}".into(),
+            "{{ [1] * 100000000 }}".into(),
+            "{{ 2 * (100000000 * ('x')) }}".into(),
+            "{{ (item|upper * 100000000)|length }}".into(),
+            "{{ 'x'|indent(2000000000) }}".into(),
+            "{{ 'x\n'|indent(width=2000000000, first=true) }}".into(),
+            "{{ [1]|tojson(indent=2000000000) }}".into(),
+            "{{ [1]|tojson(2000000000) }}".into(),
+            "{{ [1]|batch(1000000000, 'x')|list|length }}".into(),
+            "{{ [1]|slice(1000000000)|list|length }}".into(),
+            "{{ range(100000)|map('indent', 100000)|list|length }}".into(),
+            "{{ ['x']|map('__map', 'upper')|list }}".into(),
+            "{{ range(100000)|map('string')|join('xxxxxxxxxx'|replace('x', 'yyyyyyyyyyyyyyyyyyyyyyyyyyyy')) }}".into(),
+            format!("{{{{ [{}]|length }}}}", "range(100000)|list,".repeat(40)),
+            format!("{{% for a in range(9000) %}}{}{{% endfor %}}", "x".repeat(10_000)),
+            format!("{{% for a in range(9000) %}}{{{{ '{}' }}}}{{% endfor %}}", "x".repeat(1_000)).repeat(8),
+            format!("{}{{{{ x }}}}", nested),
+            format!("{}{{{{ x ~ '' }}}}", nested),
+            format!("{}{{{{ x | string | length }}}}", nested),
+            format!("{}{{{{ x | tojson | length }}}}", nested),
+            doubling("~"),
+            doubling("+"),
+            doubling("|string ~"),
+            doubling("[0:] ~"),
+            "{% set ns = namespace(x='x') %}{% for a in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}".into(),
+            "{% set x %}{% for a in range(90000) %}xxxxxxxx{% endfor %}{% endset %}{{ x | length }}".into(),
+            "{% filter upper %}{% for a in range(90000) %}xxxxxxxx{% endfor %}{% endfilter %}".into(),
+        ];
+        for source in sources {
+            let rendered = render(&json!(source));
+            assert!(matches!(rendered, Err(EvalError::Failed(_))), "{source:.120}");
+        }
+    }
+
+    #[test]
+    fn many_copies_of_large_data_are_refused() {
+        let variables = json!({ "item": "x".repeat(3_000_000) });
+        for source in [
+            json!("{{ item }} ".repeat(10)),
+            json!(vec!["{{ item }}"; 10]),
+            json!(format!("{{{{ [{}] }}}}", "item[0:],".repeat(30))),
+            json!(format!("{{{{ [{}] | length }}}}", "item | upper,".repeat(30))),
+            json!("{{ item | list | length }}"),
+            json!("{{ item | split('') | length }}"),
+        ] {
+            let rendered = parse(&source).unwrap().render(variables.as_object().unwrap());
+            assert!(matches!(rendered, Err(EvalError::Failed(_))), "{source:.60}");
+        }
+        let once = parse(&json!("{{ item | upper ~ '!' }}")).unwrap().render(variables.as_object().unwrap());
+        assert_eq!(once.unwrap().as_str().map(str::len), Some(3_000_001));
+    }
+
+    #[test]
+    fn operators_and_filters_still_compute() {
+        for (source, expected) in [
+            ("{{ (1 + 2 * 3) ~ 'x' ~ -inputs.n * 2 }}", json!("7x-5.0")),
+            ("{{ 2 ** 3 * steps.a-b.result + 1 }}", json!(41)),
+            ("{{ [1] + steps.list.result.files }}", json!([1, "a.rs", "b.rs"])),
+            ("{{ (inputs.dir + '/' + item)[0:3] }}", json!("src")),
+            ("{{ steps.list.result.files[0] ~ item[:1].y | default('d') }}", json!("a.rsd")),
+            ("{{ steps.list.result.files | map('upper') | join(', ') }}", json!("A.RS, B.RS")),
+            ("{{ 'a' 'b' ~ 'c' is string }}", json!("abTrue")),
+            ("{{ steps.list.result.files | map('replace', '.', '-') | list }}", json!(["a-rs", "b-rs"])),
+            ("{{ 'a\nb' | indent(width=2) }}", json!("a\n  b")),
+            ("{{ '%s-%3d' | format(item, 5) }}", json!("x.md-  5")),
+            ("{{ [3, 1, 2] | sort(reverse=true) | join }}", json!("321")),
+            ("{%+ if inputs.n * 2 == 5 %}{{+ item +}}{% endif %}", json!("x.md")),
+        ] {
+            assert_eq!(render(&json!(source)), Ok(expected), "{source}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) struct Scan {
     /// The text with `steps.<id>` written as `steps["<id>"]`.
     pub(crate) text: String,
     /// Where the rewritten text and the source drift apart: both offsets at the end of each change.
-    shifts: Vec<(usize, usize)>,
+    pub(crate) shifts: Vec<(usize, usize)>,
     /// Every variable with what is read of it, in the order written.
     pub(crate) paths: Vec<Path>,
     /// Names after `|`: filters of templates.
@@ -82,19 +82,21 @@ impl Scan {
     }
 }
 
+/// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Name,
     Number,
     Text,
     Symbol(u8),
 }
 
+/// A token with its place in bytes.
 #[derive(Clone, Copy, Debug)]
-struct Token {
-    kind: Kind,
-    start: usize,
-    end: usize,
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 /// Words that look like variables and are not.
@@ -333,7 +335,8 @@ impl Pass<'_> {
     }
 }
 
-fn tokenize(source: &str, dialect: Dialect) -> Vec<Token> {
+/// Splits a text into names, numbers, strings and signs; stops soon after the bound on tokens.
+pub(crate) fn tokenize(source: &str, dialect: Dialect) -> Vec<Token> {
     let bytes = source.as_bytes();
     let mut tokens = Vec::new();
     let mut at = 0;

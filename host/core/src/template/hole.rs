@@ -1,6 +1,6 @@
 //! One templated string: literal text and holes, or, when it has blocks, a whole template.
 
-use super::jinja;
+use super::{Room, cost, guard, jinja};
 use crate::expr::scan::{self, Dialect, Path, Scan};
 use crate::expr::{EvalError, ExprError, Fault, Names, check_root, path};
 use crate::limits;
@@ -77,28 +77,36 @@ impl Text {
         }
     }
 
-    pub(super) fn render(&self, variables: &Map) -> Result<Value, EvalError> {
+    pub(super) fn render(&self, variables: &Map, room: &mut Room) -> Result<Value, EvalError> {
         match self {
-            Self::Lone(hole) => hole.value(variables),
+            Self::Lone(hole) => hole.value(variables, room),
             Self::Mixed(pieces) => {
                 let mut text = String::new();
                 for piece in pieces {
                     match piece {
-                        Piece::Literal(literal) => text.push_str(literal),
-                        Piece::Hole(hole) => text.push_str(&value::to_text(&hole.value(variables)?)),
+                        Piece::Literal(literal) => {
+                            room.take(literal.len())?;
+                            text.push_str(literal);
+                        }
+                        Piece::Hole(hole) => text.push_str(&value::to_text(&hole.value(variables, room)?)),
                     }
                 }
                 Ok(Value::String(text))
             }
-            Self::Whole(whole, paths) => whole.render(paths, variables).map(Value::String),
+            Self::Whole(whole, paths) => {
+                let text = whole.render(paths, variables)?;
+                room.take(text.len())?;
+                Ok(Value::String(text))
+            }
         }
     }
 }
 
 impl Hole {
     fn parse(text: &str, names: &Names<'_>) -> Result<(Self, Vec<Path>), ExprError> {
-        let scan = scan::scan(text, Dialect::Template, names)?;
+        let mut scan = scan::scan(text, Dialect::Template, names)?;
         check_filters(&scan, names)?;
+        guard::guard(&mut scan)?;
         let hole = match scan.paths.first() {
             Some(path) if scan.is_path => {
                 check_root(&path.root, path.offset, names)?;
@@ -109,17 +117,21 @@ impl Hole {
         Ok((hole, scan.paths))
     }
 
-    fn value(&self, variables: &Map) -> Result<Value, EvalError> {
+    fn value(&self, variables: &Map, room: &mut Room) -> Result<Value, EvalError> {
         match self {
-            Self::Path(path) => path::read(path, variables).cloned(),
-            Self::Expression(expression, paths) => expression.evaluate(paths, variables),
+            Self::Path(path) => room.copy(path::read(path, variables)?),
+            Self::Expression(expression, paths) => {
+                let value = expression.evaluate(paths, variables)?;
+                room.take(value::size(&value).saturating_sub(2))?;
+                Ok(value)
+            }
         }
     }
 }
 
 fn check_filters(scan: &Scan, _names: &Names<'_>) -> Result<(), ExprError> {
     for (name, offset) in &scan.filters {
-        if !jinja::has_filter(name) {
+        if !cost::has_filter(name) {
             let hint = "the filters are those of Jinja: `length`, `join(', ')`, `default('x')`, `tojson`, `upper`, ...";
             return Err(ExprError::new(Fault::UnknownName, *offset, format!("unknown filter `{name}`")).with_hint(hint));
         }
@@ -154,9 +166,7 @@ fn whole(text: &str, names: &Names<'_>) -> Result<(Text, Vec<Path>), ExprError> 
             continue;
         }
         let inside = slice(text, start + 2, end);
-        let scan =
-            scan::scan(inside, Dialect::Template, names).and_then(|scan| check_filters(&scan, names).map(|()| scan));
-        let scan = scan.map_err(|error| shift(error, start + 2))?;
+        let scan = tag(inside, opening, names).map_err(|error| shift(error, start + 2))?;
         rewritten.push_str(opening);
         rewritten.push_str(&scan.text);
         rewritten.push_str(closing);
@@ -172,6 +182,17 @@ fn whole(text: &str, names: &Names<'_>) -> Result<(Text, Vec<Path>), ExprError> 
     shifts.push((rewritten.len(), text.len()));
     let whole = jinja::Whole::compile(rewritten, &shifts, &paths, names)?;
     Ok((Text::Whole(whole, paths.clone()), paths))
+}
+
+/// The token pass over the inside of a tag.
+fn tag(inside: &str, opening: &str, names: &Names<'_>) -> Result<Scan, ExprError> {
+    let mut scan = scan::scan(inside, Dialect::Template, names)?;
+    check_filters(&scan, names)?;
+    if opening == "{%" {
+        guard::check_tag(inside)?;
+    }
+    guard::guard(&mut scan)?;
+    Ok(scan)
 }
 
 fn next_tag(text: &str, at: usize) -> Option<usize> {

@@ -1,5 +1,6 @@
 //! minijinja inside a fence: strict, with fuel, without loading anything, and with our own way of printing values.
 
+use super::cost;
 use crate::expr::scan::{Path, Scan};
 use crate::expr::{EvalError, ExprError, Fault, Names, check_root};
 use crate::limits;
@@ -21,20 +22,18 @@ fn environment() -> Environment<'static> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     // The context holds data of the run, which an error message must not print.
     environment.remove_global("debug");
-    environment.set_formatter(|out, _, value| {
+    // Variables that loops can change could grow from one turn to the next.
+    environment.remove_global("namespace");
+    cost::install(&mut environment);
+    environment.set_formatter(|out, state, value| {
         if value.is_undefined() {
             return Err(Error::from(ErrorKind::UndefinedError));
         }
+        cost::charge(state, cost::deep(value)?)?;
         let json = to_json(value)?;
         out.write_str(&value::to_text(&json)).map_err(|_| Error::from(ErrorKind::WriteFailure))
     });
     environment
-}
-
-/// Whether templates have the filter.
-pub(super) fn has_filter(name: &str) -> bool {
-    let found = STANDARD.empty_state().apply_filter(name, &[]);
-    !matches!(found, Err(error) if error.kind() == ErrorKind::UnknownFilter)
 }
 
 /// A compiled expression.
@@ -87,8 +86,35 @@ impl Whole {
 
     pub(super) fn render(&self, paths: &[Path], variables: &Map) -> Result<String, EvalError> {
         let template = self.0.get_template(NAME).map_err(|error| fault(&error))?;
-        template.render(context(paths, variables)).map_err(|error| fault(&error))
+        let mut text = Bounded(Vec::new());
+        let rendered = template.render_captured_to(context(paths, variables), &mut text);
+        if text.0.len() > limits::TEMPLATE_BYTES {
+            return Err(EvalError::Failed(too_long()));
+        }
+        rendered.map(drop).map_err(|error| fault(&error))?;
+        String::from_utf8(text.0).map_err(|error| EvalError::Failed(error.to_string()))
     }
+}
+
+/// Text that ends the rendering when it is too long.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() > limits::TEMPLATE_BYTES {
+            return Err(std::io::Error::other(too_long()));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn too_long() -> String {
+    format!("the result of the template has more than {} bytes", limits::TEMPLATE_BYTES)
 }
 
 fn check_variables(read: impl IntoIterator<Item = String>, paths: &[Path], names: &Names<'_>) -> Result<(), ExprError> {
@@ -139,6 +165,7 @@ fn steps_read(paths: &[Path], steps: &Value) -> JinjaValue {
 }
 
 fn to_json(value: &JinjaValue) -> Result<Value, Error> {
+    cost::deep(value)?;
     let json =
         serde_json::to_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     value::check_depth(&json).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
