@@ -81,8 +81,10 @@ fn pipe(project: &Project, name: &str) {
 #[test]
 fn what_is_no_regular_file_is_refused_and_not_waited_for() {
     let project = Project::new();
-    project
-        .file("w.yaml", "name: w\ninputs: { a: { type: string } }\nsteps: [{ id: a, instructions: go, model: builtin/extract }]\n");
+    project.file(
+        "w.yaml",
+        "name: w\ninputs: { a: { type: string } }\nsteps: [{ id: a, instructions: go, model: builtin/extract }]\n",
+    );
     pipe(&project, "pipe");
     for args in [["--input", "a=@pipe"], ["--inputs", "pipe"]] {
         project.run(&["run", "w.yaml", args[0], args[1]]).expect(3).says(&["is not a regular file"]);
