@@ -17,6 +17,7 @@ mod cli;
 mod docs;
 mod embedder;
 mod examples;
+mod first_party;
 mod foreign_folder;
 mod library;
 mod reference;
