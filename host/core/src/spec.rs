@@ -88,3 +88,55 @@ pub fn parse(text: &str, file_name: &str, sources: &dyn Sources) -> Result<Loade
         None => Err(findings),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::{SourceFile, Sources};
+
+    struct Nothing;
+
+    impl Sources for Nothing {
+        fn read(&self, path: &str, _: usize) -> Result<SourceFile, SourceError> {
+            Err(SourceError::Missing(path.into()))
+        }
+    }
+
+    fn findings(text: &str) -> Diagnostics {
+        parse(text, "w.yaml", &Nothing).unwrap_err()
+    }
+
+    #[test]
+    fn thousands_of_mistakes_are_counted_and_few_are_searched() {
+        let unknown: String = (0..20_000).map(|index| format!("idd{index}, ")).collect();
+        let dependencies = format!(
+            "name: w\nsteps:\n  - {{id: idd, instructions: x}}\n  - {{id: b, instructions: x, dependsOn: [{unknown}]}}\n"
+        );
+        let keys: String = (0..20_000).map(|index| format!("namee{index}: 1\n")).collect();
+        for text in [dependencies, format!("name: w\nsteps: [{{id: a, instructions: x}}]\n{keys}")] {
+            let found: Vec<_> = findings(&text).into_iter().collect();
+            assert_eq!(found.len(), limits::DIAGNOSTICS + 1);
+            assert_eq!(found.last().unwrap().message, "and 19000 more findings");
+            assert!(found.iter().filter(|found| found.hint.is_some()).count() <= limits::SUGGESTIONS + 1);
+        }
+    }
+
+    #[test]
+    fn an_empty_document_says_so() {
+        for text in ["", "\n \n", "# only a remark\n", "---\n"] {
+            let found: Vec<_> = findings(text).into_iter().collect();
+            assert_eq!((found.len(), found[0].message.as_str()), (1, "the document is empty"), "{text:?}");
+            assert!(found[0].hint.as_ref().unwrap().contains("cofferdam init"));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_text_has_its_place() {
+        let text = "name: w\nsteps: [{id: a, instructions: x, metadata: {ok: 1, 7: x}}]\ntrue: 1\n";
+        let found: Vec<_> = findings(text).into_iter().filter(|found| found.code == code::SYNTAX.id).collect();
+        let places: Vec<_> =
+            found.iter().map(|found| found.place.as_ref().map(|at| (at.line, at.column)).unwrap()).collect();
+        assert_eq!(places, [(2, 52), (3, 1)], "{found:?}");
+        assert!(found[0].message.contains("`7`"));
+    }
+}

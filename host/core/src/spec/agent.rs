@@ -4,7 +4,6 @@ use super::code;
 use super::decode::Decoder;
 use super::keys::AGENT;
 use super::kind::{Fields, open};
-use super::suggest::did_you_mean;
 use super::tree::{Entry, Node};
 use super::workflow::{AgentSpec, ToolFilter};
 use crate::id::{AgentName, Alias, LocalName};
@@ -91,7 +90,7 @@ impl Decoder<'_> {
         if self.plugin_names.contains(alias) {
             return;
         }
-        let hint = did_you_mean(alias, self.plugin_names.iter().map(AsRef::as_ref));
+        let hint = self.report.did_you_mean(alias, self.plugin_names.iter().map(AsRef::as_ref));
         let hint = hint.unwrap_or_else(|| format!("add it: `plugins: {{{alias}: builtin:{alias}}}`"));
         self.report.error(code::UNKNOWN_PLUGIN, node, format!("unknown plugin `{alias}`")).hint(hint);
     }

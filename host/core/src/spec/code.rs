@@ -71,6 +71,8 @@ codes! {
     BAD_DIGEST = "W071", "malformed digest", "A digest is `sha256:` and 64 hexadecimal digits.";
     BAD_GRANTS = "W072", "malformed grants", "The table of what a plugin asks for has a fault; it grants nothing until it is right.";
     BAD_LIMITS = "W073", "malformed limits", "The table of a plugin's limits has a fault.";
+
+    MORE = "W099", "more findings", "The document has more faults than are listed; the rest follows when the first are mended.";
 }
 
 /// The code with this id.

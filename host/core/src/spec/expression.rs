@@ -74,7 +74,7 @@ impl Decoder<'_> {
         for path in paths.iter().filter(|path| &*path.root == "inputs") {
             let Some((name, segment)) = path.name(0).zip(path.segments.first()) else { continue };
             if !self.input_names.contains(&**name) {
-                let hint = did_you_mean(name, self.input_names.iter().map(AsRef::as_ref));
+                let hint = self.report.did_you_mean(name, self.input_names.iter().map(AsRef::as_ref));
                 let hint = hint.unwrap_or_else(|| format!("declare it: `inputs: {{{name}: {{type: string}}}}`"));
                 self.report
                     .inside(code::UNKNOWN_INPUT, node, segment.offset, format!("unknown input `{name}`"))

@@ -75,12 +75,17 @@ fn kind(text: &str) -> Option<InputKind> {
     })
 }
 
+/// Above this, a number with a fraction may stand for another whole number than was written.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 fn fits(kind: InputKind, value: &Value) -> bool {
     match kind {
         InputKind::String => value.is_string(),
         // As in JSON Schema, 1.0 is an integer.
         InputKind::Integer => {
-            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
+            value.is_i64()
+                || value.is_u64()
+                || value.as_f64().is_some_and(|number| number.fract() == 0.0 && number.abs() <= EXACT)
         }
         InputKind::Number => value.is_number(),
         InputKind::Boolean => value.is_boolean(),
@@ -156,6 +161,9 @@ impl Input {
         let value = match given {
             InputText::Value(value) => value.clone(),
             InputText::Text(text) if self.kind == InputKind::String => Value::String(text.clone()),
+            InputText::Text(text) if self.kind == InputKind::Integer => integer(text).map_err(|why| {
+                wrong(format!("input `{}`: `{text}` {why}", self.name), Some("write digits only: `42`".into()))
+            })?,
             InputText::Text(text) => value::parse(text).map_err(|error| {
                 let hint = format!("it takes {}, written as JSON", describe(self.kind));
                 wrong(format!("input `{}`: {error}", self.name), Some(hint))
@@ -176,6 +184,40 @@ impl Input {
     }
 }
 
+/// A whole number as it was written: never rounded on its way.
+fn integer(text: &str) -> Result<Value, &'static str> {
+    let text = text.trim();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("is not a whole number");
+    }
+    let value = text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from));
+    value.map_err(|_| "does not fit 64 bits")
+}
+
 fn fault(code: Code, name: &str, message: String, hint: Option<String>) -> Diagnostic {
     Diagnostic { code: code.id, severity: Severity::Error, place: None, path: format!("inputs.{name}"), message, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_exact_or_refused() {
+        for (text, expected) in [
+            ("42", Ok(Value::from(42))),
+            (" -7 ", Ok(Value::from(-7))),
+            ("18446744073709551615", Ok(Value::from(u64::MAX))),
+            ("99999999999999999999", Err("does not fit 64 bits")),
+            ("1e3", Err("is not a whole number")),
+            ("1.0", Err("is not a whole number")),
+            ("", Err("is not a whole number")),
+            ("+1", Err("is not a whole number")),
+        ] {
+            assert_eq!(integer(text), expected, "{text}");
+        }
+        assert!(!fits(InputKind::Integer, &Value::from(1e20)));
+        assert!(fits(InputKind::Integer, &Value::from(2.0)));
+    }
 }

@@ -111,7 +111,7 @@ pub(super) fn open<'n>(report: &mut Report, node: &'n Node, table: &'static Tabl
 
 fn unknown(report: &mut Report, entry: &Entry, table: &Table) {
     let names = table.keys.iter().filter(|key| key.need != Need::Later).map(|key| key.name);
-    let hint = did_you_mean(&entry.key, names).or_else(|| elsewhere(&entry.key, table));
+    let hint = report.did_you_mean(&entry.key, names).or_else(|| elsewhere(&entry.key, table));
     let message = format!("unknown key `{}` in {}", entry.key, with_article(table.name));
     report.at(code::UNKNOWN_KEY, entry.spot, &entry.value.path, message).maybe(hint);
 }

@@ -1,8 +1,10 @@
 //! Collects findings, each with its place. It must not stop at the first.
 
-use super::code::Code;
+use super::code::{self, Code};
+use super::suggest::did_you_mean;
 use super::tree::Node;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+use crate::limits;
 use std::sync::Arc;
 
 /// A place in a file: line and column from 1, in characters.
@@ -33,11 +35,19 @@ pub(super) struct Report {
     file: Arc<str>,
     text: Arc<str>,
     found: Vec<Diagnostic>,
+    /// How often a known word was looked for.
+    searches: usize,
 }
 
 impl Report {
     pub(super) fn new(file: &str, text: Arc<str>) -> Self {
-        Self { file: file.into(), text, found: Vec::new() }
+        Self { file: file.into(), text, found: Vec::new(), searches: 0 }
+    }
+
+    /// A hint naming the nearest known word; none after many searches: whoever has so many mistakes has seen the kind.
+    pub(super) fn did_you_mean<'w>(&mut self, given: &str, known: impl IntoIterator<Item = &'w str>) -> Option<String> {
+        self.searches += 1;
+        if self.searches > limits::SUGGESTIONS { None } else { did_you_mean(given, known) }
     }
 
     /// A finding at a node.
@@ -118,7 +128,23 @@ impl Report {
         self.found.iter().any(|found| found.severity == Severity::Error)
     }
 
-    pub(super) fn finish(self) -> Diagnostics {
+    /// The findings by place: of too many the errors first, and how many are left out.
+    pub(super) fn finish(mut self) -> Diagnostics {
+        let count = self.found.len();
+        let mut rest = None;
+        if count > limits::DIAGNOSTICS {
+            self.found.sort_by(|a, b| (a.severity, &a.place).cmp(&(b.severity, &b.place)));
+            let more = count - limits::DIAGNOSTICS;
+            rest = self.found.get(limits::DIAGNOSTICS).map(|first| Diagnostic {
+                code: code::MORE.id,
+                severity: first.severity,
+                place: None,
+                path: String::new(),
+                message: format!("and {more} more findings"),
+                hint: Some("they follow when these are mended".into()),
+            });
+            self.found.truncate(limits::DIAGNOSTICS);
+        }
         let mut diagnostics = Diagnostics::default();
         for mut found in self.found {
             found.message = visible(found.message);
@@ -126,7 +152,11 @@ impl Report {
             found.hint = found.hint.map(visible);
             diagnostics.push(found);
         }
-        diagnostics.sorted()
+        let mut diagnostics = diagnostics.sorted();
+        if let Some(rest) = rest {
+            diagnostics.push(rest);
+        }
+        diagnostics
     }
 }
 

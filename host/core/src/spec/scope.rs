@@ -6,7 +6,6 @@ use super::expression::{Reading, Shape};
 use super::graph::{Ancestors, Graph};
 use super::keys::STEP;
 use super::kind::{Fields, open, wrong_type};
-use super::suggest::did_you_mean;
 use super::tree::{Content, Node};
 use super::workflow::{Scope, Step};
 use crate::id::StepId;
@@ -135,7 +134,8 @@ impl Decoder<'_> {
                 None if name.trim().is_empty() => {}
                 None => {
                     let id = draft.id.as_ref().map_or("this step", StepId::as_str);
-                    let hint = did_you_mean(name, index.keys().map(AsRef::as_ref).filter(|known| *known != id));
+                    let hint =
+                        self.report.did_you_mean(name, index.keys().map(AsRef::as_ref).filter(|known| *known != id));
                     let message = format!("step `{id}` depends on unknown step `{name}`");
                     self.report.error(code::UNKNOWN_DEPENDENCY, node, message).maybe(hint);
                 }

@@ -18,7 +18,7 @@ pub fn nearest<'w>(given: &str, known: impl IntoIterator<Item = &'w str>) -> Opt
     // A word of which half would have to change is no suggestion.
     let most = limits::SUGGESTION_DISTANCE.min(length / 2);
     let mut best: Option<(usize, &'w str)> = None;
-    for word in known {
+    for word in known.into_iter().take(limits::SUGGESTION_WORDS) {
         let room = best.map_or(most + 1, |(distance, _)| distance);
         if word.chars().count().abs_diff(length) >= room {
             continue;

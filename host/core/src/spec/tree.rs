@@ -42,6 +42,8 @@ pub(super) enum Content {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: String,
+    /// Numbers, `true` and the like are keys in YAML, and here a mistake.
+    pub(super) is_text: bool,
     pub(super) spot: Spot,
     pub(super) value: Node,
 }
@@ -54,7 +56,16 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
         report.whole(code::TOO_LARGE, message);
         return None;
     }
+    let is_blank = |line: &str| matches!(line.trim(), "" | "---" | "...") || line.trim_start().starts_with('#');
+    if text.trim_start_matches('\u{FEFF}').lines().all(is_blank) {
+        empty(report);
+        return None;
+    }
     match serde_yaml::from_str_with_options::<Node>(text, options()) {
+        Ok(node) if matches!(node.content, Content::Null) => {
+            empty(report);
+            None
+        }
         Ok(mut node) => {
             settle(&mut node, String::new(), report);
             Some(node)
@@ -64,6 +75,10 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
             None
         }
     }
+}
+
+fn empty(report: &mut Report) {
+    report.whole(code::EMPTY, "the document is empty").hint("`cofferdam init` writes one to begin with");
 }
 
 fn options() -> Options {
@@ -102,7 +117,9 @@ fn syntax(error: &serde_yaml::Error, report: &mut Report) {
     let first = first.split(" at line ").next().unwrap_or(first);
     if let Error::DuplicateMappingKey { key, .. } = error {
         let key = key.as_deref().map_or_else(String::new, |key| format!(" `{key}`"));
-        report.at(code::DUPLICATE_KEY, spot, "", format!("the key{key} is written twice"));
+        report
+            .at(code::DUPLICATE_KEY, spot, "", format!("the key{key} is written twice"))
+            .hint("keep one of the two; the rest of the document is checked when this is mended");
     } else if let Some(message) = breach(first) {
         report.at(code::TOO_LARGE, spot, "", message);
     } else {
@@ -157,6 +174,12 @@ fn settle(node: &mut Node, path: String, report: &mut Report) {
         }
         Content::Map(entries) => {
             for entry in entries {
+                if !entry.is_text {
+                    let message = format!("the key `{}` is not text", entry.key);
+                    report
+                        .at(code::SYNTAX, entry.spot, &own, message)
+                        .hint(format!("write it in quotes: `\"{}\"`", entry.key));
+                }
                 let path = if own.is_empty() { entry.key.clone() } else { format!("{own}.{}", entry.key) };
                 if let Some(clean) = safety::clean(&entry.key, report, entry.spot, &path) {
                     entry.key = clean;
@@ -325,14 +348,18 @@ impl<'de> Visitor<'de> for ContentVisitor {
         let mut entries = Vec::new();
         while let Some(key) = access.next_key::<Spanned<Content>>()? {
             let spot = Spot::new(key.referenced.line(), key.referenced.column());
-            let text = match key.value {
-                Content::Text(text) => text,
-                Content::Int(number) => {
-                    return Err(A::Error::custom(format!("key `{number}` is a number; write it in quotes")));
+            let (key, is_text) = match key.value {
+                Content::Text(text) => (text, true),
+                Content::Int(number) => (number.to_string(), false),
+                Content::Large(number) => (number.to_string(), false),
+                Content::Float(number) => (number.to_string(), false),
+                Content::Bool(value) => (value.to_string(), false),
+                Content::Null => ("null".to_owned(), false),
+                Content::List(_) | Content::Map(_) => {
+                    return Err(A::Error::custom("a list or table cannot be a key"));
                 }
-                _ => return Err(A::Error::custom("a key is not text; write it in quotes")),
             };
-            entries.push(Entry { key: text, spot, value: access.next_value()? });
+            entries.push(Entry { key, is_text, spot, value: access.next_value()? });
         }
         Ok(Content::Map(entries))
     }
