@@ -291,6 +291,8 @@ mod tests {
         let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
         assert_eq!(paths, ["memroy", "memory", "wall", "fuel"]);
         assert_eq!(errors[0].hint.as_deref(), Some("did you mean `memory`?"));
+        let short = PluginLimits::parse(&json!({ "mem": 1 })).unwrap_err();
+        assert_eq!(short[0].hint.as_deref(), Some("did you mean `memory`?"));
         for bad in ["", "s", "5", "5x", "3s2m", "1m1m", "99999999999999999999h", "18446744073709551615h"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }

@@ -239,8 +239,12 @@ fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The word that differs least from `given`, when any is near.
+/// The word that `given` is the beginning of, or that differs least from it, when any is near.
 pub(super) fn nearest<'w>(given: &str, words: &[&'w str]) -> Option<&'w str> {
+    let begins = |word: &&&str| given.len() >= 2 && word.starts_with(given);
+    if let Some(word) = words.iter().find(begins) {
+        return Some(word);
+    }
     let (distance, word) = words.iter().map(|word| (edits(given, word), *word)).min()?;
     (distance <= SUGGESTION_DISTANCE && distance < word.chars().count()).then_some(word)
 }
