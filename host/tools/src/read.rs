@@ -3,7 +3,7 @@
 //! It must not hold more of a file in memory than it returns.
 
 use crate::native::Scene;
-use crate::place::Place;
+use crate::place::{Place, Root};
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::LocalName;
@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How much of a file is looked at to tell text from other data.
@@ -87,7 +88,9 @@ struct Part {
 /// Reads a file.
 pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
     let place = Place::parse_file(&args.path)?;
-    let (mut file, size) = open(&place, &place.root.open(&scene.dirs)?)?;
+    let root = place.root.open(&scene.dirs)?;
+    refuse_records(&place, &root)?;
+    let (mut file, size) = open(&place, &root)?;
     refuse_binary(&place, &mut file)?;
     let part = match args.unit {
         Unit::Lines => lines(scene, &place, file, args)?,
@@ -118,6 +121,24 @@ fn output(place: &Place, size: u64, part: Part) -> ToolOutput {
         result.insert("lossy".into(), true.into());
     }
     ToolOutput { result: Arc::new(Value::Object(result)), content: Some(text.into()) }
+}
+
+/// Where Cofferdam keeps its records.
+const RECORDS: &str = ".cofferdam";
+
+/// Refuses what Cofferdam has recorded of other runs, also when links lead there.
+fn refuse_records(place: &Place, root: &Dir) -> Result<(), Fault> {
+    if place.root == Root::Out {
+        return Ok(());
+    }
+    let resolved = root.canonicalize(place.path()).ok();
+    let parts = [Some(Path::new(place.path())), resolved.as_deref()];
+    let is_record = |part: std::path::Component<'_>| part.as_os_str().eq_ignore_ascii_case(RECORDS);
+    if !parts.into_iter().flatten().flat_map(Path::components).any(is_record) {
+        return Ok(());
+    }
+    Err(Fault::step("path_refused", format!("`{place}` is in `{RECORDS}`, whose records belong to other runs"))
+        .with_hint("what a step needs of another one comes through `dependsOn` and templates"))
 }
 
 /// Opens a regular file and gives its size.
@@ -312,6 +333,22 @@ mod tests {
         folder.file("latin", b"gr\xf6\xdfer");
         let read = read(&folder, json!({ "path": "latin" })).unwrap();
         assert_eq!((&read["content"], &read["lossy"]), (&json!("gr\u{fffd}\u{fffd}er"), &json!(true)));
+    }
+
+    #[test]
+    fn records_of_other_runs_are_not_read() {
+        let folder = Folder::new();
+        folder.file(".cofferdam/runs/x.json", "secret");
+        folder.file("sub/.cofferdam/x", "secret");
+        folder.link(".cofferdam/runs", "runs");
+        folder.link(".cofferdam/runs/x.json", "record");
+        for path in [".cofferdam/runs/x.json", ".Cofferdam/none", "sub/.cofferdam/x", "runs/x.json", "record"] {
+            let fault = read(&folder, json!({ "path": path })).unwrap_err();
+            assert_eq!(fault.code, "path_refused", "{path}: {fault}");
+            assert!(fault.message.contains("other runs") && fault.hint.is_some());
+        }
+        folder.file("cofferdam.toml", "x");
+        assert!(read(&folder, json!({ "path": "cofferdam.toml" })).is_ok());
     }
 
     #[test]

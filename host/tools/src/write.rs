@@ -20,6 +20,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Directories that are not written to, at any depth.
 const PROTECTED: [&str; 2] = [".git", ".cofferdam"];
 
+/// Whether a later run takes permissions or keys from a file of this name.
+fn is_settings(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "cofferdam.toml" || name == ".env" || name.starts_with(".env.")
+}
+
 /// Tells apart the temporary files of one process.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -103,6 +109,13 @@ fn make_parent(root: &Dir, parent: &str) -> io::Result<Dir> {
 
 /// Refuses a path into a protected directory, also when it leads there through links.
 fn refuse_protected(place: &Place, root: &Dir) -> Result<(), Fault> {
+    let (_, last) = place.split();
+    if is_settings(last) {
+        let message = format!("`{place}` would grant permissions or keys to later runs, so tools do not write it");
+        return Err(
+            Fault::step("path_refused", message).with_hint("write to another name, and let a person put it in place")
+        );
+    }
     if place.root == Root::Out {
         return Ok(());
     }
@@ -209,7 +222,22 @@ mod tests {
             assert_eq!(write(&folder, path, "x").unwrap_err().code, "path_refused", "{path}");
         }
         assert_eq!(fs::read_dir(folder.path("step/.git/hooks")).unwrap().count(), 1);
-        for path in [".gitignore", "out:.git/x", "git/x"] {
+        folder.file("sub/x", "");
+        folder.link("sub", "linked");
+        for path in [
+            "cofferdam.toml",
+            "sub/cofferdam.toml",
+            "linked/.env",
+            ".env",
+            ".ENV.local",
+            "new/.env.test",
+            "out:cofferdam.toml",
+        ] {
+            let fault = write(&folder, path, "x").unwrap_err();
+            assert_eq!(fault.code, "path_refused", "{path}");
+            assert!(fault.message.contains("later runs") && fault.hint.is_some(), "{path}");
+        }
+        for path in [".gitignore", "out:.git/x", "git/x", ".environment", "my.env", ".cofferdam.toml"] {
             assert!(write(&folder, path, "x").is_ok(), "{path}");
         }
     }
