@@ -77,7 +77,7 @@ fn engine() -> Result<Engine> {
         .memory_init_cow(true)
         .epoch_interruption(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
-    Ok(Engine::new(&config)?)
+    Engine::new(&config)
 }
 
 fn context() -> CallContext {
