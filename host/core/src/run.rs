@@ -23,5 +23,5 @@ pub use effect::{Effect, Emission};
 pub use machine::{Machine, Settings, Stop, Verdict};
 pub use message::{Assembled, MessageError};
 pub use node::NodeState;
-pub use result::{RunResult, StepResult};
+pub use result::{LoopResult, RunResult, StepResult};
 pub use view::Reads;

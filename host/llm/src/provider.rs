@@ -21,8 +21,8 @@ pub struct Provider {
     pub organization: Option<String>,
     /// The header `OpenAI-Project`.
     pub project: Option<String>,
-    /// Further headers.
-    pub headers: Vec<(String, String)>,
+    /// Further headers; they may hold credentials.
+    pub headers: Vec<(String, SecretString)>,
     /// How it wants the bound of an answer.
     pub token_field: TokenField,
     /// How it gives the tokens that were used.
@@ -61,13 +61,13 @@ impl Provider {
         format!("{}/{path}", self.base_url.trim_end_matches('/'))
     }
 
-    /// A text of the provider without the key, which some of them repeat.
+    /// A text of the provider without the key and the values of headers, which some of them repeat.
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
-        match &self.key {
-            Some(key) => text.replace(key.expose_secret(), "***"),
-            None => text.to_owned(),
-        }
+        // A short value of a header, `docs` say, stands in any text and is no credential.
+        let headers = self.headers.iter().map(|(_, value)| value).filter(|value| value.expose_secret().len() >= 8);
+        let secrets = self.key.iter().chain(headers).map(ExposeSecret::expose_secret);
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 }
 

@@ -48,7 +48,10 @@ impl Machine {
             Body::StepReady {} => self.ready(id),
             Body::StepStarted { items: Some(items), .. } => self.start_loop(id, Arc::clone(items), event.at),
             Body::StepStarted { .. } => self.start(id, event),
-            Body::TurnFinished { usage, .. } => self.node_mut(id).turns += *usage,
+            Body::TurnFinished { usage, model, .. } => {
+                self.node_mut(id).turns += *usage;
+                *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
+            }
             Body::StepRetrying { delay_ms, usage, .. } => {
                 self.leave_slot(id);
                 let node = self.node_mut(id);

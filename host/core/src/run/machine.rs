@@ -14,7 +14,7 @@ use crate::message::Usage;
 use crate::spec::workflow::{Step, Workflow};
 use crate::time::Timestamp;
 use crate::value::Map;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +74,7 @@ pub struct Machine {
     pub(super) order_of_ends: Vec<NodeId>,
     pub(super) started: Option<Timestamp>,
     pub(super) ended: Option<Ended>,
+    pub(super) usage_by_model: BTreeMap<Arc<str>, Usage>,
     pub(super) warnings: Vec<String>,
     /// A step failed whose policy is `abort`.
     pub(super) abort: bool,
@@ -105,6 +106,7 @@ impl Machine {
             order_of_ends: Vec::new(),
             started: None,
             ended: None,
+            usage_by_model: BTreeMap::new(),
             warnings: Vec::new(),
             abort: false,
             concluding: false,

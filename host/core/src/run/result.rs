@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 use crate::value::{self, Map};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a run gave.
@@ -19,6 +20,8 @@ pub struct RunResult {
     pub run_id: RunId,
     /// The document's name.
     pub workflow: String,
+    /// SHA-256 over the document and the files it names: which version of it ran.
+    pub workflow_id: String,
     /// How it ended.
     pub status: RunStatus,
     /// Why, when it failed as a whole.
@@ -32,6 +35,10 @@ pub struct RunResult {
     pub execution_path: Vec<StepPath>,
     /// Tokens of all steps.
     pub usage: Usage,
+    /// The same by model, for agents that a model drives.
+    pub usage_by_model: BTreeMap<Arc<str>, Usage>,
+    /// Every loop, in declaration order.
+    pub loops: Vec<LoopResult>,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// The first failure and its step.
@@ -49,6 +56,19 @@ pub struct StepFault {
     /// What failed.
     #[serde(flatten)]
     pub fault: Fault,
+}
+
+/// How a loop went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoopResult {
+    /// The loop.
+    pub path: StepPath,
+    /// How many items it had.
+    pub items: usize,
+    /// How many iterations began.
+    pub iterations: usize,
+    /// How many of them completed.
+    pub completed: usize,
 }
 
 /// What a step gave.
@@ -128,16 +148,33 @@ impl Machine {
         Some(RunResult {
             run_id: run_id.clone(),
             workflow: self.workflow.name.clone(),
+            workflow_id: self.workflow.hash.clone(),
             status: *status,
             reason: *reason,
             output: output.clone(),
             steps,
             execution_path: self.execution_path(),
             usage: self.usage(),
+            usage_by_model: self.usage_by_model.clone(),
+            loops: self.loops(),
             duration_ms: self.started.map_or(0, |started| millis(started, *at)),
             error: error.clone().map(|fault| StepFault { step, fault }),
             warnings: self.warnings.clone(),
         })
+    }
+
+    fn loops(&self) -> Vec<LoopResult> {
+        let completed = |id: &&NodeId| self.node(**id).state.status() == Some(StepStatus::Completed);
+        let of = |node: &Node| match &node.kind {
+            Kind::Loop(run) if node.started.is_some() => Some(LoopResult {
+                path: node.path.clone(),
+                items: run.items.len(),
+                iterations: run.iterations.len(),
+                completed: run.iterations.iter().filter(completed).count(),
+            }),
+            _ => None,
+        };
+        self.nodes.iter().filter_map(of).collect()
     }
 
     fn execution_path(&self) -> Vec<StepPath> {

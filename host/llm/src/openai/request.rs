@@ -43,7 +43,7 @@ pub(super) fn headers(provider: &Provider) -> Result<HeaderMap, Fault> {
     }
     let own = [("openai-organization", &provider.organization), ("openai-project", &provider.project)];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    let further = provider.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let further = provider.headers.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
     for (name, value) in own.chain(further) {
         let refuse =
             || Kind::NotConfigured.fault(format!("header `{name}` of provider `{}` cannot be sent", provider.name));

@@ -3,6 +3,7 @@
 //! It must not hold keys: it names the variables that do.
 
 use crate::provider::Provider;
+use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -56,7 +57,9 @@ impl ProviderSettings {
         if self.key_variable.is_some() {
             provider.key_variable.clone_from(&self.key_variable);
         }
-        provider.headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        provider
+            .headers
+            .extend(self.headers.iter().map(|(name, value)| (name.clone(), SecretString::from(value.clone()))));
     }
 }
 
