@@ -10,7 +10,8 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What a file must contain.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +41,7 @@ impl Writer {
         let mut connection = opened.map_err(|error| refused(path, &error))?;
         let is_empty = check(&connection, path, schema)? == Content::Empty;
         let is_made = is_empty && make_tables(&mut connection, path, schema)?;
-        connection.execute_batch("PRAGMA journal_mode = WAL").map_err(|error| refused(path, &error))?;
+        write_ahead(&connection).map_err(|error| refused(path, &error))?;
         if is_made {
             flush(path).map_err(|error| unavailable(path, &error))?;
         }
@@ -110,11 +111,33 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 
 fn check(connection: &Connection, path: &Path, schema: Schema) -> Result<Content, JournalError> {
     let ask = |sql| connection.query_row(sql, [], |row| row.get::<_, u32>(0)).map_err(|error| refused(path, &error));
+    // In this order: tables and version come in one transaction of another process, so that whoever sees the tables
+    // sees the version after them.
+    if ask("SELECT count(*) FROM sqlite_schema")? == 0 {
+        return Ok(Content::Empty);
+    }
     match ask("PRAGMA user_version")? {
-        0 if ask("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Content::Empty),
         0 => Err(JournalError::Unavailable(format!("`{}` is a database of another program", path.display()))),
         found if found > schema.version => Err(JournalError::TooNew { found, supported: schema.version }),
         _ => Ok(Content::Present),
+    }
+}
+
+/// How long to wait before asking again for a file that others hold.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// Switches to a write-ahead log. That takes the file alone for a moment, and unlike a commit it does not wait for
+/// others by itself.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let busy = |error: &rusqlite::Error| {
+        matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    };
+    let deadline = Instant::now() + Duration::from_millis(limits::STORE_BUSY_MS);
+    loop {
+        match connection.execute_batch("PRAGMA journal_mode = WAL") {
+            Err(error) if busy(&error) && Instant::now() < deadline => thread::sleep(RETRY),
+            outcome => return outcome,
+        }
     }
 }
 

@@ -137,7 +137,8 @@ impl Parts {
         agents: BTreeMap<AgentName, Arc<AgentSpec>>,
         sources: Vec<Source>,
     ) -> Workflow {
-        let digests: String = sources.iter().map(|source| format!("{} {}\n", source.sha256, source.path)).collect();
+        // By content alone: where a document lies does not change what it is, and what it calls its files stands in it.
+        let digests: String = sources.iter().map(|source| format!("{}\n", source.sha256)).collect();
         Workflow {
             name: fields.owned("name").unwrap_or_default(),
             description: fields.owned("description"),
