@@ -123,7 +123,7 @@ impl Narrator {
 
     /// Notes the start of a step. Steps inside a loop are told of when they end, or their list would be endless.
     fn start(&mut self, event: &RunEvent) -> Option<String> {
-        let Body::StepStarted { agent, tool, items } = &event.body else { return None };
+        let Body::StepStarted { agent, tool, items, .. } = &event.body else { return None };
         // The first try counts: the duration of a step has all of them in it.
         self.began.entry(event.path.clone()).or_insert(Begun { at: event.at, is_tool: tool.is_some() });
         if is_inside_loop(&event.path) {
@@ -176,7 +176,12 @@ mod tests {
     use std::sync::Arc;
 
     fn started(tool: Option<&str>) -> Body {
-        Body::StepStarted { agent: None, tool: tool.map(|name| ToolName::parse(name).unwrap()), items: None }
+        Body::StepStarted {
+            agent: None,
+            tool: tool.map(|name| ToolName::parse(name).unwrap()),
+            items: None,
+            inputs: None,
+        }
     }
 
     fn finished(error: Option<Fault>) -> Body {

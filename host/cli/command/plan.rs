@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::terminal;
 use cofferdam::Workflow;
 use cofferdam::core::plan::Plan;
-use cofferdam::core::spec::workflow::{Items, Scope, Step, Work};
+use cofferdam::core::spec::workflow::{Condition, Items, Loop, LoopKind, Scope, Step, Work};
 use serde_json::{Value, json};
 
 pub(super) use outline::tree;
@@ -55,10 +55,10 @@ fn steps(scope: &Scope) -> Vec<Value> {
             if let Some(map) = value.as_object_mut() {
                 let mut put = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
                 if let Some(condition) = &step.condition {
-                    put("condition", condition.source().into());
+                    put("condition", decides(condition).into());
                 }
                 if let Some(repeat) = &step.repeat {
-                    put("for_each", items(&repeat.items).into());
+                    put("loop", repeats(repeat).into());
                     put("steps", repeat.body.as_deref().map(steps).unwrap_or_default().into());
                 }
             }
@@ -79,7 +79,26 @@ fn what(step: &Step) -> String {
             None => "default agent".to_owned(),
         },
         Work::Tool(work) => format!("tool {}", work.tool),
+        Work::Ask(_) => "asks a person".to_owned(),
+        Work::Group(_) => "group".to_owned(),
+        Work::Include(include) => format!("includes {}", include.path),
         Work::Body => "repeats its steps".to_owned(),
+    }
+}
+
+fn decides(condition: &Condition) -> String {
+    match condition {
+        Condition::Expr(expr) => expr.source().to_owned(),
+        Condition::Native(name) => format!("native {name}"),
+        Condition::Plugin(condition) => format!("plugin {}", condition.plugin),
+    }
+}
+
+/// How often a loop repeats, in a few words.
+fn repeats(repeat: &Loop) -> String {
+    match &repeat.kind {
+        LoopKind::ForEach(each) => format!("for each of {}", items(&each.items)),
+        LoopKind::Repeat(repeat) => format!("at most {} times", repeat.max_iterations),
     }
 }
 

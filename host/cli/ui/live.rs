@@ -135,7 +135,7 @@ impl State {
     fn draw(&mut self, event: &RunEvent, all: &MultiProgress) {
         let path = event.path.as_str();
         match &event.body {
-            Body::StepStarted { items, agent, tool } if self.bar(path).is_none() && self.bars.len() < BARS => {
+            Body::StepStarted { items, agent, tool, .. } if self.bar(path).is_none() && self.bars.len() < BARS => {
                 let bar = self.add(path, all);
                 match (items, agent, tool) {
                     (Some(items), _, _) => {

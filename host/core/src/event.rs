@@ -117,6 +117,60 @@ pub enum SkippedBecause {
     Upstream,
 }
 
+/// What ended a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopEnd {
+    /// All items are done.
+    Items,
+    /// `until` was true.
+    Until,
+    /// The judge said that it is done.
+    Judge,
+    /// `while` was false.
+    While,
+    /// The most iterations have begun.
+    Limit,
+    /// `loop_continue` was set to false.
+    Signal,
+    /// An iteration failed.
+    Failed,
+    /// The loop's time was over.
+    Timeout,
+    /// The run was stopped.
+    Stopped,
+}
+
+impl LoopEnd {
+    /// The word that events and results use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Items => "items",
+            Self::Until => "until",
+            Self::Judge => "judge",
+            Self::While => "while",
+            Self::Limit => "limit",
+            Self::Signal => "signal",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Who answered a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnsweredBy {
+    /// A person who was asked.
+    Person,
+    /// The answer was given with the run.
+    Given,
+    /// The question's default was taken.
+    Default,
+}
+
 /// What a step gave: text for people and prompts, data for expressions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepOutput {
@@ -231,6 +285,9 @@ pub enum Body {
         /// The items, for a `forEach`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         items: Option<Arc<Vec<Value>>>,
+        /// The inputs, for an included document.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inputs: Option<Arc<Map>>,
     },
     /// A try failed and another will be made.
     StepRetrying {
@@ -281,6 +338,41 @@ pub enum Body {
         index: u32,
         /// How.
         status: StepStatus,
+    },
+    /// A loop will begin no more iterations, and all that began have ended.
+    LoopFinished {
+        /// How many began.
+        iterations: u32,
+        /// What ended it.
+        because: LoopEnd,
+    },
+    /// A person is asked; durable before the person sees it.
+    QuestionAsked {
+        /// What is asked.
+        question: String,
+        /// The answers that may be given; empty means any.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        choices: Vec<String>,
+        /// JSON Schema of the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Arc<Value>>,
+        /// Nobody is there to answer: the run will end waiting.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        deferred: bool,
+    },
+    /// A question has its answer.
+    QuestionAnswered {
+        /// The answer.
+        answer: Value,
+        /// Who gave it.
+        by: AnsweredBy,
+    },
+    /// A variable of the run has a new value.
+    VariableSet {
+        /// Its name.
+        key: String,
+        /// Its value.
+        value: Value,
     },
     /// A model is asked.
     TurnStarted {
@@ -413,6 +505,10 @@ impl Body {
             Self::StepCancelled { .. } => "step_cancelled",
             Self::LoopIterationStarted { .. } => "loop_iteration_started",
             Self::LoopIterationFinished { .. } => "loop_iteration_finished",
+            Self::LoopFinished { .. } => "loop_finished",
+            Self::QuestionAsked { .. } => "question_asked",
+            Self::QuestionAnswered { .. } => "question_answered",
+            Self::VariableSet { .. } => "variable_set",
             Self::TurnStarted { .. } => "turn_started",
             Self::TurnFinished { .. } => "turn_finished",
             Self::ToolCallStarted { .. } => "tool_call_started",

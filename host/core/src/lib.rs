@@ -25,3 +25,4 @@ pub mod port;
 pub mod run;
 pub mod spec;
 pub mod template;
+pub mod transform;

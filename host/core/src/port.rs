@@ -6,6 +6,7 @@
 mod agent;
 mod approver;
 mod clock;
+mod context;
 mod isolation;
 mod journal;
 mod model;
@@ -19,6 +20,7 @@ mod tool;
 pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, ToolReply, Toolbox};
 pub use approver::{Answer, Approver, Question};
 pub use clock::Clock;
+pub use context::{ConditionFn, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn};
 pub use isolation::{DirHandle, Isolation, StepDirs};
 pub use journal::{
     Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter,

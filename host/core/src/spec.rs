@@ -18,6 +18,7 @@ mod kind;
 mod options;
 mod plugin;
 mod report;
+mod run_limits;
 mod safety;
 mod schema;
 mod scope;
@@ -25,6 +26,7 @@ mod step;
 mod tree;
 
 pub use input::InputText;
+pub use run_limits::RunLimits;
 pub use schema::schema;
 pub use workflow::Workflow;
 

@@ -1,6 +1,6 @@
 //! A plan as a graph: Mermaid and Graphviz.
 
-use super::{dependencies, items, what};
+use super::{dependencies, repeats, what};
 use cofferdam::Workflow;
 use cofferdam::core::spec::workflow::{Scope, Step};
 use std::fmt::Write as _;
@@ -74,7 +74,7 @@ fn node(prefix: &str, step: &Step) -> String {
 }
 
 fn label(step: &Step, between: &str) -> String {
-    let each = step.repeat.as_ref().map(|repeat| format!("for each of {}", items(&repeat.items)));
+    let each = step.repeat.as_ref().map(repeats);
     let second = match (body(step), each) {
         (Some(_), Some(each)) => each,
         (_, Some(each)) => format!("{}, {each}", what(step)),

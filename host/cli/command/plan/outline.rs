@@ -1,11 +1,11 @@
 //! A plan as indented text: what comes in, what is asked for, the steps by layers.
 
-use super::{dependencies, items, what};
+use super::{decides, dependencies, repeats, what};
 use crate::ui::paint;
 use cofferdam::Workflow;
 use cofferdam::core::plan::Plan;
 use cofferdam::core::spec::duration;
-use cofferdam::core::spec::workflow::{Scope, Step};
+use cofferdam::core::spec::workflow::{LoopKind, Scope, Step};
 use cofferdam::sink::clean;
 use std::fmt::Write as _;
 
@@ -54,7 +54,7 @@ fn push_scope(text: &mut String, scope: &Scope, depth: usize) {
         let Some(step) = scope.steps.get(index) else { continue };
         let layer = plan.layer(index) + 1;
         let _ = writeln!(text, "{margin}{layer:>2}  {:<width$}  {}", step.id.as_str(), details(scope, step));
-        if let Some(body) = step.repeat.as_ref().and_then(|repeat| repeat.body.as_deref()) {
+        if let Some(body) = step.inner() {
             push_scope(text, body, depth + 2);
         }
     }
@@ -63,11 +63,15 @@ fn push_scope(text: &mut String, scope: &Scope, depth: usize) {
 fn details(scope: &Scope, step: &Step) -> String {
     let mut parts = vec![what(step)];
     if let Some(repeat) = &step.repeat {
-        let at_once = repeat.max_concurrency.map(|most| format!(", at most {most} at once")).unwrap_or_default();
-        parts.push(format!("for each of {}{at_once}", items(&repeat.items)));
+        let at_once = match &repeat.kind {
+            LoopKind::ForEach(each) => each.max_concurrency,
+            LoopKind::Repeat(_) => None,
+        };
+        let at_once = at_once.map(|most| format!(", at most {most} at once")).unwrap_or_default();
+        parts.push(format!("{}{at_once}", repeats(repeat)));
     }
     if let Some(condition) = &step.condition {
-        parts.push(format!("if {}", condition.source()));
+        parts.push(format!("if {}", decides(condition)));
     }
     if let Some(timeout) = step.timeout {
         parts.push(format!("within {}", duration::format(timeout)));

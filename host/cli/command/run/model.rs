@@ -67,7 +67,7 @@ fn needs_default(workflow: &Workflow) -> bool {
             let agent = work.agent.as_ref().and_then(|name| document.agents.get(name));
             work.model.is_none() && agent.is_none_or(|agent| agent.model.is_none())
         }
-        Work::Tool(_) | Work::Body => false,
+        Work::Tool(_) | Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => false,
     };
     document.options.model.is_none() && any_step(&document.scope, &names_none)
 }

@@ -102,7 +102,7 @@ impl History {
         let at = event.at;
         match &event.body {
             Body::StepReady {} => drop(self.step(event)),
-            Body::StepStarted { agent, tool, items } => {
+            Body::StepStarted { agent, tool, items, .. } => {
                 let step = self.step(event);
                 step.status = "running";
                 step.started.get_or_insert(at);
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn tries_tokens_and_time_of_a_step_are_summed() {
         let mut history = History::new(RunId::parse("r").unwrap());
-        let started = || Body::StepStarted { agent: None, tool: None, items: None };
+        let started = || Body::StepStarted { agent: None, tool: None, items: None, inputs: None };
         let usage = Usage { output: 2, ..Usage::default() };
         history.add(&event("a", 0, 1, started()));
         history.add(&event("a", 5, 1, Body::StepRetrying { error: Fault::step("x", "y"), delay_ms: 1, usage }));

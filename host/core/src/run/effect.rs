@@ -22,8 +22,31 @@ pub enum Effect {
     Emit(Box<Emission>),
     /// Evaluate the step's condition. Answer: `step_ready`, `step_skipped` or `step_finished`.
     Decide(StepPath),
-    /// Evaluate the loop's items. Answer: `step_started` with items, or `step_finished`.
+    /// Evaluate what the step begins with: a loop's items, the inputs of an included document. Answer:
+    /// `step_started` with them, or `step_finished`.
     Expand(StepPath),
+    /// Ask a person. Answer: `question_asked`; when nobody is there, nothing more; else `question_answered` and
+    /// `step_finished`, or `step_finished` alone when the time is over.
+    Ask(StepPath),
+    /// Evaluate `while` of the loop at `path` before iteration `index`. Answer: [`super::Machine::go_on`],
+    /// `loop_finished`, or `step_finished` when it cannot be evaluated.
+    While {
+        /// The loop.
+        path: StepPath,
+        /// The iteration that is about to begin.
+        index: u32,
+    },
+    /// Evaluate `until` of the loop at `path` after iteration `index`. Answer: [`super::Machine::go_on`],
+    /// `loop_finished`, or `step_finished` when it cannot be evaluated.
+    Until {
+        /// The loop.
+        path: StepPath,
+        /// The iteration that has ended.
+        index: u32,
+    },
+    /// All inside a step has ended, and what it gave must be evaluated: the `output` of an included document, a
+    /// chain of transforms. Answer: `step_finished`. [`super::Machine::gathered`] is what the inner steps gave.
+    Gather(StepPath),
     /// Start a try. Answer: `step_finished`, or what [`super::Machine::judge`] says.
     Start {
         /// The step.
@@ -38,9 +61,9 @@ pub enum Effect {
         /// How long.
         delay: Duration,
     },
-    /// Call [`super::Machine::expire`] if the loop has not ended by then.
+    /// Call [`super::Machine::expire`] if the loop, group or include has not ended by then.
     Watch {
-        /// The loop.
+        /// The step.
         path: StepPath,
         /// How long.
         timeout: Duration,

@@ -155,7 +155,7 @@ impl Machine {
             return;
         }
         self.leave_slot(id);
-        let policy = self.step(id).failure_policy(&self.workflow.options);
+        let policy = self.step(id).failure_policy(&self.scope(self.node(id).scope).scope.defaults);
         let node = self.node_mut(id);
         let spent = std::mem::take(&mut node.turns);
         node.usage += spent;

@@ -61,7 +61,8 @@ impl Machine {
 
     pub(super) fn announce_start(&self, id: NodeId) -> Effect {
         let (node, step) = (self.node(id), self.step(id));
-        let body = Body::StepStarted { agent: step.agent().cloned(), tool: step.tool().cloned(), items: None };
+        let body =
+            Body::StepStarted { agent: step.agent().cloned(), tool: step.tool().cloned(), items: None, inputs: None };
         emit(node.path.clone(), Some(node.attempt + 1), body)
     }
 

@@ -7,7 +7,8 @@ use crate::fault::Fault;
 use crate::id::{RunId, StepId, StepPath};
 use crate::message::Usage;
 use crate::spec::workflow::{
-    AgentWork, FailurePolicy, ForEach, ItemFailure, Items, Options, Scheduler, Scope, Step, Work, Workflow,
+    AgentWork, FailurePolicy, ForEach, ItemFailure, Items, Loop, LoopKind, Options, Scheduler, Scope, Step, Work,
+    Workflow,
 };
 use crate::time::Timestamp;
 use proptest::prelude::*;
@@ -80,16 +81,18 @@ fn step_of(index: usize, shape: &Shape) -> Step {
     let on_item = [ItemFailure::Stop, ItemFailure::Continue, ItemFailure::Ignore];
     let body = (shape.body > 0).then(|| {
         let inner = (0..shape.body).map(|inner| step(&format!("i{inner}"), (0..inner).collect()));
-        Arc::new(Scope { steps: inner.collect() })
+        Arc::new(Scope { steps: inner.collect(), ..Scope::default() })
     });
     Step {
         retries: shape.retries,
         on_failure: Some(policies[usize::from(shape.policy)]),
-        repeat: shape.items.map(|count| ForEach {
-            items: Items::List(Arc::new((0..count).map(|item| json!(item)).collect())),
-            max_concurrency: shape.bound,
-            on_item_failure: on_item[usize::from(shape.on_item)],
-            body,
+        repeat: shape.items.map(|count| {
+            let each = ForEach {
+                items: Items::List(Arc::new((0..count).map(|item| json!(item)).collect())),
+                max_concurrency: shape.bound,
+                on_item_failure: on_item[usize::from(shape.on_item)],
+            };
+            Loop { kind: LoopKind::ForEach(each), body }
         }),
         ..step(&format!("s{index}"), shape.depends_on.clone())
     }
@@ -172,14 +175,15 @@ impl Engine {
                     self.most_at_once = self.most_at_once.max(self.running.len());
                 }
                 Effect::Expand(path) => {
-                    let Some(ForEach { items: Items::List(items), .. }) =
-                        self.machine.step_at(&path).and_then(|step| step.repeat.clone())
+                    let Some(LoopKind::ForEach(ForEach { items: Items::List(items), .. })) =
+                        self.machine.step_at(&path).and_then(|step| step.repeat.clone()).map(|repeat| repeat.kind)
                     else {
                         panic!("only lists are expanded here")
                     };
-                    let body = Body::StepStarted { agent: None, tool: None, items: Some(items) };
+                    let body = Body::StepStarted { agent: None, tool: None, items: Some(items), inputs: None };
                     queue.push_back(Emission { path, attempt: None, body });
                 }
+                Effect::Ask(_) | Effect::While { .. } | Effect::Until { .. } | Effect::Gather(_) => {}
                 Effect::Wait { path, .. } => self.resting.push(path),
                 Effect::Cancel(path) => {
                     let Some(place) = self.running.iter().position(|(running, _)| *running == path) else { continue };

@@ -21,7 +21,7 @@ impl Machine {
         if self.node(id).state != NodeState::Expanding {
             return;
         }
-        let body_plan = repeat(self.step(id)).body.as_ref().map(|scope| Arc::new(Plan::new(scope)));
+        let body_plan = self.step(id).inner().map(|scope| Arc::new(Plan::new(scope)));
         let node = self.node_mut(id);
         node.state = NodeState::Looping;
         node.started = Some(at);
@@ -39,7 +39,7 @@ impl Machine {
             return;
         }
         let (scope, step) = (self.node(of).scope, self.node(of).step);
-        let body = repeat(self.step(of)).body.clone();
+        let body = self.step(of).inner().cloned();
         let id = self.add(Node::new(path.clone(), scope, step, Kind::Repeat { of, index }));
         let run = self.loop_mut(of);
         run.iterations.push(id);

@@ -209,7 +209,7 @@ impl Machine {
     #[must_use]
     pub fn timeout_of(&self, path: &StepPath) -> Option<Duration> {
         let id = self.find(path)?;
-        let default = self.workflow.options.step_timeout;
+        let default = self.scope(self.node(id).scope).scope.defaults.step_timeout;
         let timeout = match self.node(id).kind {
             Kind::Plain => self.step(id).timeout.or(default),
             Kind::Repeat { .. } => default,

@@ -173,5 +173,8 @@ impl Node {
 
 /// The loop of a step, which its nodes of kind `Loop` have.
 pub(super) fn repeat(step: &Step) -> &ForEach {
-    step.repeat.as_ref().expect("a loop node belongs to a step with a loop")
+    match step.repeat.as_ref().map(|repeat| &repeat.kind) {
+        Some(crate::spec::workflow::LoopKind::ForEach(each)) => each,
+        _ => unreachable!("a loop node belongs to a step with a loop"),
+    }
 }

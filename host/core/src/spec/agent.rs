@@ -9,6 +9,7 @@ use super::workflow::{AgentSpec, ToolFilter};
 use crate::id::{AgentName, Alias, LocalName};
 use crate::limits;
 use crate::port::ModelSettings;
+use crate::transform::Transforms;
 
 impl Decoder<'_> {
     pub(super) fn agent(&mut self, entry: &Entry) -> Option<AgentSpec> {
@@ -41,6 +42,7 @@ impl Decoder<'_> {
                 max_tokens: fields.count("maxTokens"),
             },
             result_schema,
+            transform: Transforms::default(),
         })
     }
 

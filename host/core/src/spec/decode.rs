@@ -10,7 +10,7 @@ use super::options;
 use super::report::Report;
 use super::scope::Outside;
 use super::tree::Node;
-use super::workflow::{AgentSpec, Input, Options, PluginReference, Scope, Workflow};
+use super::workflow::{AgentSpec, Defaults, Input, Options, PluginReference, Scope, Workflow};
 use crate::digest::sha256_hex;
 use crate::event::Source;
 use crate::expr::{Expr, Names};
@@ -29,6 +29,8 @@ pub(super) struct Decoder<'s> {
     pub(super) agent_names: BTreeSet<String>,
     pub(super) plugin_names: BTreeSet<String>,
     pub(super) input_names: BTreeSet<String>,
+    /// What holds in the scopes of the document that is being decoded.
+    pub(super) defaults: Defaults,
 }
 
 impl<'s> Decoder<'s> {
@@ -40,6 +42,7 @@ impl<'s> Decoder<'s> {
             agent_names: BTreeSet::new(),
             plugin_names: BTreeSet::new(),
             input_names: BTreeSet::new(),
+            defaults: Defaults::default(),
         }
     }
 
@@ -49,11 +52,12 @@ impl<'s> Decoder<'s> {
         let inputs = self.inputs(&fields);
         let plugins = self.plugins(&fields);
         self.agents(&fields);
-        let options =
+        let (options, defaults) =
             fields.get("options").and_then(|node| options::decode(&mut self.report, node)).unwrap_or_default();
+        self.defaults = defaults;
         let (scope, shapes) = match fields.get("steps") {
             Some(node) => self.scope(node, &Outside::NOTHING),
-            None => (Scope { steps: Vec::new() }, BTreeMap::new()),
+            None => (Scope::default(), BTreeMap::new()),
         };
         let output = fields.get("output").and_then(|node| self.output(node, &shapes));
         let parts = Parts { inputs, plugins, options, scope, output };
@@ -145,11 +149,13 @@ impl Parts {
             inputs: self.inputs,
             agents,
             plugins: self.plugins,
+            vars: crate::value::Map::new(),
             scope: Arc::new(self.scope),
             output: self.output,
             options: self.options,
             hash: sha256_hex(digests.as_bytes()),
             sources,
+            unbuilt: Vec::new(),
         }
     }
 }

@@ -4,28 +4,33 @@ use super::keys::OPTIONS;
 use super::kind::{Fields, open};
 use super::report::Report;
 use super::tree::Node;
-use super::workflow::{FailurePolicy, Options, Scheduler};
+use super::workflow::{Defaults, FailurePolicy, Options, Scheduler};
 use std::time::Duration;
 
-pub(super) fn decode(report: &mut Report, node: &Node) -> Option<Options> {
+pub(super) fn decode(report: &mut Report, node: &Node) -> Option<(Options, Defaults)> {
     let fields = open(report, node, &OPTIONS)?;
     let limit = |name: &str| fields.duration(name).filter(|duration| *duration > Duration::ZERO);
-    Some(Options {
+    let defaults = Defaults {
+        on_step_failure: failure(&fields, "onStepFailure").unwrap_or_default(),
+        step_timeout: limit("stepTimeout"),
+        ..Defaults::default()
+    };
+    let options = Options {
         model: fields.owned("model"),
         max_concurrency: fields
             .count("maxConcurrency")
             .filter(|count| *count > 0)
             .and_then(|count| usize::try_from(count).ok()),
-        on_step_failure: failure(&fields, "onStepFailure").unwrap_or_default(),
         timeout: limit("timeout"),
-        step_timeout: limit("stepTimeout"),
         scheduler: match fields.text("scheduler") {
             Some("round-robin") => Scheduler::RoundRobin,
             Some("least-busy") => Scheduler::LeastBusy,
             _ => Scheduler::DependencyFirst,
         },
         max_retries: fields.count("maxRetries"),
-    })
+        ..Options::default()
+    };
+    Some((options, defaults))
 }
 
 /// A failure policy.

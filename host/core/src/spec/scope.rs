@@ -52,7 +52,7 @@ impl Decoder<'_> {
         if nodes.len() > limits::SCOPE_STEPS {
             let message = format!("{} steps, more than the limit of {}", nodes.len(), limits::SCOPE_STEPS);
             self.report.error(code::TOO_LONG, list, message).hint("loop over a list, or split the document");
-            return (Scope { steps: Vec::new() }, BTreeMap::new());
+            return (Scope::default(), BTreeMap::new());
         }
         let drafts: Vec<Draft<'_>> = nodes.iter().filter_map(|node| self.draft(node)).collect();
         let index = self.index(&drafts);
@@ -74,7 +74,7 @@ impl Decoder<'_> {
             self.check_readings(&readings, &view);
             steps.extend(decoded.map(|decoded| Step { depends_on, ..decoded }));
         }
-        (Scope { steps }, shapes)
+        (Scope { steps, defaults: self.defaults.clone(), ..Scope::default() }, shapes)
     }
 
     fn draft<'n>(&mut self, node: &'n Node) -> Option<Draft<'n>> {

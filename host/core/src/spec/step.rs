@@ -8,7 +8,7 @@ use super::kind::{Fields, open};
 use super::options::failure;
 use super::scope::{Draft, Outside};
 use super::tree::{Content, Node};
-use super::workflow::{AgentWork, ForEach, ItemFailure, Items, Step, ToolWork, Work};
+use super::workflow::{AgentWork, Condition, ForEach, ItemFailure, Items, Loop, LoopKind, Step, ToolWork, Work};
 use crate::expr::{Expr, Names};
 use crate::id::{AgentName, ToolName};
 use crate::limits;
@@ -59,7 +59,7 @@ impl Decoder<'_> {
         let step = draft.id.clone().zip(work).map(|(id, work)| Step {
             label: fields.owned("label"),
             metadata: fields.get("metadata").map(Node::to_map).unwrap_or_default(),
-            condition,
+            condition: condition.map(Condition::Expr),
             timeout: fields.duration("timeout"),
             retries: fields.count("retries").unwrap_or_default(),
             max_retries: fields.count("maxRetries"),
@@ -206,7 +206,7 @@ impl Decoder<'_> {
         node: &'n Node,
         sight: &Sight<'_>,
         (view, readings): (&Outside<'_>, &mut Vec<Reading<'n>>),
-    ) -> Option<ForEach> {
+    ) -> Option<Loop> {
         let fields = open(&mut self.report, node, &LOOP)?;
         let other = ["maxIterations", "while", "until", "untilAgent"].iter().any(|key| fields.mentions(key));
         if !fields.mentions("forEach") && !other {
@@ -220,7 +220,7 @@ impl Decoder<'_> {
         });
         let items = fields.get("forEach").and_then(|node| self.items(node, &sight.names(sight.in_loop), readings))?;
         let most = fields.count("maxConcurrency").filter(|count| *count > 0);
-        Some(ForEach {
+        let each = ForEach {
             items,
             max_concurrency: most.and_then(|count| usize::try_from(count).ok()),
             on_item_failure: match fields.text("onItemFailure") {
@@ -228,8 +228,8 @@ impl Decoder<'_> {
                 Some("ignore") => ItemFailure::Ignore,
                 _ => ItemFailure::Stop,
             },
-            body,
-        })
+        };
+        Some(Loop { kind: LoopKind::ForEach(each), body })
     }
 
     fn items<'n>(&mut self, node: &'n Node, names: &Names<'_>, readings: &mut Vec<Reading<'n>>) -> Option<Items> {

@@ -8,7 +8,9 @@ use crate::expr::Expr;
 use crate::id::{AgentName, Alias, StepId, ToolName};
 use crate::policy::Grants;
 use crate::port::ModelSettings;
+use crate::spec::RunLimits;
 use crate::template::Template;
+use crate::transform::{Transform, Transforms};
 use crate::value::Map;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,6 +30,8 @@ pub struct Workflow {
     pub agents: BTreeMap<AgentName, Arc<AgentSpec>>,
     /// Plugins by alias.
     pub plugins: BTreeMap<Alias, PluginReference>,
+    /// Initial variables.
+    pub vars: Map,
     /// The steps.
     pub scope: Arc<Scope>,
     /// What the run returns; absent = the output steps.
@@ -38,6 +42,17 @@ pub struct Workflow {
     pub sources: Vec<Source>,
     /// SHA-256 over all sources.
     pub hash: String,
+    /// What was checked and cannot run in this version; a run with any of it is refused.
+    pub unbuilt: Vec<Unbuilt>,
+}
+
+/// A part of the language that this version checks and does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unbuilt {
+    /// Where it stands: `steps[2].isolation`.
+    pub path: String,
+    /// What it is, in a sentence: `` `isolation` other than `none` ``.
+    pub what: String,
 }
 
 /// A typed input.
@@ -93,6 +108,8 @@ pub struct AgentSpec {
     pub settings: ModelSettings,
     /// JSON Schema of its result.
     pub result_schema: Option<Arc<Value>>,
+    /// What changes its input and output; a step's own chains come outside of it.
+    pub transform: Transforms,
 }
 
 /// Which tools an agent may use.
@@ -138,11 +155,41 @@ pub struct PluginReference {
     pub limits: crate::policy::PluginLimits,
 }
 
-/// Steps that see each other.
-#[derive(Clone, Debug)]
+/// Steps that see each other: the document's, those of a group, of a loop's body, of an included document.
+#[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The steps, in declaration order. `depends_on` are indices into this list; there is no cycle.
     pub steps: Vec<Step>,
+    /// How they are wired.
+    pub wiring: Wiring,
+    /// What holds for steps that say nothing else.
+    pub defaults: Defaults,
+}
+
+/// How the steps of a scope are wired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wiring {
+    /// By `dependsOn`.
+    #[default]
+    Dag,
+    /// In the order of the list; each step gets what the nearest completed one before it gave. Every step but the
+    /// first has the step before it as its dependency.
+    Sequential,
+    /// All at once.
+    Parallel,
+}
+
+/// What holds in a scope; groups and loops have that of the scope around them.
+#[derive(Clone, Debug, Default)]
+pub struct Defaults {
+    /// What a failed step does.
+    pub on_step_failure: FailurePolicy,
+    /// Time for agent and tool steps.
+    pub step_timeout: Option<Duration>,
+    /// Retries of one model request; none = the options'.
+    pub max_retries: Option<u32>,
+    /// Applied to outputs before they enter a prompt.
+    pub output_transform: Vec<Transform>,
 }
 
 /// One step.
@@ -159,17 +206,43 @@ pub struct Step {
     /// Indices of the steps it depends on, in the order written.
     pub depends_on: Vec<usize>,
     /// False = skipped.
-    pub condition: Option<Expr>,
+    pub condition: Option<Condition>,
     /// The whole step, all attempts; for a loop all iterations. None = the scope's default; zero = no limit.
     pub timeout: Option<Duration>,
     /// How often the whole step is tried again.
     pub retries: u32,
-    /// Retries of one model request; none = the options'.
+    /// Retries of one model request; none = the scope's.
     pub max_retries: Option<u32>,
     /// Repeats the work.
-    pub repeat: Option<ForEach>,
-    /// What a failure does; none = the options'.
+    pub repeat: Option<Loop>,
+    /// What a failure does; none = the scope's.
     pub on_failure: Option<FailurePolicy>,
+    /// What changes its input and output.
+    pub transform: Transforms,
+    /// Sinks and traces get digests instead of its content.
+    pub sensitive: bool,
+}
+
+/// What decides whether a step runs.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// An expression that gives true or false.
+    Expr(Expr),
+    /// A closure of the embedder's, by its name.
+    Native(Arc<str>),
+    /// A plugin; checked, and not built in this version.
+    Plugin(PluginCondition),
+}
+
+/// A plugin that decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginCondition {
+    /// The plugin.
+    pub plugin: Alias,
+    /// Its options.
+    pub options: Map,
+    /// What the step is called among those that the plugin chooses from.
+    pub label: Option<String>,
 }
 
 /// What a step does.
@@ -179,8 +252,46 @@ pub enum Work {
     Agent(AgentWork),
     /// A tool is called, without a model.
     Tool(ToolWork),
+    /// A person is asked.
+    Ask(Box<AskWork>),
+    /// Steps of its own.
+    Group(Arc<Scope>),
+    /// The steps of another document.
+    Include(Box<Include>),
     /// Nothing of its own: the body of the step's loop does it.
     Body,
+}
+
+/// A question to a person.
+#[derive(Clone, Debug)]
+pub struct AskWork {
+    /// What is asked.
+    pub prompt: Template,
+    /// The answers that may be given; empty = any.
+    pub choices: Vec<String>,
+    /// What the answer must be; none = text.
+    pub schema: Option<Arc<Value>>,
+    /// Taken at the timeout, and when nobody can be asked.
+    pub default: Option<Value>,
+    /// How long the person has.
+    pub timeout: Option<Duration>,
+}
+
+/// Another document, as a step.
+#[derive(Clone, Debug)]
+pub struct Include {
+    /// The document's name.
+    pub name: String,
+    /// Its path, relative to the directory of the document that runs.
+    pub path: String,
+    /// Its steps.
+    pub scope: Arc<Scope>,
+    /// Its typed inputs.
+    pub inputs: Vec<Input>,
+    /// What they are filled with; an object.
+    pub with: Template,
+    /// What it returns; none = its output steps.
+    pub output: Option<Expr>,
 }
 
 /// The work of an agent step.
@@ -192,7 +303,7 @@ pub struct AgentWork {
     pub instructions: Arc<str>,
     /// The whole message, instead of the assembled one.
     pub input: Option<Template>,
-    /// Files that go with the message, relative to the document.
+    /// Files that go with the message, relative to the directory of the document that runs.
     pub context_files: Vec<String>,
     /// Beats the agent's model.
     pub model: Option<String>,
@@ -209,6 +320,24 @@ pub struct ToolWork {
     pub args: Template,
 }
 
+/// Repeats a step, or a body of steps.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// How often.
+    pub kind: LoopKind,
+    /// The steps of one iteration; none = the step itself is repeated.
+    pub body: Option<Arc<Scope>>,
+}
+
+/// How often a loop repeats.
+#[derive(Clone, Debug)]
+pub enum LoopKind {
+    /// Once for each item, in parallel.
+    ForEach(ForEach),
+    /// One iteration after the other.
+    Repeat(Box<Repeat>),
+}
+
 /// A loop over the items of a list, in parallel.
 #[derive(Clone, Debug)]
 pub struct ForEach {
@@ -218,8 +347,54 @@ pub struct ForEach {
     pub max_concurrency: Option<usize>,
     /// What a failed item does.
     pub on_item_failure: ItemFailure,
-    /// The steps of one iteration; none = the step itself is repeated.
-    pub body: Option<Arc<Scope>>,
+}
+
+/// A loop that repeats until something says that it is enough.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// Most iterations; at least 1.
+    pub max_iterations: u32,
+    /// Checked before each iteration, also the first; false ends the loop as completed.
+    pub go_on: Option<LoopCheck>,
+    /// Checked after each iteration; true ends the loop.
+    pub until: Option<Expr>,
+    /// Asked after each iteration that `until` did not end: an agent step with the id `judge`, whose result has `done`.
+    pub judge: Option<Arc<Step>>,
+    /// What reaching `max_iterations` means.
+    pub on_limit: OnLimit,
+    /// The pause between two iterations.
+    pub delay: Duration,
+    /// Which iterations the output is made of.
+    pub output_mode: OutputMode,
+}
+
+/// What decides whether a loop goes on.
+#[derive(Clone, Debug)]
+pub enum LoopCheck {
+    /// An expression that gives true or false.
+    Expr(Expr),
+    /// A closure of the embedder's, by its name.
+    Native(Arc<str>),
+}
+
+/// What reaching the most iterations means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLimit {
+    /// The loop is done.
+    #[default]
+    Complete,
+    /// The loop has failed; it keeps the last output.
+    Fail,
+}
+
+/// Which iterations a loop's output is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputMode {
+    /// The last one.
+    #[default]
+    Last,
+    /// All, separated by a line `---`.
+    Cumulative,
 }
 
 /// Where items come from.
@@ -276,16 +451,38 @@ pub struct Options {
     pub model: Option<String>,
     /// Attempts running at once in the whole run; none = unset.
     pub max_concurrency: Option<usize>,
-    /// What a failed step does.
-    pub on_step_failure: FailurePolicy,
     /// The run.
     pub timeout: Option<Duration>,
-    /// Default for agent and tool steps.
-    pub step_timeout: Option<Duration>,
     /// Which ready step gets a free slot.
     pub scheduler: Scheduler,
     /// Retries of one model request.
     pub max_retries: Option<u32>,
+    /// What an unknown outcome of a tool call means when the run is resumed; none = ask on a terminal, else fail.
+    pub on_unknown_effect: Option<UnknownEffect>,
+    /// Forbids what another language forbids.
+    pub compat: Option<Compat>,
+    /// The engine that runs the workflow; none = the default one.
+    pub engine: Option<String>,
+    /// Lowered limits.
+    pub limits: RunLimits,
+}
+
+/// What happens to a tool call whose outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownEffect {
+    /// A person decides.
+    Ask,
+    /// It is called again.
+    Retry,
+    /// Its step fails.
+    Fail,
+}
+
+/// A language whose rules a document keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compat {
+    /// zenflow v1.
+    Zenflow,
 }
 
 impl Workflow {
@@ -298,11 +495,13 @@ impl Workflow {
             inputs: Vec::new(),
             agents: BTreeMap::new(),
             plugins: BTreeMap::new(),
-            scope: Arc::new(Scope { steps }),
+            vars: Map::new(),
+            scope: Arc::new(Scope { steps, ..Scope::default() }),
             output: None,
             options: Options::default(),
             sources: Vec::new(),
             hash: String::new(),
+            unbuilt: Vec::new(),
         }
     }
 
@@ -345,6 +544,8 @@ impl Step {
             max_retries: None,
             repeat: None,
             on_failure: None,
+            transform: Transforms::default(),
+            sensitive: false,
         }
     }
 
@@ -360,7 +561,7 @@ impl Step {
     pub fn tool(&self) -> Option<&ToolName> {
         match &self.work {
             Work::Tool(work) => Some(&work.tool),
-            Work::Agent(_) | Work::Body => None,
+            Work::Agent(_) | Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => None,
         }
     }
 
@@ -369,14 +570,25 @@ impl Step {
     pub fn agent(&self) -> Option<&AgentName> {
         match &self.work {
             Work::Agent(work) => work.agent.as_ref(),
-            Work::Tool(_) | Work::Body => None,
+            Work::Tool(_) | Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => None,
         }
     }
 
-    /// The step's failure policy.
+    /// The step's failure policy in a scope with these defaults.
     #[must_use]
-    pub fn failure_policy(&self, options: &Options) -> FailurePolicy {
-        self.on_failure.unwrap_or(options.on_step_failure)
+    pub fn failure_policy(&self, defaults: &Defaults) -> FailurePolicy {
+        self.on_failure.unwrap_or(defaults.on_step_failure)
+    }
+
+    /// The steps inside the step: of a group, an included document, or a loop's body.
+    #[must_use]
+    pub fn inner(&self) -> Option<&Arc<Scope>> {
+        match (&self.work, &self.repeat) {
+            (Work::Group(scope), _) => Some(scope),
+            (Work::Include(include), _) => Some(&include.scope),
+            (_, Some(repeat)) => repeat.body.as_ref(),
+            _ => None,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::message::Usage;
 use cofferdam_core::port::{AgentOutput, CancelFlag};
 use cofferdam_core::run::{Effect, Emission, MessageError};
-use cofferdam_core::spec::workflow::{self, Items, Work};
+use cofferdam_core::spec::workflow::{self, Condition, Items, LoopKind, Work};
 use cofferdam_core::value;
 use serde_json::Value;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ impl Run {
             Effect::Start { path, attempt } => return self.start(path, attempt),
             Effect::Wait { path, delay } => self.wake_after(delay, Wake::Due(path)),
             Effect::Watch { path, timeout } => self.wake_after(timeout, Wake::Expired(path)),
+            Effect::Ask(_) | Effect::While { .. } | Effect::Until { .. } | Effect::Gather(_) => {}
             Effect::Cancel(path) => return self.cancel(path),
             Effect::Conclude => return self.conclude(),
         }
@@ -34,7 +35,8 @@ impl Run {
     }
 
     fn decide(&self, path: StepPath) {
-        let Some(condition) = self.machine.step_at(&path).and_then(|step| step.condition.clone()) else { return };
+        let condition = self.machine.step_at(&path).and_then(|step| step.condition.clone());
+        let Some(Condition::Expr(condition)) = condition else { return };
         let source = condition.source().to_owned();
         self.evaluate(path, condition, move |outcome| decision(outcome, &source));
     }
@@ -56,9 +58,15 @@ impl Run {
 
     fn expand(&self, path: StepPath) -> Option<Emission> {
         let repeat = self.machine.step_at(&path)?.repeat.as_ref()?;
-        match &repeat.items {
+        let LoopKind::ForEach(each) = &repeat.kind else { return None };
+        match &each.items {
             Items::List(items) => {
-                let body = self.checked(Body::StepStarted { agent: None, tool: None, items: Some(Arc::clone(items)) });
+                let body = self.checked(Body::StepStarted {
+                    agent: None,
+                    tool: None,
+                    items: Some(Arc::clone(items)),
+                    inputs: None,
+                });
                 Some(Emission { path, attempt: None, body })
             }
             Items::Expr(expr) => {
@@ -118,7 +126,9 @@ impl Run {
                 let sources = Arc::clone(&self.ports.sources);
                 Ok(AttemptWork::Agent(Box::new(AgentWork { agent, tools, message, context_files, sources })))
             }
-            Work::Body => Err(Fault::bug(format!("a loop of `{}` has nothing to do", workflow.name))),
+            Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {
+                Err(Fault::bug(format!("a loop of `{}` has nothing to do", workflow.name)))
+            }
         }
     }
 
@@ -226,7 +236,9 @@ fn decision(outcome: Result<Value, EvalError>, source: &str) -> Outcome {
 
 fn items_of(outcome: Result<Value, EvalError>) -> Body {
     match outcome {
-        Ok(Value::Array(items)) => Body::StepStarted { agent: None, tool: None, items: Some(Arc::new(items)) },
+        Ok(Value::Array(items)) => {
+            Body::StepStarted { agent: None, tool: None, items: Some(Arc::new(items)), inputs: None }
+        }
         Ok(other) => {
             failed(Fault::step("for_each", format!("forEach gave {} instead of a list", value::describe(&other))))
         }

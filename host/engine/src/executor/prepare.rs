@@ -116,9 +116,9 @@ impl Preparation<'_> {
                 Work::Tool(work) if !self.ports.gateway.has(&work.tool) => {
                     self.faults.push(self.unknown_tool(&format!("step `{}`", step.id), &work.tool.to_string()));
                 }
-                Work::Tool(_) | Work::Body => {}
+                Work::Tool(_) | Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {}
             }
-            if let Some(body) = step.repeat.as_ref().and_then(|repeat| repeat.body.as_ref()) {
+            if let Some(body) = step.inner() {
                 self.scope(body);
             }
         }
@@ -225,5 +225,6 @@ fn default_agent() -> AgentSpec {
         max_turns: limits::AGENT_TURNS,
         settings: cofferdam_core::port::ModelSettings::default(),
         result_schema: None,
+        transform: cofferdam_core::transform::Transforms::default(),
     }
 }

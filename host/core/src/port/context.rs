@@ -1,0 +1,105 @@
+//! What code inside a run may know of the run and say to it.
+
+use super::BoxFuture;
+use crate::event::{StepOutput, StepStatus};
+use crate::fault::Fault;
+use crate::id::{RunId, StepPath};
+use crate::message::Usage;
+use crate::time::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The run, as one step of it sees it. The engine implements it; native agents, native tools and closures get one.
+pub trait RunContext: Send + Sync {
+    /// The run.
+    fn run_id(&self) -> &RunId;
+
+    /// SHA-256 over the document and its files: which version of the workflow runs.
+    fn workflow_id(&self) -> &str;
+
+    /// The step on whose behalf the code runs.
+    fn path(&self) -> &StepPath;
+
+    /// The time of the run.
+    fn now(&self) -> Timestamp;
+
+    /// A variable of the run.
+    fn variable(&self, key: &str) -> Option<Value>;
+
+    /// Sets a variable; done when the event is recorded. The last write in journal order wins. Setting
+    /// `loop_continue` to false ends the innermost loop around the step after this iteration.
+    ///
+    /// # Errors
+    /// When there are too many variables, the value is too large, or the run has ended.
+    fn set_variable(&self, key: String, value: Value) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// How a step stands that this one can see, by its id, or by its path in the run; none while it has not ended.
+    fn step(&self, name: String) -> BoxFuture<'_, Option<StepEnd>>;
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepEnd {
+    /// Where in the run.
+    pub path: StepPath,
+    /// How.
+    pub status: StepStatus,
+    /// What it gave.
+    pub output: StepOutput,
+    /// Why it failed.
+    pub error: Option<Fault>,
+}
+
+/// A closure that decides whether a step runs. It must be quick; it is called once for each instance of the step.
+pub trait ConditionFn: Send + Sync {
+    /// Whether the step runs.
+    ///
+    /// # Errors
+    /// The step fails.
+    fn decide(&self, ctx: Arc<dyn RunContext>) -> BoxFuture<'_, Result<bool, Fault>>;
+}
+
+/// A closure that changes a text on its way into a step or out of it. It may run again when a step is tried again.
+pub trait TransformFn: Send + Sync {
+    /// The changed text and data.
+    ///
+    /// # Errors
+    /// The step fails.
+    fn apply(&self, ctx: Arc<dyn RunContext>, value: StepOutput) -> BoxFuture<'_, Result<StepOutput, Fault>>;
+}
+
+/// A closure that decides whether a loop goes on; asked before each iteration. It is stateless: what has happened
+/// comes in as data.
+pub trait LoopFn: Send + Sync {
+    /// Whether the next iteration begins.
+    ///
+    /// # Errors
+    /// The loop fails.
+    fn go_on(&self, ctx: Arc<dyn RunContext>, so_far: LoopView) -> BoxFuture<'_, Result<bool, Fault>>;
+}
+
+/// What a loop has done so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoopView {
+    /// The iteration that is about to begin, from 0.
+    pub iteration: u32,
+    /// What the iterations gave, in order.
+    pub outputs: Vec<StepOutput>,
+    /// Tokens of all iterations.
+    pub usage: Usage,
+    /// Since the loop began.
+    pub elapsed: Duration,
+}
+
+/// The embedder's closures, by the names that documents use: `{native: NAME}`.
+#[derive(Clone, Default)]
+pub struct Natives {
+    /// For `condition`.
+    pub conditions: BTreeMap<Arc<str>, Arc<dyn ConditionFn>>,
+    /// For `transform`.
+    pub transforms: BTreeMap<Arc<str>, Arc<dyn TransformFn>>,
+    /// For `while`.
+    pub loops: BTreeMap<Arc<str>, Arc<dyn LoopFn>>,
+}
