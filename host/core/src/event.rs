@@ -183,6 +183,13 @@ pub struct StepOutput {
     /// The agent ran out of turns.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// What an agent tells of its work besides; stands in results with the metadata that the document gives the step.
+    #[serde(default, skip_serializing_if = "map_is_empty")]
+    pub metadata: Arc<Map>,
+}
+
+fn map_is_empty(map: &Arc<Map>) -> bool {
+    map.is_empty()
 }
 
 fn str_is_empty(text: &Arc<str>) -> bool {

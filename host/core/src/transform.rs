@@ -76,7 +76,7 @@ fn parse(output: &StepOutput) -> Result<StepOutput, Fault> {
     let value = crate::value::parse(text).map_err(|error| {
         Fault::step("transform", format!("the transform `json` got text that is not JSON: {error}"))
     })?;
-    Ok(StepOutput { content: Arc::clone(&output.content), result: Arc::new(value), truncated: output.truncated })
+    Ok(StepOutput { result: Arc::new(value), ..output.clone() })
 }
 
 /// What stands in a fenced block, when the whole text is one.

@@ -108,7 +108,12 @@ impl<'a> Conversation<'a> {
 
     fn output(&mut self, truncated: bool) -> StepOutput {
         let result = self.submission.take().unwrap_or_default();
-        StepOutput { content: Arc::clone(&self.content), result: Arc::new(result), truncated }
+        StepOutput {
+            content: Arc::clone(&self.content),
+            result: Arc::new(result),
+            truncated,
+            ..StepOutput::default()
+        }
     }
 
     /// Asks until the agent is done; says whether it was cut off.

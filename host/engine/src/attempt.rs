@@ -173,7 +173,7 @@ impl Setting {
         match reply.error {
             Some(fault) => Err(fault),
             None => {
-                let output = StepOutput { content: reply.text, result: reply.result, truncated: false };
+                let output = StepOutput { content: reply.text, result: reply.result, ..StepOutput::default() };
                 Ok(AgentOutput { output, usage: cofferdam_core::message::Usage::default() })
             }
         }

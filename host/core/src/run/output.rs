@@ -46,14 +46,14 @@ impl Machine {
     pub(super) fn scope_output(&self, scope: ScopeId) -> StepOutput {
         let steps = self.output_steps(scope);
         if let [only] = steps.as_slice() {
-            return StepOutput { truncated: false, ..self.node(*only).output.clone() };
+            return StepOutput { truncated: false, metadata: Arc::default(), ..self.node(*only).output.clone() };
         }
         let contents: Vec<&str> =
             steps.iter().map(|&id| &*self.node(id).output.content).filter(|content| !content.is_empty()).collect();
         let results: Map =
             steps.iter().map(|&id| (self.step(id).id.to_string(), (*self.node(id).output.result).clone())).collect();
         let result = if results.is_empty() { Value::Null } else { Value::Object(results) };
-        StepOutput { content: contents.join("\n\n").into(), result: Arc::new(result), truncated: false }
+        StepOutput { content: contents.join("\n\n").into(), result: Arc::new(result), ..StepOutput::default() }
     }
 
     /// The steps that nothing depends on and that completed; one that was skipped by its condition is replaced by
@@ -128,7 +128,7 @@ impl Machine {
             failed = Some(Fault::step("item_cancelled", "an item of the loop was cancelled"));
         }
         let result = Arc::new(json!({ "iterations": entries }));
-        LoopOutput { output: StepOutput { content: content.into(), result, truncated: false }, failed }
+        LoopOutput { output: StepOutput { content: content.into(), result, ..StepOutput::default() }, failed }
     }
 
     fn item_fault(&self, node: Option<&Node>, path: &str) -> Fault {

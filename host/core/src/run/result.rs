@@ -46,6 +46,12 @@ pub struct RunResult {
     pub error: Option<StepFault>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// What the caller said of the run.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map,
+    /// The session that the caller counts the run to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 /// A failure and where it happened.
@@ -102,7 +108,7 @@ pub struct StepResult {
     /// Inputs of its prompt that were shortened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated_inputs: Vec<String>,
-    /// What the document says about it.
+    /// What the document says about it, and its agent.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub metadata: Map,
 }
@@ -160,6 +166,8 @@ impl Machine {
             duration_ms: self.started.map_or(0, |started| millis(started, *at)),
             error: error.clone().map(|fault| StepFault { step, fault }),
             warnings: self.warnings.clone(),
+            metadata: Map::new(),
+            session: None,
         })
     }
 
@@ -214,9 +222,16 @@ impl Machine {
             skipped_because: node.skipped.as_ref().map(|(because, _)| *because),
             truncated: node.output.truncated,
             truncated_inputs: node.truncated_inputs.clone(),
-            metadata: self.step(id).metadata.clone(),
+            metadata: metadata(&self.step(id).metadata, &node.output.metadata),
         }
     }
+}
+
+/// What the document says about a step, and what its agent told; the document wins.
+fn metadata(of_document: &Map, of_agent: &Map) -> Map {
+    let mut all = of_agent.clone();
+    all.extend(of_document.clone());
+    all
 }
 
 fn millis(from: Timestamp, to: Timestamp) -> u64 {

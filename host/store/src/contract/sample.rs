@@ -79,7 +79,12 @@ fn started(value: serde_json::Value) -> Body {
 fn finished() -> Body {
     Body::StepFinished {
         status: StepStatus::Failed,
-        output: StepOutput { content: "half".into(), result: Arc::new(json!({"a": 0.25})), truncated: true },
+        output: StepOutput {
+            content: "half".into(),
+            result: Arc::new(json!({"a": 0.25})),
+            truncated: true,
+            ..StepOutput::default()
+        },
         error: Some(Fault::retry("timeout", "too slow").with_hint("wait").with_detail(json!({"ms": 5}))),
         usage: Usage { input: 1, output: 2, ..Usage::default() },
         truncated_inputs: vec!["x".to_owned()],
