@@ -3,6 +3,7 @@
 //! Nothing here does IO. The engine appends an event to the journal, feeds it to the [`Machine`], and performs what
 //! the machine asks for; `resume` and `replay` are the same fold over a recorded list.
 
+mod each;
 mod effect;
 mod expect;
 mod fold;
@@ -11,9 +12,13 @@ mod loops;
 mod machine;
 mod message;
 mod node;
+mod origin;
 mod output;
 mod result;
+mod rounds;
 mod schedule;
+mod scopes;
+mod variables;
 mod view;
 
 #[cfg(test)]
@@ -23,5 +28,6 @@ pub use effect::{Effect, Emission};
 pub use machine::{Machine, Settings, Stop, Verdict};
 pub use message::{Assembled, MessageError};
 pub use node::NodeState;
-pub use result::{LoopResult, RunResult, StepResult};
+pub use result::{LoopResult, RunResult, StepFault, StepResult};
+pub use variables::{LOOP_CONTINUE, OpenQuestion};
 pub use view::Reads;

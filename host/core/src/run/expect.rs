@@ -3,7 +3,7 @@
 //! The executor asks before it records an event, so that a journal holds nothing that the run did not take in.
 
 use super::machine::Machine;
-use super::node::NodeState;
+use super::node::{Kind, NodeId, NodeState};
 use crate::event::Body;
 use crate::id::StepPath;
 
@@ -12,26 +12,38 @@ impl Machine {
     /// [`Self::admits`] tells of them.
     #[must_use]
     pub fn expects(&self, path: &StepPath, attempt: Option<u32>, body: &Body) -> bool {
-        use NodeState::{Closing, Deciding, Done, Due, Expanding, Looping, Queued, Resting, Running, Starting};
-        if matches!(body, Body::RunStarted { .. } | Body::RunFinished { .. }) {
-            return !self.is_finished();
+        match body {
+            Body::RunStarted { .. } | Body::RunFinished { .. } => !self.is_finished(),
+            // An iteration or a judge that begins has no node of this try yet; its loop has.
+            Body::LoopIterationStarted { .. } => {
+                self.owner(path).is_some_and(|of| self.node(of).state == NodeState::Open)
+            }
+            Body::StepReady {} if self.judged(path).is_some() => true,
+            body => self.find(path).is_none_or(|id| self.node_expects(id, attempt, body)),
         }
-        let Some(state) = self.state_of(path) else {
-            // An iteration that begins has no node yet; its loop has.
-            let owner = path.as_str().rsplit_once('[').map(|(owner, _)| StepPath::from(owner));
-            let looping = owner.and_then(|owner| self.state_of(&owner)) == Some(Looping);
-            return !matches!(body, Body::LoopIterationStarted { .. }) || looping;
+    }
+
+    fn node_expects(&self, id: NodeId, attempt: Option<u32>, body: &Body) -> bool {
+        use NodeState::{
+            Asking, Closing, Deciding, Done, Due, Expanding, Gathering, Open, Queued, Resting, Running, Starting,
         };
+        let node = self.node(id);
+        let (state, works) = (node.state, node.works());
         match body {
             Body::StepReady {} => matches!(state, Due | Deciding),
-            Body::StepStarted { items: Some(_), .. } => state == Expanding,
-            Body::StepStarted { .. } => matches!(state, Queued | Starting | Resting),
-            Body::StepRetrying { .. } => state == Running,
+            Body::StepStarted { .. } if works => matches!(state, Queued | Starting | Resting),
+            Body::StepStarted { .. } => matches!(state, Expanding | Resting),
+            Body::StepRetrying { .. } if works => state == Running,
+            Body::StepRetrying { .. } => state == Closing,
             Body::StepFinished { .. } if attempt.is_some() => state == Running,
-            Body::StepFinished { .. } => matches!(state, Deciding | Expanding | Closing),
+            Body::StepFinished { .. } => {
+                matches!(state, Deciding | Expanding | Closing | Asking | Gathering) || self.is_evaluating(id)
+            }
             Body::StepSkipped { .. } => matches!(state, Deciding | Closing),
-            Body::StepCancelled { .. } => matches!(state, Running | Closing),
+            Body::StepCancelled { .. } => matches!(state, Running | Closing | Asking),
             Body::LoopIterationFinished { .. } => matches!(state, Done(_) | Closing),
+            Body::LoopFinished { .. } => matches!(&node.kind, Kind::Loop(run) if state == Open && run.ended.is_none()),
+            Body::QuestionAsked { .. } | Body::QuestionAnswered { .. } => state == Asking,
             _ => true,
         }
     }

@@ -3,12 +3,12 @@
 //! Nothing here says what to do next; it only notes on the agenda whom to look at.
 
 use super::machine::{Ended, Machine};
-use super::node::{Doom, Kind, Node, NodeId, NodeState, ScopeId, ScopeRun};
+use super::node::{Doom, Kind, NodeId, NodeState};
 use crate::event::{Body, RunEvent, SkippedBecause, StepStatus};
 use crate::id::StepPath;
 use crate::message::Usage;
 use crate::plan::Plan;
-use crate::spec::workflow::{FailurePolicy, Scope};
+use crate::spec::workflow::FailurePolicy;
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ impl Machine {
                 self.started = Some(event.at);
                 self.inputs = Arc::new(inputs.clone());
                 self.input.clone_from(input);
+                self.vars = Arc::new(self.workflow.vars.clone());
                 let scope = Arc::clone(&self.workflow.scope);
                 let plan = Arc::new(Plan::new(&scope));
                 self.open_scope(scope, plan, &StepPath::ROOT, None);
@@ -33,21 +34,23 @@ impl Machine {
             } else {
                 format!("{}: {message}", event.path)
             }),
-            body => {
-                if let Some(id) = self.find(&event.path) {
+            Body::VariableSet { key, value } => self.set_variable(&event.path, key, value),
+            Body::LoopIterationStarted { index } => self.open_iteration(&event.path, *index, event.at),
+            body => match self.find(&event.path) {
+                Some(id) if !matches!(body, Body::StepReady {}) || self.node(id).iterates().is_none() => {
                     self.apply_to(id, event, body);
-                } else if let Body::LoopIterationStarted { index } = body {
-                    self.open_iteration(&event.path, *index, event.at);
                 }
-            }
+                _ if matches!(body, Body::StepReady {}) => self.open_judge(&event.path),
+                _ => {}
+            },
         }
     }
 
     pub(super) fn apply_to(&mut self, id: NodeId, event: &RunEvent, body: &Body) {
         match body {
             Body::StepReady {} => self.ready(id),
-            Body::StepStarted { items: Some(items), .. } => self.start_loop(id, Arc::clone(items), event.at),
-            Body::StepStarted { .. } => self.start(id, event),
+            Body::StepStarted { .. } if self.node(id).works() => self.start(id, event),
+            Body::StepStarted { .. } => self.open(id, event),
             Body::TurnFinished { usage, model, .. } => {
                 self.node_mut(id).turns += *usage;
                 *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
@@ -75,44 +78,33 @@ impl Machine {
             }
             Body::StepCancelled { .. } => self.end(id, StepStatus::Cancelled, event.at),
             Body::LoopIterationFinished { status, .. } => self.end_iteration(id, *status, event.at),
+            Body::LoopFinished { because, .. } => {
+                if let Kind::Loop(run) = &mut self.node_mut(id).kind {
+                    run.ended = Some(*because);
+                    self.agenda.push_back(id);
+                }
+            }
+            Body::QuestionAsked { question, choices, deferred, .. } => {
+                self.take_question(id, question, choices, *deferred);
+            }
             _ => {}
         }
-    }
-
-    /// Makes the nodes of a scope.
-    pub(super) fn open_scope(
-        &mut self,
-        scope: Arc<Scope>,
-        plan: Arc<Plan>,
-        at: &StepPath,
-        parent: Option<NodeId>,
-    ) -> ScopeId {
-        let scope_id = ScopeId(u32::try_from(self.scopes.len()).expect("instances are bounded"));
-        let first = self.next_id();
-        for (index, step) in scope.steps.iter().enumerate() {
-            let kind = if step.repeat.is_some() { Kind::Loop(Box::default()) } else { Kind::Plain };
-            let mut node = Node::new(at.child(&step.id), scope_id, index, kind);
-            node.waits = step.depends_on.len();
-            if node.waits == 0 {
-                node.state = NodeState::Due;
-                self.agenda.push_back(self.next_id());
-            }
-            self.add(node);
-        }
-        let left = scope.steps.len();
-        self.scopes.push(ScopeRun { scope, plan, first, left, parent });
-        scope_id
     }
 
     pub(super) fn ready(&mut self, id: NodeId) {
         if !matches!(self.node(id).state, NodeState::Due | NodeState::Deciding) {
             return;
         }
-        if matches!(self.node(id).kind, Kind::Loop(_)) {
+        self.make_ready(id);
+    }
+
+    /// What works waits for a slot; what holds other steps or asks a person begins at once.
+    pub(super) fn make_ready(&mut self, id: NodeId) {
+        if self.node(id).works() {
+            self.queue(id);
+        } else {
             self.node_mut(id).state = NodeState::Expanding;
             self.agenda.push_back(id);
-        } else {
-            self.queue(id);
         }
     }
 
@@ -155,19 +147,25 @@ impl Machine {
             return;
         }
         self.leave_slot(id);
+        self.deferred -= usize::from(self.node(id).state == NodeState::Deferred);
         let policy = self.step(id).failure_policy(&self.scope(self.node(id).scope).scope.defaults);
         let node = self.node_mut(id);
         let spent = std::mem::take(&mut node.turns);
         node.usage += spent;
         node.ended = Some(at);
-        node.tolerated = status == StepStatus::Failed && policy == FailurePolicy::Continue;
+        let judge = matches!(node.kind, Kind::Judge { .. });
+        node.tolerated = status == StepStatus::Failed && (policy == FailurePolicy::Continue || judge);
         node.state = NodeState::Done(status);
         self.order_of_ends.push(id);
         if status == StepStatus::Failed && !self.node(id).tolerated && self.first_error.is_none() {
             self.first_error = Some(id);
         }
+        self.unsignal(id);
         match self.node(id).kind {
-            Kind::Plain | Kind::Loop(_) => {
+            Kind::Repeat { .. } => self.agenda.push_back(id),
+            Kind::Judge { .. } => self.end_judge(id, status),
+            Kind::Body { .. } => {}
+            Kind::Plain | Kind::Ask | Kind::Group(_) | Kind::Loop(_) => {
                 self.abort |= status == StepStatus::Failed && policy == FailurePolicy::Abort;
                 self.tell_dependents(id, status, policy);
                 let scope = self.node(id).scope;
@@ -178,8 +176,6 @@ impl Machine {
                     self.agenda.push_back(parent);
                 }
             }
-            Kind::Repeat { .. } => self.agenda.push_back(id),
-            Kind::Body { .. } => {}
         }
     }
 
@@ -231,7 +227,8 @@ impl Machine {
             state,
             NodeState::Running
                 | NodeState::Starting
-                | NodeState::Looping
+                | NodeState::Open
+                | NodeState::Asking
                 | NodeState::Closing
                 | NodeState::Done(_)
                 | NodeState::Doomed
@@ -239,6 +236,7 @@ impl Machine {
             return;
         }
         self.leave_slot(id);
+        self.deferred -= usize::from(state == NodeState::Deferred);
         let node = self.node_mut(id);
         node.doom = Some(doom);
         node.state = NodeState::Doomed;

@@ -4,9 +4,11 @@
 
 use super::effect::{Effect, Emission};
 use super::machine::{Machine, Stop};
-use super::node::{Doom, NodeId, NodeState};
-use crate::event::{Body, RunReason, SkippedBecause};
+use super::node::{Doom, Kind, NodeId, NodeState};
+use super::scopes::Given;
+use crate::event::{Body, RunReason, SkippedBecause, StepOutput};
 use crate::id::StepPath;
+use crate::spec::workflow::{LoopKind, Work};
 
 impl Machine {
     pub(super) fn effects(&mut self) -> Vec<Effect> {
@@ -38,7 +40,8 @@ impl Machine {
                     emit(path, None, Body::StepReady {})
                 });
             }
-            NodeState::Expanding => effects.push(Effect::Expand(path)),
+            NodeState::Expanding => self.begin(id, effects),
+            NodeState::Asking => effects.push(Effect::Ask(path)),
             NodeState::Running if self.node(id).works() => {
                 effects.push(Effect::Start { path: path.clone(), attempt: self.node(id).attempt });
                 if self.is_halted(id) {
@@ -55,7 +58,44 @@ impl Machine {
                 self.node_mut(id).state = NodeState::Closing;
                 effects.push(emit(path, None, body));
             }
+            NodeState::Open => {
+                self.watch(id, effects);
+                match self.node(id).kind {
+                    Kind::Group(Some(scope)) => self.effects_of_group(id, scope, effects),
+                    _ => self.effects_of_loop(id, effects),
+                }
+            }
             _ => self.effects_of_loop(id, effects),
+        }
+    }
+
+    /// Begins a step that takes no slot; what it begins with may have to be evaluated.
+    fn begin(&mut self, id: NodeId, effects: &mut Vec<Effect>) {
+        let path = self.node(id).path.clone();
+        let step = self.step(id);
+        if let Some(fault) =
+            step.inner().and_then(|scope| self.too_many_instances(self.nodes.len() + scope.steps.len()))
+        {
+            return self.close(id, Given { output: StepOutput::default(), error: Some(fault) }, effects);
+        }
+        let items = matches!(step.repeat.as_ref().map(|repeat| &repeat.kind), Some(LoopKind::ForEach(_)));
+        if items || matches!(step.work, Work::Include(_)) {
+            return effects.push(Effect::Expand(path));
+        }
+        let body = Body::StepStarted { agent: None, tool: None, items: None, inputs: None };
+        effects.push(emit(path, None, body));
+    }
+
+    /// The time of a loop, group or include runs from its first try on.
+    fn watch(&mut self, id: NodeId, effects: &mut Vec<Effect>) {
+        let node = self.node(id);
+        if node.watched || !node.is_member() {
+            return;
+        }
+        let path = node.path.clone();
+        self.node_mut(id).watched = true;
+        if let Some(timeout) = self.timeout_of(&path) {
+            effects.push(Effect::Watch { path, timeout });
         }
     }
 
@@ -68,6 +108,7 @@ impl Machine {
 
     pub(super) fn conclude(&mut self, effects: &mut Vec<Effect>) {
         let done = self.scopes.first().is_some_and(|root| root.left == 0);
+        let done = done || (effects.is_empty() && self.waits_for_answers());
         if done && !self.concluding && self.ended.is_none() {
             self.concluding = true;
             effects.push(Effect::Conclude);
@@ -78,7 +119,10 @@ impl Machine {
     pub(super) fn halt(&mut self, id: NodeId, why: &str, effects: &mut Vec<Effect>) {
         match self.node(id).state {
             NodeState::Running if self.node(id).works() => effects.push(Effect::Cancel(self.node(id).path.clone())),
-            NodeState::Starting | NodeState::Looping | NodeState::Closing => {}
+            NodeState::Asking => effects.push(Effect::Cancel(self.node(id).path.clone())),
+            // It looks again whether it may go on.
+            NodeState::Open => self.agenda.push_back(id),
+            NodeState::Starting | NodeState::Closing => {}
             _ => self.doom(id, Doom::Cancel(why.to_owned())),
         }
     }

@@ -6,12 +6,13 @@
 use super::effect::Effect;
 use super::node::{Kind, Node, NodeId, NodeState, ScopeId, ScopeRun};
 use super::schedule::Slots;
+use super::variables::OpenQuestion;
 use crate::event::{RunEvent, RunReason, RunStatus, StepStatus};
 use crate::fault::{Class, Fault};
 use crate::id::StepPath;
 use crate::limits;
 use crate::message::Usage;
-use crate::spec::workflow::{Step, Workflow};
+use crate::spec::workflow::{LoopKind, Step, Workflow};
 use crate::time::Timestamp;
 use crate::value::Map;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -67,6 +68,10 @@ pub struct Machine {
     pub(super) by_path: HashMap<StepPath, NodeId>,
     pub(super) inputs: Arc<Map>,
     pub(super) input: Option<Arc<str>>,
+    pub(super) vars: Arc<Map>,
+    pub(super) questions: Vec<OpenQuestion>,
+    /// Questions that nobody here can answer.
+    pub(super) deferred: usize,
     pub(super) agenda: VecDeque<NodeId>,
     pub(super) slots: Slots,
     pub(super) stop: Option<Stop>,
@@ -99,6 +104,9 @@ impl Machine {
             by_path: HashMap::new(),
             inputs: Arc::default(),
             input: None,
+            vars: Arc::default(),
+            questions: Vec::new(),
+            deferred: 0,
             agenda: VecDeque::new(),
             slots,
             stop: None,
@@ -124,23 +132,15 @@ impl Machine {
         self.apply(event);
     }
 
-    /// The rest before the next try is over.
+    /// The rest before the next try is over, or the pause between two iterations.
     pub fn due(&mut self, path: &StepPath) -> Vec<Effect> {
-        if let Some(id) = self.find(path)
-            && self.node(id).state == NodeState::Resting
-        {
-            self.queue(id);
-        }
-        self.effects()
-    }
-
-    /// The time of the loop at `path` is over.
-    pub fn expire(&mut self, path: &StepPath, fault: Fault) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Some(id) = self.find(path)
-            && self.node(id).state == NodeState::Looping
-        {
-            self.expire_loop(id, fault, &mut effects);
+        if let Some(id) = self.find(path) {
+            match (self.node(id).state, &self.node(id).kind) {
+                (NodeState::Resting, _) => self.make_ready(id),
+                (NodeState::Open, Kind::Loop(_)) => self.end_pause(id, &mut effects),
+                _ => {}
+            }
         }
         effects.append(&mut self.effects());
         effects
@@ -172,7 +172,10 @@ impl Machine {
         let node = self.node(id);
         match attempt {
             Some(attempt) => node.state == NodeState::Running && node.attempt == attempt,
-            None => matches!(node.state, NodeState::Deciding | NodeState::Expanding),
+            None => {
+                let asked = [NodeState::Deciding, NodeState::Expanding, NodeState::Asking, NodeState::Gathering];
+                asked.contains(&node.state) || self.is_evaluating(id)
+            }
         }
     }
 
@@ -181,11 +184,13 @@ impl Machine {
     pub fn judge(&self, path: &StepPath, fault: &Fault) -> Verdict {
         let Some(id) = self.find(path) else { return Verdict::Fail };
         let node = self.node(id);
-        let retries = self.step(id).retries;
-        if fault.class != Class::Retry || node.attempt > retries || self.stop.is_some() {
+        // What a loop repeats has no tries of its own: the whole loop is tried again.
+        let retries = if matches!(node.kind, Kind::Repeat { .. }) { 0 } else { self.step(id).retries };
+        let tries = node.attempt.saturating_sub(node.base);
+        if fault.class != Class::Retry || tries > retries || self.stop.is_some() {
             return Verdict::Fail;
         }
-        let doubled = 1_000_u64.saturating_mul(1_u64.checked_shl(node.attempt.saturating_sub(1)).unwrap_or(u64::MAX));
+        let doubled = 1_000_u64.saturating_mul(1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX));
         let asked = fault.retry_after_ms.unwrap_or(0).min(limits::MODEL_RETRY_AFTER_MS);
         Verdict::Retry {
             delay: Duration::from_millis(doubled.min(limits::STEP_RETRY_WAIT_MS)),
@@ -205,15 +210,17 @@ impl Machine {
         self.find(path).map(|id| self.step(id))
     }
 
-    /// How long all tries of the step may take together; none = no limit. A loop has only its own.
+    /// How long all tries of the step may take together; none = no limit. Loops, groups and includes
+    /// have only their own; a person has what the question says.
     #[must_use]
     pub fn timeout_of(&self, path: &StepPath) -> Option<Duration> {
         let id = self.find(path)?;
         let default = self.scope(self.node(id).scope).scope.defaults.step_timeout;
         let timeout = match self.node(id).kind {
             Kind::Plain => self.step(id).timeout.or(default),
-            Kind::Repeat { .. } => default,
-            Kind::Loop(_) | Kind::Body { .. } => self.step(id).timeout,
+            Kind::Repeat { .. } | Kind::Judge { .. } => default,
+            Kind::Loop(_) | Kind::Group(_) => self.step(id).timeout,
+            Kind::Body { .. } | Kind::Ask => None,
         };
         timeout.filter(|timeout| !timeout.is_zero())
     }
@@ -252,6 +259,7 @@ impl Machine {
         match self.stop {
             Some(Stop::Cancelled) => return (RunStatus::Cancelled, None),
             Some(Stop::Reason(reason)) => return (RunStatus::Failed, Some(reason)),
+            None if self.waits_for_answers() => return (RunStatus::Waiting, None),
             None => {}
         }
         let own = self.scopes.first().map_or(0, |root| root.scope.steps.len());
@@ -273,7 +281,7 @@ impl Machine {
         let counts = |&&id: &&NodeId| {
             let node = self.node(id);
             node.scope == ScopeId(0)
-                && matches!(node.kind, Kind::Plain | Kind::Loop(_))
+                && node.is_member()
                 && node.state.status() == Some(StepStatus::Failed)
                 && !node.tolerated
         };
@@ -300,9 +308,13 @@ impl Machine {
         NodeId(u32::try_from(self.nodes.len()).expect("instances are bounded"))
     }
 
-    pub(super) fn add(&mut self, node: Node) -> NodeId {
+    pub(super) fn add(&mut self, mut node: Node) -> NodeId {
         let id = self.next_id();
-        self.by_path.insert(node.path.clone(), id);
+        if let Some(before) = self.by_path.insert(node.path.clone(), id) {
+            // The scope around it was tried before: tries go on counting, so that each has a number of its own.
+            node.base = self.node(before).attempt;
+            node.attempt = node.base;
+        }
         self.nodes.push(node);
         id
     }
@@ -325,6 +337,10 @@ impl Machine {
 
     pub(super) fn step(&self, id: NodeId) -> &Step {
         let node = self.node(id);
-        self.scope(node.scope).scope.steps.get(node.step).expect("a node's step is in its scope")
+        let step = self.scope(node.scope).scope.steps.get(node.step).expect("a node's step is in its scope");
+        match (&node.kind, step.repeat.as_ref().map(|repeat| &repeat.kind)) {
+            (Kind::Judge { .. }, Some(LoopKind::Repeat(repeat))) => repeat.judge.as_deref().unwrap_or(step),
+            _ => step,
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! The user message of an agent step.
 //!
 //! One rule: instructions plus what the step depends on; with no instructions just what it depends on; with no
-//! dependencies the run's input. Sections in a fixed order, each only when not empty.
+//! dependencies the run's input. Sections in a fixed order, each only when not empty. `origin.rs` finds what a step
+//! depends on, across groups, loops and includes.
 
 use super::machine::Machine;
-use super::node::NodeId;
-use crate::event::StepStatus;
+use super::node::{Kind, NodeId};
+use super::origin::{Origin, Part, Place};
+use crate::fault::Fault;
 use crate::id::StepPath;
-use crate::limits;
-use crate::spec::workflow::Work;
+use crate::spec::workflow::{Wiring, Work};
 use std::fmt::Write as _;
 
 /// A message, and what had to be shortened in it.
@@ -21,11 +22,14 @@ pub struct Assembled {
 }
 
 /// Why there is no message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MessageError {
     /// Nothing to say to the agent.
     #[error("the step would send an empty message")]
     Empty,
+    /// An output cannot be changed as the document says.
+    #[error("{0}")]
+    Transform(Fault),
     /// What may never be cut is too large.
     #[error("the message has {bytes} bytes, more than the limit of {limit}")]
     TooLarge {
@@ -36,49 +40,6 @@ pub enum MessageError {
     },
 }
 
-/// One dependency's part of a message.
-struct Part {
-    id: String,
-    content: String,
-    result: Option<String>,
-    note: Option<String>,
-}
-
-impl Part {
-    fn bytes(&self) -> usize {
-        let note = self.note.as_ref().map_or(0, String::len);
-        HEADING_BYTES + 2 * self.id.len() + note + self.data()
-    }
-
-    fn data(&self) -> usize {
-        self.content.len() + self.result.as_ref().map_or(0, String::len)
-    }
-
-    /// Leaves at most about `bytes` of it, with a mark that says what is missing; the larger of its two parts first.
-    fn shorten(&mut self, bytes: usize) {
-        let bytes = bytes.saturating_sub(self.bytes() - self.data());
-        let Some(result) = &mut self.result else { return cut(&mut self.content, bytes) };
-        let smaller = self.content.len().min(result.len()).min(bytes / 2);
-        let larger = bytes - smaller;
-        let (content, data) = if self.content.len() <= result.len() { (smaller, larger) } else { (larger, smaller) };
-        cut(&mut self.content, content);
-        cut(result, data);
-    }
-}
-
-/// About what headings, fences and line ends take around a part.
-const HEADING_BYTES: usize = 64;
-
-fn cut(text: &mut String, bytes: usize) {
-    if text.len() <= bytes {
-        return;
-    }
-    let whole = text.len();
-    text.truncate(text.floor_char_boundary(bytes));
-    write!(text, "\n[... shortened: {} of {whole} bytes left out ...]", whole - text.len())
-        .expect("writing to a string cannot fail");
-}
-
 impl Machine {
     /// The message of the agent step at `path`, without its context files.
     ///
@@ -87,79 +48,109 @@ impl Machine {
     pub fn message(&self, path: &StepPath) -> Result<Assembled, MessageError> {
         let Some(id) = self.find(path) else { return Err(MessageError::Empty) };
         let Work::Agent(work) = &self.step(id).work else { return Err(MessageError::Empty) };
-        let mut parts = self.parts(id);
-        let fixed = self.fixed_sections(id, &work.instructions, parts.is_empty());
-        let room = limits::MESSAGE_BYTES.saturating_sub(fixed.iter().map(|section| section.len() + 2).sum());
-        let truncated = shorten_largest(&mut parts, room);
-        let text = join(fixed, &parts);
-        if text.trim().is_empty() {
-            return Err(MessageError::Empty);
+        let limit = self.workflow.options.limits.message_bytes;
+        if let Kind::Judge { of, index } = self.node(id).kind {
+            let parts = self.judged_parts(of, index).map_err(MessageError::Transform)?;
+            return assemble(vec![self.judge_task(of, index)], parts, limit);
         }
-        if text.len() > limits::MESSAGE_BYTES {
-            return Err(MessageError::TooLarge { bytes: text.len(), limit: limits::MESSAGE_BYTES });
+        let origin = self.origin(id).map_err(MessageError::Transform)?;
+        if work.instructions.is_empty()
+            && let Some(text) = self.piped(id, &origin)
+        {
+            return within(Assembled { text, truncated: Vec::new() }, limit);
         }
-        Ok(Assembled { text, truncated })
+        let fixed = self.fixed_sections(id, &work.instructions, &origin);
+        assemble(fixed, origin.parts, limit)
+    }
+
+    /// In a sequential scope, what a step without instructions gets as it is: the only thing that it depends on.
+    fn piped(&self, id: NodeId, origin: &Origin) -> Option<String> {
+        let sequential = self.scope(self.node(id).scope).scope.wiring == Wiring::Sequential;
+        if !sequential || origin.feedback.is_some() || self.item_of(id).is_some() {
+            return None;
+        }
+        let mut given = origin.parts.iter().filter(|part| part.is_given());
+        let only = given.next();
+        if given.next().is_some() {
+            return None;
+        }
+        match only {
+            Some(part) => Some(part.plain().to_owned()),
+            None => self.input.as_deref().map(str::to_owned),
+        }
     }
 
     /// The sections that are never cut.
-    fn fixed_sections(&self, id: NodeId, instructions: &str, alone: bool) -> Vec<String> {
+    fn fixed_sections(&self, id: NodeId, instructions: &str, origin: &Origin) -> Vec<String> {
         let input = self.input.as_deref().unwrap_or_default();
         let item = self.item_of(id).map(|(item, index)| {
             let text = serde_json::to_string_pretty(item).unwrap_or_default();
             format!("## Item (index {index})\n{text}")
         });
+        let feedback = origin.feedback.as_ref().map(|text| format!("## Feedback\n{text}"));
         let mut before = Vec::new();
-        if instructions.is_empty() {
-            if alone && item.is_none() && !input.is_empty() {
-                before.push(input.to_owned());
-            }
-        } else {
+        if !instructions.is_empty() {
             if !input.is_empty() {
                 before.push(format!("## Input\n{input}"));
             }
             before.push(format!("## Task\n{instructions}"));
+        } else if origin.parts.is_empty() && item.is_none() && feedback.is_none() && !input.is_empty() {
+            before.push(input.to_owned());
         }
+        before.extend(feedback);
         before.extend(item);
         before
     }
 
-    /// What the step depends on; an inner root also sees what its loop depends on.
-    fn parts(&self, id: NodeId) -> Vec<Part> {
-        let mut sources = Vec::new();
-        let mut at = id;
-        loop {
-            let node = self.node(at);
-            let dependencies = &self.step(at).depends_on;
-            sources.extend(dependencies.iter().map(|&step| self.member(node.scope, step)));
-            match self.scope(node.scope).parent {
-                Some(parent) if dependencies.is_empty() => at = parent,
-                _ => break,
-            }
-        }
-        sources.into_iter().map(|id| self.part(id)).collect()
-    }
-
-    fn part(&self, id: NodeId) -> Part {
-        let node = self.node(id);
-        let completed = node.state.status() == Some(StepStatus::Completed);
-        let text = node.output.content.to_string();
-        let data = &*node.output.result;
-        let result = (completed && !data.is_null()).then(|| data.to_string()).filter(|data| *data != text);
-        let content = if completed { text } else { String::new() };
-        Part { id: self.step(id).id.to_string(), content, result, note: Self::note_of(node) }
+    /// What a judge is asked.
+    fn judge_task(&self, of: NodeId, index: u32) -> String {
+        let path = &self.node(of).path;
+        format!(
+            "## Task\nJudge iteration {index} of the loop `{path}`, whose results follow: say whether the work is done."
+        )
     }
 }
 
-/// The sections that are never cut, then what the step depends on.
-fn join(mut sections: Vec<String>, parts: &[Part]) -> String {
-    if !parts.is_empty() {
+fn assemble(fixed: Vec<String>, mut parts: Vec<Part>, limit: usize) -> Result<Assembled, MessageError> {
+    let room = limit.saturating_sub(fixed.iter().map(|section| section.len() + 2).sum());
+    let truncated = shorten_largest(&mut parts, room);
+    within(Assembled { text: join(fixed, &parts), truncated }, limit)
+}
+
+fn within(message: Assembled, limit: usize) -> Result<Assembled, MessageError> {
+    match message.text.len() {
+        _ if message.text.trim().is_empty() => Err(MessageError::Empty),
+        bytes if bytes > limit => Err(MessageError::TooLarge { bytes, limit }),
+        _ => Ok(message),
+    }
+}
+
+/// All sections in their order: the previous iteration stands before the judge's word and the item.
+fn join(fixed: Vec<String>, parts: &[Part]) -> String {
+    let of = |place: Place| parts.iter().filter(move |part| part.place == place);
+    let late = |section: &&String| section.starts_with("## Feedback\n") || section.starts_with("## Item (");
+    let mut sections: Vec<String> = fixed.iter().filter(|section| !late(section)).cloned().collect();
+    for part in of(Place::Previous) {
+        let mut text = String::from("## Previous iteration");
+        write_body(&mut text, part);
+        sections.push(text);
+    }
+    sections.extend(fixed.iter().filter(late).cloned());
+    if of(Place::Dependency).next().is_some() {
         let mut text = String::from("## Results of earlier steps");
-        for part in parts {
+        for part in of(Place::Dependency) {
             write_part(&mut text, part);
         }
         sections.push(text);
     }
     sections.join("\n\n")
+}
+
+fn write_body(text: &mut String, part: &Part) {
+    let data = part.result.as_ref().map(|data| format!("```json\n{data}\n```"));
+    for body in [Some(part.content.as_str()).filter(|text| !text.is_empty()), data.as_deref()].into_iter().flatten() {
+        write!(text, "\n{body}").expect("writing to a string cannot fail");
+    }
 }
 
 fn write_part(text: &mut String, part: &Part) {
@@ -206,7 +197,7 @@ mod tests {
     use super::*;
 
     fn part(id: &str, bytes: usize) -> Part {
-        Part { id: id.to_owned(), content: "ä".repeat(bytes / 2), result: None, note: None }
+        Part { place: Place::Dependency, id: id.to_owned(), content: "ä".repeat(bytes / 2), result: None, note: None }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! One step's life: the state of a step instance, of a scope instance, of a loop.
 
+use super::loops::LoopRun;
 use crate::event::{SkippedBecause, StepOutput, StepStatus};
 use crate::fault::Fault;
 use crate::id::StepPath;
 use crate::message::Usage;
 use crate::plan::Plan;
-use crate::spec::workflow::{ForEach, Scope, Step};
+use crate::spec::workflow::Scope;
 use crate::time::Timestamp;
-use serde_json::Value;
+use crate::value::Map;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub enum NodeState {
     Due,
     /// The engine evaluates the condition.
     Deciding,
-    /// The engine evaluates the items of the loop.
+    /// What it begins with is evaluated: a loop's items, an include's inputs.
     Expanding,
     /// It may start when a slot is free.
     Queued,
@@ -38,8 +39,14 @@ pub enum NodeState {
     Running,
     /// It waits before the next try.
     Resting,
-    /// Its iterations are under way.
-    Looping,
+    /// Its inner steps or iterations are under way.
+    Open,
+    /// A person is asked.
+    Asking,
+    /// Its question waits for an answer that nobody here can give.
+    Deferred,
+    /// All inside has ended, and the engine evaluates what that gives.
+    Gathering,
     /// It will be cancelled or skipped.
     Doomed,
     /// The event of its end is on its way.
@@ -64,12 +71,18 @@ impl NodeState {
 pub(super) enum Kind {
     /// A step that does its own work.
     Plain,
+    /// A question to a person.
+    Ask,
+    /// A group or an included document; the scope is there once it is open.
+    Group(Option<ScopeId>),
     /// A loop.
     Loop(Box<LoopRun>),
     /// An iteration that repeats the step itself: it works like a plain step.
     Repeat { of: NodeId, index: u32 },
     /// An iteration with a body.
     Body { of: NodeId, index: u32, scope: ScopeId },
+    /// The judge of an iteration: it works like a plain step.
+    Judge { of: NodeId, index: u32 },
 }
 
 /// One step instance.
@@ -84,6 +97,8 @@ pub(super) struct Node {
     /// Dependencies that are not done.
     pub(super) waits: usize,
     pub(super) attempt: u32,
+    /// Tries that belong to an earlier opening of the scope around the step.
+    pub(super) base: u32,
     pub(super) output: StepOutput,
     pub(super) error: Option<Fault>,
     pub(super) skipped: Option<(SkippedBecause, String)>,
@@ -99,6 +114,10 @@ pub(super) struct Node {
     pub(super) doom: Option<Doom>,
     /// How long the rest before the next try is.
     pub(super) rest: Duration,
+    /// Set when the time of a loop, group or include is over.
+    pub(super) expired: Option<Box<Fault>>,
+    /// Somebody looks at its time.
+    pub(super) watched: bool,
 }
 
 /// What becomes of a doomed node.
@@ -117,24 +136,10 @@ pub(super) struct ScopeRun {
     pub(super) first: NodeId,
     /// Nodes that have not ended.
     pub(super) left: usize,
-    /// The iteration whose body it is; none for the document.
+    /// The iteration, group or include whose steps these are; none for the document.
     pub(super) parent: Option<NodeId>,
-}
-
-/// A `forEach` that is being walked.
-#[derive(Debug, Default)]
-pub(super) struct LoopRun {
-    pub(super) items: Arc<Vec<Value>>,
-    /// Iterations that have begun, by index.
-    pub(super) iterations: Vec<NodeId>,
-    /// Iterations announced, which are at least those that have begun.
-    pub(super) announced: usize,
-    pub(super) active: usize,
-    /// The first iteration that failed.
-    pub(super) failed: Option<u32>,
-    /// Set when the loop's time is over.
-    pub(super) expired: Option<Fault>,
-    pub(super) body_plan: Option<Arc<Plan>>,
+    /// The inputs of an included document; none = those around it.
+    pub(super) inputs: Option<Arc<Map>>,
 }
 
 impl Node {
@@ -147,6 +152,7 @@ impl Node {
             state: NodeState::Waiting,
             waits: 0,
             attempt: 0,
+            base: 0,
             output: StepOutput::default(),
             error: None,
             skipped: None,
@@ -158,23 +164,30 @@ impl Node {
             truncated_inputs: Vec::new(),
             doom: None,
             rest: Duration::ZERO,
+            expired: None,
+            watched: false,
         }
     }
 
     /// Whether the node takes slots and has tries.
     pub(super) fn works(&self) -> bool {
-        matches!(self.kind, Kind::Plain | Kind::Repeat { .. })
+        matches!(self.kind, Kind::Plain | Kind::Repeat { .. } | Kind::Judge { .. })
+    }
+
+    /// Whether the node is a step of its scope, and not an iteration or a judge of one.
+    pub(super) fn is_member(&self) -> bool {
+        matches!(self.kind, Kind::Plain | Kind::Ask | Kind::Group(_) | Kind::Loop(_))
+    }
+
+    /// The loop around an iteration or a judge.
+    pub(super) fn iterates(&self) -> Option<NodeId> {
+        match self.kind {
+            Kind::Repeat { of, .. } | Kind::Body { of, .. } | Kind::Judge { of, .. } => Some(of),
+            _ => None,
+        }
     }
 
     pub(super) fn holds_slot(&self) -> bool {
         self.works() && matches!(self.state, NodeState::Starting | NodeState::Running)
-    }
-}
-
-/// The loop of a step, which its nodes of kind `Loop` have.
-pub(super) fn repeat(step: &Step) -> &ForEach {
-    match step.repeat.as_ref().map(|repeat| &repeat.kind) {
-        Some(crate::spec::workflow::LoopKind::ForEach(each)) => each,
-        _ => unreachable!("a loop node belongs to a step with a loop"),
     }
 }

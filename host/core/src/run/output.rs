@@ -1,19 +1,11 @@
 //! What scopes and loops give: the outputs of their output steps, put together.
 
 use super::machine::Machine;
-use super::node::{Kind, LoopRun, Node, NodeId, ScopeId};
+use super::node::{Node, NodeId, ScopeId};
 use crate::event::{SkippedBecause, StepOutput, StepStatus};
-use crate::fault::Fault;
 use crate::value::Map;
-use serde_json::{Value, json};
-use std::fmt::Write as _;
+use serde_json::Value;
 use std::sync::Arc;
-
-/// What a loop gave, and why it failed if it did.
-pub(super) struct LoopOutput {
-    pub(super) output: StepOutput,
-    pub(super) failed: Option<Fault>,
-}
 
 impl Machine {
     /// What the run returns when the document has no `output`: data, or text where there is only text.
@@ -100,47 +92,6 @@ impl Machine {
             }
         }
         status
-    }
-
-    /// Content: every completed item under `### L[i]`. Result: `{"iterations": [...]}`, by index.
-    pub(super) fn loop_output(&self, id: NodeId, run: &LoopRun) -> LoopOutput {
-        let mut content = String::new();
-        let mut entries = Vec::with_capacity(run.items.len());
-        let mut failed = None;
-        for (index, item) in run.items.iter().enumerate() {
-            let node = run.iterations.get(index).map(|&id| self.node(id));
-            let status = node.and_then(|node| node.state.status()).unwrap_or(StepStatus::Cancelled);
-            let path = self.node(id).path.iteration(u32::try_from(index).unwrap_or(u32::MAX));
-            let output = node.map(|node| node.output.clone()).unwrap_or_default();
-            if status == StepStatus::Completed {
-                let gap = if content.is_empty() { "" } else { "\n\n" };
-                write!(content, "{gap}### {path}\n{}", output.content).expect("writing to a string cannot fail");
-            }
-            if failed.is_none() && status == StepStatus::Failed {
-                failed = Some(self.item_fault(node, path.as_str()));
-            }
-            entries.push(json!({
-                "id": path.as_str(), "index": index, "item": item, "status": status.as_str(),
-                "content": &*output.content, "result": &*output.result,
-            }));
-        }
-        if failed.is_none() && run.failed.is_some() {
-            failed = Some(Fault::step("item_cancelled", "an item of the loop was cancelled"));
-        }
-        let result = Arc::new(json!({ "iterations": entries }));
-        LoopOutput { output: StepOutput { content: content.into(), result, ..StepOutput::default() }, failed }
-    }
-
-    fn item_fault(&self, node: Option<&Node>, path: &str) -> Fault {
-        let inner = node.and_then(|node| match node.kind {
-            Kind::Body { scope, .. } => (0..self.scope(scope).scope.steps.len())
-                .map(|step| self.node(self.member(scope, step)))
-                .find_map(|node| node.error.as_ref().filter(|_| !node.tolerated)),
-            _ => node.error.as_ref(),
-        });
-        let mut fault = inner.cloned().unwrap_or_else(|| Fault::step("item_failed", "the item failed"));
-        fault.message = format!("item `{path}` failed: {}", fault.message);
-        fault
     }
 
     /// How a node stands in a prompt or an expression of its dependents.

@@ -1,11 +1,14 @@
 //! What a run gave: the same for run, stream and resume.
 
+use super::loops::LoopRun;
 use super::machine::{Ended, Machine};
 use super::node::{Kind, Node, NodeId};
-use crate::event::{RunReason, RunStatus, SkippedBecause, StepStatus};
+use super::variables::OpenQuestion;
+use crate::event::{LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::message::Usage;
+use crate::spec::workflow::LoopKind;
 use crate::time::Timestamp;
 use crate::value::{self, Map};
 use serde::Serialize;
@@ -29,7 +32,7 @@ pub struct RunResult {
     pub reason: Option<RunReason>,
     /// What it returns.
     pub output: Value,
-    /// Every step in declaration order, with one entry for each iteration.
+    /// Every step in declaration order, with one entry for each iteration. Of a run that waits, the steps that ended.
     pub steps: Vec<StepResult>,
     /// The steps in the order in which they ended; skipped and cancelled ones are not in it.
     pub execution_path: Vec<StepPath>,
@@ -52,6 +55,9 @@ pub struct RunResult {
     /// The session that the caller counts the run to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// Questions that the run waits with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<OpenQuestion>,
 }
 
 /// A failure and where it happened.
@@ -69,12 +75,22 @@ pub struct StepFault {
 pub struct LoopResult {
     /// The loop.
     pub path: StepPath,
-    /// How many items it had.
-    pub items: usize,
+    /// How many items it had, if it is one over items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<usize>,
+    /// The most iterations it may have, if it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_iterations: Option<u32>,
     /// How many iterations began.
     pub iterations: usize,
     /// How many of them completed.
     pub completed: usize,
+    /// The last iteration that began, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_iteration: Option<usize>,
+    /// What ended it; absent when it could not be walked to an end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<LoopEnd>,
 }
 
 /// What a step gave.
@@ -168,21 +184,40 @@ impl Machine {
             warnings: self.warnings.clone(),
             metadata: Map::new(),
             session: None,
+            questions: self.open_questions(),
         })
     }
 
     fn loops(&self) -> Vec<LoopResult> {
         let completed = |id: &&NodeId| self.node(**id).state.status() == Some(StepStatus::Completed);
-        let of = |node: &Node| match &node.kind {
-            Kind::Loop(run) if node.started.is_some() => Some(LoopResult {
-                path: node.path.clone(),
-                items: run.items.len(),
-                iterations: run.iterations.len(),
-                completed: run.iterations.iter().filter(completed).count(),
-            }),
-            _ => None,
-        };
-        self.nodes.iter().filter_map(of).collect()
+        fn walked(node: &Node) -> Option<(&Node, &LoopRun)> {
+            match &node.kind {
+                Kind::Loop(run) if node.started.is_some() => Some((node, run)),
+                _ => None,
+            }
+        }
+        // Of a loop that was tried again as part of a larger step, the last try counts.
+        let last =
+            |(node, _): &(&Node, &LoopRun)| self.find(&node.path).is_some_and(|id| std::ptr::eq(self.node(id), *node));
+        let loops = self.nodes.iter().filter_map(walked).filter(last);
+        loops
+            .map(|(node, run)| {
+                let step = self.scope(node.scope).scope.steps.get(node.step);
+                let most = step.and_then(|step| match step.repeat.as_ref().map(|repeat| &repeat.kind) {
+                    Some(LoopKind::Repeat(repeat)) => Some(repeat.max_iterations),
+                    _ => None,
+                });
+                LoopResult {
+                    path: node.path.clone(),
+                    items: most.is_none().then_some(run.items.len()),
+                    max_iterations: most,
+                    iterations: run.iterations.len(),
+                    completed: run.iterations.iter().filter(completed).count(),
+                    last_iteration: run.iterations.len().checked_sub(1),
+                    because: run.ended,
+                }
+            })
+            .collect()
     }
 
     fn execution_path(&self) -> Vec<StepPath> {
@@ -195,23 +230,43 @@ impl Machine {
         let Some(run) = self.scopes.get(scope as usize) else { return };
         for step in 0..run.scope.steps.len() {
             let id = self.member(super::node::ScopeId(scope), step);
-            into.push(self.step_result(id));
-            if let Kind::Loop(run) = &self.node(id).kind {
-                for &iteration in &run.iterations {
-                    into.push(self.step_result(iteration));
-                    if let Kind::Body { scope, .. } = self.node(iteration).kind {
-                        self.collect(scope.0, into);
-                    }
-                }
+            into.extend(self.step_result(id));
+            match &self.node(id).kind {
+                Kind::Group(Some(scope)) => self.collect(scope.0, into),
+                Kind::Loop(run) => self.collect_iterations(run, into),
+                _ => {}
             }
         }
     }
 
-    fn step_result(&self, id: NodeId) -> StepResult {
+    /// The iterations of a loop, each followed by its steps and its judge.
+    fn collect_iterations(&self, run: &LoopRun, into: &mut Vec<StepResult>) {
+        let mut judges = run.judges.iter().copied().peekable();
+        for &iteration in &run.iterations {
+            into.extend(self.step_result(iteration));
+            let index = match self.node(iteration).kind {
+                Kind::Body { scope, index, .. } => {
+                    self.collect(scope.0, into);
+                    index
+                }
+                Kind::Repeat { index, .. } => index,
+                _ => continue,
+            };
+            let own = |id: &NodeId| matches!(self.node(*id).kind, Kind::Judge { index: of, .. } if of == index);
+            while let Some(judge) = judges.next_if(own) {
+                into.extend(self.step_result(judge));
+            }
+        }
+    }
+
+    /// How a step ended; none for one that a waiting run has not come to.
+    fn step_result(&self, id: NodeId) -> Option<StepResult> {
         let node = self.node(id);
-        StepResult {
+        let waits = self.ended.as_ref().is_some_and(|ended| ended.status == RunStatus::Waiting);
+        let status = node.state.status().or((!waits).then_some(StepStatus::Cancelled))?;
+        Some(StepResult {
             path: node.path.clone(),
-            status: node.state.status().unwrap_or(StepStatus::Cancelled),
+            status,
             content: Arc::clone(&node.output.content),
             result: Arc::clone(&node.output.result),
             attempts: node.attempt,
@@ -223,7 +278,7 @@ impl Machine {
             truncated: node.output.truncated,
             truncated_inputs: node.truncated_inputs.clone(),
             metadata: metadata(&self.step(id).metadata, &node.output.metadata),
-        }
+        })
     }
 }
 

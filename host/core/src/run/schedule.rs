@@ -39,6 +39,10 @@ impl Slots {
         self.lanes.entry(key).or_default()
     }
 
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
     pub(super) fn push(&mut self, node: NodeId, agent: Option<&AgentName>) {
         self.lane(agent).ready.insert(node);
     }

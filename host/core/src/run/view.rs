@@ -1,9 +1,12 @@
 //! What an expression or a template of a step may read, as JSON: only what it names is built.
 
+use super::loops::{Phase, kind};
 use super::machine::Machine;
-use super::node::{Kind, NodeId, ScopeId};
+use super::node::{Kind, Node, NodeId, ScopeId};
 use crate::expr::Expr;
 use crate::id::StepPath;
+use crate::port::StepEnd;
+use crate::spec::workflow::LoopKind;
 use crate::template::Template;
 use crate::value::Map;
 use serde_json::{Value, json};
@@ -42,10 +45,18 @@ impl Machine {
         let at = self.find(path);
         let mut variables = Map::new();
         if reader.reads("inputs") {
-            variables.insert("inputs".to_owned(), Value::Object((*self.inputs).clone()));
+            variables.insert("inputs".to_owned(), Value::Object((**self.inputs_at(at)).clone()));
         }
         if reader.reads("input") {
             variables.insert("input".to_owned(), Value::String(self.input.as_deref().unwrap_or_default().to_owned()));
+        }
+        if reader.reads("vars") {
+            variables.insert("vars".to_owned(), Value::Object((*self.vars).clone()));
+        }
+        if reader.reads("iteration")
+            && let Some(iteration) = at.and_then(|id| self.iteration_of(id))
+        {
+            variables.insert("iteration".to_owned(), json!(iteration));
         }
         if (reader.reads("item") || reader.reads("index"))
             && let Some((item, index)) = at.and_then(|id| self.item_of(id))
@@ -57,7 +68,7 @@ impl Machine {
             let mut steps = Map::new();
             for id in reader.steps() {
                 if let Some(node) = self.visible(at, id) {
-                    steps.insert(id.to_string(), self.step_value(node));
+                    steps.insert(id.to_string(), Self::value_of(self.node(node)));
                 }
             }
             variables.insert("steps".to_owned(), Value::Object(steps));
@@ -65,17 +76,79 @@ impl Machine {
         variables
     }
 
-    /// The item and index of the innermost iteration around a node.
-    pub(super) fn item_of(&self, id: NodeId) -> Option<(&Value, u32)> {
-        let mut at = Some(id);
-        while let Some(id) = at {
-            if let Kind::Repeat { of, index } | Kind::Body { of, index, .. } = self.node(id).kind {
-                let Kind::Loop(run) = &self.node(of).kind else { return None };
-                return run.items.get(index as usize).map(|item| (item, index));
-            }
-            at = self.scope(self.node(id).scope).parent;
+    /// What `while` and `until` of the loop at `path` may read: also the last iteration and its inner steps.
+    #[must_use]
+    pub fn loop_variables(&self, path: &StepPath, reader: &impl Reads) -> Map {
+        let mut variables = self.variables(path, reader);
+        let Some(id) = self.find(path) else { return variables };
+        let Kind::Loop(run) = &self.node(id).kind else { return variables };
+        let last = run.iterations.last().map(|&id| self.node(id));
+        let begun = run.iterations.len();
+        let iteration = if run.phase == Phase::Checking { begun } else { begun.saturating_sub(1) };
+        let value = last.map_or_else(pending, Self::value_of);
+        for name in ["content", "result", "status"].into_iter().filter(|name| reader.reads(name)) {
+            variables.insert(name.to_owned(), value.get(name).cloned().unwrap_or_default());
         }
-        None
+        if reader.reads("iteration") {
+            variables.insert("iteration".to_owned(), json!(iteration));
+        }
+        let body = self.step(id).repeat.as_ref().and_then(|repeat| repeat.body.as_ref());
+        if let (Some(body), Some(Value::Object(steps))) = (body, variables.get_mut("steps")) {
+            for name in reader.steps() {
+                let Some(index) = body.position(name) else { continue };
+                let inner = match last.map(|node| &node.kind) {
+                    Some(Kind::Body { scope, .. }) => Self::value_of(self.node(self.member(*scope, index))),
+                    _ => pending(),
+                };
+                steps.insert(name.to_string(), inner);
+            }
+        }
+        variables
+    }
+
+    /// How a step stands that the one at `from` can see, by its id; or any step by its path.
+    #[must_use]
+    pub fn step_end(&self, from: &StepPath, name: &str) -> Option<StepEnd> {
+        let seen = self.visible(self.find(from), name).or_else(|| self.find(&StepPath::from(name)))?;
+        let node = self.node(seen);
+        let status = node.state.status()?;
+        Some(StepEnd { path: node.path.clone(), status, output: node.output.clone(), error: node.error.clone() })
+    }
+
+    /// The inputs of the document that a node belongs to.
+    fn inputs_at(&self, at: Option<NodeId>) -> &Arc<Map> {
+        let mut scope = at.map(|id| self.node(id).scope);
+        while let Some(id) = scope {
+            let run = self.scope(id);
+            if let Some(inputs) = &run.inputs {
+                return inputs;
+            }
+            scope = run.parent.map(|parent| self.node(parent).scope);
+        }
+        &self.inputs
+    }
+
+    /// The item and index of the innermost `forEach` around a node.
+    pub(super) fn item_of(&self, id: NodeId) -> Option<(&Value, u32)> {
+        self.iterations_around(id).find_map(|(of, index)| match kind(self.step(of)) {
+            LoopKind::ForEach(_) => self.loop_of(of).items.get(index as usize).map(|item| (item, index)),
+            LoopKind::Repeat(_) => None,
+        })
+    }
+
+    /// The number of the innermost iteration of a repeating loop around a node.
+    fn iteration_of(&self, id: NodeId) -> Option<u32> {
+        self.iterations_around(id)
+            .find(|(of, _)| matches!(kind(self.step(*of)), LoopKind::Repeat(_)))
+            .map(|found| found.1)
+    }
+
+    /// The loops around a node with the index of the iteration, the innermost first.
+    fn iterations_around(&self, id: NodeId) -> impl Iterator<Item = (NodeId, u32)> {
+        std::iter::successors(Some(id), |&id| self.around(id)).filter_map(|id| match self.node(id).kind {
+            Kind::Repeat { of, index } | Kind::Body { of, index, .. } | Kind::Judge { of, index } => Some((of, index)),
+            _ => None,
+        })
     }
 
     /// The step of this id in the node's scope, or in the nearest scope around it.
@@ -90,8 +163,7 @@ impl Machine {
         }
     }
 
-    fn step_value(&self, id: NodeId) -> Value {
-        let node = self.node(id);
+    fn value_of(node: &Node) -> Value {
         let status = node.state.status().map_or("pending", crate::event::StepStatus::as_str);
         let error = node.error.as_ref().map(|fault| json!({ "code": fault.code, "message": fault.message }));
         json!({
@@ -101,4 +173,9 @@ impl Machine {
             "error": error,
         })
     }
+}
+
+/// A step or an iteration before it has begun.
+fn pending() -> Value {
+    json!({ "content": "", "result": null, "status": "pending", "error": null })
 }
