@@ -1,28 +1,45 @@
 //! Laws of the machine, for any graph and any failures: nothing is lost, nothing runs twice, slots are kept, and
 //! the recorded events give the same result again.
 
+use super::node::{Node, NodeState};
 use super::{Effect, Emission, Machine, Settings, Stop, Verdict};
-use crate::event::{Body, RunEvent, RunStatus, StepOutput, StepStatus};
+use crate::event::{Body, LoopEnd, RunEvent, RunStatus, StepOutput, StepStatus};
+use crate::expr::{Expr, Names};
 use crate::fault::Fault;
 use crate::id::{RunId, StepId, StepPath};
 use crate::message::Usage;
 use crate::spec::workflow::{
-    AgentWork, FailurePolicy, ForEach, ItemFailure, Items, Loop, LoopKind, Options, Scheduler, Scope, Step, Work,
-    Workflow,
+    AgentWork, AskWork, FailurePolicy, ForEach, ItemFailure, Items, Loop, LoopCheck, LoopKind, OnLimit, Options,
+    OutputMode, Repeat, Scheduler, Scope, Step, Work, Workflow,
 };
+use crate::template::Template;
 use crate::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// One random step: which earlier steps it depends on, its policy, retries, items if it loops, a body in the loop.
+/// What a random step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Each,
+    Repeat,
+    Group,
+    Ask,
+}
+
+/// One random step: which earlier steps it depends on, its policy, retries, items or iterations, a body.
 #[derive(Clone, Debug)]
 struct Shape {
     depends_on: Vec<usize>,
     policy: u8,
     retries: u32,
-    items: Option<usize>,
+    form: Form,
+    items: usize,
+    /// Whether a repeating loop has `while`, `until`, a judge, a delay; and fails at its limit.
+    rules: u8,
     bound: Option<usize>,
     on_item: u8,
     body: usize,
@@ -43,16 +60,21 @@ fn shape(index: usize) -> impl Strategy<Value = Shape> {
         prop::collection::btree_set(0..index.max(1), 0..3),
         0..4_u8,
         0..3_u32,
-        prop::option::weighted(0.3, 0..5_usize),
+        prop_oneof![
+            4 => Just(Form::Plain), 2 => Just(Form::Each), 2 => Just(Form::Repeat), 2 => Just(Form::Group), 1 => Just(Form::Ask)
+        ],
+        (0..5_usize, any::<u8>()),
         prop::option::of(1..3_usize),
         0..3_u8,
         0..3_usize,
     )
-        .prop_map(move |(depends_on, policy, retries, items, bound, on_item, body)| Shape {
+        .prop_map(move |(depends_on, policy, retries, form, (items, rules), bound, on_item, body)| Shape {
             depends_on: depends_on.into_iter().filter(|&dependency| dependency < index).collect(),
             policy,
             retries,
+            form,
             items,
+            rules,
             bound,
             on_item,
             body,
@@ -78,24 +100,61 @@ fn step(name: &str, depends_on: Vec<usize>) -> Step {
 fn step_of(index: usize, shape: &Shape) -> Step {
     let policies =
         [FailurePolicy::Cascade, FailurePolicy::SkipDependents, FailurePolicy::Continue, FailurePolicy::Abort];
-    let on_item = [ItemFailure::Stop, ItemFailure::Continue, ItemFailure::Ignore];
-    let body = (shape.body > 0).then(|| {
-        let inner = (0..shape.body).map(|inner| step(&format!("i{inner}"), (0..inner).collect()));
-        Arc::new(Scope { steps: inner.collect(), ..Scope::default() })
-    });
-    Step {
-        retries: shape.retries,
-        on_failure: Some(policies[usize::from(shape.policy)]),
-        repeat: shape.items.map(|count| {
-            let each = ForEach {
-                items: Items::List(Arc::new((0..count).map(|item| json!(item)).collect())),
-                max_concurrency: shape.bound,
-                on_item_failure: on_item[usize::from(shape.on_item)],
-            };
-            Loop { kind: LoopKind::ForEach(each), body }
-        }),
-        ..step(&format!("s{index}"), shape.depends_on.clone())
+    let name = format!("s{index}");
+    let plain = step(&name, shape.depends_on.clone());
+    let (work, repeat) = match shape.form {
+        Form::Plain => (plain.work.clone(), None),
+        Form::Ask => (Work::Ask(Box::new(question())), None),
+        Form::Group => (Work::Group(inner(shape.body + 1, shape.rules)), None),
+        Form::Each | Form::Repeat => {
+            let body = (shape.body > 0).then(|| inner(shape.body, shape.rules));
+            (plain.work.clone(), Some(Loop { kind: loop_of(shape), body }))
+        }
+    };
+    let on_failure = Some(policies[usize::from(shape.policy)]);
+    Step { retries: shape.retries, on_failure, work, repeat, ..plain }
+}
+
+/// Steps in a row or a graph; the last one repeats itself, now and then.
+fn inner(count: usize, rules: u8) -> Arc<Scope> {
+    let mut steps: Vec<Step> = (0..count).map(|inner| step(&format!("i{inner}"), (0..inner).collect())).collect();
+    if rules.is_multiple_of(3)
+        && let Some(last) = steps.last_mut()
+    {
+        last.repeat = Some(Loop { kind: LoopKind::Repeat(Box::new(rounds(2, rules / 3))), body: None });
     }
+    Arc::new(Scope { steps, ..Scope::default() })
+}
+
+fn loop_of(shape: &Shape) -> LoopKind {
+    let on_item = [ItemFailure::Stop, ItemFailure::Continue, ItemFailure::Ignore];
+    if shape.form == Form::Repeat {
+        return LoopKind::Repeat(Box::new(rounds(shape.items + 1, shape.rules)));
+    }
+    LoopKind::ForEach(ForEach {
+        items: Items::List(Arc::new((0..shape.items).map(|item| json!(item)).collect())),
+        max_concurrency: shape.bound,
+        on_item_failure: on_item[usize::from(shape.on_item)],
+    })
+}
+
+fn rounds(most: usize, rules: u8) -> Repeat {
+    let expr = || Expr::parse("true", &Names { steps: &[], roots: &[] }).unwrap();
+    let has = |bit: u8| rules >> bit & 1 == 1;
+    Repeat {
+        max_iterations: u32::try_from(most).unwrap(),
+        go_on: has(0).then(|| LoopCheck::Expr(expr())),
+        until: has(1).then(expr),
+        judge: has(2).then(|| Arc::new(step("judge", Vec::new()))),
+        on_limit: if has(3) { OnLimit::Fail } else { OnLimit::Complete },
+        delay: Duration::from_secs(u64::from(has(4))),
+        output_mode: if has(5) { OutputMode::Cumulative } else { OutputMode::Last },
+    }
+}
+
+fn question() -> AskWork {
+    let prompt = Template::constant(json!("which one"));
+    AskWork { prompt, choices: Vec::new(), schema: None, default: None, timeout: None }
 }
 
 fn workflow(plot: &Plot) -> Arc<Workflow> {
@@ -183,7 +242,10 @@ impl Engine {
                     let body = Body::StepStarted { agent: None, tool: None, items: Some(items), inputs: None };
                     queue.push_back(Emission { path, attempt: None, body });
                 }
-                Effect::Ask(_) | Effect::While { .. } | Effect::Until { .. } | Effect::Gather(_) => {}
+                Effect::Ask(path) => self.answer(&path, queue),
+                Effect::While { path, index } => self.decide(&path, (index, LoopEnd::While), queue),
+                Effect::Until { path, index } => self.decide(&path, (index, LoopEnd::Until), queue),
+                Effect::Gather(_) => panic!("nothing is gathered here"),
                 Effect::Wait { path, .. } => self.resting.push(path),
                 Effect::Cancel(path) => {
                     let Some(place) = self.running.iter().position(|(running, _)| *running == path) else { continue };
@@ -200,6 +262,61 @@ impl Engine {
                 Effect::Decide(_) | Effect::Watch { .. } => panic!("no conditions and no timeouts here"),
             }
         }
+    }
+
+    /// Answers a question, or says that nobody is there.
+    fn answer(&mut self, path: &StepPath, queue: &mut VecDeque<Emission>) {
+        let deferred = self.chance().is_multiple_of(3);
+        let asked = Body::QuestionAsked { question: "which".into(), choices: Vec::new(), schema: None, deferred };
+        queue.push_back(Emission { path: path.clone(), attempt: None, body: asked });
+        if !deferred {
+            let (status, output) = (StepStatus::Completed, StepOutput::default());
+            let (usage, truncated_inputs) = (Usage::default(), Vec::new());
+            let body = Body::StepFinished { status, output, error: None, usage, truncated_inputs };
+            queue.push_back(Emission { path: path.clone(), attempt: None, body });
+        }
+    }
+
+    /// Decides by chance whether a loop goes on.
+    fn decide(&mut self, path: &StepPath, (index, because): (u32, LoopEnd), queue: &mut VecDeque<Emission>) {
+        match self.chance() % 8 {
+            0 | 1 => {
+                let body = Body::LoopFinished { iterations: index, because };
+                queue.push_back(Emission { path: path.clone(), attempt: None, body });
+            }
+            2 => {
+                let body = Body::StepFinished {
+                    status: StepStatus::Failed,
+                    output: StepOutput::default(),
+                    error: Some(Fault::step("until", "no")),
+                    usage: Usage::default(),
+                    truncated_inputs: Vec::new(),
+                };
+                queue.push_back(Emission { path: path.clone(), attempt: None, body });
+            }
+            _ => {
+                let effects = self.machine.go_on(path);
+                self.perform(effects, queue);
+            }
+        }
+    }
+
+    /// Now and then the time of a loop or group is over.
+    fn expire_something(&mut self) {
+        if !self.chance().is_multiple_of(9) {
+            return;
+        }
+        let open = |node: &&Node| node.is_member() && matches!(node.state, NodeState::Open | NodeState::Resting);
+        let Some(path) = self.machine.nodes.iter().find(open).map(|node| node.path.clone()) else { return };
+        let effects = self.machine.expire(&path, Fault::step("timeout", "too late"));
+        self.follow(effects);
+    }
+
+    /// What happened and how the steps stand, for people.
+    fn story(&self) -> String {
+        let events = self.events.iter().map(|event| format!("{} {}", event.path, event.body.kind()));
+        let nodes = self.machine.nodes.iter().map(|node| format!("{} is {:?}", node.path, node.state));
+        events.chain(nodes).collect::<Vec<_>>().join("\n")
     }
 
     /// Ends one try, or the rest before one.
@@ -280,10 +397,11 @@ fn run(plot: &Plot) -> Engine {
             let effects = engine.machine.stop(Stop::Cancelled);
             engine.follow(effects);
         }
+        engine.expire_something();
         if engine.machine.is_finished() {
             return engine;
         }
-        assert!(!engine.running.is_empty() || !engine.resting.is_empty(), "the run is stuck: {:#?}", engine.machine);
+        assert!(!engine.running.is_empty() || !engine.resting.is_empty(), "the run is stuck:\n{}", engine.story());
         engine.advance();
     }
     panic!("the run does not end");
@@ -303,13 +421,15 @@ proptest! {
             );
             *ends.entry(&event.path).or_default() += usize::from(ended);
         }
+        let waits = engine.machine.verdict().0 == RunStatus::Waiting;
         for index in 0..plot.steps.len() {
             let path = StepPath::from(format!("s{index}").as_str());
-            prop_assert_eq!(ends.get(&path).copied(), Some(1), "{}", path);
+            let count = ends.get(&path).copied().unwrap_or_default();
+            prop_assert!(count == 1 || (waits && count == 0), "{}", path);
         }
-        // What is inside a loop ends once in each try of the loop.
+        // What is inside a loop or a group ends once in each try of it.
         let tries = |path: &StepPath| {
-            let owner = path.as_str().split('[').next().and_then(|name| name.strip_prefix('s'));
+            let owner = path.as_str().split(['[', '.']).next().and_then(|name| name.strip_prefix('s'));
             owner.and_then(|index| index.parse::<usize>().ok()).map_or(1, |index| plot.steps[index].retries as usize + 1)
         };
         prop_assert!(ends.iter().all(|(path, &count)| count <= tries(path)), "{:?}", ends);

@@ -1,7 +1,7 @@
 //! Variables of the run: set by tools, agents and code, read by expressions and templates.
 
 use super::machine::Machine;
-use super::node::{Kind, NodeId, NodeState};
+use super::node::{Doom, Kind, NodeId, NodeState};
 use crate::id::StepPath;
 use crate::value::Map;
 use serde_json::Value;
@@ -72,6 +72,9 @@ impl Machine {
         self.deferred += 1;
         let step = self.node(id).path.clone();
         self.questions.push(OpenQuestion { step, question: question.to_owned(), choices: choices.to_vec() });
+        if self.is_halted(id) {
+            self.doom(id, Doom::Cancel("the run was stopped".to_owned()));
+        }
     }
 
     /// Whether nothing will happen any more, though steps are left: they wait for answers that nobody here can give.
