@@ -79,7 +79,7 @@ impl Sources for WithRoot<'_> {
 }
 
 /// Reads what the user named.
-fn read_named(path: &Path, max_bytes: usize) -> Result<SourceFile, SourceError> {
+pub(crate) fn read_named(path: &Path, max_bytes: usize) -> Result<SourceFile, SourceError> {
     let shown = || path.display().to_string();
     let fault = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => SourceError::Missing(shown()),

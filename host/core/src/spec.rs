@@ -2,6 +2,7 @@
 //!
 //! All findings are reported, not the first. Nothing here runs, and files are read through the [`Sources`] port only.
 
+pub mod authored;
 pub mod code;
 pub mod duration;
 pub mod suggest;

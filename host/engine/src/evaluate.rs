@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 #[derive(Debug, Default)]
 pub(crate) struct Evaluator {
     jobs: OnceLock<Option<mpsc::Sender<Job>>>,
+    in_place: bool,
 }
 
 struct Job {
@@ -26,6 +27,11 @@ impl std::fmt::Debug for Job {
 }
 
 impl Evaluator {
+    /// Evaluates on the thread that asks, which has the stack for it.
+    pub(crate) fn in_place() -> Self {
+        Self { in_place: true, ..Self::default() }
+    }
+
     /// Evaluates `expr` and calls `then` with what it gave, on one of the threads.
     pub(crate) fn evaluate(
         &self,
@@ -34,6 +40,9 @@ impl Evaluator {
         then: impl FnOnce(Result<Value, EvalError>) + Send + 'static,
     ) {
         let job = Job { expr, variables, then: Box::new(then) };
+        if self.in_place {
+            return job.run();
+        }
         let refused = match self.jobs.get_or_init(start) {
             Some(jobs) => jobs.send(job).err().map(|refused| refused.0),
             None => Some(job),
@@ -62,7 +71,13 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let next = jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.expr.evaluate(&job.variables)));
-        (job.then)(outcome.unwrap_or_else(|_| Err(EvalError::Failed("the evaluation panicked".to_owned()))));
+        job.run();
+    }
+}
+
+impl Job {
+    fn run(self) {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.expr.evaluate(&self.variables)));
+        (self.then)(outcome.unwrap_or_else(|_| Err(EvalError::Failed("the evaluation panicked".to_owned()))));
     }
 }

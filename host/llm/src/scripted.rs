@@ -7,6 +7,8 @@ mod pattern;
 mod playback;
 mod script;
 
+pub use pattern::PathPattern;
+
 use crate::kind::Kind;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;

@@ -4,19 +4,24 @@
 
 /// A path in which `*` stands for any characters, also none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PathPattern(Box<str>);
+pub struct PathPattern(Box<str>);
 
 impl PathPattern {
-    pub(super) fn new(text: &str) -> Self {
+    /// The pattern of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether the whole path fits. Linear in the path for each `*`.
-    pub(super) fn fits(&self, path: &str) -> bool {
+    #[must_use]
+    pub fn fits(&self, path: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else {
             return *self.0 == *path;
         };

@@ -1,0 +1,130 @@
+//! Verdicts as people and programs read them.
+
+use super::junit;
+use crate::args::TestFormat;
+use crate::terminal;
+use crate::ui::paint;
+use cofferdam::testing::{Miss, Verdict};
+use serde_json::json;
+use similar::{ChangeTag, TextDiff};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Longer texts are cut.
+const SHOWN_CHARS: usize = 4_000;
+
+/// Tells of cases as they are done, in their order.
+pub(super) struct Reporter {
+    format: TestFormat,
+    file: String,
+}
+
+impl Reporter {
+    pub(super) fn new(format: TestFormat) -> Self {
+        Self { format, file: String::new() }
+    }
+
+    /// Tells of one case.
+    pub(super) fn tell(&mut self, verdict: &Verdict) -> std::io::Result<()> {
+        match self.format {
+            TestFormat::Text => {
+                let head = if self.file == verdict.file { String::new() } else { format!("{}\n", verdict.file) };
+                verdict.file.clone_into(&mut self.file);
+                terminal::print(&format!("{head}{}", of_case(verdict)))
+            }
+            TestFormat::Json => {
+                let line = json!({
+                    "kind": "case",
+                    "file": verdict.file,
+                    "case": verdict.case,
+                    "line": verdict.line,
+                    "passed": verdict.passed(),
+                    "misses": verdict.misses,
+                });
+                terminal::print(&format!("{line}\n"))
+            }
+            TestFormat::Junit => Ok(()),
+        }
+    }
+
+    /// Tells of all of them together.
+    pub(super) fn finish(&self, verdicts: &[Verdict]) -> std::io::Result<()> {
+        let failed = verdicts.iter().filter(|verdict| !verdict.passed()).count();
+        let passed = verdicts.len() - failed;
+        match self.format {
+            TestFormat::Junit => terminal::print(&junit::render(verdicts)),
+            TestFormat::Json => {
+                let line = json!({ "kind": "summary", "cases": verdicts.len(), "passed": passed, "failed": failed });
+                terminal::print(&format!("{line}\n"))
+            }
+            TestFormat::Text => {
+                let again = |verdict: &&Verdict| format!("  {}:{} {}\n", verdict.file, verdict.line, verdict.case);
+                let lines: String =
+                    verdicts.iter().filter(|verdict| !verdict.passed()).map(|verdict| again(&verdict)).collect();
+                let took: Duration = verdicts.iter().map(|verdict| verdict.took).sum();
+                let total = format!("{passed} passed, {failed} failed");
+                let total = if failed == 0 { paint::good(&total) } else { paint::bad(&total) };
+                let time = paint::quiet(&format!("({:.2} s of work)", took.as_secs_f64()));
+                let head = if failed == 0 { String::new() } else { format!("\nfailed:\n{lines}") };
+                terminal::print(&format!("{head}\n{total} {time}\n"))
+            }
+        }
+    }
+}
+
+fn of_case(verdict: &Verdict) -> String {
+    if verdict.passed() {
+        return format!("  {}     {}\n", paint::good("ok"), visible(&verdict.case));
+    }
+    let mut text = format!("  {} {}\n", paint::bad("FAILED"), visible(&verdict.case));
+    verdict.misses.iter().for_each(|miss| push(&mut text, miss));
+    text
+}
+
+fn push(text: &mut String, miss: &Miss) {
+    let (expected, found) = (shown(&miss.expected), shown(&miss.found));
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "    {}", paint::strong(&miss.about));
+    if expected.contains('\n') && found.contains('\n') {
+        push_difference(text, &expected, &found);
+        return;
+    }
+    for (word, what) in [("expected:", expected), ("found:   ", found)] {
+        let what = if what.is_empty() { "(nothing)".to_owned() } else { what.replace('\n', "\n                ") };
+        let _ = writeln!(text, "      {} {what}", paint::quiet(word));
+    }
+}
+
+/// Texts of several lines: the lines that differ, with some around them.
+fn push_difference(text: &mut String, expected: &str, found: &str) {
+    let difference = TextDiff::from_lines(expected, found);
+    let _ = writeln!(text, "      {}", paint::quiet("- expected, + found"));
+    for (index, group) in difference.grouped_ops(2).iter().enumerate() {
+        if index > 0 {
+            let _ = writeln!(text, "      {}", paint::quiet("..."));
+        }
+        for change in group.iter().flat_map(|operation| difference.iter_changes(operation)) {
+            let line = change.value().trim_end_matches('\n');
+            let _ = match change.tag() {
+                ChangeTag::Delete => writeln!(text, "      {}", paint::bad(&format!("- {line}"))),
+                ChangeTag::Insert => writeln!(text, "      {}", paint::good(&format!("+ {line}"))),
+                ChangeTag::Equal => writeln!(text, "        {line}"),
+            };
+        }
+    }
+}
+
+/// A text within bounds, safe for a terminal.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{} ...", visible(text.get(..end).unwrap_or_default())),
+        None => visible(text),
+    }
+}
+
+fn visible(text: &str) -> String {
+    let hidden = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    text.chars()
+        .map(|letter| if hidden(letter) { letter.escape_unicode().to_string() } else { letter.to_string() })
+        .collect()
+}
