@@ -3,6 +3,11 @@
 //! It is the journal record, the NDJSON line, the sink item and the golden-test line. It is a wire type on purpose:
 //! fields are only ever added, and a reader skips kinds that it does not know within one major version.
 
+mod public;
+mod slots;
+
+pub use public::Sensitive;
+
 use crate::fault::Fault;
 use crate::id::{AgentName, RunId, StepPath, ToolName};
 use crate::message::{Message, Usage};

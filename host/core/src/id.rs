@@ -230,6 +230,29 @@ impl StepPath {
         Self(Some(format!("{}[{index}]", self.as_str()).into()))
     }
 
+    /// The path without the indices of iterations: where in the document the step stands.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let mut place = String::with_capacity(self.as_str().len());
+        let mut index = false;
+        for letter in self.as_str().chars() {
+            match letter {
+                '[' => index = true,
+                ']' => index = false,
+                letter if !index => place.push(letter),
+                _ => {}
+            }
+        }
+        place
+    }
+
+    /// Whether `other` is this step, or inside of it; everything is inside the run.
+    #[must_use]
+    pub fn holds(&self, other: &Self) -> bool {
+        let rest = other.as_str().strip_prefix(self.as_str());
+        self.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
     /// Whether this is the run itself.
     #[must_use]
     pub fn is_root(&self) -> bool {
@@ -290,5 +313,8 @@ mod tests {
         let scan = StepPath::ROOT.child(&StepId::parse("scan").unwrap());
         let inner = scan.iteration(2).child(&StepId::parse("lint").unwrap());
         assert_eq!(inner.as_str(), "scan[2].lint");
+        assert_eq!(inner.place(), "scan.lint");
+        assert!(scan.holds(&inner) && scan.holds(&scan) && StepPath::ROOT.holds(&scan));
+        assert!(!scan.holds(&StepPath::from("scanner")) && !inner.holds(&scan));
     }
 }

@@ -75,6 +75,13 @@ limits! {
     CLOSE_GRACE_MS: u64 = 5_000, "ms", "closing would wait for ever for a sink that hangs";
     SINK_QUEUE_EVENTS: usize = 10_000, "events", "a slow sink would fill the memory";
     SINK_OFFERS: u32 = 6, "offers", "a batch that a sink refuses would be offered for ever, with doubling waits";
+    WORKFLOW_DEPTH: usize = 10, "workflows", "a workflow whose agent runs a workflow whose agent runs a workflow would spend without end";
+    CONVERGENCE_UNITS: usize = 2_000, "characters, words or lines", "the distance of two texts costs the product of their lengths";
+    VARIABLES: usize = 1_000, "variables", "a run keeps its variables in memory, and so does every resume of it";
+    VARIABLE_BYTES: usize = 64 * KIB, "bytes", "a variable stands in the journal each time it is set";
+    ANSWER_TRIES: u32 = 5, "answers", "whoever gives the same wrong answer again and again would be asked for ever";
+    SENSITIVE_TEXTS: usize = 256, "texts", "every later event is searched for each text that must not be shown";
+    SENSITIVE_BYTES: usize = 4 * MIB, "bytes", "texts that must not be shown are held in memory until the run ends";
     COMMIT_WAKES: usize = 256, "wake-ups", "a group commit would grow as long as something happens, and nothing would be acted upon";
     EXPRESSION_THREADS: usize = 2, "threads", "each evaluation that cannot end takes one for good";
     EXPRESSION_STACK_BYTES: usize = 32 * MIB, "bytes", "an expression within the limits could still overflow a usual stack";
@@ -106,6 +113,7 @@ limits! {
     // Models without a network
     SCRIPT_BYTES: usize = 8 * MIB, "bytes", "a script is parsed whole into memory";
     SCRIPT_NODES: usize = 500_000, "nodes", "aliases could blow a small script up to any size";
+    TEST_CASE_MS: u64 = 120_000, "ms", "a case whose time is simulated and that hangs would never end by itself";
     SCRIPTED_REQUESTS: usize = 10_000, "requests", "a scripted model that records would keep every request of its life";
     SCRIPTED_RUNS: usize = 1_000, "runs", "a scripted model would count the uses of its answers for every run of its life";
     EXTRACT_INPUT_BYTES: usize = 4 * MIB, "bytes", "extracting reads its input several times";

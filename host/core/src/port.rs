@@ -18,9 +18,9 @@ mod state;
 mod tool;
 
 pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, ToolReply, Toolbox};
-pub use approver::{Answer, Approver, Question};
+pub use approver::{Answer, Approver, Inquiry, Question};
 pub use clock::Clock;
-pub use context::{ConditionFn, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn};
+pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn};
 pub use isolation::{DirHandle, Isolation, StepDirs};
 pub use journal::{
     Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter,

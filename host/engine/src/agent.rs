@@ -12,6 +12,7 @@ use cofferdam_core::port::{
     ToolChoice, ToolSpec,
 };
 use cofferdam_core::schema::Checker;
+use cofferdam_core::spec::RunLimits;
 use cofferdam_core::spec::workflow::AgentSpec;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
@@ -28,6 +29,7 @@ pub struct LlmAgent {
     /// The schema of the result, in both forms.
     result: Option<(Arc<Value>, Arc<Checker>)>,
     max_retries: u32,
+    limits: RunLimits,
 }
 
 impl LlmAgent {
@@ -39,7 +41,14 @@ impl LlmAgent {
         result: Option<(Arc<Value>, Arc<Checker>)>,
         max_retries: u32,
     ) -> Self {
-        Self { spec, model, result, max_retries }
+        Self { spec, model, result, max_retries, limits: RunLimits::default() }
+    }
+
+    /// The same within lowered limits.
+    #[must_use]
+    pub fn within(mut self, limits: RunLimits) -> Self {
+        self.limits = limits;
+        self
     }
 }
 
@@ -108,12 +117,7 @@ impl<'a> Conversation<'a> {
 
     fn output(&mut self, truncated: bool) -> StepOutput {
         let result = self.submission.take().unwrap_or_default();
-        StepOutput {
-            content: Arc::clone(&self.content),
-            result: Arc::new(result),
-            truncated,
-            ..StepOutput::default()
-        }
+        StepOutput { content: Arc::clone(&self.content), result: Arc::new(result), truncated, ..StepOutput::default() }
     }
 
     /// Asks until the agent is done; says whether it was cut off.
@@ -187,19 +191,14 @@ impl<'a> Conversation<'a> {
 
     /// Runs the calls of a turn, some at once, and answers each in order.
     async fn run_tools(&mut self, calls: &[ToolCall]) -> Result<(), Fault> {
-        if calls.len() > limits::TOOL_CALLS_PER_TURN {
-            return Err(Fault::step(
-                "too_many_tool_calls",
-                format!(
-                    "the model asked for {} tools in one turn, more than {}",
-                    calls.len(),
-                    limits::TOOL_CALLS_PER_TURN
-                ),
-            ));
+        let (count, most) = (calls.len(), self.agent.limits.tool_calls_per_turn);
+        if count > most {
+            let message = format!("the model asked for {count} tools in one turn, more than {most}");
+            return Err(Fault::step("too_many_tool_calls", message));
         }
         for batch in calls.chunks(limits::PARALLEL_TOOL_CALLS) {
             let mut answers: FuturesOrdered<_> =
-                batch.iter().map(|call| answer_of(&self.ctx, &self.agent.result, call)).collect();
+                batch.iter().map(|call| answer_of(&self.ctx, self.agent, call)).collect();
             let mut replies = Vec::with_capacity(batch.len());
             while let Some(reply) = answers.next().await {
                 replies.push(reply?);
@@ -250,23 +249,19 @@ enum Reply {
     Submission(Submission),
 }
 
-async fn answer_of(
-    ctx: &AgentContext,
-    result: &Option<(Arc<Value>, Arc<Checker>)>,
-    call: &ToolCall,
-) -> Result<Reply, Fault> {
-    if let (Some((_, schema)), true) = (result, call.name == structured::NAME) {
+async fn answer_of(ctx: &AgentContext, agent: &LlmAgent, call: &ToolCall) -> Result<Reply, Fault> {
+    if let (Some((_, schema)), true) = (&agent.result, call.name == structured::NAME) {
         return Ok(Reply::Submission(structured::submit(schema, call)));
     }
     let reply = ctx.tools.call(call).await?;
-    Ok(Reply::Tool { is_error: reply.error.is_some(), text: bounded(reply.text) })
+    Ok(Reply::Tool { is_error: reply.error.is_some(), text: bounded(reply.text, agent.limits.tool_result_bytes) })
 }
 
 /// The head of a result that is too large for a model, with a mark that says so.
-fn bounded(text: Arc<str>) -> Arc<str> {
-    if text.len() <= limits::TOOL_RESULT_BYTES {
+fn bounded(text: Arc<str>, most: usize) -> Arc<str> {
+    if text.len() <= most {
         return text;
     }
-    let head = text.get(..text.floor_char_boundary(limits::TOOL_RESULT_BYTES)).unwrap_or_default();
+    let head = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
     format!("{head}\n[... {} of {} bytes left out; ask for less ...]", text.len() - head.len(), text.len()).into()
 }

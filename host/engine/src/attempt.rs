@@ -1,5 +1,6 @@
 //! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
 
+use crate::chain::Chains;
 use crate::context_files;
 use crate::gateway::{Call, Gateway};
 use crate::recorder::AttemptRecorder;
@@ -7,15 +8,16 @@ use cofferdam_core::event::StepOutput;
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath, ToolName};
-use cofferdam_core::limits;
 use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Isolation, Recorder,
     Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
 };
+use cofferdam_core::spec::RunLimits;
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
+use cofferdam_core::transform::Transform;
 use cofferdam_core::value::{self, Map};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
@@ -29,6 +31,8 @@ pub(crate) struct Attempt {
     pub(crate) run_id: RunId,
     pub(crate) path: StepPath,
     pub(crate) number: u32,
+    pub(crate) limits: RunLimits,
+    pub(crate) chains: Chains,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) cancel: CancelFlag,
     pub(crate) recorder: AttemptRecorder,
@@ -66,7 +70,8 @@ impl Place {
 /// When a step's time is over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
-    pub(crate) at: Timestamp,
+    /// When the try began.
+    pub(crate) from: Timestamp,
     pub(crate) left: Duration,
     pub(crate) whole: Duration,
 }
@@ -74,7 +79,16 @@ pub(crate) struct Deadline {
 /// What a try does.
 pub(crate) enum AttemptWork {
     Agent(Box<AgentWork>),
-    Tool { tool: ToolName, args: Template, variables: Map },
+    Tool(Box<ToolCallWork>),
+}
+
+/// The work of a tool step.
+pub(crate) struct ToolCallWork {
+    pub(crate) tool: ToolName,
+    pub(crate) args: Template,
+    pub(crate) variables: Map,
+    /// What changes what the tool gives.
+    pub(crate) output: Vec<Transform>,
 }
 
 /// The work of an agent step.
@@ -84,6 +98,10 @@ pub(crate) struct AgentWork {
     pub(crate) message: AgentMessage,
     pub(crate) context_files: Vec<String>,
     pub(crate) sources: Arc<dyn Sources>,
+    /// What changes the message: the step's own chain, then the agent's.
+    pub(crate) input: Vec<Transform>,
+    /// What changes what the agent gives: its own chain, then the step's.
+    pub(crate) output: Vec<Transform>,
 }
 
 /// The message of an agent step.
@@ -105,12 +123,15 @@ impl Attempt {
 
     async fn bounded(self) -> Result<AgentOutput, AgentFailure> {
         let (deadline, clock, path) = (self.deadline, Arc::clone(&self.clock), self.path.clone());
+        let person = Arc::clone(self.gateway.person());
         let work = AssertUnwindSafe(self.work()).catch_unwind();
         let outcome = match deadline {
             None => work.await,
             Some(deadline) => tokio::select! {
                 outcome = work => outcome,
-                () = clock.sleep(deadline.left) => return Err(timed_out(&path, deadline.whole).into()),
+                () = person.sleep(&clock, &path, deadline.from, deadline.left) => {
+                    return Err(timed_out(&path, deadline.whole).into());
+                }
             },
         };
         match outcome {
@@ -123,7 +144,7 @@ impl Attempt {
         let (rest, work) = self.split();
         match work {
             AttemptWork::Agent(work) => rest.run_agent(*work).await,
-            AttemptWork::Tool { tool, args, variables } => Ok(rest.run_tool(tool, &args, &variables).await?),
+            AttemptWork::Tool(work) => Ok(rest.run_tool(*work).await?),
         }
     }
 
@@ -132,7 +153,10 @@ impl Attempt {
             run_id: self.run_id,
             path: self.path,
             number: self.number,
-            deadline: self.deadline.map(|deadline| deadline.at),
+            limits: self.limits,
+            chains: self.chains,
+            clock: self.clock,
+            deadline: self.deadline,
             cancel: self.cancel,
             recorder: Arc::new(self.recorder),
             gateway: self.gateway,
@@ -151,7 +175,10 @@ struct Setting {
     run_id: RunId,
     path: StepPath,
     number: u32,
-    deadline: Option<Timestamp>,
+    limits: RunLimits,
+    chains: Chains,
+    clock: Arc<dyn Clock>,
+    deadline: Option<Deadline>,
     cancel: CancelFlag,
     recorder: Arc<AttemptRecorder>,
     gateway: Arc<Gateway>,
@@ -160,11 +187,11 @@ struct Setting {
 }
 
 impl Setting {
-    async fn run_tool(&self, tool: ToolName, args: &Template, variables: &Map) -> Result<AgentOutput, Fault> {
-        let args = args.render(variables).map_err(|error| template_fault("args", &error))?;
-        let bytes = value::size(&args);
-        if bytes > limits::TOOL_ARGUMENT_BYTES {
-            let limit = limits::TOOL_ARGUMENT_BYTES;
+    async fn run_tool(&self, work: ToolCallWork) -> Result<AgentOutput, Fault> {
+        let ToolCallWork { tool, args, variables, output: chain } = work;
+        let args = args.render(&variables).map_err(|error| template_fault("args", &error))?;
+        let (bytes, limit) = (value::size(&args), self.limits.tool_argument_bytes);
+        if bytes > limit {
             let message = format!("the arguments of `{tool}` have {bytes} bytes, more than the limit of {limit}");
             return Err(Fault::step("arguments_too_large", message));
         }
@@ -174,33 +201,60 @@ impl Setting {
             Some(fault) => Err(fault),
             None => {
                 let output = StepOutput { content: reply.text, result: reply.result, ..StepOutput::default() };
+                let output = self.chains.apply(&chain, output).await?;
                 Ok(AgentOutput { output, usage: cofferdam_core::message::Usage::default() })
             }
         }
     }
 
     async fn run_agent(self: Arc<Self>, work: AgentWork) -> Result<AgentOutput, AgentFailure> {
-        let mut message = match work.message {
+        let AgentWork { agent, tools, message, context_files, sources, input, output: chain } = work;
+        let mut message = match message {
             AgentMessage::Assembled(text) => text,
             AgentMessage::Template(template, variables) => {
                 let rendered = template.render(&variables).map_err(|error| template_fault("input", &error))?;
-                message_within_bounds(value::to_text(&rendered))?
+                self.within_bounds(value::to_text(&rendered))?
             }
         };
         let mut attachments = Vec::new();
-        if !work.context_files.is_empty() {
-            attachments = context_files::attach(&work.context_files, &work.sources, &mut message).await?;
+        if !context_files.is_empty() {
+            attachments =
+                context_files::attach(&context_files, &sources, &mut message, self.limits.message_bytes).await?;
         }
+        let message = self.within_bounds(self.chains.apply_to_text(&input, message).await?)?;
         let ctx = AgentContext {
             run_id: self.run_id.clone(),
             path: self.path.clone(),
             attempt: self.number,
-            deadline: self.deadline,
-            tools: Arc::new(AttemptTools { setting: Arc::clone(&self), specs: work.tools }),
+            deadline: self.own_time(),
+            tools: Arc::new(AttemptTools { setting: Arc::clone(&self), specs: tools }),
             events: Arc::clone(&self.recorder) as Arc<dyn Recorder>,
+            run: Arc::clone(&self.chains.run),
             cancel: self.cancel.clone(),
         };
-        work.agent.run(ctx, AgentInput { message: message.into(), attachments }).await
+        let given = agent.run(ctx, AgentInput { message: message.into(), attachments }).await?;
+        match self.chains.apply(&chain, given.output.clone()).await {
+            Ok(output) => Ok(AgentOutput { output, usage: given.usage }),
+            Err(fault) => Err(AgentFailure { fault, output: given.output, usage: given.usage }),
+        }
+    }
+
+    /// When the step's time is over, if nobody is asked from now on.
+    fn own_time(&self) -> Option<Timestamp> {
+        self.deadline.map(|Deadline { from, left, .. }| {
+            let asked = self.gateway.person().within(&self.path, from, self.clock.now());
+            from.after(left).after(asked)
+        })
+    }
+
+    /// What a step's own template or a transform gives is never cut: it fails.
+    fn within_bounds(&self, text: String) -> Result<String, Fault> {
+        let (bytes, limit) = (text.len(), self.limits.message_bytes);
+        if bytes <= limit {
+            return Ok(text);
+        }
+        let message = format!("the message has {bytes} bytes, more than the limit of {limit}");
+        Err(Fault::step("message_too_large", message))
     }
 
     /// The same for a repetition of the same call. A step's own call is the same in every try; what a model calls in
@@ -221,9 +275,10 @@ impl Setting {
             attempt: self.number,
             idempotency_key: self.idempotency_key(&call_id),
             call_id,
-            deadline: self.deadline,
+            deadline: self.own_time(),
             dirs,
             events: Arc::clone(&self.recorder) as Arc<dyn Recorder>,
+            run: Arc::clone(&self.chains.run),
             cancel: self.cancel.clone(),
         })
     }
@@ -253,6 +308,11 @@ impl AttemptTools {
             let message = format!("there is no tool `{}`; the tools are: {}", call.name, names.join(", "));
             return Ok(refused("unknown_tool", message));
         };
+        let (bytes, limit) = (call.arguments.len(), self.setting.limits.tool_argument_bytes);
+        if bytes > limit {
+            let message = format!("the arguments of `{}` have {bytes} bytes, more than {limit}", call.name);
+            return Ok(refused("arguments_too_large", message));
+        }
         let args = match call.parse_arguments() {
             Ok(args) => args,
             Err(error) => {
@@ -273,16 +333,6 @@ impl AttemptTools {
 
 fn refused(code: &'static str, message: String) -> ToolReply {
     ToolReply { text: message.as_str().into(), result: Arc::default(), error: Some(Fault::step(code, message)) }
-}
-
-/// What a step's own template gives is never cut: it fails.
-fn message_within_bounds(text: String) -> Result<String, Fault> {
-    if text.len() <= limits::MESSAGE_BYTES {
-        return Ok(text);
-    }
-    let limit = limits::MESSAGE_BYTES;
-    let message = format!("the message of `input` has {} bytes, more than the limit of {limit}", text.len());
-    Err(Fault::step("message_too_large", message))
 }
 
 pub(crate) fn timed_out(path: &StepPath, whole: Duration) -> Fault {

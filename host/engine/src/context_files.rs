@@ -16,6 +16,7 @@ pub(crate) async fn attach(
     paths: &[String],
     sources: &Arc<dyn Sources>,
     message: &mut String,
+    most: usize,
 ) -> Result<Vec<Attachment>, Fault> {
     let (paths, sources) = (paths.to_vec(), Arc::clone(sources));
     let read = tokio::task::spawn_blocking(move || read_all(&paths, sources.as_ref()));
@@ -40,15 +41,10 @@ pub(crate) async fn attach(
         message.push_str("\n\n## Files");
         message.push_str(&section);
     }
-    if message.len() > limits::MESSAGE_BYTES {
-        return Err(Fault::user(
-            "message_too_large",
-            format!(
-                "the message has {} bytes with its context files, more than {}",
-                message.len(),
-                limits::MESSAGE_BYTES
-            ),
-        ));
+    let bytes = message.len();
+    if bytes > most {
+        let what = format!("the message has {bytes} bytes with its context files, more than {most}");
+        return Err(Fault::user("message_too_large", what));
     }
     Ok(attachments)
 }

@@ -2,12 +2,19 @@
 //!
 //! An event is appended to the journal before anything acts on it. What came in together is one group commit.
 
+mod answers;
+mod ask;
+mod decide;
+mod expand;
+mod gather;
 mod perform;
 mod prepare;
+mod rounds;
 mod run;
+mod start;
 mod wake;
 
-pub(crate) use wake::Wake;
+pub(crate) use wake::{Answer, Wake};
 
 use crate::evaluate::Evaluator;
 use crate::gateway::Gateway;
@@ -15,9 +22,10 @@ use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId};
 use cofferdam_core::port::{
-    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Randomness, Sink, Sources,
+    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, Randomness, Sink, Sources,
 };
 use cofferdam_core::run::RunResult;
+use cofferdam_core::spec::InputText;
 use cofferdam_core::spec::workflow::Workflow;
 use cofferdam_core::value::Map;
 use prepare::Prepared;
@@ -41,7 +49,9 @@ pub struct Ports {
     pub models: Arc<dyn Models>,
     /// Agents that are not made from the document, by name; they win over the document's.
     pub agents: BTreeMap<AgentName, Arc<dyn Agent>>,
-    /// The way to the tools.
+    /// Closures that documents name.
+    pub natives: Arc<Natives>,
+    /// The way to the tools, and to the person who is asked.
     pub gateway: Arc<Gateway>,
     /// The steps' directories.
     pub isolation: Arc<dyn Isolation>,
@@ -62,6 +72,8 @@ pub struct RunRequest {
     pub inputs: Map,
     /// The free-text input.
     pub input: Option<Arc<str>>,
+    /// Answers to the questions of steps, by the step's path or its id where that is unambiguous.
+    pub answers: BTreeMap<String, InputText>,
     /// Plugins, as they were loaded.
     pub plugins: Vec<PluginPin>,
     /// What the host decides.
@@ -126,6 +138,15 @@ impl Executor {
     #[must_use]
     pub fn new() -> Self {
         Self { evaluator: Arc::default() }
+    }
+
+    /// An executor that evaluates expressions on the thread it is driven by, so that nothing of a run happens elsewhere
+    /// while simulated time stands still. The thread needs a stack of [`limits::EXPRESSION_STACK_BYTES`] for them.
+    ///
+    /// [`limits::EXPRESSION_STACK_BYTES`]: cofferdam_core::limits::EXPRESSION_STACK_BYTES
+    #[must_use]
+    pub fn in_place() -> Self {
+        Self { evaluator: Arc::new(Evaluator::in_place()) }
     }
 
     /// Runs a workflow to its end. Dropping the future ends the run without a record of its end, as a crash would.

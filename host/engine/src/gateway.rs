@@ -3,6 +3,8 @@
 //! In this order: the tool is known, the arguments fit its schema, the call is permitted, the intent is in the
 //! journal, the tool runs, the outcome is in the journal.
 
+use crate::context_tools::{self, ContextTools};
+use crate::person::PersonTime;
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, ToolName};
@@ -42,6 +44,7 @@ pub struct Gateway {
     rules: Rules,
     approver: Option<Arc<dyn Approver>>,
     clock: Arc<dyn Clock>,
+    person: Arc<PersonTime>,
 }
 
 struct Entry {
@@ -70,7 +73,8 @@ impl Gateway {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, GatewayError> {
         let mut entries = BTreeMap::new();
-        for (alias, source) in sources {
+        let context: Arc<dyn Tool> = Arc::new(ContextTools::new());
+        for (alias, source) in sources.into_iter().chain([(None, context)]) {
             for definition in source.definitions().to_vec() {
                 let name = ToolName::new(alias.clone(), definition.name.clone());
                 let entry = Entry { source: Arc::clone(&source), definition, schema: OnceLock::new() };
@@ -79,7 +83,17 @@ impl Gateway {
                 }
             }
         }
-        Ok(Self { entries, rules, approver, clock })
+        Ok(Self { entries, rules, approver, clock, person: Arc::default() })
+    }
+
+    /// Who can be asked.
+    pub(crate) fn approver(&self) -> Option<&Arc<dyn Approver>> {
+        self.approver.as_ref()
+    }
+
+    /// The time that people took.
+    pub(crate) fn person(&self) -> &Arc<PersonTime> {
+        &self.person
     }
 
     /// The names of all tools.
@@ -96,7 +110,8 @@ impl Gateway {
     /// The tools that a filter admits, as a model sees them.
     #[must_use]
     pub fn specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
-        let admitted = self.entries.iter().filter(|(name, _)| filter.admits(name));
+        let admitted = |name: &ToolName| filter.admits(name) && context_tools::is_offered(name, filter);
+        let admitted = self.entries.iter().filter(|(name, _)| admitted(name));
         admitted
             .map(|(name, entry)| ToolSpec {
                 name: name.wire(),
@@ -111,12 +126,15 @@ impl Gateway {
     /// # Errors
     /// Only what ends the attempt: it was cancelled, or the journal refuses. What the tool or the rules say is a
     /// reply.
-    pub(crate) async fn call(&self, call: Call) -> Result<ToolReply, Fault> {
+    pub(crate) async fn call(&self, mut call: Call) -> Result<ToolReply, Fault> {
         let Some(entry) = self.entries.get(&call.tool) else { return Ok(refusal(self.unknown(&call.tool))) };
         if let Err(fault) = entry.check(&call.tool, &call.args) {
             return Ok(refusal(fault));
         }
+        let before = self.clock.now();
         let decided = self.decide(entry, &call).await;
+        let asked = self.person.within(&call.ctx.path, before, self.clock.now());
+        call.ctx.deadline = call.ctx.deadline.map(|deadline| deadline.after(asked));
         let denied = decided.outcome != Outcome::Allow;
         call.ctx.events.observe(Body::PermissionDecided {
             call_id: call.ctx.call_id.to_string(),
@@ -181,6 +199,7 @@ impl Gateway {
                     title: format!("allow `{}`?", call.tool),
                     detail: call.args.to_string(),
                 };
+                let _open = self.person.ask(call.ctx.path.clone(), &self.clock);
                 answered(&approver.ask(question).await)
             }
             (Outcome::Ask, None) => Decided { outcome: Outcome::Deny, rule: "nobody to ask".to_owned() },

@@ -6,12 +6,18 @@
 mod executor;
 
 mod agent;
+mod answer;
 mod attempt;
 mod bus;
+mod chain;
 mod clock;
+mod closure;
+mod context;
 mod context_files;
+mod context_tools;
 mod evaluate;
 mod gateway;
+mod person;
 mod recorder;
 
 pub use agent::LlmAgent;

@@ -61,7 +61,8 @@ pub(crate) struct AttemptRecorder {
 impl Recorder for AttemptRecorder {
     fn record(&self, body: Body) -> BoxFuture<'_, Result<(), Fault>> {
         let (done, answer) = oneshot::channel();
-        self.inbox.send(Wake::Record { path: self.path.clone(), attempt: self.attempt, body, done: Some(done) });
+        let (path, attempt) = (self.path.clone(), Some(self.attempt));
+        self.inbox.send(Wake::Record { path, attempt, body, done: Some(done) });
         Box::pin(async { answer.await.unwrap_or_else(|_| Err(Fault::cancelled())) })
     }
 
@@ -69,6 +70,7 @@ impl Recorder for AttemptRecorder {
         if body.is_transient() && !self.inbox.admit_transient() {
             return;
         }
-        self.inbox.send(Wake::Record { path: self.path.clone(), attempt: self.attempt, body, done: None });
+        let (path, attempt) = (self.path.clone(), Some(self.attempt));
+        self.inbox.send(Wake::Record { path, attempt, body, done: None });
     }
 }

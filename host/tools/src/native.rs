@@ -115,7 +115,7 @@ pub(crate) mod tests {
     use super::*;
     use cofferdam_core::event::Body;
     use cofferdam_core::id::{RunId, StepPath};
-    use cofferdam_core::port::{DirHandle, Recorder};
+    use cofferdam_core::port::{Detached, DirHandle, Recorder};
     use serde_json::json;
     use std::fs;
     use std::path::Path;
@@ -187,6 +187,7 @@ pub(crate) mod tests {
             deadline: None,
             dirs: Arc::new(folder.dirs()),
             events: Arc::new(Silent),
+            run: Arc::new(Detached::new(RunId::parse("r").unwrap(), StepPath::from("s"))),
             cancel: CancelFlag::default(),
         }
     }

@@ -78,6 +78,7 @@ pub(crate) fn request(workflow: &Arc<Workflow>, max_concurrency: usize) -> RunRe
         workflow: Arc::clone(workflow),
         inputs: serde_json::Map::new(),
         input: None,
+        answers: BTreeMap::new(),
         plugins: Vec::new(),
         settings: RunSettings {
             default_model: Some("bench".to_owned()),
@@ -97,6 +98,7 @@ pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
         journal: Arc::new(Memory::new()),
         models: Arc::new(One(model)),
         agents: BTreeMap::new(),
+        natives: Arc::default(),
         gateway: Arc::new(gateway),
         isolation: Arc::new(Nowhere),
         sources: Arc::new(Nowhere),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
-use cofferdam_core::port::{BoxFuture, CancelFlag, Isolation as _, Recorder, Tool as _, ToolContext};
+use cofferdam_core::port::{BoxFuture, CancelFlag, Detached, Isolation as _, Recorder, Tool as _, ToolContext};
 use cofferdam_engine::TokioClock;
 use cofferdam_plugin::{CacheDirs, HostSettings, LoadedPlugin, PluginHost, PluginReference, Source};
 use serde_json::json;
@@ -50,6 +50,7 @@ async fn context() -> Result<ToolContext> {
     let run_id = RunId::parse("bench")?;
     let dirs = Nowhere.enter(&run_id, &StepPath::ROOT).await?;
     Ok(ToolContext {
+        run: Arc::new(Detached::new(run_id.clone(), StepPath::from("step"))),
         run_id,
         path: StepPath::from("step"),
         attempt: 1,

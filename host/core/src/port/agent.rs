@@ -1,6 +1,6 @@
 //! Agents: the LLM agent, and an embedder's own types.
 
-use super::{BoxFuture, CancelFlag, Recorder, ToolSpec};
+use super::{BoxFuture, CancelFlag, Recorder, RunContext, ToolSpec};
 use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -55,6 +55,8 @@ pub struct AgentContext {
     pub tools: Arc<dyn Toolbox>,
     /// Turns, deltas and warnings go here.
     pub events: Arc<dyn Recorder>,
+    /// The run as this step sees it: its variables and the steps that have ended.
+    pub run: Arc<dyn RunContext>,
     /// For agents that poll.
     pub cancel: CancelFlag,
 }

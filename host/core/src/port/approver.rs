@@ -3,11 +3,39 @@
 use super::BoxFuture;
 use crate::id::{RunId, StepPath};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
 
 /// Asks a person. Without one, the answer is no.
 pub trait Approver: Send + Sync {
     /// Asks one question and waits for the answer. Dropping the future withdraws the question.
     fn ask(&self, question: Question) -> BoxFuture<'_, Answer>;
+
+    /// Puts a step's question and waits for the answer as text; none when nobody is there to answer. An answer that does
+    /// not fit is asked for again, with what was wrong with it. Dropping the future withdraws the question.
+    fn answer(&self, inquiry: Inquiry) -> BoxFuture<'_, Option<String>> {
+        drop(inquiry);
+        Box::pin(std::future::ready(None))
+    }
+}
+
+/// A step's question, as a person should see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inquiry {
+    /// The run.
+    pub run_id: RunId,
+    /// The step that asks.
+    pub path: StepPath,
+    /// What is asked.
+    pub prompt: Arc<str>,
+    /// The answers that may be given; empty = any.
+    pub choices: Arc<[String]>,
+    /// JSON Schema of the answer, which is then written as JSON unless it is a string; none = text.
+    pub schema: Option<Arc<Value>>,
+    /// Taken when the answer is empty.
+    pub default: Option<Value>,
+    /// What was wrong with the answer before this one.
+    pub problem: Option<String>,
 }
 
 /// A question to a person.

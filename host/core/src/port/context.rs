@@ -39,6 +39,52 @@ pub trait RunContext: Send + Sync {
     fn step(&self, name: String) -> BoxFuture<'_, Option<StepEnd>>;
 }
 
+/// A place outside of every run, for code that is called or tested by itself: there are no variables and no steps.
+#[derive(Clone, Debug)]
+pub struct Detached {
+    run_id: RunId,
+    path: StepPath,
+}
+
+impl Detached {
+    /// A place with these names.
+    #[must_use]
+    pub fn new(run_id: RunId, path: StepPath) -> Self {
+        Self { run_id, path }
+    }
+}
+
+impl RunContext for Detached {
+    fn run_id(&self) -> &RunId {
+        &self.run_id
+    }
+
+    fn workflow_id(&self) -> &'static str {
+        ""
+    }
+
+    fn path(&self) -> &StepPath {
+        &self.path
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn variable(&self, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn set_variable(&self, key: String, _: Value) -> BoxFuture<'_, Result<(), Fault>> {
+        let fault = Fault::step("no_run", format!("there is no run whose variable `{key}` could be set"));
+        Box::pin(std::future::ready(Err(fault)))
+    }
+
+    fn step(&self, _: String) -> BoxFuture<'_, Option<StepEnd>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepEnd {

@@ -1,6 +1,6 @@
 //! Tools: native ones, components, an embedder's own.
 
-use super::{BoxFuture, CancelFlag, Recorder, StepDirs};
+use super::{BoxFuture, CancelFlag, Recorder, RunContext, StepDirs};
 use crate::fault::Fault;
 use crate::id::{LocalName, RunId, StepPath};
 use crate::time::Timestamp;
@@ -87,6 +87,8 @@ pub struct ToolContext {
     pub dirs: Arc<StepDirs>,
     /// Progress, denials and warnings go here.
     pub events: Arc<dyn Recorder>,
+    /// The run as this step sees it: its variables and the steps that have ended.
+    pub run: Arc<dyn RunContext>,
     /// For tools that poll.
     pub cancel: CancelFlag,
 }

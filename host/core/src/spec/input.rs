@@ -6,7 +6,7 @@ use super::kind::{Fields, open};
 use super::report::Report;
 use super::suggest::did_you_mean;
 use super::tree::{Entry, Node};
-use super::workflow::{Input, InputKind, Workflow};
+use super::workflow::{Include, Input, InputKind, Workflow};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::value::{self, Map};
 use serde_json::Value;
@@ -111,33 +111,47 @@ impl Workflow {
     /// # Errors
     /// Every unknown name, missing input and value that does not fit.
     pub fn bind_inputs(&self, given: &[(String, InputText)]) -> Result<Map, Diagnostics> {
-        let mut faults = Diagnostics::default();
-        for (name, _) in given.iter().filter(|(name, _)| !self.inputs.iter().any(|input| input.name == *name)) {
-            let known = self.inputs.iter().map(|input| input.name.as_str());
-            let hint = did_you_mean(name, known).unwrap_or_else(|| self.known_inputs());
-            faults.push(fault(code::UNKNOWN_INPUT, name, format!("unknown input `{name}`"), Some(hint)));
-        }
-        let mut bound = Map::new();
-        for input in &self.inputs {
-            let value = match given.iter().rev().find(|(name, _)| *name == input.name) {
-                Some((_, text)) => input.read(text),
-                None => input.absent(),
-            };
-            match value {
-                Ok(value) => drop(bound.insert(input.name.clone(), value)),
-                Err(diagnostic) => faults.push(diagnostic),
-            }
-        }
-        if faults.is_empty() { Ok(bound) } else { Err(faults) }
+        bind(&self.inputs, given)
     }
+}
 
-    fn known_inputs(&self) -> String {
-        if self.inputs.is_empty() {
-            return "the document has no inputs".into();
-        }
-        let names: Vec<String> = self.inputs.iter().map(|input| format!("`{}`", input.name)).collect();
-        format!("the document's inputs are {}", names.join(", "))
+impl Include {
+    /// The values of the included document's inputs, by the same rules.
+    ///
+    /// # Errors
+    /// Every unknown name, missing input and value that does not fit.
+    pub fn bind_inputs(&self, given: &[(String, InputText)]) -> Result<Map, Diagnostics> {
+        bind(&self.inputs, given)
     }
+}
+
+fn bind(inputs: &[Input], given: &[(String, InputText)]) -> Result<Map, Diagnostics> {
+    let mut faults = Diagnostics::default();
+    for (name, _) in given.iter().filter(|(name, _)| !inputs.iter().any(|input| input.name == *name)) {
+        let known = inputs.iter().map(|input| input.name.as_str());
+        let hint = did_you_mean(name, known).unwrap_or_else(|| known_inputs(inputs));
+        faults.push(fault(code::UNKNOWN_INPUT, name, format!("unknown input `{name}`"), Some(hint)));
+    }
+    let mut bound = Map::new();
+    for input in inputs {
+        let value = match given.iter().rev().find(|(name, _)| *name == input.name) {
+            Some((_, text)) => input.read(text),
+            None => input.absent(),
+        };
+        match value {
+            Ok(value) => drop(bound.insert(input.name.clone(), value)),
+            Err(diagnostic) => faults.push(diagnostic),
+        }
+    }
+    if faults.is_empty() { Ok(bound) } else { Err(faults) }
+}
+
+fn known_inputs(inputs: &[Input]) -> String {
+    if inputs.is_empty() {
+        return "the document has no inputs".into();
+    }
+    let names: Vec<String> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+    format!("the document's inputs are {}", names.join(", "))
 }
 
 impl Input {

@@ -1,25 +1,41 @@
 //! Everything that can be found out before anything is spent: agents, models, tools, schemas.
 
+use super::answers::Answers;
 use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
+use crate::closure::missing;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::AgentName;
+use cofferdam_core::id::{AgentName, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::port::{Agent, Model, ToolSpec};
 use cofferdam_core::schema::Checker;
-use cofferdam_core::spec::workflow::{AgentSpec, AgentWork, Scope, Step, ToolFilter, Work, Workflow};
+use cofferdam_core::spec::workflow::{
+    AgentSpec, AgentWork, Condition, Defaults, LoopCheck, LoopKind, Scope, Step, ToolFilter, Work, Workflow,
+};
+use cofferdam_core::transform::{Transform, Transforms};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Native tools that are not built in this version.
+const LATER: &[&str] = &["edit", "exec", "grep"];
+
 /// What the steps of a run work with.
 #[derive(Default)]
 pub(super) struct Prepared {
-    agents: HashMap<AgentKey, Offered>,
+    /// By the address of the step, which the workflow keeps alive.
+    agents: HashMap<usize, Offered>,
+    /// Answers that came with the run.
+    pub(super) answers: Answers,
 }
 
-/// An agent, and the tools it is offered.
-type Offered = (Arc<dyn Agent>, Arc<[ToolSpec]>);
+/// An agent, the tools it is offered, and its own transforms.
+#[derive(Clone)]
+pub(super) struct Offered {
+    pub(super) agent: Arc<dyn Agent>,
+    pub(super) tools: Arc<[ToolSpec]>,
+    pub(super) transform: Transforms,
+}
 
 /// What makes one agent step's agent differ from another's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,28 +44,33 @@ struct AgentKey {
     model: Option<String>,
     /// The address of the step's own schema, which the workflow keeps alive.
     schema: Option<usize>,
-    max_retries: Option<u32>,
+    max_retries: u32,
 }
 
-impl AgentKey {
-    fn new(step: &Step, work: &AgentWork) -> Self {
-        Self {
-            agent: work.agent.clone(),
-            model: work.model.clone(),
-            schema: work.result_schema.as_ref().map(|schema| Arc::as_ptr(schema).addr()),
-            max_retries: step.max_retries,
-        }
-    }
+fn address(step: &Step) -> usize {
+    std::ptr::from_ref(step).addr()
 }
 
 impl Prepared {
     pub(super) fn new(ports: &Ports, request: &RunRequest) -> Result<Self, Vec<Fault>> {
-        let mut preparation =
-            Preparation { ports, request, made: Self::default(), faults: Vec::new(), models: HashMap::new() };
-        preparation.scope(&request.workflow.scope);
+        let mut preparation = Preparation {
+            ports,
+            request,
+            made: Self::default(),
+            faults: Vec::new(),
+            models: HashMap::new(),
+            agents: HashMap::new(),
+        };
+        preparation.unbuilt();
+        preparation.scope(&request.workflow.scope, &StepPath::ROOT);
         preparation.empty_messages();
         for agent in request.workflow.agents.values() {
             preparation.tool_names(agent);
+            preparation.transforms(&format!("agent `{}`", agent.name), &agent.transform);
+        }
+        match Answers::of(&request.workflow, &request.answers) {
+            Ok(answers) => preparation.made.answers = answers,
+            Err(faults) => preparation.faults.extend(faults),
         }
         let Preparation { made, mut faults, .. } = preparation;
         faults.dedup();
@@ -82,7 +103,7 @@ impl Prepared {
     /// Every agent once, though several steps share it.
     fn distinct(&self) -> Vec<&Arc<dyn Agent>> {
         let mut seen: Vec<&Arc<dyn Agent>> = Vec::new();
-        for (agent, _) in self.agents.values() {
+        for Offered { agent, .. } in self.agents.values() {
             if !seen.iter().any(|known| Arc::ptr_eq(known, agent)) {
                 seen.push(agent);
             }
@@ -90,9 +111,9 @@ impl Prepared {
         seen
     }
 
-    /// The agent of an agent step, and the tools it is offered.
-    pub(super) fn agent(&self, step: &Step, work: &AgentWork) -> Option<Offered> {
-        self.agents.get(&AgentKey::new(step, work)).cloned()
+    /// The agent of an agent step, and what goes with it.
+    pub(super) fn agent(&self, step: &Step) -> Option<Offered> {
+        self.agents.get(&address(step)).cloned()
     }
 }
 
@@ -102,6 +123,8 @@ struct Preparation<'a> {
     made: Prepared,
     faults: Vec<Fault>,
     models: HashMap<String, Option<Arc<dyn Model>>>,
+    /// One agent for all steps that do not differ in it; none when it was refused before.
+    agents: HashMap<AgentKey, Option<Offered>>,
 }
 
 impl Preparation<'_> {
@@ -109,18 +132,59 @@ impl Preparation<'_> {
         &self.request.workflow
     }
 
-    fn scope(&mut self, scope: &Scope) {
+    /// What was checked and cannot run in this version.
+    fn unbuilt(&mut self) {
+        let unbuilt = self.request.workflow.unbuilt.iter();
+        self.faults.extend(unbuilt.map(|part| {
+            let message = format!("{} is not built in this version of cofferdam (`{}`)", part.what, part.path);
+            Fault::user("not_built", message).with_hint("remove it to run the document as it is")
+        }));
+    }
+
+    fn scope(&mut self, scope: &Scope, at: &StepPath) {
+        if let Some(name) = scope.defaults.output_transform.iter().find_map(native) {
+            let message = format!("`outputTransform` cannot be a closure in this version (`{name}`)");
+            self.faults.push(Fault::user("not_built", message).with_hint("give the steps a `transform.output`"));
+        }
         for step in &scope.steps {
-            match &step.work {
-                Work::Agent(work) => self.agent_step(step, work),
-                Work::Tool(work) if !self.ports.gateway.has(&work.tool) => {
-                    self.faults.push(self.unknown_tool(&format!("step `{}`", step.id), &work.tool.to_string()));
+            let path = at.child(&step.id);
+            self.step(step, &path, &scope.defaults);
+            if let Some(LoopKind::Repeat(repeat)) = step.repeat.as_ref().map(|repeat| &repeat.kind) {
+                if let Some(LoopCheck::Native(name)) = &repeat.go_on {
+                    self.refuse(&path, missing("loop condition", name, &self.ports.natives.loops));
                 }
-                Work::Tool(_) | Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {}
+                if let Some(judge) = &repeat.judge {
+                    self.step(judge, &path.child(&judge.id), &scope.defaults);
+                }
             }
-            if let Some(body) = step.inner() {
-                self.scope(body);
+            if let Some(inner) = step.inner() {
+                self.scope(inner, &path);
             }
+        }
+    }
+
+    fn step(&mut self, step: &Step, path: &StepPath, defaults: &Defaults) {
+        match &step.work {
+            Work::Agent(work) => self.agent_step(step, work, (path, defaults)),
+            Work::Tool(work) if !self.ports.gateway.has(&work.tool) => {
+                self.faults.push(self.unknown_tool(&format!("step `{path}`"), &work.tool.to_string()));
+            }
+            Work::Tool(_) | Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {}
+        }
+        if let Some(Condition::Native(name)) = &step.condition {
+            self.refuse(path, missing("condition", name, &self.ports.natives.conditions));
+        }
+        self.transforms(&format!("step `{path}`"), &step.transform);
+    }
+
+    fn refuse(&mut self, path: &StepPath, fault: Option<Fault>) {
+        self.faults.extend(fault.map(|fault| Fault { message: format!("step `{path}`: {}", fault.message), ..fault }));
+    }
+
+    fn transforms(&mut self, who: &str, transforms: &Transforms) {
+        for name in transforms.input.iter().chain(&transforms.output).filter_map(native) {
+            let fault = missing("transform", name, &self.ports.natives.transforms);
+            self.faults.extend(fault.map(|fault| Fault { message: format!("{who}: {}", fault.message), ..fault }));
         }
     }
 
@@ -139,48 +203,60 @@ impl Preparation<'_> {
         }));
     }
 
-    fn agent_step(&mut self, step: &Step, work: &AgentWork) {
-        let key = AgentKey::new(step, work);
-        if self.made.agents.contains_key(&key) {
-            return;
+    fn agent_step(&mut self, step: &Step, work: &AgentWork, (path, defaults): (&StepPath, &Defaults)) {
+        let retries = step.max_retries.or(defaults.max_retries).or(self.workflow().options.max_retries);
+        let key = AgentKey {
+            agent: work.agent.clone(),
+            model: work.model.clone(),
+            schema: work.result_schema.as_ref().map(|schema| Arc::as_ptr(schema).addr()),
+            max_retries: retries.unwrap_or(limits::MODEL_RETRIES),
+        };
+        if !self.agents.contains_key(&key) {
+            let made = self.make_agent(path, work, key.max_retries).unwrap_or_else(|fault| {
+                self.faults.push(fault);
+                None
+            });
+            self.agents.insert(key.clone(), made);
         }
-        match self.make_agent(step, work) {
-            Ok(Some(agent)) => drop(self.made.agents.insert(key, agent)),
-            Ok(None) => {}
-            Err(fault) => self.faults.push(fault),
+        if let Some(offered) = self.agents.get(&key).cloned().flatten() {
+            self.made.agents.insert(address(step), offered);
         }
     }
 
     /// The step's agent; none when its model was refused before.
-    fn make_agent(&mut self, step: &Step, work: &AgentWork) -> Result<Option<Offered>, Fault> {
+    fn make_agent(&mut self, path: &StepPath, work: &AgentWork, retries: u32) -> Result<Option<Offered>, Fault> {
         let spec = match &work.agent {
             None => Arc::new(default_agent()),
             Some(name) => match (self.ports.agents.get(name), self.workflow().agents.get(name)) {
                 (Some(agent), spec) => {
                     let filter = spec.map(|spec| spec.tools.clone()).unwrap_or_default();
-                    return Ok(Some((Arc::clone(agent), self.ports.gateway.specs(&filter))));
+                    return Ok(Some(Offered {
+                        agent: Arc::clone(agent),
+                        tools: self.ports.gateway.specs(&filter),
+                        transform: spec.map(|spec| spec.transform.clone()).unwrap_or_default(),
+                    }));
                 }
                 (None, Some(spec)) => Arc::clone(spec),
                 (None, None) => return Err(Fault::user("unknown_agent", format!("there is no agent `{name}`"))),
             },
         };
-        let Some(model) = self.model(step, work, &spec)? else { return Ok(None) };
+        let Some(model) = self.model(path, work, &spec)? else { return Ok(None) };
         let result = match work.result_schema.as_ref().or(spec.result_schema.as_ref()) {
             None => None,
-            Some(schema) => Some((Arc::clone(schema), compile(step, schema)?)),
+            Some(schema) => Some((Arc::clone(schema), compile(path, schema)?)),
         };
-        let retries = step.max_retries.or(self.workflow().options.max_retries).unwrap_or(limits::MODEL_RETRIES);
-        let tools = self.ports.gateway.specs(&spec.tools);
-        Ok(Some((Arc::new(LlmAgent::new(spec, model, result, retries)), tools)))
+        let (tools, transform) = (self.ports.gateway.specs(&spec.tools), spec.transform.clone());
+        let agent = LlmAgent::new(spec, model, result, retries).within(self.workflow().options.limits);
+        Ok(Some(Offered { agent: Arc::new(agent), tools, transform }))
     }
 
     /// The run's model beats the step's, which beats the agent's, which beats the document's.
-    fn model(&mut self, step: &Step, work: &AgentWork, spec: &AgentSpec) -> Result<Option<Arc<dyn Model>>, Fault> {
+    fn model(&mut self, path: &StepPath, work: &AgentWork, spec: &AgentSpec) -> Result<Option<Arc<dyn Model>>, Fault> {
         let settings = &self.request.settings;
         let chain =
             [&settings.model, &work.model, &spec.model, &self.workflow().options.model, &settings.default_model];
         let Some(name) = chain.into_iter().flatten().next().cloned() else {
-            return Err(Fault::user("no_model", format!("step `{}` has no model", step.id))
+            return Err(Fault::user("no_model", format!("step `{path}` has no model"))
                 .with_hint("name one with `--model`, in `options.model`, or on the agent"));
         };
         if let Some(known) = self.models.get(&name) {
@@ -191,10 +267,11 @@ impl Preparation<'_> {
         resolved.map(Some)
     }
 
-    /// Exact names that match no tool of this host.
+    /// Exact names that match no tool of this host. What is forbidden may also be one that a later version has; any
+    /// other may be a slip that would forbid nothing.
     fn tool_names(&mut self, agent: &AgentSpec) {
-        let exact =
-            agent.tools.allow.iter().flatten().chain(&agent.tools.deny).filter(|pattern| !pattern.ends_with('*'));
+        let forbidden = agent.tools.deny.iter().filter(|name| !LATER.contains(&name.as_str()));
+        let exact = agent.tools.allow.iter().flatten().chain(forbidden).filter(|pattern| !pattern.ends_with('*'));
         for name in exact {
             if !self.ports.gateway.names().any(|tool| tool.to_string() == *name) {
                 self.faults.push(self.unknown_tool(&format!("agent `{}`", agent.name), name));
@@ -209,9 +286,17 @@ impl Preparation<'_> {
     }
 }
 
-fn compile(step: &Step, schema: &Value) -> Result<Arc<Checker>, Fault> {
+/// The name of a closure.
+fn native(transform: &Transform) -> Option<&str> {
+    match transform {
+        Transform::Native(name) => Some(name),
+        _ => None,
+    }
+}
+
+fn compile(path: &StepPath, schema: &Value) -> Result<Arc<Checker>, Fault> {
     let compiled = cofferdam_core::schema::check(schema);
-    compiled.map(Arc::new).map_err(|error| Fault::user("result_schema", format!("step `{}`: {error}", step.id)))
+    compiled.map(Arc::new).map_err(|error| Fault::user("result_schema", format!("step `{path}`: {error}")))
 }
 
 /// No system prompt, all tools, the default model.
@@ -225,6 +310,6 @@ fn default_agent() -> AgentSpec {
         max_turns: limits::AGENT_TURNS,
         settings: cofferdam_core::port::ModelSettings::default(),
         result_schema: None,
-        transform: cofferdam_core::transform::Transforms::default(),
+        transform: Transforms::default(),
     }
 }

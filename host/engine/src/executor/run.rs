@@ -2,12 +2,13 @@
 
 use super::perform::failed;
 use super::prepare::Prepared;
-use super::{Error, Ports, RunRequest, Wake};
+use super::{Answer, Error, Ports, RunRequest, Wake};
 use crate::attempt::{Place, timed_out};
 use crate::bus::Bus;
+use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
 use crate::recorder::Inbox;
-use cofferdam_core::event::{self, Body, RunEvent, RunReason, StepOutput, StepStatus};
+use cofferdam_core::event::{self, Body, RunEvent, RunReason, Sensitive, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::plan::Plan;
@@ -21,6 +22,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
+/// The variable that ends the innermost loop when it is false.
+const LOOP_CONTINUE: &str = "loop_continue";
+
 /// A run that is under way.
 pub(super) struct Run {
     pub(super) evaluator: Arc<Evaluator>,
@@ -33,11 +37,17 @@ pub(super) struct Run {
     /// All that runs for this run; dropping it ends it.
     pub(super) tasks: JoinSet<()>,
     pub(super) attempts: HashMap<StepPath, UnderWay>,
+    /// Questions that somebody may be answering.
+    pub(super) questions: HashMap<StepPath, AbortHandle>,
+    /// What code inside the run sees of it.
+    pub(super) context: Arc<ContextSource>,
     /// Directories that are being left; outlives `tasks`.
     pub(super) leaving: JoinSet<()>,
     /// Inputs that were shortened in the prompt of a try under way.
     pub(super) shortened: HashMap<StepPath, Vec<String>>,
     bus: Bus,
+    /// What sinks must not get, when there is any.
+    sensitive: Option<Sensitive>,
     head: u64,
     seq: u64,
     sub: u64,
@@ -73,19 +83,31 @@ impl Run {
         let machine = Machine::new(Arc::clone(&request.workflow), &settings);
         let bus = Bus::start(&ports.sinks, &ports.clock);
         let started_at = ports.clock.now();
+        let inbox = Inbox::new(sender);
+        let context = Arc::new(ContextSource {
+            run_id: request.run_id.clone(),
+            workflow_id: request.workflow.hash.clone(),
+            clock: Arc::clone(&ports.clock),
+            inbox: inbox.clone(),
+            variables: Variables::new(request.workflow.vars.clone()),
+        });
+        let sensitive = Sensitive::of(&request.workflow);
         Self {
             evaluator,
             ports,
             request,
             prepared,
             machine,
-            inbox: Inbox::new(sender),
+            inbox,
             wakes,
             tasks: JoinSet::new(),
             attempts: HashMap::new(),
+            questions: HashMap::new(),
+            context,
             leaving: JoinSet::new(),
             shortened: HashMap::new(),
             bus,
+            sensitive,
             head: 0,
             seq: 0,
             sub: 0,
@@ -152,7 +174,7 @@ impl Run {
             inbox.send(Wake::Cancelled);
         });
         if let Some(timeout) = self.timeout() {
-            self.wake_after(timeout, Wake::Deadline);
+            self.wake_after_own_time(&StepPath::ROOT, timeout, Wake::Deadline);
         }
     }
 
@@ -166,6 +188,17 @@ impl Run {
         let (inbox, sleep) = (self.inbox.clone(), self.ports.clock.sleep(wait));
         self.tasks.spawn(async move {
             sleep.await;
+            inbox.send(wake);
+        });
+    }
+
+    /// As [`Self::wake_after`], but the time in which a person is asked there does not count.
+    pub(super) fn wake_after_own_time(&mut self, path: &StepPath, wait: Duration, wake: Wake) {
+        let (inbox, path, clock) = (self.inbox.clone(), path.clone(), Arc::clone(&self.ports.clock));
+        let person = Arc::clone(self.ports.gateway.person());
+        let from = clock.now();
+        self.tasks.spawn(async move {
+            person.sleep(&clock, &path, from, wait).await;
             inbox.send(wake);
         });
     }
@@ -201,24 +234,22 @@ impl Run {
                 if body.is_transient() {
                     self.inbox.saw_transient();
                 }
-                if self.machine.admits(&path, Some(attempt)) {
-                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+                if self.machine.admits(&path, attempt) {
+                    pass.queue.push_back(Emission { path, attempt, body });
                     pass.waiting.extend(done);
                 } else if let Some(done) = done {
                     let _ = done.send(Err(Fault::cancelled()));
                 }
             }
-            Wake::Decided { path, warning, body } => {
-                if self.machine.admits(&path, None) {
-                    let warning = warning.map(|message| {
-                        let body = Body::Warning { code: "missing_key".to_owned(), message };
-                        Emission { path: path.clone(), attempt: None, body }
-                    });
-                    pass.queue.extend(warning);
-                    let body = self.checked(body);
-                    pass.queue.push_back(Emission { path, attempt: None, body });
+            Wake::Answered { path, answer } => self.take_answer(path, answer, pass),
+            Wake::Set { path, attempt, key, value, done } => match self.refuse_variable(&path, attempt, &key) {
+                Some(fault) => drop(done.send(Err(fault))),
+                None => {
+                    pass.queue.push_back(Emission { path, attempt, body: Body::VariableSet { key, value } });
+                    pass.waiting.push(done);
                 }
-            }
+            },
+            Wake::Look { from, name, reply } => drop(reply.send(self.machine.step_end(&from, &name))),
             Wake::Due(path) => {
                 let effects = self.machine.due(&path);
                 sort_effects(effects, pass);
@@ -234,6 +265,46 @@ impl Run {
         self.settle(pass);
     }
 
+    fn take_answer(&mut self, path: StepPath, answer: Answer, pass: &mut Pass) {
+        if !self.machine.admits(&path, None) {
+            return;
+        }
+        match answer {
+            Answer::GoOn => sort_effects(self.machine.go_on(&path), pass),
+            Answer::Events(bodies) => {
+                for body in bodies {
+                    let body = self.checked(body);
+                    pass.queue.push_back(Emission { path: path.clone(), attempt: None, body });
+                }
+            }
+        }
+    }
+
+    /// Why a variable cannot be set by code of this step, if it cannot.
+    fn refuse_variable(&self, path: &StepPath, attempt: Option<u32>, key: &str) -> Option<Fault> {
+        if !self.machine.admits(path, attempt) {
+            return Some(Fault::cancelled());
+        }
+        self.context.variables.refuse(key)
+    }
+
+    /// Keeps what stands beside the machine in step with it.
+    fn follow(&mut self, event: &RunEvent) {
+        match &event.body {
+            Body::VariableSet { key, value } => self.context.variables.set(key, Some(value)),
+            Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepSkipped { .. } => {
+                if let Some(question) = self.questions.remove(&event.path) {
+                    question.abort();
+                }
+                // The machine takes the signal back when the loop that it was meant for ends.
+                if !self.machine.vars().contains_key(LOOP_CONTINUE) {
+                    self.context.variables.set(LOOP_CONTINUE, None);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Stamps what is queued and feeds it to the machine until nothing more follows.
     fn settle(&mut self, pass: &mut Pass) {
         while let Some(emission) = pass.queue.pop_front() {
@@ -242,6 +313,7 @@ impl Run {
             }
             let event = Arc::new(self.stamp(emission));
             let effects = if event.body.is_transient() { Vec::new() } else { self.machine.on(&event) };
+            self.follow(&event);
             pass.events.push(event);
             sort_effects(effects, pass);
         }
@@ -271,10 +343,7 @@ impl Run {
     async fn commit(&mut self, mut pass: Pass) -> Result<(), Error> {
         loop {
             self.append(&pass.events).await?;
-            if !self.bus.is_empty() {
-                let lost = self.inbox.take_lost();
-                self.bus.publish(&pass.events, lost, &self.request.cancel).await;
-            }
+            self.publish(&pass.events).await;
             for done in pass.waiting.drain(..) {
                 let _ = done.send(Ok(()));
             }
@@ -287,6 +356,21 @@ impl Run {
             }
             self.settle(&mut next);
             pass = next;
+        }
+    }
+
+    /// Passes events on to the sinks, without what is none of their business.
+    async fn publish(&mut self, events: &[Arc<RunEvent>]) {
+        if self.bus.is_empty() {
+            return;
+        }
+        let lost = self.inbox.take_lost();
+        match &mut self.sensitive {
+            None => self.bus.publish(events, lost, &self.request.cancel).await,
+            Some(sensitive) => {
+                let shown: Vec<_> = events.iter().filter_map(|event| sensitive.publish(event)).map(Arc::new).collect();
+                self.bus.publish(&shown, lost, &self.request.cancel).await;
+            }
         }
     }
 
@@ -319,6 +403,8 @@ impl Run {
                     | Body::ToolCallStarted { .. }
                     | Body::StepRetrying { .. }
                     | Body::StepStarted { .. }
+                    | Body::QuestionAsked { .. }
+                    | Body::VariableSet { .. }
             )
         });
         if ends_run || (barrier && self.request.settings.durability == Durability::Durable) {
@@ -346,7 +432,7 @@ impl Run {
             Ok(output) => output,
             Err(failure) => return self.end_of_failed_attempt(path, failure),
         };
-        if let Some(fault) = too_large(&output) {
+        if let Some(fault) = too_large(&output, self.machine.workflow().options.limits.step_output_bytes) {
             return self.end_of_failed_attempt(path, AgentFailure { usage, ..fault.into() });
         }
         let truncated_inputs = self.shortened.remove(path).unwrap_or_default();
@@ -388,7 +474,9 @@ impl Run {
     pub(super) fn time_left(&self, path: &StepPath) -> Option<(Duration, Duration)> {
         let whole = self.machine.timeout_of(path)?;
         let now = self.ports.clock.now();
-        let spent = self.machine.started_at(path).map_or(Duration::ZERO, |started| now.since(started));
+        let person = self.ports.gateway.person();
+        let own = |started| now.since(started).saturating_sub(person.within(path, started, now));
+        let spent = self.machine.started_at(path).map_or(Duration::ZERO, own);
         Some((whole.saturating_sub(spent), whole))
     }
 
@@ -402,9 +490,8 @@ impl Run {
 }
 
 /// An output that would fill the journal fails its step; the step keeps nothing of it.
-fn too_large(output: &StepOutput) -> Option<Fault> {
+pub(super) fn too_large(output: &StepOutput, limit: usize) -> Option<Fault> {
     let bytes = output.content.len().saturating_add(value::size(&output.result));
-    let limit = limits::STEP_OUTPUT_BYTES;
     let message = format!("the step's output has {bytes} bytes, more than the limit of {limit}");
     (bytes > limit).then(|| {
         Fault::step("output_too_large", message)

@@ -3,7 +3,8 @@
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{AgentFailure, AgentOutput};
+use cofferdam_core::port::{AgentFailure, AgentOutput, StepEnd};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 /// Something happened outside the loop.
@@ -11,10 +12,14 @@ use tokio::sync::oneshot;
 pub(crate) enum Wake {
     /// A try has ended.
     Ended { path: StepPath, attempt: u32, outcome: Result<AgentOutput, AgentFailure> },
-    /// A try records an event, and may wait until it is durable.
-    Record { path: StepPath, attempt: u32, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
-    /// An evaluation has an answer.
-    Decided { path: StepPath, warning: Option<String>, body: Body },
+    /// A step, or a try of it, records an event, and may wait until it is durable.
+    Record { path: StepPath, attempt: Option<u32>, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
+    /// What was to be found out about a step is known.
+    Answered { path: StepPath, answer: Answer },
+    /// Code inside the run sets a variable, and waits until that is durable.
+    Set { path: StepPath, attempt: Option<u32>, key: String, value: Value, done: oneshot::Sender<Result<(), Fault>> },
+    /// Code inside the run asks how a step has ended.
+    Look { from: StepPath, name: String, reply: oneshot::Sender<Option<StepEnd>> },
     /// The rest before the next try is over.
     Due(StepPath),
     /// The time of a loop is over.
@@ -23,4 +28,19 @@ pub(crate) enum Wake {
     Deadline,
     /// Somebody cancels the run.
     Cancelled,
+}
+
+/// What follows from an evaluation, a closure or a person.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// These events, in order.
+    Events(Vec<Body>),
+    /// The loop goes on.
+    GoOn,
+}
+
+impl From<Body> for Answer {
+    fn from(body: Body) -> Self {
+        Self::Events(vec![body])
+    }
 }

@@ -6,7 +6,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::{
-    BoxFuture, CancelFlag, Clock, DirHandle, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
+    BoxFuture, CancelFlag, Clock, Detached, DirHandle, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
 };
 use cofferdam_core::time::Timestamp;
 use cofferdam_egress::{Egress, NoSecrets};
@@ -110,6 +110,7 @@ impl Scene {
             deadline: None,
             dirs: self.dirs.clone(),
             events,
+            run: Arc::new(Detached::new(RunId::parse("r1").unwrap(), StepPath::from("scan"))),
             cancel: CancelFlag::default(),
         }
     }

@@ -1,0 +1,122 @@
+//! Where in an event content stands: text and data that steps, models and tools have made.
+//!
+//! Names, positions, counts and states are no content.
+
+use super::{Body, StepOutput};
+use crate::fault::Fault;
+use crate::message::{Message, ToolCall};
+use crate::value::Map;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Looks at content and says what shall stand in its place; none leaves it.
+pub(super) trait Change {
+    fn text(&mut self, text: &str) -> Option<String>;
+    fn value(&mut self, value: &Value) -> Option<Value>;
+}
+
+/// Shows all content of an event to `change`.
+pub(super) fn visit(body: &mut Body, change: &mut dyn Change) {
+    match body {
+        Body::RunFinished { output, error, .. } => {
+            data(output, change);
+            fault(error.as_mut(), change);
+        }
+        Body::StepStarted { items, inputs, .. } => {
+            for item in items.iter_mut().flat_map(|items| Arc::make_mut(items)) {
+                data(item, change);
+            }
+            if let Some(inputs) = inputs {
+                map(Arc::make_mut(inputs), change);
+            }
+        }
+        Body::StepFinished { output: gave, error, .. } => {
+            output(gave, change);
+            fault(error.as_mut(), change);
+        }
+        Body::StepRetrying { error, .. } | Body::PluginFailed { error, .. } => fault(Some(error), change),
+        Body::QuestionAsked { question, choices, .. } => {
+            text(question, change);
+            choices.iter_mut().for_each(|choice| text(choice, change));
+        }
+        Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => data(value, change),
+        Body::TurnFinished { message, .. } => said(message, change),
+        Body::ToolCallStarted { args, .. } => shared_data(args, change),
+        Body::ToolCallFinished { result, content, error, .. } => {
+            shared_data(result, change);
+            shared(content, change);
+            fault(error.as_mut(), change);
+        }
+        Body::StepSkipped { detail: told, .. }
+        | Body::StepCancelled { detail: told }
+        | Body::OutputDelta { text: told, .. }
+        | Body::ThinkingDelta { text: told, .. }
+        | Body::Progress { message: told, .. }
+        | Body::PluginDenied { request: told, .. }
+        | Body::Warning { message: told, .. } => text(told, change),
+        Body::RunStarted { .. }
+        | Body::StepReady {}
+        | Body::LoopIterationStarted { .. }
+        | Body::LoopIterationFinished { .. }
+        | Body::LoopFinished { .. }
+        | Body::TurnStarted { .. }
+        | Body::PermissionDecided { .. }
+        | Body::Unknown => {}
+    }
+}
+
+fn output(output: &mut StepOutput, change: &mut dyn Change) {
+    shared(&mut output.content, change);
+    shared_data(&mut output.result, change);
+    if !output.metadata.is_empty() {
+        map(Arc::make_mut(&mut output.metadata), change);
+    }
+}
+
+fn said(message: &mut Message, change: &mut dyn Change) {
+    match message {
+        Message::System { text } | Message::User { text, .. } | Message::Tool { text, .. } => shared(text, change),
+        Message::Assistant { text, tool_calls, opaque } => {
+            shared(text, change);
+            for ToolCall { arguments, .. } in tool_calls {
+                self::text(arguments, change);
+            }
+            opaque.iter_mut().for_each(|opaque| data(&mut opaque.data, change));
+        }
+    }
+}
+
+fn fault(fault: Option<&mut Fault>, change: &mut dyn Change) {
+    let Some(fault) = fault else { return };
+    text(&mut fault.message, change);
+    fault.hint.iter_mut().for_each(|hint| text(hint, change));
+    fault.detail.iter_mut().for_each(|detail| data(detail, change));
+}
+
+fn text(slot: &mut String, change: &mut dyn Change) {
+    if let Some(new) = change.text(slot) {
+        *slot = new;
+    }
+}
+
+fn shared(slot: &mut Arc<str>, change: &mut dyn Change) {
+    if let Some(new) = change.text(slot) {
+        *slot = new.into();
+    }
+}
+
+fn data(slot: &mut Value, change: &mut dyn Change) {
+    if let Some(new) = change.value(slot) {
+        *slot = new;
+    }
+}
+
+fn shared_data(slot: &mut Arc<Value>, change: &mut dyn Change) {
+    if let Some(new) = change.value(slot) {
+        *slot = Arc::new(new);
+    }
+}
+
+fn map(map: &mut Map, change: &mut dyn Change) {
+    map.values_mut().for_each(|value| data(value, change));
+}

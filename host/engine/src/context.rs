@@ -1,0 +1,164 @@
+//! The run as code inside of it sees it: variables, the steps that have ended, the time.
+//!
+//! Variables are read from a copy that the loop of the run keeps up to date; to set one is a wake-up of the loop.
+
+use crate::executor::Wake;
+use crate::recorder::Inbox;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{RunId, StepPath};
+use cofferdam_core::limits;
+use cofferdam_core::port::{BoxFuture, Clock, RunContext, StepEnd};
+use cofferdam_core::time::Timestamp;
+use cofferdam_core::value::{self, Map};
+use serde_json::Value;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::oneshot;
+
+/// The grammar of a variable's name.
+const NAME: &str = "[A-Za-z_][A-Za-z0-9_]{0,63}";
+
+/// What the handles of one run share.
+pub(crate) struct ContextSource {
+    pub(crate) run_id: RunId,
+    pub(crate) workflow_id: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) inbox: Inbox,
+    pub(crate) variables: Variables,
+}
+
+/// The copy of the variables.
+#[derive(Default)]
+pub(crate) struct Variables(RwLock<Map>);
+
+impl Variables {
+    pub(crate) fn new(initial: Map) -> Self {
+        Self(RwLock::new(initial))
+    }
+
+    fn get(&self, key: &str) -> Option<Value> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    pub(crate) fn set(&self, key: &str, value: Option<&Value>) {
+        let mut variables = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match value {
+            Some(value) => drop(variables.insert(key.to_owned(), value.clone())),
+            None => drop(variables.shift_remove(key)),
+        }
+    }
+
+    /// Why one more variable of this name is too much, if it is.
+    pub(crate) fn refuse(&self, key: &str) -> Option<Fault> {
+        let variables = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let full = variables.len() >= limits::VARIABLES && !variables.contains_key(key);
+        full.then(|| {
+            let message = format!("the run has {} variables already, and `{key}` would be one more", limits::VARIABLES);
+            Fault::step("too_many_variables", message)
+        })
+    }
+}
+
+impl ContextSource {
+    /// The handle of a step; of a try of it when there is one.
+    pub(crate) fn of(self: &Arc<Self>, path: StepPath, attempt: Option<u32>) -> Arc<dyn RunContext> {
+        Arc::new(StepContext { source: Arc::clone(self), path, attempt })
+    }
+}
+
+struct StepContext {
+    source: Arc<ContextSource>,
+    path: StepPath,
+    attempt: Option<u32>,
+}
+
+impl RunContext for StepContext {
+    fn run_id(&self) -> &RunId {
+        &self.source.run_id
+    }
+
+    fn workflow_id(&self) -> &str {
+        &self.source.workflow_id
+    }
+
+    fn path(&self) -> &StepPath {
+        &self.path
+    }
+
+    fn now(&self) -> Timestamp {
+        self.source.clock.now()
+    }
+
+    fn variable(&self, key: &str) -> Option<Value> {
+        self.source.variables.get(key)
+    }
+
+    fn set_variable(&self, key: String, value: Value) -> BoxFuture<'_, Result<(), Fault>> {
+        if let Err(fault) = check(&key, &value) {
+            return Box::pin(std::future::ready(Err(fault)));
+        }
+        let (done, answer) = oneshot::channel();
+        let (path, attempt) = (self.path.clone(), self.attempt);
+        self.source.inbox.send(Wake::Set { path, attempt, key, value, done });
+        Box::pin(async { answer.await.unwrap_or_else(|_| Err(Fault::cancelled())) })
+    }
+
+    fn step(&self, name: String) -> BoxFuture<'_, Option<StepEnd>> {
+        let (reply, answer) = oneshot::channel();
+        self.source.inbox.send(Wake::Look { from: self.path.clone(), name, reply });
+        Box::pin(async { answer.await.ok().flatten() })
+    }
+}
+
+/// Whether a run may have a variable of this name.
+fn is_name(text: &str) -> bool {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    first && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn check(key: &str, value: &Value) -> Result<(), Fault> {
+    if !is_name(key) {
+        let shown: String = key.chars().take(80).collect();
+        let message = format!("variable name `{shown}` must match {NAME}");
+        return Err(Fault::step("invalid_variable", message).with_hint("it is read as `vars.NAME`"));
+    }
+    let too_deep = |error: value::Error| Fault::step("invalid_variable", format!("variable `{key}`: {error}"));
+    value::check_depth(value).map_err(too_deep)?;
+    let (bytes, limit) = (value::size(value), limits::VARIABLE_BYTES);
+    if bytes > limit {
+        let message = format!("variable `{key}` has {bytes} bytes, more than the limit of {limit}");
+        return Err(Fault::step("variable_too_large", message)
+            .with_hint("write large data to a file, `out:NAME`, and keep its name"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_and_values_are_bounded() {
+        for good in ["a", "_x9", "loop_continue", &"k".repeat(64)] {
+            assert!(check(good, &json!(1)).is_ok(), "{good}");
+        }
+        for bad in ["", "9a", "a-b", "a.b", "ä", &"k".repeat(65)] {
+            assert_eq!(check(bad, &json!(1)).unwrap_err().code, "invalid_variable", "{bad}");
+        }
+        let large = json!("x".repeat(limits::VARIABLE_BYTES));
+        assert_eq!(check("a", &large).unwrap_err().code, "variable_too_large");
+    }
+
+    #[test]
+    fn only_so_many_variables_fit() {
+        let variables = Variables::default();
+        for index in 0..limits::VARIABLES {
+            assert!(variables.refuse(&format!("v{index}")).is_none());
+            variables.set(&format!("v{index}"), Some(&json!(index)));
+        }
+        assert!(variables.refuse("v1").is_none());
+        assert_eq!(variables.refuse("one_more").unwrap().code, "too_many_variables");
+        variables.set("v1", None);
+        assert!(variables.refuse("one_more").is_none() && variables.get("v1").is_none());
+    }
+}

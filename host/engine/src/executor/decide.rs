@@ -1,0 +1,72 @@
+//! Whether a step runs: its condition, an expression or a closure.
+
+use super::Answer;
+use super::perform::failed;
+use super::run::Run;
+use crate::closure::guarded;
+use cofferdam_core::event::{Body, SkippedBecause};
+use cofferdam_core::expr::EvalError;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::StepPath;
+use cofferdam_core::spec::workflow::Condition;
+use cofferdam_core::value;
+use serde_json::Value;
+use std::sync::Arc;
+
+impl Run {
+    pub(super) fn decide(&mut self, path: StepPath) {
+        let condition = self.machine.step_at(&path).and_then(|step| step.condition.clone());
+        match condition {
+            Some(Condition::Expr(condition)) => {
+                let source = condition.source().to_owned();
+                let variables = self.machine.variables(&path, &condition);
+                self.evaluate(path, condition, variables, move |outcome| decision(outcome, &source));
+            }
+            Some(Condition::Native(name)) => self.decide_by_closure(path, name),
+            Some(Condition::Plugin(_)) | None => {
+                self.answer_later(path, async {
+                    failed(Fault::bug("a condition that is not built was started")).into()
+                });
+            }
+        }
+    }
+
+    fn decide_by_closure(&mut self, path: StepPath, name: Arc<str>) {
+        let closure = self.ports.natives.conditions.get(&name).cloned();
+        let run = self.context.of(path.clone(), None);
+        self.answer_later(path, async move {
+            let Some(closure) = closure else {
+                return failed(Fault::bug(format!("the condition `{name}` was not looked for"))).into();
+            };
+            match guarded(&format!("condition `{name}`"), async { closure.decide(run).await }).await {
+                Ok(true) => Body::StepReady {}.into(),
+                Ok(false) => skipped(format!("the condition `{name}` said no")).into(),
+                Err(fault) => failed(fault).into(),
+            }
+        });
+    }
+}
+
+fn skipped(detail: String) -> Body {
+    Body::StepSkipped { because: SkippedBecause::Condition, detail }
+}
+
+fn decision(outcome: Result<Value, EvalError>, source: &str) -> Answer {
+    match outcome {
+        Ok(Value::Bool(true)) => Body::StepReady {}.into(),
+        Ok(Value::Bool(false)) => skipped(format!("`{source}` is false")).into(),
+        Ok(other) => {
+            let given = value::describe(&other);
+            let message = format!("condition `{source}` gave {given} instead of true or false");
+            failed(Fault::step("condition", message)).into()
+        }
+        Err(EvalError::Missing(what)) => {
+            // Perhaps a mistake in the document, so it is said louder than a condition that is false.
+            let detail = format!("`{source}`: {what}");
+            let message = format!("skipped, since its condition reads what is not there: {detail}");
+            let warning = Body::Warning { code: "missing_key".to_owned(), message };
+            Answer::Events(vec![warning, skipped(detail)])
+        }
+        Err(error) => failed(Fault::step("condition", format!("cannot evaluate condition `{source}`: {error}"))).into(),
+    }
+}
