@@ -116,12 +116,34 @@ pub(crate) struct ValidateArgs {
     /// Documents, YAML or JSON
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
-    /// Print findings as JSON, one line a document
+    /// How to print findings
+    #[arg(long, value_enum, default_value_t, value_name = "FORM", conflicts_with = "json")]
+    pub(crate) format: FindingForm,
+    /// The same as `--format json`
     #[arg(long)]
     pub(crate) json: bool,
-    /// Treat warnings as errors
+    /// Treat warnings as errors, also what this machine lacks: tools and models
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+impl ValidateArgs {
+    /// How findings are printed.
+    pub(crate) fn form(&self) -> FindingForm {
+        if self.json { FindingForm::Json } else { self.format }
+    }
+}
+
+/// How to print findings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FindingForm {
+    /// With the line of the document and a mark below the place, on stderr
+    #[default]
+    Human,
+    /// A line of JSON for each finding and each document, and a summary
+    Json,
+    /// Annotations for a workflow of GitHub Actions
+    Github,
 }
 
 /// Flags of `plan`.

@@ -14,7 +14,7 @@ mod runs;
 mod schema;
 mod validate;
 
-use crate::args::{Cli, Command, ConfigCommand, PlanFormat, PluginCommand, RunsCommand};
+use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, RunsCommand};
 use crate::exit::Exit;
 use crate::failure::{self, Audience};
 use crate::{log, terminal};
@@ -49,7 +49,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 fn audience(command: &Command) -> Audience {
     let json = match command {
         Command::Run(args) => args.json,
-        Command::Validate(args) => args.json,
+        Command::Validate(args) => args.form() == FindingForm::Json,
         Command::Plan(args) => args.format == PlanFormat::Json,
         Command::Plugin(PluginCommand::Inspect(args)) => args.json,
         Command::Plugin(PluginCommand::List(args)) | Command::Doctor(args) | Command::Limits(args) => args.json,

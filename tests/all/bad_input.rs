@@ -53,8 +53,7 @@ fn all_documents_are_checked_and_json_says_the_same() {
         project.run(&["validate", "bad.yaml", "good.yaml", "gone.yaml"]).says(&["bad.yaml:2", "gone.yaml", "agnt"]);
     assert_eq!(outcome.code, Some(2));
     let lines = project.run(&["validate", "--json", "bad.yaml", "good.yaml"]).expect(2).json_lines();
-    assert_eq!(lines.len(), 2);
-    assert!(lines[0].to_string().contains("W005"), "{}", lines[0]);
+    assert!(lines.iter().any(|line| line["code"] == "W005"), "{lines:?}");
 }
 
 // Components.

@@ -20,8 +20,10 @@ mod examples;
 mod first_party;
 mod foreign_folder;
 mod library;
+mod plan;
 mod reference;
 mod tidy;
+mod validate;
 
 #[path = "../support/support.rs"]
 mod support;

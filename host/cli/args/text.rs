@@ -27,12 +27,23 @@ Output goes to standard output, everything else to standard error.";
 pub(super) const VALIDATE: &str = "\
 Examples:
   cofferdam validate hello.yaml
-  cofferdam validate --strict --json *.yaml   for continuous integration";
+  cofferdam validate flows/*.yaml             all of them, and every finding of each
+  cofferdam validate --strict --json *.yaml   for continuous integration
+  cofferdam validate --format github *.yaml   findings stand beside the changed lines
+
+Nothing runs, nothing is fetched and no model is asked. Included documents, files that texts are
+taken from, plugins, expressions and schemas are checked too. Whether this machine has the tools
+and models that a document names is a warning. `cofferdam explain CODE` tells what a code means.";
 
 pub(super) const PLAN: &str = "\
 Examples:
   cofferdam plan hello.yaml
-  cofferdam plan hello.yaml --format mermaid  for a README";
+  cofferdam plan hello.yaml --format mermaid  for a README
+  cofferdam plan hello.yaml --format dot | dot -Tsvg > hello.svg
+  cofferdam plan hello.yaml --format json | jq .model_calls
+
+Steps with the same number may run at the same time. Groups, loops and included documents stand with
+their inner steps. Nothing runs: how often a model would be asked is given as two bounds.";
 
 pub(super) const PLUGIN: &str = "\
 Examples:

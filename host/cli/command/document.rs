@@ -14,14 +14,16 @@ pub(super) enum Warnings {
     Hide,
 }
 
+/// Why there is no document where a command was pointed at.
+pub(super) struct Absence {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
 /// Loads a document, and says what is perhaps not meant.
 pub(super) fn load(file: &Path, warnings: Warnings) -> Result<Workflow, Failure> {
-    if file.is_dir() {
-        return Err(Failure::usage(format!("`{}` is a directory", file.display()))
-            .with_hint("name a document; `cofferdam run` alone lists those of a folder"));
-    }
-    if !file.exists() {
-        return Err(missing(file));
+    if let Some(Absence { message, hint }) = absence(file) {
+        return Err(Failure::usage(message).with_hint(hint));
     }
     let workflow = Workflow::load(file)?;
     if warnings == Warnings::Show && !workflow.warnings().is_empty() {
@@ -35,17 +37,31 @@ pub(super) fn directory(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn missing(file: &Path) -> Failure {
-    let failure = Failure::usage(format!("there is no document `{}`", file.display()));
+/// Why there is no document; none when there is something that can be opened.
+pub(super) fn absence(file: &Path) -> Option<Absence> {
+    let shown = file.display();
+    if file.is_dir() {
+        let example = file.join("NAME.yaml");
+        let hint = format!("name a document, `{}`; `cofferdam run` alone lists those of a folder", example.display());
+        return Some(Absence { message: format!("`{shown}` is a directory"), hint });
+    }
+    (!file.exists())
+        .then(|| Absence { message: format!("there is no document `{shown}`"), hint: where_it_may_be(file) })
+}
+
+fn where_it_may_be(file: &Path) -> String {
+    let given = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if given.contains(['*', '?', '[']) {
+        return "no file matches the pattern, and so the shell has passed it on as it stands".to_owned();
+    }
     let names: Vec<String> = std::fs::read_dir(directory(file))
         .into_iter()
         .flatten()
         .filter_map(Result::ok)
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    let given = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let near = did_you_mean(&given, names.iter().map(String::as_str));
-    failure.with_hint(near.unwrap_or_else(|| "`cofferdam run` alone lists those of this folder".to_owned()))
+    near.unwrap_or_else(|| "`cofferdam run` alone lists those of this folder".to_owned())
 }
 
 #[cfg(test)]
@@ -56,5 +72,11 @@ mod tests {
     fn a_document_without_a_folder_is_in_this_one() {
         assert_eq!(directory(Path::new("x.yaml")), Path::new("."));
         assert_eq!(directory(Path::new("a/x.yaml")), Path::new("a"));
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_known_as_one() {
+        assert!(absence(Path::new("no-such-*.yaml")).unwrap().hint.contains("the pattern"));
+        assert!(absence(Path::new("/")).unwrap().message.contains("is a directory"));
     }
 }

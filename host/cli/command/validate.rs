@@ -1,37 +1,45 @@
 //! `validate`: everything that can be found out about documents without running or spending anything.
 
-use super::document;
+mod form;
+
+use super::document::{self, Absence};
 use crate::args::{Global, ValidateArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::{self, Dotenv, Session};
-use crate::terminal;
-use crate::ui::{finding, paint};
-use cofferdam::core::diagnostic::{Diagnostic, Diagnostics, Severity};
+use cofferdam::core::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::Models;
+use cofferdam::core::spec::code;
 use cofferdam::{Error, Workflow};
-use serde_json::json;
+use form::{Checked, Totals};
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(global: &Global, args: &ValidateArgs) -> anyhow::Result<Exit> {
     let session = Session::open(global, &[])?;
     let runtime = session::runtime()?;
-    let mut worst = Exit::Done;
+    let mut totals = Totals::default();
     for file in &args.files {
-        let findings = runtime.block_on(check(&session, file))?;
-        let is_bad = findings.has_errors() || (args.strict && !findings.is_empty());
-        if is_bad {
-            worst = Exit::Invalid;
-        }
-        show(file, &findings, is_bad, args.json)?;
+        // What is wrong with one document must not hide what is wrong with the next.
+        let findings = match runtime.block_on(check(&session, file)) {
+            Ok(findings) => findings,
+            Err(error) => one(of_host(file, &format!("{error:#}"), None, Severity::Error)),
+        };
+        let findings = if args.strict { as_errors(findings) } else { findings };
+        let checked = Checked { file, findings: &findings };
+        totals.add(&checked);
+        form::show(args.form(), &checked)?;
     }
+    form::conclude(args.form(), &totals)?;
     runtime.shutdown_background();
-    Ok(worst)
+    Ok(if totals.invalid == 0 { Exit::Done } else { Exit::Invalid })
 }
 
 async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
+    if let Some(absence) = document::absence(file) {
+        return Ok(one(of_absence(file, absence)));
+    }
     let workflow = match Workflow::load(file) {
         Ok(workflow) => workflow,
         Err(Error::Invalid(findings)) => return Ok(findings),
@@ -48,45 +56,57 @@ async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
     let mut findings = workflow.warnings().clone();
     match orchestrator.check_host(&workflow).await {
         Ok(_) => {}
-        Err(Error::Refused(faults)) => faults.iter().for_each(|fault| findings.push(of_host(fault))),
-        Err(Error::Tools(error)) => findings.push(finding_of(&error.to_string(), None, Severity::Error)),
+        Err(Error::Refused(faults)) => faults.iter().for_each(|fault| findings.push(of_fault(file, fault))),
+        Err(Error::Tools(error)) => findings.push(of_host(file, &error.to_string(), None, Severity::Error)),
         Err(other) => return Err(Failure::from(other).into()),
     }
     Ok(findings.sorted())
 }
 
+fn one(finding: Diagnostic) -> Diagnostics {
+    let mut findings = Diagnostics::default();
+    findings.push(finding);
+    findings
+}
+
+fn as_errors(findings: Diagnostics) -> Diagnostics {
+    let mut strict = Diagnostics::default();
+    for finding in findings {
+        strict.push(Diagnostic { severity: Severity::Error, ..finding });
+    }
+    strict
+}
+
+fn of_absence(file: &Path, absence: Absence) -> Diagnostic {
+    let place = Some(beginning(file));
+    let Absence { message, hint } = absence;
+    let (code, severity) = (code::FILE.id, Severity::Error);
+    Diagnostic { code, severity, place, path: String::new(), message, hint: Some(hint) }
+}
+
 /// What this machine lacks is a warning: the document may be right. A broken plugin is an error anywhere.
-fn of_host(fault: &Fault) -> Diagnostic {
+fn of_fault(file: &Path, fault: &Fault) -> Diagnostic {
     let severity = match fault.code.as_ref() {
         "unknown_tool" => Severity::Warning,
         code if code.starts_with("model_") => Severity::Warning,
         _ => Severity::Error,
     };
-    finding_of(&fault.message, fault.hint.clone(), severity)
+    of_host(file, &fault.message, fault.hint.clone(), severity)
 }
 
-fn finding_of(message: &str, hint: Option<String>, severity: Severity) -> Diagnostic {
-    Diagnostic { code: HOST.id, severity, place: None, path: String::new(), message: message.to_owned(), hint }
+fn of_host(file: &Path, message: &str, hint: Option<String>, severity: Severity) -> Diagnostic {
+    let place = Some(beginning(file));
+    Diagnostic { code: HOST.id, severity, place, path: String::new(), message: message.to_owned(), hint }
+}
+
+/// The place of a finding about a whole document.
+fn beginning(file: &Path) -> Place {
+    Place { file: file.display().to_string().into(), line: 1, column: 1 }
 }
 
 /// The code of findings about this machine.
-pub(super) const HOST: cofferdam::core::spec::code::Code = cofferdam::core::spec::code::Code {
+pub(super) const HOST: code::Code = code::Code {
     id: "H001",
     title: "the document does not fit this machine",
     about: "A plugin, tool, schema or model that the document names cannot be used here.",
 };
-
-fn show(file: &Path, findings: &Diagnostics, is_bad: bool, json: bool) -> anyhow::Result<()> {
-    let shown = file.display();
-    if json {
-        let line = json!({ "file": shown.to_string(), "valid": !is_bad, "findings": findings });
-        terminal::print(&format!("{line}\n"))?;
-        return Ok(());
-    }
-    if !findings.is_empty() {
-        terminal::tell(&finding::render(findings));
-    }
-    let word = if is_bad { paint::bad("invalid") } else { paint::good("valid") };
-    terminal::print(&format!("{shown}: {word}\n"))?;
-    Ok(())
-}

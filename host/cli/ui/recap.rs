@@ -235,6 +235,8 @@ mod tests {
             duration_ms: 1_234,
             error: None,
             warnings: vec!["mind\u{1b}[2J the gap".into()],
+            metadata: cofferdam::core::value::Map::new(),
+            session: None,
         }
     }
 

@@ -1,109 +1,41 @@
-//! A plan as a graph: Mermaid and Graphviz.
+//! What both drawings of a plan as a graph share: names of nodes, and which are joined.
 
-use super::{dependencies, repeats, what};
-use cofferdam::Workflow;
-use cofferdam::core::spec::workflow::{Scope, Step};
-use std::fmt::Write as _;
+use super::Planned;
+use std::collections::HashMap;
 
-/// A Mermaid flowchart.
-pub(super) fn mermaid(workflow: &Workflow) -> String {
-    let mut text = String::from("flowchart TD\n");
-    mermaid_scope(&mut text, &workflow.document().scope, "", 1);
-    text
+/// A name that both languages take, a different one for each path: neither allows hyphens, and `end` is a word of
+/// Mermaid's. Ids have no capitals, so that what stands for other characters cannot be part of one.
+pub(super) fn node(planned: &Planned<'_>) -> String {
+    let path = planned.path.replace("[i].", "_IN_").replace('.', "_IN_").replace('-', "_D_");
+    format!("s_{path}")
 }
 
-fn mermaid_scope(text: &mut String, scope: &Scope, prefix: &str, depth: usize) {
-    let margin = "  ".repeat(depth);
-    for step in &scope.steps {
-        let id = node(prefix, step);
-        // Writing into a string cannot fail.
-        match body(step) {
-            Some(inner) => {
-                let _ = writeln!(text, "{margin}subgraph {id}[\"{}\"]", mermaid_text(&label(step, ": ")));
-                mermaid_scope(text, inner, &format!("{id}_"), depth + 1);
-                let _ = writeln!(text, "{margin}end");
-            }
-            None => {
-                let _ = writeln!(text, "{margin}{id}[\"{}\"]", mermaid_text(&label(step, "<br/>")));
-            }
-        }
-    }
-    for step in &scope.steps {
-        for dependency in dependencies(scope, step) {
-            let arrow = if step.condition.is_some() { "-.->" } else { "-->" };
-            let _ = writeln!(text, "{margin}{} {arrow} {}", node(prefix, dependency), node(prefix, step));
-        }
-    }
-}
-
-/// A Graphviz graph.
-pub(super) fn dot(workflow: &Workflow) -> String {
-    let mut text = format!("digraph {} {{\n  node [shape=box]\n", quoted(workflow.name()));
-    dot_scope(&mut text, &workflow.document().scope, "", 1);
-    text.push_str("}\n");
-    text
-}
-
-fn dot_scope(text: &mut String, scope: &Scope, prefix: &str, depth: usize) {
-    let margin = "  ".repeat(depth);
-    for step in &scope.steps {
-        let id = node(prefix, step);
-        let _ = writeln!(text, "{margin}{id} [label={}]", quoted(&label(step, "\n")));
-        if let Some(inner) = body(step) {
-            let _ = writeln!(text, "{margin}subgraph cluster_{id} {{\n{margin}  label={}", quoted(&label(step, ": ")));
-            dot_scope(text, inner, &format!("{id}_"), depth + 1);
-            let _ = writeln!(text, "{margin}}}");
-        }
-    }
-    for step in &scope.steps {
-        for dependency in dependencies(scope, step) {
-            let look = if step.condition.is_some() { " [style=dashed]" } else { "" };
-            let _ = writeln!(text, "{margin}{} -> {}{look}", node(prefix, dependency), node(prefix, step));
-        }
-    }
-}
-
-fn body(step: &Step) -> Option<&Scope> {
-    step.repeat.as_ref().and_then(|repeat| repeat.body.as_deref())
-}
-
-/// A name that both languages take: neither allows hyphens, and `end` is a word of Mermaid's.
-fn node(prefix: &str, step: &Step) -> String {
-    let own = step.id.as_str().replace('-', "__");
-    if prefix.is_empty() { format!("s_{own}") } else { format!("{prefix}{own}") }
-}
-
-fn label(step: &Step, between: &str) -> String {
-    let each = step.repeat.as_ref().map(repeats);
-    let second = match (body(step), each) {
-        (Some(_), Some(each)) => each,
-        (_, Some(each)) => format!("{}, {each}", what(step)),
-        (_, None) => what(step),
+/// The steps of one scope that an edge joins, the earlier first.
+pub(super) fn edges<'p, 'w>(steps: &'p [Planned<'w>]) -> Vec<(&'p Planned<'w>, &'p Planned<'w>)> {
+    let by_id: HashMap<&str, &'p Planned<'w>> =
+        steps.iter().map(|planned| (planned.step.id.as_str(), planned)).collect();
+    let of = |planned: &'p Planned<'w>| {
+        let before = planned.after.iter().filter_map(|step| by_id.get(step.id.as_str()).copied());
+        before.map(|before| (before, planned)).collect::<Vec<_>>()
     };
-    format!("{}{between}{second}", step.id)
-}
-
-fn mermaid_text(text: &str) -> String {
-    text.replace('"', "#quot;")
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    steps.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::sample;
+    use super::super::{planned, sample};
     use super::*;
 
     #[test]
-    fn a_graph_has_nodes_edges_and_loops() {
-        assert_eq!(
-            mermaid(&sample()),
-            "flowchart TD\n  s_list[\"list<br/>tool glob\"]\n  subgraph s_scan[\"scan: for each of steps.list.result.files\"]\n    s_scan_look[\"look<br/>default agent\"]\n  end\n  s_list -.-> s_scan\n"
-        );
-        let dot = dot(&sample());
-        assert!(dot.starts_with("digraph \"sample\" {") && dot.contains("s_list -> s_scan [style=dashed]"), "{dot}");
-        assert_eq!(quoted("a\"b\\"), "\"a\\\"b\\\\\"");
+    fn every_step_has_a_name_of_its_own() {
+        let document = sample::document(vec![
+            sample::agent("a-b"),
+            sample::agent("a__b"),
+            sample::repeat("a", 2, vec![sample::agent("b"), sample::agent("end")]),
+        ]);
+        let steps = planned(&document);
+        let inner = steps.iter().filter_map(|step| step.inner.as_ref()).flat_map(|inner| &inner.steps);
+        let names: Vec<String> = steps.iter().chain(inner).map(node).collect();
+        assert_eq!(names, ["s_a_D_b", "s_a__b", "s_a", "s_a_IN_b", "s_a_IN_end"]);
     }
 }

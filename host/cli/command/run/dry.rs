@@ -17,11 +17,11 @@ pub(super) async fn show(
 ) -> anyhow::Result<Exit> {
     let plugins = orchestrator.check(workflow, options).await.map_err(Failure::from)?;
     if json {
-        let value = json!({ "kind": "dry_run", "plan": plan::json(workflow), "plugins": plugins });
+        let value = json!({ "kind": "dry_run", "plan": plan::json(workflow.document()), "plugins": plugins });
         terminal::print(&format!("{value}\n"))?;
         return Ok(Exit::Done);
     }
-    let mut text = plan::tree(workflow);
+    let mut text = plan::tree(workflow.document());
     for plugin in &plugins {
         push(&mut text, plugin);
     }
