@@ -21,6 +21,23 @@ pub enum Error {
     /// The run cannot start; every reason.
     #[error("the run cannot start: {}", join(.0))]
     Refused(Vec<Fault>),
+    /// A step cannot be added.
+    #[error("step `{step}` cannot be added: {message}")]
+    Step {
+        /// Its name.
+        step: String,
+        /// Why.
+        message: String,
+    },
+    /// An agent cannot be taken.
+    #[error("{message}")]
+    Agent {
+        /// Why.
+        message: String,
+    },
+    /// Agents did not clean up; every one.
+    #[error("not everything was cleaned up: {}", join(.0))]
+    Shutdown(Vec<Fault>),
     /// Two sources of tools offer the same name.
     #[error(transparent)]
     Tools(#[from] GatewayError),

@@ -24,13 +24,19 @@ mod sources;
 mod stream;
 
 pub mod sink;
+pub mod testing;
 
 pub use compose::model_catalog;
 pub use error::Error;
 pub use grants::GrantPolicy;
 pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, UserDirs};
-pub use stream::{Chunk, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamOptions};
-pub use workflow::{InputText, Workflow};
+pub use stream::{
+    Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,
+};
+pub use workflow::{
+    AgentConfig, AgentRef, Condition, Flow, InputText, Mode, Step, Transform, Workflow, WorkflowAgent,
+    WorkflowAgentStats, WorkflowConfig, WorkflowContext, loop_condition,
+};
 
 pub use cofferdam_core as core;
 pub use cofferdam_llm as llm;

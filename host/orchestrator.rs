@@ -4,10 +4,13 @@
 //! see each other's data.
 
 mod builder;
+mod construct;
+mod lineage;
 mod options;
 mod plugins;
 
 pub use builder::{Builder, UserDirs};
+pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, RunOptions};
 pub use plugins::PluginCheck;
 
@@ -15,7 +18,7 @@ use crate::error::Error;
 use crate::stream::{self, Stream, StreamOptions};
 use crate::workflow::Workflow;
 use builder::Settings;
-use cofferdam_core::id::RunId;
+use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::port::{Journal, Sink};
@@ -23,6 +26,7 @@ use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
 use cofferdam_engine::{Executor, Gateway, Ports, RunRequest, RunSettings};
 use cofferdam_plugin::PluginHost;
+use lineage::Lineages;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +61,7 @@ struct Shared {
     /// Cancels every run.
     closing: CancellationToken,
     running: Mutex<BTreeMap<usize, RunId>>,
+    lineages: Lineages,
     next_key: AtomicUsize,
     idle: tokio::sync::Notify,
 }
@@ -70,12 +75,14 @@ impl Orchestrator {
 
     pub(crate) fn from_settings(settings: Settings) -> Self {
         let plugins = PluginHost::new(settings.plugin_host());
+        let executor = if settings.rehearsal.is_some() { Executor::in_place() } else { Executor::new() };
         let shared = Arc::new(Shared {
             settings,
-            executor: Executor::new(),
+            executor,
             plugins,
             closing: CancellationToken::new(),
             running: Mutex::default(),
+            lineages: Lineages::default(),
             next_key: AtomicUsize::new(0),
             idle: tokio::sync::Notify::new(),
         });
@@ -87,20 +94,50 @@ impl Orchestrator {
     /// # Errors
     /// When nothing ran, or nothing could be recorded; what steps did, failures included, is in the result.
     pub async fn run_flow(&self, workflow: &Workflow, options: RunOptions) -> Result<RunResult, Error> {
+        let lineage = Lineage::default().with(workflow.name(), workflow.shared(), None);
+        self.run_within(workflow, options, lineage, Vec::new()).await
+    }
+
+    /// Runs a workflow for a step of another one.
+    pub(crate) async fn run_inner(
+        &self,
+        workflow: &Workflow,
+        options: RunOptions,
+        inner: Inner,
+    ) -> Result<RunResult, Error> {
+        let Inner { mut lineage, path } = inner;
+        let named = lineage.path();
+        let relayed = lineage.relay.take().map(|relay| relay.inner(workflow.shared(), &path, named));
+        let (sink, relay) = relayed.unzip();
+        lineage.relay = relay;
+        self.run_within(workflow, options, lineage, sink.into_iter().collect()).await
+    }
+
+    async fn run_within(
+        &self,
+        workflow: &Workflow,
+        options: RunOptions,
+        lineage: Lineage,
+        sinks: Vec<Arc<dyn Sink>>,
+    ) -> Result<RunResult, Error> {
         let cancel = self.shared.closing.child_token();
         let guard = cancel.clone().drop_guard();
-        let outcome = self.launch(workflow.clone(), options, cancel, Vec::new()).await;
+        let outcome = self.launch(Launch { workflow: workflow.clone(), options, cancel, sinks, lineage }).await;
         drop(guard.disarm());
         outcome
     }
 
     /// Runs a workflow and gives what happens as it happens. Must be called inside a tokio runtime.
     #[must_use]
-    pub fn run_stream(&self, workflow: &Workflow, options: RunOptions, stream: StreamOptions) -> Stream {
+    pub fn run_stream(&self, workflow: &Workflow, mut options: RunOptions, stream: StreamOptions) -> Stream {
         let cancel = self.shared.closing.child_token();
-        let (sink, parts) = stream::open(workflow, stream, cancel.clone());
-        let (this, workflow) = (self.clone(), workflow.clone());
-        let run = tokio::spawn(async move { this.launch(workflow, options, cancel, vec![sink]).await });
+        let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
+        options.timeout = options.timeout.into_iter().chain(stream.timeout).min();
+        let parts = stream::open(workflow, run_id, stream, self.clock(), cancel.clone());
+        let lineage = Lineage::default().with(workflow.name(), workflow.shared(), Some(parts.relay()));
+        let launch = Launch { workflow: workflow.clone(), options, cancel, sinks: vec![parts.sink()], lineage };
+        let this = self.clone();
+        let run = tokio::spawn(async move { this.launch(launch).await });
         parts.into_stream(run)
     }
 
@@ -130,16 +167,11 @@ impl Orchestrator {
 
     /// Runs in a task of its own, so that the executor is driven inside the runtime and survives a dropped future
     /// long enough to record that it was cancelled.
-    async fn launch(
-        &self,
-        workflow: Workflow,
-        mut options: RunOptions,
-        cancel: CancellationToken,
-        sinks: Vec<Arc<dyn Sink>>,
-    ) -> Result<RunResult, Error> {
+    async fn launch(&self, launch: Launch) -> Result<RunResult, Error> {
+        let Launch { workflow, mut options, cancel, sinks, lineage } = launch;
         // Entered before anything else, so that `close` waits for a run that is still being prepared.
         let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
-        let running = Running::enter(&self.shared, run_id);
+        let running = Running::enter(&self.shared, run_id, lineage);
         if self.is_closed() {
             return Err(Error::Closed);
         }
@@ -151,10 +183,8 @@ impl Orchestrator {
             drop(running);
             outcome
         });
-        match task.await {
-            Ok(outcome) => outcome.map_err(Error::from),
-            Err(error) => Err(Error::Settings(format!("the run's task ended: {error}"))),
-        }
+        let outcome = task.await.map_err(|error| Error::Settings(format!("the run's task ended: {error}")))?;
+        Ok(RunResult { metadata: options.metadata, session: options.session, ..outcome? })
     }
 
     async fn prepare(
@@ -166,10 +196,15 @@ impl Orchestrator {
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
         let (tools, pins, checks) = self.load_plugins(workflow).await?;
-        let native = settings.tools.iter().map(|tool| (None, Arc::clone(tool)));
+        let native = settings.tools_beside(&workflow.inner.plugins);
         let mut rules = settings.rules.clone();
         rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
-        let gateway = Gateway::new(native.chain(tools), rules, settings.approver.clone(), Arc::clone(&settings.clock))?;
+        let gateway = Gateway::new(
+            native.into_iter().chain(tools),
+            rules,
+            settings.approver.clone(),
+            Arc::clone(&settings.clock),
+        )?;
         warn_of_idle_rules(&settings.rules, &gateway);
         let sinks = settings.sinks.iter().chain(&options.sinks).cloned().collect();
         let ports = Ports {
@@ -177,7 +212,8 @@ impl Orchestrator {
             randomness: Arc::clone(&settings.randomness),
             journal: Arc::clone(&settings.journal),
             models: Arc::clone(&settings.models),
-            agents: settings.agents.clone(),
+            agents: self.agents_for(workflow),
+            natives: Arc::new(workflow.natives(&settings.natives)),
             gateway: Arc::new(gateway),
             isolation: Arc::clone(&settings.isolation),
             sources: Arc::clone(&workflow.sources),
@@ -188,6 +224,7 @@ impl Orchestrator {
             workflow: Arc::clone(&workflow.inner),
             inputs,
             input: options.input.as_deref().map(Arc::from),
+            answers: options.answers.clone(),
             plugins: pins,
             settings: self.run_settings(options),
             cancel,
@@ -206,7 +243,11 @@ impl Orchestrator {
         show("model", options.model.clone());
         show("default_model", settings.default_model.clone());
         let nobody = "nobody to ask: tools that only read run, others are denied unless a rule allows them";
+        show("session", options.session.clone());
         show("permissions", settings.approver.is_none().then(|| nobody.to_owned()));
+        if !options.metadata.is_empty() {
+            shown.insert("metadata".to_owned(), options.metadata.clone().into());
+        }
         RunSettings {
             model: options.model.clone(),
             default_model: settings.default_model.clone(),
@@ -260,6 +301,23 @@ impl Orchestrator {
     }
 }
 
+/// What a run is launched with.
+struct Launch {
+    workflow: Workflow,
+    options: RunOptions,
+    cancel: CancellationToken,
+    sinks: Vec<Arc<dyn Sink>>,
+    lineage: Lineage,
+}
+
+/// Which run a run is part of.
+pub(crate) struct Inner {
+    /// The workflows around it, with its own at the end.
+    pub(crate) lineage: Lineage,
+    /// The step that it works for.
+    pub(crate) path: StepPath,
+}
+
 /// A rule with a slip of the pen must not look like one that holds.
 fn warn_of_idle_rules(rules: &Rules, gateway: &Gateway) {
     for (kind, rules) in [("deny", &rules.deny), ("allow", &rules.allow)] {
@@ -282,8 +340,9 @@ struct Running {
 }
 
 impl Running {
-    fn enter(shared: &Arc<Shared>, run: RunId) -> Self {
+    fn enter(shared: &Arc<Shared>, run: RunId, lineage: Lineage) -> Self {
         let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
+        shared.lineages.insert(run.clone(), lineage);
         shared.running().insert(key, run);
         Self { shared: Arc::clone(shared), key }
     }
@@ -291,7 +350,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shared.running().remove(&self.key);
+        if let Some(run) = self.shared.running().remove(&self.key) {
+            self.shared.lineages.remove(&run);
+        }
         self.shared.idle.notify_waiters();
     }
 }

@@ -1,10 +1,37 @@
-//! A workflow as an embedder holds it: loaded, checked, ready to run any number of times at once.
+//! A workflow as an embedder holds it: checked, ready to run any number of times at once. It was loaded, or built in code
+//! as a [`Flow`].
+
+mod agent_config;
+mod agent_of_workflow;
+mod closure;
+mod code;
+mod condition;
+mod config;
+mod context;
+mod distance;
+mod document;
+mod flow;
+mod lifecycle;
+pub mod loop_condition;
+mod step;
+
+pub use agent_config::AgentConfig;
+pub use agent_of_workflow::{WorkflowAgent, WorkflowAgentStats};
+pub(crate) use closure::{Changes, Decides};
+pub use condition::{Condition, Transform};
+pub use config::{Mode, WorkflowConfig};
+pub use context::WorkflowContext;
+pub use flow::Flow;
+pub use step::{AgentRef, Step};
 
 use crate::error::Error;
 use crate::sources::{FileSources, WithRoot};
+use code::Code;
 use cofferdam_core::diagnostic::Diagnostics;
-use cofferdam_core::port::Sources;
+use cofferdam_core::id::AgentName;
+use cofferdam_core::port::{Natives, Sources};
 use cofferdam_core::spec;
+use lifecycle::Kept;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +46,11 @@ pub struct Workflow {
     /// The document's file, with no link in its path; none when it was read from text or a pipe.
     pub(crate) file: Option<PathBuf>,
     warnings: Diagnostics,
+    /// Closures that came with it.
+    code: Code,
+    /// Agents that came with it, in the order of the steps.
+    agents: Arc<[(AgentName, Arc<Kept>)]>,
+    kept: Arc<[Arc<Kept>]>,
 }
 
 impl Workflow {
@@ -48,7 +80,64 @@ impl Workflow {
 
     fn from_loaded(loaded: spec::Loaded, sources: FileSources, file: Option<PathBuf>) -> Self {
         let base = sources.base().to_owned();
-        Self { inner: Arc::new(loaded.workflow), sources: Arc::new(sources), base, file, warnings: loaded.warnings }
+        Self {
+            inner: Arc::new(loaded.workflow),
+            sources: Arc::new(sources),
+            base,
+            file,
+            warnings: loaded.warnings,
+            code: Code::default(),
+            agents: Arc::default(),
+            kept: Arc::default(),
+        }
+    }
+
+    fn with_code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    fn with_agents(mut self, agents: Vec<(AgentName, Arc<Kept>)>) -> Self {
+        self.kept = agents.iter().map(|(_, agent)| Arc::clone(agent)).collect();
+        self.agents = agents.into();
+        self
+    }
+
+    /// The same document with the closures and agents of another workflow: what a built workflow exported, read again,
+    /// finds behind its names what the built one has.
+    #[must_use]
+    pub fn with_code_of(mut self, other: &Self) -> Self {
+        self.code = other.code.clone();
+        self.agents = Arc::clone(&other.agents);
+        self.kept = Arc::clone(&other.kept);
+        self
+    }
+
+    /// The document that it stands for, in YAML. It behaves as the workflow does where closures and agents of the same
+    /// names are registered.
+    ///
+    /// # Errors
+    /// When the document cannot be written.
+    pub fn to_yaml(&self) -> Result<String, Error> {
+        let text = self.inner.sources.first().map(|source| source.text.as_ref().to_owned());
+        text.ok_or_else(|| Error::Settings("the workflow has no document".to_owned()))
+    }
+
+    /// The closures that a run finds, those of the orchestrator among them.
+    pub(crate) fn natives(&self, of_orchestrator: &Natives) -> Natives {
+        self.code.over(of_orchestrator)
+    }
+
+    pub(crate) fn agents(&self) -> &[(AgentName, Arc<Kept>)] {
+        &self.agents
+    }
+
+    pub(crate) fn kept(&self) -> &[Arc<Kept>] {
+        &self.kept
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<spec::workflow::Workflow> {
+        &self.inner
     }
 
     /// The document's name.

@@ -4,10 +4,15 @@ use super::Orchestrator;
 use crate::compose;
 use crate::error::Error;
 use crate::grants::GrantPolicy;
-use cofferdam_core::id::{AgentName, RunId};
+use crate::testing::StandIns;
+use crate::workflow::loop_condition::LoopCondition;
+use crate::workflow::{Changes, Decides, WorkflowContext};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{AgentName, Alias, RunId};
+use cofferdam_core::limits;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
-    Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Randomness, Sink, State, Tool,
+    Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Natives, Randomness, Sink, State, Tool,
 };
 use cofferdam_plugin::{CompileChild, HostSettings};
 use std::collections::BTreeMap;
@@ -40,14 +45,30 @@ pub(crate) struct Settings {
     pub(crate) grants: GrantPolicy,
     pub(crate) isolation: Arc<dyn Isolation>,
     pub(crate) max_concurrency: Option<usize>,
+    pub(crate) max_depth: usize,
+    pub(crate) natives: Natives,
     pub(crate) durability: Durability,
     pub(crate) user_dirs: Option<UserDirs>,
+    /// What plays tools in a test.
+    pub(crate) rehearsal: Option<Arc<StandIns>>,
     compile_child: Option<CompileChild>,
 }
 
 impl Settings {
     pub(crate) fn plugin_host(&self) -> HostSettings {
         compose::plugin_host(&self.clock, self.user_dirs.as_ref(), self.compile_child.clone())
+    }
+
+    /// The tools beside those of loaded plugins: native ones, an embedder's, and what is played.
+    pub(crate) fn tools_beside<T>(&self, plugins: &BTreeMap<Alias, T>) -> Vec<(Option<Alias>, Arc<dyn Tool>)> {
+        let tools = self.tools.iter();
+        match &self.rehearsal {
+            None => tools.map(|tool| (None, Arc::clone(tool))).collect(),
+            Some(played) => {
+                let beside = tools.map(|tool| (None, played.beside(tool)));
+                beside.chain(played.sources(|alias| plugins.contains_key(alias))).collect()
+            }
+        }
     }
 }
 
@@ -72,7 +93,10 @@ pub struct Builder {
     user_dirs: Option<UserDirs>,
     isolation: Option<Arc<dyn Isolation>>,
     max_concurrency: Option<usize>,
+    max_depth: Option<usize>,
+    natives: Natives,
     durability: Option<Durability>,
+    rehearsal: Option<Arc<StandIns>>,
     compile_child: Option<CompileChild>,
 }
 
@@ -195,6 +219,42 @@ impl Builder {
         self
     }
 
+    /// How deep workflows that work as agents may be inside one another. Default: 10.
+    #[must_use]
+    pub fn max_depth(mut self, depth: usize) -> Self {
+        self.max_depth = Some(depth);
+        self
+    }
+
+    /// A closure that documents name as a condition: `condition: {native: NAME}`.
+    #[must_use]
+    pub fn condition<F, R>(mut self, name: impl Into<Arc<str>>, decide: F) -> Self
+    where
+        F: Fn(WorkflowContext) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<bool, Fault>> + Send + 'static,
+    {
+        self.natives.conditions.insert(name.into(), Arc::new(Decides(decide)));
+        self
+    }
+
+    /// A closure that documents name in a transform: `transform: {input: [{native: NAME}]}`.
+    #[must_use]
+    pub fn transform<F, R>(mut self, name: impl Into<Arc<str>>, change: F) -> Self
+    where
+        F: Fn(WorkflowContext, String) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<String, Fault>> + Send + 'static,
+    {
+        self.natives.transforms.insert(name.into(), Arc::new(Changes(change)));
+        self
+    }
+
+    /// What documents name as the condition of a loop: `while: {native: NAME}`. True = go on.
+    #[must_use]
+    pub fn loop_condition(mut self, name: impl Into<Arc<str>>, condition: LoopCondition) -> Self {
+        self.natives.loops.insert(name.into(), condition.into_check());
+        self
+    }
+
     /// What a barrier waits for. Default: the disk.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
@@ -220,6 +280,14 @@ impl Builder {
     #[must_use]
     pub fn compile_child(mut self, child: CompileChild) -> Self {
         self.compile_child = Some(child);
+        self
+    }
+
+    /// Rehearses: tools are played by a script, and everything happens on the thread that drives a run, so that its time
+    /// may be simulated.
+    #[must_use]
+    pub(crate) fn rehearsal(mut self, tools: StandIns) -> Self {
+        self.rehearsal = Some(Arc::new(tools));
         self
     }
 
@@ -254,8 +322,11 @@ impl Builder {
             grants: self.grants,
             isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
             max_concurrency: self.max_concurrency,
+            max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),
+            natives: self.natives,
             durability: self.durability.unwrap_or(Durability::Durable),
             user_dirs: self.user_dirs,
+            rehearsal: self.rehearsal,
             compile_child: self.compile_child,
         }))
     }

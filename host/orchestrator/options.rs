@@ -3,6 +3,8 @@
 use crate::workflow::InputText;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
+use cofferdam_core::value::Map;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +15,18 @@ pub struct RunOptions {
     pub input: Option<String>,
     /// Typed inputs by name, as text or as values.
     pub inputs: Vec<(String, InputText)>,
+    /// Answers to the questions of steps, by the step's path, or by its id where only one question has it.
+    pub answers: BTreeMap<String, InputText>,
     /// The run's id; absent = a new one.
     pub run_id: Option<RunId>,
     /// Beats every model of the document.
     pub model: Option<String>,
     /// The whole run; the smaller of this and the document's.
     pub timeout: Option<Duration>,
+    /// What the caller says of the run; recorded, and carried into the result. Never interpreted.
+    pub metadata: Map,
+    /// The session that the caller counts the run to; recorded, and carried into the result.
+    pub session: Option<String>,
     /// Sinks of this run alone.
     pub sinks: Vec<Arc<dyn Sink>>,
 }

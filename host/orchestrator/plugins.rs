@@ -41,7 +41,9 @@ impl Orchestrator {
                 tracing::warn!(%alias, "a grant names a plugin that the document does not have");
             }
         }
-        let loads = workflow.inner.plugins.iter().map(|(alias, declared)| self.load_plugin(workflow, alias, declared));
+        let played = |alias: &Alias| self.shared.settings.rehearsal.as_ref().is_some_and(|tools| tools.plays(alias));
+        let declared = workflow.inner.plugins.iter().filter(|(alias, _)| !played(alias));
+        let loads = declared.map(|(alias, declared)| self.load_plugin(workflow, alias, declared));
         let (mut tools, mut pins, mut checks, mut faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for outcome in join_all(loads).await {
             match outcome {

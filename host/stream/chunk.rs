@@ -28,6 +28,12 @@ pub enum ChunkKind {
     AgentStart,
     /// A step ended.
     AgentComplete,
+    /// An image. No model of this version answers with one.
+    Image,
+    /// Sound. No model of this version answers with it.
+    Audio,
+    /// A film. No model of this version answers with one.
+    Video,
     /// A step failed, or the run could not start.
     Error,
     /// The run ended. The last chunk, exactly once.
@@ -62,17 +68,24 @@ pub struct Chunk {
 /// Where a chunk belongs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ChunkMetadata {
-    /// The id of the outermost step.
+    /// The id of the outermost step; of a document that is a loop, of the step in its body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_name: Option<String>,
     /// The whole path.
     #[serde(skip_serializing_if = "StepPath::is_root")]
     pub path: StepPath,
-    /// Position of the outermost step among the document's.
+    /// The iteration of the innermost loop around it, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<u32>,
+    /// Position of `step_name` among [`super::StreamMetadata::step_names`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_index: Option<usize>,
-    /// How many steps the document has.
+    /// How many names there are.
     pub total_steps: usize,
+    /// The workflows around it, `main/analyze`, when it belongs to a workflow that works as an agent: names, positions
+    /// and counts are then those of the inner one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
     /// The kind of the event it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<&'static str>,
@@ -96,6 +109,16 @@ pub struct ChunkTool {
 impl Chunk {
     pub(super) fn new(kind: ChunkKind, at: Timestamp, metadata: ChunkMetadata) -> Self {
         Self { kind, index: 0, at, content: None, delta: None, metadata, tool: None, error: None }
+    }
+
+    /// The text that it adds to the run's.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self.kind {
+            ChunkKind::Text => self.content.as_deref(),
+            ChunkKind::Delta => self.delta.as_deref(),
+            _ => None,
+        }
     }
 
     /// The end of a run that ran.

@@ -1,121 +1,96 @@
-//! Turns events into chunks and hands them to the reader.
+//! Turns events into chunks.
 
 use super::StreamOptions;
 use super::chunk::{Chunk, ChunkKind, ChunkMetadata, ChunkTool};
+use super::outlet::Outlet;
+use super::outline::Outline;
 use cofferdam_core::event::{Body, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
-use cofferdam_core::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use cofferdam_core::spec::workflow::Workflow;
+use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
-
-/// Chunks between the run and the reader.
-pub(super) struct Queue {
-    state: Mutex<Waiting>,
-    bound: usize,
-    filled: Notify,
-    drained: Notify,
-}
-
-#[derive(Default)]
-struct Waiting {
-    chunks: VecDeque<Chunk>,
-    next_index: u64,
-    /// When the last chunk happened.
-    last: Timestamp,
-    discard: bool,
-}
-
-impl Queue {
-    pub(super) fn new(bound: usize) -> Self {
-        Self { state: Mutex::default(), bound, filled: Notify::new(), drained: Notify::new() }
-    }
-
-    fn state(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn pop(&self) -> Option<Chunk> {
-        let chunk = self.state().chunks.pop_front();
-        self.drained.notify_one();
-        chunk
-    }
-
-    pub(super) async fn filled(&self) {
-        self.filled.notified().await;
-    }
-
-    /// Nobody reads any more: what comes is thrown away, so that the run never waits for a reader.
-    pub(super) fn discard(&self) {
-        let mut state = self.state();
-        state.discard = true;
-        state.chunks.clear();
-        drop(state);
-        self.drained.notify_one();
-    }
-
-    /// Gives the last chunk of a stream its number and time.
-    pub(super) fn number(&self, mut chunk: Chunk) -> Chunk {
-        let state = self.state();
-        chunk.index = state.next_index;
-        chunk.at = state.last;
-        chunk
-    }
-
-    async fn push(&self, mut chunk: Chunk) {
-        loop {
-            let drained = self.drained.notified();
-            {
-                let mut state = self.state();
-                if state.discard {
-                    return;
-                }
-                if state.chunks.len() < self.bound {
-                    chunk.index = state.next_index;
-                    state.next_index += 1;
-                    state.last = chunk.at;
-                    state.chunks.push_back(chunk);
-                    break;
-                }
-            }
-            drained.await;
-        }
-        self.filled.notify_one();
-    }
-}
 
 /// A sink that feeds a stream.
-pub(super) struct ChunkSink {
+pub(crate) struct ChunkSink {
     options: StreamOptions,
-    order: BTreeMap<String, usize>,
-    queue: Arc<Queue>,
-    /// Steps whose text was streamed in pieces.
-    streamed: Mutex<BTreeSet<StepPath>>,
+    view: View,
+    outlet: Arc<Outlet>,
+    steps: Mutex<Steps>,
+}
+
+/// What is known of the steps under way, by their paths in the stream.
+#[derive(Default)]
+struct Steps {
+    started: BTreeSet<StepPath>,
+    /// Those whose text came in pieces.
+    streamed: BTreeSet<StepPath>,
+}
+
+/// How the steps of a run stand in the stream.
+pub(super) struct View {
+    outline: Outline,
+    /// The step that the run works for; none for the stream's own run.
+    within: StepPath,
+    /// The workflows around it, when it is not the stream's own.
+    workflow: Option<String>,
+}
+
+impl View {
+    fn path(&self, inner: &StepPath) -> StepPath {
+        match (self.within.is_root(), inner.is_root()) {
+            (true, _) => inner.clone(),
+            (false, true) => self.within.clone(),
+            (false, false) => StepPath::from(format!("{}.{inner}", self.within).as_str()),
+        }
+    }
+}
+
+/// Shows the runs inside a run on the stream of the outermost one.
+#[derive(Clone)]
+pub(crate) struct Relay {
+    sink: Arc<ChunkSink>,
+    within: StepPath,
+}
+
+impl Relay {
+    pub(super) fn new(sink: Arc<ChunkSink>) -> Self {
+        Self { sink, within: StepPath::ROOT }
+    }
+
+    /// The sink of a run of `workflow` that works for the step at `path`, and the relay of runs inside it.
+    pub(crate) fn inner(&self, workflow: &Arc<Workflow>, path: &StepPath, named: String) -> (Arc<dyn Sink>, Self) {
+        let within = View { outline: Outline::new(workflow), within: self.within.clone(), workflow: None }.path(path);
+        let view = View { outline: Outline::new(workflow), within: within.clone(), workflow: Some(named) };
+        let sink = Relayed { view, sink: Arc::clone(&self.sink) };
+        (Arc::new(sink), Self { sink: Arc::clone(&self.sink), within })
+    }
+}
+
+/// Feeds the stream of an outer run with the events of an inner one.
+struct Relayed {
+    view: View,
+    sink: Arc<ChunkSink>,
 }
 
 impl ChunkSink {
-    pub(super) fn new(options: StreamOptions, order: BTreeMap<String, usize>, queue: Arc<Queue>) -> Self {
-        Self { options, order, queue, streamed: Mutex::default() }
-    }
-
-    fn metadata(&self, event: &RunEvent) -> ChunkMetadata {
-        let path = event.path.as_str();
-        let name = path.split(['.', '[']).next().filter(|name| !name.is_empty());
-        ChunkMetadata {
-            step_name: name.map(str::to_owned),
-            path: event.path.clone(),
-            step_index: name.and_then(|name| self.order.get(name).copied()),
-            total_steps: self.order.len(),
-            event: Some(event.body.kind()),
-        }
+    pub(super) fn new(options: StreamOptions, outline: Outline, outlet: Arc<Outlet>) -> Self {
+        let view = View { outline, within: StepPath::ROOT, workflow: None };
+        Self { options, view, outlet, steps: Mutex::default() }
     }
 
     fn admits(&self, kind: ChunkKind) -> bool {
         let options = &self.options;
         match kind {
-            ChunkKind::Text | ChunkKind::Delta | ChunkKind::Error | ChunkKind::Done => true,
+            ChunkKind::Text
+            | ChunkKind::Delta
+            | ChunkKind::Image
+            | ChunkKind::Audio
+            | ChunkKind::Video
+            | ChunkKind::Error
+            | ChunkKind::Done => true,
             _ if options.text_only => false,
             ChunkKind::Thought => options.thoughts,
             ChunkKind::ToolCall | ChunkKind::ToolResult => options.tool_calls,
@@ -124,78 +99,21 @@ impl ChunkSink {
         }
     }
 
-    /// The chunks of an event, in order.
-    fn chunks(&self, event: &RunEvent) -> Vec<Chunk> {
-        let chunk = |kind| Chunk::new(kind, event.at, self.metadata(event));
-        let with = |kind, fill: &dyn Fn(&mut Chunk)| {
-            let mut chunk = chunk(kind);
-            fill(&mut chunk);
-            vec![chunk]
-        };
-        match &event.body {
-            Body::OutputDelta { text, .. } => {
-                self.streamed().insert(event.path.clone());
-                with(ChunkKind::Delta, &|chunk| chunk.delta = Some(text.clone()))
+    async fn take(&self, batch: &Batch, view: &View) {
+        if batch.dropped_before > 0 {
+            // Pieces are missing: the steps under way give their text whole at their end.
+            self.steps().streamed.clear();
+        }
+        for event in &batch.events {
+            let chunks = Reading { steps: &mut self.steps(), view, event }.chunks();
+            for chunk in chunks.into_iter().filter(|chunk| self.admits(chunk.kind)) {
+                self.outlet.send(chunk).await;
             }
-            Body::ThinkingDelta { text, .. } => with(ChunkKind::Thought, &|chunk| chunk.delta = Some(text.clone())),
-            Body::ToolCallStarted { call_id, tool, args } => with(ChunkKind::ToolCall, &|chunk| {
-                let (call_id, name) = (call_id.clone(), tool.to_string());
-                chunk.tool = Some(ChunkTool { call_id, name, args: Some(Arc::clone(args)), result: None });
-            }),
-            Body::ToolCallFinished { call_id, tool, result, content, error, .. } => {
-                with(ChunkKind::ToolResult, &|chunk| {
-                    let (call_id, name) = (call_id.clone(), tool.to_string());
-                    chunk.tool = Some(ChunkTool { call_id, name, args: None, result: Some(Arc::clone(result)) });
-                    chunk.content = Some(Arc::clone(content));
-                    chunk.error.clone_from(error);
-                })
-            }
-            Body::StepStarted { .. } => vec![chunk(ChunkKind::AgentStart)],
-            Body::StepFinished { status, output, error, .. } => {
-                self.end_of_step(event, *status, &output.content, error.as_ref())
-            }
-            Body::StepSkipped { detail, .. } | Body::StepCancelled { detail } => {
-                with(ChunkKind::Metadata, &|chunk| chunk.content = Some(detail.as_str().into()))
-            }
-            Body::StepRetrying { error, .. } => with(ChunkKind::Metadata, &|chunk| chunk.error = Some(error.clone())),
-            Body::Warning { message, .. } => {
-                with(ChunkKind::Metadata, &|chunk| chunk.content = Some(message.as_str().into()))
-            }
-            Body::RunStarted { .. } | Body::PermissionDecided { .. } | Body::PluginDenied { .. } => {
-                vec![chunk(ChunkKind::Metadata)]
-            }
-            _ => Vec::new(),
         }
     }
 
-    /// Text that was not streamed comes whole; then the step's end, with its error if it failed.
-    fn end_of_step(
-        &self,
-        event: &RunEvent,
-        status: StepStatus,
-        content: &Arc<str>,
-        error: Option<&Fault>,
-    ) -> Vec<Chunk> {
-        let mut chunks = Vec::new();
-        let mut push = |kind, content: Option<&Arc<str>>, error: Option<&Fault>| {
-            let mut chunk = Chunk::new(kind, event.at, self.metadata(event));
-            chunk.content = content.cloned();
-            chunk.error = error.cloned();
-            chunks.push(chunk);
-        };
-        let streamed = self.streamed().remove(&event.path);
-        if status == StepStatus::Completed && !streamed && !content.is_empty() {
-            push(ChunkKind::Text, Some(content), None);
-        }
-        if let Some(error) = error {
-            push(ChunkKind::Error, None, Some(error));
-        }
-        push(ChunkKind::AgentComplete, Some(content), None);
-        chunks
-    }
-
-    fn streamed(&self) -> MutexGuard<'_, BTreeSet<StepPath>> {
-        self.streamed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn steps(&self) -> MutexGuard<'_, Steps> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,22 +124,167 @@ impl Sink for ChunkSink {
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
         Box::pin(async move {
-            if batch.dropped_before > 0 {
-                // Pieces are missing: the steps under way give their text whole at their end.
-                self.streamed().clear();
-            }
-            for event in &batch.events {
-                for chunk in self.chunks(event) {
-                    if self.admits(chunk.kind) {
-                        self.queue.push(chunk).await;
-                    }
-                }
-            }
+            self.take(&batch, &self.view).await;
             Ok(Ack::All)
         })
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async {
+            self.outlet.flush().await;
+            Ok(())
+        })
+    }
+}
+
+impl Sink for Relayed {
+    fn want(&self) -> Want {
+        self.sink.want()
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        Box::pin(async move {
+            self.sink.take(&batch, &self.view).await;
+            Ok(Ack::All)
+        })
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        self.sink.flush()
+    }
+}
+
+/// One event on its way to chunks.
+struct Reading<'a> {
+    steps: &'a mut Steps,
+    view: &'a View,
+    event: &'a RunEvent,
+}
+
+impl Reading<'_> {
+    fn metadata(&self) -> ChunkMetadata {
+        let spot = self.view.outline.spot(&self.event.path);
+        ChunkMetadata {
+            step_name: spot.step_name,
+            path: self.path(),
+            iteration: spot.iteration,
+            step_index: spot.step_index,
+            total_steps: self.view.outline.names.len(),
+            workflow: self.view.workflow.clone(),
+            event: Some(self.event.body.kind()),
+        }
+    }
+
+    fn path(&self) -> StepPath {
+        self.view.path(&self.event.path)
+    }
+
+    fn chunk(&self, kind: ChunkKind) -> Chunk {
+        Chunk::new(kind, self.event.at, self.metadata())
+    }
+
+    fn said(&self, kind: ChunkKind, content: &str) -> Vec<Chunk> {
+        let mut chunk = self.chunk(kind);
+        chunk.content = Some(content.into());
+        vec![chunk]
+    }
+
+    /// The chunks of the event, in order.
+    fn chunks(mut self) -> Vec<Chunk> {
+        match &self.event.body {
+            Body::OutputDelta { text, .. } => self.piece(ChunkKind::Delta, text),
+            Body::ThinkingDelta { text, .. } => self.piece(ChunkKind::Thought, text),
+            Body::ToolCallStarted { .. } | Body::ToolCallFinished { .. } => self.tool(),
+            Body::StepStarted { .. } => self.start(),
+            Body::StepFinished { status, output, error, .. } => self.end(*status, &output.content, error.as_ref()),
+            Body::StepCancelled { detail } => {
+                let mut chunks = self.said(ChunkKind::Metadata, detail);
+                if self.steps.started.remove(&self.path()) {
+                    chunks.push(self.chunk(ChunkKind::AgentComplete));
+                }
+                chunks
+            }
+            Body::StepRetrying { error, .. } => {
+                self.steps.streamed.remove(&self.path());
+                let mut chunk = self.chunk(ChunkKind::Metadata);
+                chunk.error = Some(error.clone());
+                vec![chunk]
+            }
+            Body::StepSkipped { detail: text, .. }
+            | Body::Warning { message: text, .. }
+            | Body::QuestionAsked { question: text, .. } => self.said(ChunkKind::Metadata, text),
+            Body::VariableSet { key, value } => {
+                self.said(ChunkKind::Metadata, &json!({ key.as_str(): value }).to_string())
+            }
+            Body::RunStarted { .. }
+            | Body::LoopIterationStarted { .. }
+            | Body::LoopIterationFinished { .. }
+            | Body::LoopFinished { .. }
+            | Body::PermissionDecided { .. }
+            | Body::PluginDenied { .. } => {
+                vec![self.chunk(ChunkKind::Metadata)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn piece(&mut self, kind: ChunkKind, text: &str) -> Vec<Chunk> {
+        if kind == ChunkKind::Delta {
+            let path = self.path();
+            self.steps.streamed.insert(path);
+            if !self.view.within.is_root() {
+                // What the step that the run works for gives in the end is what came in pieces here.
+                self.steps.streamed.insert(self.view.within.clone());
+            }
+        }
+        let mut chunk = self.chunk(kind);
+        chunk.delta = Some(text.to_owned());
+        vec![chunk]
+    }
+
+    fn tool(&self) -> Vec<Chunk> {
+        match &self.event.body {
+            Body::ToolCallStarted { call_id, tool, args } => {
+                let mut chunk = self.chunk(ChunkKind::ToolCall);
+                let (call_id, name) = (call_id.clone(), tool.to_string());
+                chunk.tool = Some(ChunkTool { call_id, name, args: Some(Arc::clone(args)), result: None });
+                vec![chunk]
+            }
+            Body::ToolCallFinished { call_id, tool, result, content, error, .. } => {
+                let mut chunk = self.chunk(ChunkKind::ToolResult);
+                let (call_id, name) = (call_id.clone(), tool.to_string());
+                chunk.tool = Some(ChunkTool { call_id, name, args: None, result: Some(Arc::clone(result)) });
+                chunk.content = Some(Arc::clone(content));
+                chunk.error.clone_from(error);
+                vec![chunk]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A step begins once, however often it is tried.
+    fn start(&mut self) -> Vec<Chunk> {
+        let path = self.path();
+        let first = self.steps.started.insert(path);
+        vec![self.chunk(if first { ChunkKind::AgentStart } else { ChunkKind::Metadata })]
+    }
+
+    /// Text that was not streamed comes whole; then the step's end, with its error if it failed. A step that is made of
+    /// others says nothing of its own: they have said it.
+    fn end(&mut self, status: StepStatus, content: &Arc<str>, error: Option<&Fault>) -> Vec<Chunk> {
+        let path = self.path();
+        self.steps.started.remove(&path);
+        let streamed = self.steps.streamed.remove(&path) || !self.view.outline.is_leaf(&self.event.path);
+        let mut chunks = Vec::new();
+        if status == StepStatus::Completed && !streamed && !content.is_empty() {
+            chunks.extend(self.said(ChunkKind::Text, content));
+        }
+        if let Some(error) = error {
+            let mut chunk = self.chunk(ChunkKind::Error);
+            chunk.error = Some(error.clone());
+            chunks.push(chunk);
+        }
+        chunks.extend(self.said(ChunkKind::AgentComplete, content));
+        chunks
     }
 }

@@ -1,0 +1,71 @@
+//! Which run a run is part of: the chain of workflows from the outermost one, for runs that are under way.
+//!
+//! A workflow that works as an agent starts a run of its own; here its depth is counted and recursion is found, however
+//! agents and orchestrators are arranged within this one.
+
+use crate::stream::Relay;
+use cofferdam_core::id::RunId;
+use cofferdam_core::spec::workflow::Workflow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The workflows around a run, the outermost first; the run's own is the last.
+#[derive(Clone, Default)]
+pub(crate) struct Lineage {
+    links: Vec<Link>,
+    /// The stream of the outermost run, which shows what happens inside.
+    pub(crate) relay: Option<Relay>,
+}
+
+#[derive(Clone)]
+struct Link {
+    name: String,
+    workflow: Arc<Workflow>,
+}
+
+impl Lineage {
+    /// The chain with one more workflow at its end.
+    pub(crate) fn with(&self, name: &str, workflow: &Arc<Workflow>, relay: Option<Relay>) -> Self {
+        let mut links = self.links.clone();
+        links.push(Link { name: name.to_owned(), workflow: Arc::clone(workflow) });
+        Self { links, relay }
+    }
+
+    /// Whether a run of the workflow is among those around it.
+    pub(crate) fn contains(&self, workflow: &Arc<Workflow>) -> bool {
+        self.links.iter().any(|link| Arc::ptr_eq(&link.workflow, workflow))
+    }
+
+    /// How many workflows are inside one another; 0 for a run that nobody's step started.
+    pub(crate) fn depth(&self) -> usize {
+        self.links.len().saturating_sub(1)
+    }
+
+    /// The names, outermost first: `main/analyze/parallel`.
+    pub(crate) fn path(&self) -> String {
+        let names: Vec<&str> = self.links.iter().map(|link| link.name.as_str()).collect();
+        names.join("/")
+    }
+}
+
+/// The lineages of the runs under way.
+#[derive(Default)]
+pub(crate) struct Lineages(Mutex<BTreeMap<RunId, Lineage>>);
+
+impl Lineages {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, Lineage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn of(&self, run: &RunId) -> Lineage {
+        self.lock().get(run).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn insert(&self, run: RunId, lineage: Lineage) {
+        self.lock().insert(run, lineage);
+    }
+
+    pub(crate) fn remove(&self, run: &RunId) {
+        self.lock().remove(run);
+    }
+}

@@ -1,0 +1,152 @@
+//! Chunks on their way to whoever reads: numbered, joined while they are fresh, shown to the handler, queued.
+
+use super::ChunkHandler;
+use super::chunk::{Chunk, ChunkKind};
+use cofferdam_core::port::Clock;
+use cofferdam_core::time::Timestamp;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Chunks between the run and the reader.
+pub(super) struct Queue {
+    state: Mutex<Waiting>,
+    bound: usize,
+    handler: Option<ChunkHandler>,
+    filled: Notify,
+    drained: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    chunks: VecDeque<Chunk>,
+    next_index: u64,
+    /// When the last chunk happened.
+    last: Timestamp,
+    discard: bool,
+}
+
+impl Queue {
+    pub(super) fn new(bound: usize, handler: Option<ChunkHandler>) -> Self {
+        Self { state: Mutex::default(), bound, handler, filled: Notify::new(), drained: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pop(&self) -> Option<Chunk> {
+        let chunk = self.state().chunks.pop_front();
+        self.drained.notify_one();
+        chunk
+    }
+
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Nobody reads any more: what comes goes to the handler alone, so that the run never waits for a reader.
+    pub(super) fn discard(&self) {
+        let mut state = self.state();
+        state.discard = true;
+        state.chunks.clear();
+        drop(state);
+        self.drained.notify_one();
+    }
+
+    /// Gives the last chunk of a stream its number and time, and shows it to the handler.
+    pub(super) fn finish(&self, mut chunk: Chunk) -> Chunk {
+        let state = self.state();
+        chunk.index = state.next_index;
+        chunk.at = state.last;
+        drop(state);
+        self.show(&chunk);
+        chunk
+    }
+
+    async fn push(&self, mut chunk: Chunk) {
+        {
+            let mut state = self.state();
+            chunk.index = state.next_index;
+            state.next_index += 1;
+            state.last = chunk.at;
+        }
+        self.show(&chunk);
+        loop {
+            let drained = self.drained.notified();
+            {
+                let mut state = self.state();
+                if state.discard {
+                    return;
+                }
+                if state.chunks.len() < self.bound {
+                    state.chunks.push_back(chunk);
+                    break;
+                }
+            }
+            drained.await;
+        }
+        self.filled.notify_one();
+    }
+
+    /// A handler that panics is the embedder's fault and must not end the run.
+    fn show(&self, chunk: &Chunk) {
+        let Some(ChunkHandler(handler)) = &self.handler else { return };
+        if catch_unwind(AssertUnwindSafe(|| handler(chunk))).is_err() {
+            tracing::warn!(index = chunk.index, "the handler of a stream panicked");
+        }
+    }
+}
+
+/// The way into the queue. Pieces of text wait for the next ones of the same step, at most for the interval.
+pub(super) struct Outlet {
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+    interval: Option<Duration>,
+    /// Held while a chunk is queued, so that chunks keep their order.
+    fresh: tokio::sync::Mutex<Option<Chunk>>,
+}
+
+impl Outlet {
+    pub(super) fn new(queue: Arc<Queue>, clock: Arc<dyn Clock>, interval: Option<Duration>) -> Arc<Self> {
+        let interval = interval.filter(|interval| !interval.is_zero());
+        Arc::new(Self { queue, clock, interval, fresh: tokio::sync::Mutex::new(None) })
+    }
+
+    pub(super) async fn send(self: &Arc<Self>, chunk: Chunk) {
+        let mut fresh = self.fresh.lock().await;
+        let piece = matches!(chunk.kind, ChunkKind::Delta | ChunkKind::Thought);
+        let Some(interval) = self.interval.filter(|_| piece) else {
+            if let Some(before) = fresh.take() {
+                self.queue.push(before).await;
+            }
+            self.queue.push(chunk).await;
+            return;
+        };
+        match fresh.as_mut() {
+            Some(before) if before.kind == chunk.kind && before.metadata == chunk.metadata => {
+                before.delta.get_or_insert_default().push_str(chunk.delta.as_deref().unwrap_or_default());
+                return;
+            }
+            _ => {}
+        }
+        if let Some(before) = fresh.replace(chunk) {
+            self.queue.push(before).await;
+        }
+        let (this, sleep) = (Arc::clone(self), self.clock.sleep(interval));
+        tokio::spawn(async move {
+            sleep.await;
+            this.flush().await;
+        });
+    }
+
+    /// Lets go what still waits for more.
+    pub(super) async fn flush(&self) {
+        let mut fresh = self.fresh.lock().await;
+        if let Some(chunk) = fresh.take() {
+            self.queue.push(chunk).await;
+        }
+    }
+}

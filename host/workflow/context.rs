@@ -1,0 +1,71 @@
+//! What code inside a run may know of the run and say to it.
+
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{RunId, StepPath};
+use cofferdam_core::port::{RunContext, StepEnd};
+use serde_json::Value;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// The run, as one step of it sees it: closures, native agents and native tools get one. All clones are one.
+#[derive(Clone)]
+pub struct WorkflowContext {
+    run: Arc<dyn RunContext>,
+}
+
+impl WorkflowContext {
+    /// The version of the workflow that runs: SHA-256 over its document and files.
+    #[must_use]
+    pub fn workflow_id(&self) -> &str {
+        self.run.workflow_id()
+    }
+
+    /// The run.
+    #[must_use]
+    pub fn run_id(&self) -> &RunId {
+        self.run.run_id()
+    }
+
+    /// The step on whose behalf the code runs.
+    #[must_use]
+    pub fn path(&self) -> &StepPath {
+        self.run.path()
+    }
+
+    /// How a step ended that this one can see, by its name, or by its path in the run; none while it has not.
+    pub async fn step_result(&self, name: impl Into<String> + Send) -> Option<StepEnd> {
+        self.run.step(name.into()).await
+    }
+
+    /// A variable of the run. `inputs` are the first variables.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Value> {
+        self.run.variable(key)
+    }
+
+    /// Sets a variable; done when that is recorded. The last write in journal order wins. Setting `loop_continue` to
+    /// false ends the innermost loop around the step after this iteration.
+    ///
+    /// # Errors
+    /// When there are too many variables, the value is too large, or the run has ended.
+    pub async fn set(&self, key: impl Into<String> + Send, value: impl Into<Value> + Send) -> Result<(), Fault> {
+        self.run.set_variable(key.into(), value.into()).await
+    }
+
+    /// The shared memory of the workflow.
+    ///
+    /// # Errors
+    /// Always: it is not built yet.
+    pub fn memory(&self) -> Result<Infallible, Fault> {
+        Err(Fault::user("not_built", "shared memory is not built in this version").with_hint(NOT_BUILT_HINT))
+    }
+}
+
+/// What to do without shared memory.
+pub(super) const NOT_BUILT_HINT: &str = "keep small values in variables: `get` and `set` of the run's context";
+
+impl From<Arc<dyn RunContext>> for WorkflowContext {
+    fn from(run: Arc<dyn RunContext>) -> Self {
+        Self { run }
+    }
+}
