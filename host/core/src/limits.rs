@@ -39,6 +39,9 @@ limits! {
     INSTRUCTIONS_BYTES: usize = 32 * KIB, "bytes", "longer instructions belong in a file, where they can be read and diffed";
     TEXT_FILE_BYTES: usize = MIB, "bytes", "an `@file` enters a prompt whole";
     TEXT_FILE_CHAIN: usize = 20, "files", "an `@file` may name another; a long chain is a mistake";
+    INCLUDE_DEPTH: usize = 5, "levels", "documents that include documents would soon be read by nobody";
+    INCLUDED_DOCUMENTS: usize = 1_000, "documents", "each included document is opened, parsed and checked before anything runs";
+    INCLUDED_BYTES: usize = 8 * MIB, "bytes", "included documents are parsed whole, and kept as long as the run";
     SCOPE_STEPS: usize = 1_000, "steps", "a scope is read by people";
     EXPRESSION_CHARS: usize = 1_024, "characters", "the expression parser recurses, and a long chain of operators overflows its stack";
     EXPRESSION_TOKENS: usize = 400, "tokens", "each sign may be one more level of the syntax tree, and every walk over it recurses";

@@ -9,22 +9,35 @@ pub mod suggest;
 pub mod workflow;
 
 mod agent;
+mod ask;
+mod chain;
+mod compat;
+mod condition;
 mod decode;
 mod expression;
+mod feed;
 mod files;
 mod graph;
+mod include;
 mod input;
+mod json_schema;
 mod keys;
 mod kind;
+mod looping;
+mod merge;
 mod options;
 mod plugin;
 mod report;
+mod root;
 mod run_limits;
 mod safety;
 mod schema;
 mod scope;
+mod shape;
 mod step;
 mod tree;
+mod unbuilt;
+mod work;
 
 pub use input::InputText;
 pub use run_limits::RunLimits;
@@ -32,11 +45,11 @@ pub use schema::schema;
 pub use workflow::Workflow;
 
 use crate::diagnostic::Diagnostics;
-use crate::limits;
 use crate::port::{SourceError, Sources};
 use decode::Decoder;
-use files::Files;
-use report::{Report, Spot};
+use files::{Files, Unreadable};
+use include::Documents;
+use report::Report;
 use std::sync::Arc;
 
 /// A document that may run, and what is doubtful about it.
@@ -48,43 +61,44 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
-/// Reads and checks the document that the user named. `sources` reads its directory: the document by its file name,
-/// and the files that it names.
+/// Reads and checks the document that the user named, and all that it includes. `sources` reads its directory: the
+/// document by its file name, and the files that the documents name.
 ///
 /// # Errors
 /// All findings, warnings among them; at least one is an error.
 pub fn load(path_as_named: &str, sources: &dyn Sources) -> Result<Loaded, Diagnostics> {
+    let mut files = Files::new(sources, path_as_named);
     let mut report = Report::new(path_as_named, "".into());
-    let name = path_as_named.rsplit(['/', '\\']).next().unwrap_or(path_as_named);
-    let file = match sources.read(name, limits::DOCUMENT_BYTES) {
-        Ok(file) => file,
-        Err(error) => {
+    match files.document(name_of(path_as_named)) {
+        Ok(text) => return decode(&text, path_as_named, files),
+        Err(Unreadable::Refused(error)) => {
             let code = if matches!(error, SourceError::TooLarge { .. }) { code::TOO_LARGE } else { code::FILE };
             report.whole(code, error.to_string());
-            return Err(report.finish());
         }
-    };
-    match std::str::from_utf8(&file.bytes) {
-        Ok(text) => parse(text, path_as_named, sources),
-        Err(error) => {
-            let valid = file.bytes.get(..error.valid_up_to()).map(String::from_utf8_lossy).unwrap_or_default();
-            let spot = Spot::of_offset(&valid, valid.len());
+        Err(Unreadable::NotText(spot)) => {
             report.at(code::SYNTAX, spot, "", "the document is not UTF-8 text").hint("save it as UTF-8");
-            Err(report.finish())
         }
     }
+    Err(report.finish())
 }
 
-/// Checks a document that was read already; `file_name` stands in findings, and `@file` is read from `sources`.
+/// Checks a document that was read already, and all that it includes; `file_name` stands in findings, and the files
+/// that it names are read from `sources`.
 ///
 /// # Errors
 /// All findings, warnings among them; at least one is an error.
 pub fn parse(text: &str, file_name: &str, sources: &dyn Sources) -> Result<Loaded, Diagnostics> {
     let text: Arc<str> = text.into();
-    let mut report = Report::new(file_name, Arc::clone(&text));
-    let Some(root) = tree::parse(&text, &mut report) else { return Err(report.finish()) };
-    let files = Files::new(sources, file_name, &text);
-    let (workflow, report) = Decoder::new(report, files).document(&root);
+    let mut files = Files::new(sources, file_name);
+    files.record(file_name, &text);
+    decode(&text, file_name, files)
+}
+
+fn decode(text: &Arc<str>, file_name: &str, files: Files<'_>) -> Result<Loaded, Diagnostics> {
+    let mut report = Report::new(file_name, Arc::clone(text));
+    let Some(root) = tree::parse(text, &mut report) else { return Err(report.finish()) };
+    let decoder = Decoder::new(report, files, Documents::of(name_of(file_name)));
+    let (workflow, report) = decoder.workflow(&root);
     let findings = report.finish();
     match workflow {
         Some(workflow) => Ok(Loaded { workflow, warnings: findings }),
@@ -92,10 +106,16 @@ pub fn parse(text: &str, file_name: &str, sources: &dyn Sources) -> Result<Loade
     }
 }
 
+/// The document's name in its own directory.
+fn name_of(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::{SourceFile, Sources};
+    use crate::limits;
+    use crate::port::SourceFile;
 
     struct Nothing;
 

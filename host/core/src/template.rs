@@ -4,6 +4,7 @@
 //! text, strings stand as they are and other values as compact JSON. What data contains is never read as a template.
 
 mod cost;
+mod dollar;
 mod guard;
 mod hole;
 mod jinja;
@@ -35,6 +36,7 @@ struct Inner {
 enum Node {
     Constant(Value),
     Text(Text),
+    Dollar(dollar::Dollar),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
 }
@@ -141,7 +143,8 @@ impl fmt::Debug for Template {
     }
 }
 
-fn has_templates(value: &Value) -> bool {
+/// Whether any string of it is a template.
+pub(crate) fn has_templates(value: &Value) -> bool {
     match value {
         Value::String(text) => hole::is_template(text),
         Value::Array(items) => items.iter().any(has_templates),
@@ -213,6 +216,7 @@ impl Node {
         Ok(match self {
             Self::Constant(value) => value.clone(),
             Self::Text(text) => text.render(variables, room)?,
+            Self::Dollar(expression) => expression.render(variables, room)?,
             Self::List(items) => {
                 Value::Array(items.iter().map(|item| item.render(variables, room)).collect::<Result<_, _>>()?)
             }

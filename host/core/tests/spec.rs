@@ -67,6 +67,20 @@ fn to_json(text: &str) -> Result<serde_json::Value, serde_yaml::Error> {
     serde_yaml::from_str_with_options(text, serde_yaml::options! { strict_booleans: true })
 }
 
+/// Files of cases: of documents in general, and of the parts of the language.
+const CASES: [&str; 2] = ["invalid.cases", "language.cases"];
+
+/// Cases of documents that include others.
+const INCLUDES: &str = "includes.cases";
+
+fn all_cases() -> Vec<Case> {
+    CASES
+        .iter()
+        .chain([&INCLUDES])
+        .flat_map(|name| cases(&std::fs::read_to_string(documents().join(name)).unwrap()))
+        .collect()
+}
+
 fn documents() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/documents")
 }
@@ -92,8 +106,18 @@ fn cases(text: &str) -> Vec<Case> {
 
 #[test]
 fn every_invalid_document_has_exactly_its_findings() {
-    let path = documents().join("invalid.cases");
-    let text = std::fs::read_to_string(&path).unwrap();
+    for name in CASES {
+        check_findings(&documents().join(name));
+    }
+}
+
+#[test]
+fn every_document_with_includes_has_exactly_its_findings() {
+    check_findings(&documents().join(INCLUDES));
+}
+
+fn check_findings(path: &Path) {
+    let text = std::fs::read_to_string(path).unwrap();
     let cases = cases(&text);
     if std::env::var_os("UPDATE").is_some() {
         let mut updated = text.split("=== ").next().unwrap().to_owned();
@@ -101,10 +125,10 @@ fn every_invalid_document_has_exactly_its_findings() {
             let (source, _) = block.split_once("\n>>>\n").unwrap();
             updated.push_str(&format!("=== {source}\n>>>\n{}\n\n", case.findings().join("\n")));
         }
-        std::fs::write(&path, updated.trim_end().to_owned() + "\n").unwrap();
+        std::fs::write(path, updated.trim_end().to_owned() + "\n").unwrap();
         return;
     }
-    assert!(cases.len() > 35);
+    assert!(cases.len() > 15);
     for case in &cases {
         assert_eq!(case.findings(), case.expected, "{}", case.name);
         assert!(!case.expected.is_empty(), "{} finds nothing", case.name);
@@ -113,10 +137,9 @@ fn every_invalid_document_has_exactly_its_findings() {
 
 #[test]
 fn every_code_of_documents_has_a_case() {
-    let text = std::fs::read_to_string(documents().join("invalid.cases")).unwrap();
-    let seen: Vec<String> = cases(&text).into_iter().flat_map(|case| case.expected).collect();
-    // Inputs are bound, not written; what is too long is tested below.
-    let elsewhere = ["W009", "W061", "W062", "W099"];
+    let seen: Vec<String> = all_cases().into_iter().flat_map(|case| case.expected).collect();
+    // Inputs are bound, not written; what is too long is tested below; includes have tests of their own.
+    let elsewhere = ["W009", "W061", "W062", "W081", "W082", "W083", "W084", "W099"];
     for code in spec::code::ALL.iter().filter(|code| !elsewhere.contains(&code.id)) {
         assert!(seen.iter().any(|finding| finding.starts_with(code.id)), "no case has {}: {}", code.id, code.title);
     }
@@ -124,8 +147,7 @@ fn every_code_of_documents_has_a_case() {
 
 #[test]
 fn the_json_form_of_an_invalid_document_has_the_same_findings() {
-    let text = std::fs::read_to_string(documents().join("invalid.cases")).unwrap();
-    for case in cases(&text) {
+    for case in all_cases() {
         let Ok(value) = to_json(&case.document) else { continue };
         // What a document loses on its way to JSON: anchors, and the letters that JSON escapes.
         if case.name.contains("yaml only") {
@@ -270,10 +292,13 @@ steps: [{id: a, instructions: b}]";
 fn steps_that_only_the_input_feeds_are_named() {
     let document = "name: x
 agents: {a: {description: d}}
-steps: [a, {id: b, dependsOn: [a]}, {id: c}, {id: d, input: x}, {id: e, loop: {forEach: [1]}}]";
+steps: [a, {id: b, dependsOn: [a]}, {id: c}, {id: d, input: x}, {id: e, loop: {forEach: [1]}},
+  {id: f, mode: sequential, steps: [{id: g}, {id: h}]}, {id: i, loop: {maxIterations: 2, steps: [{id: k}]}},
+  {id: l, loop: {maxIterations: 2}}, {id: m, dependsOn: [a], steps: [{id: n}]},
+  {id: o, loop: {forEach: [1], steps: [{id: p}]}}]";
     let workflow = spec::parse(document, "flow.yaml", &Memory::default()).unwrap().workflow;
-    let ids: Vec<&str> = workflow.steps_fed_by_input().into_iter().map(cofferdam_core::id::StepId::as_str).collect();
-    assert_eq!(ids, ["a", "c"]);
+    let paths: Vec<String> = workflow.steps_fed_by_input().iter().map(ToString::to_string).collect();
+    assert_eq!(paths, ["a", "c", "f.g", "i.k", "l"]);
 }
 
 fn valid() -> Vec<(String, String)> {
@@ -326,6 +351,58 @@ fn every_valid_document_fits_the_schema_for_editors() {
         let value = to_json(&text).unwrap();
         assert!(validator.is_valid(&value), "{name}: {:?}", validator.validate(&value));
     }
+}
+
+#[test]
+fn what_the_schema_for_editors_rejects_is_rejected() {
+    let validator = jsonschema::draft202012::new(&spec::schema()).unwrap();
+    let mut rejected = 0;
+    for case in all_cases() {
+        let Ok(value) = to_json(&case.document) else { continue };
+        let is_valid = case.load(&case.document).is_ok();
+        assert!(!is_valid || validator.is_valid(&value), "{}: {:?}", case.name, validator.validate(&value));
+        rejected += usize::from(!validator.is_valid(&value));
+    }
+    assert!(rejected > 20, "the schema rejects {rejected} cases");
+}
+
+#[test]
+fn what_cannot_run_yet_is_listed() {
+    let document = "name: x
+agents: {a: {description: d, budget: {tokens: 5}, resumeOnMessage: true}}
+options: {isolation: worktree-per-step}
+steps: [{id: a, instructions: x, grants: {fs: {read: true}}}]";
+    let loaded = spec::parse(document, "flow.yaml", &Memory::default()).unwrap();
+    let paths: Vec<&str> = loaded.workflow.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();
+    assert_eq!(paths, ["agents.a.budget", "agents.a.resumeOnMessage", "options.isolation", "steps[0].grants"]);
+    assert_eq!(loaded.warnings.iter().filter(|found| found.code == "W006").count(), 4);
+}
+
+#[test]
+fn a_document_that_loops_is_one_step() {
+    use spec::workflow::{LoopKind, OnLimit, Wiring, Work};
+    let document = "name: x
+mode: loop
+loop: {maxIterations: 3, while: 'iteration < 2'}
+steps: [{id: a, instructions: x}, {id: b}]";
+    let workflow = spec::parse(document, "flow.yaml", &Memory::default()).unwrap().workflow;
+    let [step] = &workflow.scope.steps[..] else { panic!("{:?}", workflow.scope) };
+    assert!(matches!(step.work, Work::Body) && step.id.as_str() == "loop");
+    let repeat = step.repeat.as_ref().unwrap();
+    let body = repeat.body.as_ref().unwrap();
+    assert_eq!((body.wiring, body.steps[1].depends_on.as_slice()), (Wiring::Sequential, &[0][..]));
+    assert!(matches!(&repeat.kind, LoopKind::Repeat(kind) if kind.on_limit == OnLimit::Fail && kind.go_on.is_some()));
+}
+
+#[test]
+fn inner_steps_have_the_request_retries_of_what_holds_them() {
+    let document = "name: x
+steps: [{id: g, maxRetries: 7, steps: [{id: h, steps: [{id: a, instructions: x}]}]}, {id: b, instructions: x}]";
+    let workflow = spec::parse(document, "flow.yaml", &Memory::default()).unwrap().workflow;
+    let inner = workflow.scope.steps[0].inner().unwrap();
+    assert_eq!(inner.defaults.max_retries, Some(7));
+    assert_eq!(inner.steps[0].inner().unwrap().defaults.max_retries, Some(7));
+    assert_eq!(workflow.scope.defaults.max_retries, None);
 }
 
 #[test]

@@ -9,7 +9,6 @@ use super::workflow::{AgentSpec, ToolFilter};
 use crate::id::{AgentName, Alias, LocalName};
 use crate::limits;
 use crate::port::ModelSettings;
-use crate::transform::Transforms;
 
 impl Decoder<'_> {
     pub(super) fn agent(&mut self, entry: &Entry) -> Option<AgentSpec> {
@@ -28,7 +27,9 @@ impl Decoder<'_> {
         }
         let prompt = fields.get("prompt").and_then(|node| self.files.text(&mut self.report, node));
         let tools = self.tool_filter(&fields);
-        let result_schema = self.result_schema(&fields);
+        let result_schema = self.json_schema(&fields, "resultSchema");
+        let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
+        self.not_built_of_agent(&fields);
         Some(AgentSpec {
             name: name?,
             description: fields.owned("description").unwrap_or_default(),
@@ -42,8 +43,19 @@ impl Decoder<'_> {
                 max_tokens: fields.count("maxTokens"),
             },
             result_schema,
-            transform: Transforms::default(),
+            transform,
         })
+    }
+
+    /// What is checked of an agent and cannot run.
+    fn not_built_of_agent(&mut self, fields: &Fields<'_>) {
+        self.agent_memory(fields);
+        self.budget(fields, true);
+        self.model_options(fields);
+        self.narrowed(fields, "the `grants` of an agent");
+        if let Some(entry) = fields.entry("resumeOnMessage").filter(|_| fields.flag("resumeOnMessage") == Some(true)) {
+            self.unbuilt(entry, "`resumeOnMessage`");
+        }
     }
 
     fn tool_filter(&mut self, fields: &Fields<'_>) -> ToolFilter {
@@ -58,10 +70,12 @@ impl Decoder<'_> {
     fn tool_pattern(&mut self, node: &Node) -> Option<String> {
         let text = node.text().filter(|text| !text.trim().is_empty())?;
         if text == "*" {
-            self.report
-                .error(code::ALL_TOOLS, node, "`*` means every tool")
-                .warning()
-                .hint("leave `tools` out for every tool");
+            if !std::mem::replace(&mut self.warned_of_star, true) {
+                self.report
+                    .error(code::ALL_TOOLS, node, "`*` means every tool; in zenflow it matched none")
+                    .warning()
+                    .hint("leave `tools` out for every tool");
+            }
             return Some(text.to_owned());
         }
         let (start, is_prefix) = text.strip_suffix('*').map_or((text, false), |start| (start, true));

@@ -28,7 +28,7 @@ codes! {
     DUPLICATE_KEY = "W003", "key written twice", "A table has the same key twice, and it is not clear which of the two is meant.";
     WRONG_TYPE = "W004", "wrong type", "The value has another type than the key takes, for instance a number where text is expected.";
     UNKNOWN_KEY = "W005", "unknown key", "The key is not part of the language at this place; keys that begin with `x-` are ignored everywhere.";
-    NOT_BUILT = "W006", "not built in this version", "The key or value is part of the language, but this version of Cofferdam cannot do it yet and will not ignore it.";
+    NOT_BUILT = "W006", "not built in this version", "The key or value is part of the language and was checked, but this version of Cofferdam cannot do it yet; it is not ignored, a run is refused.";
     MISSING_KEY = "W007", "required key missing", "The table lacks a key that it must have.";
     EMPTY = "W008", "empty value", "The text, list or table must not be empty here.";
     TOO_LONG = "W009", "too long", "The text or list is longer than its limit; `cofferdam limits` prints the bounds.";
@@ -52,6 +52,11 @@ codes! {
     NO_LIMIT = "W029", "no time limit", "A duration of zero means that there is no limit.";
     ALL_TOOLS = "W030", "star means all tools", "`*` in a list of tools means every tool; in zenflow it silently matched nothing.";
 
+    NO_EFFECT = "W031", "key without effect", "The key stands where nothing reads it; what was meant by it does not happen.";
+    BAD_JUDGE = "W032", "agent that cannot judge", "The agent of `untilAgent` needs a `resultSchema` whose `properties` have `done` of type `boolean`, and `done` in `required`.";
+    WIRED_BY_MODE = "W033", "dependency beside a mode", "In the modes `sequential` and `parallel` the mode says what runs after what; `dependsOn` is for `dag`.";
+    BAD_LOOP = "W034", "loop without an end", "A loop needs `forEach`, or `maxIterations`, so that it ends.";
+
     EXPRESSION = "W040", "malformed expression", "The expression or template does not parse.";
     EXPRESSION_LIMIT = "W041", "expression out of bounds", "The expression is longer, deeper or more nested than what can be evaluated safely.";
     UNKNOWN_STEP = "W042", "unknown step in an expression", "The expression reads a step that does not exist in this scope or around it.";
@@ -60,10 +65,11 @@ codes! {
     UNKNOWN_INPUT = "W045", "unknown input", "The expression reads an input, or the command gives one, that `inputs` does not declare.";
     UNKNOWN_MEMBER = "W046", "unknown part of a result", "The expression reads something that the step's result schema does not have.";
     NEVER_FITS = "W047", "constant of the wrong type", "The expression is a constant that can never be what is needed: a condition is true or false, `forEach` a list.";
+    ALWAYS_EMPTY = "W048", "variable that is always empty", "The variable is known here for the sake of documents of zenflow, and never has a value at this place.";
 
     BAD_SCHEMA = "W050", "malformed JSON Schema", "The schema is not valid JSON Schema of draft 2020-12, or refers to something outside itself.";
 
-    BAD_DEFAULT = "W060", "default that does not fit", "The default or one of the choices of an input has another type than the input.";
+    BAD_DEFAULT = "W060", "default that does not fit", "The default or one of the choices of an input or a question is not what that takes.";
     MISSING_INPUT = "W061", "input missing", "An input without a default was not given.";
     BAD_INPUT = "W062", "input that does not fit", "The value given for an input has another type, or is none of its choices.";
 
@@ -71,6 +77,14 @@ codes! {
     BAD_DIGEST = "W071", "malformed digest", "A digest is `sha256:` and 64 hexadecimal digits.";
     BAD_GRANTS = "W072", "malformed grants", "The table of what a plugin asks for has a fault; it grants nothing until it is right.";
     BAD_LIMITS = "W073", "malformed limits", "The table of a plugin's limits has a fault.";
+    ABOVE_THE_HOST = "W074", "limit above the host's", "`options.limits` may only lower the limits of the host; `cofferdam limits` prints them.";
+    CREDENTIAL = "W075", "credential in a document", "A header that carries a credential has no place in a document; the model's settings hold it.";
+
+    NOT_ZENFLOW = "W080", "not in zenflow", "The document says `compat: zenflow`, and zenflow v1 does not have this or forbids it.";
+    INCLUDE_CIRCLE = "W081", "documents that include each other", "A document cannot include itself, also not through others; the message shows the circle.";
+    INCLUDE_DEPTH = "W082", "documents nested too deep", "Documents include each other at most five deep, groups and loops between them or not.";
+    NAME_CLASH = "W083", "name with two meanings", "The documents of a run share the names of agents, plugins, MCP servers and variables; a name that two of them define must mean the same.";
+    OPTION_CLASH = "W084", "option that differs", "What holds for the whole run is said by the document that runs; an included document may only repeat it.";
 
     MORE = "W099", "more findings", "The document has more faults than are listed; the rest follows when the first are mended.";
 }

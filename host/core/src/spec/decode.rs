@@ -1,29 +1,32 @@
 //! The document's root: opens it, decodes its parts in the order in which they refer to each other.
 
-use super::code;
-use super::expression::{STEP_ROOTS, Shape};
+use super::compat;
+use super::expression::Around;
 use super::files::Files;
+use super::include::{Documents, Inclusions};
 use super::input;
 use super::keys::ROOT;
 use super::kind::{Fields, open};
-use super::options;
+use super::merge::{Meaning, Own};
 use super::report::Report;
-use super::scope::Outside;
+use super::scope::Known;
 use super::tree::Node;
-use super::workflow::{AgentSpec, Defaults, Input, Options, PluginReference, Scope, Workflow};
+use super::workflow::{AgentSpec, Compat, Defaults, Input, Options, Scope, Unbuilt, Workflow};
 use crate::digest::sha256_hex;
-use crate::event::Source;
 use crate::expr::{Expr, Names};
-use crate::id::{AgentName, Alias};
-use crate::limits;
-use serde_json::Value;
+use crate::id::AgentName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What decoding knows of the document so far.
 pub(super) struct Decoder<'s> {
     pub(super) report: Report,
     pub(super) files: Files<'s>,
+    /// All documents of the run.
+    pub(super) documents: Documents,
+    /// What the document includes.
+    pub(super) inclusions: Inclusions,
     pub(super) agents: BTreeMap<AgentName, Arc<AgentSpec>>,
     /// Names that are declared, also of agents, plugins and inputs with faults of their own.
     pub(super) agent_names: BTreeSet<String>,
@@ -31,41 +34,110 @@ pub(super) struct Decoder<'s> {
     pub(super) input_names: BTreeSet<String>,
     /// What holds in the scopes of the document that is being decoded.
     pub(super) defaults: Defaults,
+    /// What was checked and cannot run.
+    pub(super) unbuilt: Vec<Unbuilt>,
+    /// One warning is enough for all agents that are allowed `*`.
+    pub(super) warned_of_star: bool,
 }
 
 impl<'s> Decoder<'s> {
-    pub(super) fn new(report: Report, files: Files<'s>) -> Self {
+    pub(super) fn new(report: Report, files: Files<'s>, documents: Documents) -> Self {
         Self {
             report,
             files,
+            documents,
+            inclusions: Inclusions::default(),
             agents: BTreeMap::new(),
             agent_names: BTreeSet::new(),
             plugin_names: BTreeSet::new(),
             input_names: BTreeSet::new(),
             defaults: Defaults::default(),
+            unbuilt: Vec::new(),
+            warned_of_star: false,
         }
     }
 
-    /// The workflow, when nothing is wrong with it; the report in any case.
-    pub(super) fn document(mut self, root: &Node) -> (Option<Workflow>, Report) {
+    /// The workflow, when nothing is wrong with it and what it includes; the report in any case.
+    pub(super) fn workflow(mut self, root: &Node) -> (Option<Workflow>, Report) {
         let Some(fields) = open(&mut self.report, root, &ROOT) else { return (None, self.report) };
-        let inputs = self.inputs(&fields);
-        let plugins = self.plugins(&fields);
-        self.agents(&fields);
-        let (options, defaults) =
-            fields.get("options").and_then(|node| options::decode(&mut self.report, node)).unwrap_or_default();
-        self.defaults = defaults;
-        let (scope, shapes) = match fields.get("steps") {
-            Some(node) => self.scope(node, &Outside::NOTHING),
-            None => (Scope::default(), BTreeMap::new()),
-        };
-        let output = fields.get("output").and_then(|node| self.output(node, &shapes));
-        let parts = Parts { inputs, plugins, options, scope, output };
-        if self.report.has_errors() {
-            return (None, self.report);
+        let parts = self.parts(&fields);
+        self.unused_includes();
+        let Self { mut report, files, documents, .. } = self;
+        let root = documents.current().to_owned();
+        let merged = documents.shared.merge(&root, &mut report, |path| files.shown(path));
+        if report.has_errors() {
+            return (None, report);
         }
-        let workflow = parts.finish(&fields, self.agents, self.files.into_sources());
-        (Some(workflow), self.report)
+        let sources = files.into_sources();
+        // By content alone: where a document lies does not change what it is, and what it calls its files stands in it.
+        let digests: String = sources.iter().map(|source| format!("{}\n", source.sha256)).collect();
+        let workflow = Workflow {
+            name: fields.owned("name").unwrap_or_default(),
+            description: fields.owned("description"),
+            inputs: parts.inputs,
+            agents: merged.agents,
+            plugins: merged.plugins,
+            vars: merged.vars,
+            scope: Arc::new(parts.scope),
+            output: parts.output,
+            options: parts.options,
+            hash: sha256_hex(digests.as_bytes()),
+            sources,
+            unbuilt: merged.unbuilt,
+        };
+        (Some(workflow), report)
+    }
+
+    /// A document that another one includes.
+    pub(super) fn document(&mut self, root: &Node) -> Option<Document> {
+        let fields = open(&mut self.report, root, &ROOT)?;
+        let parts = self.parts(&fields);
+        Some(Document {
+            name: fields.text("name").unwrap_or_default().into(),
+            scope: Arc::new(parts.scope),
+            inputs: parts.inputs.into(),
+            output: parts.output,
+            timeout: parts.options.timeout,
+        })
+    }
+
+    fn parts(&mut self, fields: &Fields<'_>) -> Parts {
+        let mut own = Own::default();
+        self.includes(fields);
+        let inputs = self.inputs(fields);
+        self.plugins(fields, &mut own);
+        self.mcp_servers(fields);
+        self.agents(fields, &mut own);
+        for entry in fields.members("mcpServers") {
+            own.define(&self.report, entry, Meaning::Server(entry.value.to_json()));
+        }
+        for entry in fields.members("vars") {
+            own.define(&self.report, entry, Meaning::Variable(entry.value.to_json()));
+        }
+        let options = self.all_options(fields);
+        let (scope, known) = self.root_scope(fields);
+        let output = fields.get("output").and_then(|node| self.output(node, &known));
+        own.unbuilt = std::mem::take(&mut self.unbuilt);
+        let path = self.documents.current().to_owned();
+        self.documents.shared.add(&path, own);
+        Parts { inputs, options, scope, output }
+    }
+
+    fn all_options(&mut self, fields: &Fields<'_>) -> Options {
+        let node = fields.get("options");
+        let (options, mut defaults) = node.and_then(|node| self.options(node)).unwrap_or_default();
+        if self.documents.is_inner() {
+            node.into_iter().for_each(|node| self.same_options(node));
+            // The options of the run are those of the document that runs; these hold for the steps here.
+            defaults.max_retries = options.max_retries;
+        } else {
+            self.documents.options = node.map(Node::to_map).unwrap_or_default();
+        }
+        if options.compat == Some(Compat::Zenflow) {
+            compat::zenflow(&mut self.report, fields.node);
+        }
+        self.defaults = defaults;
+        options
     }
 
     fn inputs(&mut self, fields: &Fields<'_>) -> Vec<Input> {
@@ -73,89 +145,48 @@ impl<'s> Decoder<'s> {
         fields.members("inputs").filter_map(|entry| input::decode(&mut self.report, entry)).collect()
     }
 
-    fn plugins(&mut self, fields: &Fields<'_>) -> BTreeMap<Alias, PluginReference> {
+    fn plugins(&mut self, fields: &Fields<'_>, own: &mut Own) {
         self.plugin_names = fields.members("plugins").map(|entry| entry.key.clone()).collect();
-        fields.members("plugins").filter_map(|entry| self.plugin(entry)).collect()
-    }
-
-    fn agents(&mut self, fields: &Fields<'_>) {
-        self.agent_names = fields.members("agents").map(|entry| entry.key.clone()).collect();
-        for entry in fields.members("agents") {
-            if let Some(agent) = self.agent(entry) {
-                self.agents.insert(agent.name.clone(), Arc::new(agent));
+        for entry in fields.members("plugins") {
+            if let Some((_, plugin)) = self.plugin(entry) {
+                own.define(&self.report, entry, Meaning::Plugin(plugin));
             }
         }
     }
 
-    fn output(&mut self, node: &Node, shapes: &BTreeMap<Arc<str>, Shape>) -> Option<Expr> {
-        let ids: BTreeSet<Arc<str>> = shapes.keys().cloned().collect();
-        let expr = self.expression(node, &Names { steps: &[&ids], roots: STEP_ROOTS })?;
+    fn agents(&mut self, fields: &Fields<'_>, own: &mut Own) {
+        self.agent_names = fields.members("agents").map(|entry| entry.key.clone()).collect();
+        for entry in fields.members("agents") {
+            if let Some(agent) = self.agent(entry).map(Arc::new) {
+                self.agents.insert(agent.name.clone(), Arc::clone(&agent));
+                own.define(&self.report, entry, Meaning::Agent(agent));
+            }
+        }
+    }
+
+    fn output(&mut self, node: &Node, known: &Known) -> Option<Expr> {
+        let expr = self.expression(node, &Names { steps: &[&known.ids], roots: &Around::default().roots() })?;
         for path in expr.paths() {
-            if let Some(shape) = path.name(0).filter(|_| &*path.root == "steps").and_then(|id| shapes.get(id)) {
+            if let Some(shape) = path.name(0).filter(|_| &*path.root == "steps").and_then(|id| known.shapes.get(id)) {
                 self.check_shape(node, path, shape);
             }
         }
         Some(expr)
     }
-
-    /// A JSON Schema that is one.
-    pub(super) fn result_schema(&mut self, fields: &Fields<'_>) -> Option<Arc<Value>> {
-        let node = fields.get("resultSchema")?;
-        let schema = node.to_json();
-        let mut faults: Vec<(String, String)> = Vec::new();
-        for error in jsonschema::draft202012::meta::validator().iter_errors(&schema).take(5) {
-            faults.push((error.instance_path().to_string(), error.to_string()));
-        }
-        let options = || jsonschema::draft202012::options().with_pattern_options(jsonschema::PatternOptions::regex());
-        if faults.is_empty()
-            && let Err(error) = options().build(&schema)
-        {
-            let message = match error.kind() {
-                jsonschema::error::ValidationErrorKind::Referencing(_) => {
-                    "it refers to something outside itself".to_owned()
-                }
-                _ => error.to_string(),
-            };
-            faults.push((error.instance_path().to_string(), message));
-        }
-        for (pointer, message) in &faults {
-            let message: String = message.chars().take(limits::EXPRESSION_ERROR_CHARS).collect();
-            self.report.error(code::BAD_SCHEMA, node.at_pointer(pointer), format!("not a JSON Schema: {message}"));
-        }
-        faults.is_empty().then(|| Arc::new(schema))
-    }
 }
 
 struct Parts {
     inputs: Vec<Input>,
-    plugins: BTreeMap<Alias, PluginReference>,
     options: Options,
     scope: Scope,
     output: Option<Expr>,
 }
 
-impl Parts {
-    fn finish(
-        self,
-        fields: &Fields<'_>,
-        agents: BTreeMap<AgentName, Arc<AgentSpec>>,
-        sources: Vec<Source>,
-    ) -> Workflow {
-        // By content alone: where a document lies does not change what it is, and what it calls its files stands in it.
-        let digests: String = sources.iter().map(|source| format!("{}\n", source.sha256)).collect();
-        Workflow {
-            name: fields.owned("name").unwrap_or_default(),
-            description: fields.owned("description"),
-            inputs: self.inputs,
-            agents,
-            plugins: self.plugins,
-            vars: crate::value::Map::new(),
-            scope: Arc::new(self.scope),
-            output: self.output,
-            options: self.options,
-            hash: sha256_hex(digests.as_bytes()),
-            sources,
-            unbuilt: Vec::new(),
-        }
-    }
+/// A document that steps include, without what all documents of the run share.
+pub(super) struct Document {
+    pub(super) name: Arc<str>,
+    pub(super) scope: Arc<Scope>,
+    pub(super) inputs: Arc<[Input]>,
+    pub(super) output: Option<Expr>,
+    pub(super) timeout: Option<Duration>,
 }

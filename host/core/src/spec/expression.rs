@@ -1,27 +1,42 @@
-//! Expressions and templates where they stand in a document: places of faults, declared inputs, known results.
+//! Expressions and templates where they stand in a document: what they may read, places of faults, declared inputs.
 
 use super::code;
 use super::decode::Decoder;
-use super::suggest::did_you_mean;
 use super::tree::Node;
-use crate::expr::{Expr, ExprError, Fault, Key, Names, Path};
-use crate::template::{Place, Template};
-use serde_json::Value;
-use std::sync::Arc;
+use crate::expr::{Expr, ExprError, Fault, Names, Path};
+use crate::template::{self, Place, Template};
 
-/// What steps may read, besides the items of loops around them.
-pub(super) const STEP_ROOTS: &[&str] = &["steps", "inputs", "input"];
-/// What steps in a loop may read.
-pub(super) const ITEM_ROOTS: &[&str] = &["steps", "inputs", "input", "item", "index"];
+/// What can be read everywhere in steps.
+const ROOTS: [&str; 5] = ["steps", "inputs", "vars", "input", "memory"];
+/// What checks of a loop can read of the iteration that has ended.
+const LAST: [&str; 3] = ["content", "result", "status"];
 /// What the directories of a plugin may read.
 pub(super) const INPUTS_ONLY: &[&str] = &["inputs"];
 
-/// What is known of a step's result.
-#[derive(Clone, Debug)]
-pub(super) struct Shape {
-    pub(super) schema: Option<Arc<Value>>,
-    /// A loop's result is the list of its iterations.
-    pub(super) is_loop: bool,
+/// Which loops stand around a text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Around {
+    pub(super) for_each: bool,
+    pub(super) repeat: bool,
+}
+
+impl Around {
+    /// The variables that a text of a step may read.
+    pub(super) fn roots(self) -> Vec<&'static str> {
+        let item: &[&str] = if self.for_each { &["item", "index"] } else { &[] };
+        let iteration: &[&str] = if self.repeat { &["iteration"] } else { &[] };
+        [&ROOTS, item, iteration].concat()
+    }
+
+    /// The variables that the `condition` of a step may read: in zenflow `content` is known there, and always empty.
+    pub(super) fn condition_roots(self) -> Vec<&'static str> {
+        [&self.roots()[..], &["content"]].concat()
+    }
+
+    /// The variables that `while` and `until` of a loop may read, which is not counted among those around it.
+    pub(super) fn check_roots(self) -> Vec<&'static str> {
+        [&Self { repeat: true, ..self }.roots()[..], &LAST].concat()
+    }
 }
 
 /// A step that some text reads.
@@ -35,6 +50,7 @@ impl Decoder<'_> {
         match Expr::parse(node.text()?, names) {
             Ok(expr) => {
                 self.check_inputs(node, expr.paths());
+                self.check_memory(node, expr.paths());
                 Some(expr)
             }
             Err(error) => {
@@ -46,11 +62,26 @@ impl Decoder<'_> {
 
     /// Compiles a tree of templates, and says which steps its strings read. Strings with faults are reported.
     pub(super) fn template<'n>(&mut self, node: &'n Node, names: &Names<'_>) -> (Template, Vec<Reading<'n>>) {
-        let (template, errors) = Template::compile(&node.to_json(), names);
+        let compiled = Template::compile(&node.to_json(), names);
+        self.compiled(node, compiled)
+    }
+
+    /// As [`Self::template`], where texts that begin with `$` are expressions.
+    pub(super) fn dollar_template<'n>(&mut self, node: &'n Node, names: &Names<'_>) -> (Template, Vec<Reading<'n>>) {
+        let compiled = Template::compile_dollar(&node.to_json(), names);
+        self.compiled(node, compiled)
+    }
+
+    fn compiled<'n>(
+        &mut self,
+        node: &'n Node,
+        (template, errors): (Template, Vec<template::Error>),
+    ) -> (Template, Vec<Reading<'n>>) {
         let mut readings = Vec::new();
         for (place, paths) in template.paths() {
             let node = follow(node, place);
             self.check_inputs(node, paths);
+            self.check_memory(node, paths);
             readings.extend(paths.iter().map(|path| Reading { node, path: path.clone() }));
         }
         for error in errors {
@@ -69,6 +100,13 @@ impl Decoder<'_> {
         self.report.inside(code, node, error.offset, error.message).maybe(error.hint);
     }
 
+    /// The shared memory can be named, and not read.
+    fn check_memory(&mut self, node: &Node, paths: &[Path]) {
+        if let Some(path) = paths.iter().find(|path| &*path.root == "memory") {
+            self.unbuilt_inside(node, path.offset, "`memory` in an expression");
+        }
+    }
+
     /// Reports inputs that are not declared.
     pub(super) fn check_inputs(&mut self, node: &Node, paths: &[Path]) {
         for path in paths.iter().filter(|path| &*path.root == "inputs") {
@@ -82,71 +120,6 @@ impl Decoder<'_> {
             }
         }
     }
-
-    /// Reports what a step's result cannot have: `steps.ID.MEMBER...`.
-    pub(super) fn check_shape(&mut self, node: &Node, path: &Path, shape: &Shape) {
-        let Some((member, segment)) = path.name(1).zip(path.segments.get(1)) else { return };
-        let members = ["content", "result", "status", "error"];
-        if !members.contains(&&**member) {
-            let hint = did_you_mean(member, members)
-                .unwrap_or_else(|| "a step has `content`, `result`, `status` and `error`".into());
-            let message = format!("a step has no `{member}`");
-            self.report.inside(code::UNKNOWN_MEMBER, node, segment.offset, message).hint(hint);
-            return;
-        }
-        if &**member != "result" {
-            return;
-        }
-        if shape.is_loop {
-            if let Some((name, segment)) =
-                path.name(2).zip(path.segments.get(2)).filter(|(name, _)| &***name != "iterations")
-            {
-                let message = format!("the result of a loop has no `{name}`");
-                self.report
-                    .inside(code::UNKNOWN_MEMBER, node, segment.offset, message)
-                    .hint("it has `iterations`, a list");
-            }
-            return;
-        }
-        if let Some(schema) = &shape.schema {
-            self.check_members(node, path, schema);
-        }
-    }
-
-    /// Follows `properties` and `items` for as long as the schema says what there is.
-    fn check_members(&mut self, node: &Node, path: &Path, schema: &Value) {
-        let mut schema = schema;
-        for segment in path.segments.iter().skip(2) {
-            let next = match &segment.key {
-                Key::Index(_) => schema.get("items"),
-                Key::Name(name) => {
-                    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
-                    let found = properties.get(&**name);
-                    if found.is_none() && is_closed(schema) {
-                        let known = properties.keys().map(String::as_str);
-                        let hint = did_you_mean(name, known.clone())
-                            .unwrap_or_else(|| format!("its schema has {}", quoted(known)));
-                        let message = format!("the result has no `{name}`");
-                        self.report.inside(code::UNKNOWN_MEMBER, node, segment.offset, message).hint(hint);
-                    }
-                    found
-                }
-            };
-            let Some(next) = next else { return };
-            schema = next;
-        }
-    }
-}
-
-/// Whether `properties` names all that there can be, as far as one reads it.
-fn is_closed(schema: &Value) -> bool {
-    let open = ["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"];
-    let more = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false));
-    !more && !open.iter().any(|key| schema.get(key).is_some())
-}
-
-fn quoted<'w>(words: impl Iterator<Item = &'w str>) -> String {
-    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn follow<'n>(node: &'n Node, place: &[Place]) -> &'n Node {

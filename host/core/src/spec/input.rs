@@ -170,7 +170,7 @@ impl Input {
         }
     }
 
-    fn read(&self, given: &InputText) -> Result<Value, Diagnostic> {
+    pub(super) fn read(&self, given: &InputText) -> Result<Value, Diagnostic> {
         let wrong = |message: String, hint: Option<String>| fault(code::BAD_INPUT, &self.name, message, hint);
         let value = match given {
             InputText::Value(value) => value.clone(),

@@ -21,13 +21,20 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) need: Need,
     pub(super) kind: Kind,
+    /// Whether zenflow does not have it.
+    pub(super) plus: bool,
     /// One sentence, for editors.
     pub(super) about: &'static str,
 }
 
 impl Key {
     pub(super) const fn new(name: &'static str, need: Need, kind: Kind, about: &'static str) -> Self {
-        Self { name, need, kind, about }
+        Self { name, need, kind, plus: false, about }
+    }
+
+    /// A key that zenflow does not have.
+    pub(super) const fn plus(self) -> Self {
+        Self { plus: true, ..self }
     }
 }
 
@@ -35,8 +42,6 @@ impl Key {
 pub(super) enum Need {
     Required,
     Optional,
-    /// Part of the language, refused by this version.
-    Later,
 }
 
 /// What a value must be.
@@ -53,15 +58,20 @@ pub(super) enum Kind {
     },
     /// Text that is not empty.
     Text,
+    /// Text, also empty.
+    AnyText,
     /// Text of at most so many characters.
     TextUpTo(usize),
     /// Text of a grammar, which the decoder checks.
     Name(&'static str),
     Duration,
+    /// `64MiB`, or bytes; at least one.
+    Size,
     Expression,
+    /// One of a few words; `plus` are those of them that zenflow does not have.
     Choice {
-        now: &'static [&'static str],
-        later: &'static [&'static str],
+        words: &'static [&'static str],
+        plus: &'static [&'static str],
     },
     List(&'static Kind),
     /// A table with names of the document's own.
@@ -72,6 +82,8 @@ pub(super) enum Kind {
     Table(fn() -> &'static Table),
     /// Text, or something else.
     TextOr(&'static Kind),
+    /// True or false, or something else.
+    FlagOr(&'static Kind),
 }
 
 /// A table of the document whose keys were checked.
@@ -80,7 +92,7 @@ pub(super) struct Fields<'n> {
     fit: Vec<(&'static str, &'n Node)>,
 }
 
-/// Opens a table: unknown, refused and missing keys are reported, and values of the wrong type.
+/// Opens a table: unknown and missing keys are reported, and values of the wrong type.
 pub(super) fn open<'n>(report: &mut Report, node: &'n Node, table: &'static Table) -> Option<Fields<'n>> {
     let Content::Map(entries) = &node.content else {
         wrong_type(report, node, "a table");
@@ -89,9 +101,6 @@ pub(super) fn open<'n>(report: &mut Report, node: &'n Node, table: &'static Tabl
     let mut fit = Vec::with_capacity(entries.len());
     for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
         match table.keys.iter().find(|key| key.name == entry.key) {
-            Some(key) if key.need == Need::Later => {
-                not_built(report, entry, &format!("`{}` ({})", key.name, lower(key.about)));
-            }
             Some(key) => {
                 if fits(report, &entry.value, &key.kind) {
                     fit.push((key.name, &entry.value));
@@ -110,7 +119,7 @@ pub(super) fn open<'n>(report: &mut Report, node: &'n Node, table: &'static Tabl
 }
 
 fn unknown(report: &mut Report, entry: &Entry, table: &Table) {
-    let names = table.keys.iter().filter(|key| key.need != Need::Later).map(|key| key.name);
+    let names = table.keys.iter().map(|key| key.name);
     let hint = report.did_you_mean(&entry.key, names).or_else(|| elsewhere(&entry.key, table));
     let message = format!("unknown key `{}` in {}", entry.key, with_article(table.name));
     report.at(code::UNKNOWN_KEY, entry.spot, &entry.value.path, message).maybe(hint);
@@ -124,17 +133,14 @@ fn elsewhere(name: &str, table: &Table) -> Option<String> {
     Some(format!("`{name}` is a key of {}", with_article(owner.name)))
 }
 
-fn not_built(report: &mut Report, entry: &Entry, what: &str) {
-    let message = format!("{what} is part of the language but not built in this version");
-    report.at(code::NOT_BUILT, entry.spot, &entry.value.path, message).hint("remove it, or use a version that has it");
-}
-
 fn with_article(name: &str) -> String {
     match name {
         "document" => "the document".into(),
-        "options" => "`options`".into(),
-        "input" | "agent" => format!("an {name}"),
-        _ => format!("a {name}"),
+        "options" | "limits" => format!("`{name}`"),
+        "model-options" => "`modelOptions`".into(),
+        "mcp-server" => "an MCP server".into(),
+        "input" | "agent" | "agent-budget" | "agent-memory" => format!("an {}", name.replace('-', " ")),
+        _ => format!("a {}", name.replace('-', " ")),
     }
 }
 
@@ -163,15 +169,10 @@ fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
         (Kind::JsonSchema, Content::Map(_) | Content::Bool(_)) | (Kind::Name(_), Content::Text(_)) => true,
         (Kind::TextUpTo(most), Content::Text(text)) => within(report, node, text, *most),
         (Kind::Text | Kind::Expression, Content::Text(text)) => filled(report, node, text),
-        (Kind::Expression, Content::Map(_)) => {
-            let message = "a table instead of an expression (a plugin that decides) is part of the language but not built in this version";
-            report
-                .error(code::NOT_BUILT, node, message)
-                .hint("write an expression, such as `steps.build.status == 'completed'`");
-            false
-        }
+        (Kind::AnyText, Content::Text(_)) => true,
         (Kind::Duration, _) => fits_duration(report, node),
-        (Kind::Choice { now, later }, Content::Text(text)) => fits_choice(report, node, text, (now, later)),
+        (Kind::Size, Content::Text(_) | Content::Int(_) | Content::Large(_)) => fits_size(report, node),
+        (Kind::Choice { words, .. }, Content::Text(text)) => fits_choice(report, node, text, words),
         (Kind::Whole { min, max }, Content::Int(_) | Content::Large(_) | Content::Float(_)) => {
             fits_whole(report, node, (*min, *max))
         }
@@ -191,9 +192,18 @@ fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
             }
             true
         }
-        (Kind::Map(_), Content::Map(_)) => true,
+        (Kind::Map(of), Content::Map(entries)) => {
+            if !of.is_opened() {
+                for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
+                    fits(report, &entry.value, of);
+                }
+            }
+            true
+        }
+        (Kind::FlagOr(_), Content::Bool(_)) => true,
+        (Kind::FlagOr(other), Content::List(_)) => fits(report, node, other),
         (Kind::TextOr(_), Content::Text(text)) => filled(report, node, text),
-        (Kind::TextOr(other), _) => fits(report, node, other),
+        (Kind::TextOr(other), Content::Map(_) | Content::List(_)) => fits(report, node, other),
         _ => {
             wrong_type(report, node, kind.describe());
             false
@@ -234,19 +244,43 @@ fn fits_duration(report: &mut Report, node: &Node) -> bool {
     parsed.is_some()
 }
 
-fn fits_choice(report: &mut Report, node: &Node, text: &str, (now, later): (&[&str], &[&str])) -> bool {
-    if now.contains(&text) {
+fn fits_choice(report: &mut Report, node: &Node, text: &str, words: &[&str]) -> bool {
+    if words.contains(&text) {
         return true;
     }
-    if later.contains(&text) {
-        let message = format!("`{text}` is part of the language but not built in this version");
-        let hint = format!("what can be written here now: {}", quoted(now));
-        report.error(code::NOT_BUILT, node, message).hint(hint);
-    } else {
-        let hint = did_you_mean(text, now.iter().copied()).unwrap_or_else(|| format!("it is one of {}", quoted(now)));
-        report.error(code::UNKNOWN_CHOICE, node, format!("unknown value `{text}`")).hint(hint);
-    }
+    let hint = match words {
+        [only] => format!("it can only be `{only}`"),
+        _ => did_you_mean(text, words.iter().copied()).unwrap_or_else(|| format!("it is one of {}", quoted(words))),
+    };
+    report.error(code::UNKNOWN_CHOICE, node, format!("unknown value `{text}`")).hint(hint);
     false
+}
+
+fn fits_size(report: &mut Report, node: &Node) -> bool {
+    let fits = size(node).is_some_and(|size| size > 0);
+    if !fits {
+        let message = format!(
+            "expected a size, found `{}`",
+            node.text().map_or_else(|| node.to_json().to_string(), str::to_owned)
+        );
+        report.error(code::OUT_OF_RANGE, node, message).hint("write bytes, or `64KiB`, `16MiB`");
+    }
+    fits
+}
+
+/// A size in bytes.
+fn size(node: &Node) -> Option<u64> {
+    let Some(text) = node.text() else { return node.to_json().as_u64() };
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at_checked(split)?;
+    let factor = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn fits_whole(report: &mut Report, node: &Node, (min, max): (u64, u64)) -> bool {
@@ -275,7 +309,7 @@ fn number(node: &Node) -> Option<f64> {
 }
 
 fn quoted(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    words.iter().filter(|word| !word.is_empty()).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 impl Kind {
@@ -291,13 +325,15 @@ impl Kind {
             Self::Whole { .. } => "a whole number",
             Self::Number { .. } => "a number",
             Self::Duration => "a duration",
-            Self::Text | Self::TextUpTo(_) | Self::Name(_) | Self::Choice { .. } => "text",
+            Self::Text | Self::AnyText | Self::TextUpTo(_) | Self::Name(_) | Self::Choice { .. } => "text",
+            Self::Size => "a size (bytes, or `64MiB`)",
             Self::Expression => "text (an expression)",
             Self::List(_) => "a list",
             Self::Map(_) | Self::Object | Self::Table(_) => "a table",
             Self::JsonSchema => "a table (a JSON Schema)",
             Self::TextOr(Self::List(_)) => "text or a list",
             Self::TextOr(_) => "text or a table",
+            Self::FlagOr(_) => "true, false or a list",
         }
     }
 }
@@ -326,6 +362,11 @@ impl<'n> Fields<'n> {
         u32::try_from(self.get(name)?.to_json().as_u64()?).ok()
     }
 
+    /// A size in bytes.
+    pub(super) fn size(&self, name: &str) -> Option<u64> {
+        size(self.get(name)?)
+    }
+
     pub(super) fn number(&self, name: &str) -> Option<f64> {
         number(self.get(name)?)
     }
@@ -342,6 +383,16 @@ impl<'n> Fields<'n> {
     pub(super) fn members(&self, name: &str) -> impl Iterator<Item = &'n Entry> + use<'n> {
         let entries = self.get(name).map_or(&[][..], Node::entries);
         entries.iter().filter(|entry| !entry.key.starts_with("x-"))
+    }
+
+    /// Whether nothing is written in the table.
+    pub(super) fn is_empty(&self) -> bool {
+        self.node.entries().iter().all(|entry| entry.key.starts_with("x-"))
+    }
+
+    /// The key and its value as they stand in the document, also with a value that does not fit.
+    pub(super) fn entry(&self, name: &str) -> Option<&'n Entry> {
+        self.node.entries().iter().find(|entry| entry.key == name)
     }
 
     /// Whether the document has the key here, also with a value that does not fit.

@@ -49,6 +49,9 @@ impl Decoder<'_> {
             self.policy(code::BAD_GRANTS, node, Grants::parse)
         });
         let limits = fields.get("limits").and_then(|node| self.policy(code::BAD_LIMITS, node, PluginLimits::parse));
+        if let Some(entry) = fields.entry("permissions").filter(|_| fields.get("permissions").is_some()) {
+            self.unbuilt(entry, "the `permissions` of a plugin");
+        }
         let config = fields.get("config").map(Node::to_map).unwrap_or_default();
         Some(PluginReference {
             source: source?,
@@ -65,7 +68,7 @@ impl Decoder<'_> {
         let built_in = scheme == Some("builtin") && Alias::parse(name).is_ok();
         let file = scheme.is_none() && text.ends_with(".wasm") && !text.starts_with('/');
         if built_in || file {
-            return Some(text.to_owned());
+            return Some(self.files.plugin_source(text));
         }
         if matches!(scheme, Some("oci")) {
             let message =
@@ -90,7 +93,7 @@ impl Decoder<'_> {
         None
     }
 
-    fn policy<T>(
+    pub(super) fn policy<T>(
         &mut self,
         code: Code,
         node: &Node,
@@ -109,7 +112,7 @@ impl Decoder<'_> {
     }
 
     /// The directories of `fs.also` are templates that may read inputs only.
-    fn mounts(&mut self, grants: &Node) {
+    pub(super) fn mounts(&mut self, grants: &Node) {
         let mounts = grants.member("fs").and_then(|fs| fs.member("also")).map(Node::items).unwrap_or_default();
         for node in mounts.iter().filter_map(|mount| mount.member("from")) {
             let Some(text) = node.text() else { continue };

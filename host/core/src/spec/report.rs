@@ -30,7 +30,8 @@ impl Spot {
     }
 }
 
-/// The findings about one document and its files.
+/// The findings about a document, the documents that it includes, and their files.
+#[derive(Default)]
 pub(super) struct Report {
     file: Arc<str>,
     text: Arc<str>,
@@ -42,6 +43,33 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(file: &str, text: Arc<str>) -> Self {
         Self { file: file.into(), text, found: Vec::new(), searches: 0 }
+    }
+
+    /// Goes on in another file; gives back the one it was in.
+    pub(super) fn enter(&mut self, file: Arc<str>, text: Arc<str>) -> (Arc<str>, Arc<str>) {
+        (std::mem::replace(&mut self.file, file), std::mem::replace(&mut self.text, text))
+    }
+
+    /// A spot of the file that is being read.
+    pub(super) fn place(&self, spot: Spot) -> Place {
+        Place { file: Arc::clone(&self.file), line: spot.line, column: spot.column }
+    }
+
+    /// How much was found so far.
+    pub(super) fn mark(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Whether an error was found after a mark.
+    pub(super) fn has_errors_since(&self, mark: usize) -> bool {
+        self.found.iter().skip(mark).any(|found| found.severity == Severity::Error)
+    }
+
+    /// Makes warnings of all that was found after a mark.
+    pub(super) fn soften_since(&mut self, mark: usize) {
+        for found in self.found.iter_mut().skip(mark) {
+            found.severity = Severity::Warning;
+        }
     }
 
     /// A hint naming the nearest known word; none after many searches: whoever has so many mistakes has seen the kind.
@@ -57,11 +85,22 @@ impl Report {
 
     /// A finding at a place.
     pub(super) fn at(&mut self, code: Code, spot: Spot, path: &str, message: impl Into<String>) -> Found<'_> {
-        let place = Some(Place { file: Arc::clone(&self.file), line: spot.line, column: spot.column });
+        let place = self.place(spot);
+        self.elsewhere(code, place, path, message)
+    }
+
+    /// A finding in a file that need not be the one that is being read.
+    pub(super) fn elsewhere(
+        &mut self,
+        code: Code,
+        place: Place,
+        path: &str,
+        message: impl Into<String>,
+    ) -> Found<'_> {
         self.found.push(Diagnostic {
             code: code.id,
             severity: Severity::Error,
-            place,
+            place: Some(place),
             path: path.to_owned(),
             message: message.into(),
             hint: None,
@@ -125,7 +164,7 @@ impl Report {
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.found.iter().any(|found| found.severity == Severity::Error)
+        self.has_errors_since(0)
     }
 
     /// The findings by place: of too many the errors first, and how many are left out.

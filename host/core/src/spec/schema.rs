@@ -19,9 +19,9 @@ pub fn schema() -> Value {
 }
 
 fn of_table(table: &Table) -> Value {
-    let built = || table.keys.iter().filter(|key| key.need != Need::Later);
-    let properties: Map = built().map(|key| (key.name.to_owned(), with_about(of_kind(&key.kind), key.about))).collect();
-    let required: Vec<&str> = built().filter(|key| key.need == Need::Required).map(|key| key.name).collect();
+    let properties: Map =
+        table.keys.iter().map(|key| (key.name.to_owned(), with_about(of_kind(&key.kind), key.about))).collect();
+    let required: Vec<&str> = table.keys.iter().filter(|key| key.need == Need::Required).map(|key| key.name).collect();
     json!({
         "type": "object",
         "properties": properties,
@@ -48,18 +48,26 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Whole { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Kind::Text | Kind::Expression => json!({ "type": "string", "minLength": 1 }),
+        Kind::AnyText => json!({ "type": "string" }),
+        Kind::Size => json!({ "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)?$" },
+        ] }),
         Kind::TextUpTo(most) => json!({ "type": "string", "maxLength": most }),
         Kind::Name(grammar) => json!({ "type": "string", "pattern": grammar }),
         // JSON Schema's portable subset of regular expressions has no look-ahead.
         Kind::Duration => {
             json!({ "type": "string", "minLength": 2, "pattern": duration::GRAMMAR.replace("(?=.)", "") })
         }
-        Kind::Choice { now, .. } => json!({ "enum": now }),
+        Kind::Choice { words, .. } => json!({ "enum": words }),
         Kind::List(of) => json!({ "type": "array", "items": of_kind(of) }),
-        Kind::Map(of) => json!({ "type": "object", "additionalProperties": of_kind(of) }),
+        Kind::Map(of) => {
+            json!({ "type": "object", "patternProperties": { "^x-": true }, "additionalProperties": of_kind(of) })
+        }
         Kind::Object => json!({ "type": "object" }),
         Kind::JsonSchema => json!({ "type": ["object", "boolean"] }),
         Kind::Table(table) => json!({ "$ref": format!("#/$defs/{}", table().name) }),
+        Kind::FlagOr(other) => json!({ "anyOf": [{ "type": "boolean" }, of_kind(other)] }),
         Kind::TextOr(other) => json!({ "anyOf": [{ "type": "string", "minLength": 1 }, of_kind(other)] }),
     }
 }

@@ -2,12 +2,13 @@
 
 use super::code;
 use super::decode::Decoder;
-use super::expression::{Reading, Shape};
+use super::expression::{Around, Reading};
 use super::graph::{Ancestors, Graph};
 use super::keys::STEP;
 use super::kind::{Fields, open, wrong_type};
+use super::shape::Shape;
 use super::tree::{Content, Node};
-use super::workflow::{Scope, Step};
+use super::workflow::{Scope, Step, Wiring};
 use crate::id::StepId;
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,29 +23,60 @@ pub(super) struct Draft<'n> {
 }
 
 /// What a scope sees of the scopes around it, the nearest first.
+#[derive(Clone)]
 pub(super) struct Outside<'a> {
     pub(super) layers: Vec<Layer<'a>>,
-    pub(super) in_loop: bool,
+    pub(super) around: Around,
 }
 
 impl Outside<'_> {
-    pub(super) const NOTHING: Self = Self { layers: Vec::new(), in_loop: false };
+    pub(super) const NOTHING: Self = Self { layers: Vec::new(), around: Around { for_each: false, repeat: false } };
+
+    /// The ids of all steps that can be seen.
+    pub(super) fn ids(&self) -> Vec<&BTreeSet<Arc<str>>> {
+        self.layers.iter().map(|layer| &layer.known.ids).collect()
+    }
 }
 
-/// One scope, seen from a step in it or from a step of a loop's body.
+/// What is known of the steps of a scope before they run.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) ids: BTreeSet<Arc<str>>,
+    index: BTreeMap<Arc<str>, usize>,
+    pub(super) shapes: BTreeMap<Arc<str>, Shape>,
+}
+
+/// One scope, seen from a step in it or from what a step holds.
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
-    pub(super) ids: &'a BTreeSet<Arc<str>>,
-    index: &'a BTreeMap<Arc<str>, usize>,
-    shapes: &'a BTreeMap<Arc<str>, Shape>,
+    known: &'a Known,
+    /// None when every step of the scope may be read.
     ancestors: Option<&'a Ancestors>,
-    /// The step that looks, or that holds the loop.
+    /// The step that looks, or that holds what looks.
     step: usize,
+}
+
+impl Known {
+    /// A scope of one step.
+    pub(super) fn of_one(id: Arc<str>, shape: Shape) -> Self {
+        Self {
+            ids: BTreeSet::from([Arc::clone(&id)]),
+            index: BTreeMap::from([(Arc::clone(&id), 0)]),
+            shapes: BTreeMap::from([(id, shape)]),
+        }
+    }
+}
+
+impl<'a> Layer<'a> {
+    /// A scope whose steps have all ended: the body of a loop, seen from the loop's checks.
+    pub(super) fn of_ended(known: &'a Known) -> Self {
+        Self { known, ancestors: None, step: 0 }
+    }
 }
 
 impl Decoder<'_> {
     /// Decodes the steps of a scope, and says what is known of their results.
-    pub(super) fn scope(&mut self, list: &Node, outside: &Outside<'_>) -> (Scope, BTreeMap<Arc<str>, Shape>) {
+    pub(super) fn scope(&mut self, list: &Node, wiring: Wiring, outside: &Outside<'_>) -> (Scope, Known) {
         let nodes = list.items();
         if nodes.is_empty() {
             self.report.error(code::EMPTY, list, "there are no steps");
@@ -52,29 +84,54 @@ impl Decoder<'_> {
         if nodes.len() > limits::SCOPE_STEPS {
             let message = format!("{} steps, more than the limit of {}", nodes.len(), limits::SCOPE_STEPS);
             self.report.error(code::TOO_LONG, list, message).hint("loop over a list, or split the document");
-            return (Scope::default(), BTreeMap::new());
+            return (Scope::default(), Known::default());
         }
         let drafts: Vec<Draft<'_>> = nodes.iter().filter_map(|node| self.draft(node)).collect();
         let index = self.index(&drafts);
-        let edges: Vec<Vec<usize>> = drafts.iter().map(|draft| self.dependencies(draft, &index)).collect();
+        let edges = self.edges(&drafts, &index, wiring);
         let graph = Graph::new(edges.clone());
         self.report_circles(&graph, &drafts);
         let ancestors = graph.ancestors();
-        let shapes: BTreeMap<Arc<str>, Shape> = drafts
+        let shapes = drafts
             .iter()
-            .filter_map(|draft| Some((Arc::from(draft.id.as_ref()?.as_str()), self.shape(draft))))
+            .filter_map(|draft| Some((Arc::from(draft.id.as_ref()?.as_str()), self.shape(draft.node))))
             .collect();
-        let ids: BTreeSet<Arc<str>> = index.keys().cloned().collect();
+        let known = Known { ids: index.keys().cloned().collect(), index, shapes };
         let mut steps = Vec::with_capacity(drafts.len());
         for (step, (draft, depends_on)) in drafts.iter().zip(edges).enumerate() {
-            let own = Layer { ids: &ids, index: &index, shapes: &shapes, ancestors: ancestors.as_ref(), step };
+            let own = Layer { known: &known, ancestors: ancestors.as_ref(), step };
             let layers = std::iter::once(own).chain(outside.layers.iter().copied()).collect();
-            let view = Outside { layers, in_loop: outside.in_loop };
+            let view = Outside { layers, around: outside.around };
             let (decoded, readings) = self.step(draft, &view);
             self.check_readings(&readings, &view);
             steps.extend(decoded.map(|decoded| Step { depends_on, ..decoded }));
         }
-        (Scope { steps, defaults: self.defaults.clone(), ..Scope::default() }, shapes)
+        (Scope { steps, wiring, defaults: self.defaults.clone() }, known)
+    }
+
+    /// What each step waits for.
+    fn edges(&mut self, drafts: &[Draft<'_>], index: &BTreeMap<Arc<str>, usize>, wiring: Wiring) -> Vec<Vec<usize>> {
+        if wiring != Wiring::Dag {
+            drafts.iter().for_each(|draft| self.wired_by_mode(draft, wiring));
+        }
+        match wiring {
+            Wiring::Dag => drafts.iter().map(|draft| self.dependencies(draft, index)).collect(),
+            Wiring::Sequential => (0..drafts.len()).map(|step| step.checked_sub(1).into_iter().collect()).collect(),
+            Wiring::Parallel => vec![Vec::new(); drafts.len()],
+        }
+    }
+
+    /// Reports `dependsOn` where the mode says what waits for what.
+    fn wired_by_mode(&mut self, draft: &Draft<'_>, wiring: Wiring) {
+        let Some(entry) = draft.fields.as_ref().and_then(|fields| fields.entry("dependsOn")) else { return };
+        let (mode, why) = match wiring {
+            Wiring::Sequential => ("sequential", "each step waits for the one before it"),
+            _ => ("parallel", "no step waits for another"),
+        };
+        let message = format!("`dependsOn` in the mode `{mode}`, in which {why}");
+        self.report
+            .at(code::WIRED_BY_MODE, entry.spot, &entry.value.path, message)
+            .hint("remove it, or wire the scope with `mode: dag`");
     }
 
     fn draft<'n>(&mut self, node: &'n Node) -> Option<Draft<'n>> {
@@ -161,33 +218,22 @@ impl Decoder<'_> {
         }
     }
 
-    fn shape(&self, draft: &Draft<'_>) -> Shape {
-        let agent = match &draft.fields {
-            Some(fields) => fields.text("agent"),
-            None => draft.node.text(),
-        };
-        let own =
-            draft.fields.as_ref().and_then(|fields| fields.get("resultSchema")).map(|node| Arc::new(node.to_json()));
-        let schema = own.or_else(|| self.agents.get(agent?).and_then(|agent| agent.result_schema.clone()));
-        Shape { schema, is_loop: draft.fields.as_ref().is_some_and(|fields| fields.mentions("loop")) }
-    }
-
     /// Reports steps that are read and need not have run, and parts that their results do not have.
-    fn check_readings(&mut self, readings: &[Reading<'_>], view: &Outside<'_>) {
+    pub(super) fn check_readings(&mut self, readings: &[Reading<'_>], view: &Outside<'_>) {
         for Reading { node, path } in readings.iter().filter(|reading| &*reading.path.root == "steps") {
             let Some((id, segment)) = path.name(0).zip(path.segments.first()) else { continue };
-            let Some(layer) = view.layers.iter().find(|layer| layer.ids.contains(id)) else { continue };
-            let Some(other) = layer.index.get(id) else { continue };
+            let Some(layer) = view.layers.iter().find(|layer| layer.known.ids.contains(id)) else { continue };
+            let Some(other) = layer.known.index.get(id) else { continue };
             if layer.ancestors.is_some_and(|ancestors| !ancestors.contains(layer.step, *other)) {
                 let message = format!("step `{id}` need not have run before this one");
                 let hint = if *other == layer.step {
                     "a step cannot read itself".to_owned()
                 } else {
-                    format!("add `{id}` to `dependsOn`")
+                    format!("add `{id}` to `dependsOn`, or put the step behind it")
                 };
                 self.report.inside(code::NOT_AN_ANCESTOR, node, segment.offset, message).hint(hint);
             }
-            if let Some(shape) = layer.shapes.get(id) {
+            if let Some(shape) = layer.known.shapes.get(id) {
                 self.check_shape(node, path, shape);
             }
         }

@@ -90,7 +90,7 @@ pub enum InputKind {
 }
 
 /// An agent of a document.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgentSpec {
     /// Its name.
     pub name: AgentName,
@@ -141,9 +141,9 @@ pub fn pattern_matches(pattern: &str, name: &str) -> bool {
 }
 
 /// A plugin that a document refers to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginReference {
-    /// `./plugins/x.wasm` (relative to the document) or `builtin:text`.
+    /// `./plugins/x.wasm` (relative to the document that runs) or `builtin:text`.
     pub source: String,
     /// The digest that the component must have, `sha256:...`.
     pub digest: Option<String>,
@@ -281,17 +281,19 @@ pub struct AskWork {
 #[derive(Clone, Debug)]
 pub struct Include {
     /// The document's name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its path, relative to the directory of the document that runs.
     pub path: String,
     /// Its steps.
     pub scope: Arc<Scope>,
     /// Its typed inputs.
-    pub inputs: Vec<Input>,
+    pub inputs: Arc<[Input]>,
     /// What they are filled with; an object.
     pub with: Template,
     /// What it returns; none = its output steps.
     pub output: Option<Expr>,
+    /// The time that its options give it. The step's own `timeout` is already the smaller of both.
+    pub timeout: Option<Duration>,
 }
 
 /// The work of an agent step.
@@ -504,13 +506,6 @@ impl Workflow {
             unbuilt: Vec::new(),
         }
     }
-
-    /// Agent steps whose message is the run's input and nothing else. Without an input such a run must not start:
-    /// the message would be empty.
-    #[must_use]
-    pub fn steps_fed_by_input(&self) -> Vec<&StepId> {
-        self.scope.steps.iter().filter(|step| step.is_fed_by_input()).map(|step| &step.id).collect()
-    }
 }
 
 impl AgentWork {
@@ -547,13 +542,6 @@ impl Step {
             transform: Transforms::default(),
             sensitive: false,
         }
-    }
-
-    fn is_fed_by_input(&self) -> bool {
-        // An item of a loop is in the message of every step of its body.
-        let Work::Agent(work) = &self.work else { return false };
-        let own = !work.instructions.trim().is_empty() || work.input.is_some() || !work.context_files.is_empty();
-        !own && self.depends_on.is_empty() && self.repeat.is_none()
     }
 
     /// The tool of a tool step.

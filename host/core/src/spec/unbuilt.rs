@@ -1,0 +1,165 @@
+//! What is checked and cannot run in this version: budgets, memory, servers, isolation, narrowed grants, options of
+//! models. Each is warned about at its place, and a run is refused.
+
+use super::code;
+use super::decode::Decoder;
+use super::keys::{AGENT_MEMORY, BUDGET, MCP_SERVER, MEMORY, MODEL_OPTIONS, RECALL, STEP_BUDGET};
+use super::kind::{Fields, Table, open};
+use super::tree::{Entry, Node};
+use super::workflow::Unbuilt;
+use crate::id::Alias;
+use crate::policy::{Grants, PolicyError};
+use serde_json::Value;
+
+/// Headers that carry credentials, in lower case.
+const CREDENTIALS: &[&str] =
+    &["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+
+impl Decoder<'_> {
+    /// Warns of a key that is checked and cannot run.
+    pub(super) fn unbuilt(&mut self, entry: &Entry, what: &str) {
+        let found = self.report.at(code::NOT_BUILT, entry.spot, &entry.value.path, unbuilt_message(what));
+        found.warning().hint("remove it, or use a version that has it");
+        self.unbuilt.push(Unbuilt { path: entry.value.path.clone(), what: what.to_owned() });
+    }
+
+    /// Warns of a part of a text that is checked and cannot run.
+    pub(super) fn unbuilt_inside(&mut self, node: &Node, offset: usize, what: &str) {
+        let found = self.report.inside(code::NOT_BUILT, node, offset, unbuilt_message(what));
+        found.warning().hint("remove it, or use a version that has it");
+        self.unbuilt.push(Unbuilt { path: node.path.clone(), what: what.to_owned() });
+    }
+
+    /// `isolation` of a step or of the options.
+    pub(super) fn isolation(&mut self, fields: &Fields<'_>) {
+        if let Some(entry) = fields.entry("isolation")
+            && fields.text("isolation").is_some_and(|value| value != "none")
+        {
+            self.unbuilt(entry, "`isolation` other than `none`");
+        }
+    }
+
+    /// `grants` of a step or an agent, which narrow.
+    pub(super) fn narrowed(&mut self, fields: &Fields<'_>, what: &str) {
+        let Some(entry) = fields.entry("grants").filter(|_| fields.get("grants").is_some()) else { return };
+        self.mounts(&entry.value);
+        self.policy(code::BAD_GRANTS, &entry.value, narrowing);
+        self.unbuilt(entry, what);
+    }
+
+    /// `budget` of the options or an agent.
+    pub(super) fn budget(&mut self, fields: &Fields<'_>, of_agent: bool) {
+        let (table, what): (&'static Table, &str) =
+            if of_agent { (&STEP_BUDGET, "the `budget` of an agent") } else { (&BUDGET, "`budget`") };
+        self.checked_table(fields, "budget", table, what);
+    }
+
+    /// `memory` of the options.
+    pub(super) fn memory(&mut self, fields: &Fields<'_>) {
+        let Some(memory) = self.checked_table(fields, "memory", &MEMORY, "`memory`") else { return };
+        let Some(recall) = memory.get("recall").and_then(|node| open(&mut self.report, node, &RECALL)) else { return };
+        if let Some(node) = recall.get("provider")
+            && let Some(name) = node.text().filter(|name| *name != "builtin")
+        {
+            self.known_plugin(node, name);
+        }
+    }
+
+    /// `memory` of an agent.
+    pub(super) fn agent_memory(&mut self, fields: &Fields<'_>) {
+        let Some(memory) = self.checked_table(fields, "memory", &AGENT_MEMORY, "the `memory` of an agent") else {
+            return;
+        };
+        for node in memory.items("read") {
+            self.agent_name(node);
+        }
+    }
+
+    /// `modelOptions` of the options or an agent.
+    pub(super) fn model_options(&mut self, fields: &Fields<'_>) {
+        let Some(options) = self.checked_table(fields, "modelOptions", &MODEL_OPTIONS, "`modelOptions`") else {
+            return;
+        };
+        for entry in options.members("headers") {
+            if CREDENTIALS.contains(&entry.key.to_ascii_lowercase().as_str()) {
+                let message = format!("the header `{}` carries a credential", entry.key);
+                self.report
+                    .at(code::CREDENTIAL, entry.spot, &entry.value.path, message)
+                    .hint("name the key in the settings of the model");
+            }
+        }
+    }
+
+    /// `mcpServers`: their names share the space of the plugins' aliases.
+    pub(super) fn mcp_servers(&mut self, fields: &Fields<'_>) {
+        for entry in fields.members("mcpServers") {
+            if let Err(error) = Alias::parse(&entry.key) {
+                self.report.at(code::BAD_NAME, entry.spot, &entry.value.path, error.to_string());
+            }
+            self.plugin_names.insert(entry.key.clone());
+            if let Some(server) = open(&mut self.report, &entry.value, &MCP_SERVER) {
+                self.mcp_server(&server);
+            }
+        }
+        if let Some(entry) = fields.entry("mcpServers").filter(|_| fields.get("mcpServers").is_some()) {
+            self.unbuilt(entry, "`mcpServers`");
+        }
+    }
+
+    fn mcp_server(&mut self, server: &Fields<'_>) {
+        let (own, other, used) = match (server.mentions("command"), server.mentions("url")) {
+            (true, true) => {
+                let message = "`command` and `url` exclude each other";
+                self.report.error(code::CONFLICT, server.node, message).hint("a server is started, or runs already");
+                return;
+            }
+            (false, false) => {
+                let message = "an MCP server lacks `command` or `url`";
+                self.report.error(code::MISSING_KEY, server.node, message).hint("name a program, or an address");
+                return;
+            }
+            (true, false) => ("command", &["headers"][..], "url"),
+            (false, true) => ("url", &["args", "env"][..], "command"),
+        };
+        for entry in other.iter().filter_map(|key| server.entry(key)) {
+            let message = format!("`{}` belongs to a server with `{used}`; this one has `{own}`", entry.key);
+            self.report.at(code::CONFLICT, entry.spot, &entry.value.path, message);
+        }
+        if let Some(node) = server.get("url")
+            && let Some(url) = node.text().filter(|url| !url.starts_with("https://") && !url.starts_with("http://"))
+        {
+            let message = format!("`{url}` is not the address of a server");
+            self.report.error(code::BAD_SOURCE, node, message).hint("write `https://HOST/PATH`");
+        }
+    }
+
+    /// Opens a table that is checked and cannot run; one that says nothing is a mistake.
+    fn checked_table<'n>(
+        &mut self,
+        fields: &Fields<'n>,
+        key: &str,
+        table: &'static Table,
+        what: &str,
+    ) -> Option<Fields<'n>> {
+        let entry = fields.entry(key).filter(|_| fields.get(key).is_some())?;
+        let opened = open(&mut self.report, &entry.value, table)?;
+        if opened.is_empty() {
+            self.report.at(code::EMPTY, entry.spot, &entry.value.path, format!("`{key}` says nothing"));
+        } else {
+            self.unbuilt(entry, what);
+        }
+        Some(opened)
+    }
+}
+
+/// A table of grants in which `none` stands for nothing of a kind.
+fn narrowing(table: &Value) -> Result<Grants, Vec<PolicyError>> {
+    let Value::Object(members) = table else { return Grants::parse(table) };
+    let left = members.iter().filter(|(_, value)| value.as_str() != Some("none"));
+    let unknown = members.iter().filter(|(key, _)| !["http", "fs", "kv", "secrets", "tools"].contains(&key.as_str()));
+    Grants::parse(&Value::Object(left.chain(unknown).map(|(key, value)| (key.clone(), value.clone())).collect()))
+}
+
+fn unbuilt_message(what: &str) -> String {
+    format!("{what} is not built in this version; a run of the document is refused")
+}
