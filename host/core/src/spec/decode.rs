@@ -149,7 +149,7 @@ impl<'s> Decoder<'s> {
         self.plugin_names = fields.members("plugins").map(|entry| entry.key.clone()).collect();
         for entry in fields.members("plugins") {
             if let Some((_, plugin)) = self.plugin(entry) {
-                own.define(&self.report, entry, Meaning::Plugin(plugin));
+                own.define(&self.report, entry, Meaning::Plugin(Box::new(plugin)));
             }
         }
     }

@@ -253,8 +253,7 @@ mod tests {
         }
         assert_eq!(root.plugin_source("./x.wasm"), "./x.wasm");
         let inner = root.moved("lib/deep/inc.yaml");
-        for (path, resolved) in
-            [("a.md", Some("lib/deep/a.md")), ("../../a.md", Some("a.md")), ("../../../a.md", None)]
+        for (path, resolved) in [("a.md", Some("lib/deep/a.md")), ("../../a.md", Some("a.md")), ("../../../a.md", None)]
         {
             assert_eq!(inner.resolve(path).as_deref(), resolved, "{path}");
         }

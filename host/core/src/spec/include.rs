@@ -258,16 +258,15 @@ impl Decoder<'_> {
     fn refused(&mut self, named: &Named, error: &SourceError) {
         let code = if matches!(error, SourceError::TooLarge { .. }) { code::TOO_LARGE } else { code::FILE };
         let names = self.inclusions.names.keys().map(String::as_str);
-        let hint = match error {
-            SourceError::Missing(_) if named.is_entry => Some("paths are relative to the document".into()),
-            SourceError::Missing(_) => Some(
-                self.report
-                    .did_you_mean(&named.written, names)
-                    .unwrap_or_else(|| "`include` takes a name of `includes`, or a path relative to the document".into()),
-            ),
-            SourceError::Escape(_) => Some("move the document beside the one that runs, or below it".into()),
-            SourceError::TooLarge { .. } | SourceError::Io { .. } => None,
-        };
+        let hint =
+            match error {
+                SourceError::Missing(_) if named.is_entry => Some("paths are relative to the document".into()),
+                SourceError::Missing(_) => Some(self.report.did_you_mean(&named.written, names).unwrap_or_else(|| {
+                    "`include` takes a name of `includes`, or a path relative to the document".into()
+                })),
+                SourceError::Escape(_) => Some("move the document beside the one that runs, or below it".into()),
+                SourceError::TooLarge { .. } | SourceError::Io { .. } => None,
+            };
         self.report.elsewhere(code, named.place.clone(), &named.within, error.to_string()).maybe(hint);
     }
 

@@ -56,7 +56,7 @@ fn effective(key: &str, value: Option<&Value>) -> Value {
 /// What one name means.
 pub(super) enum Meaning {
     Agent(Arc<AgentSpec>),
-    Plugin(PluginReference),
+    Plugin(Box<PluginReference>),
     Server(Value),
     Variable(Value),
 }
@@ -180,7 +180,7 @@ impl Merged {
             Meaning::Agent(agent) => drop(self.agents.insert(agent.name.clone(), agent)),
             Meaning::Plugin(plugin) => {
                 if let Ok(alias) = Alias::parse(&name) {
-                    self.plugins.insert(alias, plugin);
+                    self.plugins.insert(alias, *plugin);
                 }
             }
             Meaning::Variable(value) => drop(self.vars.insert(name, value)),
@@ -213,7 +213,7 @@ impl Meaning {
             // The same file may be written in many ways.
             (Self::Plugin(one), Self::Plugin(two)) => {
                 plain(&one.source) == plain(&two.source)
-                    && *one == PluginReference { source: one.source.clone(), ..two.clone() }
+                    && **one == PluginReference { source: one.source.clone(), ..(**two).clone() }
             }
             (Self::Server(one), Self::Server(two)) | (Self::Variable(one), Self::Variable(two)) => one == two,
             _ => false,

@@ -90,13 +90,7 @@ impl Report {
     }
 
     /// A finding in a file that need not be the one that is being read.
-    pub(super) fn elsewhere(
-        &mut self,
-        code: Code,
-        place: Place,
-        path: &str,
-        message: impl Into<String>,
-    ) -> Found<'_> {
+    pub(super) fn elsewhere(&mut self, code: Code, place: Place, path: &str, message: impl Into<String>) -> Found<'_> {
         self.found.push(Diagnostic {
             code: code.id,
             severity: Severity::Error,
