@@ -1,8 +1,10 @@
 //! What can be typed: commands, flags and their help. It must not decide anything.
 
 mod run;
+mod test;
 mod text;
 
+pub(crate) use test::{TestArgs, TestFormat};
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
 
 use crate::exit::{self, Exit};
@@ -71,6 +73,9 @@ pub(crate) enum Command {
     /// Check documents without running or spending anything
     #[command(after_help = text::VALIDATE)]
     Validate(ValidateArgs),
+    /// Run the test cases of workflows, without a model
+    #[command(after_help = text::TEST)]
+    Test(TestArgs),
     /// Show what a document would do, step by step
     #[command(after_help = text::PLAN)]
     Plan(PlanArgs),

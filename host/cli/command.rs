@@ -12,9 +12,10 @@ mod plugin;
 mod run;
 mod runs;
 mod schema;
+mod test;
 mod validate;
 
-use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, RunsCommand};
+use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, RunsCommand, TestFormat};
 use crate::exit::Exit;
 use crate::failure::{self, Audience};
 use crate::{log, terminal};
@@ -32,6 +33,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Run(args) => run::run(&global, &args),
         Command::Validate(args) => validate::run(&global, &args),
+        Command::Test(args) => test::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Plugin(command) => plugin::run(&global, command),
         Command::Runs(command) => runs::run(&global, command),
@@ -50,6 +52,7 @@ fn audience(command: &Command) -> Audience {
     let json = match command {
         Command::Run(args) => args.json,
         Command::Validate(args) => args.form() == FindingForm::Json,
+        Command::Test(args) => args.json || args.format == TestFormat::Json,
         Command::Plan(args) => args.format == PlanFormat::Json,
         Command::Plugin(PluginCommand::Inspect(args)) => args.json,
         Command::Plugin(PluginCommand::List(args)) | Command::Doctor(args) | Command::Limits(args) => args.json,

@@ -7,7 +7,7 @@ use cofferdam_core::spec::InputText;
 use cofferdam_core::spec::authored::{Findings, Part};
 use cofferdam_core::spec::code;
 use cofferdam_core::spec::duration;
-use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub struct Case {
     pub(super) settings: Settings,
     pub(super) inputs: Vec<(String, InputText)>,
     pub(super) input: Option<String>,
-    pub(super) answers: Vec<(String, Value)>,
+    pub(super) answers: BTreeMap<String, InputText>,
     pub(super) max_concurrency: Option<usize>,
     pub(super) timeout: Option<Duration>,
     pub(super) expect: Expect,
@@ -65,10 +65,10 @@ pub(super) fn decode(part: Part<'_>, shared: &Shared, findings: &mut Findings) -
     }
     let values = |key, findings: &mut Findings| {
         let members = fields.members(key, findings).into_iter();
-        members.map(|member| (member.key.to_owned(), member.value.to_json())).collect::<Vec<_>>()
+        members.map(|member| (member.key.to_owned(), InputText::Value(member.value.to_json()))).collect::<Vec<_>>()
     };
-    let inputs = values("inputs", findings).into_iter().map(|(name, value)| (name, InputText::Value(value))).collect();
-    let answers = values("answers", findings);
+    let inputs = values("inputs", findings);
+    let answers = values("answers", findings).into_iter().collect();
     let timeout = fields.get("timeout").and_then(|part| time(part, findings));
     let expect = match fields.get("expect") {
         Some(part) => expect::decode(part, findings),

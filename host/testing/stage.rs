@@ -146,6 +146,7 @@ fn options(case: &Case) -> RunOptions {
     RunOptions {
         input: case.input.clone(),
         inputs: case.inputs.clone(),
+        answers: case.answers.clone(),
         timeout: case.timeout,
         ..RunOptions::default()
     }

@@ -10,6 +10,9 @@
 //! | `expected/stdout`, `expected/stderr` | the output; messages only when nothing ran |
 //! | `expected/events.ndjson` | the events of the same run, with times, ids and durations taken out |
 //!
+//! A folder may instead hold `case.test.yaml`, with the documents that it names: cases that `cofferdam test` runs and
+//! judges, for what is better said as an expectation than shown as a golden text.
+//!
 //! Events stand in the order of the run with their `seq`; calls of one turn in that of the calls. With `order = "path"` steps run beside each other and only the
 //! order within each path is kept.
 
@@ -45,6 +48,8 @@ enum Order {
 }
 
 const PARTS: [&str; 5] = ["case.toml", "workflow.yaml", "model.yaml", "files", "expected"];
+/// What a folder holds instead, besides documents.
+const JUDGED: &str = "case.test.yaml";
 const EXPECTED: [&str; 3] = ["stdout", "stderr", "events.ndjson"];
 
 fn folders(of: &Path) -> Vec<PathBuf> {
@@ -92,7 +97,15 @@ fn nothing_lies_among_the_cases_that_belongs_to_none() {
     for folder in all() {
         for path in folders(&folder) {
             let name = path.file_name().unwrap().to_str().unwrap();
+            if folder.join(JUDGED).is_file() {
+                let belongs = name.ends_with(".yaml") || name == "files";
+                assert!(belongs && name != "workflow.yaml", "{} belongs to no case", path.display());
+                continue;
+            }
             assert!(PARTS.contains(&name), "{} belongs to no case", path.display());
+        }
+        if folder.join(JUDGED).is_file() {
+            continue;
         }
         for path in folders(&folder.join("expected")) {
             let name = path.file_name().unwrap().to_str().unwrap();
@@ -102,6 +115,9 @@ fn nothing_lies_among_the_cases_that_belongs_to_none() {
 }
 
 fn check(folder: &Path) -> Result<(), String> {
+    if folder.join(JUDGED).is_file() {
+        return judge(folder);
+    }
     let text = fs::read_to_string(folder.join("case.toml")).map_err(|error| format!("case.toml: {error}"))?;
     let case: Case = toml::from_str(&text).map_err(|error| format!("case.toml: {error}"))?;
     if !case.about.ends_with('.') {
@@ -120,6 +136,14 @@ fn check(folder: &Path) -> Result<(), String> {
     }
     let faults: Vec<String> = goldens.iter().filter_map(|golden| check_golden(golden).err()).collect();
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+}
+
+/// Runs the cases of a test file, as a user would.
+fn judge(folder: &Path) -> Result<(), String> {
+    let project = Project::new();
+    project.copy_from(folder);
+    let outcome = project.run(&["test", JUDGED]);
+    if outcome.code == Some(0) { Ok(()) } else { Err(outcome.stdout + &outcome.stderr) }
 }
 
 fn golden(folder: &Path, name: &str, actual: String) -> Golden {

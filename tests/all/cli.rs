@@ -7,6 +7,7 @@ const COMMANDS: &[&[&str]] = &[
     &[],
     &["run"],
     &["validate"],
+    &["test"],
     &["plan"],
     &["plugin"],
     &["plugin", "inspect"],

@@ -35,6 +35,18 @@ Nothing runs, nothing is fetched and no model is asked. Included documents, file
 taken from, plugins, expressions and schemas are checked too. Whether this machine has the tools
 and models that a document names is a warning. `cofferdam explain CODE` tells what a code means.";
 
+pub(super) const TEST: &str = "\
+Examples:
+  cofferdam test                              every *.test.yaml of this folder and below
+  cofferdam test hello.test.yaml
+  cofferdam test --filter retries             cases with this word in their name
+  cofferdam test --junit report.xml           also a report for continuous integration
+
+A case gives a document, its inputs, and the answers of the model and of tools; and says what it
+expects: status, output, steps, path, messages to the model, loops, calls, tokens. Nothing touches
+the network or the records of the project, and waits take no time. `host/docs/testing.md` has the
+whole format. Exit code 1 when a case fails, 2 when a test file is broken.";
+
 pub(super) const PLAN: &str = "\
 Examples:
   cofferdam plan hello.yaml
