@@ -372,3 +372,65 @@ fn many_inputs_of_a_document_that_many_steps_include_cost_little() {
     assert_eq!(files.findings().len(), 900);
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
+
+#[test]
+fn deep_documents_inside_each_other_do_not_overflow_a_small_stack() {
+    let deep = |inner: &str| {
+        let (open, close) = ("{id: a, steps: [", "]}");
+        format!("name: d\nsteps: [{}{{id: a, {inner}}}{}]\n", open.repeat(14), close.repeat(14))
+    };
+    let mut files = Memory::default();
+    files.files.insert("flow.yaml".into(), deep("include: 1.yaml").into());
+    for at in 1..5 {
+        files.files.insert(format!("{at}.yaml"), deep(&format!("include: {}.yaml", at + 1)).into());
+    }
+    files.files.insert("5.yaml".into(), deep("instructions: x").into());
+    let load = move || files.load().map(|loaded| loaded.workflow.hash.len()).unwrap_or_else(|found| panic!("{found}"));
+    let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(load).unwrap();
+    assert_eq!(thread.join().unwrap(), 64);
+}
+
+#[test]
+fn documents_full_of_faults_are_not_all_opened() {
+    let faulty = format!("name: d\nsteps: [{}]", "{id: A},".repeat(900));
+    let mut files = Memory::default();
+    files.files.insert(
+        "flow.yaml".into(),
+        (0..200)
+            .fold("name: x\nsteps:\n".to_owned(), |text, at| format!("{text}  - {{id: s{at}, include: {at}.yaml}}\n"))
+            .into(),
+    );
+    files.files.extend((0..200).map(|at| (format!("{at}.yaml"), faulty.clone().into())));
+    assert_eq!(files.findings().len(), 1001);
+    assert!(files.reads.load(Ordering::Relaxed) < 10);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// Whatever documents include each other, loading ends; what it accepts has no circle and is not deeper than five.
+    #[test]
+    fn any_documents_that_include_each_other_end(edges in proptest::collection::vec(proptest::collection::vec(0_usize..7, 0..3), 7)) {
+        let mut files = Memory::default();
+        for (at, targets) in edges.iter().enumerate() {
+            let name = if at == 0 { "flow.yaml".to_owned() } else { format!("{at}.yaml") };
+            let steps: String = targets.iter().enumerate().map(|(step, target)| {
+                let target = if *target == 0 { "flow.yaml".to_owned() } else { format!("./{target}.yaml") };
+                format!("  - {{id: s{step}, include: {target}}}\n")
+            }).collect();
+            files.files.insert(name, format!("name: d\nsteps:\n  - {{id: own, instructions: x}}\n{steps}").into());
+        }
+        let loaded = files.load();
+        let depth = depth(&edges, 0, 0);
+        proptest::prop_assert_eq!(loaded.is_ok(), depth.is_some(), "{:?}", loaded.err());
+        proptest::prop_assert!(files.reads.load(Ordering::Relaxed) <= 7);
+    }
+}
+
+/// How deep documents nest below one; none when that is too deep or without end.
+fn depth(edges: &[Vec<usize>], document: usize, from: usize) -> Option<usize> {
+    if from > 5 {
+        return None;
+    }
+    edges[document].iter().try_fold(from, |deepest, next| Some(deepest.max(depth(edges, *next, from + 1)?)))
+}

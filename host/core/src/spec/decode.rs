@@ -15,6 +15,7 @@ use super::workflow::{AgentSpec, Compat, Defaults, Input, Options, Scope, Unbuil
 use crate::digest::sha256_hex;
 use crate::expr::{Expr, Names};
 use crate::id::AgentName;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,8 +134,12 @@ impl<'s> Decoder<'s> {
         } else {
             self.documents.options = node.map(Node::to_map).unwrap_or_default();
         }
-        if options.compat == Some(Compat::Zenflow) {
+        let of_the_run = self.documents.options.get("compat").and_then(Value::as_str);
+        if options.compat == Some(Compat::Zenflow) || of_the_run == Some("zenflow") {
             compat::zenflow(&mut self.report, fields.node);
+        }
+        if options.compat == Some(Compat::Zenflow) && !self.documents.is_inner() {
+            compat::most_steps(&mut self.report, fields.node);
         }
         self.defaults = defaults;
         options

@@ -92,7 +92,8 @@ impl<'s> Files<'s> {
                 _ => parts.push(part),
             }
         }
-        Some(parts.join("/"))
+        // The directory itself is no file; whoever reads it says so.
+        Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
     }
 
     /// The source of a plugin as the document that runs would write it.
@@ -248,6 +249,8 @@ mod tests {
             ("../a.md", None),
             ("b/../../a.md", None),
             ("/a.md", None),
+            ("b/..", Some(".")),
+            ("b\\..\\..\\a.md", None),
         ] {
             assert_eq!(root.resolve(path).as_deref(), resolved, "{path}");
         }

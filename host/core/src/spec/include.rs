@@ -130,6 +130,12 @@ impl Decoder<'_> {
             }
             None => Template::constant(Value::Object(Map::new())),
         };
+        if let Some(entry) = fields.entry("maxRetries") {
+            self.report
+                .at(code::NO_EFFECT, entry.spot, &entry.value.path, "`maxRetries` of an included document is its own")
+                .warning()
+                .hint("write `options: {maxRetries: ...}` in the included document");
+        }
         let text = node.text()?;
         let target = match self.inclusions.names.get_mut(text) {
             Some(named) => {
@@ -221,6 +227,10 @@ impl Decoder<'_> {
     }
 
     fn open_new(&mut self, named: &Named, path: &str) -> Option<Included> {
+        // No more findings would be shown.
+        if self.report.mark() > limits::DIAGNOSTICS && self.report.has_errors() {
+            return None;
+        }
         self.documents.opened += 1;
         let too_many = self.documents.opened > limits::INCLUDED_DOCUMENTS;
         if too_many || self.documents.bytes > limits::INCLUDED_BYTES {
