@@ -93,9 +93,10 @@ fn the_page_of_the_language_lists_every_key() {
         "# The workflow document\n\nYAML or JSON, at most 1 MiB. Every key of this version; a key that is not here is an error, \
          but keys that begin with `x-` are allowed everywhere and ignored. `cofferdam validate` reports every fault at once \
          ([findings](findings.md)), `cofferdam schema` prints the JSON Schema that this page is written from.\n\n\
-         Expressions are CEL; they stand in `condition`, `forEach` and `output` and read `inputs`, `steps.ID.content`, \
-         `.result`, `.status`, `.error`, and in a loop `item` and `index`. A condition that reads a key that is not there \
-         skips its step. Templates stand in `args` and `input`: a string that is exactly one `{{ expression }}` keeps the \
+         Expressions are CEL; they stand in `condition`, `forEach`, `while`, `until` and `output` and read `inputs`, `vars`, \
+         `input`, `steps.ID.content`, `.result`, `.status`, `.error`, inside a `forEach` `item` and `index`, and inside a loop \
+         that repeats `iteration`; `while` and `until` also read `content`, `result` and `status` of the iteration. A condition \
+         that reads a key that is not there skips its step. Templates stand in `args`, `with`, `input` and `ask.prompt`: a string that is exactly one `{{ expression }}` keeps the \
          type of its value, mixed text gets it as text, and data is never read as a template.\n",
     );
     let tables = schema["$defs"].as_object().unwrap();
@@ -115,15 +116,22 @@ fn heading(table: &str) -> String {
     match table {
         "document" => "The document".to_owned(),
         "options" => "Options".to_owned(),
-        "agent" | "input" => format!("An {table}"),
-        other => format!("A {other}"),
+        "agent" | "input" | "agent-budget" | "agent-memory" => format!("An {}", table.replace('-', " ")),
+        "mcp-server" => "An MCP server".to_owned(),
+        "limits" => "Limits".to_owned(),
+        "model-options" => "Options of models".to_owned(),
+        other => format!("A {}", other.replace('-', " ")),
     }
 }
 
 /// The type of a key in a few words.
 fn takes(shape: &Value) -> String {
     if let Some(choices) = shape["enum"].as_array() {
-        let choices: Vec<String> = choices.iter().map(|choice| format!("`{}`", choice.as_str().unwrap())).collect();
+        let choices: Vec<String> = choices
+            .iter()
+            .filter_map(|choice| choice.as_str().filter(|choice| !choice.is_empty()))
+            .map(|choice| format!("`{choice}`"))
+            .collect();
         return choices.join(", ");
     }
     if let Some(table) = shape["$ref"].as_str() {

@@ -532,6 +532,15 @@ fn hostile_documents_are_refused_quickly() {
         format!("name: x\nsteps: [{{id: a, tool: read, args: {{x: '{}'}}}}]", "{% if ".repeat(100_000)),
         format!("name: x\nsteps: [{{id: a, condition: '{}'}}]", "(".repeat(500_000)),
         format!("name: x\nsteps: [{}]", "a,".repeat(20_000)),
+        format!("name: x\nsteps: [{{id: a, ask: {{prompt: x, default: b, choices: [{}a]}}}}]", "a,".repeat(20_000)),
+        format!("name: x\nsteps: [{{id: a, transform: {{input: [{}a]}}}}]", "trimm,".repeat(20_000)),
+        format!(
+            "name: x\nsteps: [{{id: g, mode: parallel, steps: [{}]}}, {}]",
+            (0..900).map(|at| format!("{{id: inner-step-{at}, instructions: x}},")).collect::<String>(),
+            (0..900)
+                .map(|at| format!("{{id: s{at}, dependsOn: [g], condition: steps.g.result.inner-stap-{at} == 1}},"))
+                .collect::<String>()
+        ),
         format!(
             "name: x\nsteps: [{}]",
             (0..900)

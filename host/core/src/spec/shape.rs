@@ -112,7 +112,7 @@ impl Decoder<'_> {
                 if let Some(inner) = outputs.get(name) {
                     return self.check_result(node, path, from + 1, inner);
                 }
-                let hint = did_you_mean(name, outputs.keys().map(AsRef::as_ref));
+                let hint = self.report.did_you_mean(name, outputs.keys().map(AsRef::as_ref));
                 let hint = hint.unwrap_or_else(|| "it has the results of the inner steps by their ids".to_owned());
                 let message = format!("the result has no `{name}`");
                 self.report.inside(code::UNKNOWN_MEMBER, node, segment.offset, message).hint(hint);
@@ -131,7 +131,9 @@ impl Decoder<'_> {
                     let found = properties.get(&**name);
                     if found.is_none() && is_closed(schema) {
                         let known = properties.keys().map(String::as_str);
-                        let hint = did_you_mean(name, known.clone())
+                        let hint = self
+                            .report
+                            .did_you_mean(name, known.clone())
                             .unwrap_or_else(|| format!("its schema has {}", quoted(known)));
                         let message = format!("the result has no `{name}`");
                         self.report.inside(code::UNKNOWN_MEMBER, node, segment.offset, message).hint(hint);
