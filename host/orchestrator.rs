@@ -5,6 +5,7 @@
 
 mod builder;
 mod construct;
+mod engines;
 mod lineage;
 mod options;
 mod plugins;
@@ -21,7 +22,7 @@ use builder::Settings;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::permission::{Presence, Rules};
-use cofferdam_core::port::{Journal, Sink};
+use cofferdam_core::port::{Journal, Sink, Starter};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
 use cofferdam_engine::{Executor, Gateway, Ports, RunRequest, RunSettings};
@@ -178,8 +179,12 @@ impl Orchestrator {
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
         let (mut ports, request, _) = self.prepare(&workflow, &options, inputs, cancel).await?;
         ports.sinks.extend(sinks);
+        let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
+        ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);
+        let engine = engaged.map(|engaged| self.set_to_work(engaged, request.run_id.clone()));
         let task = tokio::spawn(async move {
             let outcome = running.shared.executor.run(ports, request).await;
+            drop(engine);
             drop(running);
             outcome
         });
@@ -213,6 +218,7 @@ impl Orchestrator {
             journal: Arc::clone(&settings.journal),
             models: Arc::clone(&settings.models),
             agents: self.agents_for(workflow),
+            starter: None,
             natives: Arc::new(workflow.natives(&settings.natives)),
             gateway: Arc::new(gateway),
             isolation: Arc::clone(&settings.isolation),

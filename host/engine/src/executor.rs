@@ -4,7 +4,9 @@
 
 mod answers;
 mod ask;
+mod commit;
 mod decide;
+mod end;
 mod expand;
 mod gather;
 mod perform;
@@ -22,7 +24,7 @@ use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId};
 use cofferdam_core::port::{
-    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, Randomness, Sink, Sources,
+    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, Randomness, Sink, Sources, Starter,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -57,6 +59,8 @@ pub struct Ports {
     pub isolation: Arc<dyn Isolation>,
     /// The document's files.
     pub sources: Arc<dyn Sources>,
+    /// Who says when the document's own steps begin; none = the machine.
+    pub starter: Option<Arc<dyn Starter>>,
     /// Where events go besides.
     pub sinks: Vec<Arc<dyn Sink>>,
 }

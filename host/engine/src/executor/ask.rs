@@ -2,8 +2,9 @@
 //!
 //! A question is recorded before anybody sees it. One that nobody here can answer stays open, and the run ends waiting.
 
+use super::end::too_large;
 use super::perform::{completed, failed};
-use super::run::{Run, too_large};
+use super::run::Run;
 use super::{Answer, Wake};
 use crate::answer::Form;
 use crate::chain::Chains;

@@ -7,13 +7,34 @@ use crate::closure::guarded;
 use cofferdam_core::event::{Body, SkippedBecause};
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::StepPath;
+use cofferdam_core::id::{StepId, StepPath};
 use cofferdam_core::spec::workflow::Condition;
 use cofferdam_core::value;
 use serde_json::Value;
 use std::sync::Arc;
 
 impl Run {
+    /// Decides whether a step begins, once whoever says when has said so.
+    pub(super) fn decide_when_admitted(&mut self, path: StepPath) {
+        let admission = self.ports.starter.clone().zip(root_step(&path));
+        let Some((starter, step)) = admission else { return self.decide(path) };
+        self.answer_later(path, async move {
+            match starter.admit(step).await {
+                Ok(()) => Answer::Admitted,
+                Err(fault) => Answer::Deadlock(fault),
+            }
+        });
+    }
+
+    /// Tells whoever says when steps begin that one of them has ended.
+    pub(super) fn tell_starter(&self, path: &StepPath) {
+        let told = self.ports.starter.as_ref().filter(|_| root_step(path).is_some());
+        let end = told.and_then(|starter| Some((starter, self.machine.step_end(path, path.as_str())?)));
+        if let Some((starter, end)) = end {
+            starter.ended(end);
+        }
+    }
+
     pub(super) fn decide(&mut self, path: StepPath) {
         let condition = self.machine.step_at(&path).and_then(|step| step.condition.clone());
         match condition {
@@ -23,7 +44,8 @@ impl Run {
                 self.evaluate(path, condition, variables, move |outcome| decision(outcome, &source));
             }
             Some(Condition::Native(name)) => self.decide_by_closure(path, name),
-            Some(Condition::Plugin(_)) | None => {
+            None => self.answer_later(path, async { Body::StepReady {}.into() }),
+            Some(Condition::Plugin(_)) => {
                 self.answer_later(path, async {
                     failed(Fault::bug("a condition that is not built was started")).into()
                 });
@@ -45,6 +67,11 @@ impl Run {
             }
         });
     }
+}
+
+/// The step of a path, when it is one of the document's own.
+pub(super) fn root_step(path: &StepPath) -> Option<StepId> {
+    StepId::parse(path.as_str()).ok()
 }
 
 fn skipped(detail: String) -> Body {

@@ -1,8 +1,9 @@
 //! What a step with inner steps gives when that is not what the inner steps gave: `output`, then its transforms.
 
 use super::Answer;
+use super::end::too_large;
 use super::perform::{completed, failed_with};
-use super::run::{Run, too_large};
+use super::run::Run;
 use crate::chain::Chains;
 use cofferdam_core::event::StepOutput;
 use cofferdam_core::fault::Fault;

@@ -16,7 +16,7 @@ impl Run {
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Emission> {
         match effect {
             Effect::Emit(emission) => return Some(*emission),
-            Effect::Decide(path) => self.decide(path),
+            Effect::Decide(path) => self.decide_when_admitted(path),
             Effect::Expand(path) => return self.expand(path),
             Effect::Ask(path) => self.ask(path),
             Effect::While { path, index } => self.check_while(path, index),
@@ -93,6 +93,7 @@ impl Run {
     fn failure(&self, status: RunStatus, reason: Option<RunReason>) -> Option<Fault> {
         match (status, reason, self.timeout()) {
             (RunStatus::Completed | RunStatus::Waiting, _, _) => None,
+            (_, Some(RunReason::Deadlock), _) => self.deadlock.clone(),
             (_, Some(RunReason::Timeout), Some(timeout)) => {
                 Some(Fault::step("timeout", format!("the run was not done within {timeout:?}")))
             }

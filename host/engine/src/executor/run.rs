@@ -1,6 +1,5 @@
 //! The loop of one run: wake, settle, append, publish, perform.
 
-use super::perform::failed;
 use super::prepare::Prepared;
 use super::{Answer, Error, Ports, RunRequest, Wake};
 use crate::attempt::{Place, timed_out};
@@ -8,22 +7,19 @@ use crate::bus::Bus;
 use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
 use crate::recorder::Inbox;
-use cofferdam_core::event::{self, Body, RunEvent, RunReason, Sensitive, StepOutput, StepStatus};
+use cofferdam_core::event::{self, Body, RunEvent, RunReason, Sensitive};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
+use cofferdam_core::limits;
 use cofferdam_core::plan::Plan;
-use cofferdam_core::port::{AgentFailure, AgentOutput, Append, CancelFlag, Durability, Record, RecordBody, RunIndex};
-use cofferdam_core::run::{Effect, Emission, Machine, RunResult, Settings, Stop, Verdict};
+use cofferdam_core::port::CancelFlag;
+use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Stop};
 use cofferdam_core::time::Timestamp;
-use cofferdam_core::{limits, value};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-
-/// The variable that ends the innermost loop when it is false.
-const LOOP_CONTINUE: &str = "loop_continue";
 
 /// A run that is under way.
 pub(super) struct Run {
@@ -45,13 +41,15 @@ pub(super) struct Run {
     pub(super) leaving: JoinSet<()>,
     /// Inputs that were shortened in the prompt of a try under way.
     pub(super) shortened: HashMap<StepPath, Vec<String>>,
-    bus: Bus,
+    pub(super) bus: Bus,
+    /// Why steps are left that nobody will start.
+    pub(super) deadlock: Option<Fault>,
     /// What sinks must not get, when there is any.
-    sensitive: Option<Sensitive>,
-    head: u64,
+    pub(super) sensitive: Option<Sensitive>,
+    pub(super) head: u64,
     seq: u64,
     sub: u64,
-    started_at: Timestamp,
+    pub(super) started_at: Timestamp,
 }
 
 /// A try that is under way.
@@ -65,22 +63,25 @@ type Done = oneshot::Sender<Result<(), Fault>>;
 
 /// What one pass through the loop has gathered.
 #[derive(Default)]
-struct Pass {
+pub(super) struct Pass {
     /// Emissions that are not stamped yet.
-    queue: VecDeque<Emission>,
+    pub(super) queue: VecDeque<Emission>,
     /// Stamped events, in order; durable ones are appended.
-    events: Vec<Arc<RunEvent>>,
+    pub(super) events: Vec<Arc<RunEvent>>,
     /// What is done once the events are in the journal.
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
     /// Who waits for the append.
-    waiting: Vec<Done>,
+    pub(super) waiting: Vec<Done>,
 }
 
 impl Run {
     pub(super) fn new(evaluator: Arc<Evaluator>, ports: Ports, request: RunRequest, prepared: Prepared) -> Self {
         let (sender, wakes) = mpsc::unbounded_channel();
         let settings = Settings { max_concurrency: request.settings.max_concurrency };
-        let machine = Machine::new(Arc::clone(&request.workflow), &settings);
+        let mut machine = Machine::new(Arc::clone(&request.workflow), &settings);
+        if ports.starter.is_some() {
+            machine.gate();
+        }
         let bus = Bus::start(&ports.sinks, &ports.clock);
         let started_at = ports.clock.now();
         let inbox = Inbox::new(sender);
@@ -107,6 +108,7 @@ impl Run {
             leaving: JoinSet::new(),
             shortened: HashMap::new(),
             bus,
+            deadlock: None,
             sensitive,
             head: 0,
             seq: 0,
@@ -271,6 +273,11 @@ impl Run {
         }
         match answer {
             Answer::GoOn => sort_effects(self.machine.go_on(&path), pass),
+            Answer::Admitted => self.decide(path),
+            Answer::Deadlock(fault) => {
+                self.deadlock.get_or_insert(fault);
+                sort_effects(self.machine.stop(Stop::Reason(RunReason::Deadlock)), pass);
+            }
             Answer::Events(bodies) => {
                 for body in bodies {
                     let body = self.checked(body);
@@ -293,6 +300,7 @@ impl Run {
         match &event.body {
             Body::VariableSet { key, value } => self.context.variables.set(key, Some(value)),
             Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepSkipped { .. } => {
+                self.tell_starter(&event.path);
                 if let Some(question) = self.questions.remove(&event.path) {
                     question.abort();
                 }
@@ -306,7 +314,7 @@ impl Run {
     }
 
     /// Stamps what is queued and feeds it to the machine until nothing more follows.
-    fn settle(&mut self, pass: &mut Pass) {
+    pub(super) fn settle(&mut self, pass: &mut Pass) {
         while let Some(emission) = pass.queue.pop_front() {
             if !self.machine.expects(&emission.path, emission.attempt, &emission.body) {
                 continue;
@@ -338,165 +346,6 @@ impl Run {
             body: emission.body,
         }
     }
-
-    /// Appends, publishes, answers who waits, performs; again for what follows at once.
-    async fn commit(&mut self, mut pass: Pass) -> Result<(), Error> {
-        loop {
-            self.append(&pass.events).await?;
-            self.publish(&pass.events).await;
-            for done in pass.waiting.drain(..) {
-                let _ = done.send(Ok(()));
-            }
-            let mut next = Pass::default();
-            for effect in std::mem::take(&mut pass.effects) {
-                next.queue.extend(self.perform(effect));
-            }
-            if next.queue.is_empty() {
-                return Ok(());
-            }
-            self.settle(&mut next);
-            pass = next;
-        }
-    }
-
-    /// Passes events on to the sinks, without what is none of their business.
-    async fn publish(&mut self, events: &[Arc<RunEvent>]) {
-        if self.bus.is_empty() {
-            return;
-        }
-        let lost = self.inbox.take_lost();
-        match &mut self.sensitive {
-            None => self.bus.publish(events, lost, &self.request.cancel).await,
-            Some(sensitive) => {
-                let shown: Vec<_> = events.iter().filter_map(|event| sensitive.publish(event)).map(Arc::new).collect();
-                self.bus.publish(&shown, lost, &self.request.cancel).await;
-            }
-        }
-    }
-
-    async fn append(&mut self, events: &[Arc<RunEvent>]) -> Result<(), Error> {
-        let durable = events.iter().filter(|event| !event.body.is_transient());
-        let records: Vec<Record> =
-            durable.map(|event| Record { at: event.at, body: RecordBody::Event(Arc::clone(event)) }).collect();
-        if records.is_empty() {
-            return Ok(());
-        }
-        let index = events.iter().find_map(|event| self.index_after(event));
-        let request = Append {
-            run: self.request.run_id.clone(),
-            expected_head: self.head,
-            durability: self.durability_of(events),
-            records,
-            index,
-        };
-        self.head = self.ports.journal.append(request).await?;
-        Ok(())
-    }
-
-    /// Only barriers wait for the disk.
-    fn durability_of(&self, events: &[Arc<RunEvent>]) -> Durability {
-        let ends_run = events.iter().any(|event| matches!(event.body, Body::RunFinished { .. }));
-        let barrier = events.iter().any(|event| {
-            matches!(
-                event.body,
-                Body::StepFinished { .. }
-                    | Body::ToolCallStarted { .. }
-                    | Body::StepRetrying { .. }
-                    | Body::StepStarted { .. }
-                    | Body::QuestionAsked { .. }
-                    | Body::VariableSet { .. }
-            )
-        });
-        if ends_run || (barrier && self.request.settings.durability == Durability::Durable) {
-            Durability::Durable
-        } else {
-            Durability::Written
-        }
-    }
-
-    fn index_after(&self, event: &RunEvent) -> Option<RunIndex> {
-        let status = match &event.body {
-            Body::RunStarted { .. } => "running",
-            Body::RunFinished { status, .. } => status.as_str(),
-            _ => return None,
-        };
-        Some(RunIndex {
-            workflow: self.request.workflow.name.clone(),
-            status: status.to_owned(),
-            started_at: self.started_at,
-        })
-    }
-
-    fn end_of_attempt(&mut self, path: &StepPath, outcome: Result<AgentOutput, AgentFailure>) -> Body {
-        let AgentOutput { output, usage } = match outcome {
-            Ok(output) => output,
-            Err(failure) => return self.end_of_failed_attempt(path, failure),
-        };
-        if let Some(fault) = too_large(&output, self.machine.workflow().options.limits.step_output_bytes) {
-            return self.end_of_failed_attempt(path, AgentFailure { usage, ..fault.into() });
-        }
-        let truncated_inputs = self.shortened.remove(path).unwrap_or_default();
-        Body::StepFinished { status: StepStatus::Completed, output, error: None, usage, truncated_inputs }
-    }
-
-    fn end_of_failed_attempt(&self, path: &StepPath, failure: AgentFailure) -> Body {
-        let AgentFailure { fault, output, mut usage } = failure;
-        if usage.is_empty() {
-            // A try that was cut short cannot say what it spent; its turns did.
-            usage = self.machine.spent_by(path);
-        }
-        let mut error = fault;
-        if let Verdict::Retry { delay, at_least } = self.machine.judge(path, &error) {
-            let delay = self.jittered(delay).max(at_least);
-            match self.time_left(path) {
-                Some((left, whole)) if left <= delay => {
-                    let last = std::mem::replace(&mut error, timed_out(path, whole));
-                    error.message = format!("{}; the last error was: {last}", error.message);
-                }
-                _ => return Body::StepRetrying { error, delay_ms: millis(delay), usage },
-            }
-        }
-        Body::StepFinished {
-            status: StepStatus::Failed,
-            output,
-            error: Some(error),
-            usage,
-            truncated_inputs: Vec::new(),
-        }
-    }
-
-    /// Up to a quarter less, so that steps that failed together do not come back together.
-    fn jittered(&self, delay: Duration) -> Duration {
-        delay.mul_f64(1.0 - self.ports.randomness.unit() / 4.0)
-    }
-
-    /// What is left of the step's time, and the whole of it.
-    pub(super) fn time_left(&self, path: &StepPath) -> Option<(Duration, Duration)> {
-        let whole = self.machine.timeout_of(path)?;
-        let now = self.ports.clock.now();
-        let person = self.ports.gateway.person();
-        let own = |started| now.since(started).saturating_sub(person.within(path, started, now));
-        let spent = self.machine.started_at(path).map_or(Duration::ZERO, own);
-        Some((whole.saturating_sub(spent), whole))
-    }
-
-    /// Refuses a loop over more than the run can hold.
-    pub(super) fn checked(&self, body: Body) -> Body {
-        match &body {
-            Body::StepStarted { items: Some(items), .. } => self.machine.refuse_items(items).map_or(body, failed),
-            _ => body,
-        }
-    }
-}
-
-/// An output that would fill the journal fails its step; the step keeps nothing of it.
-pub(super) fn too_large(output: &StepOutput, limit: usize) -> Option<Fault> {
-    let bytes = output.content.len().saturating_add(value::size(&output.result));
-    let message = format!("the step's output has {bytes} bytes, more than the limit of {limit}");
-    (bytes > limit).then(|| {
-        Fault::step("output_too_large", message)
-            .with_hint("write large results to a file, `out:NAME`, and pass its name on")
-    })
 }
 
 fn sort_effects(effects: Vec<Effect>, pass: &mut Pass) {
@@ -506,8 +355,4 @@ fn sort_effects(effects: Vec<Effect>, pass: &mut Pass) {
             other => pass.effects.push(other),
         }
     }
-}
-
-fn millis(wait: Duration) -> u64 {
-    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,7 @@
 //! Starts a try of a step: an agent's conversation, or one tool call.
 
 use super::Wake;
+use super::decide::root_step;
 use super::perform::failed;
 use super::prepare::Offered;
 use super::run::{Run, UnderWay};
@@ -80,6 +81,10 @@ impl Run {
     }
 
     fn agent_message(&mut self, path: &StepPath, work: &workflow::AgentWork) -> Result<AgentMessage, Fault> {
+        let told = self.ports.starter.as_ref().zip(root_step(path));
+        if let Some(message) = told.and_then(|(starter, step)| starter.message(&step)) {
+            return Ok(AgentMessage::Assembled(message.as_ref().to_owned()));
+        }
         if let Some(template) = &work.input {
             return Ok(AgentMessage::Template(template.clone(), self.machine.variables(path, template)));
         }

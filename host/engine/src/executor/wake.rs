@@ -37,6 +37,10 @@ pub(crate) enum Answer {
     Events(Vec<Body>),
     /// The loop goes on.
     GoOn,
+    /// The step may begin, if its condition holds.
+    Admitted,
+    /// The step never may.
+    Deadlock(Fault),
 }
 
 impl From<Body> for Answer {

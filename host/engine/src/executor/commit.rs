@@ -1,0 +1,97 @@
+//! What a pass has gathered: into the journal, to the sinks, then acted upon.
+
+use super::Error;
+use super::run::{Pass, Run};
+use cofferdam_core::event::{Body, RunEvent};
+use cofferdam_core::port::{Append, Durability, Record, RecordBody, RunIndex};
+use std::sync::Arc;
+
+impl Run {
+    /// Appends, publishes, answers who waits, performs; again for what follows at once.
+    pub(super) async fn commit(&mut self, mut pass: Pass) -> Result<(), Error> {
+        loop {
+            self.append(&pass.events).await?;
+            self.publish(&pass.events).await;
+            for done in pass.waiting.drain(..) {
+                let _ = done.send(Ok(()));
+            }
+            let mut next = Pass::default();
+            for effect in std::mem::take(&mut pass.effects) {
+                next.queue.extend(self.perform(effect));
+            }
+            if next.queue.is_empty() {
+                return Ok(());
+            }
+            self.settle(&mut next);
+            pass = next;
+        }
+    }
+
+    /// Passes events on to the sinks, without what is none of their business.
+    async fn publish(&mut self, events: &[Arc<RunEvent>]) {
+        if self.bus.is_empty() {
+            return;
+        }
+        let lost = self.inbox.take_lost();
+        match &mut self.sensitive {
+            None => self.bus.publish(events, lost, &self.request.cancel).await,
+            Some(sensitive) => {
+                let shown: Vec<_> = events.iter().filter_map(|event| sensitive.publish(event)).map(Arc::new).collect();
+                self.bus.publish(&shown, lost, &self.request.cancel).await;
+            }
+        }
+    }
+
+    async fn append(&mut self, events: &[Arc<RunEvent>]) -> Result<(), Error> {
+        let durable = events.iter().filter(|event| !event.body.is_transient());
+        let records: Vec<Record> =
+            durable.map(|event| Record { at: event.at, body: RecordBody::Event(Arc::clone(event)) }).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let index = events.iter().find_map(|event| self.index_after(event));
+        let request = Append {
+            run: self.request.run_id.clone(),
+            expected_head: self.head,
+            durability: self.durability_of(events),
+            records,
+            index,
+        };
+        self.head = self.ports.journal.append(request).await?;
+        Ok(())
+    }
+
+    /// Only barriers wait for the disk.
+    fn durability_of(&self, events: &[Arc<RunEvent>]) -> Durability {
+        let ends_run = events.iter().any(|event| matches!(event.body, Body::RunFinished { .. }));
+        let barrier = events.iter().any(|event| {
+            matches!(
+                event.body,
+                Body::StepFinished { .. }
+                    | Body::ToolCallStarted { .. }
+                    | Body::StepRetrying { .. }
+                    | Body::StepStarted { .. }
+                    | Body::QuestionAsked { .. }
+                    | Body::VariableSet { .. }
+            )
+        });
+        if ends_run || (barrier && self.request.settings.durability == Durability::Durable) {
+            Durability::Durable
+        } else {
+            Durability::Written
+        }
+    }
+
+    fn index_after(&self, event: &RunEvent) -> Option<RunIndex> {
+        let status = match &event.body {
+            Body::RunStarted { .. } => "running",
+            Body::RunFinished { status, .. } => status.as_str(),
+            _ => return None,
+        };
+        Some(RunIndex {
+            workflow: self.request.workflow.name.clone(),
+            status: status.to_owned(),
+            started_at: self.started_at,
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Closures of the embedder: conditions, transforms and loop conditions, and what a panic in one means.
+
+use crate::scene::{Scene, agent, workflow};
+use cofferdam_core::event::{Body, RunStatus, StepOutput, StepStatus};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::port::{BoxFuture, ConditionFn, LoopFn, LoopView, RunContext, TransformFn};
+use cofferdam_core::spec::workflow::{
+    Condition, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat, Step, Workflow,
+};
+use cofferdam_core::transform::{Transform, Transforms};
+use std::sync::Arc;
+use std::time::Duration;
+
+struct Says(Option<bool>);
+
+impl ConditionFn for Says {
+    fn decide(&self, ctx: Arc<dyn RunContext>) -> BoxFuture<'_, Result<bool, Fault>> {
+        let Some(says) = self.0 else { panic!("asked by {}", ctx.path()) };
+        Box::pin(async move { Ok(says) })
+    }
+}
+
+/// Puts a mark around a text.
+struct Around(&'static str);
+
+impl TransformFn for Around {
+    fn apply(&self, _: Arc<dyn RunContext>, value: StepOutput) -> BoxFuture<'_, Result<StepOutput, Fault>> {
+        let content = format!("{}{}{}", self.0, value.content, self.0).into();
+        Box::pin(async move { Ok(StepOutput { content, ..value }) })
+    }
+}
+
+/// Goes on so many times.
+struct Times(u32);
+
+impl LoopFn for Times {
+    fn go_on(&self, ctx: Arc<dyn RunContext>, so_far: LoopView) -> BoxFuture<'_, Result<bool, Fault>> {
+        Box::pin(async move {
+            ctx.set_variable("seen".to_owned(), so_far.outputs.len().into()).await?;
+            Ok(so_far.iteration < self.0)
+        })
+    }
+}
+
+fn scene(says: Option<bool>) -> Scene {
+    let mut scene = Scene::default().echo();
+    scene.natives.conditions.insert("decide".into(), Arc::new(Says(says)));
+    scene.natives.transforms.insert("star".into(), Arc::new(Around("*")));
+    scene.natives.transforms.insert("dash".into(), Arc::new(Around("-")));
+    scene.natives.loops.insert("times".into(), Arc::new(Times(3)));
+    scene
+}
+
+fn conditional() -> Workflow {
+    workflow(vec![Step { condition: Some(Condition::Native("decide".into())), ..agent("a", "echo", "hello") }])
+}
+
+#[test]
+fn a_condition_decides_and_a_panic_in_it_fails_the_step() {
+    let status = |says| scene(says).run(conditional()).result.step("a").unwrap().status;
+    assert_eq!(status(Some(true)), StepStatus::Completed);
+    assert_eq!(status(Some(false)), StepStatus::Skipped);
+    let seen = scene(None).run(conditional());
+    let error = seen.result.step("a").unwrap().error.clone().unwrap();
+    assert_eq!((error.code.as_ref(), error.message.as_str()), ("closure_panicked", "condition `decide` panicked"));
+}
+
+#[test]
+fn chains_change_what_goes_in_and_what_comes_out() {
+    let chain = |names: &[&str]| names.iter().map(|&name| Transform::Native(name.into())).collect();
+    let transform =
+        Transforms { input: chain(&["star", "dash"]), output: vec![Transform::Upper, Transform::Truncate(12)] };
+    let seen = scene(None).run(workflow(vec![Step { transform, ..agent("a", "echo", "hello") }]));
+    assert_eq!(seen.content("a"), "-*## TASK\nH\u{2026}");
+}
+
+#[test]
+fn a_transform_that_fails_fails_its_step() {
+    let transform = Transforms { output: vec![Transform::Json], ..Transforms::default() };
+    let seen = scene(None).run(workflow(vec![Step { transform, ..agent("a", "echo", "hello") }]));
+    assert_eq!(seen.result.step("a").unwrap().error.as_ref().unwrap().code, "transform");
+    assert_eq!(seen.result.status, RunStatus::Failed);
+}
+
+fn looping(check: &str) -> Workflow {
+    let repeat = Repeat {
+        max_iterations: 10,
+        go_on: Some(LoopCheck::Native(check.into())),
+        until: None,
+        judge: None,
+        on_limit: OnLimit::Fail,
+        delay: Duration::ZERO,
+        output_mode: OutputMode::Last,
+    };
+    let repeat = Loop { kind: LoopKind::Repeat(Box::new(repeat)), body: None };
+    workflow(vec![Step { repeat: Some(repeat), ..agent("again", "echo", "hello") }])
+}
+
+#[test]
+fn a_loop_condition_sees_what_has_happened() {
+    let seen = scene(None).run(looping("times"));
+    assert_eq!(seen.result.status, RunStatus::Completed, "{:?}", seen.result.error);
+    assert_eq!(seen.result.loops[0].iterations, 3);
+    assert_eq!(seen.content("again[0]"), "## Task\nhello");
+    let set = seen.journal.iter().filter_map(|event| match &event.body {
+        Body::VariableSet { value, .. } => value.as_u64(),
+        _ => None,
+    });
+    assert_eq!(set.collect::<Vec<_>>(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn names_that_nothing_is_registered_under_are_refused_by_name() {
+    let faults = Scene::default().echo().refused(conditional());
+    assert_eq!(faults[0].message, "step `a`: this program has no condition called `decide`");
+    let faults = scene(None).refused(looping("tims"));
+    assert_eq!(faults[0].hint.as_deref(), Some("did you mean `times`?"));
+}

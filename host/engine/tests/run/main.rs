@@ -1,0 +1,16 @@
+//! Runs through the executor, with every port scripted: nothing here touches a disk, a network or the real time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails loudly, also where clippy sees only a function of one"
+)]
+
+mod asks;
+mod closures;
+mod includes;
+mod loops;
+mod scene;
+mod sensitive;
+mod variables;

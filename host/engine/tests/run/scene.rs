@@ -1,0 +1,314 @@
+//! A scene: a workflow of a few steps, the ports that it runs with, and what they saw.
+
+use cofferdam_core::event::{Body, RunEvent, StepOutput};
+use cofferdam_core::expr::{Expr, Names};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{AgentName, RunId, StepId, StepPath};
+use cofferdam_core::permission::{Presence, Rules};
+use cofferdam_core::port::{
+    Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
+    BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
+    Natives, Page, Pressure, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile, Sources,
+    StepDirs, Want,
+};
+use cofferdam_core::run::RunResult;
+use cofferdam_core::spec::InputText;
+use cofferdam_core::spec::workflow::{AgentWork, AskWork, Scope, Step, Work, Workflow};
+use cofferdam_core::template::Template;
+use cofferdam_engine::{Error, Executor, FixedRandomness, Gateway, Ports, RunRequest, RunSettings, TokioClock};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What a run is made of.
+#[derive(Default)]
+pub(crate) struct Scene {
+    pub(crate) agents: BTreeMap<AgentName, Arc<dyn Agent>>,
+    pub(crate) natives: Natives,
+    pub(crate) answers: BTreeMap<String, InputText>,
+    pub(crate) person: Option<Person>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What came out of a run.
+pub(crate) struct Seen {
+    pub(crate) result: RunResult,
+    pub(crate) journal: Vec<Arc<RunEvent>>,
+    pub(crate) sink: Vec<Arc<RunEvent>>,
+    pub(crate) asked: Vec<Inquiry>,
+    /// How long the run took.
+    pub(crate) took: Duration,
+}
+
+impl Seen {
+    /// The kinds of the durable events of a step.
+    pub(crate) fn kinds(&self, path: &str) -> Vec<&'static str> {
+        let own = self.journal.iter().filter(|event| event.path.as_str() == path);
+        own.map(|event| event.body.kind()).collect()
+    }
+
+    pub(crate) fn content(&self, path: &str) -> &str {
+        &self.result.step(path).unwrap().content
+    }
+}
+
+impl Scene {
+    /// An agent that answers what the closure says.
+    pub(crate) fn agent<F, R>(mut self, name: &str, act: F) -> Self
+    where
+        F: Fn(AgentContext, Arc<str>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<StepOutput, Fault>> + Send + 'static,
+    {
+        let act: Act = Box::new(move |ctx, message| Box::pin(act(ctx, message)));
+        self.agents.insert(AgentName::parse(name).unwrap(), Arc::new(Acting { name: name.to_owned(), act }));
+        self
+    }
+
+    /// An agent that repeats its message.
+    pub(crate) fn echo(self) -> Self {
+        self.agent("echo", |_, message| async move { Ok(text(&message)) })
+    }
+
+    pub(crate) fn answer(mut self, key: &str, answer: &str) -> Self {
+        self.answers.insert(key.to_owned(), InputText::Text(answer.to_owned()));
+        self
+    }
+
+    /// A person who gives these answers, each after a wait.
+    pub(crate) fn person(mut self, answers: &[(u64, &str)]) -> Self {
+        self.person = Some(Person::new(answers));
+        self
+    }
+
+    pub(crate) fn run(self, workflow: Workflow) -> Seen {
+        self.try_run(workflow).unwrap()
+    }
+
+    pub(crate) fn refused(self, workflow: Workflow) -> Vec<Fault> {
+        match self.try_run(workflow) {
+            Err(Error::Refused(faults)) => faults,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("the run started"),
+        }
+    }
+
+    fn try_run(self, workflow: Workflow) -> Result<Seen, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(self.play(workflow))
+    }
+
+    async fn play(self, workflow: Workflow) -> Result<Seen, Error> {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let (journal, sink) = (Arc::new(Kept::default()), Arc::new(Told::default()));
+        let person = self.person.map(Arc::new);
+        let approver = person.clone().map(|person| person as Arc<dyn Approver>);
+        let presence = if approver.is_some() { Presence::Present } else { Presence::Absent };
+        let rules = Rules { approver: presence, ..Rules::default() };
+        let gateway = Gateway::new([], rules, approver, Arc::clone(&clock)).unwrap();
+        let ports = Ports {
+            clock: Arc::clone(&clock),
+            randomness: Arc::new(FixedRandomness(0.0)),
+            journal: Arc::clone(&journal) as _,
+            models: Arc::new(Nothing),
+            agents: self.agents,
+            natives: Arc::new(self.natives),
+            gateway: Arc::new(gateway),
+            isolation: Arc::new(Nothing),
+            sources: Arc::new(Nothing),
+            sinks: vec![Arc::clone(&sink) as _],
+        };
+        let request = RunRequest {
+            run_id: RunId::parse("r").unwrap(),
+            workflow: Arc::new(workflow),
+            inputs: serde_json::Map::new(),
+            input: None,
+            answers: self.answers,
+            plugins: Vec::new(),
+            settings: RunSettings { timeout: self.timeout, ..RunSettings::default() },
+            cancel: tokio_util::sync::CancellationToken::new(),
+        };
+        let start = clock.now();
+        let result = Executor::new().run(ports, request).await?;
+        let journal = std::mem::take(&mut *journal.0.lock().unwrap());
+        let sink = std::mem::take(&mut *sink.0.lock().unwrap());
+        let asked = person.map(|person| std::mem::take(&mut *person.asked.lock().unwrap())).unwrap_or_default();
+        Ok(Seen { result, journal, sink, asked, took: clock.now().since(start) })
+    }
+}
+
+pub(crate) fn text(content: &str) -> StepOutput {
+    StepOutput { content: content.into(), ..StepOutput::default() }
+}
+
+pub(crate) fn step(id: &str, work: Work) -> Step {
+    Step::new(StepId::parse(id).unwrap(), work)
+}
+
+/// An agent step with these instructions.
+pub(crate) fn agent(id: &str, name: &str, instructions: &str) -> Step {
+    step(id, Work::Agent(AgentWork { agent: Some(AgentName::parse(name).unwrap()), ..AgentWork::new(instructions) }))
+}
+
+pub(crate) fn ask(id: &str, fill: impl FnOnce(&mut AskWork)) -> Step {
+    let prompt = Template::constant(json!("Ship it?"));
+    let mut work = AskWork { prompt, choices: Vec::new(), schema: None, default: None, timeout: None };
+    fill(&mut work);
+    step(id, Work::Ask(Box::new(work)))
+}
+
+pub(crate) fn group(id: &str, steps: Vec<Step>) -> Step {
+    step(id, Work::Group(Arc::new(Scope { steps, ..Scope::default() })))
+}
+
+pub(crate) fn workflow(steps: Vec<Step>) -> Workflow {
+    Workflow::of_steps("w", steps)
+}
+
+const ROOTS: [&str; 10] =
+    ["steps", "inputs", "vars", "input", "item", "index", "iteration", "content", "result", "status"];
+
+fn with_names<T>(steps: &[&str], parse: impl FnOnce(&Names<'_>) -> T) -> T {
+    let ids: BTreeSet<Arc<str>> = steps.iter().map(|&id| Arc::from(id)).collect();
+    parse(&Names { steps: &[&ids], roots: &ROOTS })
+}
+
+pub(crate) fn expr(source: &str, steps: &[&str]) -> Expr {
+    with_names(steps, |names| Expr::parse(source, names).unwrap())
+}
+
+pub(crate) fn template(source: Value, steps: &[&str]) -> Template {
+    with_names(steps, |names| Template::parse(&source, names).unwrap())
+}
+
+type Act = Box<dyn Fn(AgentContext, Arc<str>) -> BoxFuture<'static, Result<StepOutput, Fault>> + Send + Sync>;
+
+struct Acting {
+    name: String,
+    act: Act,
+}
+
+impl Agent for Acting {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(&self, ctx: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
+        Box::pin(async move {
+            // What is streamed is the message, in two pieces.
+            let half = input.message.floor_char_boundary(input.message.len() / 2);
+            for piece in [input.message.get(..half), input.message.get(half..)].into_iter().flatten() {
+                ctx.events.observe(Body::OutputDelta { turn: 1, text: piece.to_owned() });
+            }
+            let output = (self.act)(ctx, input.message).await?;
+            Ok(AgentOutput { output, ..AgentOutput::default() })
+        })
+    }
+}
+
+/// Gives answers after waits, and nothing any more when they are used up.
+pub(crate) struct Person {
+    answers: Mutex<VecDeque<(Duration, String)>>,
+    asked: Mutex<Vec<Inquiry>>,
+}
+
+impl Person {
+    fn new(answers: &[(u64, &str)]) -> Self {
+        let answers = answers.iter().map(|(wait, answer)| (Duration::from_secs(*wait), (*answer).to_owned()));
+        Self { answers: Mutex::new(answers.collect()), asked: Mutex::default() }
+    }
+}
+
+impl Approver for Person {
+    fn ask(&self, _: Question) -> BoxFuture<'_, Answer> {
+        Box::pin(std::future::ready(Answer::Nobody))
+    }
+
+    fn answer(&self, inquiry: Inquiry) -> BoxFuture<'_, Option<String>> {
+        self.asked.lock().unwrap().push(inquiry);
+        let next = self.answers.lock().unwrap().pop_front();
+        Box::pin(async move {
+            let (wait, answer) = next?;
+            tokio::time::sleep(wait).await;
+            Some(answer)
+        })
+    }
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<Arc<RunEvent>>>);
+
+impl Sink for Told {
+    fn want(&self) -> Want {
+        Want { kinds: Vec::new(), pressure: Pressure::Wait }
+    }
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        self.0.lock().unwrap().extend(batch.events);
+        Box::pin(async { Ok(Ack::All) })
+    }
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[derive(Default)]
+struct Kept(Mutex<Vec<Arc<RunEvent>>>);
+
+fn unused<T>() -> BoxFuture<'static, Result<T, JournalError>> {
+    unreachable!("a run only appends")
+}
+
+impl Journal for Kept {
+    fn append(&self, request: Append) -> BoxFuture<'_, Result<u64, JournalError>> {
+        let mut kept = self.0.lock().unwrap();
+        for record in request.records {
+            let RecordBody::Event(event) = record.body else { continue };
+            kept.push(event);
+        }
+        let head = u64::try_from(kept.len()).unwrap();
+        Box::pin(async move { Ok(head) })
+    }
+    fn read<'a>(&'a self, _: &'a RunId, _: u64, _: usize) -> BoxFuture<'a, Result<Page, JournalError>> {
+        unused()
+    }
+    fn list(&self, _: RunFilter) -> BoxFuture<'_, Result<RunPage, JournalError>> {
+        unused()
+    }
+    fn put_blob(&self, _: BlobId, _: Arc<[u8]>) -> BoxFuture<'_, Result<(), JournalError>> {
+        unused()
+    }
+    fn get_blob<'a>(&'a self, _: &'a BlobId) -> BoxFuture<'a, Result<Arc<[u8]>, JournalError>> {
+        unused()
+    }
+    fn lease(&self, _: LeaseRequest) -> BoxFuture<'_, Result<Lease, JournalError>> {
+        unused()
+    }
+    fn delete<'a>(&'a self, _: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
+        unused()
+    }
+}
+
+/// No models, no files; directories that nobody looks into.
+struct Nothing;
+
+impl Models for Nothing {
+    fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
+        Err(Fault::user("unknown_model", format!("there is no model `{name}`")))
+    }
+}
+
+impl Sources for Nothing {
+    fn read(&self, path: &str, _: usize) -> Result<SourceFile, SourceError> {
+        Err(SourceError::Missing(path.to_owned()))
+    }
+}
+
+impl Isolation for Nothing {
+    fn enter<'a>(&'a self, _: &'a RunId, _: &'a StepPath) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+        let here = DirHandle::new(std::fs::File::open("/dev/null").unwrap());
+        Box::pin(async { Ok(Arc::new(StepDirs { step: here.clone(), out: here })) })
+    }
+    fn leave<'a>(&'a self, _: &'a RunId, _: &'a StepPath) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
