@@ -25,7 +25,7 @@ impl Decoder<'_> {
         {
             self.report.error(code::EMPTY, node, "the text is empty");
         }
-        let prompt = fields.get("prompt").and_then(|node| self.files.text(&mut self.report, node));
+        let prompt = fields.filled("prompt").and_then(|node| self.files.text(&mut self.report, node));
         let tools = self.tool_filter(&fields);
         let result_schema = self.json_schema(&fields, "resultSchema");
         let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
@@ -34,7 +34,7 @@ impl Decoder<'_> {
             name: name?,
             description: fields.owned("description").unwrap_or_default(),
             prompt,
-            model: fields.owned("model"),
+            model: fields.filled("model").and_then(Node::text).map(str::to_owned),
             tools,
             max_turns: fields.count("maxTurns").filter(|turns| *turns > 0).unwrap_or(limits::AGENT_TURNS),
             settings: ModelSettings {

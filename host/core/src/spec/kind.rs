@@ -347,6 +347,11 @@ impl<'n> Fields<'n> {
         self.get(name)?.text()
     }
 
+    /// A text that says something; an empty one is as if it were left out.
+    pub(super) fn filled(&self, name: &str) -> Option<&'n Node> {
+        self.get(name).filter(|node| node.text().is_none_or(|text| !text.trim().is_empty()))
+    }
+
     pub(super) fn owned(&self, name: &str) -> Option<String> {
         self.text(name).map(str::to_owned)
     }

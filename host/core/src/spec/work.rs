@@ -21,11 +21,11 @@ impl Decoder<'_> {
         names: &Names<'_>,
         readings: &mut Vec<Reading<'n>>,
     ) -> Option<AgentWork> {
-        let agent = match fields.get("agent") {
+        let agent = match fields.filled("agent") {
             Some(node) => Some(self.agent_name(node)?),
             None => None,
         };
-        let instructions = fields.get("instructions").and_then(|node| self.instructions(node)).unwrap_or_default();
+        let instructions = fields.filled("instructions").and_then(|node| self.instructions(node)).unwrap_or_default();
         let input = fields.get("input").map(|node| {
             let (template, read) = self.template(node, names);
             readings.extend(read);
@@ -33,7 +33,8 @@ impl Decoder<'_> {
         });
         let context_files = fields.items("contextFiles").iter().filter_map(|node| self.context_file(node)).collect();
         let result_schema = self.json_schema(fields, "resultSchema");
-        Some(AgentWork { agent, instructions, input, context_files, model: fields.owned("model"), result_schema })
+        let model = fields.filled("model").and_then(Node::text).map(str::to_owned);
+        Some(AgentWork { agent, instructions, input, context_files, model, result_schema })
     }
 
     /// The name of an agent of the document.

@@ -26,6 +26,10 @@ impl Compiler<'_> {
     fn dollar(&mut self, key: &str, value: &Value) -> Node {
         let text = value.as_str().and_then(|text| text.strip_prefix('$'));
         let Some(text) = text else { return Node::Constant(value.clone()) };
+        // Two signs are one, and what follows is no expression.
+        if text.starts_with('$') {
+            return Node::Constant(text.into());
+        }
         let place = vec![Place::Key(key.to_owned())];
         match Expr::parse(text, self.names).map_err(behind_the_sign).and_then(gives_text) {
             Ok(expression) => {
@@ -87,14 +91,14 @@ mod tests {
     fn texts_behind_the_sign_are_expressions_and_nothing_else_is() {
         let (template, errors) = compile(&json!({
             "path": "$steps[\"find-config\"].content", "same": "$steps.find-config.content + '!'",
-            "plain": "{{ no template }}", "number": 5, "nested": { "text": "$steps.x" },
+            "plain": "{{ no template }}", "price": "$$5 $x", "number": 5, "nested": { "text": "$steps.x" },
         }));
         assert_eq!(errors, []);
         assert_eq!(template.steps(), [Arc::from("find-config")]);
         let variables = json!({ "steps": { "find-config": { "content": "a.toml", "result": 5 } } });
         let rendered = template.render(variables.as_object().unwrap());
         let wanted = json!({
-            "path": "a.toml", "same": "a.toml!", "plain": "{{ no template }}", "number": 5, "nested": { "text": "$steps.x" },
+            "path": "a.toml", "same": "a.toml!", "plain": "{{ no template }}", "price": "$5 $x", "number": 5, "nested": { "text": "$steps.x" },
         });
         assert_eq!(rendered, Ok(wanted));
         let (template, _) = compile(&json!({ "path": "$steps.find-config.result" }));
