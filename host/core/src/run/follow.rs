@@ -4,7 +4,7 @@
 
 use super::effect::{Effect, Emission};
 use super::machine::{Machine, Stop};
-use super::node::{Doom, Kind, NodeId, NodeState};
+use super::node::{Doom, Kind, NodeId, NodeState, ScopeId};
 use super::scopes::Given;
 use crate::event::{Body, RunReason, SkippedBecause, StepOutput};
 use crate::id::StepPath;
@@ -34,7 +34,7 @@ impl Machine {
             NodeState::Due if self.is_halted(id) => self.doom(id, Doom::Cancel("the run was stopped".to_owned())),
             NodeState::Due => {
                 self.node_mut(id).state = NodeState::Deciding;
-                effects.push(if self.step(id).condition.is_some() {
+                effects.push(if self.step(id).condition.is_some() || self.is_gated(id) {
                     Effect::Decide(path)
                 } else {
                     emit(path, None, Body::StepReady {})
@@ -67,6 +67,11 @@ impl Machine {
             }
             _ => self.effects_of_loop(id, effects),
         }
+    }
+
+    /// Whether somebody else says when the step begins.
+    fn is_gated(&self, id: NodeId) -> bool {
+        self.gated && self.node(id).scope == ScopeId(0) && self.node(id).is_member()
     }
 
     /// Begins a step that takes no slot; what it begins with may have to be evaluated.

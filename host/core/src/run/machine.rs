@@ -12,7 +12,7 @@ use crate::fault::{Class, Fault};
 use crate::id::StepPath;
 use crate::limits;
 use crate::message::Usage;
-use crate::spec::workflow::{LoopKind, Step, Workflow};
+use crate::spec::workflow::{LoopKind, Step, Wiring, Workflow};
 use crate::time::Timestamp;
 use crate::value::Map;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -84,6 +84,8 @@ pub struct Machine {
     /// A step failed whose policy is `abort`.
     pub(super) abort: bool,
     pub(super) concluding: bool,
+    /// Somebody else says when the document's own steps begin.
+    pub(super) gated: bool,
 }
 
 impl Machine {
@@ -94,6 +96,8 @@ impl Machine {
         let limit = match (bound(workflow.options.max_concurrency), bound(settings.max_concurrency)) {
             (Some(document), Some(host)) => document.min(host),
             (Some(only), None) | (None, Some(only)) => only,
+            // All of them start at once; only the host's bound holds.
+            (None, None) if workflow.scope.wiring == Wiring::Parallel => limits::HOST_CONCURRENCY,
             (None, None) => limits::RUN_CONCURRENCY,
         };
         let slots = Slots::new(workflow.options.scheduler, limit.min(limits::HOST_CONCURRENCY));
@@ -118,7 +122,13 @@ impl Machine {
             warnings: Vec::new(),
             abort: false,
             concluding: false,
+            gated: false,
         }
+    }
+
+    /// From now on each of the document's own steps is decided about before it begins, also without a condition.
+    pub fn gate(&mut self) {
+        self.gated = true;
     }
 
     /// Takes in what happened and says what to do now.
@@ -156,6 +166,7 @@ impl Machine {
                 Stop::Reason(RunReason::Timeout) => "the run's time was over",
                 Stop::Reason(RunReason::Budget) => "the run's budget was spent",
                 Stop::Reason(RunReason::Aborted) => "a failed step aborted the run",
+                Stop::Reason(RunReason::Deadlock) => "the workflow engine left it",
             };
             for id in self.ids() {
                 self.halt(id, why, &mut effects);

@@ -136,7 +136,7 @@ fn join(fixed: Vec<String>, parts: &[Part]) -> String {
         sections.push(text);
     }
     sections.extend(fixed.iter().filter(late).cloned());
-    if of(Place::Dependency).next().is_some() {
+    if of(Place::Dependency).any(|part| part.is_given() || part.note.is_some()) {
         let mut text = String::from("## Results of earlier steps");
         for part in of(Place::Dependency) {
             write_part(&mut text, part);

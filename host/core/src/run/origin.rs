@@ -171,7 +171,9 @@ impl Machine {
         let output = if completed { self.as_prompted(node)? } else { StepOutput::default() };
         let text = output.content.to_string();
         let data = &*output.result;
-        let result = (!data.is_null()).then(|| data.to_string()).filter(|data| *data != text);
+        let has_data =
+            if completed { self.has_data(id) || !Arc::ptr_eq(&output.result, &node.output.result) } else { false };
+        let result = (has_data && !data.is_null()).then(|| data.to_string()).filter(|data| *data != text);
         let id = match place {
             Place::Dependency => self.step(id).id.to_string(),
             Place::Previous => "previous iteration".to_owned(),

@@ -19,6 +19,7 @@ impl Machine {
         let text = |output: &StepOutput| Value::String(output.content.to_string());
         match &*output.result {
             Value::Null => text(&output),
+            _ if matches!(steps.as_slice(), [only] if !self.has_data(*only)) => text(&output),
             Value::Object(map) if steps.len() > 1 && map.values().all(Value::is_null) => text(&output),
             // Where some steps gave data, a step that only wrote text stands beside them with its text.
             Value::Object(map) if steps.len() > 1 => {
@@ -46,6 +47,17 @@ impl Machine {
             steps.iter().map(|&id| (self.step(id).id.to_string(), (*self.node(id).output.result).clone())).collect();
         let result = if results.is_empty() { Value::Null } else { Value::Object(results) };
         StepOutput { content: contents.join("\n\n").into(), result: Arc::new(result), ..StepOutput::default() }
+    }
+
+    /// Whether a step gave data. A scope of several output steps gives a map of their results, which says nothing when
+    /// all of them gave only text.
+    pub(super) fn has_data(&self, id: NodeId) -> bool {
+        let own = self.node(id).works() || self.step(id).inner().is_none();
+        match &*self.node(id).output.result {
+            Value::Null => false,
+            Value::Object(map) if !own && !map.is_empty() => map.values().any(|value| !value.is_null()),
+            _ => true,
+        }
     }
 
     /// The steps that nothing depends on and that completed; one that was skipped by its condition is replaced by

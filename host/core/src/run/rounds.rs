@@ -15,7 +15,7 @@ use crate::message::Usage;
 use crate::port::LoopView;
 use crate::spec::workflow::{LoopKind, OnLimit, OutputMode, Repeat};
 use crate::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,9 +224,10 @@ impl Machine {
         let completed = run.iterations.iter().rev().map(|&id| self.node(id));
         let completed = completed.clone().find(|node| node.state.status() == Some(StepStatus::Completed));
         let last = completed.or_else(|| run.iterations.last().map(|&id| self.node(id)));
+        let last = last.map(|node| node.output.clone()).unwrap_or_default();
         let output = match repeat.output_mode {
-            OutputMode::Last => last.map(|node| node.output.clone()).unwrap_or_default(),
-            OutputMode::Cumulative => self.cumulative(run),
+            OutputMode::Last => last,
+            OutputMode::Cumulative => self.cumulative(run, last),
         };
         let error = match run.ended {
             Some(LoopEnd::Failed) => {
@@ -239,22 +240,11 @@ impl Machine {
         Given { output: StepOutput { truncated: false, metadata: Arc::default(), ..output }, error }
     }
 
-    /// All iterations: texts separated by a line, data as a list.
-    fn cumulative(&self, run: &LoopRun) -> StepOutput {
-        let nodes = || run.iterations.iter().map(|&id| self.node(id));
-        let texts: Vec<&str> = nodes().map(|node| &*node.output.content).filter(|text| !text.is_empty()).collect();
-        let entries: Vec<Value> = nodes()
-            .enumerate()
-            .map(|(index, node)| {
-                let status = node.state.status().map_or("pending", StepStatus::as_str);
-                json!({
-                    "id": node.path.as_str(), "index": index, "status": status,
-                    "content": &*node.output.content, "result": &*node.output.result,
-                })
-            })
-            .collect();
-        let result = Arc::new(json!({ "iterations": entries }));
-        StepOutput { content: texts.join("\n\n---\n\n").into(), result, ..StepOutput::default() }
+    /// The texts of all iterations, separated by a line, with the data of the last one.
+    fn cumulative(&self, run: &LoopRun, last: StepOutput) -> StepOutput {
+        let texts = run.iterations.iter().map(|&id| &*self.node(id).output.content);
+        let texts: Vec<&str> = texts.filter(|text| !text.is_empty()).collect();
+        StepOutput { content: texts.join("\n\n---\n\n").into(), ..last }
     }
 
     /// What the loop at `path` has done so far, for a closure that decides whether it goes on.

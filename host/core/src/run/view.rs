@@ -50,6 +50,10 @@ impl Machine {
         if reader.reads("input") {
             variables.insert("input".to_owned(), Value::String(self.input.as_deref().unwrap_or_default().to_owned()));
         }
+        if reader.reads("content") {
+            // A step has none before it has run; zenflow knows the name there all the same.
+            variables.insert("content".to_owned(), Value::String(String::new()));
+        }
         if reader.reads("vars") {
             variables.insert("vars".to_owned(), Value::Object((*self.vars).clone()));
         }
