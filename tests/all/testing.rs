@@ -3,6 +3,7 @@
 
 use crate::support::{Project, repository};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 const DOCUMENT: &str = r#"
@@ -21,6 +22,7 @@ steps:
     loop: { forEach: [x, y] }
     instructions: Look at it.
   - { id: broken, instructions: Fail., retries: 1, onFailure: continue }
+output: steps.each.content
 "#;
 
 const MODEL: &str = r#"
@@ -36,7 +38,7 @@ const EXPECTATIONS: &[(&str, &str, &str)] = &[
     ("status: completed", "status: failed", "status"),
     ("status: { not: failed }", "status: { not: completed }", "status"),
     ("reason: null", "reason: timeout", "reason"),
-    ("error: { code: model_odd, step: broken }", "error: null", "error"),
+    ("error: null", "error: { step: broken }", "error.step"),
     ("output: { contains: '### each[0]' }", "output: { contains: nothing of the kind }", "output"),
     ("output: { matches: 'seen$' }", "output: { matches: '^seen$' }", "output"),
     ("output: { cel: 'size(value) > 3' }", "output: { cel: 'size(value) > 300' }", "output"),
@@ -189,29 +191,29 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "no document `none.yaml`",
     ),
     ("workflow: w.yaml\ncases:\n  - { name: a }\n", "3:5", "expects nothing"),
-    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { stauts: failed } }\n", "3:25", "did you mean `status`?"),
-    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { status: complete } }\n", "3:33", "did you mean `completed`?"),
+    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { stauts: failed } }\n", "3:26", "did you mean `status`?"),
+    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { status: complete } }\n", "3:34", "did you mean `completed`?"),
     (
         "workflow: w.yaml\ncases:\n  - { name: a, expect: { steps: { a: { statsu: failed } } } }\n",
-        "3:39",
+        "3:40",
         "did you mean `status`?",
     ),
     (
         "workflow: w.yaml\ncases:\n  - { name: a, expect: { output: { contians: x, matches: '(' } } }\n",
-        "3:35",
+        "3:36",
         "did you mean `contains`?",
     ),
     (
         "workflow: w.yaml\ncases:\n  - { name: a, expect: { output: { matches: '(' } } }\n",
-        "3:44",
+        "3:45",
         "not a regular expression",
     ),
     (
         "workflow: w.yaml\ncases:\n  - { name: a, expect: { output: { cel: 'valeu == 1' } } }\n",
-        "3:41",
+        "3:42",
         "unknown variable `valeu`",
     ),
-    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { usage: { total: many } } }\n", "3:41", "expected a number"),
+    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { usage: { total: many } } }\n", "3:42", "expected a number"),
     ("workflow: w.yaml\ncases:\n  - { name: a, expect: { order: [a] } }\n", "3:34", "at least two steps"),
     (
         "workflow: w.yaml\ncases:\n  - { name: a, expect: { refused: W021, status: failed } }\n",
@@ -399,7 +401,8 @@ fn scripted_tools_play_in_place_of_real_ones() {
 #[test]
 fn the_page_names_every_key() {
     let page = std::fs::read_to_string(repository().join("host/docs/testing.md")).unwrap();
+    let words: BTreeSet<&str> = page.split(|letter: char| !letter.is_ascii_alphanumeric()).collect();
     for key in cofferdam::testing::keys() {
-        assert!(page.contains(&format!("`{key}`")), "testing.md does not say what `{key}` is");
+        assert!(words.contains(key), "testing.md does not say what `{key}` is");
     }
 }
