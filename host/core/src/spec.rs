@@ -5,6 +5,7 @@
 pub mod authored;
 pub mod code;
 pub mod duration;
+pub mod export;
 pub mod suggest;
 pub mod workflow;
 
