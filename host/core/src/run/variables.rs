@@ -83,8 +83,10 @@ impl Machine {
             && self.stop.is_none()
             && self.slots.taken() == 0
             && self.nodes.iter().all(|node| match &node.kind {
+                // An iteration that has ended counts as active until its record has come.
                 Kind::Loop(run) if node.state == NodeState::Open => {
-                    run.active > 0 && run.announced == run.iterations.len()
+                    let open = run.iterations.iter().filter(|&&id| self.node(id).state.status().is_none());
+                    run.active > 0 && run.announced == run.iterations.len() && open.count() == run.active
                 }
                 _ => matches!(
                     node.state,
