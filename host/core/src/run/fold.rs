@@ -162,7 +162,10 @@ impl Machine {
         }
         self.unsignal(id);
         match self.node(id).kind {
-            Kind::Repeat { .. } => self.agenda.push_back(id),
+            Kind::Repeat { of, index } => {
+                self.note_failure(of, index, status);
+                self.agenda.push_back(id);
+            }
             Kind::Judge { .. } => self.end_judge(id, status),
             Kind::Body { .. } => {}
             Kind::Plain | Kind::Ask | Kind::Group(_) | Kind::Loop(_) => {

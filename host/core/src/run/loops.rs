@@ -125,10 +125,16 @@ impl Machine {
         let run = self.loop_mut(of);
         run.active = run.active.saturating_sub(1);
         run.phase = Phase::After;
-        if status != StepStatus::Completed && status != StepStatus::Skipped {
-            run.failed.get_or_insert(index);
-        }
+        self.note_failure(of, index, status);
         self.agenda.push_back(of);
+    }
+
+    /// A failed iteration counts from the moment at which it is known, not only from its record: a loop that stops
+    /// begins nothing in between.
+    pub(super) fn note_failure(&mut self, of: NodeId, index: u32, status: StepStatus) {
+        if status != StepStatus::Completed && status != StepStatus::Skipped {
+            self.loop_mut(of).failed.get_or_insert(index);
+        }
     }
 
     pub(super) fn effects_of_loop(&mut self, id: NodeId, effects: &mut Vec<Effect>) {
@@ -142,8 +148,10 @@ impl Machine {
                 let body = Body::LoopIterationFinished { index: *index, status };
                 effects.push(emit(self.node(id).path.clone(), None, body));
             }
-            (Kind::Body { index, scope, .. }, NodeState::Open) if self.scope(*scope).left == 0 => {
-                let body = Body::LoopIterationFinished { index: *index, status: self.scope_status(*scope) };
+            (&Kind::Body { of, index, scope }, NodeState::Open) if self.scope(scope).left == 0 => {
+                let status = self.scope_status(scope);
+                let body = Body::LoopIterationFinished { index, status };
+                self.note_failure(of, index, status);
                 self.node_mut(id).state = NodeState::Closing;
                 effects.push(emit(self.node(id).path.clone(), None, body));
             }
