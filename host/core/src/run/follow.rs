@@ -31,7 +31,10 @@ impl Machine {
     pub(super) fn effects_of(&mut self, id: NodeId, effects: &mut Vec<Effect>) {
         let path = self.node(id).path.clone();
         match self.node(id).state {
-            NodeState::Due if self.is_halted(id) => self.doom(id, Doom::Cancel("the run was stopped".to_owned())),
+            // A try may have ended while the stop was on its way to it.
+            NodeState::Due | NodeState::Resting if self.is_halted(id) => {
+                self.doom(id, Doom::Cancel("the run was stopped".to_owned()));
+            }
             NodeState::Due => {
                 self.node_mut(id).state = NodeState::Deciding;
                 effects.push(if self.step(id).condition.is_some() || self.is_gated(id) {
