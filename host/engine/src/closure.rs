@@ -33,7 +33,6 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    #[expect(clippy::panic, reason = "what is tested")]
     async fn a_panic_is_a_fault() {
         let outcome: Result<(), Fault> = guarded("condition `x`", async { panic!("no") }).await;
         assert_eq!(outcome.unwrap_err().message, "condition `x` panicked");

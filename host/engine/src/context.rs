@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 /// The grammar of a variable's name.
-const NAME: &str = "[A-Za-z_][A-Za-z0-9_]{0,63}";
+const NAME: &str = "^[A-Za-z_][A-Za-z0-9_]{0,63}$";
 
 /// What the handles of one run share.
 pub(crate) struct ContextSource {

@@ -28,8 +28,8 @@ impl ContextTools {
     pub(crate) fn new() -> Self {
         let key = json!({ "type": "string", "description": "The variable's name, letters, digits and `_`." });
         let value = json!({ "description": "Its new value, any JSON." });
-        let get = definition(GET, "Reads a variable of the run; null when there is none.", json!({ "key": key }));
-        let set = definition(SET, "Sets a variable of the run.", json!({ "key": key, "value": value }));
+        let get = definition(GET, "Reads a variable of the run; null when there is none.", &json!({ "key": key }));
+        let set = definition(SET, "Sets a variable of the run.", &json!({ "key": key, "value": value }));
         Self {
             definitions: vec![
                 ToolDefinition { examples: vec![json!({ "key": "topic" })], ..get },
@@ -39,7 +39,7 @@ impl ContextTools {
     }
 }
 
-fn definition(name: &str, description: &str, properties: Value) -> ToolDefinition {
+fn definition(name: &str, description: &str, properties: &Value) -> ToolDefinition {
     let required: Vec<Value> = properties.as_object().into_iter().flatten().map(|(key, _)| json!(key)).collect();
     let schema = json!({
         "type": "object", "properties": properties, "required": required, "additionalProperties": false,

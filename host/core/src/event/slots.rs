@@ -23,7 +23,7 @@ pub(super) fn visit(body: &mut Body, change: &mut dyn Change) {
             fault(error.as_mut(), change);
         }
         Body::StepStarted { items, inputs, .. } => {
-            for item in items.iter_mut().flat_map(|items| Arc::make_mut(items)) {
+            for item in items.iter_mut().flat_map(Arc::make_mut) {
                 data(item, change);
             }
             if let Some(inputs) = inputs {

@@ -113,6 +113,7 @@ impl Scene {
             models: Arc::new(Nothing),
             agents: self.agents,
             natives: Arc::new(self.natives),
+            starter: None,
             gateway: Arc::new(gateway),
             isolation: Arc::new(Nothing),
             sources: Arc::new(Nothing),
