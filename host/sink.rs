@@ -8,12 +8,14 @@ mod human;
 mod narrator;
 mod ndjson;
 mod quantity;
+mod rounds;
 
 pub use clean::clean;
 pub use human::{Human, Paint};
 pub use narrator::{Line, Narrator, Tone};
 pub use ndjson::Ndjson;
 pub use quantity::{bytes, duration, tokens};
+pub use rounds::{LoopBounds, iteration_of, iterations, loop_end};
 
 use std::io::{ErrorKind, Result, Write};
 

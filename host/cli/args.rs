@@ -4,8 +4,8 @@ mod run;
 mod test;
 mod text;
 
-pub(crate) use test::{TestArgs, TestFormat};
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
+pub(crate) use test::{TestArgs, TestFormat};
 
 use crate::exit::{self, Exit};
 use crate::terminal;
@@ -234,6 +234,28 @@ pub(crate) struct InitArgs {
     /// Where; made when missing
     #[arg(default_value = ".", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
+    /// Which workflow to write
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    pub(crate) template: Template,
+    /// List the templates instead
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// A workflow to begin with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Template {
+    /// Tools, a plugin, a loop over files, and an agent that reports
+    #[default]
+    Hello,
+    /// Agents one after the other, each working on what the one before it gave
+    Chain,
+    /// A text that is rewritten until a judge is satisfied
+    Loop,
+    /// Each file of a folder, several at once, and a summary
+    ForEach,
+    /// An agent that reads files by itself, and a report written without a model
+    Tools,
 }
 
 /// Commands about settings.

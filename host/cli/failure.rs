@@ -100,7 +100,8 @@ impl Failure {
 
 /// What only the command line or the settings can cure.
 fn is_configuration(fault: &Fault) -> bool {
-    fault.class == Class::User && (fault.code.starts_with("model_") || fault.code == "no_model")
+    let code = &fault.code;
+    fault.class == Class::User && (code.starts_with("model_") || code.ends_with("_answer") || *code == "no_model")
 }
 
 impl fmt::Display for Failure {
@@ -159,6 +160,7 @@ mod tests {
     fn faults_are_sorted_by_what_a_person_does_next() {
         let exit = |fault: Fault| Failure::from(cofferdam::Error::Refused(vec![fault])).exit;
         assert_eq!(exit(Fault::user("model_not_configured", "x")), Exit::Usage);
+        assert_eq!(exit(Fault::user("bad_answer", "x")), Exit::Usage);
         assert_eq!(exit(Fault::user("unknown_tool", "x")), Exit::Invalid);
     }
 

@@ -4,6 +4,7 @@
 
 use super::Leaky;
 use super::narrator::{Line, Narrator, Tone};
+use super::rounds::LoopBounds;
 use cofferdam_core::event::{Body, RunEvent};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
@@ -56,6 +57,16 @@ impl<W: Write + Send> Human<W> {
     #[must_use]
     pub fn utc_offset_s(mut self, seconds: i32) -> Self {
         self.utc_offset_s = seconds;
+        self
+    }
+
+    /// With the most iterations of loops, which events do not tell. Default: rounds are told without.
+    #[must_use]
+    pub fn loop_bounds(self, bounds: LoopBounds) -> Self {
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.narrator = std::mem::take(&mut state.narrator).loop_bounds(bounds);
+        }
         self
     }
 
@@ -120,7 +131,17 @@ fn time_of_day(at: Timestamp, utc_offset_s: i32) -> String {
 impl<W: Write + Send> Sink for Human<W> {
     fn want(&self) -> Want {
         // Deltas are never shown, so they need not come.
-        let kinds = ["run_*", "step_*", "tool_call_finished", "permission_decided", "plugin_*", "warning"];
+        let kinds = [
+            "run_*",
+            "step_*",
+            "loop_*",
+            "question_*",
+            "variable_set",
+            "tool_call_finished",
+            "permission_decided",
+            "plugin_*",
+            "warning",
+        ];
         Want { kinds: kinds.map(str::to_owned).to_vec(), pressure: Pressure::DropTransient }
     }
 

@@ -4,15 +4,21 @@
 
 use super::clean::clean;
 use super::quantity;
-use cofferdam_core::event::{Body, Decision, PluginPin, RunEvent, StepStatus};
+use super::rounds::{LoopBounds, Rounds};
+use cofferdam_core::event::{AnsweredBy, Body, Decision, PluginPin, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::time::Timestamp;
+use cofferdam_core::value;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
 
 /// Most characters of a detail; the journal has the rest.
 const DETAIL_CHARS: usize = 300;
+
+/// Most characters of an answer; how it came about must still be seen.
+const ANSWER_CHARS: usize = 200;
 
 /// One thing that a person wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +48,11 @@ pub enum Tone {
     Bad,
 }
 
-/// Tells what events mean. It remembers when steps began.
+/// Tells what events mean. It remembers when steps began, and which loops go round.
 #[derive(Debug, Default)]
 pub struct Narrator {
     began: HashMap<StepPath, Begun>,
+    rounds: Rounds,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +63,23 @@ struct Begun {
 }
 
 impl Narrator {
+    /// With the most iterations of loops, which events do not tell.
+    #[must_use]
+    pub fn loop_bounds(mut self, bounds: LoopBounds) -> Self {
+        self.rounds.bounds = bounds;
+        self
+    }
+
     /// The lines of an event; most events have none.
     pub fn tell(&mut self, event: &RunEvent) -> Vec<Line> {
+        let mut lines = self.tell_event(event);
+        if let Some((path, word, detail)) = self.rounds.tell(event) {
+            lines.push(Line { at: event.at, path, tone: Tone::Quiet, word, detail });
+        }
+        lines
+    }
+
+    fn tell_event(&mut self, event: &RunEvent) -> Vec<Line> {
         let line = |tone, word, detail: String| Line {
             at: event.at,
             path: event.path.to_string(),
@@ -109,6 +131,12 @@ impl Narrator {
                 vec![line(Tone::Bad, "plugin", format!("`{plugin}`: {error}"))]
             }
             Body::Warning { message, .. } => vec![line(Tone::Warn, "warning", message.clone())],
+            Body::QuestionAsked { question, deferred: true, .. } => {
+                vec![line(Tone::Warn, "waiting", format!("nobody is there to answer: {question}"))]
+            }
+            Body::QuestionAsked { question, .. } => vec![line(Tone::Quiet, "asking", question.clone())],
+            Body::QuestionAnswered { answer, by } => vec![line(Tone::Quiet, "answered", answered(answer, *by))],
+            Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
             Body::ToolCallFinished { tool, error, duration_ms, .. } if !self.is_tool_step(&event.path) => {
                 let took = quantity::duration(Duration::from_millis(*duration_ms));
                 let (tone, failure) = match error {
@@ -134,7 +162,8 @@ impl Narrator {
             (_, _, Some(items)) => Some(format!("{} items", items.len())),
             (Some(agent), _, _) => Some(format!("agent {agent}")),
             (_, Some(tool), _) => Some(format!("tool {tool}")),
-            (None, None, None) => Some("default agent".to_owned()),
+            // What works itself has tries; a group, a loop, an included document has none of its own.
+            (None, None, None) => event.attempt.map(|_| "default agent".to_owned()),
         };
         Some(joined([what, again]))
     }
@@ -155,6 +184,16 @@ fn is_inside_loop(path: &StepPath) -> bool {
 /// A hint that fits in a line; the exact lines of a grant are told at the end of a run.
 fn short_hint(fault: &Fault) -> Option<String> {
     fault.hint.as_ref().filter(|hint| !hint.contains('\n')).cloned()
+}
+
+/// An answer, and how it came about.
+fn answered(answer: &Value, by: AnsweredBy) -> String {
+    let answer = clean(&value::to_text(answer), ANSWER_CHARS);
+    match by {
+        AnsweredBy::Person => answer,
+        AnsweredBy::Given => format!("{answer} (given with the run)"),
+        AnsweredBy::Default => format!("{answer} (the default)"),
+    }
 }
 
 fn describe(pin: &PluginPin) -> String {
@@ -208,6 +247,30 @@ mod tests {
         };
         assert!(narrator.tell(&event("list", call)).is_empty());
         assert_eq!(words(&narrator.tell(&later("list", 12, finished(None)))), [("completed", "12 ms, 3 in, 1 out")]);
+    }
+
+    #[test]
+    fn questions_answers_and_variables_are_told() {
+        let mut narrator = Narrator::default();
+        let asked =
+            |deferred| Body::QuestionAsked { question: "Publish?".into(), choices: Vec::new(), schema: None, deferred };
+        let mut told = |body: Body| {
+            let line = narrator.tell(&event("ok", body)).remove(0);
+            format!("{} {}", line.word, line.detail)
+        };
+        assert_eq!(told(asked(false)), "asking Publish?");
+        assert_eq!(told(asked(true)), "waiting nobody is there to answer: Publish?");
+        let answered = |by| Body::QuestionAnswered { answer: "yes".into(), by };
+        assert_eq!(told(answered(AnsweredBy::Person)), "answered yes");
+        assert_eq!(told(answered(AnsweredBy::Given)), "answered yes (given with the run)");
+        assert_eq!(told(Body::VariableSet { key: "k".into(), value: 3.into() }), "variable k = 3");
+    }
+
+    #[test]
+    fn what_holds_other_steps_is_no_agent() {
+        let group = RunEvent { attempt: None, ..event("both", started(None)) };
+        assert_eq!(words(&Narrator::default().tell(&group)), [("started", "")]);
+        assert_eq!(words(&Narrator::default().tell(&event("a", started(None)))), [("started", "default agent")]);
     }
 
     #[test]

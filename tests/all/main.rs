@@ -21,6 +21,7 @@ mod first_party;
 mod foreign_folder;
 mod library;
 mod plan;
+mod questions;
 mod reference;
 mod tidy;
 mod validate;

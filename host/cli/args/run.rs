@@ -16,6 +16,9 @@ pub(crate) struct RunArgs {
     pub(crate) text: Option<String>,
     #[command(flatten)]
     pub(crate) inputs: InputArgs,
+    /// An answer to a step's question, or `STEP=@FILE` (repeatable)
+    #[arg(long = "answer", value_name = "STEP=VALUE")]
+    pub(crate) answers: Vec<String>,
     /// The model of every step, `provider/model`; `auto` chooses for steps that name none
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,

@@ -15,6 +15,7 @@ Examples:
   cofferdam run hello.yaml
   cofferdam run hello.yaml \"some text\"        give it a text; `-` reads standard input
   cofferdam run hello.yaml --input folder=src --input notes=@notes.md
+  cofferdam run release.yaml --answer approve=yes --answer notes=@notes.md
   cofferdam run hello.yaml --model ollama/llama3.2
   cofferdam run hello.yaml --grant scan:fs=read --allow write
   cofferdam run hello.yaml --dry-run          show what would happen
@@ -22,6 +23,8 @@ Examples:
 
 Grants: a document only requests. What its plugins may do is decided by `--grant`, by
 `--grant-requested`, by `cofferdam.toml`, or by a person at a terminal; the rest is denied.
+Questions: a step that asks a person is answered by `--answer`, else at the terminal, else by its
+default. A run with an open question does all that it can without, and ends with exit code 4.
 Output goes to standard output, everything else to standard error.";
 
 pub(super) const VALIDATE: &str = "\
@@ -76,7 +79,12 @@ Examples:
 pub(super) const INIT: &str = "\
 Examples:
   cofferdam init                              here; nothing is overwritten
-  cofferdam init my-project";
+  cofferdam init my-project
+  cofferdam init --template loop              another one, also beside the first
+  cofferdam init --list
+
+Beside the document stand the settings of the project and the JSON Schema of documents. The first
+line of the document leads editors to it, so that they complete and check while you write.";
 
 pub(super) const SCHEMA: &str = "\
 Examples:

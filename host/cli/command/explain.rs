@@ -11,12 +11,18 @@ use cofferdam::core::spec::suggest::did_you_mean;
 
 pub(super) fn run(given: &str) -> anyhow::Result<Exit> {
     let Some(code) = all().find(|code| code.id.eq_ignore_ascii_case(given)) else {
-        let near = did_you_mean(&given.to_uppercase(), all().map(|code| code.id));
-        let hint = near.unwrap_or_else(|| "codes look like `W021`, as findings print them".to_owned());
-        return Err(Failure::usage(format!("there is no code `{given}`")).with_hint(hint).into());
+        return Err(unknown(given).into());
     };
     terminal::print(&format!("{}: {}\n\n{}\n", paint::strong(code.id), code.title, code.about))?;
     Ok(Exit::Done)
+}
+
+/// Every code and its title, below the nearest one.
+fn unknown(given: &str) -> Failure {
+    let near = did_you_mean(&given.to_uppercase(), all().map(|code| code.id)).map(|near| format!("{near}\n"));
+    let list: Vec<String> = all().map(|code| format!("{}  {}", code.id, code.title)).collect();
+    let hint = format!("{}the codes are:\n{}", near.unwrap_or_default(), list.join("\n"));
+    Failure::usage(format!("there is no code `{given}`")).with_hint(hint)
 }
 
 fn all() -> impl Iterator<Item = &'static Code> {

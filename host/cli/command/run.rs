@@ -125,6 +125,7 @@ fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {
     Ok(RunOptions {
         input: inputs::text(args.text.as_deref())?,
         inputs: inputs::named(&args.inputs)?,
+        answers: inputs::answers(&args.answers)?,
         model: flagged.map(str::to_owned),
         timeout: session.settings.timeout(),
         ..RunOptions::default()
@@ -175,7 +176,8 @@ impl Start {
         }
         let out = self.out(&result.run_id);
         let not_language_models = model::not_language_models(&self.catalog, &self.recap.models());
-        let ending = Ending { result, out: &out, not_language_models: &not_language_models };
+        let document = args.file.as_deref().unwrap_or(Path::new("."));
+        let ending = Ending { result, document, out: &out, not_language_models: &not_language_models };
         terminal::tell(&self.recap.render(&ending));
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::paint;
 use cofferdam::core::event::{Body, RunEvent};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
-use cofferdam::sink::{Line, Narrator, Tone, clean};
+use cofferdam::sink::{Line, LoopBounds, Narrator, Tone, clean, iteration_of};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -84,20 +84,22 @@ const BEFORE: &str = "";
 #[derive(Default)]
 struct State {
     narrator: Narrator,
+    bounds: LoopBounds,
     /// By path, as they stand on the screen; at most [`BARS`].
     bars: Vec<(String, ProgressBar)>,
     margin: Option<ProgressBar>,
 }
 
 impl Live {
-    pub(crate) fn start(before: Before) -> Self {
+    pub(crate) fn start(before: Before, bounds: LoopBounds) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         // An empty line above the bars. When a terminal echoes `^C`, all of them are one line higher than the library
         // thinks, and what it then leaves behind is this line.
         let margin = bars.add(ProgressBar::new_spinner());
         margin.set_style(style(" "));
         margin.tick();
-        let mut state = State { margin: Some(margin), ..State::default() };
+        let narrator = Narrator::default().loop_bounds(bounds.clone());
+        let mut state = State { narrator, bounds, margin: Some(margin), ..State::default() };
         if before == Before::Plugins {
             let bar = state.add(BEFORE, &bars);
             bar.set_message("loading plugins");
@@ -146,13 +148,19 @@ impl State {
                     }
                     (None, Some(agent), _) => bar.set_message(format!("agent {agent}")),
                     (None, None, Some(tool)) => bar.set_message(format!("tool {tool}")),
+                    (None, None, None) if event.attempt.is_some() => bar.set_message("default agent"),
                     (None, None, None) => {}
                 }
             }
+            Body::LoopIterationStarted { index } => self.go_round(path, *index),
             Body::LoopIterationFinished { .. } => {
-                if let Some(bar) = path.rsplit_once('[').and_then(|(outer, _)| self.bar(outer)) {
+                if let Some(bar) = iteration_of(path).and_then(|(outer, _)| self.bar(outer)) {
                     bar.inc(1);
                 }
+            }
+            Body::QuestionAsked { deferred: false, .. } if self.bar(path).is_none() && self.bars.len() < BARS => {
+                let bar = self.add(path, all);
+                bar.set_message("waits for an answer");
             }
             Body::Progress { message, .. } => self.say(path, &clean(message, 100)),
             Body::TurnStarted { turn, model } => self.say(path, &format!("{model}, turn {turn}")),
@@ -197,6 +205,16 @@ impl State {
         }
     }
 
+    /// Says the round of a loop that repeats; one over items has a length, and counts by itself.
+    fn go_round(&self, path: &str, index: u32) {
+        let outer = iteration_of(path).map(|(outer, _)| outer);
+        if let Some((outer, bar)) = outer.and_then(|outer| Some((outer, self.bar(outer)?)))
+            && bar.length().is_none()
+        {
+            bar.set_message(format!("iteration {}", self.bounds.round(outer, index)));
+        }
+    }
+
     fn say(&self, path: &str, message: &str) {
         if let Some(bar) = self.bar(path) {
             bar.set_message(message.to_owned());
@@ -211,7 +229,7 @@ fn is_final(line: &Line) -> bool {
         Tone::Warn => !(inside_loop && line.word == "cancelled"),
         Tone::Bad => true,
         Tone::Good => !inside_loop && !line.path.is_empty(),
-        Tone::Quiet => matches!(line.word, "skipped" | "plugin" | "hint"),
+        Tone::Quiet => matches!(line.word, "skipped" | "plugin" | "hint" | "loop" | "answered"),
     }
 }
 
@@ -239,7 +257,9 @@ impl Sink for Live {
         let kinds = [
             "run_started",
             "step_*",
-            "loop_iteration_finished",
+            "loop_*",
+            "question_*",
+            "variable_set",
             "turn_started",
             "tool_call_*",
             "progress",

@@ -1,11 +1,14 @@
-//! Asks a person at the terminal. One question at a time; no answer in time is a no.
+//! Asks a person at the terminal, whether something is allowed or what a step wants to know. One question at a time; no
+//! answer in time is a no.
 //!
 //! It must not know what the answer leads to.
+
+mod inquiry;
 
 use super::{live, paint};
 use crate::terminal;
 use cofferdam::core::limits;
-use cofferdam::core::port::{Answer, Approver, BoxFuture, Question};
+use cofferdam::core::port::{Answer, Approver, BoxFuture, Inquiry, Question};
 use cofferdam::sink::clean;
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -66,11 +69,33 @@ impl TerminalApprover {
         }
         answer
     }
+
+    /// Waits as long as the step does: how long people take is not bounded here.
+    async fn inquire(&self, inquiry: Inquiry) -> Option<String> {
+        if self.stop.is_cancelled() {
+            return None;
+        }
+        let mut lines = self.lines.lock().await;
+        let lines = lines.get_or_insert_with(read_lines);
+        while lines.try_recv().is_ok() {}
+        let pause = live::pause();
+        let answer = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            answer = inquiry::put(&inquiry, lines) => answer,
+        };
+        drop(pause);
+        answer
+    }
 }
 
 impl Approver for TerminalApprover {
     fn ask(&self, question: Question) -> BoxFuture<'_, Answer> {
         Box::pin(self.put(question))
+    }
+
+    fn answer(&self, inquiry: Inquiry) -> BoxFuture<'_, Option<String>> {
+        Box::pin(self.inquire(inquiry))
     }
 }
 

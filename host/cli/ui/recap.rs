@@ -7,7 +7,8 @@ use cofferdam::RunResult;
 use cofferdam::core::event::{Body, Decision, RunEvent, RunReason, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
-use cofferdam::sink::{clean, duration, tokens};
+use cofferdam::core::run::LoopResult;
+use cofferdam::sink::{clean, duration, iterations, loop_end, tokens};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -39,6 +40,8 @@ struct Gathered {
 /// What the end of a run is told about besides the result.
 pub(crate) struct Ending<'a> {
     pub(crate) result: &'a RunResult,
+    /// The document, as it was named.
+    pub(crate) document: &'a Path,
     /// The run's output directory, which may not exist.
     pub(crate) out: &'a Path,
     /// Names of models that are no language models.
@@ -75,8 +78,11 @@ impl Recap {
         if let Some(failure) = &result.error {
             push_fault(&mut text, failure.step.as_str(), &failure.fault);
         }
-        push_list(&mut text, "warning", result.warnings.iter().map(|warning| clean(warning, 400)));
+        push_list(&mut text, &paint::quiet("loop"), loops(result).into_iter());
+        push_list(&mut text, &paint::warn("warning"), result.warnings.iter().map(|warning| clean(warning, 400)));
+        push_list(&mut text, &paint::warn("shortened"), shortened(result).into_iter());
         push_denials(&mut text, &gathered);
+        push_questions(&mut text, ending);
         if let Some(files) = files(ending.out) {
             push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
         }
@@ -116,6 +122,7 @@ fn headline(ending: &Ending<'_>, gathered: &Gathered) -> String {
         RunReason::Timeout => "its time is over".to_owned(),
         RunReason::Budget => "its budget is spent".to_owned(),
         RunReason::Aborted => "a step ended the whole run".to_owned(),
+        RunReason::Deadlock => "the workflow engine left steps".to_owned(),
     });
     let mut parts: Vec<String> = reason.into_iter().collect();
     parts.extend([steps(result), duration(Duration::from_millis(result.duration_ms))]);
@@ -169,7 +176,7 @@ fn push_fault(text: &mut String, step: &str, fault: &Fault) {
 fn push_list(text: &mut String, label: &str, entries: impl Iterator<Item = String>) {
     let entries: Vec<String> = entries.collect();
     for entry in entries.iter().take(ENTRIES) {
-        push_row(text, &paint::warn(label), entry);
+        push_row(text, label, entry);
     }
     if entries.len() > ENTRIES {
         push_row(text, "", &format!("and {} more", entries.len() - ENTRIES));
@@ -182,7 +189,7 @@ fn push_denials(text: &mut String, gathered: &Gathered) {
         Some(rule) => format!("tool `{tool}`, by the deny rule `{}`", clean(rule, 100)),
         None => format!("tool `{tool}`; `--allow {tool}` would allow it"),
     });
-    push_list(text, "denied", tools);
+    push_list(text, &paint::warn("denied"), tools);
     let mut told = BTreeSet::new();
     for (plugin, request, allow) in &gathered.grants {
         if told.len() == ENTRIES {
@@ -197,6 +204,62 @@ fn push_denials(text: &mut String, gathered: &Gathered) {
             }
         }
     }
+}
+
+/// How loops went: those that repeat, and those over items that did not do them all. Loops inside loops are not told.
+fn loops(result: &RunResult) -> Vec<String> {
+    let outer = result.loops.iter().filter(|found| !found.path.as_str().contains('['));
+    outer.filter(|found| found.items.is_none() || found.items != Some(found.completed)).map(one_loop).collect()
+}
+
+fn one_loop(found: &LoopResult) -> String {
+    let path = &found.path;
+    let done = match (found.items, found.max_iterations) {
+        (Some(items), _) => format!("{} of {items} items completed", found.completed),
+        (None, Some(most)) => format!("{} of at most {most}", iterations(count(found.iterations))),
+        (None, None) => iterations(count(found.iterations)),
+    };
+    match found.because {
+        Some(because) => format!("{path}: {done}, {}", loop_end(because)),
+        None => format!("{path}: {done}"),
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Steps whose message was too large to be whole.
+fn shortened(result: &RunResult) -> Vec<String> {
+    let cut = result.steps.iter().filter(|step| !step.truncated_inputs.is_empty());
+    cut.map(|step| clean(&format!("{}: {}", step.path, step.truncated_inputs.join(", ")), 400)).collect()
+}
+
+/// What the run waits for, and the command that answers it.
+fn push_questions(text: &mut String, ending: &Ending<'_>) {
+    let questions = &ending.result.questions;
+    if questions.is_empty() {
+        return;
+    }
+    let line = |step: &str, question: &str, choices: &[String]| {
+        let choices = if choices.is_empty() { String::new() } else { format!(" ({})", choices.join(", ")) };
+        clean(&format!("{step}: {question}{choices}"), 400)
+    };
+    let lines = questions.iter().map(|open| line(open.step.as_str(), &open.question, &open.choices));
+    push_list(text, &paint::warn("question"), lines);
+    let flags = questions.iter().take(ENTRIES).map(|open| format!(" --answer {}", in_shell(open.step.as_str())));
+    let document = in_shell(&ending.document.display().to_string());
+    push_row(
+        text,
+        "answer",
+        &format!("cofferdam run {document}{}", flags.map(|flag| flag + "=...").collect::<String>()),
+    );
+}
+
+/// A word as a shell takes it.
+fn in_shell(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '/');
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// The files in the output directory; none when there is nothing in it.
@@ -234,10 +297,51 @@ mod tests {
             workflow_id: String::new(),
             duration_ms: 1_234,
             error: None,
+            questions: Vec::new(),
             warnings: vec!["mind\u{1b}[2J the gap".into()],
             metadata: cofferdam::core::value::Map::new(),
             session: None,
         }
+    }
+
+    #[test]
+    fn the_end_tells_how_loops_went_and_what_is_asked() {
+        let found = LoopResult {
+            path: "refine".into(),
+            items: None,
+            max_iterations: Some(5),
+            iterations: 2,
+            completed: 2,
+            last_iteration: Some(1),
+            because: Some(cofferdam::core::event::LoopEnd::Judge),
+        };
+        let scan =
+            LoopResult { path: "scan".into(), items: Some(3), max_iterations: None, completed: 3, ..found.clone() };
+        let some = LoopResult { path: "some".into(), completed: 1, ..scan.clone() };
+        let inner = LoopResult { path: "scan[0].refine".into(), ..found.clone() };
+        let question = |step: &str| cofferdam::core::run::OpenQuestion {
+            step: step.into(),
+            question: "Publish it?".into(),
+            choices: vec!["yes".into(), "no".into()],
+        };
+        let result = RunResult {
+            loops: vec![found, scan, some, inner],
+            questions: vec![question("ok"), question("each[0].ok")],
+            warnings: Vec::new(),
+            ..result()
+        };
+        let document = Path::new("my flow.yaml");
+        let ending = Ending { result: &result, document, out: Path::new("/nowhere"), not_language_models: &[] };
+        let text = anstream::adapter::strip_str(&Recap::default().render(&ending)).to_string();
+        assert_eq!(
+            text.split_once('\n').unwrap().1,
+            "loop       refine: 2 iterations of at most 5, its judge is satisfied\n\
+             loop       some: 1 of 3 items completed, its judge is satisfied\n\
+             question   ok: Publish it? (yes, no)\n\
+             question   each[0].ok: Publish it? (yes, no)\n\
+             answer     cofferdam run 'my flow.yaml' --answer ok=... --answer 'each[0].ok'=...\n\
+             run        cofferdam runs show r1"
+        );
     }
 
     #[test]
@@ -270,7 +374,12 @@ mod tests {
         }
         recap.note(&RunEvent { body: Body::TurnStarted { turn: 1, model: "m".into() }, ..event });
         let models = ["m".to_owned()];
-        let ending = Ending { result: &result(), out: Path::new("/nowhere"), not_language_models: &models };
+        let ending = Ending {
+            result: &result(),
+            document: Path::new("w.yaml"),
+            out: Path::new("/nowhere"),
+            not_language_models: &models,
+        };
         let text = anstream::adapter::strip_str(&recap.render(&ending)).to_string();
         assert_eq!(
             text,

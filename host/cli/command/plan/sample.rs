@@ -104,8 +104,9 @@ pub(super) fn everything() -> Workflow {
         name: "part".into(),
         path: "lib/part.yaml".into(),
         scope: Arc::new(Scope { steps: vec![agent("inside")], ..Scope::default() }),
-        inputs: Vec::new(),
+        inputs: Vec::new().into(),
         with: Template::constant(json!({ "folder": "src" })),
+        timeout: None,
         output: None,
     };
     let ask = AskWork {

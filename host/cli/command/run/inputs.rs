@@ -1,10 +1,12 @@
-//! Inputs as they are typed: `--input k=v`, `--input k=@file`, `--inputs file.json`, and text after the document.
+//! Inputs and answers as they are typed: `--input k=v`, `--input k=@file`, `--inputs file.json`, `--answer step=v`, and
+//! text after the document.
 
 use crate::args::InputArgs;
 use crate::failure::Failure;
 use cofferdam::InputText;
 use cofferdam::core::limits;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -23,15 +25,29 @@ pub(super) fn named(args: &InputArgs) -> Result<Vec<(String, InputText)>, Failur
         None => Vec::new(),
     };
     for text in &args.each {
-        inputs.push(pair(text)?);
+        inputs.push(pair("--input", text)?);
     }
     Ok(inputs)
 }
 
-fn pair(text: &str) -> Result<(String, InputText), Failure> {
+/// Answers to the questions of steps.
+pub(super) fn answers(given: &[String]) -> Result<BTreeMap<String, InputText>, Failure> {
+    let mut answers = BTreeMap::new();
+    for text in given {
+        let (step, answer) = pair("--answer", text)?;
+        if answers.contains_key(&step) {
+            return Err(Failure::usage(format!("the question of `{step}` is answered twice"))
+                .with_hint(format!("give `--answer {step}=VALUE` once")));
+        }
+        answers.insert(step, answer);
+    }
+    Ok(answers)
+}
+
+fn pair(flag: &str, text: &str) -> Result<(String, InputText), Failure> {
     let Some((name, value)) = text.split_once('=') else {
         return Err(
-            Failure::usage(format!("`--input {text}` has no value")).with_hint(format!("write `--input {text}=VALUE`"))
+            Failure::usage(format!("`{flag} {text}` has no value")).with_hint(format!("write `{flag} {text}=VALUE`"))
         );
     };
     let value = match value.strip_prefix('@') {
@@ -80,7 +96,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_question_is_answered_once() {
+        let given = |texts: &[&str]| answers(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(given(&["a=yes", "b=x=y"]).unwrap()["b"], InputText::Text("x=y".to_owned()));
+        assert!(given(&["a"]).unwrap_err().to_string().contains("--answer a"));
+        assert!(given(&["a=1", "a=1"]).unwrap_err().to_string().contains("twice"));
+    }
+
+    #[test]
     fn an_input_is_a_name_and_a_value() {
+        let pair = |text| pair("--input", text);
         assert_eq!(pair("a=b=c").unwrap(), ("a".to_owned(), InputText::Text("b=c".to_owned())));
         assert_eq!(pair("a=").unwrap(), ("a".to_owned(), InputText::Text(String::new())));
         assert!(pair("a").is_err());

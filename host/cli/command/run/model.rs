@@ -3,7 +3,7 @@
 use crate::settings::Settings;
 use cofferdam::Workflow;
 use cofferdam::core::port::Models as _;
-use cofferdam::core::spec::workflow::{Scope, Step, Work};
+use cofferdam::core::spec::workflow::{LoopKind, Scope, Step, Work};
 use cofferdam::llm::{Choice, ModelCatalog};
 use std::collections::BTreeSet;
 
@@ -43,9 +43,20 @@ fn of_steps<'a>(scope: &'a Scope, names: &mut BTreeSet<&'a str>) {
         if let Work::Agent(work) = &step.work {
             names.extend(work.model.as_deref());
         }
-        if let Some(body) = step.repeat.as_ref().and_then(|repeat| repeat.body.as_deref()) {
-            of_steps(body, names);
+        if let Some(Work::Agent(work)) = judge(step).map(|judge| &judge.work) {
+            names.extend(work.model.as_deref());
         }
+        if let Some(inner) = step.inner() {
+            of_steps(inner, names);
+        }
+    }
+}
+
+/// The step that judges the iterations of a loop.
+fn judge(step: &Step) -> Option<&Step> {
+    match &step.repeat.as_ref()?.kind {
+        LoopKind::Repeat(repeat) => repeat.judge.as_deref(),
+        LoopKind::ForEach(_) => None,
     }
 }
 
@@ -73,10 +84,8 @@ fn needs_default(workflow: &Workflow) -> bool {
 }
 
 fn any_step(scope: &Scope, test: &dyn Fn(&Step) -> bool) -> bool {
-    let inside = |step: &Step| {
-        step.repeat.as_ref().and_then(|repeat| repeat.body.as_deref()).is_some_and(|body| any_step(body, test))
-    };
-    scope.steps.iter().any(|step| test(step) || inside(step))
+    let inside = |step: &Step| step.inner().is_some_and(|inner| any_step(inner, test));
+    scope.steps.iter().any(|step| test(step) || judge(step).is_some_and(test) || inside(step))
 }
 
 #[cfg(test)]

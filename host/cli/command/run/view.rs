@@ -4,7 +4,7 @@ use crate::args::RunArgs;
 use crate::local_time;
 use crate::terminal;
 use crate::ui::live::{Before, Live};
-use cofferdam::sink::{Paint, human, ndjson};
+use cofferdam::sink::{LoopBounds, Paint, human, ndjson};
 use cofferdam::{Builder, Sink, Workflow};
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ pub(super) enum View {
     /// A live view on standard error.
     Live(Arc<Live>),
     /// Lines on standard error.
-    Lines,
+    Lines(LoopBounds),
     /// Nothing.
     Silent,
 }
@@ -54,11 +54,12 @@ impl View {
         match (args.json, args.quiet, terminal::is_watched()) {
             (true, _, _) => Self::Events(Written::default()),
             (_, true, _) => Self::Silent,
-            (_, _, true) => Self::Live(Arc::new(Live::start(match workflow.document().plugins.is_empty() {
-                true => Before::Nothing,
-                false => Before::Plugins,
-            }))),
-            (_, _, false) => Self::Lines,
+            (_, _, true) => {
+                let none = workflow.document().plugins.is_empty();
+                let before = if none { Before::Nothing } else { Before::Plugins };
+                Self::Live(Arc::new(Live::start(before, LoopBounds::of(workflow.document()))))
+            }
+            (_, _, false) => Self::Lines(LoopBounds::of(workflow.document())),
         }
     }
 
@@ -66,9 +67,9 @@ impl View {
         match self {
             Self::Events(written) => builder.sink(Arc::new(ndjson(Watched(written.clone())))),
             Self::Live(live) => builder.sink(Arc::clone(live) as Arc<dyn Sink>),
-            Self::Lines => {
+            Self::Lines(bounds) => {
                 let lines = human(anstream::stderr()).paint(Paint::Ansi).utc_offset_s(local_time::utc_offset_s());
-                builder.sink(Arc::new(lines))
+                builder.sink(Arc::new(lines.loop_bounds(bounds.clone())))
             }
             Self::Silent => builder,
         }
@@ -78,7 +79,7 @@ impl View {
     pub(super) fn failure(&self) -> Option<String> {
         match self {
             Self::Events(written) => written.0.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            Self::Live(_) | Self::Lines | Self::Silent => None,
+            Self::Live(_) | Self::Lines(_) | Self::Silent => None,
         }
     }
 

@@ -2,14 +2,19 @@
 //!
 //! It must not need the document: runs are shown wherever their journal is.
 
-use cofferdam::core::event::{Body, PluginPin, RunEvent, RunStatus};
+use cofferdam::core::event::{AnsweredBy, Body, PluginPin, RunEvent, RunStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::RunId;
 use cofferdam::core::message::Usage;
 use cofferdam::core::time::Timestamp;
+use cofferdam::core::value::to_text;
+use cofferdam::sink::{clean, iterations, loop_end};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
+
+/// Most characters of a question or an answer.
+const ANSWER_CHARS: usize = 200;
 
 /// A run as it can be told.
 pub(super) struct History {
@@ -23,6 +28,8 @@ pub(super) struct History {
     pub(super) error: Option<Fault>,
     pub(super) plugins: Vec<PluginPin>,
     pub(super) warnings: Vec<String>,
+    /// Variables as they are at the end.
+    pub(super) variables: BTreeMap<String, Value>,
     /// Steps in the order in which they are first heard of.
     pub(super) steps: Vec<Step>,
     by_path: HashMap<String, usize>,
@@ -56,6 +63,7 @@ impl History {
             error: None,
             plugins: Vec::new(),
             warnings: Vec::new(),
+            variables: BTreeMap::new(),
             steps: Vec::new(),
             by_path: HashMap::new(),
             plan: Vec::new(),
@@ -71,8 +79,13 @@ impl History {
         }
         // `scan[10]` comes after `scan[9]`, and a step after the one that it needs.
         let rank = |part: &str| part.parse().unwrap_or_else(|_| ranks.get(part).copied().unwrap_or_default());
+        let known: HashSet<&str> = self.steps.iter().map(|step| step.path.as_str()).collect();
         let mut steps: Vec<&Step> = self.steps.iter().collect();
-        steps.sort_by_cached_key(|step| parts(&step.path).map(rank).collect::<Vec<usize>>());
+        steps.sort_by_cached_key(|step| match judged(&step.path, &known) {
+            // A judge comes after all that it judges.
+            Some(iteration) => parts(&iteration).map(rank).chain([usize::MAX]).collect::<Vec<usize>>(),
+            None => parts(&step.path).map(rank).collect(),
+        });
         steps
     }
 
@@ -93,6 +106,7 @@ impl History {
             }
             Body::Warning { message, .. } if event.path.is_root() => self.warnings.push(message.clone()),
             Body::Warning { message, .. } => self.warnings.push(format!("{}: {message}", event.path)),
+            Body::VariableSet { key, value } => drop(self.variables.insert(key.clone(), value.clone())),
             _ if !event.path.is_root() => self.add_to_step(event),
             _ => {}
         }
@@ -111,7 +125,8 @@ impl History {
                     (_, _, Some(items)) => format!("{} items", items.len()),
                     (Some(agent), _, _) => format!("agent {agent}"),
                     (_, Some(tool), _) => format!("tool {tool}"),
-                    (None, None, None) => "default agent".to_owned(),
+                    // A group, a loop, an included document has no tries of its own.
+                    (None, None, None) => event.attempt.map_or("", |_| "default agent").to_owned(),
                 };
             }
             Body::StepRetrying { error, usage, .. } => {
@@ -136,6 +151,23 @@ impl History {
                 let step = self.step(event);
                 step.status = "cancelled";
                 step.detail.clone_from(detail);
+            }
+            Body::LoopFinished { iterations: count, because } => {
+                self.step(event).detail = format!("{}, {}", iterations(u64::from(*count)), loop_end(*because));
+            }
+            Body::QuestionAsked { question, deferred, .. } => {
+                let step = self.step(event);
+                step.status = if *deferred { "waiting" } else { "asking" };
+                step.started.get_or_insert(at);
+                step.what = clean(question, ANSWER_CHARS);
+            }
+            Body::QuestionAnswered { answer, by } => {
+                let how = match by {
+                    AnsweredBy::Person => "",
+                    AnsweredBy::Given => ", given with the run",
+                    AnsweredBy::Default => ", the default",
+                };
+                self.step(event).detail = format!("answer: {}{how}", clean(&to_text(answer), ANSWER_CHARS));
             }
             Body::LoopIterationStarted { .. } => {
                 let step = self.step(event);
@@ -181,6 +213,13 @@ impl Step {
     }
 }
 
+/// The iteration that a judge judges: `refine[1]` for `refine.judge[1]`, unless there is a loop of that name.
+pub(super) fn judged(path: &str, known: &HashSet<&str>) -> Option<String> {
+    let (judge, index) = path.strip_suffix(']')?.rsplit_once('[')?;
+    let iteration = format!("{}[{index}]", judge.strip_suffix(".judge")?);
+    (!known.contains(judge) && known.contains(iteration.as_str())).then_some(iteration)
+}
+
 fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split(['.', '[', ']']).filter(|part| !part.is_empty())
 }
@@ -213,6 +252,33 @@ mod tests {
         let step = &history.steps[0];
         assert_eq!((step.attempts, step.usage.output, step.took), (2, 5, Some(Duration::from_millis(9))));
         assert!(step.error.is_none());
+    }
+
+    #[test]
+    fn a_judge_comes_after_what_it_judges() {
+        let mut history = History::new(RunId::parse("r").unwrap());
+        let paths = ["refine", "refine[0]", "refine[0].a", "refine.judge[0]", "refine[1]", "refine.judge[1]", "last"];
+        for path in ["last", "refine", "refine[0]", "refine[1]", "refine.judge[1]", "refine.judge[0]", "refine[0].a"] {
+            history.add(&event(path, 0, 1, finished(StepStatus::Completed, 0)));
+        }
+        history.plan = vec!["refine".into(), "last".into()];
+        let ordered: Vec<&str> = history.ordered().iter().map(|step| step.path.as_str()).collect();
+        assert_eq!(ordered, paths);
+    }
+
+    #[test]
+    fn loops_questions_and_variables_are_told() {
+        let mut history = History::new(RunId::parse("r").unwrap());
+        let because = cofferdam::core::event::LoopEnd::Until;
+        history.add(&event("refine", 0, 1, Body::LoopFinished { iterations: 2, because }));
+        let asked = Body::QuestionAsked { question: "Ship?".into(), choices: vec![], schema: None, deferred: true };
+        history.add(&event("ok", 0, 1, asked));
+        history.add(&event("ok", 0, 1, Body::VariableSet { key: "k".into(), value: 1.into() }));
+        assert_eq!(history.steps[0].detail, "2 iterations, `until` is true");
+        assert_eq!((history.steps[1].status, history.steps[1].what.as_str()), ("waiting", "Ship?"));
+        history.add(&event("ok", 0, 1, Body::QuestionAnswered { answer: "yes".into(), by: AnsweredBy::Given }));
+        assert_eq!(history.steps[1].detail, "answer: yes, given with the run");
+        assert_eq!(history.variables["k"], 1);
     }
 
     #[test]

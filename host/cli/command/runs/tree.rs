@@ -1,11 +1,12 @@
 //! A recorded run as text: how it ended, then its steps as a tree.
 
-use super::history::{History, Step};
+use super::history::{History, Step, judged};
 use crate::local_time;
 use crate::ui::paint;
 use cofferdam::core::fault::Fault;
 use cofferdam::sink::{clean, duration, tokens};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 /// Most characters of a message or of the output.
@@ -25,6 +26,12 @@ pub(super) fn render(history: &History) -> String {
     for warning in &history.warnings {
         // Writing into a string cannot fail.
         let _ = writeln!(text, "\n{}  {}", paint::warn("warning"), clean(warning, TEXT_CHARS));
+    }
+    for (index, (key, value)) in history.variables.iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        let value = cofferdam::core::value::to_text(value);
+        let _ =
+            writeln!(text, "{gap}{}  {} = {}", paint::quiet("variable"), clean(key, 100), clean(&value, TEXT_CHARS));
     }
     push_output(&mut text, &history.output);
     text
@@ -79,7 +86,11 @@ fn push_head(text: &mut String, history: &History) {
 
 fn push_steps(text: &mut String, history: &History) {
     let steps = history.ordered();
-    let label = |step: &Step| format!("{}{}", "  ".repeat(depth(&step.path)), own_name(&step.path));
+    let known: HashSet<&str> = steps.iter().map(|step| step.path.as_str()).collect();
+    let label = |step: &Step| match judged(&step.path, &known) {
+        Some(iteration) => format!("{}judge{}", "  ".repeat(depth(&iteration)), own_name(&iteration)),
+        None => format!("{}{}", "  ".repeat(depth(&step.path)), own_name(&step.path)),
+    };
     let width = steps.iter().map(|step| label(step).chars().count()).max().unwrap_or_default().min(40);
     let mut hidden = 0_usize;
     let mut items = 0_usize;
