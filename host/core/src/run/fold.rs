@@ -161,6 +161,7 @@ impl Machine {
             self.first_error = Some(id);
         }
         self.unsignal(id);
+        self.note_tolerated(id);
         match self.node(id).kind {
             Kind::Repeat { of, index } => {
                 self.note_failure(of, index, status);
@@ -179,6 +180,15 @@ impl Machine {
                     self.agenda.push_back(parent);
                 }
             }
+        }
+    }
+
+    /// A failure that does not count is said aloud.
+    fn note_tolerated(&mut self, id: NodeId) {
+        let node = self.node(id);
+        if node.tolerated && node.is_member() {
+            let why = node.error.as_ref().map(|fault| fault.message.as_str()).unwrap_or_default();
+            self.warnings.push(format!("{}: failed, and the run went on: {why}", node.path));
         }
     }
 

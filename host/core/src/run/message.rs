@@ -51,7 +51,8 @@ impl Machine {
         let limit = self.workflow.options.limits.message_bytes;
         if let Kind::Judge { of, index } = self.node(id).kind {
             let parts = self.judged_parts(of, index).map_err(MessageError::Transform)?;
-            return assemble(vec![self.judge_task(of, index)], parts, limit);
+            let fixed = Fixed { head: vec![self.judge_task(of, index)], tail: Vec::new() };
+            return assemble(&fixed, parts, limit);
         }
         let origin = self.origin(id).map_err(MessageError::Transform)?;
         if work.instructions.is_empty()
@@ -60,7 +61,7 @@ impl Machine {
             return within(Assembled { text, truncated: Vec::new() }, limit);
         }
         let fixed = self.fixed_sections(id, &work.instructions, &origin);
-        assemble(fixed, origin.parts, limit)
+        assemble(&fixed, origin.parts, limit)
     }
 
     /// In a sequential scope, what a step without instructions gets as it is: the only thing that it depends on.
@@ -80,26 +81,23 @@ impl Machine {
         }
     }
 
-    /// The sections that are never cut.
-    fn fixed_sections(&self, id: NodeId, instructions: &str, origin: &Origin) -> Vec<String> {
+    fn fixed_sections(&self, id: NodeId, instructions: &str, origin: &Origin) -> Fixed {
         let input = self.input.as_deref().unwrap_or_default();
         let item = self.item_of(id).map(|(item, index)| {
             let text = serde_json::to_string_pretty(item).unwrap_or_default();
             format!("## Item (index {index})\n{text}")
         });
         let feedback = origin.feedback.as_ref().map(|text| format!("## Feedback\n{text}"));
-        let mut before = Vec::new();
+        let mut head = Vec::new();
         if !instructions.is_empty() {
             if !input.is_empty() {
-                before.push(format!("## Input\n{input}"));
+                head.push(format!("## Input\n{input}"));
             }
-            before.push(format!("## Task\n{instructions}"));
+            head.push(format!("## Task\n{instructions}"));
         } else if origin.parts.is_empty() && item.is_none() && feedback.is_none() && !input.is_empty() {
-            before.push(input.to_owned());
+            head.push(input.to_owned());
         }
-        before.extend(feedback);
-        before.extend(item);
-        before
+        Fixed { head, tail: feedback.into_iter().chain(item).collect() }
     }
 
     /// What a judge is asked.
@@ -111,9 +109,17 @@ impl Machine {
     }
 }
 
-fn assemble(fixed: Vec<String>, mut parts: Vec<Part>, limit: usize) -> Result<Assembled, MessageError> {
-    let room = limit.saturating_sub(fixed.iter().map(|section| section.len() + 2).sum());
-    let truncated = shorten_largest(&mut parts, room);
+/// The sections that are never cut.
+struct Fixed {
+    /// Before the previous iteration.
+    head: Vec<String>,
+    /// After it.
+    tail: Vec<String>,
+}
+
+fn assemble(fixed: &Fixed, mut parts: Vec<Part>, limit: usize) -> Result<Assembled, MessageError> {
+    let taken: usize = fixed.head.iter().chain(&fixed.tail).map(|section| section.len() + 2).sum();
+    let truncated = shorten_largest(&mut parts, limit.saturating_sub(taken));
     within(Assembled { text: join(fixed, &parts), truncated }, limit)
 }
 
@@ -125,17 +131,16 @@ fn within(message: Assembled, limit: usize) -> Result<Assembled, MessageError> {
     }
 }
 
-/// All sections in their order: the previous iteration stands before the judge's word and the item.
-fn join(fixed: Vec<String>, parts: &[Part]) -> String {
+/// All sections in their order.
+fn join(fixed: &Fixed, parts: &[Part]) -> String {
     let of = |place: Place| parts.iter().filter(move |part| part.place == place);
-    let late = |section: &&String| section.starts_with("## Feedback\n") || section.starts_with("## Item (");
-    let mut sections: Vec<String> = fixed.iter().filter(|section| !late(section)).cloned().collect();
+    let mut sections = fixed.head.clone();
     for part in of(Place::Previous) {
         let mut text = String::from("## Previous iteration");
         write_body(&mut text, part);
         sections.push(text);
     }
-    sections.extend(fixed.iter().filter(late).cloned());
+    sections.extend(fixed.tail.iter().cloned());
     if of(Place::Dependency).any(|part| part.is_given() || part.note.is_some()) {
         let mut text = String::from("## Results of earlier steps");
         for part in of(Place::Dependency) {
