@@ -25,6 +25,7 @@ mod questions;
 mod reference;
 mod tidy;
 mod validate;
+mod zenflow;
 
 #[path = "../support/support.rs"]
 mod support;
