@@ -41,6 +41,35 @@ fn a_finding_stands_below_its_line() {
 }
 
 #[test]
+fn findings_of_included_documents_and_texts_stand_below_their_own_lines() {
+    let project = Project::new();
+    project
+        .file("flows/main.yaml", "name: main\nincludes: { part: lib/part.yaml }\nsteps:\n  - { id: p, include: part }\n  - { id: q, instructions: '@lib/text.md' }\n")
+        .file("flows/lib/part.yaml", "name: part\nsteps:\n  - { id: a, instructions: hi, dependsOn: [gone] }\n")
+        .file("flows/lib/text.md", "fine\nbad \u{202e} here\n");
+    project.run(&["validate", "flows/main.yaml"]).expect(2).says(&[
+        "flows/lib/part.yaml:3:",
+        "3 |   - { id: a, instructions: hi, dependsOn: [gone] }\n",
+        "^^^^",
+        "flows/lib/text.md:2:5",
+        "2 | bad \\u{202e} here\n",
+    ]);
+    let lines = project.run(&["validate", "--format", "github", "flows/main.yaml"]).expect(2).stdout;
+    assert!(
+        lines.contains("file=flows/lib/part.yaml,line=3,") && lines.contains("file=flows/lib/text.md,line=2,"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_code_that_is_none_leads_to_the_nearest_and_to_all() {
+    folder().run(&["explain", "W02"]).expect(3).says(&["did you mean `W0", "W021  unknown dependency", "H001"]);
+    for code in ["W081", "h001", "C002"] {
+        assert!(folder().run(&["explain", code]).expect(0).stdout.lines().count() > 2, "{code}");
+    }
+}
+
+#[test]
 fn lines_of_json_are_findings_documents_and_a_summary() {
     let project = folder();
     for flag in [&["--json"][..], &["--format", "json"]] {

@@ -3,6 +3,7 @@
 use super::estimate;
 use super::words::{agent_of, decides, goes_on, item_failure_word, kind, mode, model_of, policy_word, what};
 use super::{Planned, planned};
+use cofferdam::core::expr::Expr;
 use cofferdam::core::spec::duration;
 use cofferdam::core::spec::workflow::{
     AgentSpec, AskWork, ForEach, Include, Items, LoopKind, OnLimit, OutputMode, Repeat, Step, Work, Workflow,
@@ -28,7 +29,7 @@ pub(in crate::command) fn json(document: &Workflow) -> Value {
         "agents": document.agents.values().map(|agent| of_agent(agent)).collect::<Vec<_>>(),
         "plugins": plugins.collect::<Vec<_>>(),
         "steps": steps.iter().map(|step| of_step(document, step)).collect::<Vec<_>>(),
-        "output": document.output.as_ref().map(|output| output.source()),
+        "output": document.output.as_ref().map(Expr::source),
         "model_calls": {
             "at_least": calls.at_least,
             "at_most": calls.at_most,
@@ -126,7 +127,7 @@ fn of_ask(ask: &AskWork) -> Value {
 fn of_include(include: &Include) -> Value {
     json!({
         "name": include.name, "path": include.path, "with": include.with.source(),
-        "output": include.output.as_ref().map(|output| output.source()),
+        "output": include.output.as_ref().map(Expr::source),
     })
 }
 
@@ -157,7 +158,7 @@ fn of_repeat(document: &Workflow, repeat: &Repeat) -> Value {
         "kind": "repeat",
         "max_iterations": repeat.max_iterations,
         "while": repeat.go_on.as_ref().map(goes_on),
-        "until": repeat.until.as_ref().map(|until| until.source()),
+        "until": repeat.until.as_ref().map(Expr::source),
         "judge": judge,
         "on_limit": match repeat.on_limit { OnLimit::Complete => "complete", OnLimit::Fail => "fail" },
         "delay": (!repeat.delay.is_zero()).then(|| duration::format(repeat.delay)),

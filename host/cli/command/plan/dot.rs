@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 /// The graph.
 pub(super) fn draw(document: &Workflow) -> String {
-    let name = quoted(&[document.name.clone()]);
+    let name = quoted(std::slice::from_ref(&document.name));
     // `compound` lets an edge end at the border of a cluster.
     let mut text = format!("digraph {name} {{\n  compound=true\n  node [shape=box]\n");
     push_steps(&mut text, document, &planned(document), 1);

@@ -40,6 +40,13 @@ impl Totals {
         self.errors += checked.count(Severity::Error);
         self.warnings += checked.count(Severity::Warning);
     }
+
+    /// `2 documents, 1 invalid: 3 errors, 0 warnings`.
+    fn in_words(&self) -> String {
+        let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+        let (errors, warnings) = (count(self.errors, "error"), count(self.warnings, "warning"));
+        format!("{}, {} invalid: {errors}, {warnings}", count(self.documents, "document"), self.invalid)
+    }
 }
 
 /// Shows one document.
@@ -71,8 +78,7 @@ pub(super) fn show(form: FindingForm, checked: &Checked<'_>) -> std::io::Result<
 pub(super) fn conclude(form: FindingForm, totals: &Totals) -> std::io::Result<()> {
     match form {
         FindingForm::Human if totals.documents > 1 => {
-            let Totals { documents, invalid, .. } = totals;
-            terminal::tell(&paint::quiet(&format!("{documents} documents, {invalid} invalid")));
+            terminal::tell(&paint::quiet(&totals.in_words()));
             Ok(())
         }
         FindingForm::Human => Ok(()),
@@ -84,8 +90,7 @@ pub(super) fn conclude(form: FindingForm, totals: &Totals) -> std::io::Result<()
             terminal::print(&format!("{value}\n"))
         }
         FindingForm::Github => {
-            let Totals { documents, invalid, errors, warnings } = totals;
-            terminal::tell(&format!("{documents} documents, {invalid} invalid: {errors} errors, {warnings} warnings"));
+            terminal::tell(&totals.in_words());
             Ok(())
         }
     }
