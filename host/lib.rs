@@ -34,8 +34,8 @@ pub use stream::{
     Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,
 };
 pub use workflow::{
-    AgentConfig, AgentRef, Condition, Flow, InputText, Mode, Step, Transform, Workflow, WorkflowAgent,
-    WorkflowAgentStats, WorkflowConfig, WorkflowContext, loop_condition,
+    AgentConfig, AgentRef, Condition, EngineHandle, EngineRun, EngineStep, Flow, InputText, Mode, Step, Transform,
+    Workflow, WorkflowAgent, WorkflowAgentStats, WorkflowConfig, WorkflowContext, WorkflowEngine, loop_condition,
 };
 
 pub use cofferdam_core as core;
@@ -45,3 +45,8 @@ pub use cofferdam_store as store;
 
 pub use cofferdam_core::port::{Agent, Journal, Model, Sink, Tool};
 pub use cofferdam_core::run::{RunResult, StepResult};
+
+/// Runs the examples of the page for users of another library.
+#[cfg(doctest)]
+#[doc = include_str!("docs/agenticgokit.md")]
+pub struct AgenticGoKitPage;

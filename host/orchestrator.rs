@@ -150,6 +150,7 @@ impl Orchestrator {
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
         let (ports, request, plugins) = self.prepare(workflow, options, inputs, CancellationToken::new()).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
+        self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         Ok(plugins)
     }
 
@@ -163,6 +164,7 @@ impl Orchestrator {
         let options = RunOptions { input: Some("input".to_owned()), ..RunOptions::default() };
         let (ports, request, plugins) = self.prepare(workflow, &options, Map::new(), CancellationToken::new()).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
+        self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         Ok(plugins)
     }
 

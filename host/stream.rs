@@ -115,6 +115,11 @@ pub(crate) struct Parts {
     sink: Arc<ChunkSink>,
 }
 
+/// How the steps of a workflow are wired.
+pub(crate) fn mode_of(workflow: &Workflow) -> Mode {
+    Outline::new(workflow.shared()).mode
+}
+
 pub(crate) fn open(
     workflow: &Workflow,
     run_id: RunId,

@@ -10,6 +10,7 @@ mod config;
 mod context;
 mod distance;
 mod document;
+mod engine;
 mod flow;
 mod lifecycle;
 pub mod loop_condition;
@@ -21,6 +22,8 @@ pub(crate) use closure::{Changes, Decides};
 pub use condition::{Condition, Transform};
 pub use config::{Mode, WorkflowConfig};
 pub use context::WorkflowContext;
+pub(crate) use engine::{Desk, config_of};
+pub use engine::{EngineHandle, EngineRun, EngineStep, WorkflowEngine};
 pub use flow::Flow;
 pub use step::{AgentRef, Step};
 

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::grants::GrantPolicy;
 use crate::testing::StandIns;
 use crate::workflow::loop_condition::LoopCondition;
-use crate::workflow::{Changes, Decides, WorkflowContext};
+use crate::workflow::{Changes, Decides, WorkflowContext, WorkflowEngine};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias, RunId};
 use cofferdam_core::limits;
@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) max_concurrency: Option<usize>,
     pub(crate) max_depth: usize,
     pub(crate) natives: Natives,
+    pub(crate) engines: BTreeMap<String, Arc<dyn WorkflowEngine>>,
     pub(crate) durability: Durability,
     pub(crate) user_dirs: Option<UserDirs>,
     /// What plays tools in a test.
@@ -95,6 +96,7 @@ pub struct Builder {
     max_concurrency: Option<usize>,
     max_depth: Option<usize>,
     natives: Natives,
+    engines: BTreeMap<String, Arc<dyn WorkflowEngine>>,
     durability: Option<Durability>,
     rehearsal: Option<Arc<StandIns>>,
     compile_child: Option<CompileChild>,
@@ -226,6 +228,14 @@ impl Builder {
         self
     }
 
+    /// An engine of the embedder's own, which decides when steps begin. `default` replaces ours in every run that names
+    /// no other with `options.engine`.
+    #[must_use]
+    pub fn workflow_engine(mut self, name: impl Into<String>, engine: impl WorkflowEngine + 'static) -> Self {
+        self.engines.insert(name.into(), Arc::new(engine));
+        self
+    }
+
     /// A closure that documents name as a condition: `condition: {native: NAME}`.
     #[must_use]
     pub fn condition<F, R>(mut self, name: impl Into<Arc<str>>, decide: F) -> Self
@@ -324,6 +334,7 @@ impl Builder {
             max_concurrency: self.max_concurrency,
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),
             natives: self.natives,
+            engines: self.engines,
             durability: self.durability.unwrap_or(Durability::Durable),
             user_dirs: self.user_dirs,
             rehearsal: self.rehearsal,

@@ -138,3 +138,49 @@ fn a_denial_names_the_plugin_the_request_and_the_lines_that_allow_it() {
         outcome.says(&["web", "https://example.com/", "--grant web:http=https://example.com", "[plugins.web.grants]"]);
     assert!(outcome.stdout.is_empty());
 }
+
+#[path = "../../host/examples/workflow_engine.rs"]
+#[expect(dead_code, reason = "`main` is for people")]
+mod workflow_engine;
+#[path = "../../host/examples/workflow_modes.rs"]
+#[expect(dead_code, reason = "`main` is for people")]
+mod workflow_modes;
+#[path = "../../host/examples/workflow_stream.rs"]
+#[expect(dead_code, reason = "`main` is for people")]
+mod workflow_stream;
+
+/// What one of the examples in Rust writes.
+fn said(run: impl AsyncFnOnce(&mut Vec<u8>) -> Result<(), Box<dyn std::error::Error>>) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut out = Vec::new();
+    runtime.block_on(run(&mut out)).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn workflows_of_every_mode_run_as_the_example_says() {
+    let wanted = "sequential: Rust is safe and concurrent.
+dag: fetch, analyse, report -> Report: sales grew by 150 percent.
+loop: Good: a second draft. after 2 iterations
+";
+    assert_eq!(said(async |out| workflow_modes::run(out).await), wanted);
+}
+
+#[test]
+fn the_stream_of_the_example_says_which_step_writes() {
+    let wanted = "steps: outline, write
+[1/2 outline] 1. Ownership 2. Borrowing
+[2/2 write] Every value has one owner; others may borrow it.
+done
+";
+    let said = said(async |out| workflow_stream::run(out).await);
+    assert!(said.starts_with(wanted) && said.contains("completed with "), "{said}");
+}
+
+#[test]
+fn the_engine_of_the_example_takes_the_cheapest_step_first() {
+    assert_eq!(
+        said(async |out| workflow_engine::run(out).await),
+        "ours: walls, garden, roof\ncheapest first: garden, walls, roof\n"
+    );
+}

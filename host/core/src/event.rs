@@ -110,6 +110,8 @@ pub enum RunReason {
     Budget,
     /// A step failed whose policy is `abort`.
     Aborted,
+    /// The workflow engine left steps that nobody will start.
+    Deadlock,
 }
 
 /// Why a step was skipped.

@@ -14,6 +14,7 @@ mod randomness;
 mod recorder;
 mod sink;
 mod sources;
+mod starter;
 mod state;
 mod tool;
 
@@ -33,6 +34,7 @@ pub use randomness::Randomness;
 pub use recorder::{CancelFlag, Recorder};
 pub use sink::{Ack, Batch, Pressure, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
+pub use starter::Starter;
 pub use state::{Put, State, StateEntry};
 pub use tool::{Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 

@@ -102,6 +102,7 @@ pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
         gateway: Arc::new(gateway),
         isolation: Arc::new(Nowhere),
         sources: Arc::new(Nowhere),
+        starter: None,
         sinks: Vec::new(),
     }
 }

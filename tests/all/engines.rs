@@ -1,0 +1,229 @@
+//! Workflow engines of the embedder's own: they order the steps, and everything else holds under them.
+
+use cofferdam::core::event::{RunReason, RunStatus, StepStatus};
+use cofferdam::core::fault::Fault;
+use cofferdam::core::port::BoxFuture;
+use cofferdam::llm::Scripted;
+use cofferdam::{
+    EngineHandle, EngineRun, EngineStep, Error, Orchestrator, RunOptions, RunResult, Step, Workflow, WorkflowConfig,
+    WorkflowEngine,
+};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+type Drive = fn(EngineHandle) -> BoxFuture<'static, Result<(), Fault>>;
+
+/// An engine that does what a function says, and keeps what it was prepared with.
+#[derive(Clone)]
+struct Doing(Drive, Arc<Mutex<Vec<(WorkflowConfig, Vec<EngineStep>)>>>);
+
+impl Doing {
+    fn new(drive: Drive) -> Self {
+        Self(drive, Arc::default())
+    }
+}
+
+impl WorkflowEngine for Doing {
+    fn prepare(&self, config: &WorkflowConfig, steps: &[EngineStep]) -> Result<Box<dyn EngineRun>, Fault> {
+        self.1.lock().unwrap().push((config.clone(), steps.to_vec()));
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl EngineRun for Doing {
+    fn drive(self: Box<Self>, run: EngineHandle) -> BoxFuture<'static, Result<(), Fault>> {
+        (self.0)(run)
+    }
+}
+
+/// One step at a time, the last ready one first.
+fn backwards(run: EngineHandle) -> BoxFuture<'static, Result<(), Fault>> {
+    Box::pin(async move {
+        while let Some(name) = run.ready().pop() {
+            run.run_step(&name, None).await?;
+        }
+        Ok(())
+    })
+}
+
+fn with(engine: &Doing) -> Orchestrator {
+    let model = Scripted::parse("chunk: 0\ndefault: { text: '[{{prompt}}]' }").unwrap();
+    Orchestrator::builder().model(model).workflow_engine("default", engine.clone()).build().unwrap()
+}
+
+const FOUR: &str = "name: four
+steps:
+  - { id: a, instructions: A. }
+  - { id: b, instructions: B. }
+  - { id: c, dependsOn: [a], instructions: C. }
+  - { id: d, dependsOn: [b], instructions: D. }";
+
+fn path(result: &RunResult) -> Vec<&str> {
+    result.execution_path.iter().map(cofferdam::core::id::StepPath::as_str).collect()
+}
+
+async fn run(orchestrator: &Orchestrator, document: &str) -> RunResult {
+    let workflow = Workflow::parse(document, ".").unwrap();
+    orchestrator.run_flow(&workflow, RunOptions::default()).await.unwrap()
+}
+
+#[test]
+fn the_default_engine_replaces_ours_for_documents_and_built_workflows() {
+    runtime().block_on(async {
+        let engine = Doing::new(backwards);
+        let orchestrator = with(&engine);
+        let result = run(&orchestrator, FOUR).await;
+        assert!(result.success());
+        assert_eq!(path(&result), ["b", "d", "a", "c"]);
+        let mut flow = orchestrator.parallel(&WorkflowConfig::new("built"));
+        flow.add_step(Step::new("one").metadata("k", 1)).unwrap();
+        flow.add_step(Step::new("two")).unwrap();
+        assert_eq!(path(&flow.run("x").await.unwrap()), ["two", "one"]);
+        let prepared = engine.1.lock().unwrap();
+        assert_eq!((prepared[1].0.name.as_str(), prepared[1].0.mode), ("built", cofferdam::Mode::Parallel));
+        assert_eq!(
+            (prepared[0].1[2].name.as_str(), prepared[0].1[2].depends_on.as_slice()),
+            ("c", &["a".to_owned()][..])
+        );
+        assert_eq!(prepared[1].1[0].metadata["k"], 1);
+    });
+}
+
+#[test]
+fn the_result_is_that_of_our_engine_but_for_the_order() {
+    runtime().block_on(async {
+        let ours = Orchestrator::builder()
+            .model(Scripted::parse("chunk: 0\ndefault: { text: '[{{prompt}}]' }").unwrap())
+            .build()
+            .unwrap();
+        let documents = [
+            FOUR,
+            "name: w\nsteps: [{ id: a, instructions: x, condition: 'false' }, { id: b, dependsOn: [a], instructions: y }]",
+            "name: w\nsteps: [{ id: a, tool: read, args: { path: no-such-file } }, { id: b, dependsOn: [a], instructions: y }, { id: c, instructions: z }]",
+            "name: w\nsteps: [{ id: l, loop: { forEach: [1, 2, 3] }, instructions: x }]",
+            "name: w\nmode: loop\nloop: { maxIterations: 2 }\nsteps: [{ id: a, instructions: x }]",
+            "name: w\nmode: sequential\nsteps: [{ id: a, instructions: x }, { id: b }]",
+        ];
+        for document in documents {
+            let (one, other) = (run(&ours, document).await, run(&with(&Doing::new(backwards)), document).await);
+            let outline = |result: &RunResult| -> Vec<(String, StepStatus, String)> {
+                let of = |step: &cofferdam::StepResult| (step.path.to_string(), step.status, step.content.to_string());
+                result.steps.iter().map(of).collect()
+            };
+            assert_eq!((one.status, outline(&one)), (other.status, outline(&other)), "{document}");
+            assert_eq!(one.output, other.output, "{document}");
+        }
+    });
+}
+
+#[test]
+fn a_document_chooses_its_engine_by_name() {
+    runtime().block_on(async {
+        let model = Scripted::answering("done");
+        let orchestrator =
+            Orchestrator::builder().model(model).workflow_engine("last-first", Doing::new(backwards)).build().unwrap();
+        assert_eq!(path(&run(&orchestrator, FOUR).await)[0], "a");
+        let named = |name: &str| format!("{FOUR}\noptions: {{ engine: {name}, maxConcurrency: 1 }}");
+        assert_eq!(path(&run(&orchestrator, &named("last-first")).await)[0], "b");
+        let config = WorkflowConfig { engine: Some("last-first".to_owned()), ..WorkflowConfig::new("w") };
+        let mut flow = orchestrator.dag(&config);
+        flow.add_step(Step::new("a")).unwrap();
+        flow.add_step(Step::new("b")).unwrap();
+        assert_eq!(path(&flow.run("x").await.unwrap()), ["b", "a"]);
+        let unknown = Workflow::parse(&named("lastfirst"), ".").unwrap();
+        for error in [
+            orchestrator.run_flow(&unknown, RunOptions::default()).await.err().unwrap(),
+            orchestrator.check_host(&unknown).await.err().unwrap(),
+        ] {
+            assert!(matches!(&error, Error::Refused(faults) if faults[0].code == "unknown_engine"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn an_engine_that_leaves_steps_fails_the_run_with_what_they_wait_for() {
+    runtime().block_on(async {
+        let drives: [(Drive, &str); 2] = [
+            (
+                |_| Box::pin(async { Ok(()) }),
+                "`a` waits for the engine; `b` waits for the engine; `c` waits for `a`; `d` waits for `b`",
+            ),
+            (
+                |run| Box::pin(async move { run.run_step("a", None).await.map(drop) }),
+                "`b` waits for the engine; `c` waits for the engine; `d` waits for `b`",
+            ),
+        ];
+        for (drive, left) in drives {
+            let result = run(&with(&Doing::new(drive)), FOUR).await;
+            assert_eq!((result.status, result.reason), (RunStatus::Failed, Some(RunReason::Deadlock)));
+            let fault = result.error.unwrap().fault;
+            assert_eq!(fault.code, "deadlock");
+            assert!(fault.message.contains(left), "{fault}");
+        }
+    });
+}
+
+#[test]
+fn an_engine_that_leaves_only_what_a_failure_cancelled_leaves_nothing() {
+    runtime().block_on(async {
+        let document = "name: w\nsteps: [{ id: a, tool: read, args: { path: no-such-file } }, { id: b, dependsOn: [a], instructions: x }]";
+        let result = run(&with(&Doing::new(backwards)), document).await;
+        assert_eq!((result.status, result.reason), (RunStatus::Failed, None));
+    });
+}
+
+#[test]
+fn an_engine_cannot_begin_what_must_wait_and_gives_messages() {
+    runtime().block_on(async {
+        let drive: Drive = |run| {
+            Box::pin(async move {
+                let refused = run.run_step("c", None).await.unwrap_err();
+                assert_eq!(refused.message, "step `c` waits for `a`");
+                assert!(run.run_step("nobody", None).await.is_err());
+                assert_eq!(run.ready(), ["a", "b"]);
+                let a = run.run_step("a", Some("from the engine")).await?;
+                assert_eq!((&*a.output.content, a.status), ("[from the engine]", StepStatus::Completed));
+                assert!(run.run_step("a", None).await.is_err(), "a step begins once");
+                assert_eq!(run.ready(), ["b", "c"]);
+                let both = (run.run_step("b", None), run.run_step("c", None));
+                let (b, c) = tokio::join!(both.0, both.1);
+                assert!(c?.output.content.contains("from the engine") && b.is_ok());
+                assert!(run.journal().read(run.run_id(), 0, 1).await.is_ok());
+                assert_eq!(run.steps().len(), 4);
+                run.run_step("d", None).await.map(drop)
+            })
+        };
+        let result = run(&with(&Doing::new(drive)), FOUR).await;
+        assert!(result.success(), "{:?}", result.error);
+    });
+}
+
+#[test]
+fn an_engine_that_fails_or_panics_fails_the_run() {
+    runtime().block_on(async {
+        let drives: [(Drive, &str); 2] = [
+            (|_| Box::pin(async { Err(Fault::step("mine", "the engine gave up")) }), "the engine gave up"),
+            (|_| Box::pin(async { panic!("a broken engine") }), "panicked"),
+        ];
+        for (drive, wanted) in drives {
+            let result = run(&with(&Doing::new(drive)), FOUR).await;
+            assert_eq!(result.status, RunStatus::Failed);
+            assert!(result.error.unwrap().fault.message.contains(wanted));
+        }
+    });
+}
+
+#[test]
+fn an_engine_that_does_nothing_ends_with_its_run() {
+    runtime().block_on(async {
+        let orchestrator = with(&Doing::new(|_| Box::pin(std::future::pending())));
+        let workflow = Workflow::parse(FOUR, ".").unwrap();
+        let options = RunOptions { timeout: Some(Duration::from_secs(1)), ..RunOptions::default() };
+        let result = orchestrator.run_flow(&workflow, options).await.unwrap();
+        assert_eq!(result.error.unwrap().fault.code, "timeout");
+    });
+}

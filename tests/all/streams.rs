@@ -1,0 +1,244 @@
+//! Runs as streams: what chunks say, who sees them, and that a stream ends as its run does.
+
+use cofferdam::llm::Scripted;
+use cofferdam::{
+    Chunk, ChunkHandler, ChunkKind, Mode, Orchestrator, RunOptions, StreamMetadata, StreamOptions, Workflow,
+};
+use futures_util::StreamExt as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+fn scripted(script: &str) -> Orchestrator {
+    Orchestrator::builder().model(Scripted::parse(script).unwrap()).build().unwrap()
+}
+
+const TWO_STEPS: &str = "name: two\nsteps:\n  - { id: first, instructions: One. }\n  - { id: second, dependsOn: [first], instructions: Two. }";
+const SPEAK: &str = "chunk: 3\ndefault: { text: '<{{step}}> says this' }";
+
+async fn all(orchestrator: &Orchestrator, document: &str, options: StreamOptions) -> Vec<Chunk> {
+    let workflow = Workflow::parse(document, ".").unwrap();
+    let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), options);
+    stream.chunks().collect().await
+}
+
+fn kinds(chunks: &[Chunk]) -> Vec<ChunkKind> {
+    let mut kinds: Vec<ChunkKind> = chunks.iter().map(|chunk| chunk.kind).collect();
+    kinds.dedup();
+    kinds
+}
+
+#[test]
+fn a_stream_says_what_it_is_of() {
+    runtime().block_on(async {
+        let orchestrator = scripted(SPEAK);
+        let workflow = Workflow::parse(TWO_STEPS, ".").unwrap();
+        let stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
+        let StreamMetadata { workflow, run_id, mode, step_names, total_steps, .. } = stream.metadata().clone();
+        assert_eq!((workflow.as_str(), mode, total_steps), ("two", Mode::Dag, 2));
+        assert_eq!(step_names, ["first", "second"]);
+        let id = stream.metadata().workflow_id.clone();
+        let result = stream.wait().await.unwrap();
+        assert_eq!((result.run_id, result.workflow_id), (run_id, id));
+    });
+}
+
+#[test]
+fn every_step_starts_once_and_completes_once_and_chunks_say_where_they_belong() {
+    runtime().block_on(async {
+        let chunks = all(&scripted(SPEAK), TWO_STEPS, StreamOptions::default()).await;
+        use ChunkKind::{AgentComplete, AgentStart, Delta, Done, Metadata};
+        let wanted = [Metadata, AgentStart, Delta, AgentComplete, AgentStart, Delta, AgentComplete, Done];
+        assert_eq!(kinds(&chunks), wanted);
+        for chunk in chunks.iter().filter(|chunk| chunk.kind == Delta) {
+            let metadata = &chunk.metadata;
+            let index = usize::from(metadata.step_name.as_deref() == Some("second"));
+            assert_eq!((metadata.step_index, metadata.total_steps), (Some(index), 2));
+            assert_eq!(metadata.path.as_str(), ["first", "second"][index]);
+        }
+        assert!(chunks.iter().enumerate().all(|(index, chunk)| chunk.index == index as u64));
+    });
+}
+
+#[test]
+fn chunks_of_a_loop_say_which_iteration_they_belong_to() {
+    runtime().block_on(async {
+        let document = "name: w\nsteps: [{ id: each, loop: { forEach: [1, 2] }, instructions: Speak. }]";
+        let chunks = all(&scripted(SPEAK), document, StreamOptions::default()).await;
+        let mut iterations: Vec<_> = chunks
+            .iter()
+            .filter(|chunk| chunk.kind == ChunkKind::Delta)
+            .map(|chunk| (chunk.metadata.step_name.clone().unwrap(), chunk.metadata.iteration.unwrap()))
+            .collect();
+        iterations.sort();
+        iterations.dedup();
+        assert_eq!(iterations, [("each".to_owned(), 0), ("each".to_owned(), 1)]);
+        // The loop itself says nothing: its items have said it.
+        assert!(chunks.iter().all(|chunk| chunk.kind != ChunkKind::Text), "{chunks:?}");
+    });
+}
+
+#[test]
+fn what_is_not_wanted_is_not_sent() {
+    let script = "answers: [{ turn: 1, step: first, reasoning: hm, toolCalls: [{ tool: glob, args: { pattern: x } }] }]\ndefault: { reasoning: so, text: done }";
+    runtime().block_on(async {
+        let everything = kinds(&all(&scripted(script), TWO_STEPS, StreamOptions::default()).await);
+        for (without, gone) in [
+            (StreamOptions { thoughts: false, ..StreamOptions::default() }, vec![ChunkKind::Thought]),
+            (
+                StreamOptions { tool_calls: false, ..StreamOptions::default() },
+                vec![ChunkKind::ToolCall, ChunkKind::ToolResult],
+            ),
+            (StreamOptions { metadata: false, ..StreamOptions::default() }, vec![ChunkKind::Metadata]),
+        ] {
+            assert!(gone.iter().all(|kind| everything.contains(kind)), "{everything:?}");
+            let some = kinds(&all(&scripted(script), TWO_STEPS, without).await);
+            assert!(gone.iter().all(|kind| !some.contains(kind)), "{some:?}");
+        }
+        let text_only = StreamOptions { text_only: true, ..StreamOptions::default() };
+        assert_eq!(kinds(&all(&scripted(script), TWO_STEPS, text_only).await), [ChunkKind::Delta, ChunkKind::Done]);
+    });
+}
+
+#[test]
+fn text_only_keeps_errors() {
+    runtime().block_on(async {
+        let script = "default: { error: { status: 401 } }";
+        let text_only = StreamOptions { text_only: true, ..StreamOptions::default() };
+        let chunks = all(&scripted(script), "name: w\nsteps: [{ id: a, instructions: x }]", text_only).await;
+        assert_eq!(kinds(&chunks), [ChunkKind::Error, ChunkKind::Done]);
+    });
+}
+
+#[test]
+fn the_text_of_a_run_can_be_read() {
+    runtime().block_on(async {
+        let document = "name: w\nsteps:\n  - { id: files, tool: glob, args: { pattern: 'no-such-*' } }\n  - { id: speak, dependsOn: [files], instructions: Speak. }";
+        let orchestrator = scripted("chunk: 3\ndefault: { text: 'nothing was found' }");
+        let workflow = Workflow::parse(document, ".").unwrap();
+        let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
+        let mut text = String::new();
+        stream.text_reader().read_to_string(&mut text).await.unwrap();
+        let result = stream.wait().await.unwrap();
+        let whole = result.step("files").unwrap().content.to_string();
+        assert!(!whole.is_empty());
+        assert_eq!(text, format!("{whole}nothing was found"));
+    });
+}
+
+#[test]
+fn pieces_that_come_together_are_joined_and_none_waits_longer_than_the_interval() {
+    runtime().block_on(async {
+        let script = "chunk: 1\ninterval: 10ms\ndefault: { text: abcdefghij }";
+        let document = "name: w\nsteps: [{ id: a, instructions: x }]";
+        let pieces =
+            |chunks: &[Chunk]| -> Vec<String> { chunks.iter().filter_map(|chunk| chunk.delta.clone()).collect() };
+        let single = pieces(&all(&scripted(script), document, StreamOptions::default()).await);
+        assert_eq!(single.len(), 10);
+        let options = StreamOptions { flush_interval: Some(Duration::from_millis(35)), ..StreamOptions::default() };
+        let joined = pieces(&all(&scripted(script), document, options).await);
+        assert_eq!(joined.concat(), "abcdefghij");
+        assert!((2..=5).contains(&joined.len()), "{joined:?}");
+    });
+}
+
+#[test]
+fn a_handler_sees_every_chunk_also_when_nobody_reads() {
+    runtime().block_on(async {
+        for read in [true, false] {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let keep = Arc::clone(&seen);
+            let handler = ChunkHandler::new(move |chunk| {
+                keep.lock().unwrap().push((chunk.index, chunk.kind));
+                assert!(chunk.kind != ChunkKind::AgentStart, "a panic in a handler harms nobody");
+            });
+            let options = StreamOptions { handler: Some(handler), buffer: 1, ..StreamOptions::default() };
+            let workflow = Workflow::parse(TWO_STEPS, ".").unwrap();
+            let mut stream = scripted(SPEAK).run_stream(&workflow, RunOptions::default(), options);
+            if read {
+                while stream.next().await.is_some() {}
+            }
+            assert!(stream.wait().await.unwrap().success());
+            let seen = seen.lock().unwrap();
+            assert!(seen.len() > 10 && seen.iter().enumerate().all(|(at, (index, _))| at as u64 == *index), "{seen:?}");
+            assert_eq!(seen.iter().filter(|(_, kind)| *kind == ChunkKind::Done).count(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_stream_has_the_time_that_it_is_given() {
+    runtime().block_on(async {
+        let slow = scripted("default: { delay: 1h, text: late }");
+        let workflow = Workflow::parse("name: w\nsteps: [{ id: a, instructions: x }]", ".").unwrap();
+        let options = StreamOptions { timeout: Some(Duration::from_secs(5)), ..StreamOptions::default() };
+        let mut stream = slow.run_stream(&workflow, RunOptions::default(), options);
+        let chunks: Vec<Chunk> = stream.chunks().collect().await;
+        // A step that began is completed, also when it was stopped.
+        let ends = chunks.iter().filter(|chunk| chunk.kind == ChunkKind::AgentComplete).count();
+        assert_eq!((ends, kinds(&chunks).last()), (1, Some(&ChunkKind::Done)));
+        let result = stream.wait().await.unwrap();
+        assert_eq!(result.error.unwrap().fault.code, "timeout");
+    });
+}
+
+#[test]
+fn many_writers_lose_nothing_and_a_small_buffer_keeps_the_order() {
+    runtime().block_on(async {
+        let steps: Vec<String> = (0..10).map(|step| format!("{{ id: s{step}, instructions: x }}")).collect();
+        let document = format!("name: w\noptions: {{ maxConcurrency: 10 }}\nsteps: [{}]", steps.join(", "));
+        let orchestrator = scripted("chunk: 1\ndefault: { text: abcde }");
+        let options = StreamOptions { buffer: 2, ..StreamOptions::default() };
+        let chunks = all(&orchestrator, &document, options).await;
+        for step in 0..10 {
+            let name = format!("s{step}");
+            let of_step = chunks.iter().filter(|chunk| chunk.metadata.step_name.as_deref() == Some(&name));
+            assert_eq!(of_step.filter_map(|chunk| chunk.delta.clone()).collect::<String>(), "abcde");
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_is_cancelled_ends() {
+    runtime().block_on(async {
+        let orchestrator = scripted("chunk: 1\ninterval: 1s\ndefault: { text: a long text }");
+        let workflow = Workflow::parse(TWO_STEPS, ".").unwrap();
+        for after in [0, 5] {
+            let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
+            let mut read = 0;
+            if after == 0 {
+                stream.cancel();
+            }
+            while let Some(chunk) = stream.next().await {
+                read += usize::from(chunk.kind == ChunkKind::Delta);
+                if read == after {
+                    stream.cancel();
+                    stream.cancel();
+                }
+            }
+            assert!(read < 10, "{read}");
+            let result = stream.wait().await.unwrap();
+            assert_eq!(result.status, cofferdam::core::event::RunStatus::Cancelled);
+        }
+    });
+}
+
+#[test]
+fn what_the_caller_says_of_a_run_comes_back_and_is_recorded() {
+    runtime().block_on(async {
+        let orchestrator = scripted(SPEAK);
+        let workflow = Workflow::parse(TWO_STEPS, ".").unwrap();
+        let metadata = serde_json::Map::from_iter([("ticket".to_owned(), serde_json::json!(7))]);
+        let options =
+            RunOptions { metadata: metadata.clone(), session: Some("anna".to_owned()), ..RunOptions::default() };
+        let result = orchestrator.run_flow(&workflow, options).await.unwrap();
+        assert_eq!((result.metadata, result.session.as_deref()), (metadata, Some("anna")));
+        let page = orchestrator.runs().read(&result.run_id, 0, 10).await.unwrap();
+        let first = format!("{page:?}");
+        assert!(first.contains("ticket") && first.contains("anna"), "{first}");
+    });
+}
