@@ -32,6 +32,10 @@ impl Run {
                 None
             }
             (None, Work::Include(include)) => {
+                if include.with.is_constant() {
+                    let body = inputs_of(include, &Map::new());
+                    return Some(Emission { path, attempt: None, body });
+                }
                 let include = Box::clone(include);
                 let variables = self.machine.variables(&path, &include.with);
                 // A template may work for a while, so it does not stand in the way of the loop.

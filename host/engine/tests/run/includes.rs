@@ -12,10 +12,10 @@ fn input(name: &str, kind: InputKind, default: Option<Value>) -> Input {
     Input { name: name.to_owned(), kind, description: None, default, choices: Vec::new(), required }
 }
 
-fn include(with: Value, output: Option<&str>) -> Workflow {
+fn include(with: &Value, output: Option<&str>) -> Workflow {
     let mut inner = agent("inner", "echo", "");
     let Work::Agent(work) = &mut inner.work else { panic!() };
-    *work = AgentWork { input: Some(template(json!("{{ inputs.topic }} {{ inputs.count }}"), &[])), ..work.clone() };
+    *work = AgentWork { input: Some(template(&json!("{{ inputs.topic }} {{ inputs.count }}"), &[])), ..work.clone() };
     let work = Include {
         name: "part".into(),
         path: "part.yaml".to_owned(),
@@ -31,10 +31,10 @@ fn include(with: Value, output: Option<&str>) -> Workflow {
 
 #[test]
 fn inputs_are_filled_from_with_and_from_defaults() {
-    let seen = Scene::default().echo().run(include(json!({ "topic": "{{ steps.first.content }}" }), None));
+    let seen = Scene::default().echo().run(include(&json!({ "topic": "{{ steps.first.content }}" }), None));
     assert_eq!(seen.result.status, RunStatus::Completed, "{:?}", seen.result.error);
     assert_eq!(seen.content("part"), "## Task\ntides 3");
-    let numbers = include(json!({ "topic": "x", "count": "{{ 1 + 1 }}" }), None);
+    let numbers = include(&json!({ "topic": "x", "count": "{{ 1 + 1 }}" }), None);
     assert_eq!(Scene::default().echo().run(numbers).content("part"), "x 2");
 }
 
@@ -45,7 +45,7 @@ fn inputs_that_do_not_fit_fail_the_step() {
         (json!({ "topic": 1 }), "input `topic` takes text, not an integer"),
         (json!({ "topic": "x", "toppic": "x" }), "unknown input `toppic`"),
     ] {
-        let seen = Scene::default().echo().run(include(with, None));
+        let seen = Scene::default().echo().run(include(&with, None));
         let error = seen.result.step("part").unwrap().error.clone().unwrap();
         assert_eq!(error.code, "include_inputs");
         assert!(error.message.contains(said), "{error}");
@@ -54,19 +54,19 @@ fn inputs_that_do_not_fit_fail_the_step() {
 
 #[test]
 fn the_output_of_a_document_is_what_its_include_gives() {
-    let seen = Scene::default().echo().run(include(json!({ "topic": "x" }), Some("steps.inner.content + '!'")));
+    let seen = Scene::default().echo().run(include(&json!({ "topic": "x" }), Some("steps.inner.content + '!'")));
     assert_eq!(seen.content("part"), "x 3!");
-    let seen = Scene::default().echo().run(include(json!({ "topic": "x" }), Some("[inputs.topic, inputs.count]")));
+    let seen = Scene::default().echo().run(include(&json!({ "topic": "x" }), Some("[inputs.topic, inputs.count]")));
     let part = seen.result.step("part").unwrap();
     assert_eq!((&*part.content, &*part.result), ("x 3", &json!(["x", 3])));
-    let seen = Scene::default().echo().run(include(json!({ "topic": "x" }), Some("steps.inner.result.gone")));
+    let seen = Scene::default().echo().run(include(&json!({ "topic": "x" }), Some("steps.inner.result.gone")));
     let part = seen.result.step("part").unwrap();
     assert_eq!((part.error.as_ref().unwrap().code.as_ref(), &*part.content), ("output", "x 3"));
 }
 
 #[test]
 fn transforms_come_after_the_output() {
-    let mut document = include(json!({ "topic": "x" }), Some("steps.inner.content + '!'"));
+    let mut document = include(&json!({ "topic": "x" }), Some("steps.inner.content + '!'"));
     let mut scope = Arc::unwrap_or_clone(document.scope);
     scope.steps[1].transform = Transforms { output: vec![Transform::Upper], ..Transforms::default() };
     document.scope = Arc::new(scope);

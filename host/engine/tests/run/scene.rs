@@ -178,8 +178,8 @@ pub(crate) fn expr(source: &str, steps: &[&str]) -> Expr {
     with_names(steps, |names| Expr::parse(source, names).unwrap())
 }
 
-pub(crate) fn template(source: Value, steps: &[&str]) -> Template {
-    with_names(steps, |names| Template::parse(&source, names).unwrap())
+pub(crate) fn template(source: &Value, steps: &[&str]) -> Template {
+    with_names(steps, |names| Template::parse(source, names).unwrap())
 }
 
 type Act = Box<dyn Fn(AgentContext, Arc<str>) -> BoxFuture<'static, Result<StepOutput, Fault>> + Send + Sync>;

@@ -7,7 +7,7 @@ use cofferdam_core::id::ToolName;
 use cofferdam_core::spec::workflow::{Condition, Step, ToolWork, Work};
 use serde_json::{Value, json};
 
-fn tool(id: &str, name: &str, args: Value, after: Vec<usize>) -> Step {
+fn tool(id: &str, name: &str, args: &Value, after: Vec<usize>) -> Step {
     let work = ToolWork { tool: ToolName::parse(name).unwrap(), args: template(args, &[]) };
     Step { depends_on: after, ..step(id, Work::Tool(work)) }
 }
@@ -16,8 +16,8 @@ fn tool(id: &str, name: &str, args: Value, after: Vec<usize>) -> Step {
 fn a_variable_that_an_agent_sets_is_read_by_what_comes_after() {
     let mut document = workflow(vec![
         agent("first", "setting", "go"),
-        tool("second", "context_set", json!({ "key": "copy", "value": "{{ vars.topic }}" }), vec![0]),
-        tool("third", "context_get", json!({ "key": "copy" }), vec![1]),
+        tool("second", "context_set", &json!({ "key": "copy", "value": "{{ vars.topic }}" }), vec![0]),
+        tool("third", "context_get", &json!({ "key": "copy" }), vec![1]),
         Step {
             depends_on: vec![2],
             condition: Some(Condition::Expr(expr("vars.topic == 'old'", &[]))),
@@ -41,7 +41,7 @@ fn a_variable_that_an_agent_sets_is_read_by_what_comes_after() {
 
 #[test]
 fn what_is_no_variable_fails_who_sets_it() {
-    let document = workflow(vec![tool("bad", "context_set", json!({ "key": "no-name", "value": 1 }), vec![])]);
+    let document = workflow(vec![tool("bad", "context_set", &json!({ "key": "no-name", "value": 1 }), vec![])]);
     let seen = Scene::default().run(document);
     let error = seen.result.step("bad").unwrap().error.clone().unwrap();
     assert_eq!(error.code, "invalid_variable");
