@@ -6,4 +6,11 @@
 #[path = "../support/dice.rs"]
 mod dice;
 mod document;
+mod hostile;
+mod meter;
+mod mutate;
 mod round_trip;
+mod targets;
+
+#[global_allocator]
+static METER: meter::Meter = meter::Meter;

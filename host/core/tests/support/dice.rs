@@ -36,11 +36,6 @@ impl Dice {
     pub(crate) fn pick<'t, T>(&mut self, choices: &'t [T]) -> &'t T {
         &choices[self.below(choices.len())]
     }
-
-    /// A number of its own for something that throws by itself.
-    pub(crate) fn split(&mut self) -> Self {
-        Self(self.next())
-    }
 }
 
 /// How often something is repeated: `everyday` times, or what the variable says.
