@@ -450,6 +450,13 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_outside_of_text_is_a_fault() {
+        for source in ["{{ item*item | \u{e9}0.1join(', ') }}", "{{ item ~ \u{e9}[0:1] }}", "{{ \u{1f642} + item }}"] {
+            assert!(parse(&json!(source)).is_err(), "{source}");
+        }
+    }
+
+    #[test]
     fn deep_templates_do_not_overflow_a_small_stack() {
         let sources = [
             format!("{{{{ {}1 }}}}", "-".repeat(390)),

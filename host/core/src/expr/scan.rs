@@ -371,7 +371,8 @@ pub(crate) fn tokenize(source: &str, dialect: Dialect) -> Vec<Token> {
                 }
             }
             other => {
-                at += 1;
+                // Never half a character: the rewriting of templates cuts the text between tokens.
+                at = source.ceil_char_boundary(at + 1);
                 Kind::Symbol(other)
             }
         };

@@ -101,9 +101,7 @@ fn bytes() {
             _: usize,
         ) -> Result<cofferdam_core::port::SourceFile, cofferdam_core::port::SourceError> {
             match path {
-                "flow.yaml" | "prompt.md" => {
-                    Ok(cofferdam_core::port::SourceFile { bytes: self.0.as_slice().into() })
-                }
+                "flow.yaml" | "prompt.md" => Ok(cofferdam_core::port::SourceFile { bytes: self.0.as_slice().into() }),
                 _ => Err(cofferdam_core::port::SourceError::Missing(path.into())),
             }
         }
@@ -198,9 +196,17 @@ fn grants_rules_and_names() {
             let written = serde_json::to_value(&one).unwrap();
             assert_eq!(Grants::parse(&written), Ok(one), "{written}");
         }
-        let _ = PluginLimits::parse(&json!({ "memory": mutate::scalar(dice), "wall": mutate::scalar(dice), "fuel": mutate::scalar(dice) }));
+        let _ = PluginLimits::parse(
+            &json!({ "memory": mutate::scalar(dice), "wall": mutate::scalar(dice), "fuel": mutate::scalar(dice) }),
+        );
         let text = mutate::pieces(dice, mutate::GRANT, 12);
-        let _ = (parse_flag(&text), Rule::parse(&text), StepId::parse(&text), ToolName::parse(&text), ToolName::parse_wire(&text));
+        let _ = (
+            parse_flag(&text),
+            Rule::parse(&text),
+            StepId::parse(&text),
+            ToolName::parse(&text),
+            ToolName::parse_wire(&text),
+        );
         let _ = spec::duration::parse(&text);
     });
 }

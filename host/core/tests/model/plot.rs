@@ -179,7 +179,8 @@ fn without_indices(path: &str) -> String {
 pub(crate) fn plot(seed: u64, steps: usize) -> Plot {
     let mut dice = Dice::new(seed);
     let faults = *dice.pick(&[0, 10, 25, 50]);
-    let mut maker = Maker { dice: Dice::new(dice.next()), left: dice.between(1, steps), names: 0, signallers: BTreeSet::new() };
+    let mut maker =
+        Maker { dice: Dice::new(dice.next()), left: dice.between(1, steps), names: 0, signallers: BTreeSet::new() };
     let scope = maker.scope(0, "", None);
     let schedulers = [Scheduler::DependencyFirst, Scheduler::RoundRobin, Scheduler::LeastBusy];
     let options = Options { scheduler: *dice.pick(&schedulers), ..Options::default() };
