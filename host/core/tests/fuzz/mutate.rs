@@ -314,7 +314,8 @@ pub(crate) fn value(dice: &mut Dice, root: &mut Value) {
                     (0, false) => drop(map.shift_remove(dice.pick(&keys))),
                     (1, false) => drop(map.insert(dice.pick(&keys).clone(), put)),
                     _ => {
-                        drop(map.insert((*dice.pick(&["id", "loop", "steps", "x", "\u{e9}", "", "mode"])).into(), put))
+                        let key = *dice.pick(&["id", "loop", "steps", "x", "\u{e9}", "", "mode"]);
+                        drop(map.insert(key.to_owned(), put));
                     }
                 }
             }

@@ -66,13 +66,15 @@ fn authored(dice: &mut Dice, corpus: &[String]) -> String {
 
 fn corpus() -> Vec<String> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/documents");
+    let files = |folder: std::path::PathBuf| {
+        let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.into_iter().filter(|path| path.is_file())
+    };
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
-    let mut texts: Vec<String> =
-        std::fs::read_dir(folder.join("valid")).unwrap().map(|entry| read(entry.unwrap().path())).collect();
-    texts.sort();
-    for file in ["invalid.cases"] {
-        let cases = read(folder.join(file));
-        texts.extend(cases.split("=== ").skip(1).filter_map(|case| Some(case.split_once('\n')?.1.to_owned())));
+    let mut texts: Vec<String> = files(folder.join("valid")).map(read).collect();
+    for path in files(folder).filter(|path| path.extension().is_some_and(|extension| extension == "cases")) {
+        texts.extend(read(path).split("=== ").skip(1).filter_map(|case| Some(case.split_once('\n')?.1.to_owned())));
     }
     texts
 }

@@ -283,7 +283,7 @@ impl<'w> Reference<'w> {
         self.signalled.remove(path);
         let mut ends = Vec::new();
         let (status, curable) = self.all_rounds(step, path, repeat, &mut ends)?;
-        Some(End { curable, ..End::new(status, rounds_output(path, repeat, &ends)) })
+        Some(End { curable, ..End::new(status, rounds_output(repeat, &ends)) })
     }
 
     /// Goes round until something ends the loop; says how, and whether another try may cure it.
@@ -410,8 +410,10 @@ fn run_output(scope: &Scope, gave: &Gave) -> Value {
     if results.iter().all(|output| output.result.is_null()) {
         return json!(gave.output.content);
     }
-    if !several {
-        return gave.output.result.clone();
+    if let (false, [only], [index]) = (several, results.as_slice(), chosen.as_slice()) {
+        let holds_others = scope.steps[*index].inner().is_some();
+        let silent = only.result.as_object().is_some_and(|map| !map.is_empty() && map.values().all(Value::is_null));
+        return if holds_others && silent { json!(only.content) } else { only.result.clone() };
     }
     let value = |output: Output| if output.result.is_null() { json!(output.content) } else { output.result };
     let ids = chosen.iter().map(|&index| scope.steps[index].id.to_string());
@@ -438,19 +440,13 @@ fn items_end(path: &str, each: &ForEach, items: &[Value], ends: &[End]) -> End {
     }
 }
 
-fn rounds_output(path: &str, repeat: &Repeat, ends: &[End]) -> Output {
+/// What the last iteration gave that completed, else the last one; or the texts of all, with its data.
+fn rounds_output(repeat: &Repeat, ends: &[End]) -> Output {
+    let completed = ends.iter().rev().find(|end| end.status == StepStatus::Completed);
+    let last = completed.or(ends.last()).map(|end| end.output.clone()).unwrap_or_default();
     if repeat.output_mode == OutputMode::Last {
-        let completed = ends.iter().rev().find(|end| end.status == StepStatus::Completed);
-        return completed.or(ends.last()).map(|end| end.output.clone()).unwrap_or_default();
+        return last;
     }
-    let contents: Vec<&str> =
-        ends.iter().map(|end| end.output.content.as_str()).filter(|content| !content.is_empty()).collect();
-    let entry = |(index, end): (usize, &End)| {
-        json!({
-            "id": format!("{path}[{index}]"), "index": index, "status": end.status.as_str(),
-            "content": end.output.content, "result": end.output.result,
-        })
-    };
-    let entries: Vec<Value> = ends.iter().enumerate().map(entry).collect();
-    Output { content: contents.join("\n\n---\n\n"), result: json!({ "iterations": entries }) }
+    let contents = ends.iter().map(|end| end.output.content.as_str()).filter(|content| !content.is_empty());
+    Output { content: contents.collect::<Vec<_>>().join("\n\n---\n\n"), ..last }
 }
