@@ -6,10 +6,12 @@ mod agents;
 mod bare;
 mod commit;
 mod delta;
+mod foreach;
 mod graph;
 mod measure;
 mod plugin;
 mod process;
+mod validate;
 
 use anyhow::Result;
 
@@ -20,6 +22,8 @@ const GROUPS: &[Group] = &[
     // First, while no memory of others is there to be used again.
     ("agents", agents::run),
     ("graph", graph::run),
+    ("foreach", foreach::run),
+    ("validate", validate::run),
     ("delta", delta::run),
     ("plugin", plugin::run),
     ("commit", commit::run),

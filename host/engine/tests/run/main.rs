@@ -13,4 +13,5 @@ mod includes;
 mod loops;
 mod scene;
 mod sensitive;
+mod timing;
 mod variables;

@@ -1,0 +1,35 @@
+//! How long runs take when nothing but their steps takes time.
+
+use crate::scene::{Scene, agent, text, workflow};
+use cofferdam_core::spec::workflow::{Step, Workflow};
+use std::time::Duration;
+
+/// Four steps of 50 ms: one, two after it, one after both.
+fn diamond() -> Workflow {
+    let after = |name: &str, depends_on: Vec<usize>| Step { depends_on, ..agent(name, "slow", "go on") };
+    workflow(vec![after("a", vec![]), after("b", vec![0]), after("c", vec![0]), after("d", vec![1, 2])])
+}
+
+fn took(workflow: Workflow) -> u128 {
+    let slow = Scene::default().agent("slow", |_, _| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok(text("done"))
+    });
+    let seen = slow.run(workflow);
+    assert!(seen.result.success());
+    seen.took.as_millis()
+}
+
+#[test]
+fn steps_that_do_not_wait_for_each_other_run_side_by_side() {
+    let time = took(diamond());
+    assert!((150..160).contains(&time), "{time} ms");
+}
+
+#[test]
+fn with_room_for_one_they_run_one_after_the_other() {
+    let mut narrow = diamond();
+    narrow.options.max_concurrency = Some(1);
+    let time = took(narrow);
+    assert!((200..210).contains(&time), "{time} ms");
+}
