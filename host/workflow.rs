@@ -117,13 +117,10 @@ impl Workflow {
     }
 
     /// The document that it stands for, in YAML. It behaves as the workflow does where closures and agents of the same
-    /// names are registered.
-    ///
-    /// # Errors
-    /// When the document cannot be written.
-    pub fn to_yaml(&self) -> Result<String, Error> {
-        let text = self.inner.sources.first().map(|source| source.text.as_ref().to_owned());
-        text.ok_or_else(|| Error::Settings("the workflow has no document".to_owned()))
+    /// names are registered; files that it names are read from the same directory.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        spec::export::to_yaml(&self.inner)
     }
 
     /// The closures that a run finds, those of the orchestrator among them.

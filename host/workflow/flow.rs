@@ -266,7 +266,7 @@ impl Flow {
     /// # Errors
     /// As [`Self::validate`].
     pub fn to_yaml(&self) -> Result<String, Error> {
-        self.validate()?.to_yaml()
+        Ok(self.validate()?.to_yaml())
     }
 
     /// Prepares every agent, in the order of the steps, and loads what the workflow needs, once: runs that follow find it

@@ -1,18 +1,18 @@
 //! Workflows that are built in code: their steps, conditions, transforms, agents and life, and that every mistake is
 //! told when it is made or before an agent is called.
 
-use cofferdam::core::event::{StepOutput, StepStatus};
+use crate::counting::{Counting, runs, three};
+use cofferdam::core::event::StepStatus;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::AgentName;
-use cofferdam::core::port::{AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture};
+use cofferdam::core::port::BoxFuture;
 use cofferdam::llm::Scripted;
 use cofferdam::{
-    Agent, AgentConfig, AgentRef, Condition, Error, Flow, Mode, Orchestrator, RunResult, Step, Transform, Workflow,
-    WorkflowConfig,
+    AgentConfig, AgentRef, Condition, Error, Mode, Orchestrator, RunResult, Step, Transform, Workflow, WorkflowConfig,
 };
 use serde_json::json;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -24,60 +24,6 @@ fn scripted(script: &str) -> Orchestrator {
 }
 
 const ECHO: &str = "chunk: 0\ndefault: { text: '[{{prompt}}]' }";
-
-/// An agent that counts what is asked of it, in one list for all that share it.
-struct Counting {
-    name: &'static str,
-    log: Arc<Mutex<Vec<String>>>,
-    fails: &'static str,
-}
-
-impl Counting {
-    fn new(name: &'static str, log: &Arc<Mutex<Vec<String>>>) -> Self {
-        Self { name, log: Arc::clone(log), fails: "" }
-    }
-
-    fn failing(name: &'static str, fails: &'static str, log: &Arc<Mutex<Vec<String>>>) -> Self {
-        Self { fails, ..Self::new(name, log) }
-    }
-
-    fn did(&self, what: &str) -> Result<(), Fault> {
-        self.log.lock().unwrap().push(format!("{} {what}", self.name));
-        if self.fails == what { Err(Fault::step("broken", format!("{} is broken", self.name))) } else { Ok(()) }
-    }
-}
-
-impl Agent for Counting {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn initialize(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(std::future::ready(self.did("initialize")))
-    }
-
-    fn run(&self, _: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
-        let ran = self.did("run").map_err(AgentFailure::from);
-        let content = format!("{}({})", self.name, input.message).into();
-        let output = StepOutput { content, ..StepOutput::default() };
-        Box::pin(async move { ran.map(|()| AgentOutput { output, ..AgentOutput::default() }) })
-    }
-
-    fn cleanup(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(std::future::ready(self.did("cleanup")))
-    }
-}
-
-fn three(flow: &mut Flow, log: &Arc<Mutex<Vec<String>>>) {
-    for name in ["one", "two", "three"] {
-        flow.add_step(Step::new(name).agent(AgentRef::new(Counting::new(name, log)))).unwrap();
-    }
-}
-
-fn runs(log: &Arc<Mutex<Vec<String>>>) -> Vec<String> {
-    let log = log.lock().unwrap();
-    log.iter().filter_map(|entry| entry.strip_suffix(" run")).map(str::to_owned).collect()
-}
 
 fn statuses(result: &RunResult) -> Vec<&'static str> {
     result.steps.iter().map(|step| step.status.as_str()).collect()
@@ -238,16 +184,6 @@ fn the_bound_of_the_configuration_holds() {
 }
 
 #[test]
-fn an_empty_workflow_can_be_initialized_and_shut_down_and_not_run() {
-    runtime().block_on(async {
-        let flow = scripted(ECHO).dag(&WorkflowConfig::default());
-        flow.initialize().await.unwrap();
-        flow.shutdown().await.unwrap();
-        assert!(matches!(flow.run("x").await, Err(Error::Invalid(_))));
-    });
-}
-
-#[test]
 fn a_step_that_cannot_be_is_refused_at_once() {
     let (orchestrator, log) = (scripted(ECHO), Arc::default());
     let mut flow = orchestrator.dag(&WorkflowConfig::new("w"));
@@ -312,84 +248,6 @@ fn named_agents_without_steps_are_steps_in_their_order() {
         let unknown = WorkflowConfig { agents: vec!["nobody".to_owned()], ..config };
         let error = orchestrator.sequential(&unknown).run("x").await.err().unwrap();
         assert!(matches!(&error, Error::Agent { message } if message.contains("nobody")), "{error}");
-    });
-}
-
-#[test]
-fn agents_are_prepared_in_step_order_once_and_cleaned_up_all_also_when_one_fails() {
-    runtime().block_on(async {
-        let (orchestrator, log) = (scripted(ECHO), Arc::default());
-        let mut flow = orchestrator.sequential(&WorkflowConfig::new("w"));
-        let agents = [
-            Counting::new("zeta", &log),
-            Counting::failing("mu", "cleanup", &log),
-            Counting::failing("alpha", "cleanup", &log),
-        ];
-        for agent in agents {
-            flow.add_step(Step::new(agent.name).agent(AgentRef::new(agent))).unwrap();
-        }
-        flow.initialize().await.unwrap();
-        flow.initialize().await.unwrap();
-        assert!(flow.run("x").await.unwrap().success());
-        assert!(flow.run("x").await.unwrap().success());
-        let Err(Error::Shutdown(faults)) = flow.shutdown().await else { panic!("two agents are broken") };
-        assert_eq!(faults.len(), 2, "{faults:?}");
-        flow.shutdown().await.unwrap();
-        let ran = ["zeta run", "mu run", "alpha run"];
-        let all = [
-            &["zeta initialize", "mu initialize", "alpha initialize"][..],
-            &ran,
-            &ran,
-            &["alpha cleanup", "mu cleanup", "zeta cleanup"],
-        ];
-        assert_eq!(*log.lock().unwrap(), all.concat());
-    });
-}
-
-#[test]
-fn an_agent_that_cannot_be_prepared_leaves_none_prepared() {
-    runtime().block_on(async {
-        let (orchestrator, log) = (scripted(ECHO), Arc::default());
-        let mut flow = orchestrator.sequential(&WorkflowConfig::new("w"));
-        for agent in [Counting::new("one", &log), Counting::failing("two", "initialize", &log)] {
-            flow.add_step(Step::new(agent.name).agent(AgentRef::new(agent))).unwrap();
-        }
-        let error = flow.initialize().await.err().unwrap().to_string();
-        assert!(error.contains("agent `two` cannot be prepared: two is broken"), "{error}");
-        assert_eq!(*log.lock().unwrap(), ["one initialize", "two initialize", "one cleanup"]);
-        assert!(flow.run("x").await.is_err());
-        assert!(runs(&log).is_empty());
-    });
-}
-
-#[test]
-fn a_run_without_initialize_prepares_and_cleans_up_itself() {
-    runtime().block_on(async {
-        let (orchestrator, log) = (scripted(ECHO), Arc::default());
-        let mut flow = orchestrator.dag(&WorkflowConfig::new("w"));
-        flow.add_step(Step::new("a").agent(AgentRef::new(Counting::new("one", &log)))).unwrap();
-        flow.run("x").await.unwrap();
-        assert_eq!(*log.lock().unwrap(), ["one initialize", "one run", "one cleanup"]);
-    });
-}
-
-#[test]
-fn one_workflow_runs_many_times_at_once() {
-    runtime().block_on(async {
-        let (orchestrator, log) = (scripted(ECHO), Arc::default());
-        let mut flow = orchestrator.sequential(&WorkflowConfig::new("w"));
-        three(&mut flow, &log);
-        let flow = Arc::new(flow);
-        let runs = (0..50).map(|number| {
-            let flow = Arc::clone(&flow);
-            tokio::spawn(async move { flow.run(format!("run {number}")).await.unwrap() })
-        });
-        for (number, run) in runs.collect::<Vec<_>>().into_iter().enumerate() {
-            assert_eq!(run.await.unwrap().final_output(), format!("three(two(one(run {number})))"));
-        }
-        let prepared = log.lock().unwrap().iter().filter(|entry| entry.ends_with("initialize")).count();
-        let cleaned = log.lock().unwrap().iter().filter(|entry| entry.ends_with("cleanup")).count();
-        assert_eq!(prepared, cleaned);
     });
 }
 

@@ -14,12 +14,15 @@
 mod bad_input;
 mod cases;
 mod cli;
+mod counting;
 mod docs;
 mod embedder;
 mod engines;
+mod exported;
 mod examples;
 mod first_party;
 mod flow;
+mod flow_life;
 mod foreign_folder;
 mod library;
 mod loops_in_code;
