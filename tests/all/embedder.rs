@@ -201,3 +201,53 @@ fn what_a_step_writes_for_the_user_lies_in_the_project() {
     assert_eq!(std::fs::read_to_string(written).unwrap(), "hi");
     assert!(project.join("runs.db").is_file());
 }
+
+/// A tool that counts its calls in a variable of the run, and knows how the step before it ended.
+struct Remember(Vec<ToolDefinition>);
+
+impl Tool for Remember {
+    fn definitions(&self) -> &[ToolDefinition] {
+        &self.0
+    }
+
+    fn call<'a>(
+        &'a self,
+        ctx: ToolContext,
+        _: &'a LocalName,
+        _: Arc<Value>,
+    ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
+        Box::pin(async move {
+            let run = cofferdam::WorkflowContext::from(ctx.run);
+            let count = run.get("count").and_then(|count| count.as_i64()).unwrap_or(0) + 1;
+            run.set("count", count).await?;
+            assert_eq!((run.run_id(), run.path()), (&ctx.run_id, &ctx.path));
+            let before = run.step_result("first").await.map(|first| first.output.result.to_string());
+            Ok(ToolOutput {
+                result: Arc::new(json!({ "before": before, "version": run.workflow_id() })),
+                content: None,
+            })
+        })
+    }
+}
+
+#[test]
+fn a_tool_of_the_embedder_knows_its_run() {
+    let definition = ToolDefinition {
+        name: LocalName::parse("remember").unwrap(),
+        title: None,
+        description: "Counts its calls.".into(),
+        input_schema: Arc::new(json!({ "type": "object" })),
+        output_schema: None,
+        effects: Effects::default(),
+        examples: Vec::new(),
+    };
+    let builder = Orchestrator::builder().tool(Remember(vec![definition]));
+    let document = "name: w
+vars: { count: 40 }
+output: '{\"count\": vars.count, \"before\": steps.second.result.before, \"version\": steps.second.result.version}'
+steps: [{ id: first, tool: remember }, { id: second, tool: remember, dependsOn: [first] }]";
+    let result = run_with(builder, document, RunOptions::default());
+    assert_eq!(result.output["count"], 42);
+    assert_eq!(result.output["version"], json!(result.workflow_id));
+    assert!(result.output["before"].as_str().unwrap().contains("version"));
+}

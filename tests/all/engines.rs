@@ -19,7 +19,9 @@ type Drive = fn(EngineHandle) -> BoxFuture<'static, Result<(), Fault>>;
 
 /// An engine that does what a function says, and keeps what it was prepared with.
 #[derive(Clone)]
-struct Doing(Drive, Arc<Mutex<Vec<(WorkflowConfig, Vec<EngineStep>)>>>);
+struct Doing(Drive, Arc<Mutex<Vec<Prepared>>>);
+
+type Prepared = (WorkflowConfig, Vec<EngineStep>);
 
 impl Doing {
     fn new(drive: Drive) -> Self {
