@@ -29,7 +29,7 @@ fn size(seed: u64) -> usize {
 
 #[test]
 fn the_machine_does_what_the_text_says() {
-    for seed in seeds(rounds("MODEL_SEEDS", 1_000)) {
+    for seed in seeds(rounds("MODEL_SEEDS", 10_000)) {
         let plot = plot(seed, size(seed));
         let done = catch_unwind(AssertUnwindSafe(|| {
             let ran = run(&plot);
