@@ -170,7 +170,9 @@ impl Machine {
             Kind::Judge { .. } => self.end_judge(id, status),
             Kind::Body { .. } => {}
             Kind::Plain | Kind::Ask | Kind::Group(_) | Kind::Loop(_) => {
-                self.abort |= status == StepStatus::Failed && policy == FailurePolicy::Abort;
+                if status == StepStatus::Failed && policy == FailurePolicy::Abort {
+                    self.aborted_by.get_or_insert(id);
+                }
                 self.tell_dependents(id, status, policy);
                 let scope = self.node(id).scope;
                 self.scope_mut(scope).left -= 1;

@@ -13,7 +13,7 @@ use crate::spec::workflow::{LoopKind, Work};
 impl Machine {
     pub(super) fn effects(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if self.abort && self.stop.is_none() {
+        if self.aborted_by.is_some() && self.stop.is_none() {
             return self.stop(Stop::Reason(RunReason::Aborted));
         }
         while let Some(id) = self.agenda.pop_front() {

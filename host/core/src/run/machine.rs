@@ -81,8 +81,8 @@ pub struct Machine {
     pub(super) ended: Option<Ended>,
     pub(super) usage_by_model: BTreeMap<Arc<str>, Usage>,
     pub(super) warnings: Vec<String>,
-    /// A step failed whose policy is `abort`.
-    pub(super) abort: bool,
+    /// The step that failed with the policy `abort`.
+    pub(super) aborted_by: Option<NodeId>,
     pub(super) concluding: bool,
     /// Somebody else says when the document's own steps begin.
     pub(super) gated: bool,
@@ -120,7 +120,7 @@ impl Machine {
             ended: None,
             usage_by_model: BTreeMap::new(),
             warnings: Vec::new(),
-            abort: false,
+            aborted_by: None,
             concluding: false,
             gated: false,
         }
@@ -296,8 +296,8 @@ impl Machine {
                 && node.state.status() == Some(StepStatus::Failed)
                 && !node.tolerated
         };
-        let own = self.order_of_ends.iter().find(counts).copied();
-        let node = self.node(own.or(self.first_error)?);
+        let own = || self.order_of_ends.iter().find(counts).copied();
+        let node = self.node(self.aborted_by.or_else(own).or(self.first_error)?);
         node.error.as_ref().map(|fault| (&node.path, fault))
     }
 

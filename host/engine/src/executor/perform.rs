@@ -74,10 +74,12 @@ impl Run {
         let error = self.failure(status, reason);
         let finished = move |output: Value| Body::RunFinished { status, reason, output, usage, error };
         match self.machine.workflow().output.clone() {
-            Some(expr) if status == RunStatus::Completed => {
+            Some(expr) if matches!(status, RunStatus::Completed | RunStatus::Partial) => {
                 let variables = self.machine.variables(&StepPath::ROOT, &expr);
                 self.evaluate(StepPath::ROOT, expr, variables, move |outcome| match outcome {
                     Ok(output) => finished(output).into(),
+                    // What failed is known already, and the output may well read it.
+                    Err(_) if status == RunStatus::Partial => finished(Value::Null).into(),
                     Err(error) => output_failed(&error, usage).into(),
                 });
                 None
