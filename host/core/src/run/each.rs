@@ -23,7 +23,9 @@ impl Machine {
         let open = bound.is_none_or(|bound| run.active < bound);
         let failed = run.failed.is_some() && on_failure == ItemFailure::Stop;
         let left = run.announced < run.items.len();
-        let more = left && !(stopped || expired || failed || run.signalled);
+        // Without room the loop ends as well, but not before what has begun in it.
+        let full = left && self.lack_of_room(id).is_some();
+        let more = left && !(stopped || expired || failed || run.signalled || full);
         if more && open && begun {
             self.begin_iteration(id, effects);
         } else if !more && begun && run.active == 0 {
@@ -31,7 +33,8 @@ impl Machine {
                 (true, _) => LoopEnd::Timeout,
                 (_, true) if left || run.failed.is_some() => LoopEnd::Stopped,
                 _ if failed => LoopEnd::Failed,
-                _ if left => LoopEnd::Signal,
+                _ if left && run.signalled => LoopEnd::Signal,
+                _ if left => LoopEnd::Failed,
                 _ => LoopEnd::Items,
             };
             self.announce_end(id, because, effects);
@@ -42,7 +45,8 @@ impl Machine {
     pub(super) fn items_given(&self, id: NodeId, run: &LoopRun, each: &ForEach) -> Given {
         let mut content = String::new();
         let mut entries = Vec::with_capacity(run.items.len());
-        let mut failed = None;
+        let mut failed: Option<Fault> = None;
+        let mut failures = 0_usize;
         // A signal leaves items out that nobody asked for.
         let wanted = if run.ended == Some(LoopEnd::Signal) { run.iterations.len() } else { run.items.len() };
         for (index, item) in run.items.iter().take(wanted).enumerate() {
@@ -54,8 +58,9 @@ impl Machine {
                 let gap = if content.is_empty() { "" } else { "\n\n" };
                 write!(content, "{gap}### {path}\n{}", output.content).expect("writing to a string cannot fail");
             }
-            if let (None, StepStatus::Failed, Some(node)) = (&failed, status, node) {
-                failed = Some(self.item_fault(node));
+            if let (StepStatus::Failed, Some(node)) = (status, node) {
+                failures += 1;
+                failed = failed.or_else(|| Some(self.item_fault(node)));
             }
             entries.push(json!({
                 "id": path.as_str(), "index": index, "item": item, "status": status.as_str(),
@@ -64,6 +69,9 @@ impl Machine {
         }
         if failed.is_none() && run.failed.is_some() {
             failed = Some(Fault::step("item_cancelled", "an item of the loop was cancelled"));
+        }
+        if let Some(fault) = failed.as_mut().filter(|_| failures > 1) {
+            write!(fault.message, " (and {} more failed)", failures - 1).expect("writing to a string cannot fail");
         }
         let tolerant = each.on_item_failure == ItemFailure::Ignore;
         let result = Arc::new(json!({ "iterations": entries }));

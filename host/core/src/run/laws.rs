@@ -53,6 +53,8 @@ struct Plot {
     /// Decides which try fails and which ends next.
     chances: Vec<u8>,
     stop_after: Option<usize>,
+    /// How many step instances the run may have, when that is few.
+    room: Option<usize>,
 }
 
 fn shape(index: usize) -> impl Strategy<Value = Shape> {
@@ -83,14 +85,18 @@ fn shape(index: usize) -> impl Strategy<Value = Shape> {
 
 fn plot() -> impl Strategy<Value = Plot> {
     let steps = (1..14_usize).prop_flat_map(|count| (0..count).map(shape).collect::<Vec<_>>());
-    (steps, 1..5_usize, 0..3_u8, prop::collection::vec(any::<u8>(), 64), prop::option::weighted(0.2, 0..20_usize))
-        .prop_map(|(steps, slots, scheduler, chances, stop_after)| Plot {
+    let stop_after = prop::option::weighted(0.2, 0..20_usize);
+    let room = prop::option::weighted(0.2, 14..40_usize);
+    (steps, 1..5_usize, 0..3_u8, prop::collection::vec(any::<u8>(), 64), (stop_after, room)).prop_map(
+        |(steps, slots, scheduler, chances, (stop_after, room))| Plot {
             steps,
             slots,
             scheduler,
             chances,
             stop_after,
-        })
+            room,
+        },
+    )
 }
 
 fn step(name: &str, depends_on: Vec<usize>) -> Step {
@@ -160,7 +166,9 @@ fn question() -> AskWork {
 fn workflow(plot: &Plot) -> Arc<Workflow> {
     let schedulers = [Scheduler::DependencyFirst, Scheduler::RoundRobin, Scheduler::LeastBusy];
     let steps = plot.steps.iter().enumerate().map(|(index, shape)| step_of(index, shape)).collect();
-    let options = Options { scheduler: schedulers[usize::from(plot.scheduler)], ..Options::default() };
+    let scheduler = schedulers[usize::from(plot.scheduler)];
+    let mut options = Options { scheduler, ..Options::default() };
+    options.limits.step_instances = plot.room.unwrap_or(options.limits.step_instances);
     Arc::new(Workflow { options, ..Workflow::of_steps("plot", steps) })
 }
 
@@ -433,6 +441,7 @@ proptest! {
             owner.and_then(|index| index.parse::<usize>().ok()).map_or(1, |index| plot.steps[index].retries as usize + 1)
         };
         prop_assert!(ends.iter().all(|(path, &count)| count <= tries(path)), "{:?}", ends);
+        prop_assert!(engine.running.is_empty(), "tries outlive the run: {:?}\n{}", engine.running, engine.story());
         let last = engine.events.last().map(|event| event.body.kind());
         prop_assert_eq!(last, Some("run_finished"));
     }

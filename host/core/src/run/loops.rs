@@ -204,7 +204,7 @@ impl Machine {
     }
 
     /// Why one more iteration would be too much for the run, if it would.
-    fn lack_of_room(&self, id: NodeId) -> Option<Fault> {
+    pub(super) fn lack_of_room(&self, id: NodeId) -> Option<Fault> {
         let body = self.step(id).repeat.as_ref().and_then(|repeat| repeat.body.as_ref());
         let wanted = self.nodes.len().saturating_add(1 + body.map_or(0, |scope| scope.steps.len()));
         self.too_many_instances(wanted)
