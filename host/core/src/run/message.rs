@@ -109,6 +109,9 @@ impl Machine {
     }
 }
 
+/// What stands above what the step depends on.
+const RESULTS: &str = "## Results of earlier steps";
+
 /// The sections that are never cut.
 struct Fixed {
     /// Before the previous iteration.
@@ -119,7 +122,7 @@ struct Fixed {
 
 fn assemble(fixed: &Fixed, mut parts: Vec<Part>, limit: usize) -> Result<Assembled, MessageError> {
     let taken: usize = fixed.head.iter().chain(&fixed.tail).map(|section| section.len() + 2).sum();
-    let truncated = shorten_largest(&mut parts, limit.saturating_sub(taken));
+    let truncated = shorten_largest(&mut parts, limit.saturating_sub(taken + RESULTS.len()));
     within(Assembled { text: join(fixed, &parts), truncated }, limit)
 }
 
@@ -142,7 +145,7 @@ fn join(fixed: &Fixed, parts: &[Part]) -> String {
     }
     sections.extend(fixed.tail.iter().cloned());
     if of(Place::Dependency).any(|part| part.is_given() || part.note.is_some()) {
-        let mut text = String::from("## Results of earlier steps");
+        let mut text = String::from(RESULTS);
         for part in of(Place::Dependency) {
             write_part(&mut text, part);
         }
@@ -191,7 +194,7 @@ fn shorten_largest(parts: &mut [Part], room: usize) -> Vec<String> {
     }
     let mut shortened = Vec::new();
     for part in parts.iter_mut().filter(|part| part.bytes() > cap) {
-        part.shorten(cap.saturating_sub(80));
+        part.shorten(cap);
         shortened.push(part.id.clone());
     }
     shortened
@@ -212,6 +215,15 @@ mod tests {
         assert_eq!(parts[0].data(), 100);
         assert!(parts[1].content.contains("shortened: "));
         assert!(parts.iter().map(Part::bytes).sum::<usize>() <= 5_000);
+    }
+
+    #[test]
+    fn text_and_data_of_one_step_are_both_shortened_and_fit() {
+        let large = Part { result: Some("ä".repeat(500_000)), ..part("a", 1_000_000) };
+        let fixed = Fixed { head: vec!["## Task\ndo it".to_owned()], tail: Vec::new() };
+        let message = assemble(&fixed, vec![large], 5_000).unwrap();
+        assert_eq!(message.truncated, ["a"]);
+        assert_eq!(message.text.matches("shortened: ").count(), 2);
     }
 
     #[test]

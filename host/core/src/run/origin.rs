@@ -60,7 +60,7 @@ impl Part {
         self.content.len() + self.result.as_ref().map_or(0, String::len)
     }
 
-    /// Leaves at most about `bytes` of it, with a mark that says what is missing; the larger of its two parts first.
+    /// Leaves at most about `bytes` of it, with marks that say what is missing; the larger of its two parts first.
     pub(super) fn shorten(&mut self, bytes: usize) {
         let bytes = bytes.saturating_sub(self.bytes() - self.data());
         let Some(result) = &mut self.result else { return cut(&mut self.content, bytes) };
@@ -74,13 +74,16 @@ impl Part {
 
 /// About what headings, fences and line ends take around a part.
 const HEADING_BYTES: usize = 64;
+/// About what the mark of a cut takes.
+const MARK_BYTES: usize = 80;
 
+/// Leaves at most about `bytes`, the mark of the cut among them.
 fn cut(text: &mut String, bytes: usize) {
     if text.len() <= bytes {
         return;
     }
     let whole = text.len();
-    text.truncate(text.floor_char_boundary(bytes));
+    text.truncate(text.floor_char_boundary(bytes.saturating_sub(MARK_BYTES)));
     write!(text, "\n[... shortened: {} of {whole} bytes left out ...]", whole - text.len())
         .expect("writing to a string cannot fail");
 }
