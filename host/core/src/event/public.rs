@@ -6,6 +6,7 @@
 use super::slots::{Change, visit};
 use super::{Body, RunEvent, StepOutput};
 use crate::digest::sha256_hex;
+use crate::fault::Fault;
 use crate::id::StepPath;
 use crate::limits;
 use crate::spec::workflow::{LoopKind, Scope, Step, Workflow};
@@ -58,13 +59,22 @@ impl Sensitive {
 
     fn learn(&mut self, body: &Body) {
         match body {
-            Body::StepFinished { output: StepOutput { content, result, .. }, .. } => {
+            Body::StepFinished { output: StepOutput { content, result, .. }, error, .. } => {
                 self.learn_text(content);
                 self.learn_value(result);
+                error.iter().for_each(|error| self.learn_fault(error));
             }
+            Body::StepRetrying { error, .. } => self.learn_fault(error),
             Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => self.learn_value(value),
             _ => {}
         }
+    }
+
+    /// Why a step failed comes again in the ends of what is around it and of the run.
+    fn learn_fault(&mut self, fault: &Fault) {
+        self.learn_text(&fault.message);
+        fault.hint.iter().for_each(|hint| self.learn_text(hint));
+        fault.detail.iter().for_each(|detail| self.learn_value(detail));
     }
 
     fn learn_value(&mut self, value: &Value) {
@@ -288,6 +298,22 @@ mod tests {
         let echo = finished(r#"{"text": "key\n\"4711\"-aa"}"#, Value::Null);
         let echo = shown(&mut hide, &event("open", echo));
         assert!(!echo.contains("4711") && echo.contains("text"), "{echo}");
+    }
+
+    #[test]
+    fn why_a_sensitive_step_failed_is_hidden_wherever_it_comes_again() {
+        let mut hide = sensitive();
+        let fault = Fault::step("refused", "the key 4711-aa is refused");
+        let mut failed = finished("", Value::Null);
+        if let Body::StepFinished { error, .. } = &mut failed {
+            *error = Some(fault.clone());
+        }
+        let _ = hide.publish(&event("secret", failed));
+        let error = Some(Fault { message: format!("step `secret` failed: {}", fault.message), ..fault });
+        let (status, usage) = (crate::event::RunStatus::Failed, Usage::default());
+        let end = Body::RunFinished { status, reason: None, output: Value::Null, usage, error };
+        let end = shown(&mut hide, &event("", end));
+        assert!(!end.contains("4711") && end.contains("step `secret` failed"), "{end}");
     }
 
     #[test]
