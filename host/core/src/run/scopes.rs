@@ -10,7 +10,7 @@ use crate::id::StepPath;
 use crate::message::Usage;
 use crate::plan::Plan;
 use crate::spec::workflow::{Scope, Work};
-use crate::value::Map;
+use crate::value::{self, Map};
 use std::sync::Arc;
 
 /// What a step with inner steps gave, and why it failed if it did.
@@ -113,7 +113,7 @@ impl Machine {
     /// Ends a step whose inner steps have ended; or tries the whole of it again, or has its output evaluated.
     pub(super) fn close(&mut self, id: NodeId, given: Given, effects: &mut Vec<Effect>) {
         let path = self.node(id).path.clone();
-        let Given { output, error } = given;
+        let Given { output, error } = self.bounded(given);
         if error.is_none() && self.must_gather(id) {
             self.node_mut(id).state = NodeState::Gathering;
             return effects.push(Effect::Gather(path));
@@ -132,6 +132,20 @@ impl Machine {
             }
         };
         effects.push(emit(path, None, body));
+    }
+
+    /// What is too large for the journal is not kept; the step says so.
+    fn bounded(&self, given: Given) -> Given {
+        let Given { output, error } = given;
+        let bytes = output.content.len().saturating_add(value::size(&output.result));
+        let limit = self.workflow.options.limits.step_output_bytes;
+        if bytes <= limit {
+            return Given { output, error };
+        }
+        let message = format!("what its steps gave has {bytes} bytes together, more than the limit of {limit}");
+        let fault = Fault::step("output_too_large", message)
+            .with_hint("write large results to files, `out:NAME`, or shorten them with `transform`");
+        Given { output: StepOutput::default(), error: error.or(Some(fault)) }
     }
 
     pub(super) fn close_cancelled(&mut self, id: NodeId, why: &str, effects: &mut Vec<Effect>) {
@@ -165,7 +179,7 @@ impl Machine {
         if let Some(id) = self.find(path) {
             match self.node(id).state {
                 NodeState::Open => self.expire_open(id, fault, &mut effects),
-                NodeState::Resting | NodeState::Gathering if !self.node(id).works() => {
+                NodeState::Resting | NodeState::Expanding | NodeState::Gathering if !self.node(id).works() => {
                     self.node_mut(id).expired = Some(Box::new(fault.clone()));
                     let given = Given { output: self.gathered(path), error: Some(fault) };
                     self.close(id, given, &mut effects);
