@@ -31,6 +31,8 @@ struct Inner {
     steps: Vec<Arc<str>>,
     /// What each string reads, with the string's own path in the tree.
     reads: Vec<(Vec<Place>, Vec<Path>)>,
+    /// Texts are marked as expressions by a sign before them, not by braces.
+    signs: bool,
 }
 
 enum Node {
@@ -75,7 +77,7 @@ impl Template {
         let mut compiler = Compiler { names, place: Vec::new(), reads: Vec::new(), errors: Vec::new() };
         let root = has_templates(source).then(|| compiler.node(source));
         let steps = expr::steps_of(compiler.reads.iter().flat_map(|(_, paths)| paths));
-        let inner = Inner { source: source.clone(), root, steps, reads: compiler.reads };
+        let inner = Inner { source: source.clone(), root, steps, reads: compiler.reads, signs: false };
         (Self { inner: Arc::new(inner) }, compiler.errors)
     }
 
@@ -93,13 +95,19 @@ impl Template {
     /// A tree that is what it is: no string of it is read as a template.
     #[must_use]
     pub fn constant(source: Value) -> Self {
-        Self { inner: Arc::new(Inner { source, root: None, steps: Vec::new(), reads: Vec::new() }) }
+        Self { inner: Arc::new(Inner { source, root: None, steps: Vec::new(), reads: Vec::new(), signs: false }) }
     }
 
     /// As it was written.
     #[must_use]
     pub fn source(&self) -> &Value {
         &self.inner.source
+    }
+
+    /// Whether its texts are marked as expressions by a `$` before them.
+    #[must_use]
+    pub fn has_signs(&self) -> bool {
+        self.inner.signs
     }
 
     /// Whether rendering gives the source, whatever the variables are.

@@ -95,7 +95,15 @@ impl Machine {
         if !matches!(self.node(id).state, NodeState::Due | NodeState::Deciding) {
             return;
         }
+        self.withdraw_announcement(id);
         self.make_ready(id);
+    }
+
+    /// The step's readiness is recorded, or never will be.
+    fn withdraw_announcement(&mut self, id: NodeId) {
+        if std::mem::take(&mut self.node_mut(id).announced) {
+            self.announced_ready -= 1;
+        }
     }
 
     /// What works waits for a slot; what holds other steps or asks a person begins at once.
@@ -251,6 +259,7 @@ impl Machine {
             return;
         }
         self.leave_slot(id);
+        self.withdraw_announcement(id);
         self.deferred -= usize::from(state == NodeState::Deferred);
         let node = self.node_mut(id);
         node.doom = Some(doom);

@@ -19,7 +19,8 @@ impl Machine {
         while let Some(id) = self.agenda.pop_front() {
             self.effects_of(id, &mut effects);
         }
-        while self.stop.is_none() {
+        // A strategy that compares agents waits until all that are ready together are known.
+        while self.stop.is_none() && (self.announced_ready == 0 || !self.slots.compares_agents()) {
             let Some(id) = self.slots.pick() else { break };
             self.node_mut(id).state = NodeState::Starting;
             effects.push(self.announce_start(id));
@@ -40,6 +41,8 @@ impl Machine {
                 effects.push(if self.step(id).condition.is_some() || self.is_gated(id) {
                     Effect::Decide(path)
                 } else {
+                    self.announced_ready += 1;
+                    self.node_mut(id).announced = true;
                     emit(path, None, Body::StepReady {})
                 });
             }

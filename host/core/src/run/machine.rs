@@ -12,7 +12,7 @@ use crate::fault::{Class, Fault};
 use crate::id::StepPath;
 use crate::limits;
 use crate::message::Usage;
-use crate::spec::workflow::{LoopKind, Step, Wiring, Workflow};
+use crate::spec::workflow::{LoopKind, Scope, Step, Wiring, Workflow};
 use crate::time::Timestamp;
 use crate::value::Map;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -83,6 +83,8 @@ pub struct Machine {
     pub(super) warnings: Vec<String>,
     /// The step that failed with the policy `abort`.
     pub(super) aborted_by: Option<NodeId>,
+    /// Steps whose readiness was announced and is not recorded yet.
+    pub(super) announced_ready: usize,
     pub(super) concluding: bool,
     /// Somebody else says when the document's own steps begin.
     pub(super) gated: bool,
@@ -97,7 +99,7 @@ impl Machine {
             (Some(document), Some(host)) => document.min(host),
             (Some(only), None) | (None, Some(only)) => only,
             // All of them start at once; only the host's bound holds.
-            (None, None) if workflow.scope.wiring == Wiring::Parallel => limits::HOST_CONCURRENCY,
+            (None, None) if is_parallel(&workflow.scope) => limits::HOST_CONCURRENCY,
             (None, None) => limits::RUN_CONCURRENCY,
         };
         let slots = Slots::new(workflow.options.scheduler, limit.min(limits::HOST_CONCURRENCY));
@@ -121,6 +123,7 @@ impl Machine {
             usage_by_model: BTreeMap::new(),
             warnings: Vec::new(),
             aborted_by: None,
+            announced_ready: 0,
             concluding: false,
             gated: false,
         }
@@ -354,4 +357,9 @@ impl Machine {
             _ => step,
         }
     }
+}
+
+/// Whether a scope, or one inside it, is walked all at once.
+fn is_parallel(scope: &Scope) -> bool {
+    scope.wiring == Wiring::Parallel || scope.steps.iter().filter_map(Step::inner).any(|inner| is_parallel(inner))
 }

@@ -51,7 +51,8 @@ impl Machine {
         let limit = self.workflow.options.limits.message_bytes;
         if let Kind::Judge { of, index } = self.node(id).kind {
             let parts = self.judged_parts(of, index).map_err(MessageError::Transform)?;
-            let fixed = Fixed { head: vec![self.judge_task(of, index)], tail: Vec::new() };
+            let head = self.input_section().into_iter().chain([self.judge_task(of, index)]).collect();
+            let fixed = Fixed { head, tail: Vec::new() };
             return assemble(&fixed, parts, limit);
         }
         let origin = self.origin(id).map_err(MessageError::Transform)?;
@@ -90,14 +91,18 @@ impl Machine {
         let feedback = origin.feedback.as_ref().map(|text| format!("## Feedback\n{text}"));
         let mut head = Vec::new();
         if !instructions.is_empty() {
-            if !input.is_empty() {
-                head.push(format!("## Input\n{input}"));
-            }
+            head.extend(self.input_section());
             head.push(format!("## Task\n{instructions}"));
         } else if origin.parts.is_empty() && item.is_none() && feedback.is_none() && !input.is_empty() {
             head.push(input.to_owned());
         }
         Fixed { head, tail: feedback.into_iter().chain(item).collect() }
+    }
+
+    /// The run's input, which stands before the instructions of every agent.
+    fn input_section(&self) -> Option<String> {
+        let input = self.input.as_deref().filter(|input| !input.is_empty())?;
+        Some(format!("## Input\n{input}"))
     }
 
     /// What a judge is asked.

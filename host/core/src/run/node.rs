@@ -118,6 +118,8 @@ pub(super) struct Node {
     pub(super) expired: Option<Box<Fault>>,
     /// Somebody looks at its time.
     pub(super) watched: bool,
+    /// Its readiness was announced and is not recorded yet.
+    pub(super) announced: bool,
 }
 
 /// What becomes of a doomed node.
@@ -166,6 +168,7 @@ impl Node {
             rest: Duration::ZERO,
             expired: None,
             watched: false,
+            announced: false,
         }
     }
 

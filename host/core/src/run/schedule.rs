@@ -39,6 +39,11 @@ impl Slots {
         self.lanes.entry(key).or_default()
     }
 
+    /// Whether more than the declaration decides.
+    pub(super) fn compares_agents(&self) -> bool {
+        self.strategy != Scheduler::DependencyFirst
+    }
+
     pub(super) fn taken(&self) -> usize {
         self.taken
     }

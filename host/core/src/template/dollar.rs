@@ -17,7 +17,8 @@ impl Template {
         let members = source.as_object().into_iter().flatten();
         let root = members.map(|(key, value)| (key.clone(), compiler.dollar(key, value))).collect();
         let steps = expr::steps_of(compiler.reads.iter().flat_map(|(_, paths)| paths));
-        let inner = Inner { source: source.clone(), root: Some(Node::Map(root)), steps, reads: compiler.reads };
+        let inner =
+            Inner { source: source.clone(), root: Some(Node::Map(root)), steps, reads: compiler.reads, signs: true };
         (Self { inner: Arc::new(inner) }, compiler.errors)
     }
 }

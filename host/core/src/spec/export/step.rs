@@ -79,7 +79,8 @@ fn agent(work: &AgentWork, table: &mut Table) {
 
 fn tool(work: &ToolWork, table: &mut Table) {
     table.put("tool", work.tool.to_string());
-    table.some("args", work.args.source().clone());
+    let name = if work.args.has_signs() { "toolInput" } else { "args" };
+    table.some(name, work.args.source().clone());
 }
 
 fn ask(work: &AskWork) -> Value {
