@@ -7,7 +7,7 @@ use cofferdam_core::event::{Body, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, AgentOutput};
-use cofferdam_core::run::Verdict;
+use cofferdam_core::run::{Effect, Verdict};
 use cofferdam_core::value;
 use std::time::Duration;
 
@@ -63,6 +63,15 @@ impl Run {
         let own = |started| now.since(started).saturating_sub(person.within(path, started, now));
         let spent = self.machine.started_at(path).map_or(Duration::ZERO, own);
         Some((whole.saturating_sub(spent), whole))
+    }
+
+    /// What follows when the time of a loop, group or include may be over. A step that was begun anew since, as part of
+    /// a larger try, has a time of its own.
+    pub(super) fn expire(&mut self, path: &StepPath) -> Vec<Effect> {
+        match self.time_left(path) {
+            Some((left, whole)) if left.is_zero() => self.machine.expire(path, timed_out(path, whole)),
+            _ => Vec::new(),
+        }
     }
 
     /// Refuses a loop over more than the run can hold.

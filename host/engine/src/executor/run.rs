@@ -2,7 +2,7 @@
 
 use super::prepare::Prepared;
 use super::{Answer, Error, Ports, RunRequest, Wake};
-use crate::attempt::{Place, timed_out};
+use crate::attempt::Place;
 use crate::bus::Bus;
 use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
@@ -257,8 +257,7 @@ impl Run {
                 sort_effects(effects, pass);
             }
             Wake::Expired(path) => {
-                let whole = self.machine.timeout_of(&path).unwrap_or_default();
-                let effects = self.machine.expire(&path, timed_out(&path, whole));
+                let effects = self.expire(&path);
                 sort_effects(effects, pass);
             }
             Wake::Deadline => sort_effects(self.machine.stop(Stop::Reason(RunReason::Timeout)), pass),

@@ -22,7 +22,7 @@ pub(crate) enum Wake {
     Look { from: StepPath, name: String, reply: oneshot::Sender<Option<StepEnd>> },
     /// The rest before the next try is over.
     Due(StepPath),
-    /// The time of a loop is over.
+    /// The time of a loop, group or include is over, unless it was begun anew since.
     Expired(StepPath),
     /// The run's time is over.
     Deadline,
