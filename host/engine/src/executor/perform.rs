@@ -9,7 +9,9 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::message::Usage;
 use cofferdam_core::run::{Effect, Emission};
 use cofferdam_core::value::Map;
+use futures_util::FutureExt as _;
 use serde_json::Value;
+use std::panic::AssertUnwindSafe;
 
 impl Run {
     /// Performs an effect; gives the event that follows at once, if one does.
@@ -46,11 +48,14 @@ impl Run {
         });
     }
 
-    /// Does something that takes a while and sends what follows to the loop.
+    /// Does something that takes a while and sends what follows to the loop; a panic in it fails the step.
     pub(super) fn answer_later(&mut self, path: StepPath, work: impl Future<Output = Answer> + Send + 'static) {
         let inbox = self.inbox.clone();
         self.tasks.spawn(async move {
-            let answer = work.await;
+            let answer = AssertUnwindSafe(work)
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| failed(Fault::bug(format!("what step `{path}` waited for panicked"))).into());
             inbox.send(Wake::Answered { path, answer });
         });
     }

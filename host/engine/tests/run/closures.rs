@@ -3,7 +3,8 @@
 use crate::scene::{Scene, agent, workflow};
 use cofferdam_core::event::{Body, RunStatus, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::port::{BoxFuture, ConditionFn, LoopFn, LoopView, RunContext, TransformFn};
+use cofferdam_core::id::StepId;
+use cofferdam_core::port::{BoxFuture, ConditionFn, LoopFn, LoopView, RunContext, Starter, StepEnd, TransformFn};
 use cofferdam_core::spec::workflow::{
     Condition, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat, Step, Workflow,
 };
@@ -115,4 +116,25 @@ fn names_that_nothing_is_registered_under_are_refused_by_name() {
     assert_eq!(faults[0].message, "step `a`: this program has no condition called `decide`");
     let faults = scene(None).refused(looping("tims"));
     assert_eq!(faults[0].hint.as_deref(), Some("did you mean `times`?"));
+}
+
+/// Panics when it is asked whether a step begins.
+struct Panics;
+
+impl Starter for Panics {
+    fn admit(&self, step: StepId) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { panic!("asked about {step}") })
+    }
+    fn message(&self, _: &StepId) -> Option<Arc<str>> {
+        None
+    }
+    fn ended(&self, _: StepEnd) {}
+}
+
+#[test]
+fn a_panic_in_what_starts_steps_fails_the_step() {
+    let scene = Scene { starter: Some(Arc::new(Panics)), timeout: Some(Duration::from_secs(60)), ..Scene::default() };
+    let seen = scene.echo().run(workflow(vec![agent("a", "echo", "hello")]));
+    assert_eq!((seen.result.status, seen.result.reason), (RunStatus::Failed, None));
+    assert!(seen.result.step("a").unwrap().error.as_ref().unwrap().message.contains("panicked"));
 }

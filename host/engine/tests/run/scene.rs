@@ -8,7 +8,7 @@ use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
     BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
-    Natives, Page, Pressure, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile, Sources,
+    Natives, Page, Pressure, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile, Sources, Starter,
     StepDirs, Want,
 };
 use cofferdam_core::run::RunResult;
@@ -28,6 +28,7 @@ pub(crate) struct Scene {
     pub(crate) natives: Natives,
     pub(crate) answers: BTreeMap<String, InputText>,
     pub(crate) person: Option<Person>,
+    pub(crate) starter: Option<Arc<dyn Starter>>,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -113,7 +114,7 @@ impl Scene {
             models: Arc::new(Nothing),
             agents: self.agents,
             natives: Arc::new(self.natives),
-            starter: None,
+            starter: self.starter,
             gateway: Arc::new(gateway),
             isolation: Arc::new(Nothing),
             sources: Arc::new(Nothing),
