@@ -90,9 +90,8 @@ impl Run {
         }
         match self.machine.message(path) {
             Ok(assembled) => {
-                if !assembled.truncated.is_empty() {
-                    self.shortened.insert(path.clone(), assembled.truncated);
-                }
+                // Also when nothing was: what an earlier try noted counts no more.
+                self.shortened.insert(path.clone(), assembled.truncated);
                 Ok(AgentMessage::Assembled(assembled.text))
             }
             Err(MessageError::Empty) if !work.context_files.is_empty() => Ok(AgentMessage::Assembled(String::new())),
