@@ -35,8 +35,7 @@ impl Run {
         let end = path.clone();
         let handle = self.tasks.spawn(async move {
             let answer = match AssertUnwindSafe(question.pursue()).catch_unwind().await {
-                Ok(Ok(Some(events))) => Answer::Events(events),
-                Ok(Ok(None)) => return,
+                Ok(Ok(events)) => Answer::Events(events),
                 Ok(Err(fault)) => failed(fault).into(),
                 Err(_) => failed(Fault::bug(format!("the question of step `{end}` panicked"))).into(),
             };
@@ -90,8 +89,8 @@ enum Said {
 }
 
 impl Question {
-    /// What follows from the question; nothing when it stays open.
-    async fn pursue(self) -> Result<Option<Vec<Body>>, Fault> {
+    /// What follows from the question: an answer, or that it stays open.
+    async fn pursue(self) -> Result<Vec<Body>, Fault> {
         let prompt = self.work.prompt.render(&self.variables);
         let prompt = prompt.map_err(|error| Fault::step("template", format!("cannot render `ask.prompt`: {error}")))?;
         let prompt = value::to_text(&prompt);
@@ -99,12 +98,12 @@ impl Question {
         let default = self.work.default.clone();
         if let Some(given) = &self.given {
             let answer = form.read(given).map_err(|what| Fault::user("bad_answer", what))?;
-            return self.answered(Some(self.asked(&prompt)), answer, AnsweredBy::Given).await.map(Some);
+            return self.answered(Some(self.asked(&prompt)), answer, AnsweredBy::Given).await;
         }
         let Some(approver) = self.approver.clone() else {
             return match default {
-                Some(default) => self.answered(Some(self.asked(&prompt)), default, AnsweredBy::Default).await.map(Some),
-                None => Ok(Some(vec![self.deferred(&prompt)])),
+                Some(default) => self.answered(Some(self.asked(&prompt)), default, AnsweredBy::Default).await,
+                None => Ok(vec![self.deferred(&prompt)]),
             };
         };
         self.record(self.asked(&prompt)).await?;
@@ -113,9 +112,9 @@ impl Question {
             self.in_time(self.put(approver.as_ref(), &prompt, &form)).await?
         };
         match (said, default) {
-            (Said::Answer(answer), _) => self.answered(None, answer, AnsweredBy::Person).await.map(Some),
-            (_, Some(default)) => self.answered(None, default, AnsweredBy::Default).await.map(Some),
-            (_, None) => Ok(Some(vec![self.deferred(&prompt)])),
+            (Said::Answer(answer), _) => self.answered(None, answer, AnsweredBy::Person).await,
+            (_, Some(default)) => self.answered(None, default, AnsweredBy::Default).await,
+            (_, None) => Ok(vec![self.deferred(&prompt)]),
         }
     }
 
