@@ -398,6 +398,7 @@ fn run(plot: &Plot) -> Engine {
         plugins: Vec::new(),
         settings: serde_json::Map::new(),
         plan: Vec::new(),
+        sensitive: Vec::new(),
     };
     engine.feed(Emission { path: StepPath::ROOT, attempt: None, body: started });
     for turn in 0..10_000 {

@@ -52,7 +52,7 @@ impl Machine {
         if let Kind::Judge { of, index } = self.node(id).kind {
             let parts = self.judged_parts(of, index).map_err(MessageError::Transform)?;
             let head = self.input_section().into_iter().chain([self.judge_task(of, index)]).collect();
-            let fixed = Fixed { head, tail: Vec::new() };
+            let fixed = Fixed { head, tail: self.item_section(id).into_iter().collect() };
             return assemble(&fixed, parts, limit);
         }
         let origin = self.origin(id).map_err(MessageError::Transform)?;
@@ -84,10 +84,7 @@ impl Machine {
 
     fn fixed_sections(&self, id: NodeId, instructions: &str, origin: &Origin) -> Fixed {
         let input = self.input.as_deref().unwrap_or_default();
-        let item = self.item_of(id).map(|(item, index)| {
-            let text = serde_json::to_string_pretty(item).unwrap_or_default();
-            format!("## Item (index {index})\n{text}")
-        });
+        let item = self.item_section(id);
         let feedback = origin.feedback.as_ref().map(|text| format!("## Feedback\n{text}"));
         let mut head = Vec::new();
         if !instructions.is_empty() {
@@ -103,6 +100,13 @@ impl Machine {
     fn input_section(&self) -> Option<String> {
         let input = self.input.as_deref().filter(|input| !input.is_empty())?;
         Some(format!("## Input\n{input}"))
+    }
+
+    /// The item of the innermost `forEach` around a step.
+    fn item_section(&self, id: NodeId) -> Option<String> {
+        let (item, index) = self.item_of(id)?;
+        let text = serde_json::to_string_pretty(item).unwrap_or_default();
+        Some(format!("## Item (index {index})\n{text}"))
     }
 
     /// What a judge is asked.

@@ -176,7 +176,8 @@ impl Machine {
         let data = &*output.result;
         let has_data =
             if completed { self.has_data(id) || !Arc::ptr_eq(&output.result, &node.output.result) } else { false };
-        let result = (has_data && !data.is_null()).then(|| data.to_string()).filter(|data| *data != text);
+        let same = data.as_str() == Some(text.as_str());
+        let result = (has_data && !same && !data.is_null()).then(|| data.to_string()).filter(|data| *data != text);
         let id = match place {
             Place::Dependency => self.step(id).id.to_string(),
             Place::Previous => "previous iteration".to_owned(),

@@ -14,24 +14,21 @@ impl Machine {
         if self.scopes.is_empty() {
             return Value::Null;
         }
-        let output = self.scope_output(ScopeId(0));
         let steps = self.output_steps(ScopeId(0));
-        let text = |output: &StepOutput| Value::String(output.content.to_string());
-        match &*output.result {
-            Value::Null => text(&output),
-            _ if matches!(steps.as_slice(), [only] if !self.has_data(*only)) => text(&output),
-            Value::Object(map) if steps.len() > 1 && map.values().all(Value::is_null) => text(&output),
-            // Where some steps gave data, a step that only wrote text stands beside them with its text.
-            Value::Object(map) if steps.len() > 1 => {
-                let value = |(id, result): (&String, &Value)| {
-                    let content = steps.iter().find(|&&step| self.step(step).id.as_str() == id);
-                    let content = content.map(|&step| text(&self.node(step).output));
-                    (id.clone(), if result.is_null() { content.unwrap_or_default() } else { result.clone() })
-                };
-                Value::Object(map.iter().map(value).collect())
+        match steps.as_slice() {
+            [only] => self.given_by(*only),
+            many if many.iter().any(|&id| self.has_data(id)) => {
+                let entry = |&id: &NodeId| (self.step(id).id.to_string(), self.given_by(id));
+                Value::Object(many.iter().map(entry).collect())
             }
-            result => result.clone(),
+            _ => Value::String(self.scope_output(ScopeId(0)).content.to_string()),
         }
+    }
+
+    /// The data of a step, or its text where there is only text.
+    fn given_by(&self, id: NodeId) -> Value {
+        let output = &self.node(id).output;
+        if self.has_data(id) { (*output.result).clone() } else { Value::String(output.content.to_string()) }
     }
 
     /// A scope with one output step has its content and result; with several, the contents joined by a blank line

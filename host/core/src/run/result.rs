@@ -4,7 +4,7 @@ use super::loops::LoopRun;
 use super::machine::{Ended, Machine};
 use super::node::{Kind, Node, NodeId};
 use super::variables::OpenQuestion;
-use crate::event::{LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
+use crate::event::{LoopEnd, RunReason, RunStatus, Sensitive, SkippedBecause, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::message::Usage;
@@ -58,6 +58,9 @@ pub struct RunResult {
     /// Questions that the run waits with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<OpenQuestion>,
+    /// What views of the result must not show; see [`Self::public`].
+    #[serde(skip)]
+    pub sensitive: Option<Arc<Sensitive>>,
 }
 
 /// A failure and where it happened.
@@ -185,6 +188,7 @@ impl Machine {
             metadata: Map::new(),
             session: None,
             questions: self.open_questions(),
+            sensitive: None,
         })
     }
 
