@@ -3,6 +3,7 @@
 //! It must not know where the text goes.
 
 use crate::limits;
+use std::borrow::Cow;
 
 /// At most [`limits::PLUGIN_MESSAGE_BYTES`], without control characters; line ends become spaces.
 #[must_use]
@@ -19,6 +20,39 @@ pub fn clean_to(text: &str, bytes: usize) -> String {
         clean.push('…');
     }
     clean
+}
+
+/// The text with everything escaped that a reader cannot see or that does something to a terminal: a name or a quoted
+/// text must not look like another one. Line ends are escaped too.
+#[must_use]
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    escaped_where(text, |character| character.is_control() || is_unseen(character))
+}
+
+/// As [`escaped`], for text of several lines, which may be in colour: control characters are left as they are.
+#[must_use]
+pub fn escaped_unseen(text: &str) -> Cow<'_, str> {
+    escaped_where(text, is_unseen)
+}
+
+fn escaped_where(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&hidden) {
+        return text.into();
+    }
+    let show = |character: char| {
+        if hidden(character) { character.escape_unicode().to_string() } else { character.to_string() }
+    };
+    text.chars().map(show).collect::<String>().into()
+}
+
+/// Whether a character is not seen, or turns the direction of others: format characters, separators of lines and
+/// paragraphs, private use.
+#[must_use]
+pub fn is_unseen(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        | '\u{f0000}'..='\u{10ffff}')
 }
 
 fn visible(character: char) -> Option<char> {
@@ -38,6 +72,13 @@ mod tests {
     #[test]
     fn escapes_and_direction_marks_are_gone() {
         assert_eq!(clean("a\u{1b}[31mred\u{202e}\nb\0"), "a[31mred b");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped() {
+        assert_eq!(escaped("a\u{1b}\u{202e}\u{2028}\u{e000}\n"), "a\\u{1b}\\u{202e}\\u{2028}\\u{e000}\\u{a}");
+        assert_eq!(escaped_unseen("a\u{1b}\n\u{2067}"), "a\u{1b}\n\\u{2067}");
+        assert!(matches!(escaped("plain é 漢字"), Cow::Borrowed(_)));
     }
 
     #[test]

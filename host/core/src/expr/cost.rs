@@ -36,6 +36,22 @@ const FUNCTIONS: &[&str] = &[
     "filter",
 ];
 
+/// Functions of the standard library that a JSON value cannot give an argument to.
+const NOT_OFFERED: &[&str] = &[
+    "duration",
+    "timestamp",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+];
+
 /// What a checked tree is like.
 pub(super) struct Shape {
     /// Whether it has a `map`, `filter`, `all` or `exists`.
@@ -114,9 +130,14 @@ impl Walk<'_> {
             return Ok(());
         }
         let offset = self.scan.text.find(&format!("{name}(")).map_or(0, |at| self.scan.source_offset(at));
+        let offered = || format!("the functions are {}", FUNCTIONS.join(", "));
+        if NOT_OFFERED.contains(&name) {
+            let message = format!("the function `{name}` of CEL is not offered here");
+            return Err(ExprError::new(Fault::UnknownName, offset, message).with_hint(offered()));
+        }
         let hint = crate::spec::suggest::did_you_mean(name, FUNCTIONS.iter().copied());
         let error = ExprError::new(Fault::UnknownName, offset, format!("unknown function `{name}`"));
-        Err(error.with_hint(hint.unwrap_or_else(|| "the functions are those of CEL's standard library".into())))
+        Err(error.with_hint(hint.unwrap_or_else(offered)))
     }
 }
 

@@ -5,7 +5,15 @@ use super::suggest::did_you_mean;
 use super::tree::Node;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 use crate::limits;
+use crate::text;
+use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Most characters of one text of the document that a finding quotes.
+const QUOTED_CHARS: usize = 80;
+
+/// Most characters of a message, a hint or a path.
+const FINDING_CHARS: usize = 4_000;
 
 /// A place in a file: line and column from 1, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +56,11 @@ impl Report {
     /// Goes on in another file; gives back the one it was in.
     pub(super) fn enter(&mut self, file: Arc<str>, text: Arc<str>) -> (Arc<str>, Arc<str>) {
         (std::mem::replace(&mut self.file, file), std::mem::replace(&mut self.text, text))
+    }
+
+    /// Whether the name of the file that is being read says that it is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.file.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("json"))
     }
 
     /// A spot of the file that is being read.
@@ -180,9 +193,9 @@ impl Report {
         }
         let mut diagnostics = Diagnostics::default();
         for mut found in self.found {
-            found.message = visible(found.message);
-            found.path = visible(found.path);
-            found.hint = found.hint.map(visible);
+            found.message = presentable(&found.message);
+            found.path = brief_path(&found.path);
+            found.hint = found.hint.map(|hint| presentable(&hint));
             diagnostics.push(found);
         }
         let mut diagnostics = diagnostics.sorted();
@@ -216,17 +229,51 @@ impl Found<'_> {
     }
 }
 
-/// A message quotes the document, and must not do to a terminal what the document could.
-fn visible(text: String) -> String {
-    let hidden = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}')
-    };
-    if !text.contains(hidden) {
-        return text;
+/// A message quotes the document: it must not do to a terminal what the document could, nor be as long.
+fn presentable(text: &str) -> String {
+    text::escaped(&brief(text)).into_owned()
+}
+
+/// The text with what it quotes shortened.
+fn brief(text: &str) -> Cow<'_, str> {
+    if text.len() <= QUOTED_CHARS {
+        return text.into();
     }
-    let show = |character: char| {
-        if hidden(character) { character.escape_unicode().to_string() } else { character.to_string() }
-    };
-    text.chars().map(show).collect()
+    // Quotes stand between backticks; a text that has some of its own may be cut elsewhere, and not be longer.
+    let parts: Vec<Cow<'_, str>> = text
+        .split('`')
+        .enumerate()
+        .map(|(index, part)| if index % 2 == 1 { cut(part, QUOTED_CHARS) } else { part.into() })
+        .collect();
+    let brief = parts.join("`");
+    cut(&brief, FINDING_CHARS).into_owned().into()
+}
+
+/// The path with its keys shortened.
+fn brief_path(path: &str) -> String {
+    let keys: Vec<Cow<'_, str>> = path.split('.').map(|key| cut(key, QUOTED_CHARS)).collect();
+    let brief = keys.join(".");
+    text::escaped(&cut(&brief, FINDING_CHARS)).into_owned()
+}
+
+/// At most so many characters, and a mark for the rest.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_is_shortened_and_the_rest_stays() {
+        let long = "k".repeat(100_000);
+        let shown = presentable(&format!("unknown key `{long}`, not `name`"));
+        assert_eq!(shown, format!("unknown key `{}…`, not `name`", "k".repeat(QUOTED_CHARS)));
+        assert!(presentable(&"`x`".repeat(10_000)).chars().count() <= FINDING_CHARS + 1);
+        assert!(brief_path(&format!("steps[0].{long}.x")).ends_with("k….x"));
+    }
 }

@@ -61,6 +61,9 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
         empty(report);
         return None;
     }
+    if report.is_json() && !is_json(text, report) {
+        return None;
+    }
     match serde_yaml::from_str_with_options::<Node>(text, options()) {
         Ok(node) if matches!(node.content, Content::Null) => {
             empty(report);
@@ -79,6 +82,21 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
 
 fn empty(report: &mut Report) {
     report.whole(code::EMPTY, "the document is empty").hint("`cofferdam init` writes one to begin with");
+}
+
+/// YAML takes more than JSON; a file that says that it is JSON is read by other programs too.
+fn is_json(text: &str, report: &mut Report) -> bool {
+    let plain = text.trim_start_matches('\u{FEFF}');
+    let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(plain) else { return true };
+    let line = plain.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let before = line.get(..line.floor_char_boundary(error.column().saturating_sub(1))).unwrap_or_default();
+    let spot = Spot::new(error.line().max(1) as u64, before.chars().count() as u64 + 1);
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    report
+        .at(code::SYNTAX, spot, "", format!("not JSON: {message}"))
+        .hint("mend it, or call the file `.yaml`: YAML takes comments, single quotes and final commas");
+    false
 }
 
 fn options() -> Options {
