@@ -25,6 +25,7 @@ pub use context::WorkflowContext;
 pub(crate) use engine::{Desk, config_of};
 pub use engine::{EngineHandle, EngineRun, EngineStep, WorkflowEngine};
 pub use flow::Flow;
+pub(crate) use lifecycle::Kept;
 pub use step::{AgentRef, Step};
 
 use crate::error::Error;
@@ -34,7 +35,6 @@ use cofferdam_core::diagnostic::Diagnostics;
 use cofferdam_core::id::AgentName;
 use cofferdam_core::port::{Natives, Sources};
 use cofferdam_core::spec;
-use lifecycle::Kept;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::grants::GrantPolicy;
 use crate::testing::StandIns;
 use crate::workflow::loop_condition::LoopCondition;
-use crate::workflow::{Changes, Decides, WorkflowContext, WorkflowEngine};
+use crate::workflow::{Changes, Decides, Kept, WorkflowContext, WorkflowEngine};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias, RunId};
 use cofferdam_core::limits;
@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     pub(crate) state: Arc<dyn State>,
     pub(crate) models: Arc<dyn Models>,
     pub(crate) default_model: Option<String>,
-    pub(crate) agents: BTreeMap<AgentName, Arc<dyn Agent>>,
+    pub(crate) agents: BTreeMap<AgentName, Arc<Kept>>,
     pub(crate) tools: Vec<Arc<dyn Tool>>,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) approver: Option<Arc<dyn Approver>>,
@@ -83,7 +83,7 @@ pub struct Builder {
     models: Option<Arc<dyn Models>>,
     model: Option<Arc<dyn Model>>,
     default_model: Option<String>,
-    agents: BTreeMap<AgentName, Arc<dyn Agent>>,
+    agents: BTreeMap<AgentName, Arc<Kept>>,
     tools: Vec<Arc<dyn Tool>>,
     sinks: Vec<Arc<dyn Sink>>,
     approver: Option<Arc<dyn Approver>>,
@@ -131,7 +131,7 @@ impl Builder {
     /// An agent of the embedder's own; it wins over one of the same name in a document.
     #[must_use]
     pub fn agent(mut self, name: AgentName, agent: impl Agent + 'static) -> Self {
-        self.agents.insert(name, Arc::new(agent));
+        self.agents.insert(name, Arc::new(Kept::new(Arc::new(agent))));
         self
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Lineage, Orchestrator};
 use crate::error::Error;
-use crate::workflow::{Flow, Mode, Workflow, WorkflowAgent, WorkflowConfig};
+use crate::workflow::{Flow, Kept, Mode, Workflow, WorkflowAgent, WorkflowConfig};
 use cofferdam_core::id::{AgentName, RunId};
 use cofferdam_core::port::{Agent, Clock};
 use std::collections::BTreeMap;
@@ -48,16 +48,15 @@ impl Orchestrator {
     }
 
     /// The embedder's agent of this name.
-    pub(crate) fn agent(&self, name: &AgentName) -> Option<Arc<dyn Agent>> {
+    pub(crate) fn agent(&self, name: &AgentName) -> Option<Arc<Kept>> {
         self.shared.settings.agents.get(name).cloned()
     }
 
     /// The embedder's agents, those of the workflow before those of the orchestrator.
     pub(super) fn agents_for(&self, workflow: &Workflow) -> BTreeMap<AgentName, Arc<dyn Agent>> {
-        let mut agents = self.shared.settings.agents.clone();
-        let own = workflow.agents().iter();
-        agents.extend(own.map(|(name, agent)| (name.clone(), Arc::clone(agent) as Arc<dyn Agent>)));
-        agents
+        let agents = self.shared.settings.agents.iter();
+        let own = workflow.agents().iter().map(|(name, agent)| (name, agent));
+        agents.chain(own).map(|(name, agent)| (name.clone(), Arc::clone(agent) as Arc<dyn Agent>)).collect()
     }
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {

@@ -158,14 +158,14 @@ impl Flow {
         let Some(agent) = self.orchestrator.agent(name) else {
             return Err(format!("there is no agent `{name}`; give the step the agent itself, or add it before"));
         };
-        self.own.insert(name.clone(), Arc::new(Kept::new(agent)));
+        self.own.insert(name.clone(), agent);
         Ok(())
     }
 
     /// What decides whether the loop goes on: true = go on, asked before each iteration. A text is an expression.
     ///
     /// # Errors
-    /// When the workflow is no loop, or another condition has the name.
+    /// When the workflow is no loop.
     pub fn set_loop_condition(&mut self, check: impl Into<LoopCheck>) -> Result<&mut Self, Error> {
         if self.config.mode != Mode::Loop {
             let mode = self.config.mode.as_str();
@@ -228,8 +228,7 @@ impl Flow {
             return Ok(None);
         }
         let agent = self.orchestrator.agent(name);
-        let agent = agent.ok_or_else(|| Error::Agent { message: format!("there is no agent `{name}`") })?;
-        Ok(Some(Arc::new(Kept::new(agent))))
+        agent.map(Some).ok_or_else(|| Error::Agent { message: format!("there is no agent `{name}`") })
     }
 
     fn document(&self) -> String {

@@ -2,8 +2,9 @@
 //! at once.
 
 use crate::counting::{Counting, runs, three};
+use cofferdam::core::id::AgentName;
 use cofferdam::llm::Scripted;
-use cofferdam::{AgentRef, ChunkKind, Error, Orchestrator, RunOptions, Step, StreamOptions, WorkflowConfig};
+use cofferdam::{AgentRef, ChunkKind, Error, Orchestrator, RunOptions, Step, StreamOptions, Workflow, WorkflowConfig};
 use std::sync::Arc;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -67,10 +68,53 @@ fn an_agent_that_cannot_be_prepared_leaves_none_prepared() {
 fn a_run_without_initialize_prepares_and_cleans_up_itself() {
     runtime().block_on(async {
         let (orchestrator, log) = (scripted(ECHO), Arc::default());
-        let mut flow = orchestrator.dag(&WorkflowConfig::new("w"));
-        flow.add_step(Step::new("a").agent(AgentRef::new(Counting::new("one", &log)))).unwrap();
+        let mut flow = orchestrator.sequential(&WorkflowConfig::new("w"));
+        three(&mut flow, &log);
         flow.run("x").await.unwrap();
-        assert_eq!(*log.lock().unwrap(), ["one initialize", "one run", "one cleanup"]);
+        let each = |what: &str, names: [&str; 3]| names.map(|name| format!("{name} {what}"));
+        let all = [
+            each("initialize", ["one", "two", "three"]),
+            each("run", ["one", "two", "three"]),
+            each("cleanup", ["three", "two", "one"]),
+        ];
+        assert_eq!(*log.lock().unwrap(), all.concat());
+    });
+}
+
+#[test]
+fn a_run_whose_agents_cannot_be_prepared_cleans_up_those_that_were() {
+    runtime().block_on(async {
+        let (orchestrator, log) = (scripted(ECHO), Arc::default());
+        let mut flow = orchestrator.sequential(&WorkflowConfig::new("w"));
+        for agent in [Counting::new("one", &log), Counting::failing("two", "initialize", &log)] {
+            flow.add_step(Step::new(agent.name).agent(AgentRef::new(agent))).unwrap();
+        }
+        let error = flow.run("x").await.err().unwrap().to_string();
+        assert!(error.contains("agent `two` cannot be prepared"), "{error}");
+        assert_eq!(*log.lock().unwrap(), ["one initialize", "two initialize", "one cleanup"]);
+    });
+}
+
+#[test]
+fn runs_that_overlap_share_the_agents_of_the_orchestrator() {
+    runtime().block_on(async {
+        let log = Arc::default();
+        let orchestrator = Orchestrator::builder()
+            .model(Scripted::parse("default: { delay: 1s, text: done }").unwrap())
+            .agent(AgentName::parse("own").unwrap(), Counting::new("own", &log))
+            .build()
+            .unwrap();
+        let text = "name: w\nagents: { own: { description: x } }\nsteps: [{ id: wait, instructions: x }, { id: work, agent: own, dependsOn: [wait] }]";
+        let workflow = Workflow::parse(text, ".").unwrap();
+        let mut flow = orchestrator.sequential(&WorkflowConfig::new("flow"));
+        flow.add_step(Step::new("wait")).unwrap();
+        flow.add_step(Step::new("work").agent("own")).unwrap();
+        let of_document = (0..5).map(|_| orchestrator.run_flow(&workflow, RunOptions::default()));
+        let (all, of_flow) = tokio::join!(futures_util::future::join_all(of_document), flow.run("x"));
+        assert!(all.into_iter().chain([of_flow]).all(|result| result.unwrap().success()));
+        let log = log.lock().unwrap();
+        assert_eq!((log.first().unwrap().as_str(), log.last().unwrap().as_str()), ("own initialize", "own cleanup"));
+        assert_eq!(log.iter().filter(|entry| *entry == "own run").count(), log.len() - 2, "{log:?}");
     });
 }
 

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 /// Does the work of an agent step.
 ///
-/// In every run that uses it, `initialize` is called once before the first step and `cleanup` once after the last,
-/// also after a failure; several `run`s may be under way at once, each for another step or run. Dropping the future of `run` cancels it.
+/// Before the first step of every run that uses it `initialize` has been called, and `cleanup` is called after the last,
+/// also after a failure. Runs that overlap share one preparation: the first makes it, the last cleans up. Several `run`s
+/// may be under way at once, each for another step or run. Dropping the future of `run` cancels it.
 pub trait Agent: Send + Sync {
     /// Its name, as documents use it.
     fn name(&self) -> &str;

@@ -25,6 +25,8 @@ const LATER: &[&str] = &["edit", "exec", "grep"];
 pub(super) struct Prepared {
     /// By the address of the step, which the workflow keeps alive.
     agents: HashMap<usize, Offered>,
+    /// Each once, in the order of the steps.
+    distinct: Vec<Arc<dyn Agent>>,
     /// Answers that came with the run.
     pub(super) answers: Answers,
 }
@@ -77,44 +79,52 @@ impl Prepared {
         if faults.is_empty() { Ok(made) } else { Err(faults) }
     }
 
-    /// Prepares the agents, each once.
+    /// Prepares the agents, each once, in the order of the steps; when one fails, those that were prepared are cleaned up.
     pub(super) async fn initialize(&self) -> Result<(), Vec<Fault>> {
-        let mut faults = Vec::new();
-        for agent in self.distinct() {
-            if let Err(fault) = agent.initialize().await {
-                let message = format!("agent `{}` cannot be prepared: {}", agent.name(), fault.message);
-                faults.push(Fault { message, ..fault });
+        let (mut prepared, mut faults) = (Vec::new(), Vec::new());
+        for agent in &self.distinct {
+            match agent.initialize().await {
+                Ok(()) => prepared.push(Arc::clone(agent)),
+                Err(fault) => {
+                    let message = format!("agent `{}` cannot be prepared: {}", agent.name(), fault.message);
+                    faults.push(Fault { message, ..fault });
+                }
             }
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        // The run does not start, so nobody hears of more than why.
+        let _ = clean_up(&prepared).await;
+        Err(faults)
     }
 
-    /// Cleans up after all agents, also when one cannot; says what went wrong.
+    /// Cleans up after all agents, the last prepared first, also when one cannot; says what went wrong.
     pub(super) async fn cleanup(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        for agent in self.distinct() {
-            if let Err(fault) = agent.cleanup().await {
-                problems.push(format!("agent `{}` did not clean up: {fault}", agent.name()));
-            }
-        }
-        problems
+        clean_up(&self.distinct).await
     }
 
-    /// Every agent once, though several steps share it.
-    fn distinct(&self) -> Vec<&Arc<dyn Agent>> {
-        let mut seen: Vec<&Arc<dyn Agent>> = Vec::new();
-        for Offered { agent, .. } in self.agents.values() {
-            if !seen.iter().any(|known| Arc::ptr_eq(known, agent)) {
-                seen.push(agent);
-            }
+    fn offer(&mut self, step: &Step, offered: Offered) {
+        if !self.distinct.iter().any(|known| Arc::ptr_eq(known, &offered.agent)) {
+            self.distinct.push(Arc::clone(&offered.agent));
         }
-        seen
+        self.agents.insert(address(step), offered);
     }
 
     /// The agent of an agent step, and what goes with it.
     pub(super) fn agent(&self, step: &Step) -> Option<Offered> {
         self.agents.get(&address(step)).cloned()
     }
+}
+
+async fn clean_up(agents: &[Arc<dyn Agent>]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for agent in agents.iter().rev() {
+        if let Err(fault) = agent.cleanup().await {
+            problems.push(format!("agent `{}` did not clean up: {fault}", agent.name()));
+        }
+    }
+    problems
 }
 
 struct Preparation<'a> {
@@ -219,7 +229,7 @@ impl Preparation<'_> {
             self.agents.insert(key.clone(), made);
         }
         if let Some(offered) = self.agents.get(&key).cloned().flatten() {
-            self.made.agents.insert(address(step), offered);
+            self.made.offer(step, offered);
         }
     }
 
