@@ -38,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct Orchestrator {
     shared: Arc<Shared>,
-    /// Runs hold `shared`, only clones of the orchestrator hold this.
-    _handle: Arc<Handle>,
+    /// Clones of the orchestrator hold this; what runs holds `shared` alone.
+    _handle: Option<Arc<Handle>>,
 }
 
 /// Ends with the last clone: what still runs then is cancelled, and nobody waits for it.
@@ -87,7 +87,7 @@ impl Orchestrator {
             next_key: AtomicUsize::new(0),
             idle: tokio::sync::Notify::new(),
         });
-        Self { _handle: Arc::new(Handle(Arc::clone(&shared))), shared }
+        Self { _handle: Some(Arc::new(Handle(Arc::clone(&shared)))), shared }
     }
 
     /// Runs a workflow to its end. Dropping the future cancels the run and records that.
@@ -137,7 +137,8 @@ impl Orchestrator {
         let parts = stream::open(workflow, run_id, stream, self.clock(), cancel.clone());
         let lineage = Lineage::default().with(workflow.name(), workflow.shared(), Some(parts.relay()));
         let launch = Launch { workflow: workflow.clone(), options, cancel, sinks: vec![parts.sink()], lineage };
-        let this = self.clone();
+        // A run must not keep the orchestrator from ending with its last clone.
+        let this = Self { shared: Arc::clone(&self.shared), _handle: None };
         let run = tokio::spawn(async move { this.launch(launch).await });
         parts.into_stream(run)
     }

@@ -250,6 +250,21 @@ fn a_dropped_stream_cancels_its_run_and_that_is_recorded() {
 }
 
 #[test]
+fn the_last_clone_takes_the_streams_that_are_under_way_with_it() {
+    runtime().block_on(async {
+        let orchestrator = scripted(SLOW);
+        let workflow = Workflow::parse("name: one\nsteps: [{ id: a, instructions: Wait. }]", ".").unwrap();
+        let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
+        begins(&mut stream).await;
+        let clone = orchestrator.clone();
+        drop(orchestrator);
+        assert!(!clone.is_closed());
+        drop(clone);
+        assert_eq!(stream.wait().await.unwrap().status, RunStatus::Cancelled);
+    });
+}
+
+#[test]
 fn a_dropped_run_is_cancelled_and_that_is_recorded() {
     runtime().block_on(async {
         let orchestrator = scripted(SLOW);

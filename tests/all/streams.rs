@@ -157,8 +157,8 @@ fn a_handler_sees_every_chunk_also_when_nobody_reads() {
                 assert!(chunk.kind != ChunkKind::AgentStart, "a panic in a handler harms nobody");
             });
             let options = StreamOptions { handler: Some(handler), buffer: 1, ..StreamOptions::default() };
-            let workflow = Workflow::parse(TWO_STEPS, ".").unwrap();
-            let mut stream = scripted(SPEAK).run_stream(&workflow, RunOptions::default(), options);
+            let (orchestrator, workflow) = (scripted(SPEAK), Workflow::parse(TWO_STEPS, ".").unwrap());
+            let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), options);
             if read {
                 while stream.next().await.is_some() {}
             }
