@@ -232,14 +232,18 @@ impl Reading<'_> {
         if kind == ChunkKind::Delta {
             let path = self.path();
             self.steps.streamed.insert(path);
-            if !self.view.within.is_root() {
-                // What the step that the run works for gives in the end is what came in pieces here.
-                self.steps.streamed.insert(self.view.within.clone());
-            }
+            self.said_within();
         }
         let mut chunk = self.chunk(kind);
         chunk.delta = Some(text.to_owned());
         vec![chunk]
+    }
+
+    /// What the step that the run works for gives in the end has been said here.
+    fn said_within(&mut self) {
+        if !self.view.within.is_root() {
+            self.steps.streamed.insert(self.view.within.clone());
+        }
     }
 
     fn tool(&self) -> Vec<Chunk> {
@@ -278,6 +282,7 @@ impl Reading<'_> {
         let mut chunks = Vec::new();
         if status == StepStatus::Completed && !streamed && !content.is_empty() {
             chunks.extend(self.said(ChunkKind::Text, content));
+            self.said_within();
         }
         if let Some(error) = error {
             let mut chunk = self.chunk(ChunkKind::Error);

@@ -1,5 +1,6 @@
 //! A workflow as an agent of another one: what it gives and tells, how deep it may go, and that it ends with its caller.
 
+use crate::counting::Counting;
 use cofferdam::core::event::RunStatus;
 use cofferdam::core::id::AgentName;
 use cofferdam::core::port::{AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, RunFilter};
@@ -197,6 +198,22 @@ fn a_stream_shows_the_steps_inside_once() {
         assert_eq!(text, "said oncesaid once");
         assert_eq!(kinds.iter().filter(|kind| **kind == ChunkKind::Done).count(), 1);
         assert_eq!(kinds.iter().filter(|kind| **kind == ChunkKind::AgentComplete).count(), 3);
+    });
+}
+
+#[test]
+fn a_stream_says_once_what_steps_inside_gave_whole() {
+    runtime().block_on(async {
+        let (orchestrator, log) = (scripted(ECHO), Arc::default());
+        let mut inner = orchestrator.sequential(&WorkflowConfig::new("inner"));
+        inner.add_step(Step::new("only").agent(AgentRef::new(Counting::new("own", &log)))).unwrap();
+        let agent = inner.into_agent("analysis").unwrap();
+        let mut stream = outer(&orchestrator, agent).run_stream("x", StreamOptions::default()).unwrap();
+        let mut text = String::new();
+        while let Some(chunk) = stream.next().await {
+            text += chunk.text().unwrap_or_default();
+        }
+        assert_eq!(text, "own(x)");
     });
 }
 
