@@ -18,11 +18,15 @@ pub(super) struct Engaged {
 }
 
 /// An engine at work; it ends with the run.
-pub(super) struct AtWork(AbortHandle);
+pub(super) struct AtWork {
+    task: AbortHandle,
+    desk: Arc<Desk>,
+}
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
+        self.desk.release();
     }
 }
 
@@ -44,12 +48,12 @@ impl Orchestrator {
     pub(super) fn set_to_work(&self, engaged: Engaged, run_id: RunId) -> AtWork {
         let Engaged { desk, run } = engaged;
         let work = tokio::spawn(run.drive(desk.handle(run_id, self.runs())));
-        let handle = work.abort_handle();
+        let at_work = AtWork { task: work.abort_handle(), desk: Arc::clone(&desk) };
         tokio::spawn(async move {
             let panicked = |_| Err(Fault::step("engine", "the workflow engine panicked"));
             desk.close(work.await.unwrap_or_else(panicked));
         });
-        AtWork(handle)
+        at_work
     }
 }
 

@@ -8,7 +8,7 @@ use super::config::{Mode, WorkflowConfig};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepId};
 use cofferdam_core::port::{BoxFuture, Journal, Starter, StepEnd};
-use cofferdam_core::spec::workflow::{Step, Workflow};
+use cofferdam_core::spec::workflow::{LoopKind, Step, Workflow};
 use cofferdam_core::value::Map;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ pub trait EngineRun: Send {
     /// `deadlock`. It is dropped when the run ends before it.
     ///
     /// # Errors
-    /// The run is stopped and fails with this.
+    /// Steps that have not begun never do: the run is stopped and fails with this. Without any the run ends as its steps do.
     fn drive(self: Box<Self>, run: EngineHandle) -> BoxFuture<'static, Result<(), Fault>>;
 }
 
@@ -87,8 +87,8 @@ impl EngineHandle {
     /// the message is assembled from what the step depends on. A condition that is false skips it.
     ///
     /// # Errors
-    /// When there is no such step, it was begun before, or its dependencies have not ended. A step that fails is an end
-    /// like others.
+    /// When there is no such step, it was begun before, its dependencies have not ended, or the run has ended. A step
+    /// that fails is an end like others.
     pub async fn run_step(&self, name: &str, input: Option<&str>) -> Result<StepEnd, Fault> {
         let ended = self.desk.begin(name, input)?;
         ended.await.map_err(|_| Fault::cancelled())
@@ -111,6 +111,8 @@ struct State {
     waiting: BTreeMap<String, Vec<oneshot::Sender<StepEnd>>>,
     /// The engine has returned, and perhaps why.
     over: Option<Result<(), Fault>>,
+    /// The run has ended: nobody begins or waits any more.
+    released: bool,
 }
 
 impl State {
@@ -142,11 +144,21 @@ impl Desk {
         self.changed.notify_waiters();
     }
 
+    /// The run has ended. Tasks that the engine has spawned may still hold a handle, and must not wait forever.
+    pub(crate) fn release(&self) {
+        let mut state = self.state();
+        state.released = true;
+        state.waiting.clear();
+    }
+
     fn begin(&self, name: &str, input: Option<&str>) -> Result<oneshot::Receiver<StepEnd>, Fault> {
         let refuse = |message: String| Err(Fault::step("engine", message));
         let mut state = self.state();
         if !self.steps.iter().any(|step| step.name == name) {
             return refuse(format!("there is no step `{name}`"));
+        }
+        if state.released {
+            return Err(Fault::cancelled());
         }
         if state.begun.contains_key(name) {
             return refuse(format!("step `{name}` was begun before"));
@@ -244,12 +256,19 @@ fn steps_of(workflow: &Workflow) -> Vec<EngineStep> {
 
 /// What an engine is told of a workflow, built or loaded.
 pub(crate) fn config_of(workflow: &Workflow, mode: Mode) -> WorkflowConfig {
+    let most = |step: &Step| match &step.repeat.as_ref()?.kind {
+        LoopKind::Repeat(repeat) => Some(repeat.max_iterations),
+        LoopKind::ForEach(_) => None,
+    };
+    let root = workflow.scope.steps.first().filter(|_| mode == Mode::Loop);
+    let defaults = WorkflowConfig::new(workflow.name.as_str());
     WorkflowConfig {
         mode,
         timeout: workflow.options.timeout,
+        max_iterations: root.and_then(most).unwrap_or(defaults.max_iterations),
         max_concurrency: workflow.options.max_concurrency,
         agents: workflow.agents.keys().map(ToString::to_string).collect(),
         engine: workflow.options.engine.clone(),
-        ..WorkflowConfig::new(workflow.name.as_str())
+        ..defaults
     }
 }

@@ -1,13 +1,16 @@
 //! Workflow engines of the embedder's own: they order the steps, and everything else holds under them.
 
+use crate::counting::Counting;
 use cofferdam::core::event::{RunReason, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
+use cofferdam::core::id::AgentName;
 use cofferdam::core::port::BoxFuture;
 use cofferdam::llm::Scripted;
 use cofferdam::{
     EngineHandle, EngineRun, EngineStep, Error, Orchestrator, RunOptions, RunResult, Step, Workflow, WorkflowConfig,
     WorkflowEngine,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -227,5 +230,60 @@ fn an_engine_that_does_nothing_ends_with_its_run() {
         let options = RunOptions { timeout: Some(Duration::from_secs(1)), ..RunOptions::default() };
         let result = orchestrator.run_flow(&workflow, options).await.unwrap();
         assert_eq!(result.error.unwrap().fault.code, "timeout");
+    });
+}
+
+#[test]
+fn what_an_engine_has_spawned_does_not_wait_for_a_run_that_never_began() {
+    runtime().block_on(async {
+        let (log, refused) = (Arc::default(), Arc::default());
+        let orchestrator = Orchestrator::builder()
+            .agent(AgentName::parse("own").unwrap(), Counting::failing("own", "initialize", &log))
+            .workflow_engine("default", Spawning(Arc::clone(&refused)))
+            .build()
+            .unwrap();
+        let mut flow = orchestrator.dag(&WorkflowConfig::new("w"));
+        flow.add_step(Step::new("a").agent("own")).unwrap();
+        assert!(flow.run("x").await.is_err());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(refused.load(Ordering::SeqCst), "the task waits for ever");
+    });
+}
+
+/// Begins a step from a task of its own, as an engine may, and says when it is refused.
+struct Spawning(Arc<AtomicBool>);
+
+impl WorkflowEngine for Spawning {
+    fn prepare(&self, _: &WorkflowConfig, _: &[EngineStep]) -> Result<Box<dyn EngineRun>, Fault> {
+        Ok(Box::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+impl EngineRun for Spawning {
+    fn drive(self: Box<Self>, run: EngineHandle) -> BoxFuture<'static, Result<(), Fault>> {
+        tokio::spawn(async move {
+            let ended = run.run_step("a", None).await;
+            self.0.store(ended.is_err(), Ordering::SeqCst);
+        });
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn an_engine_is_told_how_the_workflow_was_made() {
+    runtime().block_on(async {
+        let engine = Doing::new(backwards);
+        let orchestrator = with(&engine);
+        let made = WorkflowConfig {
+            max_iterations: 3,
+            timeout: Some(Duration::from_secs(90)),
+            max_concurrency: Some(2),
+            ..WorkflowConfig::new("w")
+        };
+        let mut flow = orchestrator.looping(&made);
+        flow.add_step(Step::new("a")).unwrap();
+        assert!(flow.run("x").await.unwrap().success());
+        let told = engine.1.lock().unwrap()[0].0.clone();
+        assert_eq!(told, WorkflowConfig { mode: cofferdam::Mode::Loop, ..made });
     });
 }
