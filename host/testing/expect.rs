@@ -7,6 +7,7 @@ use super::shape::{CALLS, LOOP, MESSAGE, REFUSAL, RUN, STEP, Shape, Want};
 use super::verdict::Miss;
 use cofferdam_core::spec::authored::{Findings, Part};
 use cofferdam_core::spec::code;
+use cofferdam_core::spec::suggest::did_you_mean;
 use serde_json::Value;
 
 /// The keys of `expect` that are not those of the run itself.
@@ -134,6 +135,10 @@ impl Expect {
 
     fn misses_of_run(&self, seen: &Seen) -> Vec<Miss> {
         let mut misses = self.run.as_ref().map(|want| want.misses("", &seen.run)).unwrap_or_default();
+        // Who sees only that it failed has to guess; the run knows why.
+        for miss in misses.iter_mut().filter(|miss| miss.about == "status") {
+            miss.found.push_str(&seen.reason_of_failure());
+        }
         for (section, name, want) in &self.named {
             misses.extend(named(section, name, want, seen));
         }
@@ -164,7 +169,9 @@ fn named(section: &str, name: &str, want: &Want, seen: &Seen) -> Vec<Miss> {
         (None, _) if section == "calls" => want.misses(&about, &Seen::no_calls()),
         (None, _) => {
             let known = found.keys().cloned().collect::<Vec<_>>().join(", ");
-            let none = if known.is_empty() { "none".to_owned() } else { format!("only {known}") };
+            let near = did_you_mean(name, found.keys().map(String::as_str));
+            let near = near.map(|near| format!(" ({near})")).unwrap_or_default();
+            let none = if known.is_empty() { "none".to_owned() } else { format!("only {known}{near}") };
             vec![Miss::new(about, "to be there", none)]
         }
         (Some(found), want) => want.misses(&about, found),
@@ -223,7 +230,9 @@ fn said(found: &[Value]) -> String {
     let line = |found: &Value| {
         let place = text(found, "line");
         let place = if place.is_empty() { place } else { format!(" at {place}:{}", text(found, "column")) };
-        format!("refused with {}{place}: {}", text(found, "code"), text(found, "message"))
+        let hint = text(found, "hint");
+        let hint = if hint.is_empty() { hint } else { format!(" (hint: {hint})") };
+        format!("refused with {}{place}: {}{hint}", text(found, "code"), text(found, "message"))
     };
     found.iter().map(line).collect::<Vec<_>>().join("\n")
 }

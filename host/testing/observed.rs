@@ -88,6 +88,13 @@ impl Seen {
         seen
     }
 
+    /// Why the run failed and where; nothing when it did not.
+    pub(super) fn reason_of_failure(&self) -> String {
+        let told = |key: &str| self.run.pointer(&format!("/error/{key}")).and_then(Value::as_str);
+        let step = told("step").filter(|step| !step.is_empty()).map(|step| format!(" (step `{step}`)"));
+        told("message").map(|why| format!(": {why}{}", step.unwrap_or_default())).unwrap_or_default()
+    }
+
     fn see(&mut self, event: &RunEvent) {
         let path = event.path.to_string();
         match &event.body {
