@@ -57,6 +57,8 @@ impl Machine {
             }
             Body::StepRetrying { delay_ms, usage, .. } => {
                 self.leave_slot(id);
+                self.unsignal(id);
+                self.forget_failure_in(id);
                 let node = self.node_mut(id);
                 node.usage += *usage;
                 node.turns = Usage::default();
@@ -190,6 +192,17 @@ impl Machine {
                     self.agenda.push_back(parent);
                 }
             }
+        }
+    }
+
+    /// What failed in a step that is tried again as a whole is not what the run fails of.
+    fn forget_failure_in(&mut self, id: NodeId) {
+        let inside = |failed: NodeId| {
+            let rest = self.node(failed).path.as_str().strip_prefix(self.node(id).path.as_str());
+            rest.is_some_and(|rest| rest.starts_with(['[', '.']))
+        };
+        if self.first_error.is_some_and(inside) {
+            self.first_error = None;
         }
     }
 

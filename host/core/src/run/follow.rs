@@ -118,12 +118,22 @@ impl Machine {
     }
 
     pub(super) fn conclude(&mut self, effects: &mut Vec<Effect>) {
-        let done = self.scopes.first().is_some_and(|root| root.left == 0);
-        let done = done || (effects.is_empty() && self.waits_for_answers());
-        if done && !self.concluding && self.ended.is_none() {
+        if !self.concluding && self.ended.is_none() && self.is_done(effects.is_empty()) {
             self.concluding = true;
             effects.push(Effect::Conclude);
         }
+    }
+
+    /// Whether all has ended, or all that is left waits for answers that nobody here can give.
+    fn is_done(&self, quiet: bool) -> bool {
+        self.scopes.first().is_some_and(|root| root.left == 0) || (quiet && self.waits_for_answers())
+    }
+
+    /// Whether the run may still end when [`Effect::Conclude`] is performed: what waited may have been woken by what else
+    /// happened meanwhile.
+    pub fn may_conclude(&mut self) -> bool {
+        self.concluding = self.is_done(true);
+        self.concluding
     }
 
     /// Cancels a node in whatever state it is.

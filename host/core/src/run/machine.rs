@@ -5,8 +5,8 @@
 
 use super::effect::Effect;
 use super::node::{Kind, Node, NodeId, NodeState, ScopeId, ScopeRun};
+use super::questions::OpenQuestion;
 use super::schedule::Slots;
-use super::variables::OpenQuestion;
 use crate::event::{RunEvent, RunReason, RunStatus, StepStatus};
 use crate::fault::{Class, Fault};
 use crate::id::StepPath;

@@ -2,8 +2,8 @@
 
 use super::loops::LoopRun;
 use super::machine::{Ended, Machine};
-use super::node::{Kind, Node, NodeId};
-use super::variables::OpenQuestion;
+use super::node::{Kind, Node, NodeId, ScopeId};
+use super::questions::OpenQuestion;
 use crate::event::{LoopEnd, RunReason, RunStatus, Sensitive, SkippedBecause, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -109,7 +109,7 @@ pub struct StepResult {
     pub result: Arc<Value>,
     /// How many tries it took; 0 when it never started.
     pub attempts: u32,
-    /// Tokens of all tries.
+    /// Tokens of all tries; of a step that holds others, those of all inside.
     pub usage: Usage,
     /// When its first try began.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,7 +167,7 @@ impl Machine {
     pub fn result(&self, run_id: &RunId) -> Option<RunResult> {
         let Ended { at, status, reason, output, error } = self.ended.as_ref()?;
         let mut steps = Vec::with_capacity(self.nodes.len());
-        self.collect(0, &mut steps);
+        self.collect(ScopeId(0), &mut steps);
         let of_a_step = self.first_failure().filter(|(_, fault)| Some(*fault) == error.as_ref());
         let step = of_a_step.map(|(path, _)| path.clone()).unwrap_or_default();
         Some(RunResult {
@@ -229,38 +229,57 @@ impl Machine {
         self.order_of_ends.iter().map(|&id| self.node(id)).filter(ran).map(|node| node.path.clone()).collect()
     }
 
-    /// The results of a scope's steps, each loop followed by its iterations.
-    fn collect(&self, scope: u32, into: &mut Vec<StepResult>) {
-        let Some(run) = self.scopes.get(scope as usize) else { return };
+    /// The results of a scope's steps, each loop followed by its iterations; gives the tokens of all of them.
+    fn collect(&self, scope: ScopeId, into: &mut Vec<StepResult>) -> Usage {
+        let mut sum = Usage::default();
+        let Some(run) = self.scopes.get(scope.0 as usize) else { return sum };
         for step in 0..run.scope.steps.len() {
-            let id = self.member(super::node::ScopeId(scope), step);
-            into.extend(self.step_result(id));
-            match &self.node(id).kind {
-                Kind::Group(Some(scope)) => self.collect(scope.0, into),
+            let id = self.member(scope, step);
+            sum += self.collect_with(id, into, |into| match &self.node(id).kind {
+                Kind::Group(Some(scope)) => self.collect(*scope, into),
                 Kind::Loop(run) => self.collect_iterations(run, into),
-                _ => {}
-            }
+                _ => self.node(id).usage,
+            });
         }
+        sum
     }
 
     /// The iterations of a loop, each followed by its steps and its judge.
-    fn collect_iterations(&self, run: &LoopRun, into: &mut Vec<StepResult>) {
+    fn collect_iterations(&self, run: &LoopRun, into: &mut Vec<StepResult>) -> Usage {
+        let mut sum = Usage::default();
         let mut judges = run.judges.iter().copied().peekable();
         for &iteration in &run.iterations {
-            into.extend(self.step_result(iteration));
-            let index = match self.node(iteration).kind {
-                Kind::Body { scope, index, .. } => {
-                    self.collect(scope.0, into);
-                    index
-                }
-                Kind::Repeat { index, .. } => index,
+            let (scope, index) = match self.node(iteration).kind {
+                Kind::Body { scope, index, .. } => (Some(scope), index),
+                Kind::Repeat { index, .. } => (None, index),
                 _ => continue,
             };
+            sum += self.collect_with(iteration, into, |into| match scope {
+                Some(scope) => self.collect(scope, into),
+                None => self.node(iteration).usage,
+            });
             let own = |id: &NodeId| matches!(self.node(*id).kind, Kind::Judge { index: of, .. } if of == index);
             while let Some(judge) = judges.next_if(own) {
-                into.extend(self.step_result(judge));
+                sum += self.collect_with(judge, into, |_| self.node(judge).usage);
             }
         }
+        sum
+    }
+
+    /// A step and what is inside it, whose tokens are the step's.
+    fn collect_with(
+        &self,
+        id: NodeId,
+        into: &mut Vec<StepResult>,
+        inside: impl FnOnce(&mut Vec<StepResult>) -> Usage,
+    ) -> Usage {
+        let at = into.len();
+        into.extend(self.step_result(id));
+        let usage = inside(into);
+        if let Some(own) = into.get_mut(at).filter(|own| own.path == self.node(id).path) {
+            own.usage = usage;
+        }
+        usage
     }
 
     /// How a step ended; none for one that a waiting run has not come to.
