@@ -1,5 +1,6 @@
 //! `validate`: everything that can be found out about documents without running or spending anything.
 
+mod culprit;
 mod form;
 
 use super::document::{self, Absence};
@@ -12,6 +13,7 @@ use cofferdam::core::fault::Fault;
 use cofferdam::core::port::Models;
 use cofferdam::core::spec::code;
 use cofferdam::{Error, Workflow};
+use culprit::Culprit;
 use form::{Checked, Totals};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +58,7 @@ async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
     let mut findings = workflow.warnings().clone();
     match orchestrator.check_host(&workflow).await {
         Ok(_) => {}
-        Err(Error::Refused(faults)) => faults.iter().for_each(|fault| findings.push(of_fault(file, fault))),
+        Err(Error::Refused(faults)) => faults.iter().for_each(|fault| findings.push(of_fault(file, &workflow, fault))),
         Err(Error::Tools(error)) => findings.push(of_host(file, &error.to_string(), None, Severity::Error)),
         Err(other) => return Err(Failure::from(other).into()),
     }
@@ -85,13 +87,17 @@ fn of_absence(file: &Path, absence: Absence) -> Diagnostic {
 }
 
 /// What this machine lacks is a warning: the document may be right. A broken plugin is an error anywhere.
-fn of_fault(file: &Path, fault: &Fault) -> Diagnostic {
+fn of_fault(file: &Path, workflow: &Workflow, fault: &Fault) -> Diagnostic {
     let severity = match fault.code.as_ref() {
         "unknown_tool" => Severity::Warning,
         code if code.starts_with("model_") => Severity::Warning,
         _ => Severity::Error,
     };
-    of_host(file, &fault.message, fault.hint.clone(), severity)
+    let finding = of_host(file, &fault.message, fault.hint.clone(), severity);
+    let Some(Culprit { place, path, word }) = culprit::find(workflow.document(), fault) else { return finding };
+    // A finding speaks in the words of the document.
+    let message = if word == "bash" { finding.message.replace("`exec`", "`bash`") } else { finding.message };
+    Diagnostic { place: Some(place), path, message, ..finding }
 }
 
 fn of_host(file: &Path, message: &str, hint: Option<String>, severity: Severity) -> Diagnostic {

@@ -98,7 +98,7 @@ impl Decoder<'_> {
         if let Some(alias) = alias {
             self.known_plugin(node, alias);
         }
-        Some(if text == "bash" { "exec".to_owned() } else { text.to_owned() })
+        Some(text.to_owned())
     }
 
     /// Reports a plugin that the document does not have.

@@ -102,6 +102,18 @@ impl<'a> Part<'a> {
         self.node.spot.line
     }
 
+    /// The column that it begins in, from 1.
+    #[must_use]
+    pub fn column(self) -> u32 {
+        self.node.spot.column
+    }
+
+    /// Its path in the file: `steps[2].tool`.
+    #[must_use]
+    pub fn path(self) -> &'a str {
+        &self.node.path
+    }
+
     /// The part at a path such as `answers[0].text`, or the nearest one around it.
     #[must_use]
     pub fn nearest(self, path: &str) -> Self {

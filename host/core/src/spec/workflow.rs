@@ -140,7 +140,8 @@ impl ToolFilter {
 pub fn pattern_matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
-        None => pattern == name,
+        // The name that zenflow has for it.
+        None => pattern == name || pattern == "bash" && name == "exec",
     }
 }
 

@@ -9,16 +9,15 @@ use cofferdam_core::id::{AgentName, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::port::{Agent, Model, ToolSpec};
 use cofferdam_core::schema::Checker;
+use cofferdam_core::spec::suggest::did_you_mean;
 use cofferdam_core::spec::workflow::{
     AgentSpec, AgentWork, Condition, Defaults, LoopCheck, LoopKind, Scope, Step, ToolFilter, Work, Workflow,
+    pattern_matches,
 };
 use cofferdam_core::transform::{Transform, Transforms};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Native tools that are not built in this version.
-const LATER: &[&str] = &["edit", "exec", "grep"];
 
 /// What the steps of a run work with.
 #[derive(Default)]
@@ -177,7 +176,12 @@ impl Preparation<'_> {
         match &step.work {
             Work::Agent(work) => self.agent_step(step, work, (path, defaults)),
             Work::Tool(work) if !self.ports.gateway.has(&work.tool) => {
-                self.faults.push(self.unknown_tool(&format!("step `{path}`"), &work.tool.to_string()));
+                let fault = self.unknown_tool(&format!("step `{path}`"), &work.tool.to_string());
+                self.faults.push(fault);
+            }
+            Work::Tool(work) if work.args.is_constant() => {
+                let fault = self.ports.gateway.refuse(&work.tool, work.args.source());
+                self.refuse(path, fault.map(|fault| Fault::user("invalid_arguments", fault.message)));
             }
             Work::Tool(_) | Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {}
         }
@@ -273,27 +277,33 @@ impl Preparation<'_> {
             return Ok(known.clone());
         }
         let resolved = self.ports.models.resolve(&name);
-        self.models.insert(name, resolved.as_ref().ok().cloned());
-        resolved.map(Some)
+        self.models.insert(name.clone(), resolved.as_ref().ok().cloned());
+        resolved.map(Some).map_err(|fault| with_detail(fault, json!({ "model": name })))
     }
 
-    /// Exact names that match no tool of this host. What is forbidden may also be one that a later version has; any
-    /// other may be a slip that would forbid nothing.
+    /// Exact names that match no tool of this host. What is forbidden may be any tool: other hosts have others.
     fn tool_names(&mut self, agent: &AgentSpec) {
-        let forbidden = agent.tools.deny.iter().filter(|name| !LATER.contains(&name.as_str()));
-        let exact = agent.tools.allow.iter().flatten().chain(forbidden).filter(|pattern| !pattern.ends_with('*'));
-        for name in exact {
-            if !self.ports.gateway.names().any(|tool| tool.to_string() == *name) {
-                self.faults.push(self.unknown_tool(&format!("agent `{}`", agent.name), name));
+        for name in agent.tools.allow.iter().flatten().filter(|pattern| !pattern.ends_with('*')) {
+            if !self.ports.gateway.names().any(|tool| pattern_matches(name, &tool.to_string())) {
+                let fault = self.unknown_tool(&format!("agent `{}`", agent.name), name);
+                self.faults.push(with_detail(fault, json!({ "tool": name, "agent": agent.name.as_str() })));
             }
         }
     }
 
     fn unknown_tool(&self, who: &str, tool: &str) -> Fault {
         let known: Vec<String> = self.ports.gateway.names().map(ToString::to_string).collect();
-        Fault::user("unknown_tool", format!("{who} uses the tool `{tool}`, which this host does not have"))
-            .with_hint(format!("it has: {}", known.join(", ")))
+        let near =
+            did_you_mean(tool, known.iter().map(String::as_str)).map(|near| format!("{near} ")).unwrap_or_default();
+        let message = format!("{who} uses the tool `{tool}`, which this host does not have");
+        let fault = Fault::user("unknown_tool", message).with_hint(format!("{near}it has: {}", known.join(", ")));
+        with_detail(fault, json!({ "tool": tool }))
     }
+}
+
+/// What a fault is about, for those who look for its place in the document.
+fn with_detail(fault: Fault, about: Value) -> Fault {
+    Fault { detail: Some(Box::new(about)), ..fault }
 }
 
 /// The name of a closure.
