@@ -7,6 +7,7 @@ use crate::terminal;
 use crate::ui::finding;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::fault::{Class, Fault};
+use cofferdam::core::text::escaped;
 use serde_json::json;
 use std::fmt::{self, Write as _};
 
@@ -145,11 +146,17 @@ pub(crate) fn report(error: &anyhow::Error, audience: Audience) -> Exit {
 
 fn push_error(text: &mut String, message: &str, hint: Option<&str>) {
     use crate::ui::paint;
+    let (message, hint) = (lines(message), hint.map(lines));
     // Writing into a string cannot fail.
     let _ = writeln!(text, "{}: {message}", paint::bad("error"));
     if let Some(hint) = hint {
         let _ = writeln!(text, "  {} {}", paint::quiet("hint:"), hint.replace('\n', "\n        "));
     }
+}
+
+/// Lines for a terminal, whatever they quote.
+fn lines(text: &str) -> String {
+    text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use crate::args::Color;
 use crate::environment;
 use crate::ui::live;
+use cofferdam::core::text::{escaped, escaped_unseen};
 use std::io::{ErrorKind, IsTerminal as _, Result, Write as _};
+use std::path::Path;
 
 /// Follows the flag `--color`; `auto` follows NO_COLOR, CLICOLOR_FORCE and the terminal.
 pub(crate) fn set_color(color: Color) {
@@ -24,8 +26,14 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// The name of a file for people: a file can be called anything, also what a terminal takes for a command.
+pub(crate) fn name(path: &Path) -> String {
+    escaped(&path.display().to_string()).into_owned()
+}
+
 /// Writes a line for people, above the live view if there is one.
 pub(crate) fn tell(text: &str) {
+    let text = escaped_unseen(text);
     live::above(|| {
         let mut stderr = anstream::stderr().lock();
         // Nobody is left to tell when this fails.

@@ -159,7 +159,7 @@ impl Narrator {
         }
         let again = event.attempt.filter(|attempt| *attempt > 1).map(|attempt| format!("try {attempt}"));
         let what = match (agent, tool, items) {
-            (_, _, Some(items)) => Some(format!("{} items", items.len())),
+            (_, _, Some(items)) => Some(format!("{} item{}", items.len(), if items.len() == 1 { "" } else { "s" })),
             (Some(agent), _, _) => Some(format!("agent {agent}")),
             (_, Some(tool), _) => Some(format!("tool {tool}")),
             // What works itself has tries; a group, a loop, an included document has none of its own.

@@ -113,3 +113,102 @@ fn what_this_machine_lacks_is_an_error_only_when_strict() {
     let strict = line(&["--strict"], 2);
     assert!(strict.starts_with("::error file=elsewhere.yaml") && strict.contains("teleport"), "{strict}");
 }
+
+#[test]
+fn what_this_machine_lacks_stands_where_it_is_named() {
+    let project = Project::new();
+    project
+        .file(
+            "w.yaml",
+            "name: w\noptions: { model: nobody/x }\nincludes: { part: lib/part.yaml }\nagents:\n  a: { description: x, tools: [glob, reed], disallowedTools: [teleport, edit] }\n  b: { description: x, tools: [bash] }\nsteps:\n  - { id: s, agent: a, instructions: hi }\n  - { id: t, agent: b, instructions: hi }\n  - { id: g, steps: [{ id: u, tool: bash, args: {} }] }\n  - { id: i, include: part }\n",
+        )
+        .file("lib/part.yaml", "name: part\nsteps:\n  - { id: v, loop: { forEach: [1], steps: [{ id: w, tool: teleport }] } }\n");
+    let lines = project.run(&["validate", "--format", "github", "w.yaml"]).expect(0).stdout;
+    let found: Vec<&str> = lines.lines().filter(|line| line.contains("title=H001")).collect();
+    let says = |place: &str, words: &[&str]| {
+        let line = found.iter().find(|line| line.contains(place)).unwrap_or_else(|| panic!("{place}: {lines}"));
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    };
+    assert_eq!(found.len(), 5, "{lines}");
+    says("file=w.yaml,line=2,col=19", &["(at options.model)", "nobody"]);
+    says("file=w.yaml,line=5,col=38", &["(at agents.a.tools[1])", "`reed`", "did you mean `read`?"]);
+    says("file=w.yaml,line=6,", &["(at agents.b.tools[0])", "`bash`"]);
+    says("file=w.yaml,line=10,", &["(at steps[2].steps[0].tool)", "`bash`"]);
+    says("file=lib/part.yaml,line=3,", &["(at steps[0].loop.steps[0].tool)", "`teleport`"]);
+}
+
+#[test]
+fn a_file_can_be_called_anything_and_does_nothing_to_a_terminal() {
+    let project = Project::new();
+    let name = "no\u{1b}[31m\u{202e}\u{2028}\u{e000}file";
+    let (document, test) = (format!("{name}.yaml"), format!("{name}.test.yaml"));
+    let broken = format!("{name}.json");
+    project
+        .file(&document, "name: x\nsteps: [{ id: a, instructions: hi, agnt: x }]\n")
+        .file(&broken, "{")
+        .file(&test, "workflow: gone.yaml\ncases: []\n");
+    let hidden = |letter: char| matches!(letter, '\u{1b}' | '\u{202e}' | '\u{2028}' | '\u{e000}');
+    let gone = format!("{name}.gone");
+    for args in [
+        &["validate", &document][..],
+        &["validate", &gone],
+        &["validate", &broken],
+        &["validate", "--format", "github", &document],
+        &["run", &document],
+        &["run", &gone],
+        &["run"],
+        &["plan", &document],
+        &["test"],
+        &["test", &gone],
+        &["run", "x", "--inputs", &gone],
+        &["run", "x", "--workdir", &gone],
+    ] {
+        let outcome = project.run(args);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!said.contains(hidden), "{args:?}: {said:?}");
+        assert!(args.contains(&"x") || said.contains("\\u{202e}"), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
+fn json_is_json_and_nothing_else() {
+    let project = Project::new();
+    let good = "{\"name\": \"x\", \"includes\": {\"p\": \"p.json\"}, \"steps\": [{\"id\": \"a\", \"include\": \"p\"}]}";
+    for (text, place) in [
+        ("{\"name\": \"p\",\n \"steps\": [{\"id\": \"a\"},]}", "p.json:2:24"),
+        ("{\"name\": 'p', \"steps\": []}", "p.json:1:10"),
+        ("{\"name\": \"p\", # x\n \"steps\": []}", "p.json:1:15"),
+        ("name: p\nsteps: [{ id: a }]\n", "p.json:1:2"),
+    ] {
+        project.file("w.json", good).file("p.json", text);
+        for document in ["p.json", "w.json"] {
+            let said = project.run(&["validate", document]).expect(2).says(&["not JSON", place, ".yaml"]);
+            assert!(said.stderr.contains("error[W001]"), "{}", said.stderr);
+        }
+    }
+    project.file("p.json", "{\"name\": \"p\", \"name\": \"q\", \"steps\": [{\"id\": \"a\"}]}");
+    project.run(&["validate", "p.json"]).expect(2).says(&["W003"]);
+    project.file("p.json", "\u{feff}{\"name\": \"p\",\t\"steps\": [{\"id\": \"a\", \"instructions\": \"hi\"}]}");
+    project.run(&["validate", "w.json"]).expect(0);
+}
+
+#[test]
+fn standard_input_has_a_name() {
+    Project::new().run(&["validate", "-"]).expect(2).says(&["there is no document `-`", "/dev/stdin"]);
+}
+
+#[test]
+fn functions_that_are_left_out_are_known_and_long_words_are_cut() {
+    let project = Project::new();
+    let long = "k".repeat(100_000);
+    project.file(
+        "w.yaml",
+        &format!("name: w\nsteps: [{{ id: a, instructions: hi, condition: 'duration(\"1s\") == duration(\"1s\")', agent: {long} }}]\n"),
+    );
+    let said = project.run(&["validate", "w.yaml"]).expect(2).says(&[
+        "the function `duration` of CEL is not offered here",
+        "the functions are size, contains",
+        "kkk…`",
+    ]);
+    assert!(said.stderr.len() < 5_000, "{}", said.stderr.len());
+}

@@ -97,7 +97,7 @@ fn project_check(project: &Project) -> Check {
     let writable = std::fs::metadata(place).is_ok_and(|metadata| !metadata.permissions().readonly());
     let shown = std::fs::canonicalize(project.root()).unwrap_or_else(|_| project.root().to_owned());
     let (state, note) = if writable { (State::Good, "") } else { (State::Bad, ", which cannot be written") };
-    Check { name: "project", state, found: format!("{}{note}", shown.display()) }
+    Check { name: "project", state, found: format!("{}{note}", terminal::name(&shown)) }
 }
 
 fn files(session: &Session) -> String {
@@ -113,7 +113,7 @@ async fn records(session: &Session) -> anyhow::Result<String> {
     let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
     let page = orchestrator.runs().list(RunFilter { limit: 1, ..RunFilter::default() }).await?;
     let latest = page.rows.first().map(|row| format!(", the latest {}", row.run_id)).unwrap_or_default();
-    Ok(format!("{} can be read{latest}", database.display()))
+    Ok(format!("{} can be read{latest}", terminal::name(&database)))
 }
 
 async fn plugins(session: &Session) -> anyhow::Result<String> {
@@ -134,8 +134,8 @@ fn cache() -> Check {
         return check(State::Note, "none; without HOME plugins are compiled each time".to_owned());
     };
     match cofferdam::plugin::user_key(&dirs.state) {
-        Ok(_) => check(State::Good, format!("{}, key in {}", dirs.cache.display(), dirs.state.display())),
-        Err(error) => check(State::Bad, format!("{}: {error}", dirs.state.display())),
+        Ok(_) => check(State::Good, format!("{}, key in {}", terminal::name(&dirs.cache), terminal::name(&dirs.state))),
+        Err(error) => check(State::Bad, format!("{}: {error}", terminal::name(&dirs.state))),
     }
 }
 

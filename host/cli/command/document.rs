@@ -5,6 +5,7 @@ use crate::terminal;
 use crate::ui::finding;
 use cofferdam::Workflow;
 use cofferdam::core::spec::suggest::did_you_mean;
+use cofferdam::core::text::escaped;
 use std::path::Path;
 
 /// Whether warnings are shown.
@@ -39,10 +40,11 @@ pub(super) fn directory(file: &Path) -> &Path {
 
 /// Why there is no document; none when there is something that can be opened.
 pub(super) fn absence(file: &Path) -> Option<Absence> {
-    let shown = file.display();
+    let shown = terminal::name(file);
     if file.is_dir() {
         let example = file.join("NAME.yaml");
-        let hint = format!("name a document, `{}`; `cofferdam run` alone lists those of a folder", example.display());
+        let hint =
+            format!("name a document, `{}`; `cofferdam run` alone lists those of a folder", terminal::name(&example));
         return Some(Absence { message: format!("`{shown}` is a directory"), hint });
     }
     (!file.exists())
@@ -50,6 +52,9 @@ pub(super) fn absence(file: &Path) -> Option<Absence> {
 }
 
 fn where_it_may_be(file: &Path) -> String {
+    if file == Path::new("-") {
+        return "`/dev/stdin` is standard input, where a document is taken from a file".to_owned();
+    }
     let given = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if given.contains(['*', '?', '[']) {
         return "no file matches the pattern, and so the shell has passed it on as it stands".to_owned();
@@ -60,7 +65,7 @@ fn where_it_may_be(file: &Path) -> String {
         .filter_map(Result::ok)
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    let near = did_you_mean(&given, names.iter().map(String::as_str));
+    let near = did_you_mean(&given, names.iter().map(String::as_str)).map(|near| escaped(&near).into_owned());
     near.unwrap_or_else(|| "`cofferdam run` alone lists those of this folder".to_owned())
 }
 

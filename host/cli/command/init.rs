@@ -35,9 +35,12 @@ pub(super) fn run(args: &InitArgs) -> anyhow::Result<Exit> {
     let (name, text) = document(args.template);
     let settings = (SETTINGS_FILE, include_str!("init/cofferdam.toml"));
     if dir.join(name).symlink_metadata().is_ok() {
-        return Err(Failure::usage(format!("`{}` exists, and nothing is overwritten", dir.join(name).display()))
-            .with_hint("name another directory, `cofferdam init my-project`, or another `--template`")
-            .into());
+        return Err(Failure::usage(format!(
+            "`{}` exists, and nothing is overwritten",
+            terminal::name(&dir.join(name))
+        ))
+        .with_hint("name another directory, `cofferdam init my-project`, or another `--template`")
+        .into());
     }
     std::fs::create_dir_all(dir).map_err(|error| refused(dir, &error))?;
     write_new(&dir.join(name), text)?;
@@ -47,7 +50,7 @@ pub(super) fn run(args: &InitArgs) -> anyhow::Result<Exit> {
             write_new(&dir.join(name), text)?;
         }
     }
-    let folder = if dir == Path::new(".") { String::new() } else { format!("cd {} && ", dir.display()) };
+    let folder = if dir == Path::new(".") { String::new() } else { format!("cd {} && ", terminal::name(dir)) };
     terminal::tell(&format!("\nrun it:  {folder}cofferdam run {name}"));
     Ok(Exit::Done)
 }
@@ -66,7 +69,7 @@ fn list() -> anyhow::Result<Exit> {
 fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| refused(path, &error))?;
-    terminal::tell(&format!("{} {}", paint::good("wrote"), path.display()));
+    terminal::tell(&format!("{} {}", paint::good("wrote"), terminal::name(path)));
     Ok(())
 }
 
@@ -75,7 +78,7 @@ fn refused(path: &Path, error: &std::io::Error) -> Failure {
         ErrorKind::AlreadyExists => "it exists".to_owned(),
         _ => error.to_string(),
     };
-    Failure::usage(format!("`{}` cannot be written: {reason}", path.display()))
+    Failure::usage(format!("`{}` cannot be written: {reason}", terminal::name(path)))
 }
 
 #[cfg(test)]

@@ -113,10 +113,13 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
 fn checked(workdir: PathBuf) -> Result<PathBuf, Failure> {
     match std::fs::metadata(&workdir) {
         Ok(metadata) if metadata.is_dir() => Ok(workdir),
-        Ok(_) => Err(Failure::usage(format!("the working directory `{}` is not a directory", workdir.display()))),
-        Err(error) => {
-            Err(Failure::usage(format!("the working directory `{}` cannot be opened: {error}", workdir.display())))
+        Ok(_) => {
+            Err(Failure::usage(format!("the working directory `{}` is not a directory", terminal::name(&workdir))))
         }
+        Err(error) => Err(Failure::usage(format!(
+            "the working directory `{}` cannot be opened: {error}",
+            terminal::name(&workdir)
+        ))),
     }
 }
 

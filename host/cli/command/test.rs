@@ -48,7 +48,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     reporter.finish(&verdicts)?;
     if let Some(path) = &args.junit {
         std::fs::write(path, junit::render(&verdicts))
-            .map_err(|error| Failure::usage(format!("`{}` cannot be written: {error}", path.display())))?;
+            .map_err(|error| Failure::usage(format!("`{}` cannot be written: {error}", terminal::name(path))))?;
     }
     Ok(if verdicts.iter().all(Verdict::passed) { Exit::Done } else { Exit::Failed })
 }

@@ -11,12 +11,16 @@
 
 use super::paint;
 use cofferdam::core::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+use cofferdam::core::text::{escaped, is_unseen};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Most characters of a line that are shown.
 const LINE_CHARS: usize = 160;
+
+/// Stands for what is left out of a line.
+const CUT: &str = "…";
 
 /// Most findings that are shown to a person.
 const FINDINGS: usize = 100;
@@ -82,8 +86,8 @@ fn push(text: &mut String, finding: &Diagnostic, files: &mut Files) {
     let _ = writeln!(text, "{title}: {}", finding.message);
     let within = if finding.path.is_empty() { String::new() } else { paint::quiet(&format!(" ({})", finding.path)) };
     if let Some(place) = &finding.place {
-        let _ =
-            writeln!(text, "{margin}{} {}:{}:{}{within}", paint::quiet("-->"), place.file, place.line, place.column);
+        let (arrow, file) = (paint::quiet("-->"), escaped(&place.file));
+        let _ = writeln!(text, "{margin}{arrow} {file}:{}:{}{within}", place.line, place.column);
         if let Some(line) = files.line(place) {
             push_source(text, line, place.column, &line_number);
         }
@@ -104,22 +108,32 @@ fn push_source(text: &mut String, line: &str, column: u32, number: &str) {
     let margin = " ".repeat(number.len());
     let bar = paint::quiet("|");
     let before = usize::try_from(column).unwrap_or(1).saturating_sub(1);
+    let count = line.chars().count();
+    let start = window(before.min(count), count);
     // What is escaped is wider than what it stands for, and the mark must still be below its word.
-    let mut shown = String::new();
-    let mut mark = 0;
-    for (index, letter) in line.chars().take(LINE_CHARS).enumerate() {
+    let mut shown = if start > 0 { CUT.to_owned() } else { String::new() };
+    let mut mark = shown.chars().count();
+    for (index, letter) in line.chars().enumerate().skip(start).take(LINE_CHARS) {
         push_letter(&mut shown, letter);
         if index < before {
             mark = shown.chars().count();
         }
     }
+    // A place behind the end of its line is that end.
+    let beyond = usize::from(before > count);
+    let length = word_length(&shown, mark);
+    let rest = if start + LINE_CHARS < count { CUT } else { "" };
     // Writing into a string cannot fail.
-    let _ = writeln!(text, "{margin} {bar}\n{} {bar} {}", paint::quiet(number), shown.trim_end());
-    if before < LINE_CHARS {
-        let beyond = before.saturating_sub(line.chars().count());
-        let marks = "^".repeat(word_length(&shown, mark));
-        let _ = writeln!(text, "{margin} {bar} {}{}", " ".repeat(mark + beyond), paint::bad(&marks));
+    let _ = writeln!(text, "{margin} {bar}\n{} {bar} {}{rest}", paint::quiet(number), shown.trim_end());
+    let _ = writeln!(text, "{margin} {bar} {}{}", " ".repeat(mark + beyond), paint::bad(&"^".repeat(length)));
+}
+
+/// Where to begin in a line so that a letter is shown with what stands around it.
+fn window(letter: usize, count: usize) -> usize {
+    if count <= LINE_CHARS || letter < LINE_CHARS / 2 {
+        return 0;
     }
+    (letter - LINE_CHARS / 2).min(count - LINE_CHARS)
 }
 
 /// A letter as it is shown: what would move the cursor, turn the direction of writing round or not be seen at all is
@@ -127,15 +141,9 @@ fn push_source(text: &mut String, line: &str, column: u32, number: &str) {
 fn push_letter(shown: &mut String, letter: char) {
     match letter {
         '\t' => shown.push(' '),
-        letter if letter.is_control() || is_invisible(letter) => shown.extend(letter.escape_unicode()),
+        letter if letter.is_control() || is_unseen(letter) => shown.extend(letter.escape_unicode()),
         letter => shown.push(letter),
     }
-}
-
-fn is_invisible(letter: char) -> bool {
-    matches!(letter,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The length of the word at a position; at least one mark is drawn.
@@ -157,6 +165,26 @@ mod tests {
         let mut text = String::new();
         push_source(&mut text, "    dependsOn: [buidl]", 17, "12");
         assert_eq!(plain(&text), "   |\n12 |     dependsOn: [buidl]\n   |                 ^^^^^\n");
+    }
+
+    #[test]
+    fn of_a_long_line_the_place_is_shown() {
+        for before in [0, 10, 79, 80, 81, 159, 160, 500, 9_900, 10_000] {
+            let line = format!("{}{}{}", "x ".repeat(before / 2 + 1), "MARK", " y".repeat(5_000 - before / 2));
+            let mut text = String::new();
+            push_source(&mut text, &line, u32::try_from(2 * (before / 2) + 3).unwrap(), "1");
+            let text = plain(&text);
+            let lines: Vec<&str> = text.lines().collect();
+            let at =
+                |line: &str, what: &str| line.split_once(what).unwrap_or_else(|| panic!("{text}")).0.chars().count();
+            assert_eq!(at(lines[1], "MARK"), at(lines[2], "^^^^"), "{text}");
+            assert!(lines[1].chars().count() < LINE_CHARS + 10, "{text}");
+            assert_eq!(lines[1].contains("| …"), before > 80, "{text}");
+            assert_eq!(lines[1].ends_with('…'), before < 9_900, "{text}");
+        }
+        let mut text = String::new();
+        push_source(&mut text, "short", u32::MAX, "1");
+        assert_eq!(plain(&text).lines().last(), Some("  |       ^"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(in crate::command) fn json(document: &Workflow) -> Value {
         "output": document.output.as_ref().map(Expr::source),
         "model_calls": {
             "at_least": calls.at_least,
-            "at_most": calls.at_most,
+            "at_most": calls.bound(),
             "open_loops": open,
             "items_of_open_loops": document.options.limits.for_each_items,
             "meaning": estimate::MEANING,

@@ -19,12 +19,27 @@ pub(super) const MEANING: [&str; 3] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Calls {
     pub(super) at_least: u64,
+    #[serde(serialize_with = "bounded")]
     pub(super) at_most: u64,
+}
+
+/// Above this a bound says nothing, and readers of JSON begin to round.
+pub(super) const WORTH_NAMING: u64 = 1_000_000_000_000_000;
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn bounded<S: serde::Serializer>(at_most: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    (*at_most <= WORTH_NAMING).then_some(*at_most).serialize(serializer)
 }
 
 impl Calls {
     fn exactly(count: u64) -> Self {
         Self { at_least: count, at_most: count }
+    }
+
+    /// The upper bound, if it says something.
+    pub(super) fn bound(self) -> Option<u64> {
+        (self.at_most <= WORTH_NAMING).then_some(self.at_most)
     }
 
     fn plus(self, other: Self) -> Self {
@@ -130,6 +145,15 @@ mod tests {
         assert_eq!(calls(vec![repeat("l", 4, vec![agent("a")])]), (1, 200));
         let nested = repeat("outer", 3, vec![repeat("inner", 4, vec![agent("a")])]);
         assert_eq!(calls(vec![nested]), (1, 600));
+    }
+
+    #[test]
+    fn a_bound_that_says_nothing_is_not_named() {
+        let each = |name: &str, step| for_each(name, Err("[1]"), vec![step]);
+        let step = each("c", each("b", each("a", agent("x"))));
+        assert_eq!(of_document(&document(vec![step.clone()])).bound(), Some(400_000_000_000_000));
+        let calls = of_document(&document(vec![each("d", step)]));
+        assert_eq!((calls.bound(), json!(calls)), (None, json!({ "at_least": 0, "at_most": null })));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A plan as indented text: what comes in, what is asked for, the steps by layers, what it may cost.
 
 use super::data::find_open;
-use super::estimate;
+use super::estimate::{self, WORTH_NAMING};
 use super::words::{facts, policy_word, tools, what, wired};
 use super::{Planned, planned};
 use crate::ui::paint;
@@ -99,8 +99,13 @@ fn push_calls(text: &mut String, document: &Workflow, steps: &[Planned<'_>]) {
         let _ = writeln!(text, "\ncalls   no model is asked");
         return;
     }
-    let _ =
-        writeln!(text, "\ncalls   of models: at least {}, at most {}", spaced(calls.at_least), spaced(calls.at_most));
+    let least = if calls.at_least > WORTH_NAMING { "more than " } else { "" };
+    let least = format!("{least}{}", spaced(calls.at_least.min(WORTH_NAMING)));
+    let most = match calls.bound() {
+        Some(most) => format!("at most {}", spaced(most)),
+        None => "no bound worth naming".to_owned(),
+    };
+    let _ = writeln!(text, "\ncalls   of models: at least {least}, {most}");
     for line in estimate::MEANING {
         let _ = writeln!(text, "        {}", paint::quiet(line));
     }

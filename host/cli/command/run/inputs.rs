@@ -3,10 +3,11 @@
 
 use crate::args::InputArgs;
 use crate::failure::Failure;
+use crate::terminal;
 use cofferdam::InputText;
 use cofferdam::core::limits;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
@@ -24,8 +25,14 @@ pub(super) fn named(args: &InputArgs) -> Result<Vec<(String, InputText)>, Failur
         Some(path) => of_file(path)?,
         None => Vec::new(),
     };
+    let mut typed = BTreeSet::new();
     for text in &args.each {
-        inputs.push(pair("--input", text)?);
+        let (name, value) = pair("--input", text)?;
+        if !typed.insert(name.clone()) {
+            return Err(Failure::usage(format!("the input `{name}` is given twice"))
+                .with_hint(format!("give `--input {name}=VALUE` once")));
+        }
+        inputs.push((name, value));
     }
     Ok(inputs)
 }
@@ -60,16 +67,16 @@ fn pair(flag: &str, text: &str) -> Result<(String, InputText), Failure> {
 fn of_file(path: &Path) -> Result<Vec<(String, InputText)>, Failure> {
     let text = file(path)?;
     let value = cofferdam::core::value::parse(&text)
-        .map_err(|error| Failure::usage(format!("the inputs in `{}` cannot be read: {error}", path.display())))?;
+        .map_err(|error| Failure::usage(format!("the inputs in `{}` cannot be read: {error}", terminal::name(path))))?;
     match value {
         Value::Object(map) => Ok(map.into_iter().map(|(name, value)| (name, InputText::Value(value))).collect()),
-        _ => Err(Failure::usage(format!("the inputs in `{}` are no JSON object", path.display()))
+        _ => Err(Failure::usage(format!("the inputs in `{}` are no JSON object", terminal::name(path)))
             .with_hint("write `{\"name\": value}`")),
     }
 }
 
 fn file(path: &Path) -> Result<String, Failure> {
-    let shown = format!("`{}`", path.display());
+    let shown = format!("`{}`", terminal::name(path));
     let refuse = |error: std::io::Error| Failure::usage(format!("{shown} cannot be read: {error}"));
     // Asked before it is opened: opening a pipe waits for somebody to write into it.
     if !std::fs::metadata(path).map_err(refuse)?.is_file() {
@@ -101,6 +108,16 @@ mod tests {
         assert_eq!(given(&["a=yes", "b=x=y"]).unwrap()["b"], InputText::Text("x=y".to_owned()));
         assert!(given(&["a"]).unwrap_err().to_string().contains("--answer a"));
         assert!(given(&["a=1", "a=1"]).unwrap_err().to_string().contains("twice"));
+    }
+
+    #[test]
+    fn an_input_is_given_once() {
+        let given = |each: &[&str]| {
+            let each = each.iter().map(|text| (*text).to_owned()).collect();
+            named(&InputArgs { each, file: None }).map(|inputs| inputs.len())
+        };
+        assert_eq!(given(&["s=a", "t=a"]).unwrap(), 2);
+        assert_eq!(given(&["s=a", "s=b"]).unwrap_err().to_string(), "the input `s` is given twice");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) fn show(folder: &Path, audience: Audience) -> anyhow::Result<Exit> {
         rows.add_row(row(path));
     }
     terminal::print(&table::render(&rows))?;
-    terminal::tell(&format!("\nrun one of them:  cofferdam run {}", first.display()));
+    terminal::tell(&format!("\nrun one of them:  cofferdam run {}", terminal::name(first)));
     Ok(Exit::Usage)
 }
 
@@ -50,7 +50,7 @@ fn line(path: &Path) -> String {
 }
 
 fn row(path: &Path) -> Vec<String> {
-    let shown = path.display().to_string();
+    let shown = terminal::name(path);
     match Workflow::load(path) {
         Ok(workflow) => {
             let description = workflow.document().description.as_deref().unwrap_or_default();

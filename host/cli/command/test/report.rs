@@ -4,6 +4,7 @@ use super::junit;
 use crate::args::TestFormat;
 use crate::terminal;
 use crate::ui::paint;
+use cofferdam::core::text::{escaped, is_unseen};
 use cofferdam::testing::{Miss, Verdict};
 use serde_json::json;
 use similar::{ChangeTag, TextDiff};
@@ -28,7 +29,8 @@ impl Reporter {
     pub(super) fn tell(&mut self, verdict: &Verdict) -> std::io::Result<()> {
         match self.format {
             TestFormat::Text => {
-                let head = if self.file == verdict.file { String::new() } else { format!("{}\n", verdict.file) };
+                let head =
+                    if self.file == verdict.file { String::new() } else { format!("{}\n", escaped(&verdict.file)) };
                 verdict.file.clone_into(&mut self.file);
                 terminal::print(&format!("{head}{}", of_case(verdict)))
             }
@@ -58,7 +60,9 @@ impl Reporter {
                 terminal::print(&format!("{line}\n"))
             }
             TestFormat::Text => {
-                let again = |verdict: &&Verdict| format!("  {}:{} {}\n", verdict.file, verdict.line, verdict.case);
+                let again = |verdict: &&Verdict| {
+                    format!("  {}:{} {}\n", escaped(&verdict.file), verdict.line, visible(&verdict.case))
+                };
                 let lines: String =
                     verdicts.iter().filter(|verdict| !verdict.passed()).map(|verdict| again(&verdict)).collect();
                 let took: Duration = verdicts.iter().map(|verdict| verdict.took).sum();
@@ -84,7 +88,7 @@ fn of_case(verdict: &Verdict) -> String {
 fn push(text: &mut String, miss: &Miss) {
     let (expected, found) = (shown(&miss.expected), shown(&miss.found));
     // Writing into a string cannot fail.
-    let _ = writeln!(text, "    {}", paint::strong(&miss.about));
+    let _ = writeln!(text, "    {}", paint::strong(&visible(&miss.about)));
     if expected.contains('\n') && found.contains('\n') {
         push_difference(text, &expected, &found);
         return;
@@ -123,7 +127,7 @@ fn shown(text: &str) -> String {
 }
 
 fn visible(text: &str) -> String {
-    let hidden = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    let hidden = |letter: char| is_unseen(letter) || letter.is_control() && !matches!(letter, '\n' | '\t');
     text.chars()
         .map(|letter| if hidden(letter) { letter.escape_unicode().to_string() } else { letter.to_string() })
         .collect()

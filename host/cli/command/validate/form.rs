@@ -4,6 +4,7 @@ use crate::args::FindingForm;
 use crate::terminal;
 use crate::ui::{finding, paint};
 use cofferdam::core::diagnostic::{Diagnostic, Diagnostics, Severity};
+use cofferdam::core::text::escaped;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -57,7 +58,7 @@ pub(super) fn show(form: FindingForm, checked: &Checked<'_>) -> std::io::Result<
                 terminal::tell(&finding::render(checked.findings));
             }
             let word = if checked.is_valid() { paint::good("valid") } else { paint::bad("invalid") };
-            terminal::print(&format!("{}: {word}\n", checked.file.display()))
+            terminal::print(&format!("{}: {word}\n", terminal::name(checked.file)))
         }
         FindingForm::Json => {
             let lines = checked.findings.iter().map(|finding| line(checked.file, finding));
@@ -112,8 +113,8 @@ fn annotation(file: &Path, finding: &Diagnostic) -> String {
         Severity::Warning => "warning",
     };
     let place = match &finding.place {
-        Some(place) => format!("file={},line={},col={}", property(&place.file), place.line, place.column),
-        None => format!("file={}", property(&file.display().to_string())),
+        Some(place) => format!("file={},line={},col={}", property(&escaped(&place.file)), place.line, place.column),
+        None => format!("file={}", property(&terminal::name(file))),
     };
     let mut message = finding.message.clone();
     if !finding.path.is_empty() {
