@@ -5,6 +5,7 @@
 
 mod cel;
 mod cost;
+mod matching;
 pub(crate) mod path;
 pub(crate) mod scan;
 
@@ -298,6 +299,36 @@ mod tests {
         let square = "steps.list.result.map(a, steps.list.result.map(b, b))";
         assert!(matches!(evaluate(square), Err(EvalError::Failed(message)) if message.contains("too much work")));
         assert_eq!(evaluate("size(steps.list.result.map(a, a + 1))"), Ok(json!(2000)));
+    }
+
+    #[test]
+    fn matching_is_bounded_before_it_begins() {
+        let refused = |text: &str, item: Value| {
+            let expr = Expr::parse(text, &Names { steps: &[], roots: &["item"] }).unwrap();
+            let start = std::time::Instant::now();
+            let outcome = expr.evaluate(json!({ "item": item }).as_object().unwrap());
+            assert!(start.elapsed().as_secs() < 20, "{text}: {:?}", start.elapsed());
+            outcome.map(|value| value.to_string()).map_err(|error| error.to_string())
+        };
+        let long = |count: usize| json!("a".repeat(count));
+        for (text, item, what) in [
+            ("item.matches(item)", long(100_000), "more than the limit of 4096"),
+            ("item.matches('(a{100}){100}')", long(1_000_000), "too much work"),
+            ("item.matches('(?:(?:a?){100}){100}b')", long(1_000_000), "too much work"),
+            ("item.all(x, x.matches('^[a]*.*b?$'))", json!(vec!["a".repeat(200); 400_000]), "too much work"),
+            (
+                "item.exists(x, 'a'.matches(x + 'a?{50}'))",
+                json!((0..50_000).map(|n| n.to_string()).collect::<Vec<_>>()),
+                "too much work",
+            ),
+        ] {
+            let error = refused(text, item).unwrap_err();
+            assert!(error.contains(what), "{text}: {error}");
+        }
+        assert_eq!(refused("item.matches('a[{(]?a{3,5}$')", long(1_000_000)), Ok("true".to_owned()));
+        assert_eq!(refused("matches(item, '^b')", long(10)), Ok("false".to_owned()));
+        let error = refused("item.matches('(secret')", long(10)).unwrap_err();
+        assert!(error.contains("unclosed group") && !error.contains("secret"), "{error}");
     }
 
     #[test]

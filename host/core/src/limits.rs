@@ -50,6 +50,9 @@ limits! {
     EXPRESSION_ERROR_CHARS: usize = 300, "characters", "the evaluator's messages print whole values, which may be large";
     EXPRESSION_NESTED_RANGES: usize = 2, "levels", "each nested `map` or `filter` multiplies the work";
     EXPRESSION_RANGE_PRODUCT: u64 = 1_000_000, "evaluations", "an evaluation cannot be cancelled";
+    EXPRESSION_PATTERN_BYTES: usize = 4 * KIB, "bytes", "compiling a regular expression takes time and memory by its length, and more by its repetitions";
+    EXPRESSION_MATCH_WORK: u64 = 256 * MIB as u64, "bytes of pattern times bytes of text", "`matches` of a long pattern and a long text takes hours, and an evaluation cannot be cancelled";
+    EXPRESSION_PATTERN_COST: u64 = 4 * KIB as u64, "bytes of text", "a list of patterns, each compiled once, would be free of charge";
     TEMPLATE_BYTES: usize = 16 * MIB, "bytes", "a template of a few words can build a text that fills the memory";
     TEMPLATE_WORK_BYTES: usize = 64 * MIB, "bytes", "each filter and operator builds a value of its own on the way to the result";
     TEMPLATE_FUEL: u64 = 1_000_000, "instructions", "a template with loops could run for ever";
@@ -89,6 +92,9 @@ limits! {
     EXPRESSION_THREADS: usize = 2, "threads", "each evaluation that cannot end takes one for good";
     EXPRESSION_STACK_BYTES: usize = 32 * MIB, "bytes", "an expression within the limits could still overflow a usual stack";
     SCHEMA_FINDINGS: usize = 8, "findings", "an error would repeat every item of a list that is wrong";
+    SCHEMA_EXPANDED: u64 = 100_000, "schemas", "a few lines whose references lead to each other are a thousand million schemas written out";
+    SCHEMA_WORK: u64 = 256 * MIB as u64, "schemas times values", "a schema that contains itself twice doubles the work on each level of a value, and a check cannot be cancelled";
+    SCHEMA_FINDING_WORK: u64 = MIB as u64, "schemas times values", "what is wrong is gathered in memory before any of it is told";
     SINK_BATCH_EVENTS: usize = 256, "events", "a batch is held in memory until its sink answers";
     STREAM_BUFFER_CHUNKS: usize = 256, "chunks", "an undrained stream would fill the memory";
 
@@ -152,7 +158,6 @@ limits! {
     PLUGIN_TOOLS: usize = 256, "tools", "every tool is described to the model";
     PLUGIN_SCHEMA_BYTES: usize = 64 * KIB, "bytes", "a schema is compiled, and sent to the model with each turn";
     PLUGIN_SCHEMA_NODES: usize = 10_000, "nodes", "a schema of many nodes is slow to compile and to check against";
-    PLUGIN_SCHEMA_WORK: u64 = 1_000_000, "schemas", "a schema that contains itself twice doubles the work on each level of a value";
     PLUGIN_DESCRIPTION_BYTES: usize = 8 * KIB, "bytes", "a tool's description is sent to the model with each turn";
     PLUGIN_EXAMPLES: usize = 32, "examples", "examples are kept with the tool as long as it is loaded";
     PLUGIN_MESSAGE_BYTES: usize = 4 * KIB, "bytes", "what a guest says of its own failure ends in logs and prompts";

@@ -2,7 +2,7 @@
 //!
 //! JSON integers become CEL's signed ones: the library takes them for unsigned, and `n + 1` would fail.
 
-use super::{EvalError, ExprError, Fault, Names, Path, cost};
+use super::{EvalError, ExprError, Fault, Names, Path, cost, matching};
 use crate::expr::scan::Scan;
 use crate::limits;
 use crate::value::Map;
@@ -13,7 +13,11 @@ use serde_json::{Number, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut environment = Env::stdlib();
+    matching::declare(&mut environment);
+    Arc::new(environment)
+});
 
 /// A parsed expression.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ impl Program {
         if self.loops {
             cost::affordable(&self.expression, variables)?;
         }
+        matching::begin();
         let mut context = Context::with_env(Arc::clone(&STANDARD));
         for (name, value) in variables {
             if paths.iter().any(|path| *path.root == **name) {
@@ -179,6 +184,9 @@ fn fault(error: &ExecutionError) -> EvalError {
                 && overload.argument_types().first().is_some_and(|kind| kind == "null_type") =>
         {
             EvalError::Missing("a key is read of null".into())
+        }
+        ExecutionError::FunctionError { function, message } if function == "matches" => {
+            EvalError::Failed(shorten(&format!("`{function}`: {message}")))
         }
         // Other messages print whole values; those may be large, or secret.
         other => EvalError::Failed(shorten(&other.to_string())),
