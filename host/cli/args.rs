@@ -225,6 +225,9 @@ pub(crate) enum RunsCommand {
         /// Print every recorded event as JSON, one a line
         #[arg(long)]
         json: bool,
+        /// Show the content of sensitive steps, too
+        #[arg(long)]
+        reveal: bool,
     },
 }
 

@@ -11,6 +11,7 @@ use crate::session::{self, Session};
 use crate::terminal;
 use crate::ui::table::{self, Wide};
 use cofferdam::Journal;
+use cofferdam::core::event::Sensitive;
 use cofferdam::core::id::RunId;
 use cofferdam::core::limits;
 use cofferdam::core::port::{JournalError, RecordBody, RunFilter, RunRow};
@@ -31,7 +32,10 @@ pub(super) fn run(global: &Global, command: RunsCommand) -> anyhow::Result<Exit>
     session::runtime()?.block_on(async {
         match command {
             RunsCommand::List { limit, status, json } => list(&*journal, limit, status, json).await,
-            RunsCommand::Show { run, json } => show(&*journal, &run, json).await,
+            RunsCommand::Show { run, json, reveal } => {
+                let form = if json { Form::Events } else { Form::Tree };
+                show(&*journal, &run, form, if reveal { Content::All } else { Content::Public }).await
+            }
         }
     })
 }
@@ -81,8 +85,27 @@ async fn rows(journal: &dyn Journal, mut filter: RunFilter, limit: usize) -> Res
     }
 }
 
-async fn show(journal: &dyn Journal, given: &str, json: bool) -> anyhow::Result<Exit> {
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Every event as a line of JSON.
+    Events,
+    /// For people.
+    Tree,
+}
+
+/// What is shown of sensitive steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// What sinks got of it.
+    Public,
+    /// All that the journal has.
+    All,
+}
+
+async fn show(journal: &dyn Journal, given: &str, form: Form, content: Content) -> anyhow::Result<Exit> {
     let run = find(journal, given).await?;
+    let mut sensitive = None;
     let mut history = History::new(run.clone());
     let mut after = 0;
     loop {
@@ -90,11 +113,17 @@ async fn show(journal: &dyn Journal, given: &str, json: bool) -> anyhow::Result<
         let mut lines = String::new();
         for record in &page.records {
             let RecordBody::Event(event) = &record.body else { continue };
-            if json {
-                lines.push_str(&serde_json::to_string(&**event)?);
-                lines.push('\n');
-            } else {
-                history.add(event);
+            if content == Content::Public && sensitive.is_none() {
+                sensitive = Sensitive::recorded(event);
+            }
+            let public = sensitive.as_mut().and_then(|sensitive| sensitive.publish(event));
+            let event = public.as_ref().unwrap_or(event);
+            match form {
+                Form::Events => {
+                    lines.push_str(&serde_json::to_string(event)?);
+                    lines.push('\n');
+                }
+                Form::Tree => history.add(event),
             }
         }
         terminal::print(&lines)?;
@@ -103,7 +132,7 @@ async fn show(journal: &dyn Journal, given: &str, json: bool) -> anyhow::Result<
             break;
         }
     }
-    if !json {
+    if form == Form::Tree {
         terminal::print(&tree::render(&history))?;
     }
     Ok(Exit::Done)

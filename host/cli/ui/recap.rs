@@ -73,16 +73,15 @@ impl Recap {
     /// The text of the end.
     pub(crate) fn render(&self, ending: &Ending<'_>) -> String {
         let gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = ending.result;
+        let result = &ending.result.public();
         let mut text = headline(ending, &gathered);
         if let Some(failure) = &result.error {
             push_fault(&mut text, failure.step.as_str(), &failure.fault);
         }
         push_list(&mut text, &paint::quiet("loop"), loops(result).into_iter());
         push_list(&mut text, &paint::warn("warning"), result.warnings.iter().map(|warning| clean(warning, 400)));
-        push_list(&mut text, &paint::warn("shortened"), shortened(result).into_iter());
         push_denials(&mut text, &gathered);
-        push_questions(&mut text, ending);
+        push_questions(&mut text, result, ending.document);
         if let Some(files) = files(ending.out) {
             push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
         }
@@ -229,15 +228,9 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// Steps whose message was too large to be whole.
-fn shortened(result: &RunResult) -> Vec<String> {
-    let cut = result.steps.iter().filter(|step| !step.truncated_inputs.is_empty());
-    cut.map(|step| clean(&format!("{}: {}", step.path, step.truncated_inputs.join(", ")), 400)).collect()
-}
-
 /// What the run waits for, and the command that answers it.
-fn push_questions(text: &mut String, ending: &Ending<'_>) {
-    let questions = &ending.result.questions;
+fn push_questions(text: &mut String, result: &RunResult, document: &Path) {
+    let questions = &result.questions;
     if questions.is_empty() {
         return;
     }
@@ -248,7 +241,7 @@ fn push_questions(text: &mut String, ending: &Ending<'_>) {
     let lines = questions.iter().map(|open| line(open.step.as_str(), &open.question, &open.choices));
     push_list(text, &paint::warn("question"), lines);
     let flags = questions.iter().take(ENTRIES).map(|open| format!(" --answer {}", in_shell(open.step.as_str())));
-    let document = in_shell(&ending.document.display().to_string());
+    let document = in_shell(&document.display().to_string());
     push_row(
         text,
         "answer",
@@ -301,6 +294,7 @@ mod tests {
             warnings: vec!["mind\u{1b}[2J the gap".into()],
             metadata: cofferdam::core::value::Map::new(),
             session: None,
+            sensitive: None,
         }
     }
 

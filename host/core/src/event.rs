@@ -4,7 +4,7 @@
 //! fields are only ever added, and a reader skips kinds that it does not know within one major version.
 
 mod public;
-mod slots;
+pub(crate) mod slots;
 mod status;
 
 pub use public::Sensitive;
@@ -127,6 +127,9 @@ pub enum Body {
         settings: Map,
         /// Steps in the order of the plan.
         plan: Vec<String>,
+        /// Places whose content views must not show.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sensitive: Vec<String>,
     },
     /// The run ended.
     RunFinished {

@@ -14,6 +14,7 @@ use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Isolation, Recorder,
     Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
 };
+use cofferdam_core::run::MessageError;
 use cofferdam_core::spec::RunLimits;
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
@@ -222,6 +223,9 @@ impl Setting {
                 context_files::attach(&context_files, &sources, &mut message, self.limits.message_bytes).await?;
         }
         let message = self.within_bounds(self.chains.apply_to_text(&input, message).await?)?;
+        if message.trim().is_empty() && attachments.is_empty() {
+            return Err(empty_message(&self.path).into());
+        }
         let ctx = AgentContext {
             run_id: self.run_id.clone(),
             path: self.path.clone(),
@@ -337,6 +341,10 @@ fn refused(code: &'static str, message: String) -> ToolReply {
 
 pub(crate) fn timed_out(path: &StepPath, whole: Duration) -> Fault {
     Fault::step("timeout", format!("step `{path}` was not done within {whole:?}"))
+}
+
+pub(crate) fn empty_message(path: &StepPath) -> Fault {
+    Fault::user("message", format!("step `{path}`: {}", MessageError::Empty))
 }
 
 fn template_fault(place: &str, error: &EvalError) -> Fault {

@@ -38,7 +38,12 @@ pub(crate) async fn attach(
         }
     }
     if !section.is_empty() {
-        message.push_str("\n\n## Files");
+        if message.trim().is_empty() {
+            message.clear();
+        } else {
+            message.push_str("\n\n");
+        }
+        message.push_str("## Files");
         message.push_str(&section);
     }
     let bytes = message.len();

@@ -107,6 +107,11 @@ impl Gateway {
         self.entries.contains_key(tool)
     }
 
+    /// Why arguments that are known before anything runs cannot be given to a tool, if they cannot.
+    pub(crate) fn refuse(&self, tool: &ToolName, args: &Value) -> Option<Fault> {
+        self.entries.get(tool).and_then(|entry| entry.check(tool, args).err())
+    }
+
     /// The tools that a filter admits, as a model sees them.
     #[must_use]
     pub fn specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {

@@ -1,7 +1,8 @@
 //! What sinks and traces get of an event: the content of sensitive steps is replaced by its size and digest.
 //!
-//! The journal keeps everything, and so does the result that a run gives to its caller: neither is a sink. Content is
-//! found again where it stands as it is; what a model says of it in other words is not.
+//! The journal keeps everything, and so does the result that a run gives to its caller: neither is a sink, but every
+//! view of them is. Content is found again where it stands as it is and whole; a part of it, another spelling of it, or
+//! what a model says of it in other words is not.
 
 use super::slots::{Change, visit};
 use super::{Body, RunEvent, StepOutput};
@@ -34,7 +35,26 @@ impl Sensitive {
     pub fn of(workflow: &Workflow) -> Option<Self> {
         let mut steps = BTreeSet::new();
         collect(&workflow.scope, &StepPath::ROOT, &mut steps);
+        Self::at(steps)
+    }
+
+    /// What was marked as sensitive in a recorded run, by its first event; none when nothing was.
+    #[must_use]
+    pub fn recorded(event: &RunEvent) -> Option<Self> {
+        match &event.body {
+            Body::RunStarted { sensitive, .. } => Self::at(sensitive.iter().cloned().collect()),
+            _ => None,
+        }
+    }
+
+    fn at(steps: BTreeSet<String>) -> Option<Self> {
         (!steps.is_empty()).then(|| Self { steps, ..Self::default() })
+    }
+
+    /// The places of the sensitive steps.
+    #[must_use]
+    pub fn places(&self) -> Vec<String> {
+        self.steps.iter().cloned().collect()
     }
 
     /// Whether the step of a path is sensitive, or inside of a step that is.
@@ -48,13 +68,27 @@ impl Sensitive {
     /// Learns from an event what later ones must not show, and gives what may be shown of it. Pieces of text are held
     /// back as soon as there is something to hide: what is hidden could stand across two of them.
     pub fn publish(&mut self, event: &RunEvent) -> Option<RunEvent> {
+        self.note(event);
         let own = self.covers(&event.path);
-        if own {
-            self.learn(&event.body);
-        }
         let streams = matches!(event.body, Body::OutputDelta { .. } | Body::ThinkingDelta { .. });
         let hides = own || self.full || !self.texts.is_empty();
         (!(streams && hides)).then(|| event.public(self))
+    }
+
+    /// Learns from an event what later ones must not show.
+    pub fn note(&mut self, event: &RunEvent) {
+        if self.covers(&event.path) {
+            self.learn(&event.body);
+        }
+    }
+
+    /// Hides what must not be shown of something that is at `path`, with what looks at it.
+    pub(crate) fn hide(&self, path: &StepPath, look: impl FnOnce(&mut dyn Change)) {
+        if self.full || self.covers(path) {
+            look(&mut Everything);
+        } else if !self.texts.is_empty() {
+            look(&mut Occurrences(self));
+        }
     }
 
     fn learn(&mut self, body: &Body) {
@@ -161,11 +195,7 @@ impl RunEvent {
     #[must_use]
     pub fn public(&self, sensitive: &Sensitive) -> Self {
         let mut shown = self.clone();
-        if sensitive.full || sensitive.covers(&self.path) {
-            visit(&mut shown.body, &mut Everything);
-        } else if !sensitive.texts.is_empty() {
-            visit(&mut shown.body, &mut Occurrences(sensitive));
-        }
+        sensitive.hide(&self.path, |change| visit(&mut shown.body, change));
         shown
     }
 }
@@ -176,6 +206,10 @@ struct Everything;
 impl Change for Everything {
     fn text(&mut self, text: &str) -> Option<String> {
         (!text.is_empty()).then(|| mark(text).to_string())
+    }
+
+    fn why(&mut self, fault: &Fault) -> Option<String> {
+        Some(format!("`{}` {}", fault.code, mark(&fault.message)))
     }
 
     fn value(&mut self, value: &Value) -> Option<Value> {
@@ -230,7 +264,7 @@ mod tests {
     use super::*;
     use crate::event::AnsweredBy;
     use crate::id::{RunId, StepId, ToolName};
-    use crate::message::Usage;
+    use crate::message::{Message, ToolCall, Usage};
     use crate::spec::workflow::{AgentWork, Work};
     use crate::time::Timestamp;
 
@@ -314,6 +348,42 @@ mod tests {
         let end = Body::RunFinished { status, reason: None, output: Value::Null, usage, error };
         let end = shown(&mut hide, &event("", end));
         assert!(!end.contains("4711") && end.contains("step `secret` failed"), "{end}");
+    }
+
+    #[test]
+    fn a_sensitive_step_shows_the_code_of_its_failure_and_no_tool_that_it_made_up() {
+        let mut hide = sensitive();
+        let mut failed = finished("", Value::Null);
+        if let Body::StepFinished { error, .. } = &mut failed {
+            *error = Some(Fault::step("invalid_result", "\"4711-aa\" is not an integer"));
+        }
+        let shown_fault = shown(&mut hide, &event("secret", failed));
+        assert!(!shown_fault.contains("4711") && shown_fault.contains("`invalid_result` {"), "{shown_fault}");
+        let call = ToolCall { id: "1".into(), name: "tell_4711".into(), arguments: String::new() };
+        let message = Message::Assistant { text: "".into(), tool_calls: vec![call], opaque: Vec::new() };
+        let turn = Body::TurnFinished { turn: 1, model: "m".into(), message, usage: Usage::default() };
+        let turn = shown(&mut hide, &event("secret", turn));
+        assert!(!turn.contains("4711"), "{turn}");
+    }
+
+    #[test]
+    fn what_is_sensitive_is_known_from_the_record() {
+        let of = sensitive();
+        assert_eq!(of.places(), ["secret"]);
+        let started = Body::RunStarted {
+            schema_version: 1,
+            workflow: String::new(),
+            hash: String::new(),
+            sources: Vec::new(),
+            inputs: crate::value::Map::new(),
+            input: None,
+            plugins: Vec::new(),
+            settings: crate::value::Map::new(),
+            plan: Vec::new(),
+            sensitive: of.places(),
+        };
+        let mut hide = Sensitive::recorded(&event("", started)).unwrap();
+        assert!(!shown(&mut hide, &event("secret", finished("4711-aa", Value::Null))).contains("4711"));
     }
 
     #[test]

@@ -10,8 +10,12 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Looks at content and says what shall stand in its place; none leaves it.
-pub(super) trait Change {
+pub(crate) trait Change {
     fn text(&mut self, text: &str) -> Option<String>;
+    /// Looks at why something failed.
+    fn why(&mut self, fault: &Fault) -> Option<String> {
+        self.text(&fault.message)
+    }
     fn value(&mut self, value: &Value) -> Option<Value>;
 }
 
@@ -78,7 +82,9 @@ fn said(message: &mut Message, change: &mut dyn Change) {
         Message::System { text } | Message::User { text, .. } | Message::Tool { text, .. } => shared(text, change),
         Message::Assistant { text, tool_calls, opaque } => {
             shared(text, change);
-            for ToolCall { arguments, .. } in tool_calls {
+            for ToolCall { name, arguments, .. } in tool_calls {
+                // A model may make up any name.
+                self::text(name, change);
                 self::text(arguments, change);
             }
             opaque.iter_mut().for_each(|opaque| data(&mut opaque.data, change));
@@ -86,32 +92,34 @@ fn said(message: &mut Message, change: &mut dyn Change) {
     }
 }
 
-fn fault(fault: Option<&mut Fault>, change: &mut dyn Change) {
+pub(crate) fn fault(fault: Option<&mut Fault>, change: &mut dyn Change) {
     let Some(fault) = fault else { return };
-    text(&mut fault.message, change);
+    if let Some(message) = change.why(fault) {
+        fault.message = message;
+    }
     fault.hint.iter_mut().for_each(|hint| text(hint, change));
     fault.detail.iter_mut().for_each(|detail| data(detail, change));
 }
 
-fn text(slot: &mut String, change: &mut dyn Change) {
+pub(crate) fn text(slot: &mut String, change: &mut dyn Change) {
     if let Some(new) = change.text(slot) {
         *slot = new;
     }
 }
 
-fn shared(slot: &mut Arc<str>, change: &mut dyn Change) {
+pub(crate) fn shared(slot: &mut Arc<str>, change: &mut dyn Change) {
     if let Some(new) = change.text(slot) {
         *slot = new.into();
     }
 }
 
-fn data(slot: &mut Value, change: &mut dyn Change) {
+pub(crate) fn data(slot: &mut Value, change: &mut dyn Change) {
     if let Some(new) = change.value(slot) {
         *slot = new;
     }
 }
 
-fn shared_data(slot: &mut Arc<Value>, change: &mut dyn Change) {
+pub(crate) fn shared_data(slot: &mut Arc<Value>, change: &mut dyn Change) {
     if let Some(new) = change.value(slot) {
         *slot = Arc::new(new);
     }

@@ -59,6 +59,7 @@ pub(crate) fn run(plot: &Plot) -> Ran {
         plugins: Vec::new(),
         settings: Map::new(),
         plan: Vec::new(),
+        sensitive: Vec::new(),
     };
     driver.feed(VecDeque::from([Emission { path: StepPath::ROOT, attempt: None, body }]));
     let mut cancelled_at = None;

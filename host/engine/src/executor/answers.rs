@@ -1,6 +1,7 @@
 //! Answers that were given with the run: which question each is for, and whether it fits.
 
 use crate::answer::Form;
+use cofferdam_core::event::Sensitive;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::spec::InputText;
@@ -23,9 +24,14 @@ impl Answers {
         }
         let mut questions = BTreeMap::new();
         collect(&workflow.scope, &StepPath::ROOT, &mut questions);
+        let sensitive = Sensitive::of(workflow);
+        let hidden = |place: &str| sensitive.as_ref().is_some_and(|sensitive| sensitive.covers(&place.into()));
         let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
         for (key, answer) in given {
-            match place(key, &questions).and_then(|(place, work)| fit(key, work, answer).map(|()| place)) {
+            match place(key, &questions).and_then(|(place, work)| match fit(key, work, answer) {
+                Err(_) if hidden(&place) => Err(wrong(key, "it is not shown, since the step is sensitive")),
+                fits => fits.map(|()| place),
+            }) {
                 Ok(place) => drop(found.insert(place, answer.clone())),
                 Err(fault) => faults.push(fault),
             }
@@ -83,8 +89,11 @@ fn unknown(key: &str, questions: &Questions<'_>) -> Fault {
 }
 
 fn fit(key: &str, work: &AskWork, answer: &InputText) -> Result<(), Fault> {
-    let wrong = |what: String| Fault::user("bad_answer", format!("the answer for `{key}` does not fit: {what}"));
-    Form::of(work)?.read(answer).map(drop).map_err(wrong)
+    Form::of(work)?.read(answer).map(drop).map_err(|what| wrong(key, &what))
+}
+
+fn wrong(key: &str, what: &str) -> Fault {
+    Fault::user("bad_answer", format!("the answer for `{key}` does not fit: {what}"))
 }
 
 #[cfg(test)]
@@ -142,5 +151,9 @@ mod tests {
         }
         let fault = answers(&[("approve", "perhaps")]).unwrap_err().remove(0);
         assert_eq!(fault.message, "the answer for `approve` does not fit: `perhaps` is none of `yes`, `no`");
+        let secret = Workflow::of_steps("w", vec![Step { sensitive: true, ..ask("pin") }]);
+        let given = BTreeMap::from([("pin".to_owned(), InputText::Text("4711".to_owned()))]);
+        let fault = Answers::of(&secret, &given).unwrap_err().remove(0);
+        assert!(fault.message.starts_with("the answer for `pin`") && !fault.message.contains("4711"), "{fault}");
     }
 }

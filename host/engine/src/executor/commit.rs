@@ -30,6 +30,10 @@ impl Run {
     /// Passes events on to the sinks, without what is none of their business.
     async fn publish(&mut self, events: &[Arc<RunEvent>]) {
         if self.bus.is_empty() {
+            // The result must know what views of it may not show.
+            if let Some(sensitive) = &mut self.sensitive {
+                events.iter().for_each(|event| sensitive.note(event));
+            }
             return;
         }
         let lost = self.inbox.take_lost();

@@ -2,16 +2,20 @@
 
 use super::run::{Run, UnderWay};
 use super::{Answer, Wake};
+use crate::attempt::timed_out;
 use cofferdam_core::event::{Body, RunReason, RunStatus, StepOutput, StepStatus};
 use cofferdam_core::expr::{EvalError, Expr};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::message::Usage;
-use cofferdam_core::run::{Effect, Emission};
+use cofferdam_core::run::{Effect, Emission, NodeState};
 use cofferdam_core::value::Map;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::oneshot;
 
 impl Run {
     /// Performs an effect; gives the event that follows at once, if one does.
@@ -28,23 +32,52 @@ impl Run {
             Effect::Wait { path, delay } => self.wake_after(delay, Wake::Due(path)),
             Effect::Watch { path, timeout } => self.wake_after_own_time(&path.clone(), timeout, Wake::Expired(path)),
             Effect::Cancel(path) => return self.cancel(path),
-            Effect::Conclude => return self.conclude(),
+            Effect::Conclude if self.machine.may_conclude() => return self.conclude(),
+            Effect::Conclude => {}
         }
         None
     }
 
-    /// Evaluates on the threads for expressions and sends what follows to the loop.
+    /// Evaluates on the threads for expressions and sends what follows to the loop: the answer, or that the step's
+    /// time is over. An evaluation cannot be stopped, but nobody waits for it any longer.
     pub(super) fn evaluate(
-        &self,
+        &mut self,
         path: StepPath,
         expr: Expr,
         variables: Map,
         then: impl FnOnce(Result<Value, EvalError>) -> Answer + Send + 'static,
     ) {
-        let inbox = self.inbox.clone();
+        let (inbox, end) = (self.inbox.clone(), path.clone());
+        let answered = Arc::new(AtomicBool::new(false));
+        let (evaluated, evaluation) = oneshot::channel();
+        let first = Arc::clone(&answered);
         self.evaluator.evaluate(expr, variables, move |outcome| {
             let answer = then(outcome);
-            inbox.send(Wake::Answered { path, answer });
+            if !first.swap(true, Ordering::Relaxed) {
+                inbox.send(Wake::Answered { path: end, answer });
+            }
+            drop::<oneshot::Sender<()>>(evaluated);
+        });
+        if !answered.load(Ordering::Relaxed) {
+            self.end_in_time(path, answered, evaluation);
+        }
+    }
+
+    /// Fails the step when its time is over before the evaluation is. What was evaluated before does not count.
+    fn end_in_time(&mut self, path: StepPath, answered: Arc<AtomicBool>, evaluation: oneshot::Receiver<()>) {
+        // The time of what is open already is watched from its beginning on.
+        let begins = matches!(self.machine.state_of(&path), Some(NodeState::Deciding | NodeState::Expanding));
+        let Some((left, whole)) = self.time_left(&path).filter(|_| begins) else { return };
+        let (inbox, sleep) = (self.inbox.clone(), self.ports.clock.sleep(left));
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                _ = evaluation => {}
+                () = sleep => if !answered.swap(true, Ordering::Relaxed) {
+                    let answer = failed(timed_out(&path, whole)).into();
+                    inbox.send(Wake::Answered { path, answer });
+                },
+            }
         });
     }
 
@@ -73,13 +106,14 @@ impl Run {
         Some(Emission { path, attempt: None, body })
     }
 
-    fn conclude(&self) -> Option<Emission> {
+    fn conclude(&mut self) -> Option<Emission> {
         let (status, reason) = self.machine.verdict();
         let usage = self.machine.usage();
         let error = self.failure(status, reason);
         let finished = move |output: Value| Body::RunFinished { status, reason, output, usage, error };
         match self.machine.workflow().output.clone() {
             Some(expr) if matches!(status, RunStatus::Completed | RunStatus::Partial) => {
+                self.concluding = true;
                 let variables = self.machine.variables(&StepPath::ROOT, &expr);
                 self.evaluate(StepPath::ROOT, expr, variables, move |outcome| match outcome {
                     Ok(output) => finished(output).into(),
@@ -94,6 +128,17 @@ impl Run {
                 Some(Emission { path: StepPath::ROOT, attempt: None, body })
             }
         }
+    }
+
+    /// The end of a run that was stopped while its output was evaluated; the output comes too late.
+    pub(super) fn stopped_short(&self) -> Option<Emission> {
+        if !self.concluding {
+            return None;
+        }
+        let (status, reason) = self.machine.verdict();
+        let (usage, error) = (self.machine.usage(), self.failure(status, reason));
+        let body = Body::RunFinished { status, reason, output: Value::Null, usage, error };
+        Some(Emission { path: StepPath::ROOT, attempt: None, body })
     }
 
     /// What the run failed of. A completed run has not failed, whatever was ignored on the way.

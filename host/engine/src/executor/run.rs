@@ -42,6 +42,8 @@ pub(super) struct Run {
     /// Inputs that were shortened in the prompt of a try under way.
     pub(super) shortened: HashMap<StepPath, Vec<String>>,
     pub(super) bus: Bus,
+    /// The run's output is being evaluated.
+    pub(super) concluding: bool,
     /// Why steps are left that nobody will start.
     pub(super) deadlock: Option<Fault>,
     /// What sinks must not get, when there is any.
@@ -108,6 +110,7 @@ impl Run {
             leaving: JoinSet::new(),
             shortened: HashMap::new(),
             bus,
+            concluding: false,
             deadlock: None,
             sensitive,
             head: 0,
@@ -119,10 +122,8 @@ impl Run {
 
     /// Runs to the end.
     pub(super) async fn execute(mut self) -> Result<RunResult, Error> {
-        let outcome = match self.prepared.initialize().await {
-            Ok(()) => self.walk().await,
-            Err(faults) => Err(Error::Refused(faults)),
-        };
+        self.prepared.initialize().await.map_err(Error::Refused)?;
+        let outcome = self.walk().await;
         self.tasks.abort_all();
         self.leave_all().await;
         let mut problems = self.prepared.cleanup().await;
@@ -131,6 +132,7 @@ impl Run {
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
         result.warnings.extend(problems);
+        result.sensitive = self.sensitive.take().map(Arc::new);
         Ok(result)
     }
 
@@ -219,6 +221,7 @@ impl Run {
             plugins: self.request.plugins.clone(),
             settings: self.request.settings.shown.clone(),
             plan: ids.map(|step| step.id.to_string()).collect(),
+            sensitive: self.sensitive.as_ref().map(Sensitive::places).unwrap_or_default(),
         }
     }
 
@@ -260,10 +263,16 @@ impl Run {
                 let effects = self.expire(&path);
                 sort_effects(effects, pass);
             }
-            Wake::Deadline => sort_effects(self.machine.stop(Stop::Reason(RunReason::Timeout)), pass),
-            Wake::Cancelled => sort_effects(self.machine.stop(Stop::Cancelled), pass),
+            Wake::Deadline => self.stop(Stop::Reason(RunReason::Timeout), pass),
+            Wake::Cancelled => self.stop(Stop::Cancelled, pass),
         }
         self.settle(pass);
+    }
+
+    /// Stops the run; at once when nothing but its output is missing.
+    fn stop(&mut self, stop: Stop, pass: &mut Pass) {
+        sort_effects(self.machine.stop(stop), pass);
+        pass.queue.extend(self.stopped_short());
     }
 
     fn take_answer(&mut self, path: StepPath, answer: Answer, pass: &mut Pass) {

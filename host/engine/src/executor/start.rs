@@ -8,6 +8,7 @@ use super::run::{Run, UnderWay};
 use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Place, ToolCallWork};
 use crate::chain::Chains;
 use crate::recorder::AttemptRecorder;
+use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentOutput, CancelFlag};
@@ -18,10 +19,15 @@ use tracing::Instrument as _;
 
 impl Run {
     pub(super) fn start(&mut self, path: StepPath, number: u32) -> Option<Emission> {
+        let before = self.shortened.get(&path).cloned().unwrap_or_default();
         let work = match self.work_of(&path) {
             Ok(work) => work,
             Err(fault) => return Some(Emission { path, attempt: Some(number), body: failed(fault) }),
         };
+        let warning = self.shortened.get(&path).filter(|cut| !cut.is_empty() && **cut != before).map(|cut| {
+            let body = Body::Warning { code: "inputs_shortened".to_owned(), message: shortened(cut) };
+            Emission { path: path.clone(), attempt: Some(number), body }
+        });
         let cancel = CancelFlag::default();
         let isolation = Arc::clone(&self.ports.isolation);
         let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
@@ -49,7 +55,7 @@ impl Run {
         };
         let handle = self.tasks.spawn(work.instrument(span));
         self.attempts.insert(path, UnderWay { handle, cancel, place });
-        None
+        warning
     }
 
     fn work_of(&mut self, path: &StepPath) -> Result<AttemptWork, Fault> {
@@ -98,4 +104,9 @@ impl Run {
             Err(error) => Err(Fault::user("message", format!("step `{path}`: {error}"))),
         }
     }
+}
+
+fn shortened(inputs: &[String]) -> String {
+    let list: Vec<String> = inputs.iter().map(|input| format!("`{input}`")).collect();
+    format!("its message was too large, and what it got of {} was shortened", list.join(", "))
 }

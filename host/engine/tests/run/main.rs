@@ -9,8 +9,10 @@
 
 mod asks;
 mod closures;
+mod evaluations;
 mod includes;
 mod loops;
+mod messages;
 mod scene;
 mod sensitive;
 mod timing;

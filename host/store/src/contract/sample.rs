@@ -73,6 +73,7 @@ fn started(value: serde_json::Value) -> Body {
         plugins: Vec::new(),
         settings: Map::new(),
         plan: vec!["scan".to_owned()],
+        sensitive: Vec::new(),
     }
 }
 

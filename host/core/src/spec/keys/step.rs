@@ -53,7 +53,7 @@ pub(in super::super) static STEP: Table = Table {
         Key::new("onFailure", Optional, FAILURE, "What a failure of the step does to others.").plus(),
         Key::new("isolation", Optional, ISOLATION, "Where the step's tools run.").plus(),
         Key::new("grants", Optional, Kind::Object, "Narrows what the step's plugins may do.").plus(),
-        Key::new("sensitive", Optional, Kind::Flag, "Keeps the step's content out of sinks and traces.").plus(),
+        Key::new("sensitive", Optional, Kind::Flag, "Keeps the step's content out of sinks, traces and views; the run's output stays real, and parts of a text are not found.").plus(),
     ],
 };
 

@@ -1,0 +1,41 @@
+//! A result as views may show it: the content of sensitive steps is replaced, as sinks get it.
+
+use super::result::{RunResult, StepResult};
+use crate::event::slots::{Change, data, fault, shared, shared_data, text};
+use crate::id::StepPath;
+
+impl RunResult {
+    /// The result without what its document keeps out of views. The same when that is nothing.
+    #[must_use]
+    pub fn public(&self) -> Self {
+        let mut shown = self.clone();
+        let Some(sensitive) = &self.sensitive else { return shown };
+        for step in &mut shown.steps {
+            let path = step.path.clone();
+            sensitive.hide(&path, |change| hide_step(step, change));
+        }
+        for open in &mut shown.questions {
+            let path = open.step.clone();
+            sensitive.hide(&path, |change| {
+                text(&mut open.question, change);
+                open.choices.iter_mut().for_each(|choice| text(choice, change));
+            });
+        }
+        if let Some(failure) = &mut shown.error {
+            let path = failure.step.clone();
+            sensitive.hide(&path, |change| fault(Some(&mut failure.fault), change));
+        }
+        sensitive.hide(&StepPath::ROOT, |change| {
+            data(&mut shown.output, change);
+            shown.warnings.iter_mut().for_each(|warning| text(warning, change));
+        });
+        shown
+    }
+}
+
+fn hide_step(step: &mut StepResult, change: &mut dyn Change) {
+    shared(&mut step.content, change);
+    shared_data(&mut step.result, change);
+    fault(step.error.as_mut(), change);
+    step.metadata.values_mut().for_each(|value| data(value, change));
+}
