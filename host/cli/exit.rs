@@ -15,12 +15,13 @@ pub(crate) enum Exit {
     Waiting = 4,
     Budget = 5,
     Timeout = 124,
+    HungUp = 129,
     Interrupted = 130,
     Terminated = 143,
 }
 
 /// All of them, with what they mean.
-const TABLE: [(Exit, &str); 9] = [
+const TABLE: [(Exit, &str); 10] = [
     (Exit::Done, "done"),
     (Exit::Failed, "the run failed, or part of it"),
     (Exit::Invalid, "the document, a plugin or a policy is not valid"),
@@ -28,6 +29,7 @@ const TABLE: [(Exit, &str); 9] = [
     (Exit::Waiting, "the run waits for a person"),
     (Exit::Budget, "the budget is spent"),
     (Exit::Timeout, "the run took too long"),
+    (Exit::HungUp, "its terminal was closed"),
     (Exit::Interrupted, "interrupted (Ctrl-C)"),
     (Exit::Terminated, "terminated"),
 ];
@@ -35,6 +37,7 @@ const TABLE: [(Exit, &str); 9] = [
 /// Who stopped a run from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
+    HangUp,
     Interrupt,
     Terminate,
 }
@@ -42,6 +45,7 @@ pub(crate) enum Signal {
 impl Signal {
     pub(crate) fn exit(self) -> Exit {
         match self {
+            Self::HangUp => Exit::HungUp,
             Self::Interrupt => Exit::Interrupted,
             Self::Terminate => Exit::Terminated,
         }
@@ -90,12 +94,13 @@ mod tests {
     fn every_code_is_in_the_table_once() {
         let mut numbers: Vec<u8> = TABLE.iter().map(|(exit, _)| exit.number()).collect();
         numbers.dedup();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 124, 130, 143]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 124, 129, 130, 143]);
         assert!(help().contains("124  the run took too long"));
     }
 
     #[test]
     fn signals_have_the_exit_codes_of_shells() {
+        assert_eq!(Signal::HangUp.exit().number(), 128 + 1);
         assert_eq!(Signal::Interrupt.exit().number(), 128 + 2);
         assert_eq!(Signal::Terminate.exit().number(), 128 + 15);
     }
