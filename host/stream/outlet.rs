@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 /// Chunks between the run and the reader.
 pub(super) struct Queue {
@@ -106,7 +107,13 @@ pub(super) struct Outlet {
     clock: Arc<dyn Clock>,
     interval: Option<Duration>,
     /// Held while a chunk is queued, so that chunks keep their order.
-    fresh: tokio::sync::Mutex<Option<Chunk>>,
+    fresh: tokio::sync::Mutex<Option<Fresh>>,
+}
+
+/// A piece that waits for the next one, and what lets it go when its time is over.
+struct Fresh {
+    piece: Chunk,
+    timer: AbortHandle,
 }
 
 impl Outlet {
@@ -119,34 +126,73 @@ impl Outlet {
         let mut fresh = self.fresh.lock().await;
         let piece = matches!(chunk.kind, ChunkKind::Delta | ChunkKind::Thought);
         let Some(interval) = self.interval.filter(|_| piece) else {
-            if let Some(before) = fresh.take() {
-                self.queue.push(before).await;
-            }
+            self.let_go(fresh.take()).await;
             self.queue.push(chunk).await;
             return;
         };
         match fresh.as_mut() {
-            Some(before) if before.kind == chunk.kind && before.metadata == chunk.metadata => {
-                before.delta.get_or_insert_default().push_str(chunk.delta.as_deref().unwrap_or_default());
+            Some(Fresh { piece, .. }) if piece.kind == chunk.kind && piece.metadata == chunk.metadata => {
+                piece.delta.get_or_insert_default().push_str(chunk.delta.as_deref().unwrap_or_default());
                 return;
             }
             _ => {}
         }
-        if let Some(before) = fresh.replace(chunk) {
-            self.queue.push(before).await;
-        }
         let (this, sleep) = (Arc::clone(self), self.clock.sleep(interval));
-        tokio::spawn(async move {
+        let timer = tokio::spawn(async move {
             sleep.await;
-            this.flush().await;
+            this.expire().await;
         });
+        let before = fresh.replace(Fresh { piece: chunk, timer: timer.abort_handle() });
+        self.let_go(before).await;
     }
 
     /// Lets go what still waits for more.
     pub(super) async fn flush(&self) {
         let mut fresh = self.fresh.lock().await;
-        if let Some(chunk) = fresh.take() {
-            self.queue.push(chunk).await;
+        self.let_go(fresh.take()).await;
+    }
+
+    /// A timer without its piece would stay as long as the interval lasts.
+    async fn let_go(&self, fresh: Option<Fresh>) {
+        if let Some(Fresh { piece, timer }) = fresh {
+            timer.abort();
+            self.queue.push(piece).await;
         }
+    }
+
+    /// The time of the piece is over. Its timer is the task that says so, and must not end itself.
+    async fn expire(&self) {
+        let mut fresh = self.fresh.lock().await;
+        if let Some(Fresh { piece, .. }) = fresh.take() {
+            self.queue.push(piece).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunk::ChunkMetadata;
+    use super::*;
+    use cofferdam_core::id::StepPath;
+
+    #[test]
+    fn no_timer_outlives_its_piece() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let queue = Arc::new(Queue::new(1_000, None));
+            let outlet = Outlet::new(Arc::clone(&queue), crate::compose::clock(), Some(Duration::from_secs(3_600)));
+            for turn in 0..100 {
+                let path = StepPath::from(["a", "b"][turn % 2]);
+                let metadata = ChunkMetadata { path, ..ChunkMetadata::default() };
+                let piece = Chunk::new(ChunkKind::Delta, Timestamp::default(), metadata);
+                outlet.send(Chunk { delta: Some("x".to_owned()), ..piece }).await;
+            }
+            outlet.flush().await;
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+            assert_eq!(std::iter::from_fn(|| queue.pop()).count(), 100);
+        });
     }
 }
