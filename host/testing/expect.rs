@@ -106,8 +106,8 @@ fn chains(fields: Fields<'_>, key: &str, findings: &mut Findings) -> Vec<Vec<Str
     let mut chains = Vec::new();
     for part in items(part, findings) {
         let chain: Vec<String> = match part.text() {
-            Some(text) => text.split(" before ").map(|name| name.trim().to_owned()).collect(),
-            None => names(part, findings),
+            Some(text) if key == "order" => text.split(" before ").map(|name| name.trim().to_owned()).collect(),
+            _ => names(part, findings),
         };
         if chain.len() < 2 {
             let hint = Some("write `[a, b]`, or `a before b` in `order`".to_owned());

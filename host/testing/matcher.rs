@@ -83,6 +83,16 @@ fn decode_operator(operator: &str, part: Part<'_>, findings: &mut Findings, chec
         }
         number
     };
+    let nothing = match operator {
+        "contains" | "excludes" => is_empty(part) || part.items().is_some_and(|mut items| items.any(is_empty)),
+        "matches" => part.text() == Some(""),
+        _ => false,
+    };
+    if nothing {
+        let message = format!("`{operator}` with nothing to look for says nothing");
+        findings.at(part, code::EMPTY, message, None);
+        return;
+    }
     match operator {
         "equals" => checks.push(Check::Equals(part.to_json())),
         "not" => checks.push(Check::Differs(part.to_json())),
@@ -97,6 +107,13 @@ fn decode_operator(operator: &str, part: Part<'_>, findings: &mut Findings, chec
         "atLeast" => checks.extend(number(findings).map(Check::AtLeast)),
         _ => checks.extend(number(findings).map(Check::AtMost)),
     }
+}
+
+/// Whether everything, or nothing, would have it.
+fn is_empty(part: Part<'_>) -> bool {
+    let text = part.text().is_some_and(|text| text.trim_end_matches('\n').is_empty());
+    let no_items = part.items().is_some_and(|mut items| items.next().is_none());
+    text || no_items || part.members().is_some_and(|mut members| members.next().is_none())
 }
 
 fn wrong(findings: &mut Findings, part: Part<'_>, expected: &str) {
@@ -252,6 +269,11 @@ mod tests {
             ("schema: {type: nothing}\n", 1, "not a JSON Schema"),
             ("atMost: many\n", 1, "expected a number, found text"),
             ("matches: [a]\n", 1, "expected a regular expression"),
+            ("contains: ''\n", 1, "`contains` with nothing to look for"),
+            ("equals: a\ncontains: []\n", 2, "`contains` with nothing to look for"),
+            ("contains:\n  - a\n  - {}\n", 2, "`contains` with nothing to look for"),
+            ("excludes: []\n", 1, "`excludes` with nothing to look for"),
+            ("matches: ''\n", 1, "`matches` with nothing to look for"),
         ] {
             let (file, mut findings) = read(text, "m.yaml");
             Matcher::decode(file.unwrap().root(), &mut findings);

@@ -215,6 +215,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
     ("workflow: w.yaml\ncases:\n  - { name: a, expect: { usage: { total: many } } }\n", "3:42", "expected a number"),
     ("workflow: w.yaml\ncases:\n  - { name: a, expect: { order: [a] } }\n", "3:34", "at least two steps"),
+    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { together: [a before b] } }\n", "3:37", "expected a list"),
     (
         "workflow: w.yaml\ncases:\n  - { name: a, expect: { refused: W021, status: failed } }\n",
         "3:49",
