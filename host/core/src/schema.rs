@@ -3,19 +3,19 @@
 //!
 //! It must not know which tool, result or configuration a schema is for.
 
+mod applied;
+
 use crate::{limits, text, value};
-use jsonschema::{Draft, PatternOptions, Validator};
+use applied::Applied;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Memory that one compiled pattern may take.
 const PATTERN_BYTES: usize = 1 << 20;
-const TOO_DEEP: &str = "it is nested deeper than its schema can be checked";
-const REFERENCES: [&str; 2] = ["$ref", "$dynamicRef"];
-/// Keywords whose schemas apply to the same value, so that a loop through them never ends.
-const IN_PLACE: [&str; 4] = ["not", "if", "then", "else"];
-const IN_PLACE_LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
+const TOO_MUCH: &str = "it is larger, or nested deeper, than its schema can be checked against";
+const DOES_NOT_FIT: &str = "it does not fit its schema, and is too large to say where";
+const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
 /// Why a schema is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,12 @@ pub enum SchemaError {
     /// Too many parts.
     #[error("it has more than {max} nodes", max = limits::PLUGIN_SCHEMA_NODES)]
     TooManyNodes,
+    /// Too many parts once its references are followed.
+    #[error("with its references written out it has more than {max} parts", max = limits::SCHEMA_EXPANDED)]
+    TooWide,
+    /// A schema inside it has a name of its own, which changes what references mean.
+    #[error("a schema inside it has an `$id`; only the root may have one")]
+    Embedded,
     /// Not JSON.
     #[error("it is not JSON: {0}")]
     NotJson(String),
@@ -80,16 +86,20 @@ pub fn read(text: &str, root: Root) -> Result<Value, SchemaError> {
 /// As [`read`].
 pub fn check(schema: &Value) -> Result<Checker, SchemaError> {
     check_nodes(schema, &mut 0)?;
-    check_ends(schema)?;
     compile(schema)
+}
+
+/// Checks the size of a schema, with every reference written out, and where its references lead; not whether it is one.
+pub(crate) fn check_bounds(schema: &Value) -> Result<(), SchemaError> {
+    check_nodes(schema, &mut 0)?;
+    Applied::of(schema).map(drop)
 }
 
 /// A compiled schema.
 #[derive(Debug)]
 pub struct Checker {
     validator: Validator,
-    /// How many schemas one level of a value may be held against, where the schema contains itself; else one.
-    fan_out: u64,
+    applied: Applied,
 }
 
 /// Compiles a schema that was checked before.
@@ -97,13 +107,17 @@ pub struct Checker {
 /// # Errors
 /// When it is no schema.
 pub fn compile(schema: &Value) -> Result<Checker, SchemaError> {
-    let validator = jsonschema::options()
+    let applied = Applied::of(schema)?;
+    let invalid = |error: ValidationError<'_>| SchemaError::Invalid(text::clean_to(&error.to_string(), 500));
+    Ok(Checker { validator: validator(schema).map_err(invalid)?, applied })
+}
+
+pub(crate) fn validator(schema: &Value) -> Result<Validator, ValidationError<'_>> {
+    jsonschema::options()
         .with_draft(Draft::Draft202012)
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
         .offline()
         .build(schema)
-        .map_err(|error| SchemaError::Invalid(text::clean_to(&error.to_string(), 500)))?;
-    Ok(Checker { validator, fan_out: if contains_itself(schema) { widest(schema)? } else { 1 } })
 }
 
 impl Checker {
@@ -112,14 +126,9 @@ impl Checker {
     /// # Errors
     /// Every place that is wrong and why: ``tags[2].name: 5 is not of type "string"``.
     pub fn check(&self, value: &Value) -> Result<(), String> {
-        if self.is_too_deep(value) {
-            return Err(TOO_DEEP.to_owned());
-        }
-        if self.validator.is_valid(value) {
-            return Ok(());
-        }
+        let Some(errors) = self.errors(value)? else { return Ok(()) };
         let mut text = String::new();
-        for (index, error) in self.validator.iter_errors(value).enumerate() {
+        for (index, error) in errors.enumerate() {
             if index == limits::SCHEMA_FINDINGS {
                 text.push_str("; and more");
                 break;
@@ -131,18 +140,29 @@ impl Checker {
         Err(text)
     }
 
-    /// A schema that contains itself twice is tried twice on each level, four times on the next, and so on.
-    fn is_too_deep(&self, value: &Value) -> bool {
-        self.fan_out > 1 && self.fan_out.saturating_pow(depth(value)) > limits::PLUGIN_SCHEMA_WORK
+    /// What is wrong with a value, if something is, or why that cannot be said. Errors are gathered before the first
+    /// is given, inside of each other, so they cost memory where a plain answer costs time only.
+    fn errors<'v>(&'v self, value: &'v Value) -> Result<Option<jsonschema::ErrorIterator<'v>>, String> {
+        let work = self.applied.work(value);
+        if work > limits::SCHEMA_WORK {
+            return Err(TOO_MUCH.to_owned());
+        }
+        if self.validator.is_valid(value) {
+            return Ok(None);
+        }
+        if work > limits::SCHEMA_FINDING_WORK {
+            return Err(DOES_NOT_FIT.to_owned());
+        }
+        Ok(Some(self.validator.iter_errors(value)))
     }
 
     /// The first thing that is wrong with a value, with its place and without what the value holds.
     #[must_use]
     pub fn first_error(&self, value: &Value) -> Option<String> {
-        if self.is_too_deep(value) {
-            return Some(format!("at its root: {TOO_DEEP}"));
-        }
-        let error = self.validator.iter_errors(value).next()?;
+        let error = match self.errors(value) {
+            Ok(errors) => errors?.next()?,
+            Err(fault) => return Some(format!("at its root: {fault}")),
+        };
         let place = error.instance_path().to_string();
         let place = if place.is_empty() { "at its root".to_owned() } else { format!("at `{place}`") };
         Some(text::clean_to(&format!("{place}: {}", error.masked()), 500))
@@ -167,73 +187,6 @@ fn place_of(pointer: &str) -> String {
     if place.is_empty() { place } else { place + ": " }
 }
 
-fn depth(value: &Value) -> u32 {
-    match value {
-        Value::Array(items) => items.iter().map(depth).max().unwrap_or(0) + 1,
-        Value::Object(map) => map.values().map(depth).max().unwrap_or(0) + 1,
-        _ => 0,
-    }
-}
-
-/// Whether some part refers to a part that contains it: only then can the work grow with the depth of a value.
-fn contains_itself(schema: &Value) -> bool {
-    let mut open = targets(schema);
-    let mut refers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for target in &open {
-        let mut inside = Vec::new();
-        if let Some(part) = resolve(schema, target) {
-            collect_targets(part, &mut inside);
-        }
-        refers.insert(target.clone(), inside);
-    }
-    // Takes away what refers to nothing that is left; a rest means a loop.
-    loop {
-        let left: BTreeSet<String> = open
-            .iter()
-            .filter(|target| refers.get(*target).is_some_and(|inside| inside.iter().any(|other| open.contains(other))))
-            .cloned()
-            .collect();
-        if left.len() == open.len() {
-            return !left.is_empty();
-        }
-        open = left;
-    }
-}
-
-/// The most references that apply to one value, followed to their ends.
-fn widest(schema: &Value) -> Result<u64, SchemaError> {
-    let mut costs = BTreeMap::new();
-    for target in targets(schema) {
-        let mut steps = 0;
-        follow(schema, &target, &mut vec![target.clone()], &mut steps)?;
-        costs.insert(target, steps as u64 + 1);
-    }
-    Ok(widest_part(schema, &costs))
-}
-
-fn widest_part(schema: &Value, costs: &BTreeMap<String, u64>) -> u64 {
-    let inside = match schema {
-        Value::Object(map) => map.values().map(|part| widest_part(part, costs)).max(),
-        Value::Array(items) => items.iter().map(|part| widest_part(part, costs)).max(),
-        _ => None,
-    };
-    let mut found = Vec::new();
-    in_place(schema, &mut found);
-    let here = found.iter().map(|target| costs.get(target).copied().unwrap_or(1)).sum::<u64>();
-    here.max(inside.unwrap_or(1)).max(1)
-}
-
-/// Every reference in the schema, each once.
-fn targets(schema: &Value) -> BTreeSet<String> {
-    let mut found = Vec::new();
-    collect_targets(schema, &mut found);
-    found.into_iter().collect()
-}
-
-fn resolve<'a>(root: &'a Value, target: &str) -> Option<&'a Value> {
-    root.pointer(target.strip_prefix('#')?)
-}
-
 fn check_nodes(schema: &Value, nodes: &mut usize) -> Result<(), SchemaError> {
     *nodes += 1;
     if *nodes > limits::PLUGIN_SCHEMA_NODES {
@@ -252,63 +205,6 @@ fn check_nodes(schema: &Value, nodes: &mut usize) -> Result<(), SchemaError> {
         }
         Value::Array(items) => items.iter().try_for_each(|part| check_nodes(part, nodes)),
         _ => Ok(()),
-    }
-}
-
-/// Refuses loops that a validator would follow without end, at every schema that a pointer names.
-fn check_ends(schema: &Value) -> Result<(), SchemaError> {
-    let mut targets = targets(schema);
-    targets.insert("#".to_owned());
-    for target in &targets {
-        follow(schema, target, &mut vec![target.clone()], &mut 0)?;
-    }
-    Ok(())
-}
-
-fn collect_targets(schema: &Value, targets: &mut Vec<String>) {
-    match schema {
-        Value::Object(map) => {
-            let named = REFERENCES.iter().filter_map(|keyword| map.get(*keyword)?.as_str());
-            targets.extend(named.map(str::to_owned));
-            map.values().for_each(|part| collect_targets(part, targets));
-        }
-        Value::Array(items) => items.iter().for_each(|part| collect_targets(part, targets)),
-        _ => {}
-    }
-}
-
-/// Follows what applies to the same value. `path` holds the references under way, `steps` bounds the whole.
-fn follow(root: &Value, target: &str, path: &mut Vec<String>, steps: &mut usize) -> Result<(), SchemaError> {
-    let Some(schema) = resolve(root, target) else {
-        // An anchor, or nothing: the compiler decides.
-        return Ok(());
-    };
-    let mut next = Vec::new();
-    in_place(schema, &mut next);
-    for target in next {
-        *steps += 1;
-        if *steps > limits::PLUGIN_SCHEMA_NODES {
-            return Err(SchemaError::TooManyNodes);
-        }
-        if path.contains(&target) {
-            return Err(SchemaError::Endless(text::clean_to(&target, 200)));
-        }
-        path.push(target.clone());
-        follow(root, &target, path, steps)?;
-        path.pop();
-    }
-    Ok(())
-}
-
-/// The references of a schema that apply to the same value as it does.
-fn in_place(schema: &Value, found: &mut Vec<String>) {
-    let Value::Object(map) = schema else { return };
-    found.extend(REFERENCES.iter().filter_map(|keyword| map.get(*keyword)?.as_str()).map(str::to_owned));
-    IN_PLACE.iter().filter_map(|keyword| map.get(*keyword)).for_each(|part| in_place(part, found));
-    let lists = IN_PLACE_LISTS.iter().filter_map(|keyword| map.get(*keyword)?.as_array());
-    lists.flatten().for_each(|part| in_place(part, found));
-    if let Some(Value::Object(dependent)) = map.get("dependentSchemas") {
-        dependent.values().for_each(|part| in_place(part, found));
     }
 }
 
@@ -391,6 +287,67 @@ mod tests {
         for text in [tree, free] {
             assert_eq!(compile(&object(text).unwrap()).unwrap().first_error(&nested(100)), None, "{text}");
         }
+    }
+
+    /// A schema whose every level applies the next `ways` times.
+    fn levels(levels: usize, ways: usize, apply: impl Fn(Vec<Value>) -> Value) -> Value {
+        let mut definitions = serde_json::json!({ format!("d{levels}"): { "type": "null" } });
+        for level in 0..levels {
+            let next = serde_json::json!({ "$ref": format!("#/$defs/d{}", level + 1) });
+            definitions[format!("d{level}")] = apply(vec![next; ways]);
+        }
+        serde_json::json!({ "$ref": "#/$defs/d0", "$defs": definitions })
+    }
+
+    #[test]
+    fn references_written_out_are_counted_not_followed() {
+        let below = |next: Vec<Value>| serde_json::json!({ "properties": { "a": { "anyOf": next } } });
+        let items = |next: Vec<Value>| serde_json::json!({ "items": { "allOf": next } });
+        let beside = |next: Vec<Value>| serde_json::json!({ "oneOf": next });
+        assert!(check(&levels(3, 8, below)).is_ok());
+        for schema in [levels(10, 8, below), levels(14, 10, items), levels(40, 2, beside)] {
+            assert_eq!(check(&schema).unwrap_err(), SchemaError::TooWide);
+            let text = schema.to_string().replace("#/$defs/", "#/%24defs/");
+            assert_eq!(check(&serde_json::from_str(&text).unwrap()).unwrap_err(), SchemaError::TooWide);
+        }
+    }
+
+    #[test]
+    fn the_work_of_a_check_is_bounded() {
+        // Each of these is tried many times on each level of a value, and contains itself.
+        for text in [
+            r##"{"properties":{"c":{"$ref":"#"}},"patternProperties":{"c":{"$ref":"#"},"^c":{"$ref":"#"}}}"##,
+            r##"{"$dynamicAnchor":"n","properties":{"c":{"anyOf":[{"$dynamicRef":"#n"},{"$dynamicRef":"#n"}]}}}"##,
+            r##"{"$anchor":"n","additionalProperties":{"oneOf":[{"$ref":"#n"},{"$ref":"#n"}]}}"##,
+        ] {
+            let checker = check(&serde_json::from_str(text).unwrap()).unwrap();
+            let deep = (0..100).fold(serde_json::json!({}), |inner, _| serde_json::json!({ "c": inner }));
+            assert_eq!(checker.check(&deep).unwrap_err(), TOO_MUCH, "{text}");
+            assert_eq!(checker.check(&serde_json::json!({})), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_too_large_for_a_list_of_faults_is_refused_in_a_word() {
+        let checker = check(&serde_json::json!({ "items": { "type": "string" } })).unwrap();
+        let rows = |count: usize| Value::from(vec![1; count]);
+        assert!(checker.check(&rows(10)).unwrap_err().ends_with("; and more"));
+        assert_eq!(checker.check(&rows(1_000_000)).unwrap_err(), DOES_NOT_FIT);
+        assert!(check(&serde_json::json!({ "items": { "type": "integer" } })).unwrap().check(&rows(1_000_000)).is_ok());
+    }
+
+    #[test]
+    fn names_of_circles_make_no_difference() {
+        for text in [
+            r##"{"$anchor":"n","$ref":"#n"}"##,
+            r##"{"$ref":"#/%24defs/a","$defs":{"a":{"$ref":"#/$defs/a"}}}"##,
+            r##"{"$defs":{"a":{"anyOf":[{"$ref":"#/$defs/b"}]},"b":{"anyOf":[{"$ref":"#/$defs/a"}]}},"$ref":"#/$defs/a"}"##,
+        ] {
+            let found = check(&serde_json::from_str(text).unwrap()).unwrap_err();
+            assert!(matches!(found, SchemaError::Endless(_)), "{text}: {found}");
+        }
+        let embedded = r##"{"items":{"$id":"urn:x","$ref":"#/$defs/a"}}"##;
+        assert_eq!(check(&serde_json::from_str(embedded).unwrap()).unwrap_err(), SchemaError::Embedded);
     }
 
     #[test]

@@ -67,7 +67,7 @@ codes! {
     NEVER_FITS = "W047", "constant of the wrong type", "The expression is a constant that can never be what is needed: a condition is true or false, `forEach` a list.";
     ALWAYS_EMPTY = "W048", "variable that is always empty", "The variable is known here for the sake of documents of zenflow, and never has a value at this place.";
 
-    BAD_SCHEMA = "W050", "malformed JSON Schema", "The schema is not valid JSON Schema of draft 2020-12, or refers to something outside itself.";
+    BAD_SCHEMA = "W050", "malformed JSON Schema", "The schema is not valid JSON Schema of draft 2020-12, or refers to something outside itself, or takes more work to check against than `cofferdam limits` allows.";
 
     BAD_DEFAULT = "W060", "default that does not fit", "The default or one of the choices of an input or a question is not what that takes.";
     MISSING_INPUT = "W061", "input missing", "An input without a default was not given.";
