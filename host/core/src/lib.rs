@@ -12,6 +12,7 @@ pub mod schema;
 pub mod text;
 pub mod time;
 pub mod value;
+pub mod variable;
 
 pub mod diagnostic;
 pub mod message;

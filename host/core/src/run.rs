@@ -13,8 +13,8 @@ mod machine;
 mod message;
 mod node;
 mod origin;
-mod questions;
 mod output;
+mod questions;
 mod result;
 mod rounds;
 mod schedule;
@@ -26,11 +26,11 @@ mod view;
 #[cfg(test)]
 mod laws;
 
+pub use crate::variable::LOOP_CONTINUE;
 pub use effect::{Effect, Emission};
 pub use machine::{Machine, Settings, Stop, Verdict};
 pub use message::{Assembled, MessageError};
 pub use node::NodeState;
-pub use result::{LoopResult, RunResult, StepFault, StepResult};
 pub use questions::OpenQuestion;
-pub use variables::LOOP_CONTINUE;
+pub use result::{LoopResult, RunResult, StepFault, StepResult};
 pub use view::Reads;

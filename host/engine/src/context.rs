@@ -9,13 +9,11 @@ use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::port::{BoxFuture, Clock, RunContext, StepEnd};
 use cofferdam_core::time::Timestamp;
-use cofferdam_core::value::{self, Map};
+use cofferdam_core::value::Map;
+use cofferdam_core::variable;
 use serde_json::Value;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::oneshot;
-
-/// The grammar of a variable's name.
-const NAME: &str = "^[A-Za-z_][A-Za-z0-9_]{0,63}$";
 
 /// What the handles of one run share.
 pub(crate) struct ContextSource {
@@ -93,7 +91,7 @@ impl RunContext for StepContext {
     }
 
     fn set_variable(&self, key: String, value: Value) -> BoxFuture<'_, Result<(), Fault>> {
-        if let Err(fault) = check(&key, &value) {
+        if let Err(fault) = variable::check_set(&self.path, &key, &value) {
             return Box::pin(std::future::ready(Err(fault)));
         }
         let (done, answer) = oneshot::channel();
@@ -109,45 +107,10 @@ impl RunContext for StepContext {
     }
 }
 
-/// Whether a run may have a variable of this name.
-fn is_name(text: &str) -> bool {
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    first && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-fn check(key: &str, value: &Value) -> Result<(), Fault> {
-    if !is_name(key) {
-        let shown: String = key.chars().take(80).collect();
-        let message = format!("variable name `{shown}` must match {NAME}");
-        return Err(Fault::step("invalid_variable", message).with_hint("it is read as `vars.NAME`"));
-    }
-    let too_deep = |error: value::Error| Fault::step("invalid_variable", format!("variable `{key}`: {error}"));
-    value::check_depth(value).map_err(too_deep)?;
-    let (bytes, limit) = (value::size(value), limits::VARIABLE_BYTES);
-    if bytes > limit {
-        let message = format!("variable `{key}` has {bytes} bytes, more than the limit of {limit}");
-        return Err(Fault::step("variable_too_large", message)
-            .with_hint("write large data to a file, `out:NAME`, and keep its name"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn names_and_values_are_bounded() {
-        for good in ["a", "_x9", "loop_continue", &"k".repeat(64)] {
-            assert!(check(good, &json!(1)).is_ok(), "{good}");
-        }
-        for bad in ["", "9a", "a-b", "a.b", "ä", &"k".repeat(65)] {
-            assert_eq!(check(bad, &json!(1)).unwrap_err().code, "invalid_variable", "{bad}");
-        }
-        let large = json!("x".repeat(limits::VARIABLE_BYTES));
-        assert_eq!(check("a", &large).unwrap_err().code, "variable_too_large");
-    }
 
     #[test]
     fn only_so_many_variables_fit() {

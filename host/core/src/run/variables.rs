@@ -4,11 +4,9 @@ use super::machine::Machine;
 use super::node::{Kind, NodeId};
 use crate::id::StepPath;
 use crate::value::Map;
+use crate::variable::LOOP_CONTINUE;
 use serde_json::Value;
 use std::sync::Arc;
-
-/// The variable that ends the innermost loop when it is set to false.
-pub const LOOP_CONTINUE: &str = "loop_continue";
 
 impl Machine {
     /// The variables as they are now.

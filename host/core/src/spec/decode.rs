@@ -1,5 +1,6 @@
 //! The document's root: opens it, decodes its parts in the order in which they refer to each other.
 
+use super::code;
 use super::compat;
 use super::expression::Around;
 use super::files::Files;
@@ -15,6 +16,8 @@ use super::workflow::{AgentSpec, Compat, Defaults, Input, Options, Scope, Unbuil
 use crate::digest::sha256_hex;
 use crate::expr::{Expr, Names};
 use crate::id::AgentName;
+use crate::limits;
+use crate::variable::{self, LOOP_CONTINUE};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -112,9 +115,7 @@ impl<'s> Decoder<'s> {
         for entry in fields.members("mcpServers") {
             own.define(&self.report, entry, Meaning::Server(entry.value.to_json()));
         }
-        for entry in fields.members("vars") {
-            own.define(&self.report, entry, Meaning::Variable(entry.value.to_json()));
-        }
+        self.variables(fields, &mut own);
         let options = self.all_options(fields);
         let (scope, known) = self.root_scope(fields);
         let output = fields.get("output").and_then(|node| self.output(node, &known));
@@ -122,6 +123,30 @@ impl<'s> Decoder<'s> {
         let path = self.documents.current().to_owned();
         self.documents.shared.add(&path, own);
         Parts { inputs, options, scope, output }
+    }
+
+    fn variables(&mut self, fields: &Fields<'_>, own: &mut Own) {
+        for (index, entry) in fields.members("vars").enumerate() {
+            if index == limits::VARIABLES {
+                let message = format!("a run has at most {} variables", limits::VARIABLES);
+                let hint = "keep what belongs together in one variable";
+                self.report.at(code::TOO_LONG, entry.spot, &entry.value.path, message).hint(hint);
+                break;
+            }
+            let value = entry.value.to_json();
+            let named = variable::check_name(&entry.key).map_err(|fault| (code::BAD_NAME, fault));
+            let checked =
+                named.and_then(|()| variable::check_value(&entry.key, &value).map_err(|fault| (code::TOO_LONG, fault)));
+            if let Err((code, fault)) = checked {
+                self.report.at(code, entry.spot, &entry.value.path, fault.message).maybe(fault.hint);
+            } else if entry.key == LOOP_CONTINUE {
+                let message =
+                    format!("`{LOOP_CONTINUE}` is a signal to the loop around a step, and has no first value");
+                let hint = "a step in the loop sets it, with `context_set`";
+                self.report.at(code::NO_EFFECT, entry.spot, &entry.value.path, message).hint(hint);
+            }
+            own.define(&self.report, entry, Meaning::Variable(value));
+        }
     }
 
     fn all_options(&mut self, fields: &Fields<'_>) -> Options {

@@ -144,6 +144,11 @@ impl Shared {
         for ((_, name), definition) in first {
             merged.take(name, definition.meaning);
         }
+        // Of one document alone it was said at the place.
+        if merged.vars.len() > limits::VARIABLES {
+            let message = format!("the documents together have more than {} variables", limits::VARIABLES);
+            report.whole(code::TOO_LONG, message).hint("keep what belongs together in one variable");
+        }
         merged
     }
 

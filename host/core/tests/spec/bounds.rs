@@ -26,7 +26,15 @@ fn bounds_hold_exactly() {
         let text = format!("{}true", " ".repeat(count - 4));
         format!("name: x\nsteps: [{{id: a, instructions: b, condition: \"{text}\"}}]\n")
     };
-    let cases: [(String, String, &str); 7] = [
+    let variable =
+        |count: usize| format!("name: x\nvars: {{v: {}}}\nsteps: [{{id: a, instructions: b}}]\n", "v".repeat(count));
+    let variables = |count: usize| {
+        let list: String = (0..count).map(|name| format!("  v{name}: 1\n")).collect();
+        format!("name: x\nvars:\n{list}steps: [{{id: a, instructions: b}}]\n")
+    };
+    let cases: [(String, String, &str); 9] = [
+        (variable(64 * 1024 - 2), variable(64 * 1024 - 1), "W009"),
+        (variables(1000), variables(1001), "W009"),
         (steps(1000), steps(1001), "W009"),
         (described(2000), described(2001), "W009"),
         (instructed(32 * 1024), instructed(32 * 1024 + 1), "W009"),
