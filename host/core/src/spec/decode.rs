@@ -134,11 +134,11 @@ impl<'s> Decoder<'s> {
                 break;
             }
             let value = entry.value.to_json();
-            let named = variable::check_name(&entry.key).map_err(|fault| (code::BAD_NAME, fault));
-            let checked =
-                named.and_then(|()| variable::check_value(&entry.key, &value).map_err(|fault| (code::TOO_LONG, fault)));
-            if let Err((code, fault)) = checked {
-                self.report.at(code, entry.spot, &entry.value.path, fault.message).maybe(fault.hint);
+            let (named, fits) = (variable::check_name(&entry.key), variable::check_value(&entry.key, &value));
+            if let Err(fault) = named {
+                self.report.at(code::BAD_NAME, entry.spot, &entry.value.path, fault.message).maybe(fault.hint);
+            } else if let Err(fault) = fits {
+                self.report.at(code::TOO_LONG, entry.spot, &entry.value.path, fault.message).maybe(fault.hint);
             } else if entry.key == LOOP_CONTINUE {
                 let message =
                     format!("`{LOOP_CONTINUE}` is a signal to the loop around a step, and has no first value");
