@@ -104,12 +104,6 @@ impl Template {
         &self.inner.source
     }
 
-    /// Whether its texts are marked as expressions by a `$` before them.
-    #[must_use]
-    pub fn has_signs(&self) -> bool {
-        self.inner.signs
-    }
-
     /// Whether rendering gives the source, whatever the variables are.
     #[must_use]
     pub fn is_constant(&self) -> bool {

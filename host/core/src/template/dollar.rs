@@ -11,6 +11,12 @@ use std::sync::Arc;
 pub(super) struct Dollar(Expr);
 
 impl Template {
+    /// Whether a `$` before a text marks it as an expression.
+    #[must_use]
+    pub fn has_signs(&self) -> bool {
+        self.inner.signs
+    }
+
     /// Compiles the members of a table; what is nested deeper is no template.
     pub(crate) fn compile_dollar(source: &Value, names: &Names<'_>) -> (Self, Vec<Error>) {
         let mut compiler = Compiler { names, place: Vec::new(), reads: Vec::new(), errors: Vec::new() };
