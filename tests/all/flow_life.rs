@@ -2,9 +2,13 @@
 //! at once.
 
 use crate::counting::{Counting, runs, three};
+use cofferdam::core::event::StepStatus;
 use cofferdam::core::id::AgentName;
 use cofferdam::llm::Scripted;
-use cofferdam::{AgentRef, ChunkKind, Error, Orchestrator, RunOptions, Step, StreamOptions, Workflow, WorkflowConfig};
+use cofferdam::{
+    AgentRef, ChunkKind, Condition, Error, InputText, Orchestrator, RunOptions, Step, StreamOptions, Workflow,
+    WorkflowConfig, WorkflowContext,
+};
 use std::sync::Arc;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -149,13 +153,30 @@ fn an_empty_workflow_can_be_initialized_and_shut_down_and_not_run() {
 }
 
 #[test]
+fn inputs_are_the_first_variables() {
+    runtime().block_on(async {
+        let mut flow = scripted(ECHO).sequential(&WorkflowConfig::new("w"));
+        flow.set("inputs", serde_json::json!({ "word": { "type": "string" }, "tone": { "type": "string" } }));
+        flow.set("vars", serde_json::json!({ "tone": "low" }));
+        flow.add_step(Step::new("say").set("input", "{{ vars.word }}, {{ vars.tone }}")).unwrap();
+        let heard = |ctx: WorkflowContext| async move { Ok(ctx.get("word") == Some("hey".into())) };
+        flow.add_step(Step::new("heard").condition(Condition::closure("heard", heard))).unwrap();
+        let text = |key: &str, text: &str| (key.to_owned(), InputText::Text(text.to_owned()));
+        let inputs = vec![text("word", "hey"), text("tone", "high")];
+        let result = flow.run_with(RunOptions { inputs, ..RunOptions::default() }).await.unwrap();
+        assert_eq!(&*result.step("say").unwrap().content, "[hey, low]");
+        assert_eq!(result.step("heard").unwrap().status, StepStatus::Completed);
+    });
+}
+
+#[test]
 fn a_run_and_a_stream_of_a_workflow_take_all_that_runs_take() {
     runtime().block_on(async {
         let mut flow = scripted(ECHO).dag(&WorkflowConfig::new("w"));
         flow.set("inputs", serde_json::json!({ "word": { "type": "string" } }));
         flow.add_step(Step::new("say").set("input", "{{ inputs.word }}!")).unwrap();
         let options = || RunOptions {
-            inputs: vec![("word".to_owned(), cofferdam::InputText::Text("hey".to_owned()))],
+            inputs: vec![("word".to_owned(), InputText::Text("hey".to_owned()))],
             session: Some("anna".to_owned()),
             ..RunOptions::default()
         };

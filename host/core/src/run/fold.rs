@@ -20,7 +20,7 @@ impl Machine {
                 self.started = Some(event.at);
                 self.inputs = Arc::new(inputs.clone());
                 self.input.clone_from(input);
-                self.vars = Arc::new(self.workflow.vars.clone());
+                self.vars = Arc::new(self.workflow.first_variables(inputs));
                 let scope = Arc::clone(&self.workflow.scope);
                 let plan = Arc::new(Plan::new(&scope));
                 self.open_scope(scope, plan, &StepPath::ROOT, None);

@@ -34,7 +34,7 @@ pub struct Workflow {
     pub agents: BTreeMap<AgentName, Arc<AgentSpec>>,
     /// Plugins by alias.
     pub plugins: BTreeMap<Alias, PluginReference>,
-    /// Initial variables.
+    /// Initial variables besides the inputs.
     pub vars: Map,
     /// The steps.
     pub scope: Arc<Scope>,
@@ -395,6 +395,12 @@ pub enum Compat {
 }
 
 impl Workflow {
+    /// The variables that a run with these inputs begins with: the inputs, and over them what the document says.
+    #[must_use]
+    pub fn first_variables(&self, inputs: &Map) -> Map {
+        inputs.iter().chain(&self.vars).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     /// A workflow of these steps and nothing else. Documents go through [`crate::spec`]; here nothing is checked.
     #[must_use]
     pub fn of_steps(name: impl Into<String>, steps: Vec<Step>) -> Self {

@@ -92,7 +92,7 @@ impl Run {
             workflow_id: request.workflow.hash.clone(),
             clock: Arc::clone(&ports.clock),
             inbox: inbox.clone(),
-            variables: Variables::new(request.workflow.vars.clone()),
+            variables: Variables::new(request.workflow.first_variables(&request.inputs)),
         });
         let sensitive = Sensitive::of(&request.workflow);
         Self {
