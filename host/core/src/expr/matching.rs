@@ -95,7 +95,7 @@ fn weight(pattern: &str) -> u64 {
     // There, comments may hold any brackets: as if every repetition stood inside all others.
     let is_verbose = pattern.match_indices("(?").any(|(at, _)| {
         let flags = pattern.get(at + 2..).unwrap_or_default();
-        flags.chars().take_while(|letter| letter.is_ascii_alphabetic()).any(|letter| letter == 'x')
+        flags.chars().take_while(char::is_ascii_alphabetic).any(|letter| letter == 'x')
     });
     if is_verbose {
         let counts = pattern.split(|letter: char| !letter.is_ascii_digit()).filter_map(|count| count.parse().ok());

@@ -401,23 +401,27 @@ fn scope_output(scope: &Scope, steps: &[Option<End>]) -> Output {
     }
 }
 
-/// Data where there is data, else text.
+/// Data where there is data, else text. A scope whose steps gave only text has none, though it has a map of them.
 fn run_output(scope: &Scope, gave: &Gave) -> Value {
     let chosen: Vec<usize> = output_steps(scope, &gave.steps).into_iter().collect();
-    let several = chosen.len() > 1;
-    let results: Vec<Output> =
-        chosen.iter().filter_map(|&index| gave.steps[index].clone()).map(|end| end.output).collect();
-    if results.iter().all(|output| output.result.is_null()) {
-        return json!(gave.output.content);
+    let has_data = |index: usize, output: &Output| {
+        let holds_others = scope.steps[index].inner().is_some();
+        let silent = output.result.as_object().is_some_and(|map| !map.is_empty() && map.values().all(Value::is_null));
+        !(output.result.is_null() || (holds_others && silent))
+    };
+    let given = |index: usize| {
+        let output = gave.steps[index].clone().map(|end| end.output).unwrap_or_default();
+        let data = has_data(index, &output);
+        (scope.steps[index].id.to_string(), if data { output.result } else { json!(output.content) }, data)
+    };
+    let given: Vec<(String, Value, bool)> = chosen.into_iter().map(given).collect();
+    match given.as_slice() {
+        [(_, only, _)] => only.clone(),
+        several if several.iter().any(|(_, _, data)| *data) => {
+            Value::Object(given.into_iter().map(|(id, value, _)| (id, value)).collect::<Map<_, _>>())
+        }
+        _ => json!(gave.output.content),
     }
-    if let (false, [only], [index]) = (several, results.as_slice(), chosen.as_slice()) {
-        let holds_others = scope.steps[*index].inner().is_some();
-        let silent = only.result.as_object().is_some_and(|map| !map.is_empty() && map.values().all(Value::is_null));
-        return if holds_others && silent { json!(only.content) } else { only.result.clone() };
-    }
-    let value = |output: Output| if output.result.is_null() { json!(output.content) } else { output.result };
-    let ids = chosen.iter().map(|&index| scope.steps[index].id.to_string());
-    Value::Object(ids.zip(results.into_iter().map(value)).collect::<Map<_, _>>())
 }
 
 fn items_end(path: &str, each: &ForEach, items: &[Value], ends: &[End]) -> End {
