@@ -23,8 +23,8 @@ impl Project {
     pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(root) = named {
             let metadata = std::fs::metadata(root)
-                .with_context(|| format!("the project `{}` cannot be opened", terminal::name(&root)))?;
-            anyhow::ensure!(metadata.is_dir(), "the project `{}` is not a directory", terminal::name(&root));
+                .with_context(|| format!("the project `{}` cannot be opened", terminal::name(root)))?;
+            anyhow::ensure!(metadata.is_dir(), "the project `{}` is not a directory", terminal::name(root));
             return Ok(Self { root: root.to_owned() });
         }
         let here = std::env::current_dir().context("the current directory cannot be found")?;

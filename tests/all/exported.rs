@@ -8,7 +8,6 @@ use cofferdam::{
     AgentConfig, Condition, Flow, Mode, Orchestrator, RunOptions, Step, Transform, Workflow, WorkflowConfig,
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// Small numbers that are the same in every run of the test.
 struct Chance(u64);

@@ -203,7 +203,7 @@ fn functions_that_are_left_out_are_known_and_long_words_are_cut() {
     let long = "k".repeat(100_000);
     project.file(
         "w.yaml",
-        &format!("name: w\nsteps: [{{ id: a, instructions: hi, condition: 'duration(\"1s\") == duration(\"1s\")', agent: {long} }}]\n"),
+        format!("name: w\nsteps: [{{ id: a, instructions: hi, condition: 'duration(\"1s\") == duration(\"1s\")', agent: {long} }}]\n"),
     );
     let said = project.run(&["validate", "w.yaml"]).expect(2).says(&[
         "the function `duration` of CEL is not offered here",

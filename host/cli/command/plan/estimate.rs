@@ -26,8 +26,7 @@ pub(super) struct Calls {
 /// Above this a bound says nothing, and readers of JSON begin to round.
 pub(super) const WORTH_NAMING: u64 = 1_000_000_000_000_000;
 
-// Serde passes a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn bounded<S: serde::Serializer>(at_most: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     (*at_most <= WORTH_NAMING).then_some(*at_most).serialize(serializer)
 }

@@ -122,7 +122,9 @@ impl History {
                 step.started.get_or_insert(at);
                 step.attempts = step.attempts.max(event.attempt.unwrap_or(1));
                 step.what = match (agent, tool, items) {
-                    (_, _, Some(items)) => format!("{} {}", items.len(), if items.len() == 1 { "item" } else { "items" }),
+                    (_, _, Some(items)) => {
+                        format!("{} {}", items.len(), if items.len() == 1 { "item" } else { "items" })
+                    }
                     (Some(agent), _, _) => format!("agent {agent}"),
                     (_, Some(tool), _) => format!("tool {tool}"),
                     // A group, a loop, an included document has no tries of its own.
