@@ -1,11 +1,13 @@
 //! A workflow: resolved, checked, ready to be planned. Whoever has one need not ask whether it was checked.
 //!
-//! It must not know YAML, and it is only made by [`crate::spec`] (and later by the library's builder, through the
+//! It must not know YAML, and it is only made by [`crate::spec`] (the library's builder goes through the
 //! same checks).
 
 mod repeat;
+mod tool_filter;
 
 pub use repeat::{ForEach, ItemFailure, Items, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat};
+pub use tool_filter::{ToolFilter, pattern_matches};
 
 use crate::event::Source;
 use crate::expr::Expr;
@@ -114,35 +116,6 @@ pub struct AgentSpec {
     pub result_schema: Option<Arc<Value>>,
     /// What changes its input and output; a step's own chains come outside of it.
     pub transform: Transforms,
-}
-
-/// Which tools an agent may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ToolFilter {
-    /// Patterns that allow; none = all that the run offers. A final `*` matches any rest.
-    pub allow: Option<Vec<String>>,
-    /// Patterns that forbid; they win.
-    pub deny: Vec<String>,
-}
-
-impl ToolFilter {
-    /// Whether the tool may be used.
-    #[must_use]
-    pub fn admits(&self, tool: &ToolName) -> bool {
-        let name = tool.to_string();
-        let any = |patterns: &[String]| patterns.iter().any(|pattern| pattern_matches(pattern, &name));
-        !any(&self.deny) && self.allow.as_deref().is_none_or(any)
-    }
-}
-
-/// Whether a tool pattern (`read`, `github.*`, `*`) matches a tool's name.
-#[must_use]
-pub fn pattern_matches(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        // The name that zenflow has for it.
-        None => pattern == name || pattern == "bash" && name == "exec",
-    }
 }
 
 /// A plugin that a document refers to.
