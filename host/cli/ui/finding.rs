@@ -179,8 +179,8 @@ mod tests {
                 |line: &str, what: &str| line.split_once(what).unwrap_or_else(|| panic!("{text}")).0.chars().count();
             assert_eq!(at(lines[1], "MARK"), at(lines[2], "^^^^"), "{text}");
             assert!(lines[1].chars().count() < LINE_CHARS + 10, "{text}");
-            assert_eq!(lines[1].contains("| …"), 2 * (before / 2) + 2 >= 80, "{text}");
-            assert_eq!(lines[1].ends_with('…'), before < 9_900, "{text}");
+            assert_eq!(lines[1].contains("| …"), 2 * (before / 2) + 2 > 80, "{text}");
+            assert_eq!(lines[1].ends_with('…'), before < 10_000, "{text}");
         }
         let mut text = String::new();
         push_source(&mut text, "short", u32::MAX, "1");
