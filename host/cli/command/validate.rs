@@ -58,7 +58,11 @@ async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
     let mut findings = workflow.warnings().clone();
     match orchestrator.check_host(&workflow).await {
         Ok(_) => {}
-        Err(Error::Refused(faults)) => faults.iter().for_each(|fault| findings.push(of_fault(file, &workflow, fault))),
+        // What cannot run in this version was found at its own place already.
+        Err(Error::Refused(faults)) => faults
+            .iter()
+            .filter(|fault| fault.code != "not_built")
+            .for_each(|fault| findings.push(of_fault(file, &workflow, fault))),
         Err(Error::Tools(error)) => findings.push(of_host(file, &error.to_string(), None, Severity::Error)),
         Err(other) => return Err(Failure::from(other).into()),
     }
@@ -89,7 +93,7 @@ fn of_absence(file: &Path, absence: Absence) -> Diagnostic {
 /// What this machine lacks is a warning: the document may be right. A broken plugin is an error anywhere.
 fn of_fault(file: &Path, workflow: &Workflow, fault: &Fault) -> Diagnostic {
     let severity = match fault.code.as_ref() {
-        "unknown_tool" => Severity::Warning,
+        "unknown_tool" | "unknown_native" | "unknown_engine" | "unknown_agent" => Severity::Warning,
         code if code.starts_with("model_") => Severity::Warning,
         _ => Severity::Error,
     };
