@@ -11,7 +11,7 @@ pub use public::Sensitive;
 pub use status::{AnsweredBy, Decision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 
 use crate::fault::Fault;
-use crate::id::{AgentName, RunId, StepPath, ToolName};
+use crate::id::{AgentName, RunId, StepId, StepPath, ToolName};
 use crate::message::{Message, Usage};
 use crate::time::Timestamp;
 use crate::value::Map;
@@ -196,6 +196,17 @@ pub enum Body {
         /// For people: the condition, or the failed step.
         detail: String,
     },
+    /// A condition chose between steps of a scope; holds for all that name the same plugin and options and have labels.
+    BranchChosen {
+        /// What the document calls the plugin.
+        plugin: String,
+        /// The step that runs; none when none does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        /// The label that was chosen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
+    },
     /// The step was stopped, or never started.
     StepCancelled {
         /// For people: what stopped it.
@@ -376,6 +387,7 @@ impl Body {
             Self::StepRetrying { .. } => "step_retrying",
             Self::StepFinished { .. } => "step_finished",
             Self::StepSkipped { .. } => "step_skipped",
+            Self::BranchChosen { .. } => "branch_chosen",
             Self::StepCancelled { .. } => "step_cancelled",
             Self::LoopIterationStarted { .. } => "loop_iteration_started",
             Self::LoopIterationFinished { .. } => "loop_iteration_finished",

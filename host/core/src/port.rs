@@ -10,6 +10,7 @@ mod context;
 mod isolation;
 mod journal;
 mod model;
+mod pure;
 mod randomness;
 mod recorder;
 mod sink;
@@ -30,6 +31,7 @@ pub use journal::{
 pub use model::{
     FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice, ToolSpec,
 };
+pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PureVerdict, Transform};
 pub use randomness::Randomness;
 pub use recorder::{CancelFlag, Recorder};
 pub use sink::{Ack, Batch, Pressure, Sink, Want};

@@ -3,6 +3,7 @@
 //! Nothing here does IO. The engine appends an event to the journal, feeds it to the [`Machine`], and performs what
 //! the machine asks for; `resume` and `replay` are the same fold over a recorded list.
 
+mod decisions;
 mod each;
 mod effect;
 mod expect;
@@ -20,6 +21,7 @@ mod rounds;
 mod schedule;
 mod scopes;
 mod shown;
+mod transformed;
 mod variables;
 mod view;
 
@@ -27,10 +29,12 @@ mod view;
 mod laws;
 
 pub use crate::variable::LOOP_CONTINUE;
+pub use decisions::Branch;
 pub use effect::{Effect, Emission};
 pub use machine::{Machine, Settings, Stop, Verdict};
 pub use message::{Assembled, MessageError};
 pub use node::NodeState;
 pub use questions::OpenQuestion;
 pub use result::{LoopResult, RunResult, StepFault, StepResult};
+pub use transformed::{Transformed, Untransformed};
 pub use view::Reads;

@@ -2,6 +2,10 @@
 //!
 //! The built-in ones are here; a closure of the embedder's or a plugin stands as its name. Nothing here runs those.
 
+mod items;
+
+pub use items::{CONTENT, RESULT, assemble, items};
+
 use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::Alias;
@@ -34,7 +38,7 @@ pub enum Transform {
     FirstLine,
     /// A closure of the embedder's, by its name.
     Native(Arc<str>),
-    /// A plugin; checked, and not built in this version.
+    /// A plugin.
     Plugin {
         /// The plugin.
         plugin: Alias,

@@ -13,7 +13,7 @@ use wit_component::WitPrinter;
 use wit_parser::Resolve;
 
 /// Dependencies first.
-const PACKAGES: [&str; 4] = ["types", "host", "plugin", "tool"];
+const PACKAGES: [&str; 5] = ["types", "host", "plugin", "tool", "transform"];
 
 fn resolved() -> String {
     let mut resolve = Resolve::default();

@@ -63,6 +63,7 @@ pub(super) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::LoopIterationStarted { .. }
         | Body::LoopIterationFinished { .. }
         | Body::LoopFinished { .. }
+        | Body::BranchChosen { .. }
         | Body::TurnStarted { .. }
         | Body::PermissionDecided { .. }
         | Body::Unknown => {}

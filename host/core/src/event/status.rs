@@ -81,6 +81,8 @@ pub enum SkippedBecause {
     Condition,
     /// A step that it depends on failed.
     Upstream,
+    /// A condition ended the scope.
+    Stop,
 }
 
 /// What ended a loop.

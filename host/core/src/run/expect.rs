@@ -40,6 +40,7 @@ impl Machine {
                 matches!(state, Deciding | Expanding | Closing | Asking | Gathering) || self.is_evaluating(id)
             }
             Body::StepSkipped { .. } => matches!(state, Deciding | Closing),
+            Body::BranchChosen { .. } => state == Deciding,
             Body::StepCancelled { .. } => matches!(state, Running | Closing | Asking),
             Body::LoopIterationFinished { .. } => matches!(state, Done(_) | Closing),
             Body::LoopFinished { .. } => matches!(&node.kind, Kind::Loop(run) if state == Open && run.ended.is_none()),

@@ -74,7 +74,11 @@ impl Machine {
                 node.turns = *usage;
                 self.end(id, *status, event.at);
             }
+            Body::BranchChosen { step, .. } => self.take_choice(id, step.as_ref()),
             Body::StepSkipped { because, detail } => {
+                if *because == SkippedBecause::Stop {
+                    self.stop_scope(id, detail);
+                }
                 self.node_mut(id).skipped = Some((*because, detail.clone()));
                 self.end(id, StepStatus::Skipped, event.at);
             }

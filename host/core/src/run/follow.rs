@@ -58,6 +58,7 @@ impl Machine {
             NodeState::Doomed => {
                 let body = match self.node(id).doom.clone() {
                     Some(Doom::Skip(detail)) => Body::StepSkipped { because: SkippedBecause::Upstream, detail },
+                    Some(Doom::Stop(detail)) => Body::StepSkipped { because: SkippedBecause::Stop, detail },
                     Some(Doom::Cancel(detail)) => Body::StepCancelled { detail },
                     None => Body::StepCancelled { detail: String::new() },
                 };

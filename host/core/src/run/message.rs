@@ -7,6 +7,7 @@
 use super::machine::Machine;
 use super::node::{Kind, NodeId};
 use super::origin::{Origin, Part, Place};
+use super::transformed::{Reader, Transformed, Untransformed};
 use crate::fault::Fault;
 use crate::id::StepPath;
 use crate::spec::workflow::{Wiring, Work};
@@ -30,6 +31,9 @@ pub enum MessageError {
     /// An output cannot be changed as the document says.
     #[error("{0}")]
     Transform(Fault),
+    /// Outputs are changed by plugins, and how is not known yet.
+    #[error("outputs are not transformed yet")]
+    Untransformed(Vec<Untransformed>),
     /// What may never be cut is too large.
     #[error("the message has {bytes} bytes, more than the limit of {limit}")]
     TooLarge {
@@ -41,21 +45,25 @@ pub enum MessageError {
 }
 
 impl Machine {
-    /// The message of the agent step at `path`, without its context files.
+    /// The message of the agent step at `path`, without its context files. `transformed` has the outputs that plugins
+    /// change.
     ///
     /// # Errors
-    /// When there is nothing to send, or too much that may not be cut.
-    pub fn message(&self, path: &StepPath) -> Result<Assembled, MessageError> {
+    /// When there is nothing to send, or too much that may not be cut; and with the outputs that `transformed` lacks.
+    pub fn message(&self, path: &StepPath, transformed: &Transformed) -> Result<Assembled, MessageError> {
         let Some(id) = self.find(path) else { return Err(MessageError::Empty) };
         let Work::Agent(work) = &self.step(id).work else { return Err(MessageError::Empty) };
         let limit = self.workflow.options.limits.message_bytes;
+        let mut reader = Reader::new(transformed);
         if let Kind::Judge { of, index } = self.node(id).kind {
-            let parts = self.judged_parts(of, index).map_err(MessageError::Transform)?;
+            let parts = self.judged_parts(of, index, &mut reader).map_err(MessageError::Transform)?;
+            reader.complete().map_err(MessageError::Untransformed)?;
             let head = self.input_section().into_iter().chain([self.judge_task(of, index)]).collect();
             let fixed = Fixed { head, tail: self.item_section(id).into_iter().collect() };
             return assemble(&fixed, parts, limit);
         }
-        let origin = self.origin(id).map_err(MessageError::Transform)?;
+        let origin = self.origin(id, &mut reader).map_err(MessageError::Transform)?;
+        reader.complete().map_err(MessageError::Untransformed)?;
         if work.instructions.is_empty()
             && let Some(text) = self.piped(id, &origin)
         {

@@ -1,5 +1,6 @@
 //! One step's life: the state of a step instance, of a scope instance, of a loop.
 
+use super::decisions::Choice;
 use super::loops::LoopRun;
 use crate::event::{SkippedBecause, StepOutput, StepStatus};
 use crate::fault::Fault;
@@ -127,6 +128,8 @@ pub(super) struct Node {
 pub(super) enum Doom {
     Cancel(String),
     Skip(String),
+    /// A condition ended the scope.
+    Stop(String),
 }
 
 /// A scope that is being walked.
@@ -142,6 +145,8 @@ pub(super) struct ScopeRun {
     pub(super) parent: Option<NodeId>,
     /// The inputs of an included document; none = those around it.
     pub(super) inputs: Option<Arc<Map>>,
+    /// What conditions chose in it.
+    pub(super) choices: Vec<Choice>,
 }
 
 impl Node {

@@ -3,10 +3,10 @@
 use super::loops::kind;
 use super::machine::Machine;
 use super::node::{Kind, Node, NodeId, ScopeId};
+use super::transformed::Reader;
 use crate::event::{StepOutput, StepStatus};
 use crate::fault::Fault;
 use crate::spec::workflow::{LoopKind, Wiring};
-use crate::transform::Transform;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -91,16 +91,16 @@ fn cut(text: &mut String, bytes: usize) {
 impl Machine {
     /// What the step depends on. A step that depends on nothing in its scope also gets what the step around it gets:
     /// its dependencies, the iteration before, the judge's word.
-    pub(super) fn origin(&self, id: NodeId) -> Result<Origin, Fault> {
+    pub(super) fn origin(&self, id: NodeId, reader: &mut Reader<'_>) -> Result<Origin, Fault> {
         let mut origin = Origin::default();
         let mut at = Some(id);
         while let Some(id) = at {
             if let Kind::Repeat { of, index } | Kind::Body { of, index, .. } = self.node(id).kind {
-                self.add_iteration(of, index, &mut origin)?;
+                self.add_iteration((of, index), &mut origin, reader)?;
                 at = Some(of);
                 continue;
             }
-            if self.add_dependencies(id, &mut origin)? {
+            if self.add_dependencies(id, &mut origin, reader)? {
                 break;
             }
             at = self.scope(self.node(id).scope).parent;
@@ -109,26 +109,31 @@ impl Machine {
     }
 
     /// Adds what the step depends on in its own scope; says whether there is something.
-    fn add_dependencies(&self, id: NodeId, origin: &mut Origin) -> Result<bool, Fault> {
+    fn add_dependencies(&self, id: NodeId, origin: &mut Origin, reader: &mut Reader<'_>) -> Result<bool, Fault> {
         let (scope, step) = (self.node(id).scope, self.node(id).step);
         let run = self.scope(scope);
         if run.scope.wiring == Wiring::Sequential {
-            return self.add_previous_step(scope, step, origin);
+            return self.add_previous_step((scope, step), origin, reader);
         }
         let Some(step) = run.scope.steps.get(step) else { return Ok(false) };
         for &dependency in &step.depends_on {
-            let part = self.part(Place::Dependency, self.member(scope, dependency))?;
+            let part = self.part(Place::Dependency, self.member(scope, dependency), reader)?;
             origin.parts.push(part);
         }
         Ok(!step.depends_on.is_empty())
     }
 
     /// In a sequential scope: the nearest completed step before, and what was passed over on the way.
-    fn add_previous_step(&self, scope: ScopeId, step: usize, origin: &mut Origin) -> Result<bool, Fault> {
+    fn add_previous_step(
+        &self,
+        (scope, step): (ScopeId, usize),
+        origin: &mut Origin,
+        reader: &mut Reader<'_>,
+    ) -> Result<bool, Fault> {
         let mut found = Vec::new();
         for before in (0..step).rev() {
             let id = self.member(scope, before);
-            found.push(self.part(Place::Dependency, id)?);
+            found.push(self.part(Place::Dependency, id, reader)?);
             if self.node(id).state.status() == Some(StepStatus::Completed) {
                 break;
             }
@@ -139,7 +144,12 @@ impl Machine {
     }
 
     /// Adds what the iteration before gave, and what its judge said; of the innermost loop that has one.
-    fn add_iteration(&self, of: NodeId, index: u32, origin: &mut Origin) -> Result<(), Fault> {
+    fn add_iteration(
+        &self,
+        (of, index): (NodeId, u32),
+        origin: &mut Origin,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), Fault> {
         let known = origin.parts.iter().any(|part| part.place == Place::Previous);
         if known || !matches!(kind(self.step(of)), LoopKind::Repeat(_)) {
             return Ok(());
@@ -147,7 +157,7 @@ impl Machine {
         let run = self.loop_of(of);
         let before = index.checked_sub(1).and_then(|before| run.iterations.get(before as usize));
         if let Some(&before) = before {
-            let part = self.part(Place::Previous, before)?;
+            let part = self.part(Place::Previous, before, reader)?;
             if part.is_given() {
                 origin.parts.push(part);
             }
@@ -157,21 +167,21 @@ impl Machine {
     }
 
     /// What a judge reads: every step of the iteration, or the repeated step itself.
-    pub(super) fn judged_parts(&self, of: NodeId, index: u32) -> Result<Vec<Part>, Fault> {
+    pub(super) fn judged_parts(&self, of: NodeId, index: u32, reader: &mut Reader<'_>) -> Result<Vec<Part>, Fault> {
         let Some(&iteration) = self.loop_of(of).iterations.get(index as usize) else { return Ok(Vec::new()) };
         match self.node(iteration).kind {
             Kind::Body { scope, .. } => {
                 let steps = 0..self.scope(scope).scope.steps.len();
-                steps.map(|step| self.part(Place::Dependency, self.member(scope, step))).collect()
+                steps.map(|step| self.part(Place::Dependency, self.member(scope, step), reader)).collect()
             }
-            _ => Ok(vec![self.part(Place::Dependency, iteration)?]),
+            _ => Ok(vec![self.part(Place::Dependency, iteration, reader)?]),
         }
     }
 
-    fn part(&self, place: Place, id: NodeId) -> Result<Part, Fault> {
+    fn part(&self, place: Place, id: NodeId, reader: &mut Reader<'_>) -> Result<Part, Fault> {
         let node = self.node(id);
         let completed = node.state.status() == Some(StepStatus::Completed);
-        let output = if completed { self.as_prompted(node)? } else { StepOutput::default() };
+        let output = if completed { self.as_prompted(node, reader)? } else { StepOutput::default() };
         let text = output.content.to_string();
         let data = &*output.result;
         let has_data =
@@ -186,17 +196,7 @@ impl Machine {
     }
 
     /// An output as it enters a prompt: through the `outputTransform` that holds where its step stands.
-    fn as_prompted(&self, node: &Node) -> Result<StepOutput, Fault> {
-        let chain = &self.scope(node.scope).scope.defaults.output_transform;
-        let mut output = node.output.clone();
-        for link in chain {
-            output = apply(link, &output)?;
-        }
-        Ok(output)
+    fn as_prompted(&self, node: &Node, reader: &mut Reader<'_>) -> Result<StepOutput, Fault> {
+        reader.read(&node.path, &node.output, &self.scope(node.scope).scope.defaults.output_transform)
     }
-}
-
-/// Only built-in transforms stand here; others are refused before a run starts.
-fn apply(link: &Transform, output: &StepOutput) -> Result<StepOutput, Fault> {
-    link.built_in(output).unwrap_or_else(|| Ok(output.clone()))
 }

@@ -114,7 +114,7 @@ impl Machine {
             StepStatus::Skipped => {
                 let why = match &node.skipped {
                     Some((SkippedBecause::Condition, detail)) => format!("condition: {detail}"),
-                    Some((SkippedBecause::Upstream, detail)) => detail.clone(),
+                    Some((SkippedBecause::Upstream | SkippedBecause::Stop, detail)) => detail.clone(),
                     None => "skipped".to_owned(),
                 };
                 Some(format!("(step {} was skipped: {why})", node.path))

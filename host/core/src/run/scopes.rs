@@ -46,7 +46,7 @@ impl Machine {
             self.add(node);
         }
         let left = scope.steps.len();
-        self.scopes.push(ScopeRun { scope, plan, first, left, parent, inputs: None });
+        self.scopes.push(ScopeRun { scope, plan, first, left, parent, inputs: None, choices: Vec::new() });
         scope_id
     }
 

@@ -6,7 +6,7 @@ use super::node::{Kind, Node, NodeId, ScopeId};
 use crate::expr::Expr;
 use crate::id::StepPath;
 use crate::port::StepEnd;
-use crate::spec::workflow::LoopKind;
+use crate::spec::workflow::{LoopKind, Work};
 use crate::template::Template;
 use crate::value::Map;
 use serde_json::{Value, json};
@@ -35,6 +35,18 @@ impl Reads for Template {
     }
     fn reads(&self, root: &str) -> bool {
         Self::reads(self, root)
+    }
+}
+
+/// Reads all roots, and these steps.
+struct Everything(Vec<Arc<str>>);
+
+impl Reads for Everything {
+    fn steps(&self) -> &[Arc<str>] {
+        &self.0
+    }
+    fn reads(&self, _: &str) -> bool {
+        true
     }
 }
 
@@ -78,6 +90,27 @@ impl Machine {
             variables.insert("steps".to_owned(), Value::Object(steps));
         }
         variables
+    }
+
+    /// Everything that a condition of the step at `path` could read: what was given to the run, and the steps that it
+    /// depends on, also through those in between and the steps around it.
+    #[must_use]
+    pub fn view(&self, path: &StepPath) -> Map {
+        let mut steps: Vec<Arc<str>> = Vec::new();
+        let mut at = self.find(path);
+        while let Some(id) = at {
+            let node = self.node(id);
+            if node.is_member() {
+                let known = self.scope(node.scope).scope.ancestors_of(node.step);
+                steps.extend(known.map(|step| Arc::from(step.id.as_str())));
+            }
+            // An included document knows nothing of the one around it.
+            at = self.around(id).filter(|&around| !matches!(self.step(around).work, Work::Include(_)));
+        }
+        let mut view = self.variables(path, &Everything(steps));
+        // A step has no content before it has run.
+        view.shift_remove("content");
+        view
     }
 
     /// What `while` and `until` of the loop at `path` may read: also the last iteration and its inner steps.

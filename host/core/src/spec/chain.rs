@@ -78,7 +78,6 @@ impl Decoder<'_> {
             _ => {
                 let entry = fields.entry("plugin")?;
                 self.known_plugin(&entry.value, fields.text("plugin")?);
-                self.unbuilt(entry, "a plugin as a transform");
                 let options = fields.get("options").map(Node::to_map).unwrap_or_default();
                 Some(Transform::Plugin { plugin: Alias::parse(fields.text("plugin")?).ok()?, options })
             }

@@ -56,6 +56,7 @@ codes! {
     BAD_JUDGE = "W032", "agent that cannot judge", "The agent of `untilAgent` needs a `resultSchema` whose `properties` have `done` of type `boolean`, and `done` in `required`.";
     WIRED_BY_MODE = "W033", "dependency beside a mode", "In the modes `sequential` and `parallel` the mode says what runs after what; `dependsOn` is for `dag`.";
     BAD_LOOP = "W034", "loop without an end", "A loop needs `forEach`, or `maxIterations`, so that it ends.";
+    LABEL_TWICE = "W035", "label used twice", "The steps of a scope that one condition chooses from, by the same plugin and options, need labels that differ.";
 
     EXPRESSION = "W040", "malformed expression", "The expression or template does not parse.";
     EXPRESSION_LIMIT = "W041", "expression out of bounds", "The expression is longer, deeper or more nested than what can be evaluated safely.";

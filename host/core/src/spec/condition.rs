@@ -5,9 +5,9 @@ use super::decode::Decoder;
 use super::expression::Reading;
 use super::keys::CONDITION;
 use super::kind::open;
-use super::scope::Outside;
+use super::scope::{Draft, Outside};
 use super::tree::Node;
-use super::workflow::{Condition, PluginCondition};
+use super::workflow::{Condition, PluginCondition, Step};
 use crate::expr::{Expr, Names};
 use crate::id::Alias;
 
@@ -39,6 +39,29 @@ impl Decoder<'_> {
         }
     }
 
+    /// Steps that one plugin chooses from have labels of their own.
+    pub(super) fn check_labels(&mut self, drafts: &[Draft<'_>], steps: &[Step]) {
+        let chosen_by = |step: &Step| match &step.condition {
+            Some(Condition::Plugin(condition)) if condition.label.is_some() => Some(condition.clone()),
+            _ => None,
+        };
+        let mut seen = Vec::new();
+        for step in steps {
+            let Some(condition) = chosen_by(step) else { continue };
+            if !seen.contains(&condition) {
+                seen.push(condition);
+                continue;
+            }
+            let draft = drafts.iter().find(|draft| draft.id.as_ref() == Some(&step.id));
+            let node = draft.and_then(|draft| draft.fields.as_ref()?.get("condition"));
+            if let Some(node) = node.map(|node| node.member("label").unwrap_or(node)) {
+                let label = condition.label.as_deref().unwrap_or_default();
+                let message = format!("the label `{label}` is used twice by what one condition chooses from");
+                self.report.error(code::LABEL_TWICE, node, message).hint("give each of these steps its own label");
+            }
+        }
+    }
+
     /// A closure of the embedder's, or a plugin.
     fn decider(&mut self, node: &Node) -> Option<Condition> {
         let fields = open(&mut self.report, node, &CONDITION)?;
@@ -59,7 +82,6 @@ impl Decoder<'_> {
         }
         let entry = fields.entry("plugin")?;
         self.known_plugin(&entry.value, fields.text("plugin")?);
-        self.unbuilt(entry, "a plugin as a condition");
         Some(Condition::Plugin(PluginCondition {
             plugin: Alias::parse(fields.text("plugin")?).ok()?,
             options: fields.get("options").map(Node::to_map).unwrap_or_default(),

@@ -106,6 +106,7 @@ impl Decoder<'_> {
             self.check_readings(&readings, &view);
             steps.extend(decoded.map(|decoded| Step { depends_on, ..decoded }));
         }
+        self.check_labels(&drafts, &steps);
         (Scope { steps, wiring, defaults: self.defaults.clone() }, known)
     }
 

@@ -19,7 +19,7 @@ use crate::template::Template;
 use crate::transform::{Transform, Transforms};
 use crate::value::Map;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,7 +208,7 @@ pub enum Condition {
     Expr(Expr),
     /// A closure of the embedder's, by its name.
     Native(Arc<str>),
-    /// A plugin; checked, and not built in this version.
+    /// A plugin.
     Plugin(PluginCondition),
 }
 
@@ -471,5 +471,36 @@ impl Scope {
     #[must_use]
     pub fn position(&self, id: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.id.as_str() == id)
+    }
+
+    /// The steps that must have ended before a step begins, directly or through others; in declaration order.
+    pub fn ancestors_of(&self, step: usize) -> impl Iterator<Item = &Step> {
+        let mut seen = vec![false; self.steps.len()];
+        let mut open: Vec<usize> = self.steps.get(step).map(|step| step.depends_on.clone()).unwrap_or_default();
+        while let Some(before) = open.pop() {
+            if seen.get(before) == Some(&false) {
+                seen.iter_mut().skip(before).take(1).for_each(|entry| *entry = true);
+                open.extend(self.steps.get(before).into_iter().flat_map(|step| &step.depends_on));
+            }
+        }
+        self.steps.iter().zip(seen).filter(|(_, seen)| *seen).map(|(step, _)| step)
+    }
+
+    /// The plugins that its steps and those inside them name in `transform`, `outputTransform` and `condition`.
+    pub fn pure_plugins(&self, found: &mut BTreeSet<Alias>) {
+        let named = |link: &Transform| match link {
+            Transform::Plugin { plugin, .. } => Some(plugin.clone()),
+            _ => None,
+        };
+        found.extend(self.defaults.output_transform.iter().filter_map(named));
+        for step in &self.steps {
+            found.extend(step.transform.input.iter().chain(&step.transform.output).filter_map(named));
+            if let Some(Condition::Plugin(condition)) = &step.condition {
+                found.insert(condition.plugin.clone());
+            }
+            if let Some(inner) = step.inner() {
+                inner.pure_plugins(found);
+            }
+        }
     }
 }
