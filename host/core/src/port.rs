@@ -31,7 +31,7 @@ pub use journal::{
 pub use model::{
     FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice, ToolSpec,
 };
-pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PureVerdict, Transform};
+pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};
 pub use randomness::Randomness;
 pub use recorder::{CancelFlag, Recorder};
 pub use sink::{Ack, Batch, Pressure, Sink, Want};

@@ -4,6 +4,7 @@
 
 mod answers;
 mod ask;
+mod choose;
 mod commit;
 mod decide;
 mod end;
@@ -14,6 +15,7 @@ mod prepare;
 mod rounds;
 mod run;
 mod start;
+mod transformed;
 mod wake;
 
 pub(crate) use wake::{Answer, Wake};
@@ -24,7 +26,7 @@ use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId};
 use cofferdam_core::port::{
-    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, Randomness, Sink, Sources, Starter,
+    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, PurePlugins, Randomness, Sink, Sources, Starter,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -53,6 +55,8 @@ pub struct Ports {
     pub agents: BTreeMap<AgentName, Arc<dyn Agent>>,
     /// Closures that documents name.
     pub natives: Arc<Natives>,
+    /// Transforms and conditions that documents name by the alias of a plugin.
+    pub plugins: Arc<PurePlugins>,
     /// The way to the tools, and to the person who is asked.
     pub gateway: Arc<Gateway>,
     /// The steps' directories.

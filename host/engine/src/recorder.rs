@@ -50,18 +50,18 @@ impl Inbox {
     }
 }
 
-/// Records for one attempt.
+/// Records for one attempt, or for what is found out about a step outside of its attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptRecorder {
     pub(crate) inbox: Inbox,
     pub(crate) path: StepPath,
-    pub(crate) attempt: u32,
+    pub(crate) attempt: Option<u32>,
 }
 
 impl Recorder for AttemptRecorder {
     fn record(&self, body: Body) -> BoxFuture<'_, Result<(), Fault>> {
         let (done, answer) = oneshot::channel();
-        let (path, attempt) = (self.path.clone(), Some(self.attempt));
+        let (path, attempt) = (self.path.clone(), self.attempt);
         self.inbox.send(Wake::Record { path, attempt, body, done: Some(done) });
         Box::pin(async { answer.await.unwrap_or_else(|_| Err(Fault::cancelled())) })
     }
@@ -70,7 +70,7 @@ impl Recorder for AttemptRecorder {
         if body.is_transient() && !self.inbox.admit_transient() {
             return;
         }
-        let (path, attempt) = (self.path.clone(), Some(self.attempt));
+        let (path, attempt) = (self.path.clone(), self.attempt);
         self.inbox.send(Wake::Record { path, attempt, body, done: None });
     }
 }

@@ -28,6 +28,12 @@ pub struct About {
     pub config_schema: Option<Value>,
     /// Its tools, as it claims them.
     pub tools: Vec<ToolDefinition>,
+    /// JSON Schema of its options as a transform; none when it takes none, or is no transform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform_options: Option<Value>,
+    /// JSON Schema of its options as a condition; none when it takes none, or is no condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition_options: Option<Value>,
 }
 
 /// Why a description is refused.
@@ -43,6 +49,9 @@ pub enum AboutError {
     /// Its configuration schema is bad.
     #[error("the schema of its configuration is refused: {0}")]
     ConfigSchema(#[source] SchemaError),
+    /// The schema of its options is bad.
+    #[error("the schema of its options is refused: {0}")]
+    OptionsSchema(#[source] SchemaError),
     /// Too many tools.
     #[error("it has {0} tools, more than {max}", max = limits::PLUGIN_TOOLS)]
     TooManyTools(usize),
@@ -74,7 +83,7 @@ pub enum AboutError {
 impl About {
     /// Checks what the guest said.
     pub(crate) fn check(said: SelfDescription) -> Result<Self, AboutError> {
-        let SelfDescription { description, tools } = said;
+        let SelfDescription { description, tools, transform_options, condition_options } = said;
         let Description { id, version, summary, config_schema } = description;
         if !is_plugin_id(&id) {
             return Err(AboutError::Id(clean_to(&id, 100)));
@@ -89,8 +98,14 @@ impl About {
             summary: clean(&summary),
             config_schema: config_schema.map_err(AboutError::ConfigSchema)?,
             tools: check_tools(tools)?,
+            transform_options: options(transform_options)?,
+            condition_options: options(condition_options)?,
         })
     }
+}
+
+fn options(schema: Option<String>) -> Result<Option<Value>, AboutError> {
+    schema.map(|text| schema::read(&text, Root::Object)).transpose().map_err(AboutError::OptionsSchema)
 }
 
 fn check_tools(tools: Vec<ToolDef>) -> Result<Vec<ToolDefinition>, AboutError> {
@@ -178,7 +193,7 @@ mod tests {
     fn check(id: &str, version: &str, tools: Vec<ToolDef>) -> Result<About, AboutError> {
         let description =
             Description { id: id.to_owned(), version: version.to_owned(), summary: String::new(), config_schema: None };
-        About::check(SelfDescription { description, tools })
+        About::check(SelfDescription { description, tools, transform_options: None, condition_options: None })
     }
 
     #[test]

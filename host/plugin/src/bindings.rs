@@ -22,3 +22,35 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     require_store_data_send: true,
 });
+
+/// The world of transforms; what both worlds share are the same types.
+pub(crate) mod transform {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/host", "../../wit/plugin", "../../wit/transform"],
+        world: "cofferdam:transform/transform-plugin",
+        with: {
+            "cofferdam:types/common": crate::bindings::cofferdam::types::common,
+            "cofferdam:host/log": crate::bindings::cofferdam::host::log,
+            "cofferdam:host/config": crate::bindings::cofferdam::host::config,
+        },
+        imports: { default: trappable },
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}
+
+/// The world of conditions.
+pub(crate) mod condition {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/host", "../../wit/plugin", "../../wit/transform"],
+        world: "cofferdam:transform/condition-plugin",
+        with: {
+            "cofferdam:types/common": crate::bindings::cofferdam::types::common,
+            "cofferdam:host/log": crate::bindings::cofferdam::host::log,
+            "cofferdam:host/config": crate::bindings::cofferdam::host::config,
+        },
+        imports: { default: trappable },
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}

@@ -3,7 +3,7 @@
 //!
 //! It must not know the cache, and it gets only what the scan has passed.
 
-use crate::engine::{Engine, compile_settings};
+use crate::engine::{Engine, Meter, compile_settings};
 use cofferdam_core::limits;
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -65,7 +65,7 @@ impl Compiler {
     pub(crate) async fn compile(&self, engine: &Arc<Engine>, component: Arc<[u8]>) -> Result<Vec<u8>, CompileError> {
         let _place = self.places.acquire().await;
         match &self.child {
-            Some(child) => in_child(child, component).await,
+            Some(child) => in_child(child, engine.meter(), component).await,
             None => in_process(engine, component).await,
         }
     }
@@ -83,17 +83,17 @@ pub(crate) fn precompile(engine: &wasmtime::Engine, component: &[u8]) -> Result<
 }
 
 /// Compiles in this process without an engine at hand: the body of the compile child.
-pub(crate) fn precompile_alone(component: &[u8]) -> Result<Vec<u8>, CompileError> {
-    let engine = wasmtime::Engine::new(&compile_settings())
+pub(crate) fn precompile_alone(meter: Meter, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let engine = wasmtime::Engine::new(&compile_settings(meter))
         .map_err(|error| CompileError::Died(format!("the compiler did not start: {error}")))?;
     precompile(&engine, component)
 }
 
-async fn in_child(child: &CompileChild, component: Arc<[u8]>) -> Result<Vec<u8>, CompileError> {
+async fn in_child(child: &CompileChild, meter: Meter, component: Arc<[u8]>) -> Result<Vec<u8>, CompileError> {
     let allowance = cpu_allowance_s(component.len());
     let child = Running::start(child)?;
     let handle = Arc::clone(&child.0);
-    let work = tokio::task::spawn_blocking(move || converse(&handle, &component));
+    let work = tokio::task::spawn_blocking(move || converse(&handle, meter, &component));
     // Processor time is the bound; this one only ends a child that was stopped or cannot be scheduled.
     let patience = Duration::from_secs(allowance.saturating_mul(4));
     let ended = tokio::time::timeout(patience, work).await.map_err(|_| CompileError::Time(allowance))?;
@@ -140,15 +140,15 @@ struct Ended {
     complaint: String,
 }
 
-/// Sends the component, then reads code and complaint. The child reads all of it before it writes.
-fn converse(child: &Mutex<Child>, component: &[u8]) -> std::io::Result<Ended> {
+/// Sends for which engine and the component, then reads code and complaint. The child reads all of it before it writes.
+fn converse(child: &Mutex<Child>, meter: Meter, component: &[u8]) -> std::io::Result<Ended> {
     let (stdin, stdout, stderr) = {
         let mut child = lock(child);
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     };
     if let Some(mut stdin) = stdin {
         // A child that died early shows in its status, not here.
-        drop(stdin.write_all(component));
+        drop(stdin.write_all(&[meter.to_byte()]).and_then(|()| stdin.write_all(component)));
     }
     let mut code = Vec::new();
     if let Some(mut stdout) = stdout {
@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_is_an_error_and_not_a_hang() {
         let child = CompileChild { program: PathBuf::from("/nonexistent/compiler"), args: Vec::new() };
-        let error = in_child(&child, Arc::from(&b"x"[..])).await.unwrap_err();
+        let error = in_child(&child, Meter::Plain, Arc::from(&b"x"[..])).await.unwrap_err();
         assert!(matches!(error, CompileError::Child(_)));
     }
 
@@ -205,11 +205,11 @@ mod tests {
     async fn a_child_that_dies_is_told_apart_from_an_invalid_component() {
         let shell =
             |script: &str| CompileChild { program: PathBuf::from("/bin/sh"), args: vec!["-c".into(), script.into()] };
-        let died = in_child(&shell("kill -ABRT $$"), Arc::from(&b"x"[..])).await.unwrap_err();
+        let died = in_child(&shell("kill -ABRT $$"), Meter::Plain, Arc::from(&b"x"[..])).await.unwrap_err();
         assert!(matches!(died, CompileError::Died(_)), "{died}");
-        let slow = in_child(&shell("kill -XCPU $$"), Arc::from(&b"x"[..])).await.unwrap_err();
+        let slow = in_child(&shell("kill -XCPU $$"), Meter::Plain, Arc::from(&b"x"[..])).await.unwrap_err();
         assert!(matches!(slow, CompileError::Time(60)), "{slow}");
-        let invalid = in_child(&shell("echo bad type >&2; exit 65"), Arc::from(&b"x"[..])).await.unwrap_err();
+        let invalid = in_child(&shell("echo bad type >&2; exit 65"), Meter::Plain, Arc::from(&b"x"[..])).await.unwrap_err();
         assert_eq!(invalid.to_string(), "it is not a valid component: bad type");
     }
 }

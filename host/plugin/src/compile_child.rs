@@ -1,8 +1,9 @@
-//! The compile child: reads a component from standard input, limits itself, writes machine code to standard output.
+//! The compile child: reads for which engine, and a component, from standard input, limits itself, writes machine code to standard output.
 //!
 //! It runs in a process of its own and must not know the host: no cache, no settings, no environment.
 
 use crate::compile::{CompileError, cpu_allowance_s, precompile_alone};
+use crate::engine::Meter;
 use cofferdam_core::limits;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io::{self, Read as _, Write as _};
@@ -43,10 +44,13 @@ impl From<io::Error> for Failure {
 fn compile() -> Result<(), Failure> {
     restrict(Resource::As, limits::PLUGIN_COMPILE_BYTES)?;
     restrict(Resource::Core, 0)?;
-    let mut component = Vec::new();
-    io::stdin().lock().take(limits::PLUGIN_COMPONENT_BYTES as u64).read_to_end(&mut component)?;
+    let (mut meter, mut component) = ([0], Vec::new());
+    let mut stdin = io::stdin().lock();
+    stdin.read_exact(&mut meter)?;
+    let meter = Meter::from_byte(meter[0]).ok_or_else(|| io::Error::other("unknown engine"))?;
+    stdin.take(limits::PLUGIN_COMPONENT_BYTES as u64).read_to_end(&mut component)?;
     restrict(Resource::Cpu, cpu_allowance_s(component.len()))?;
-    let code = precompile_alone(&component).map_err(|error| match error {
+    let code = precompile_alone(meter, &component).map_err(|error| match error {
         CompileError::Invalid(reason) => Failure::Invalid(reason),
         other => Failure::Io(io::Error::other(other)),
     })?;

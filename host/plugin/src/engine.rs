@@ -31,8 +31,41 @@ pub(crate) enum Allocation {
     OnDemand,
 }
 
+/// How the code of an engine is interrupted. Fuel is a matter of compiling, so each has an engine of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meter {
+    /// By the clock alone.
+    Plain,
+    /// By the clock, and after a number of instructions that is the same on every machine.
+    Metered,
+}
+
+impl Meter {
+    /// The word in the keys of the cache.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Metered => "metered",
+        }
+    }
+
+    /// The byte by which the compile child is told.
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::Plain => b'p',
+            Self::Metered => b'm',
+        }
+    }
+
+    /// The meter of a byte.
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Plain, Self::Metered].into_iter().find(|meter| meter.to_byte() == byte)
+    }
+}
+
 /// One engine with everything that is built once per process: linker, slots, epoch clock.
 pub(crate) struct Engine {
+    meter: Meter,
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
     slots: Arc<Semaphore>,
@@ -41,16 +74,21 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Builds the engine: a few milliseconds, so never before the first plugin is used.
-    pub(crate) fn new() -> wasmtime::Result<Self> {
-        let (wasm, allocation) = probe()?;
+    pub(crate) fn new(meter: Meter) -> wasmtime::Result<Self> {
+        let (wasm, allocation) = probe(meter)?;
         let linker = crate::import::linker(&wasm)?;
         let slots = match allocation {
             Allocation::Pooled { slots } => slots as usize,
             Allocation::OnDemand => limits::PLUGIN_POOL_SLOTS,
         };
         let ticker = Ticker::start(&wasm)?;
-        tracing::debug!(?allocation, "wasm engine ready");
-        Ok(Self { wasm, linker, slots: Arc::new(Semaphore::new(slots)), ticker })
+        tracing::debug!(?meter, ?allocation, "wasm engine ready");
+        Ok(Self { meter, wasm, linker, slots: Arc::new(Semaphore::new(slots)), ticker })
+    }
+
+    /// How its guests are interrupted.
+    pub(crate) fn meter(&self) -> Meter {
+        self.meter
     }
 
     /// The wasmtime engine.
@@ -78,7 +116,7 @@ pub(crate) struct Occupied {
 
 /// What the compiled code depends on. The compile child uses exactly this; the allocation strategy is not part
 /// of it, so that the child needs no reserved address space and its code still fits.
-pub(crate) fn compile_settings() -> Config {
+pub(crate) fn compile_settings(meter: Meter) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -92,7 +130,7 @@ pub(crate) fn compile_settings() -> Config {
         .relaxed_simd_deterministic(true)
         .memory_init_cow(true)
         .epoch_interruption(true)
-        .consume_fuel(false)
+        .consume_fuel(meter == Meter::Metered)
         .max_wasm_stack(limits::PLUGIN_WASM_STACK_BYTES)
         .async_stack_size(limits::PLUGIN_FIBER_STACK_BYTES)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
@@ -104,17 +142,17 @@ pub(crate) fn compile_settings() -> Config {
 }
 
 /// The engine with the largest pool that the address space takes, else without one.
-fn probe() -> wasmtime::Result<(wasmtime::Engine, Allocation)> {
+fn probe(meter: Meter) -> wasmtime::Result<(wasmtime::Engine, Allocation)> {
     for slots in [limits::PLUGIN_POOL_SLOTS, limits::PLUGIN_POOL_SLOTS_SMALL] {
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let mut config = compile_settings();
+        let mut config = compile_settings(meter);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
         match wasmtime::Engine::new(&config) {
             Ok(engine) => return Ok((engine, Allocation::Pooled { slots })),
             Err(error) => tracing::debug!(slots, %error, "this pool does not fit the address space"),
         }
     }
-    Ok((wasmtime::Engine::new(&compile_settings())?, Allocation::OnDemand))
+    Ok((wasmtime::Engine::new(&compile_settings(meter))?, Allocation::OnDemand))
 }
 
 fn pool(slots: u32) -> PoolingAllocationConfig {
@@ -260,14 +298,23 @@ mod tests {
 
     #[test]
     fn code_from_an_engine_without_a_pool_fits_the_pooled_one() {
-        let child = wasmtime::Engine::new(&compile_settings()).unwrap();
-        let (host, _) = probe().unwrap();
-        assert_eq!(compatibility(&child), compatibility(&host));
+        for meter in [Meter::Plain, Meter::Metered] {
+            let child = wasmtime::Engine::new(&compile_settings(meter)).unwrap();
+            let (host, _) = probe(meter).unwrap();
+            assert_eq!(compatibility(&child), compatibility(&host));
+        }
+    }
+
+    #[test]
+    fn code_of_one_engine_is_none_of_the_other() {
+        let [plain, metered] =
+            [Meter::Plain, Meter::Metered].map(|meter| wasmtime::Engine::new(&compile_settings(meter)).unwrap());
+        assert_ne!(compatibility(&plain), compatibility(&metered));
     }
 
     #[test]
     fn the_clock_rests_when_nobody_runs() {
-        let engine = wasmtime::Engine::new(&compile_settings()).unwrap();
+        let engine = wasmtime::Engine::new(&compile_settings(Meter::Plain)).unwrap();
         let ticker = Ticker::start(&engine).unwrap();
         let running = ticker.tick();
         assert_eq!(ticker.shared.running.load(Ordering::SeqCst), 1);

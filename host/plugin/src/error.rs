@@ -82,6 +82,9 @@ pub enum LoadFault {
     /// It does not fit this host.
     #[error("{0}")]
     Manifest(#[source] ManifestError),
+    /// It is larger than plugins of its kind may be.
+    #[error("it is larger than the {} MiB of a transform or condition", .0 >> 20)]
+    Size(u64),
     /// It cannot be compiled.
     #[error("{0}")]
     Compile(#[source] CompileError),
@@ -123,7 +126,7 @@ impl LoadFault {
             Self::Read(_) => "plugin_unreadable",
             Self::NoBuiltin(_) => "plugin_unknown_builtin",
             Self::Digest { .. } => "plugin_digest",
-            Self::Scan(_) => "plugin_malformed",
+            Self::Scan(_) | Self::Size(_) => "plugin_malformed",
             Self::Manifest(ManifestError::UnknownImport(_)) => "plugin_unknown_import",
             Self::Manifest(ManifestError::Version { .. }) => "plugin_version",
             Self::Manifest(_) => "plugin_kind",

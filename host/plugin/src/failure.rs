@@ -41,6 +41,7 @@ pub(crate) struct OutOfTime;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowed {
     pub(crate) wall: Duration,
+    pub(crate) fuel: u64,
     pub(crate) stack_bytes: usize,
     pub(crate) copied_bytes: usize,
     pub(crate) handles: usize,
@@ -73,6 +74,7 @@ impl Failure {
     fn from_trap(trap: Trap, allowed: &Allowed) -> Self {
         match (trap, allowed.hit) {
             (Trap::StackOverflow, _) => Self::Limit(Limit::Stack(allowed.stack_bytes)),
+            (Trap::OutOfFuel, _) => Self::Limit(Limit::Fuel(allowed.fuel)),
             (Trap::Interrupt, _) => Self::Limit(Limit::Wall(allowed.wall)),
             (
                 Trap::StringOutOfBounds
@@ -160,7 +162,7 @@ impl Culprit<'_> {
         }
         match (denials.first(), failure) {
             (Some(denial), _) => fault.with_hint(denial.hint()),
-            (None, Failure::Limit(Limit::Memory(_) | Limit::Wall(_))) => {
+            (None, Failure::Limit(Limit::Memory(_) | Limit::Wall(_) | Limit::Fuel(_))) => {
                 fault.with_hint(format!("the bound stands in `plugins.{}.limits`, at most the host's own", self.alias))
             }
             (None, Failure::Trap(_) | Failure::Lie(_)) => {

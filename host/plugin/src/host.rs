@@ -4,34 +4,33 @@
 
 use crate::about::About;
 use crate::artifact::{Artifact, Digest};
-use crate::bindings::ServedPre;
 use crate::cache::{Cache, Kind};
 use crate::compile::{CompileChild, Compiler};
-use crate::engine::Engine;
+use crate::engine::{Engine, Meter};
 use crate::error::{LoadError, LoadFault};
-use crate::failure::{Culprit, Failure};
 use crate::grant::Rights;
 use crate::import::Network;
-use crate::instance::{Call, Ended, Identity, Prepared, SelfDescription};
+use crate::instance::Identity;
 use crate::manifest::Manifest;
 use crate::reference::{PluginReference, Source};
 use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
 use crate::tool::{LoadedPlugin, Parts};
-use cofferdam_core::policy::{KindLimits, PluginKind};
+use crate::worlds::{Worlds, meter_of};
+use cofferdam_core::policy::{Grants, KindLimits, PluginKind};
 use cofferdam_core::port::Clock;
 use cofferdam_core::schema;
-use cofferdam_core::{limits, value};
+use cofferdam_core::value;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use wasmtime::component::Component;
 
 /// Changes whenever what stands in the cache changes its meaning, or what the scan lets pass.
-const CACHE_VERSION: u32 = 1;
+const CACHE_VERSION: u32 = 2;
 
 /// What the host needs of its surroundings.
 pub struct HostSettings {
@@ -62,11 +61,12 @@ pub struct PluginHost {
 
 /// What all plugins of a process share.
 pub(crate) struct Core {
-    engine: Arc<Engine>,
+    plain: Arc<Engine>,
+    /// Built when the first transform or condition is loaded.
+    metered: Mutex<Option<Arc<Engine>>>,
     pub(crate) runtime: GuestRuntime,
     compiler: Compiler,
     cache: Option<Cache>,
-    compatibility: u64,
 }
 
 /// What the cache keeps of a plugin besides its code.
@@ -82,7 +82,7 @@ struct Known {
     artifact: Artifact,
     manifest: Manifest,
     about: About,
-    pre: ServedPre<crate::instance::Guest>,
+    worlds: Worlds,
     history: History,
 }
 
@@ -120,7 +120,6 @@ impl PluginHost {
         reference: PluginReference,
     ) -> Result<(Arc<LoadedPlugin>, History), LoadFault> {
         let core = self.core()?;
-        let limits = reference.limits.apply(PluginKind::Tool).map_err(LoadFault::Limits)?;
         refuse_unserved(&reference)?;
         let task = {
             let (core, reference) = (Arc::clone(&core), reference.clone());
@@ -129,19 +128,30 @@ impl PluginHost {
         let known = task.await.map_err(|panicked| LoadFault::Host(panicked.0))??;
         let source = reference.source.to_string();
         let config = config(&known.about, &reference.config)?;
+        let [limits, pure] = bounds(&reference, &known.manifest)?;
         let identity = Identity {
-            alias: reference.alias,
+            alias: reference.alias.clone(),
             digest: known.artifact.digest,
-            config,
+            config: Arc::clone(&config),
             rights: Rights { granted: reference.granted, requested: reference.requested },
             limits,
             network: self.settings.network.clone(),
         };
+        let pure = Identity {
+            alias: reference.alias,
+            digest: known.artifact.digest,
+            config,
+            // Nothing that is granted to the tool holds for what must give the same again.
+            rights: Rights { granted: Grants::default(), requested: Grants::default() },
+            limits: pure,
+            network: None,
+        };
         let plugin = LoadedPlugin::new(Parts {
-            prepared: Prepared { engine: Arc::clone(&core.engine), pre: known.pre },
+            worlds: known.worlds,
             core,
             clock: Arc::clone(&self.settings.clock),
             identity: Arc::new(identity),
+            pure: Arc::new(pure),
             manifest: known.manifest,
             about: known.about,
             source,
@@ -162,7 +172,7 @@ impl PluginHost {
 
 impl Core {
     fn new(settings: &HostSettings) -> Result<Self, LoadFault> {
-        let engine = Engine::new().map_err(|error| LoadFault::Host(format!("{error:#}")))?;
+        let plain = engine(Meter::Plain)?;
         let runtime = GuestRuntime::start().map_err(|error| LoadFault::Host(error.to_string()))?;
         let cache = settings.cache.as_ref().and_then(|dirs| match Cache::open(&dirs.code, &dirs.state) {
             Ok(cache) => Some(cache),
@@ -171,16 +181,21 @@ impl Core {
                 None
             }
         });
-        let mut hasher = DefaultHasher::new();
-        engine.wasm().precompile_compatibility_hash().hash(&mut hasher);
-        CACHE_VERSION.hash(&mut hasher);
-        Ok(Self {
-            compatibility: hasher.finish(),
-            engine: Arc::new(engine),
-            runtime,
-            compiler: Compiler::new(settings.compile_child.clone()),
-            cache,
-        })
+        let compiler = Compiler::new(settings.compile_child.clone());
+        Ok(Self { plain, metered: Mutex::new(None), runtime, compiler, cache })
+    }
+
+    fn engine(&self, meter: Meter) -> Result<Arc<Engine>, LoadFault> {
+        if meter == Meter::Plain {
+            return Ok(Arc::clone(&self.plain));
+        }
+        let mut metered = self.metered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*metered {
+            return Ok(Arc::clone(engine));
+        }
+        let fresh = engine(meter)?;
+        *metered = Some(Arc::clone(&fresh));
+        Ok(fresh)
     }
 
     /// Everything about a plugin that does not depend on who uses it.
@@ -192,36 +207,64 @@ impl Core {
         {
             return Err(LoadFault::Digest { expected, found: artifact.digest });
         }
-        let key = format!("{}-{:016x}", artifact.digest.hex(), self.compatibility);
-        if let Some((kept, component)) = self.recall(&key) {
-            let manifest = Manifest::read(&kept.outline).map_err(LoadFault::Manifest)?;
-            let pre = self.link(&component)?;
-            let history = history(&artifact, true, kept.compile_ms, begun);
-            return Ok(Known { artifact, manifest, about: kept.about, pre, history });
-        }
-        let outline = scan(&artifact.bytes).map_err(LoadFault::Scan)?;
+        let key = format!("{}-{CACHE_VERSION}", artifact.digest.hex());
+        let kept = self.recall(&key);
+        let outline = match &kept {
+            Some(kept) => kept.outline.clone(),
+            None => scan(&artifact.bytes).map_err(LoadFault::Scan)?,
+        };
         let manifest = Manifest::read(&outline).map_err(LoadFault::Manifest)?;
-        manifest.require_tool().map_err(LoadFault::Manifest)?;
-        let (component, compile_ms) = self.compile(&key, &artifact).await?;
-        let pre = self.link(&component)?;
-        let about = self.describe(reference, artifact.digest, &pre).await?;
-        let kept = Kept { outline, about, compile_ms };
-        if let (Some(cache), Ok(text)) = (&self.cache, serde_json::to_vec(&kept)) {
-            cache.store(&key, Kind::Description, &text);
+        within_size(&artifact, &manifest)?;
+        let (worlds, compiled) = self.build(&artifact, &manifest).await?;
+        let cached = kept.is_some() && compiled.is_none();
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                let about = worlds.describe(reference, artifact.digest).await?;
+                let kept = Kept { outline, about, compile_ms: compiled.unwrap_or_default() };
+                if let (Some(cache), Ok(text)) = (&self.cache, serde_json::to_vec(&kept)) {
+                    cache.store(&key, Kind::Description, &text);
+                }
+                kept
+            }
+        };
+        let history = history(&artifact, cached, compiled.unwrap_or(kept.compile_ms), begun);
+        Ok(Known { artifact, manifest, about: kept.about, worlds, history })
+    }
+
+    fn recall(&self, key: &str) -> Option<Kept> {
+        serde_json::from_slice(self.cache.as_ref()?.load(key, Kind::Description)?.payload()).ok()
+    }
+
+    /// The component in all its worlds, and how long compiling took if it was done.
+    async fn build(
+        self: &Arc<Self>,
+        artifact: &Artifact,
+        manifest: &Manifest,
+    ) -> Result<(Worlds, Option<u64>), LoadFault> {
+        let (mut worlds, mut compiled) = (Worlds::default(), None);
+        for meter in [Meter::Plain, Meter::Metered] {
+            if !manifest.served().any(|kind| meter_of(kind) == meter) {
+                continue;
+            }
+            let engine = self.engine(meter)?;
+            let key = code_key(&engine, artifact.digest);
+            let component = match self.recall_code(&engine, &key) {
+                Some(component) => component,
+                None => {
+                    let (component, millis) = self.compile(&engine, &key, artifact).await?;
+                    compiled = Some(compiled.unwrap_or(0) + millis);
+                    component
+                }
+            };
+            worlds.link(&engine, &component, manifest)?;
         }
-        let history = history(&artifact, false, compile_ms, begun);
-        Ok(Known { artifact, manifest, about: kept.about, pre, history })
+        Ok((worlds, compiled))
     }
 
-    fn recall(&self, key: &str) -> Option<(Kept, Component)> {
-        let cache = self.cache.as_ref()?;
-        let kept = serde_json::from_slice(cache.load(key, Kind::Description)?.payload()).ok()?;
-        Some((kept, self.recall_code(key)?))
-    }
-
-    fn recall_code(&self, key: &str) -> Option<Component> {
+    fn recall_code(&self, engine: &Engine, key: &str) -> Option<Component> {
         let entry = self.cache.as_ref()?.load(key, Kind::Code)?;
-        match deserialize(self.engine.wasm(), entry.payload()) {
+        match deserialize(engine.wasm(), entry.payload()) {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(%error, "cached code does not fit this engine and is built again");
@@ -230,57 +273,63 @@ impl Core {
         }
     }
 
-    async fn compile(self: &Arc<Self>, key: &str, artifact: &Artifact) -> Result<(Component, u64), LoadFault> {
-        if let Some(component) = self.recall_code(key) {
-            return Ok((component, 0));
-        }
+    async fn compile(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        key: &str,
+        artifact: &Artifact,
+    ) -> Result<(Component, u64), LoadFault> {
         let begun = Instant::now();
         let bytes: Arc<[u8]> = Arc::from(&*artifact.bytes);
-        let code = self.compiler.compile(&self.engine, bytes).await.map_err(LoadFault::Compile)?;
-        let component =
-            deserialize(self.engine.wasm(), &code).map_err(|error| LoadFault::Host(format!("{error:#}")))?;
+        let code = self.compiler.compile(engine, bytes).await.map_err(LoadFault::Compile)?;
+        let component = deserialize(engine.wasm(), &code).map_err(|error| LoadFault::Host(format!("{error:#}")))?;
         if let Some(cache) = &self.cache {
             cache.store(key, Kind::Code, &code);
         }
         Ok((component, millis(begun)))
     }
+}
 
-    /// Matches the component's imports and exports with ours, types included.
-    fn link(&self, component: &Component) -> Result<ServedPre<crate::instance::Guest>, LoadFault> {
-        let interface =
-            |error: wasmtime::Error| LoadFault::Interface(cofferdam_core::text::clean_to(&format!("{error:#}"), 500));
-        let pre = self.engine.linker().instantiate_pre(component).map_err(interface)?;
-        ServedPre::new(pre).map_err(interface)
-    }
+fn engine(meter: Meter) -> Result<Arc<Engine>, LoadFault> {
+    Engine::new(meter).map(Arc::new).map_err(|error| LoadFault::Host(format!("{error:#}")))
+}
 
-    /// Asks the plugin what it is, with everything denied and little time.
-    async fn describe(
-        &self,
-        reference: &PluginReference,
-        digest: Digest,
-        pre: &ServedPre<crate::instance::Guest>,
-    ) -> Result<About, LoadFault> {
-        let identity = Identity {
-            alias: reference.alias.clone(),
-            digest,
-            config: Arc::from("{}"),
-            rights: Rights::default(),
-            limits: PluginKind::Tool.limits(),
-            network: None,
-        };
-        let wall =
-            Duration::from_millis(limits::PLUGIN_DESCRIBE_MS).min(reference.limits.wall.unwrap_or(Duration::MAX));
-        let limits = KindLimits { wall, ..identity.limits };
-        let call = Call::new(Arc::new(Identity { limits, ..identity }), None, wall);
-        let prepared = Prepared { engine: Arc::clone(&self.engine), pre: pre.clone() };
-        let Ended { answer, .. } = prepared.describe(call).await;
-        let said: Result<SelfDescription, Failure> = answer;
-        let said = said.map_err(|failure| {
-            let culprit = Culprit { alias: &reference.alias, digest, function: "list-tools" };
-            LoadFault::Describe(Box::new(culprit.fault(&failure, &[])))
-        })?;
-        About::check(said).map_err(LoadFault::About)
+/// Under what the code of a component is kept: it fits one engine, which the key names.
+fn code_key(engine: &Engine, digest: Digest) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.wasm().precompile_compatibility_hash().hash(&mut hasher);
+    CACHE_VERSION.hash(&mut hasher);
+    format!("{}-{:016x}-{}", digest.hex(), hasher.finish(), engine.meter().as_str())
+}
+
+/// The bounds of a plugin as a tool, and as a transform or condition. A bound that is above the host's for one of its
+/// kinds is lowered there; it is refused when it is above it for all.
+fn bounds(reference: &PluginReference, manifest: &Manifest) -> Result<[KindLimits; 2], LoadFault> {
+    let of = |kind| reference.limits.apply(kind);
+    let (tool, pure) = (of(PluginKind::Tool), of(PluginKind::Transform));
+    let is_pure = manifest.served().any(|kind| meter_of(kind) == Meter::Metered);
+    match (manifest.is(PluginKind::Tool), is_pure, &tool, &pure) {
+        (true, false, Err(errors), _) | (false, _, _, Err(errors)) => return Err(LoadFault::Limits(errors.clone())),
+        (true, true, Err(errors), Err(_)) => return Err(LoadFault::Limits(errors.clone())),
+        _ => {}
     }
+    let lowered = |limits: Result<KindLimits, _>, kind: PluginKind| limits.unwrap_or_else(|_| at_most(reference, kind));
+    Ok([lowered(tool, PluginKind::Tool), lowered(pure, PluginKind::Transform)])
+}
+
+fn at_most(reference: &PluginReference, kind: PluginKind) -> KindLimits {
+    let (host, asked) = (kind.limits(), &reference.limits);
+    KindLimits {
+        memory_bytes: asked.memory_bytes.map_or(host.memory_bytes, |bytes| bytes.min(host.memory_bytes)),
+        wall: asked.wall.map_or(host.wall, |wall| wall.min(host.wall)),
+        fuel: host.fuel.map(|fuel| asked.fuel.map_or(fuel, |asked| asked.min(fuel))),
+        ..host
+    }
+}
+
+fn within_size(artifact: &Artifact, manifest: &Manifest) -> Result<(), LoadFault> {
+    let most = manifest.served().map(|kind| kind.limits().component_bytes).min().unwrap_or(u64::MAX);
+    if artifact.bytes.len() as u64 > most { Err(LoadFault::Size(most)) } else { Ok(()) }
 }
 
 /// Loads machine code that this process compiled, or that the cache has authenticated.

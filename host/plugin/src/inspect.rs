@@ -78,7 +78,7 @@ impl PluginHost {
             unneeded: unused.explain(),
             smallest_grant_flags: smallest.to_flags(&alias),
             smallest_grant: smallest,
-            limits: plugin.identity.limits,
+            limits: if plugin.is(PluginKind::Tool) { plugin.identity.limits } else { plugin.pure.limits },
             history,
         })
     }

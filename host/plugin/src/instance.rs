@@ -6,9 +6,12 @@ use crate::artifact::Digest;
 use crate::bindings::cofferdam::types::common::{CallContext, PluginError};
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::exports::cofferdam::tool::tool::{ToolDef, ToolOutput};
-use crate::bindings::{Served, ServedPre};
-use crate::engine::{Deadline, EPOCH_TICK, Engine};
+use crate::bindings::ServedPre;
+use crate::bindings::condition::ConditionPluginPre;
+use crate::bindings::transform::TransformPluginPre;
+use crate::engine::{Deadline, EPOCH_TICK, Engine, Meter};
 use crate::failure::{Allowed, Failure, OutOfTime};
+use crate::frozen::Frozen;
 use crate::grant::{Denial, Denials, Rights, Seen};
 use crate::import::{Captured, Preopens};
 use crate::limit::{Limiter, size};
@@ -39,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) plugin: Arc<Identity>,
     /// None while a plugin describes itself: then nothing of a run is there, and nothing is granted.
     pub(crate) ctx: Option<ToolContext>,
+    /// The clock and the random numbers of what must give the same again.
+    frozen: Option<Frozen>,
     pub(crate) denials: Denials,
     pub(crate) log_lines: usize,
     pub(crate) progress_events: usize,
@@ -52,12 +57,18 @@ impl Call {
         Self {
             plugin,
             ctx,
+            frozen: None,
             denials: Denials::default(),
             log_lines: 0,
             progress_events: 0,
             http_calls: 0,
             deadline: Deadline::after(allowed),
         }
+    }
+
+    /// A call that gives the same whenever it is made.
+    pub(crate) fn pure(plugin: Arc<Identity>, frozen: Frozen, allowed: Duration) -> Self {
+        Self { frozen: Some(frozen), ..Self::new(plugin, None, allowed) }
     }
 
     /// Keeps a denial, and tells the run of it the first time.
@@ -90,6 +101,9 @@ impl Guest {
         let (stdout, stderr) = (Captured::new(size(limits.output_bytes)), Captured::new(size(limits.output_bytes)));
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(limits::PLUGIN_RANDOM_BYTES);
+        if let Some(frozen) = &call.frozen {
+            frozen.apply(&mut wasi);
+        }
         if let Some(ctx) = &call.ctx {
             let preopens = Preopens { dirs: &ctx.dirs, grant: &call.plugin.rights.granted.fs };
             preopens.open(&mut wasi).map_err(|error| Failure::Refused(error.to_string()))?;
@@ -107,6 +121,7 @@ impl Guest {
         let limits = &self.call.plugin.limits;
         Allowed {
             wall: self.call.deadline.allowed(),
+            fuel: limits.fuel.unwrap_or(0),
             stack_bytes: limits::PLUGIN_WASM_STACK_BYTES,
             copied_bytes: size(limits.hostcall_bytes),
             handles: limits.handles as usize,
@@ -135,17 +150,48 @@ pub(crate) struct Ended<T> {
     pub(crate) denials: Vec<Denial>,
 }
 
-/// A component ready to be instantiated.
+/// A component ready to be instantiated in one of its worlds.
 #[derive(Clone)]
-pub(crate) struct Prepared {
+pub(crate) struct Prepared<W> {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) pre: ServedPre<Guest>,
+    pub(crate) world: W,
+}
+
+/// The exports of one kind of plugin, matched with ours.
+pub(crate) trait World: Clone + Send + Sync {
+    /// A fresh instance.
+    type Instance: Send;
+
+    fn instantiate(
+        &self,
+        store: &mut Store<Guest>,
+    ) -> impl Future<Output = wasmtime::Result<Self::Instance>> + Send;
+}
+
+macro_rules! worlds {
+    ($($pre:ty => $instance:ty),*) => {$(
+        impl World for $pre {
+            type Instance = $instance;
+
+            async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Self::Instance> {
+                self.instantiate_async(store).await
+            }
+        }
+    )*};
+}
+
+worlds! {
+    ServedPre<Guest> => crate::bindings::Served,
+    TransformPluginPre<Guest> => crate::bindings::transform::TransformPlugin,
+    ConditionPluginPre<Guest> => crate::bindings::condition::ConditionPlugin
 }
 
 /// What a plugin says of itself.
 pub(crate) struct SelfDescription {
     pub(crate) description: Description,
     pub(crate) tools: Vec<ToolDef>,
+    pub(crate) transform_options: Option<String>,
+    pub(crate) condition_options: Option<String>,
 }
 
 /// The tool that is called.
@@ -155,13 +201,13 @@ pub(crate) struct Invocation {
     pub(crate) args: String,
 }
 
-impl Prepared {
+impl Prepared<ServedPre<Guest>> {
     /// Asks the plugin what it is. `call` has no context, so everything is denied.
     pub(crate) async fn describe(self, call: Call) -> Ended<SelfDescription> {
-        self.run(call, async |store: &mut Store<Guest>, served: Served| {
+        self.run(call, async |store: &mut Store<Guest>, served| {
             let description = served.cofferdam_plugin_lifecycle().call_describe(&mut *store).await?;
             let tools = served.cofferdam_tool_tool().call_list_tools(store).await?;
-            Ok(SelfDescription { description, tools })
+            Ok(SelfDescription { description, tools, transform_options: None, condition_options: None })
         })
         .await
     }
@@ -169,7 +215,7 @@ impl Prepared {
     /// Calls a tool.
     pub(crate) async fn call(self, call: Call, invocation: Invocation) -> Ended<ToolOutput> {
         let Ended { answer, denials } = self
-            .run(call, async |store: &mut Store<Guest>, served: Served| {
+            .run(call, async |store: &mut Store<Guest>, served| {
                 let Invocation { context, name, args } = &invocation;
                 served.cofferdam_tool_tool().call_call(store, context, name, args).await
             })
@@ -177,12 +223,26 @@ impl Prepared {
         let answer: Result<Result<ToolOutput, PluginError>, Failure> = answer;
         Ended { answer: answer.and_then(|answer| answer.map_err(Failure::Own)), denials }
     }
+}
 
-    /// Instantiates, runs `work`, and drops everything.
-    async fn run<T>(
+/// What a call does with a fresh instance, owning what it needs.
+pub(crate) type Working<'s, T> = std::pin::Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 's>>;
+
+impl<W: World> Prepared<W> {
+    /// As [`Self::run`], for work that runs on other threads.
+    pub(crate) async fn run_owned<T: Send>(
         self,
         call: Call,
-        work: impl AsyncFnOnce(&mut Store<Guest>, Served) -> wasmtime::Result<T>,
+        work: impl for<'s> FnOnce(&'s mut Store<Guest>, W::Instance) -> Working<'s, T> + Send,
+    ) -> Ended<T> {
+        self.run(call, async move |store: &mut Store<Guest>, instance| work(store, instance).await).await
+    }
+
+    /// Instantiates, runs `work`, and drops everything.
+    pub(crate) async fn run<T>(
+        self,
+        call: Call,
+        work: impl AsyncFnOnce(&mut Store<Guest>, W::Instance) -> wasmtime::Result<T>,
     ) -> Ended<T> {
         let deadline = call.deadline;
         let guest = match Guest::new(call) {
@@ -196,9 +256,12 @@ impl Prepared {
         let Ok(_slot) = tokio::time::timeout(wait, self.engine.enter()).await else {
             return Ended { answer: Err(out_of_time()), denials: Vec::new() };
         };
-        let mut store = store(&self.engine, guest);
+        let mut store = match store(&self.engine, guest) {
+            Ok(store) => store,
+            Err(error) => return Ended { answer: Err(Failure::Host(error.to_string())), denials: Vec::new() },
+        };
         let running = async {
-            let served = self.pre.instantiate_async(&mut store).await?;
+            let served = self.world.instantiate(&mut store).await?;
             work(&mut store, served).await
         };
         let patience = deadline.remaining().saturating_add(EPOCH_TICK);
@@ -218,13 +281,16 @@ impl Prepared {
 }
 
 /// A store with every bound set, before anything of the guest runs in it.
-fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
+fn store(engine: &Engine, guest: Guest) -> wasmtime::Result<Store<Guest>> {
     let deadline = guest.call.deadline;
     let limits = guest.call.plugin.limits;
     let mut store = Store::new(engine.wasm(), guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(size(limits.hostcall_bytes));
     store.set_max_component_handles(limits.handles as usize);
+    if engine.meter() == Meter::Metered {
+        store.set_fuel(limits.fuel.unwrap_or_default())?;
+    }
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         if deadline.has_passed() {
@@ -233,5 +299,5 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
         // tokio's own yield lets timers and other guests run first; waking oneself does not.
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
-    store
+    Ok(store)
 }

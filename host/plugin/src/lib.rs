@@ -1,7 +1,8 @@
 //! Loads, polices and runs WebAssembly components.
 //!
 //! It must not know documents, runs or the other adapters: it gets a reference to a plugin with its grants and
-//! limits, and gives a [`cofferdam_core::port::Tool`]. Nothing is built before the first plugin is loaded.
+//! limits, and gives a
+//! [`cofferdam_core::port::Tool`], a `Transform` or a `Condition`. Nothing is built before the first plugin is loaded.
 //! Reading order:
 
 mod bindings;
@@ -23,13 +24,16 @@ mod limit;
 mod runtime;
 
 mod failure;
+mod frozen;
 mod grant;
 mod import;
 mod instance;
 
 mod about;
 mod inspect;
+mod pure;
 mod tool;
+mod worlds;
 
 pub use about::{About, AboutError};
 pub use artifact::{Digest, DigestError, ReadError};

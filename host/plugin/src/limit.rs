@@ -19,6 +19,8 @@ pub enum Limit {
     Stack(usize),
     /// Time from start to end, waiting included.
     Wall(Duration),
+    /// Instructions.
+    Fuel(u64),
     /// Bytes that one host call or result copies out of the guest.
     Copied(usize),
     /// Bytes of a result.
@@ -38,6 +40,7 @@ impl Limit {
             Self::TableElements(_) => "table_elements",
             Self::Stack(_) => "stack",
             Self::Wall(_) => "wall",
+            Self::Fuel(_) => "fuel",
             Self::Copied(_) => "copied",
             Self::Result(_) => "result",
             Self::Handles(_) => "handles",
@@ -53,6 +56,7 @@ impl fmt::Display for Limit {
             Self::TableElements(elements) => write!(f, "needs tables of more than {elements} elements"),
             Self::Stack(bytes) => write!(f, "recurses deeper than its {} of stack", Bytes(*bytes)),
             Self::Wall(time) => write!(f, "ran longer than its {time:?}"),
+            Self::Fuel(units) => write!(f, "computed longer than its {units} units of fuel"),
             Self::Copied(bytes) => write!(f, "handed over more than {} at once", Bytes(*bytes)),
             Self::Result(bytes) => write!(f, "returned more than {}", Bytes(*bytes)),
             Self::Handles(count) => write!(f, "holds more than {count} handles"),

@@ -22,6 +22,9 @@ const KINDS: [(&str, PluginKind); 7] = [
     ("cofferdam:recall/recall", PluginKind::Recall),
 ];
 
+/// The kinds that this host runs.
+const SERVED_KINDS: [PluginKind; 3] = [PluginKind::Tool, PluginKind::Transform, PluginKind::Condition];
+
 /// The word for a kind.
 pub(crate) fn kind_name(kind: PluginKind) -> &'static str {
     KINDS.iter().find(|(_, known)| *known == kind).map_or("plugin", |(name, _)| short(name))
@@ -145,11 +148,19 @@ pub enum ManifestError {
     /// It is a component, but no plugin.
     #[error("it is a component but no Cofferdam plugin: it exports none of the plugin interfaces")]
     NotAPlugin,
-    /// It is a plugin of another kind.
-    #[error("it is a plugin of kind {found}, and a tool is wanted")]
-    WrongKind {
+    /// It is a plugin of a kind that this host does not run.
+    #[error("it is a plugin of kind {found}, which this host does not run")]
+    UnservedKind {
         /// What it is.
         found: String,
+    },
+    /// It is pure and wants what only others may have.
+    #[error("it imports `{import}`, and a plugin of kind {kind} may use `log` and `config` only")]
+    NotPure {
+        /// What it imports.
+        import: String,
+        /// What it is.
+        kind: String,
     },
     /// It lacks the interface that all plugins have.
     #[error("it does not export `{LIFECYCLE}@{SERVED_VERSION}`")]
@@ -168,7 +179,8 @@ impl ManifestError {
                 Some("plugins reach the network through `cofferdam:host/http` only".to_owned())
             }
             Self::NotAPlugin => Some("export `cofferdam:tool/tool`, which `cofferdam_sdk::plugin!` does".to_owned()),
-            Self::UnknownImport(_) | Self::WrongKind { .. } | Self::NoLifecycle => None,
+            Self::NotPure { .. } => Some("do what has effects in a tool".to_owned()),
+            Self::UnknownImport(_) | Self::UnservedKind { .. } | Self::NoLifecycle => None,
         }
     }
 }
@@ -196,16 +208,47 @@ impl Manifest {
     /// Reads what the outline says, and refuses what cannot be served.
     pub(crate) fn read(outline: &Outline) -> Result<Self, ManifestError> {
         let imports = outline.imports.iter().filter_map(|name| import(name).transpose()).collect::<Result<_, _>>()?;
-        Ok(Self { kinds: kinds(&outline.exports)?, imports, exports: outline.exports.clone() })
+        let manifest = Self { kinds: kinds(&outline.exports)?, imports, exports: outline.exports.clone() };
+        manifest.require_served()?;
+        manifest.require_pure()?;
+        Ok(manifest)
     }
 
-    /// Refuses a plugin that is no tool.
-    pub(crate) fn require_tool(&self) -> Result<(), ManifestError> {
-        if self.kinds.contains(&PluginKind::Tool) {
-            return Ok(());
+    /// Whether it is a plugin of this kind.
+    pub(crate) fn is(&self, kind: PluginKind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// The kinds of it that this host runs.
+    pub(crate) fn served(&self) -> impl Iterator<Item = PluginKind> + '_ {
+        self.kinds.iter().copied().filter(|kind| SERVED_KINDS.contains(kind))
+    }
+
+    fn require_served(&self) -> Result<(), ManifestError> {
+        if self.served().next().is_some() { Ok(()) } else { Err(ManifestError::UnservedKind { found: self.names() }) }
+    }
+
+    /// What has effects cannot be called again after a crash. A component that is also a tool may import what that
+    /// needs; as a transform it is denied all of it.
+    fn require_pure(&self) -> Result<(), ManifestError> {
+        let effectful = |import: &&Import| {
+            !matches!(
+                import.capability,
+                // Files are the closed door of every standard library: there is no directory.
+                Capability::Log | Capability::Config | Capability::Baseline | Capability::Fs
+            )
+        };
+        match self.imports.iter().find(effectful) {
+            Some(import) if !self.is(PluginKind::Tool) => {
+                Err(ManifestError::NotPure { import: import.interface.clone(), kind: self.names() })
+            }
+            _ => Ok(()),
         }
-        let found: Vec<&str> = self.kinds.iter().map(|kind| kind_name(*kind)).collect();
-        Err(ManifestError::WrongKind { found: found.join(", ") })
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.kinds.iter().map(|kind| kind_name(*kind)).collect();
+        names.join(", ")
     }
 
     /// The capabilities that it imports, each once.
@@ -295,7 +338,6 @@ mod tests {
         let manifest = read(&imports, &TOOL).unwrap();
         assert_eq!(manifest.kinds, [PluginKind::Tool]);
         assert_eq!(manifest.capabilities(), [Capability::Http, Capability::Fs, Capability::Baseline]);
-        assert!(manifest.require_tool().is_ok());
     }
 
     #[test]
@@ -318,7 +360,20 @@ mod tests {
     fn what_is_no_tool_says_what_it_is() {
         assert_eq!(read(&[], &["wasi:cli/run@0.2.0"]), Err(ManifestError::NotAPlugin));
         assert_eq!(read(&[], &[TOOL[1]]), Err(ManifestError::NoLifecycle));
-        let sink = read(&[], &[TOOL[0], "cofferdam:sink/sink@0.1.0"]).unwrap();
-        assert_eq!(sink.require_tool(), Err(ManifestError::WrongKind { found: "sink".to_owned() }));
+        let sink = read(&[], &[TOOL[0], "cofferdam:sink/sink@0.1.0"]);
+        assert_eq!(sink, Err(ManifestError::UnservedKind { found: "sink".to_owned() }));
+    }
+
+    #[test]
+    fn what_is_pure_may_import_nothing_with_effects() {
+        let pure = [TOOL[0], "cofferdam:transform/transform@0.1.0", "cofferdam:transform/condition@0.1.0"];
+        let closed = ["cofferdam:host/log@0.1.0", "cofferdam:host/config@0.1.0", "wasi:filesystem/types@0.2.3"];
+        assert_eq!(read(&closed, &pure).unwrap().kinds, [PluginKind::Transform, PluginKind::Condition]);
+        let error = read(&["cofferdam:host/http@0.1.0"], &pure).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "it imports `cofferdam:host/http@0.1.0`, and a plugin of kind transform, condition may use `log` and `config` only"
+        );
+        assert!(read(&["cofferdam:host/http@0.1.0"], &[TOOL[0], TOOL[1], pure[1]]).is_ok());
     }
 }

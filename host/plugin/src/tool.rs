@@ -7,13 +7,14 @@ use crate::bindings::cofferdam::types::common::{CallContext, Payload};
 use crate::bindings::exports::cofferdam::tool::tool::ToolOutput as GuestOutput;
 use crate::failure::{Culprit, Failure};
 use crate::host::Core;
-use crate::instance::{Call, Ended, Identity, Invocation, Prepared};
+use crate::instance::{Call, Ended, Identity, Invocation};
 use crate::limit::{Limit, size};
 use crate::manifest::Manifest;
+use crate::worlds::Worlds;
 use cofferdam_core::event::{Body, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
-use cofferdam_core::policy::{Grants, Method};
+use cofferdam_core::policy::{Grants, Method, PluginKind};
 use cofferdam_core::port::{BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam_core::schema::{self, Checker};
 use cofferdam_core::value;
@@ -27,7 +28,9 @@ pub struct LoadedPlugin {
     pub(crate) core: Arc<Core>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) identity: Arc<Identity>,
-    pub(crate) prepared: Prepared,
+    /// The same plugin as a transform or condition: nothing is granted to it, and its bounds are lower.
+    pub(crate) pure: Arc<Identity>,
+    pub(crate) worlds: Worlds,
     pub(crate) manifest: Manifest,
     pub(crate) about: About,
     source: String,
@@ -41,7 +44,8 @@ pub(crate) struct Parts {
     pub(crate) core: Arc<Core>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) identity: Arc<Identity>,
-    pub(crate) prepared: Prepared,
+    pub(crate) pure: Arc<Identity>,
+    pub(crate) worlds: Worlds,
     pub(crate) manifest: Manifest,
     pub(crate) about: About,
     pub(crate) source: String,
@@ -55,13 +59,13 @@ impl fmt::Debug for LoadedPlugin {
 
 impl LoadedPlugin {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { core, clock, identity, prepared, manifest, about, source } = parts;
+        let Parts { core, clock, identity, pure, worlds, manifest, about, source } = parts;
         let mut definitions = about.tools.clone();
         for definition in &mut definitions {
             definition.effects = believable(definition.effects, &identity.rights.granted);
         }
         let outputs = definitions.iter().map(|_| OnceLock::new()).collect();
-        Self { core, clock, identity, prepared, manifest, about, source, definitions, outputs }
+        Self { core, clock, identity, pure, worlds, manifest, about, source, definitions, outputs }
     }
 
     /// What documents call it.
@@ -74,6 +78,12 @@ impl LoadedPlugin {
     #[must_use]
     pub fn digest(&self) -> crate::Digest {
         self.identity.digest
+    }
+
+    /// Whether it can be used as this.
+    #[must_use]
+    pub fn is(&self, kind: PluginKind) -> bool {
+        self.manifest.is(kind)
     }
 
     /// What it says about itself.
@@ -128,6 +138,9 @@ impl LoadedPlugin {
 
     /// Hands the call over to the guests' threads and waits for it.
     async fn enter(&self, ctx: ToolContext, name: &LocalName, args: &Value) -> Result<Ended<GuestOutput>, Failure> {
+        let Some(world) = self.worlds.tool.clone() else {
+            return Err(Failure::Refused("it is no tool".to_owned()));
+        };
         let args = args.to_string();
         let bound = size(self.identity.limits.payload_bytes);
         if args.len() > bound {
@@ -148,7 +161,7 @@ impl LoadedPlugin {
         };
         let call = Call::new(Arc::clone(&self.identity), Some(ctx), allowed);
         let invocation = Invocation { context, name: name.to_string(), args };
-        let work = self.prepared.clone().call(call, invocation);
+        let work = world.call(call, invocation);
         self.core.runtime.spawn(work).await.map_err(|panicked| Failure::Host(panicked.0))
     }
 

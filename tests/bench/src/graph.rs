@@ -99,6 +99,7 @@ pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
         models: Arc::new(One(model)),
         agents: BTreeMap::new(),
         natives: Arc::default(),
+        plugins: Arc::default(),
         gateway: Arc::new(gateway),
         isolation: Arc::new(Nowhere),
         sources: Arc::new(Nowhere),

@@ -5,10 +5,11 @@
 
 use super::{BoxFuture, Recorder};
 use crate::fault::Fault;
-use crate::id::{RunId, StepPath};
+use crate::id::{Alias, RunId, StepPath};
 use crate::time::Timestamp;
 use crate::value::Map;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -83,6 +84,15 @@ pub trait Condition: Send + Sync {
         options: &'a Map,
         choice: Choice,
     ) -> BoxFuture<'a, Result<Option<usize>, Fault>>;
+}
+
+/// Transforms and conditions by the names that documents use: the aliases of plugins.
+#[derive(Clone, Default)]
+pub struct PurePlugins {
+    /// For `{plugin: ALIAS}` in a chain of transforms.
+    pub transforms: BTreeMap<Alias, Arc<dyn Transform>>,
+    /// For `condition: {plugin: ALIAS}`.
+    pub conditions: BTreeMap<Alias, Arc<dyn Condition>>,
 }
 
 /// Something that a transform changes.

@@ -251,6 +251,12 @@ impl Machine {
         self.find(path).and_then(|id| self.node(id).started)
     }
 
+    /// When the run began, as it stands in the journal.
+    #[must_use]
+    pub fn began_at(&self) -> Timestamp {
+        self.started.unwrap_or_default()
+    }
+
     /// Whether the run has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {

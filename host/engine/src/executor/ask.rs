@@ -58,7 +58,7 @@ impl Run {
             clock: Arc::clone(&self.ports.clock),
             inbox: self.inbox.clone(),
             output: step.transform.output.clone(),
-            chains: Chains { natives: Arc::clone(&self.ports.natives), run: self.context.of(path.clone(), None) },
+            chains: self.chains(path, None),
             most: self.machine.workflow().options.limits.step_output_bytes,
         })
     }

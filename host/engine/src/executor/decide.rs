@@ -1,4 +1,4 @@
-//! Whether a step runs: its condition, an expression or a closure.
+//! Whether a step runs: its condition, an expression or a closure; `choose.rs` has those by plugin.
 
 use super::Answer;
 use super::perform::failed;
@@ -45,11 +45,7 @@ impl Run {
             }
             Some(Condition::Native(name)) => self.decide_by_closure(path, name),
             None => self.answer_later(path, async { Body::StepReady {}.into() }),
-            Some(Condition::Plugin(_)) => {
-                self.answer_later(path, async {
-                    failed(Fault::bug("a condition that is not built was started")).into()
-                });
-            }
+            Some(Condition::Plugin(condition)) => self.decide_by_plugin(path, condition),
         }
     }
 
@@ -74,7 +70,7 @@ pub(super) fn root_step(path: &StepPath) -> Option<StepId> {
     StepId::parse(path.as_str()).ok()
 }
 
-fn skipped(detail: String) -> Body {
+pub(super) fn skipped(detail: String) -> Body {
     Body::StepSkipped { because: SkippedBecause::Condition, detail }
 }
 

@@ -27,7 +27,7 @@ impl Run {
             _ => None,
         };
         let gathered = self.machine.gathered(&path);
-        let chains = Chains { natives: Arc::clone(&self.ports.natives), run: self.context.of(path.clone(), None) };
+        let chains = self.chains(&path, None);
         let limit = self.machine.workflow().options.limits.step_output_bytes;
         let (evaluated, value) = oneshot::channel();
         match output {

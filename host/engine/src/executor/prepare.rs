@@ -5,7 +5,7 @@ use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
 use crate::closure::missing;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{AgentName, StepPath};
+use cofferdam_core::id::{AgentName, Alias, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::port::{Agent, Model, ToolSpec};
 use cofferdam_core::schema::Checker;
@@ -15,6 +15,7 @@ use cofferdam_core::spec::workflow::{
     pattern_matches,
 };
 use cofferdam_core::transform::{Transform, Transforms};
+use cofferdam_core::value::Map;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -155,6 +156,7 @@ impl Preparation<'_> {
             let message = format!("`outputTransform` cannot be a closure in this version (`{name}`)");
             self.faults.push(Fault::user("not_built", message).with_hint("give the steps a `transform.output`"));
         }
+        self.plugin_links("`outputTransform`", scope.defaults.output_transform.iter());
         for step in &scope.steps {
             let path = at.child(&step.id);
             self.step(step, &path, &scope.defaults);
@@ -185,8 +187,15 @@ impl Preparation<'_> {
             }
             Work::Tool(_) | Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {}
         }
-        if let Some(Condition::Native(name)) = &step.condition {
-            self.refuse(path, missing("condition", name, &self.ports.natives.conditions));
+        match &step.condition {
+            Some(Condition::Native(name)) => {
+                self.refuse(path, missing("condition", name, &self.ports.natives.conditions));
+            }
+            Some(Condition::Plugin(condition)) => {
+                let fault = self.unfit_condition(&condition.plugin, &condition.options);
+                self.refuse(path, fault);
+            }
+            Some(Condition::Expr(_)) | None => {}
         }
         self.transforms(&format!("step `{path}`"), &step.transform);
     }
@@ -200,6 +209,32 @@ impl Preparation<'_> {
             let fault = missing("transform", name, &self.ports.natives.transforms);
             self.faults.extend(fault.map(|fault| Fault { message: format!("{who}: {}", fault.message), ..fault }));
         }
+        self.plugin_links(who, transforms.input.iter().chain(&transforms.output));
+    }
+
+    /// Plugins of a chain that this host does not have, or whose options they do not take.
+    fn plugin_links<'t>(&mut self, who: &str, chain: impl Iterator<Item = &'t Transform>) {
+        for link in chain {
+            let Transform::Plugin { plugin, options } = link else { continue };
+            let fault = match self.ports.plugins.transforms.get(plugin) {
+                None => Some(self.wrong_kind(plugin, "transform")),
+                Some(found) => found.refuse(options).map(|why| bad_options(plugin, &why)),
+            };
+            self.faults.extend(fault.map(|fault| Fault { message: format!("{who}: {}", fault.message), ..fault }));
+        }
+    }
+
+    fn unfit_condition(&self, plugin: &Alias, options: &Map) -> Option<Fault> {
+        match self.ports.plugins.conditions.get(plugin) {
+            None => Some(self.wrong_kind(plugin, "condition")),
+            Some(found) => found.refuse(options).map(|why| bad_options(plugin, &why)),
+        }
+    }
+
+    fn wrong_kind(&self, plugin: &Alias, kind: &str) -> Fault {
+        let fault = Fault::user("plugin_kind", format!("the plugin `{plugin}` is no {kind}"));
+        let fault = fault.with_hint("`cofferdam plugin inspect` shows the kinds of a plugin");
+        with_detail(fault, json!({ "plugin": plugin.as_str() }))
     }
 
     /// Steps whose message is the run's input, when there is none.
@@ -304,6 +339,11 @@ impl Preparation<'_> {
 /// What a fault is about, for those who look for its place in the document.
 fn with_detail(fault: Fault, about: Value) -> Fault {
     Fault { detail: Some(Box::new(about)), ..fault }
+}
+
+fn bad_options(plugin: &Alias, why: &str) -> Fault {
+    let fault = Fault::user("plugin_options", format!("the plugin `{plugin}` does not take these options: {why}"));
+    with_detail(fault, json!({ "plugin": plugin.as_str() }))
 }
 
 /// The name of a closure.

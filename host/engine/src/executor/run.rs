@@ -1,5 +1,6 @@
 //! The loop of one run: wake, settle, append, publish, perform.
 
+use super::choose::Choosing;
 use super::prepare::Prepared;
 use super::{Answer, Error, Ports, RunRequest, Wake};
 use crate::attempt::Place;
@@ -13,7 +14,7 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::plan::Plan;
 use cofferdam_core::port::CancelFlag;
-use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Stop};
+use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Stop, Transformed};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -41,6 +42,10 @@ pub(super) struct Run {
     pub(super) leaving: JoinSet<()>,
     /// Inputs that were shortened in the prompt of a try under way.
     pub(super) shortened: HashMap<StepPath, Vec<String>>,
+    /// Outputs as plugins have them enter prompts.
+    pub(super) transformed: Transformed,
+    /// Choices between steps that are being made, by the first of the steps.
+    pub(super) choosing: HashMap<StepPath, Choosing>,
     pub(super) bus: Bus,
     /// The run's output is being evaluated.
     pub(super) concluding: bool,
@@ -109,6 +114,8 @@ impl Run {
             context,
             leaving: JoinSet::new(),
             shortened: HashMap::new(),
+            transformed: Transformed::default(),
+            choosing: HashMap::new(),
             bus,
             concluding: false,
             deadlock: None,
@@ -235,6 +242,11 @@ impl Run {
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
+            Wake::Transformed { path, attempt, outcome } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    self.take_transformed((path, attempt), outcome, pass);
+                }
+            }
             Wake::Record { path, attempt, body, done } => {
                 if body.is_transient() {
                     self.inbox.saw_transient();
@@ -307,8 +319,10 @@ impl Run {
     fn follow(&mut self, event: &RunEvent) {
         match &event.body {
             Body::VariableSet { key, value } => self.context.variables.set(key, Some(value)),
+            Body::BranchChosen { .. } => self.decide_the_others(&event.path),
             Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepSkipped { .. } => {
                 self.tell_starter(&event.path);
+                self.decide_the_others(&event.path);
                 if let Some(question) = self.questions.remove(&event.path) {
                     question.abort();
                 }

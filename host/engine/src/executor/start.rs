@@ -11,8 +11,8 @@ use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{AgentOutput, CancelFlag};
-use cofferdam_core::run::{Emission, MessageError};
+use cofferdam_core::port::{AgentOutput, CancelFlag, PureContext};
+use cofferdam_core::run::{Emission, MessageError, Untransformed};
 use cofferdam_core::spec::workflow::{self, Work};
 use std::sync::Arc;
 use tracing::Instrument as _;
@@ -22,7 +22,13 @@ impl Run {
         let before = self.shortened.get(&path).cloned().unwrap_or_default();
         let work = match self.work_of(&path) {
             Ok(work) => work,
-            Err(fault) => return Some(Emission { path, attempt: Some(number), body: failed(fault) }),
+            Err(NoWork::Untransformed(outputs)) => {
+                self.transform_first(path, number, outputs);
+                return None;
+            }
+            Err(NoWork::Fault(fault)) => {
+                return Some(Emission { path, attempt: Some(number), body: failed(*fault) });
+            }
         };
         let warning = self.shortened.get(&path).filter(|cut| !cut.is_empty() && **cut != before).map(|cut| {
             let body = Body::Warning { code: "inputs_shortened".to_owned(), message: shortened(cut) };
@@ -32,16 +38,15 @@ impl Run {
         let isolation = Arc::clone(&self.ports.isolation);
         let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
         let now = self.ports.clock.now();
-        let natives = Arc::clone(&self.ports.natives);
         let attempt = Attempt {
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number,
             limits: self.machine.workflow().options.limits,
-            chains: Chains { natives, run: self.context.of(path.clone(), Some(number)) },
+            chains: self.chains(&path, Some(number)),
             deadline: self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole }),
             cancel: cancel.clone(),
-            recorder: AttemptRecorder { inbox: self.inbox.clone(), path: path.clone(), attempt: number },
+            recorder: self.recorder(&path, Some(number)),
             gateway: Arc::clone(&self.ports.gateway),
             place: Arc::clone(&place),
             clock: Arc::clone(&self.ports.clock),
@@ -58,7 +63,32 @@ impl Run {
         warning
     }
 
-    fn work_of(&mut self, path: &StepPath) -> Result<AttemptWork, Fault> {
+    /// What changes texts and data for a step.
+    pub(super) fn chains(&self, path: &StepPath, attempt: Option<u32>) -> Chains {
+        Chains {
+            natives: Arc::clone(&self.ports.natives),
+            plugins: Arc::clone(&self.ports.plugins),
+            run: self.context.of(path.clone(), attempt),
+            pure: self.pure_context(path, attempt),
+        }
+    }
+
+    /// Where transforms and conditions work.
+    pub(super) fn pure_context(&self, path: &StepPath, attempt: Option<u32>) -> PureContext {
+        PureContext {
+            run_id: self.request.run_id.clone(),
+            path: path.clone(),
+            attempt: attempt.unwrap_or(1),
+            now: self.machine.began_at(),
+            events: Arc::new(self.recorder(path, attempt)),
+        }
+    }
+
+    fn recorder(&self, path: &StepPath, attempt: Option<u32>) -> AttemptRecorder {
+        AttemptRecorder { inbox: self.inbox.clone(), path: path.clone(), attempt }
+    }
+
+    fn work_of(&mut self, path: &StepPath) -> Result<AttemptWork, NoWork> {
         let step = self.machine.step_at(path).ok_or_else(|| Fault::bug("a step without a place started"))?;
         let mut output = step.transform.output.clone();
         match &step.work {
@@ -81,12 +111,12 @@ impl Run {
                 Ok(AttemptWork::Agent(Box::new(work)))
             }
             Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {
-                Err(Fault::bug(format!("step `{path}` has no work of its own")))
+                Err(Fault::bug(format!("step `{path}` has no work of its own")).into())
             }
         }
     }
 
-    fn agent_message(&mut self, path: &StepPath, work: &workflow::AgentWork) -> Result<AgentMessage, Fault> {
+    fn agent_message(&mut self, path: &StepPath, work: &workflow::AgentWork) -> Result<AgentMessage, NoWork> {
         let told = self.ports.starter.as_ref().zip(root_step(path));
         if let Some(message) = told.and_then(|(starter, step)| starter.message(&step)) {
             return Ok(AgentMessage::Assembled(message.as_ref().to_owned()));
@@ -94,15 +124,30 @@ impl Run {
         if let Some(template) = &work.input {
             return Ok(AgentMessage::Template(template.clone(), self.machine.variables(path, template)));
         }
-        match self.machine.message(path) {
+        match self.machine.message(path, &self.transformed) {
             Ok(assembled) => {
                 // Also when nothing was: what an earlier try noted counts no more.
                 self.shortened.insert(path.clone(), assembled.truncated);
                 Ok(AgentMessage::Assembled(assembled.text))
             }
             Err(MessageError::Empty) if !work.context_files.is_empty() => Ok(AgentMessage::Assembled(String::new())),
-            Err(error) => Err(Fault::user("message", format!("step `{path}`: {error}"))),
+            Err(MessageError::Untransformed(outputs)) => Err(NoWork::Untransformed(outputs)),
+            Err(error) => Err(Fault::user("message", format!("step `{path}`: {error}")).into()),
         }
+    }
+}
+
+/// Why a try has nothing to do.
+enum NoWork {
+    /// It cannot have.
+    Fault(Box<Fault>),
+    /// Not yet: plugins have to change these outputs.
+    Untransformed(Vec<Untransformed>),
+}
+
+impl From<Fault> for NoWork {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(Box::new(fault))
     }
 }
 

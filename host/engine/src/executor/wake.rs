@@ -1,9 +1,10 @@
 //! All that can wake the executor.
 
-use cofferdam_core::event::Body;
+use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, AgentOutput, StepEnd};
+use cofferdam_core::run::Untransformed;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -12,6 +13,8 @@ use tokio::sync::oneshot;
 pub(crate) enum Wake {
     /// A try has ended.
     Ended { path: StepPath, attempt: u32, outcome: Result<AgentOutput, AgentFailure> },
+    /// The outputs that a message is made of were changed by plugins.
+    Transformed { path: StepPath, attempt: u32, outcome: Result<Vec<(Untransformed, StepOutput)>, Fault> },
     /// A step, or a try of it, records an event, and may wait until it is durable.
     Record { path: StepPath, attempt: Option<u32>, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
     /// What was to be found out about a step is known.

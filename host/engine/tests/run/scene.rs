@@ -26,6 +26,7 @@ use std::time::Duration;
 pub(crate) struct Scene {
     pub(crate) agents: BTreeMap<AgentName, Arc<dyn Agent>>,
     pub(crate) natives: Natives,
+ plugins: Arc::default(),
     pub(crate) answers: BTreeMap<String, InputText>,
     pub(crate) person: Option<Person>,
     pub(crate) starter: Option<Arc<dyn Starter>>,

@@ -1,0 +1,132 @@
+//! A component matched with each world that it is of: the tool, the transform, the condition.
+//!
+//! Tools run on the plain engine, the pure kinds on the metered one. It must not know runs or grants.
+
+use crate::about::About;
+use crate::bindings::ServedPre;
+use crate::bindings::condition::ConditionPluginPre;
+use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
+use crate::bindings::transform::TransformPluginPre;
+use crate::engine::{Engine, Meter};
+use crate::error::LoadFault;
+use crate::failure::Culprit;
+use crate::frozen::Frozen;
+use crate::grant::Rights;
+use crate::instance::{Call, Ended, Guest, Identity, Prepared, SelfDescription};
+use crate::manifest::Manifest;
+use crate::reference::PluginReference;
+use cofferdam_core::limits;
+use cofferdam_core::policy::{KindLimits, PluginKind};
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::component::Component;
+
+/// What a component can be instantiated as.
+#[derive(Clone, Default)]
+pub(crate) struct Worlds {
+    pub(crate) tool: Option<Prepared<ServedPre<Guest>>>,
+    pub(crate) transform: Option<Prepared<TransformPluginPre<Guest>>>,
+    pub(crate) condition: Option<Prepared<ConditionPluginPre<Guest>>>,
+}
+
+/// The engine that a kind runs on.
+pub(crate) fn meter_of(kind: PluginKind) -> Meter {
+    match kind {
+        PluginKind::Transform | PluginKind::Condition => Meter::Metered,
+        _ => Meter::Plain,
+    }
+}
+
+impl Worlds {
+    /// Matches the component's imports and exports with ours, types included, for every kind of this engine.
+    pub(crate) fn link(
+        &mut self,
+        engine: &Arc<Engine>,
+        component: &Component,
+        manifest: &Manifest,
+    ) -> Result<(), LoadFault> {
+        let interface =
+            |error: wasmtime::Error| LoadFault::Interface(cofferdam_core::text::clean_to(&format!("{error:#}"), 500));
+        let pre = || engine.linker().instantiate_pre(component).map_err(interface);
+        let engine_of = || Arc::clone(engine);
+        for kind in manifest.served().filter(|kind| meter_of(*kind) == engine.meter()) {
+            match kind {
+                PluginKind::Tool => {
+                    let world = ServedPre::new(pre()?).map_err(interface)?;
+                    self.tool = Some(Prepared { engine: engine_of(), world });
+                }
+                PluginKind::Transform => {
+                    let world = TransformPluginPre::new(pre()?).map_err(interface)?;
+                    self.transform = Some(Prepared { engine: engine_of(), world });
+                }
+                PluginKind::Condition => {
+                    let world = ConditionPluginPre::new(pre()?).map_err(interface)?;
+                    self.condition = Some(Prepared { engine: engine_of(), world });
+                }
+                PluginKind::Sink | PluginKind::Storage | PluginKind::Model | PluginKind::Recall => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the plugin what it is as each of its kinds, with everything denied and little time.
+    pub(crate) async fn describe(
+        &self,
+        reference: &PluginReference,
+        digest: crate::Digest,
+    ) -> Result<About, LoadFault> {
+        let asked = Asked { reference, digest };
+        let mut said: Option<SelfDescription> = None;
+        if let Some(world) = self.tool.clone() {
+            said = Some(asked.answer("list-tools", world.describe(asked.call(PluginKind::Tool)).await)?);
+        }
+        if let Some(world) = self.transform.clone() {
+            let options = world.options_schema(asked.call(PluginKind::Transform)).await;
+            let (description, options) = asked.answer("options-schema", options)?;
+            said.get_or_insert_with(|| nothing(description)).transform_options = options;
+        }
+        if let Some(world) = self.condition.clone() {
+            let options = world.options_schema(asked.call(PluginKind::Condition)).await;
+            let (description, options) = asked.answer("options-schema", options)?;
+            said.get_or_insert_with(|| nothing(description)).condition_options = options;
+        }
+        let said = said.ok_or_else(|| LoadFault::Host("a plugin of no kind was described".to_owned()))?;
+        About::check(said).map_err(LoadFault::About)
+    }
+}
+
+fn nothing(description: Description) -> SelfDescription {
+    SelfDescription { description, tools: Vec::new(), transform_options: None, condition_options: None }
+}
+
+/// Who is asked.
+struct Asked<'r> {
+    reference: &'r PluginReference,
+    digest: crate::Digest,
+}
+
+impl Asked<'_> {
+    fn call(&self, kind: PluginKind) -> Call {
+        let wall =
+            Duration::from_millis(limits::PLUGIN_DESCRIBE_MS).min(self.reference.limits.wall.unwrap_or(Duration::MAX));
+        let identity = Arc::new(Identity {
+            alias: self.reference.alias.clone(),
+            digest: self.digest,
+            config: Arc::from("{}"),
+            rights: Rights::default(),
+            limits: KindLimits { wall, ..kind.limits() },
+            network: None,
+        });
+        match meter_of(kind) {
+            Meter::Plain => Call::new(identity, None, wall),
+            Meter::Metered => Call::pure(identity, Frozen::outside(), wall),
+        }
+    }
+
+    fn answer<T>(&self, function: &str, ended: Ended<T>) -> Result<T, LoadFault> {
+        ended.answer.map_err(|failure| {
+            let culprit = Culprit { alias: &self.reference.alias, digest: self.digest, function };
+            LoadFault::Describe(Box::new(culprit.fault(&failure, &[])))
+        })
+    }
+}
