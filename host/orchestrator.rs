@@ -13,6 +13,7 @@ mod plugins;
 pub use builder::{Builder, UserDirs};
 pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, RunOptions};
+use plugins::Loaded;
 pub use plugins::PluginCheck;
 
 use crate::error::Error;
@@ -203,7 +204,7 @@ impl Orchestrator {
         cancel: CancellationToken,
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
-        let (tools, pins, checks) = self.load_plugins(workflow).await?;
+        let Loaded { tools, pure, pins, checks } = self.load_plugins(workflow).await?;
         let native = settings.tools_beside(&workflow.inner.plugins);
         let mut rules = settings.rules.clone();
         rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
@@ -223,6 +224,7 @@ impl Orchestrator {
             agents: self.agents_for(workflow),
             starter: None,
             natives: Arc::new(workflow.natives(&settings.natives)),
+            plugins: Arc::new(pure),
             gateway: Arc::new(gateway),
             isolation: Arc::clone(&settings.isolation),
             sources: Arc::clone(&workflow.sources),

@@ -7,8 +7,8 @@ use cofferdam_core::digest::sha256_hex;
 use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::Alias;
-use cofferdam_core::policy::Grants;
-use cofferdam_core::port::{Answer, Put, Question, Tool};
+use cofferdam_core::policy::{Grants, PluginKind};
+use cofferdam_core::port::{Answer, Condition, PurePlugins, Put, Question, Tool, Transform};
 use cofferdam_core::spec::workflow::PluginReference as Declared;
 use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source, user_key};
 use futures_util::future::join_all;
@@ -31,7 +31,30 @@ pub struct PluginCheck {
 /// Where remembered answers about grants are kept.
 const REMEMBERED: &str = "grants";
 
-type Loaded = (Vec<(Option<Alias>, Arc<dyn Tool>)>, Vec<PluginPin>, Vec<PluginCheck>);
+/// The plugins of a run, by what they can be used as.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub(super) tools: Vec<(Option<Alias>, Arc<dyn Tool>)>,
+    pub(super) pure: PurePlugins,
+    pub(super) pins: Vec<PluginPin>,
+    pub(super) checks: Vec<PluginCheck>,
+}
+
+impl Loaded {
+    /// Takes in a plugin; its tools may be played by a script.
+    fn add(&mut self, plugin: &Arc<LoadedPlugin>, played: bool) {
+        let alias = plugin.alias().clone();
+        if plugin.is(PluginKind::Tool) && !played {
+            self.tools.push((Some(alias.clone()), Arc::clone(plugin) as Arc<dyn Tool>));
+        }
+        if plugin.is(PluginKind::Transform) {
+            self.pure.transforms.insert(alias.clone(), Arc::clone(plugin) as Arc<dyn Transform>);
+        }
+        if plugin.is(PluginKind::Condition) {
+            self.pure.conditions.insert(alias, Arc::clone(plugin) as Arc<dyn Condition>);
+        }
+    }
+}
 
 impl Orchestrator {
     /// Loads the plugins of a document, all at once.
@@ -42,20 +65,22 @@ impl Orchestrator {
             }
         }
         let played = |alias: &Alias| self.shared.settings.rehearsal.as_ref().is_some_and(|tools| tools.plays(alias));
-        let declared = workflow.inner.plugins.iter().filter(|(alias, _)| !played(alias));
+        let pure = workflow.inner.pure_plugins();
+        let declared = workflow.inner.plugins.iter();
+        let declared = declared.filter(|(alias, _)| !played(alias) || pure.contains(*alias));
         let loads = declared.map(|(alias, declared)| self.load_plugin(workflow, alias, declared));
-        let (mut tools, mut pins, mut checks, mut faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut loaded, mut faults) = (Loaded::default(), Vec::new());
         for outcome in join_all(loads).await {
             match outcome {
                 Ok((plugin, pin, check)) => {
-                    tools.push((Some(plugin.alias().clone()), plugin as Arc<dyn Tool>));
-                    pins.push(pin);
-                    checks.push(check);
+                    loaded.add(&plugin, played(plugin.alias()));
+                    loaded.pins.push(pin);
+                    loaded.checks.push(check);
                 }
                 Err(fault) => faults.push(fault),
             }
         }
-        if faults.is_empty() { Ok((tools, pins, checks)) } else { Err(Error::Refused(faults)) }
+        if faults.is_empty() { Ok(loaded) } else { Err(Error::Refused(faults)) }
     }
 
     async fn load_plugin(

@@ -1,4 +1,4 @@
-//! What decides whether a step runs, and what changes its texts: expressions, built-ins, closures.
+//! What decides whether a step runs, and what changes its texts: expressions, built-ins, closures, plugins.
 
 use super::closure::{Changes, Decides};
 use super::context::WorkflowContext;
@@ -17,6 +17,7 @@ enum ConditionKind {
     Expression(String),
     Closure(Arc<str>, Arc<dyn ConditionFn>),
     Registered(Arc<str>),
+    Plugin { alias: String, options: Value, label: Option<String> },
 }
 
 impl Condition {
@@ -34,9 +35,39 @@ impl Condition {
         Self(ConditionKind::Registered(name.into()))
     }
 
+    /// A plugin of the workflow, by its alias, with its options: an object, or null for none.
+    ///
+    /// ```
+    /// use cofferdam::{Condition, Step};
+    /// use serde_json::json;
+    ///
+    /// Step::new("refund").condition(Condition::plugin("route", json!({})).label("refunds"));
+    /// ```
+    #[must_use]
+    pub fn plugin(alias: impl Into<String>, options: Value) -> Self {
+        Self(ConditionKind::Plugin { alias: alias.into(), options, label: None })
+    }
+
+    /// What the step is called among those that the plugin chooses from: all steps of the same plugin and options that
+    /// have a label. Other conditions have none.
+    #[must_use]
+    pub fn label(mut self, text: impl Into<String>) -> Self {
+        if let ConditionKind::Plugin { label, .. } = &mut self.0 {
+            *label = Some(text.into());
+        }
+        self
+    }
+
     pub(super) fn authored(&self) -> Value {
         match &self.0 {
             ConditionKind::Expression(text) => json!(text),
+            ConditionKind::Plugin { alias, options, label } => {
+                let mut table = by_plugin(alias, options);
+                if let (Some(label), Value::Object(table)) = (label, &mut table) {
+                    table.insert("label".to_owned(), json!(label));
+                }
+                table
+            }
             ConditionKind::Closure(name, _) | ConditionKind::Registered(name) => json!({ "native": &**name }),
         }
     }
@@ -44,9 +75,17 @@ impl Condition {
     pub(super) fn code(&self) -> Option<(&Arc<str>, &Arc<dyn ConditionFn>)> {
         match &self.0 {
             ConditionKind::Closure(name, code) => Some((name, code)),
-            ConditionKind::Expression(_) | ConditionKind::Registered(_) => None,
+            ConditionKind::Expression(_) | ConditionKind::Registered(_) | ConditionKind::Plugin { .. } => None,
         }
     }
+}
+
+fn by_plugin(alias: &str, options: &Value) -> Value {
+    let mut table = json!({ "plugin": alias });
+    if let (false, Value::Object(table)) = (options.is_null(), &mut table) {
+        table.insert("options".to_owned(), options.clone());
+    }
+    table
 }
 
 impl From<&str> for Condition {
@@ -69,6 +108,7 @@ pub struct Transform(TransformKind);
 enum TransformKind {
     BuiltIn(core::Transform),
     Closure(Arc<str>, Arc<dyn TransformFn>),
+    Plugin { alias: String, options: Value },
 }
 
 impl Transform {
@@ -86,9 +126,16 @@ impl Transform {
         Self(TransformKind::BuiltIn(core::Transform::Native(name.into())))
     }
 
+    /// A plugin of the workflow, by its alias, with its options: an object, or null for none.
+    #[must_use]
+    pub fn plugin(alias: impl Into<String>, options: Value) -> Self {
+        Self(TransformKind::Plugin { alias: alias.into(), options })
+    }
+
     pub(super) fn authored(&self) -> Value {
         use core::Transform as Of;
         match &self.0 {
+            TransformKind::Plugin { alias, options } => by_plugin(alias, options),
             TransformKind::Closure(name, _) | TransformKind::BuiltIn(Of::Native(name)) => json!({ "native": &**name }),
             TransformKind::BuiltIn(Of::Trim) => json!("trim"),
             TransformKind::BuiltIn(Of::Upper) => json!("upper"),
@@ -105,7 +152,7 @@ impl Transform {
     pub(super) fn code(&self) -> Option<(&Arc<str>, &Arc<dyn TransformFn>)> {
         match &self.0 {
             TransformKind::Closure(name, code) => Some((name, code)),
-            TransformKind::BuiltIn(_) => None,
+            TransformKind::BuiltIn(_) | TransformKind::Plugin { .. } => None,
         }
     }
 }

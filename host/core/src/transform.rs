@@ -51,6 +51,15 @@ pub enum Transform {
 const CUT: char = '\u{2026}';
 
 impl Transform {
+    /// The plugin that it needs.
+    #[must_use]
+    pub fn plugin(&self) -> Option<&Alias> {
+        match self {
+            Self::Plugin { plugin, .. } => Some(plugin),
+            _ => None,
+        }
+    }
+
     /// Applies a built-in transform; none for those that are not.
     #[must_use]
     pub fn built_in(&self, output: &StepOutput) -> Option<Result<StepOutput, Fault>> {

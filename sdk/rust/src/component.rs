@@ -10,29 +10,98 @@ use crate::definition::{Definition, Effects};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Request, Response};
 use crate::output::{Payload, ToolOutput};
-use crate::plugin::Plugin;
+use crate::plugin::{ConditionPlugin, Plugin, TransformPlugin};
+use crate::pure::{Condition, Item, Outcome, PureContext, Transform, Verdict};
 
+/// One world for what is imported, and one for each interface that may be exported: a plugin exports those that it
+/// implements, and the linker puts their worlds together.
 #[expect(missing_docs, reason = "generated; the documentation is in the WIT")]
 #[expect(clippy::allow_attributes_without_reason, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: ["wit/types", "wit/host", "wit/plugin", "wit/tool"],
-        world: "cofferdam:tool/tool-plugin",
+        path: ["wit/types", "wit/host", "wit/plugin", "wit/tool", "wit/transform"],
+        inline: "
+            package cofferdam:sdk;
+
+            world imports {
+                include cofferdam:host/imports@0.1.0;
+                import cofferdam:types/common@0.1.0;
+                import cofferdam:host/tools@0.1.0;
+            }
+        ",
+        world: "cofferdam:sdk/imports",
         generate_all,
-        pub_export_macro: true,
-        export_macro_name: "export_tool_plugin",
-        default_bindings_module: "::cofferdam_sdk::private::bindings",
-        runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
     });
     pub use wit_bindgen;
+
+    /// What every plugin exports.
+    pub mod lifecycle {
+        wit_bindgen::generate!({
+            path: ["wit/types", "wit/plugin"],
+            inline: "package cofferdam:sdk; world lifecycle { export cofferdam:plugin/lifecycle@0.1.0; }",
+            world: "cofferdam:sdk/lifecycle",
+            with: { "cofferdam:types/common@0.1.0": super::cofferdam::types::common },
+            pub_export_macro: true,
+            export_macro_name: "export_lifecycle",
+            default_bindings_module: "::cofferdam_sdk::private::bindings::lifecycle",
+            runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
+        });
+    }
+
+    /// What a tool exports.
+    pub mod tool {
+        wit_bindgen::generate!({
+            path: ["wit/types", "wit/host", "wit/plugin", "wit/tool"],
+            inline: "package cofferdam:sdk; world tool { export cofferdam:tool/tool@0.1.0; }",
+            world: "cofferdam:sdk/tool",
+            with: { "cofferdam:types/common@0.1.0": super::cofferdam::types::common },
+            pub_export_macro: true,
+            export_macro_name: "export_tool",
+            default_bindings_module: "::cofferdam_sdk::private::bindings::tool",
+            runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
+        });
+    }
+
+    /// What a transform exports.
+    pub mod transform {
+        wit_bindgen::generate!({
+            path: ["wit/types", "wit/host", "wit/plugin", "wit/transform"],
+            inline: "package cofferdam:sdk; world transform { export cofferdam:transform/transform@0.1.0; }",
+            world: "cofferdam:sdk/transform",
+            with: { "cofferdam:types/common@0.1.0": super::cofferdam::types::common },
+            pub_export_macro: true,
+            export_macro_name: "export_transform",
+            default_bindings_module: "::cofferdam_sdk::private::bindings::transform",
+            runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
+        });
+    }
+
+    /// What a condition exports.
+    pub mod condition {
+        wit_bindgen::generate!({
+            path: ["wit/types", "wit/host", "wit/plugin", "wit/transform"],
+            inline: "package cofferdam:sdk; world condition { export cofferdam:transform/condition@0.1.0; }",
+            world: "cofferdam:sdk/condition",
+            with: { "cofferdam:types/common@0.1.0": super::cofferdam::types::common },
+            pub_export_macro: true,
+            export_macro_name: "export_condition",
+            default_bindings_module: "::cofferdam_sdk::private::bindings::condition",
+            runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
+        });
+    }
 }
 
-pub use bindings::export_tool_plugin;
+pub use bindings::condition::export_condition;
+pub use bindings::lifecycle::export_lifecycle;
+pub use bindings::tool::export_tool;
+pub use bindings::transform::export_transform;
 
 use bindings::cofferdam::host;
 use bindings::cofferdam::types::common;
-use bindings::exports::cofferdam::plugin::lifecycle;
-use bindings::exports::cofferdam::tool::tool;
+use bindings::condition::exports::cofferdam::transform::condition;
+use bindings::lifecycle::exports::cofferdam::plugin::lifecycle;
+use bindings::tool::exports::cofferdam::tool::tool;
+use bindings::transform::exports::cofferdam::transform::transform;
 
 impl<P: Plugin> lifecycle::Guest for P {
     fn describe() -> lifecycle::Description {
@@ -52,18 +121,88 @@ impl<P: Plugin> tool::Guest for P {
     }
 
     fn call(ctx: common::CallContext, name: String, args: String) -> Result<tool::ToolOutput, common::PluginError> {
-        let info = CallInfo {
-            run_id: ctx.run_id,
-            step_path: ctx.step_path,
-            attempt: ctx.attempt,
-            idempotency_key: ctx.idempotency_key,
-            deadline_ms: ctx.deadline,
-            traceparent: ctx.traceparent,
-        };
-        match P::call(&Context::new(info, Host), &name, &args) {
+        match P::call(&Context::new(info(ctx), Host), &name, &args) {
             Ok(ToolOutput { value, summary }) => Ok(tool::ToolOutput { value: payload_out(value), summary }),
             Err(error) => Err(error_out(&error)),
         }
+    }
+}
+
+impl<P: TransformPlugin> transform::Guest for P {
+    fn options_schema() -> Option<String> {
+        <P::Transform as Transform>::options_schema().map(|schema| schema.to_string())
+    }
+
+    fn apply(ctx: common::CallContext, options: String, items: Vec<transform::Item>) -> Vec<transform::Outcome> {
+        let ctx = PureContext::new(info(ctx), Host);
+        let items: Result<Vec<Item>> = items.into_iter().map(item_in).collect();
+        match items {
+            Ok(items) => P::Transform::apply(&ctx, &options, items).into_iter().map(outcome_out).collect(),
+            // The host checks what it sends; the answer has the wrong length and is refused as such.
+            Err(error) => vec![transform::Outcome::Fail(error_out(&error))],
+        }
+    }
+}
+
+impl<P: ConditionPlugin> condition::Guest for P {
+    fn options_schema() -> Option<String> {
+        <P::Condition as Condition>::options_schema().map(|schema| schema.to_string())
+    }
+
+    fn decide(
+        ctx: common::CallContext,
+        options: String,
+        view: String,
+    ) -> Result<condition::Verdict, common::PluginError> {
+        let verdict = P::Condition::decide(&PureContext::new(info(ctx), Host), &options, &view);
+        verdict.map(verdict_out).map_err(|error| error_out(&error))
+    }
+
+    fn choose(
+        ctx: common::CallContext,
+        options: String,
+        labels: Vec<String>,
+        view: String,
+    ) -> Result<Option<u32>, common::PluginError> {
+        let choice = P::Condition::choose(&PureContext::new(info(ctx), Host), &options, labels, &view);
+        let choice = choice.map_err(|error| error_out(&error))?;
+        Ok(choice.map(|index| u32::try_from(index).unwrap_or(u32::MAX)))
+    }
+}
+
+fn info(ctx: common::CallContext) -> CallInfo {
+    CallInfo {
+        run_id: ctx.run_id,
+        step_path: ctx.step_path,
+        attempt: ctx.attempt,
+        idempotency_key: ctx.idempotency_key,
+        deadline_ms: ctx.deadline,
+        traceparent: ctx.traceparent,
+    }
+}
+
+fn item_in(item: transform::Item) -> Result<Item> {
+    Ok(Item { id: item.id, value: payload_in(item.value)? })
+}
+
+fn item_out(item: Item) -> transform::Item {
+    transform::Item { id: item.id, value: payload_out(item.value), meta: "{}".to_owned() }
+}
+
+fn outcome_out(outcome: Outcome) -> transform::Outcome {
+    match outcome {
+        Outcome::Keep(item) => transform::Outcome::Keep(item_out(item)),
+        Outcome::Replace(items) => transform::Outcome::Replace(items.into_iter().map(item_out).collect()),
+        Outcome::Drop(why) => transform::Outcome::Drop(why),
+        Outcome::Fail(error) => transform::Outcome::Fail(error_out(&error)),
+    }
+}
+
+fn verdict_out(verdict: Verdict) -> condition::Verdict {
+    match verdict {
+        Verdict::Proceed => condition::Verdict::Proceed,
+        Verdict::Skip(why) => condition::Verdict::Skip(why),
+        Verdict::Stop(why) => condition::Verdict::Stop(why),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::context::{CallInfo, Context, Level};
 use crate::error::{Error, Result};
 use crate::http::{Request, Response};
 use crate::output::Payload;
+use crate::pure::PureContext;
 
 /// A host that a test sets up and looks into.
 ///
@@ -136,6 +137,11 @@ impl Fake {
             traceparent: String::new(),
         };
         Context::new(info, Host(self.clone()))
+    }
+
+    /// The context of a pure call of the same step.
+    pub fn pure_context(&self) -> PureContext {
+        PureContext::new(self.context().info().clone(), Host(self.clone()))
     }
 
     /// What was logged so far.

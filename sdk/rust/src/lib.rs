@@ -38,6 +38,53 @@
 //! is denied everything that its grants do not name: see [`Context`] for what
 //! can be asked of the host, and [`Directory`] for files.
 //!
+//! A [`transform`](macro@transform) changes texts and data between steps, a
+//! [`condition`](macro@condition) decides which steps run. Both are pure: they see
+//! a [`PureContext`], which has the configuration and nothing else to ask.
+//!
+//! ```
+//! use cofferdam_sdk::{Item, PureContext, Result, Verdict, condition, transform};
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//! use serde_json::Value;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! struct Options {
+//!     /// What stands before each text.
+//!     prefix: String,
+//! }
+//!
+//! /// Puts a prefix before every text; data stays as it is.
+//! #[transform]
+//! fn prefixed(_ctx: &PureContext, options: &Options, item: Item) -> Result<Item> {
+//!     let text = item.as_text().map(|text| format!("{}{text}", options.prefix));
+//!     Ok(match text {
+//!         Some(text) => item.with_text(text),
+//!         None => item,
+//!     })
+//! }
+//!
+//! /// Lets a step run on weekdays.
+//! #[condition]
+//! fn weekdays(_ctx: &PureContext, view: &Value) -> Result<Verdict> {
+//!     match view["inputs"]["day"].as_str() {
+//!         Some("saturday" | "sunday") => Ok(Verdict::Skip("it is the weekend".into())),
+//!         _ => Ok(Verdict::Proceed),
+//!     }
+//! }
+//!
+//! cofferdam_sdk::plugin!(
+//!     id = "acme/office",
+//!     summary = "Prefixes and weekdays",
+//!     transforms = [prefixed],
+//!     conditions = [weekdays],
+//! );
+//!
+//! let item = prefixed(&PureContext::fake(), &Options { prefix: "> ".into() }, Item::text("content", "hi"))?;
+//! assert_eq!(item.as_text(), Some("> hi"));
+//! # Ok::<(), cofferdam_sdk::Error>(())
+//! ```
+//!
 //! This crate knows nothing of the host beyond the contract in `wit/`.
 
 // The generated bindings name this crate by its path.
@@ -51,13 +98,14 @@ mod error;
 pub mod http;
 mod output;
 mod plugin;
+mod pure;
 
 #[cfg(target_family = "wasm")]
 mod component;
 #[cfg(not(target_family = "wasm"))]
 mod fake;
 
-pub use cofferdam_sdk_macros::{plugin, tool};
+pub use cofferdam_sdk_macros::{condition, plugin, tool, transform};
 pub use context::{CallInfo, Context, Level};
 pub use definition::{Definition, Description, Effects, schema_of};
 pub use directory::Directory;
@@ -65,12 +113,16 @@ pub use error::{Error, ErrorKind, Result};
 #[cfg(not(target_family = "wasm"))]
 pub use fake::{Fake, LogLine, ProgressLine};
 pub use output::{IntoOutput, Output, Payload, Text, ToolOutput};
-pub use plugin::{Plugin, Tool};
+pub use plugin::{ConditionPlugin, Plugin, Tool, TransformPlugin};
+pub use pure::{Condition, IntoOutcome, Item, Outcome, PureContext, Transform, Verdict};
 
 /// What the macros expand to. Not part of the API.
 #[doc(hidden)]
 pub mod private {
     #[cfg(target_family = "wasm")]
-    pub use crate::component::{bindings, export_tool_plugin};
+    pub use crate::component::{bindings, export_condition, export_lifecycle, export_tool, export_transform};
     pub use crate::plugin::{NoArguments, Returned, decode, unknown_tool};
+    pub use serde_json::Value;
+
+    pub use crate::pure::{NoOptions, all, each, no_choice, options, options_schema, refuse, view};
 }

@@ -1,5 +1,5 @@
 //! What the macros implement: a tool is a name, a definition and a call, a
-//! plugin is a list of tools. Calls arrive here as JSON text.
+//! plugin is a list of tools, a transform, a condition, or several of these. Calls arrive here as JSON text.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::definition::{Definition, Description};
 use crate::error::{Error, Result};
 use crate::output::{IntoOutput, ToolOutput};
+use crate::pure::{Condition, Transform};
 
 /// One tool. Implemented by `#[tool]`.
 pub trait Tool {
@@ -41,6 +42,18 @@ pub trait Plugin {
     ///
     /// An unknown name, and whatever the tool answers.
     fn call(ctx: &Context, name: &str, args: &str) -> Result<ToolOutput>;
+}
+
+/// A plugin that is a transform. Implemented by [`plugin!`](crate::plugin!) for the same type.
+pub trait TransformPlugin: Plugin {
+    /// The transform.
+    type Transform: Transform;
+}
+
+/// A plugin that is a condition. Implemented by [`plugin!`](crate::plugin!) for the same type.
+pub trait ConditionPlugin: Plugin {
+    /// The condition.
+    type Condition: Condition;
 }
 
 /// The return type of a function that `#[tool]` marks, so that the macro need

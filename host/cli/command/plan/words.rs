@@ -3,7 +3,7 @@
 use cofferdam::core::spec::duration;
 use cofferdam::core::spec::workflow::{
     AgentSpec, AgentWork, AskWork, Condition, FailurePolicy, ForEach, Include, ItemFailure, Items, LoopCheck, LoopKind,
-    OnLimit, OutputMode, Repeat, Scope, Step, ToolFilter, Wiring, Work, Workflow,
+    OnLimit, OutputMode, PluginCondition, Repeat, Scope, Step, ToolFilter, Wiring, Work, Workflow,
 };
 use cofferdam::sink::clean;
 use std::sync::Arc;
@@ -119,6 +119,9 @@ pub(super) fn decides(condition: &Condition) -> String {
     match condition {
         Condition::Expr(expr) => clean(expr.source(), TEXT_CHARS),
         Condition::Native(name) => format!("code `{}` says so", clean(name, TEXT_CHARS)),
+        Condition::Plugin(PluginCondition { plugin, label: Some(label), .. }) => {
+            format!("plugin `{plugin}` chooses `{}`", clean(label, TEXT_CHARS))
+        }
         Condition::Plugin(condition) => format!("plugin `{}` says so", condition.plugin),
     }
 }

@@ -5,6 +5,7 @@ use cofferdam::core::id::Alias;
 use cofferdam::core::port::ToolDefinition;
 use cofferdam::plugin::Inspection;
 use cofferdam::sink::{bytes, clean};
+use serde_json::Value;
 use std::fmt::Write as _;
 
 /// Most characters of a tool's description.
@@ -28,7 +29,11 @@ pub(super) fn render(alias: &Alias, plugin: &Inspection) -> String {
     push(&mut text, "compiled", &compiled);
     let kinds = plugin.kinds.iter().map(|kind| format!("{kind:?}").to_lowercase());
     push(&mut text, "kinds", &kinds.collect::<Vec<_>>().join(", "));
-    push_tools(&mut text, &about.tools);
+    push_options(&mut text, "transform", about.transform_options.as_ref());
+    push_options(&mut text, "condition", about.condition_options.as_ref());
+    if !about.tools.is_empty() {
+        push_tools(&mut text, &about.tools);
+    }
     push_imports(&mut text, plugin);
     push_capabilities(&mut text, alias, plugin);
     push_limits(&mut text, plugin);
@@ -44,7 +49,7 @@ fn push_tools(text: &mut String, tools: &[ToolDefinition]) {
     for tool in tools {
         let _ = writeln!(text, "  {}  {}", tool.name, paint::quiet(&effects(tool)));
         let _ = writeln!(text, "      {}", clean(&tool.description, DESCRIPTION_CHARS));
-        if let Some(arguments) = arguments(tool) {
+        if let Some(arguments) = arguments(&tool.input_schema) {
             let _ = writeln!(text, "      takes {arguments}");
         }
     }
@@ -62,13 +67,20 @@ fn effects(tool: &ToolDefinition) -> String {
 }
 
 /// The arguments by name; a star marks what must be given.
-fn arguments(tool: &ToolDefinition) -> Option<String> {
-    let properties = tool.input_schema.get("properties")?.as_object()?;
-    let required = tool.input_schema.get("required").and_then(|list| list.as_array());
+fn arguments(schema: &Value) -> Option<String> {
+    let properties = schema.get("properties")?.as_object()?;
+    let required = schema.get("required").and_then(|list| list.as_array());
     let is_required = |name: &str| required.is_some_and(|list| list.iter().any(|item| item == name));
     let names =
         properties.keys().map(|name| format!("{}{}", clean(name, 60), if is_required(name) { "*" } else { "" }));
     (!properties.is_empty()).then(|| names.collect::<Vec<_>>().join(", "))
+}
+
+/// The options of a transform or condition.
+fn push_options(text: &mut String, kind: &str, schema: Option<&Value>) {
+    if let Some(options) = schema.and_then(arguments) {
+        let _ = writeln!(text, "options   as a {kind}: {options}");
+    }
 }
 
 fn push_imports(text: &mut String, plugin: &Inspection) {
@@ -117,6 +129,9 @@ fn push_limits(text: &mut String, plugin: &Inspection) {
     ];
     for (name, value) in rows {
         let _ = writeln!(text, "  {name:<19} {value}");
+    }
+    if let Some(fuel) = limits.fuel {
+        let _ = writeln!(text, "  {:<19} {fuel} units of fuel", "computing");
     }
     if let Some(http) = &limits.http {
         let value = format!("{} requests, {} at once, {} a body", http.calls, http.concurrent, bytes(http.body_bytes));

@@ -466,6 +466,18 @@ impl Step {
     }
 }
 
+impl Workflow {
+    /// The plugins that it names as transforms or conditions.
+    #[must_use]
+    pub fn pure_plugins(&self) -> BTreeSet<Alias> {
+        let mut found = BTreeSet::new();
+        self.scope.pure_plugins(&mut found);
+        let of_agents = self.agents.values().flat_map(|agent| agent.transform.input.iter().chain(&agent.transform.output));
+        found.extend(of_agents.filter_map(Transform::plugin).cloned());
+        found
+    }
+}
+
 impl Scope {
     /// The index of a step by its id.
     #[must_use]
@@ -487,14 +499,11 @@ impl Scope {
     }
 
     /// The plugins that its steps and those inside them name in `transform`, `outputTransform` and `condition`.
-    pub fn pure_plugins(&self, found: &mut BTreeSet<Alias>) {
-        let named = |link: &Transform| match link {
-            Transform::Plugin { plugin, .. } => Some(plugin.clone()),
-            _ => None,
-        };
-        found.extend(self.defaults.output_transform.iter().filter_map(named));
+    fn pure_plugins(&self, found: &mut BTreeSet<Alias>) {
+        found.extend(self.defaults.output_transform.iter().filter_map(Transform::plugin).cloned());
         for step in &self.steps {
-            found.extend(step.transform.input.iter().chain(&step.transform.output).filter_map(named));
+            let links = step.transform.input.iter().chain(&step.transform.output);
+            found.extend(links.filter_map(Transform::plugin).cloned());
             if let Some(Condition::Plugin(condition)) = &step.condition {
                 found.insert(condition.plugin.clone());
             }

@@ -1,8 +1,8 @@
-//! `plugin!`: from a list of tools to an implementation of `Plugin` and, in a
+//! `plugin!`: from lists of tools, transforms and conditions to an implementation of `Plugin` and, in a
 //! component, the exports that the host calls.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, Type, bracketed};
@@ -11,6 +11,8 @@ use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, Type, bracketed};
 pub(crate) struct Declaration {
     id: LitStr,
     tools: Vec<Path>,
+    transform: Option<Path>,
+    condition: Option<Path>,
     summary: Option<Expr>,
     config: Option<Type>,
 }
@@ -18,18 +20,21 @@ pub(crate) struct Declaration {
 impl Parse for Declaration {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let (mut id, mut tools, mut summary, mut config) = (None, Vec::new(), None, None);
+        let (mut transform, mut condition) = (None, None);
         while !input.is_empty() {
             let key: Ident = input.parse()?;
             input.parse::<Token![=]>()?;
             match key.to_string().as_str() {
                 "id" => id = Some(checked_id(input.parse()?)?),
                 "tools" => tools = paths(input)?,
+                "transforms" => transform = only(input, "transform")?,
+                "conditions" => condition = only(input, "condition")?,
                 "summary" => summary = Some(input.parse()?),
                 "config" => config = Some(input.parse()?),
                 other => {
                     return Err(Error::new(
                         key.span(),
-                        format!("unknown key `{other}`; there are id, tools, summary, config"),
+                        format!("unknown key `{other}`; there are id, tools, transforms, conditions, summary, config"),
                     ));
                 }
             }
@@ -38,16 +43,18 @@ impl Parse for Declaration {
             }
         }
         let id = id.ok_or_else(|| input.error("a plugin needs `id = \"owner/name\"`"))?;
-        if tools.is_empty() {
-            return Err(Error::new(id.span(), "a plugin needs `tools = [...]`, at least one"));
+        if tools.is_empty() && transform.is_none() && condition.is_none() {
+            let message = "a plugin needs `tools = [...]`, `transforms = [...]` or `conditions = [...]`, at least one";
+            return Err(Error::new(id.span(), message));
         }
-        Ok(Self { id, tools, summary, config })
+        Ok(Self { id, tools, transform, condition, summary, config })
     }
 }
 
 /// The type `Plugin` and the exports.
 pub(crate) fn expand(plugin: &Declaration) -> TokenStream {
-    let Declaration { id, tools, summary, config } = plugin;
+    let Declaration { id, tools, summary, config, .. } = plugin;
+    let kinds = kinds(plugin);
     let summary = summary.as_ref().map_or_else(|| quote!(env!("CARGO_PKG_DESCRIPTION")), |summary| quote!(#summary));
     let config =
         config.as_ref().map_or_else(|| quote!(None), |config| quote!(Some(::cofferdam_sdk::schema_of::<#config>())));
@@ -87,11 +94,53 @@ pub(crate) fn expand(plugin: &Declaration) -> TokenStream {
             }
         }
 
-        // A native library with these exports does not link.
-        #[cfg(target_family = "wasm")]
-        ::cofferdam_sdk::private::export_tool_plugin!(
-            Plugin with_types_in ::cofferdam_sdk::private::bindings
-        );
+        #kinds
+    }
+}
+
+/// What the plugin is, and its exports. A native library with these exports does not link.
+fn kinds(plugin: &Declaration) -> TokenStream {
+    let export = |name: &str, module: &str| {
+        let (name, module) = (format_ident!("export_{name}"), format_ident!("{module}"));
+        quote! {
+            #[cfg(target_family = "wasm")]
+            ::cofferdam_sdk::private::#name!(
+                Plugin with_types_in ::cofferdam_sdk::private::bindings::#module
+            );
+        }
+    };
+    let mut all = export("lifecycle", "lifecycle");
+    if !plugin.tools.is_empty() {
+        all.extend(export("tool", "tool"));
+    }
+    if let Some(transform) = &plugin.transform {
+        all.extend(quote! {
+            impl ::cofferdam_sdk::TransformPlugin for Plugin {
+                type Transform = #transform;
+            }
+        });
+        all.extend(export("transform", "transform"));
+    }
+    if let Some(condition) = &plugin.condition {
+        all.extend(quote! {
+            impl ::cofferdam_sdk::ConditionPlugin for Plugin {
+                type Condition = #condition;
+            }
+        });
+        all.extend(export("condition", "condition"));
+    }
+    all
+}
+
+/// A list of one: the contract has one transform and one condition a plugin, told apart by options.
+fn only(input: ParseStream<'_>, what: &str) -> Result<Option<Path>> {
+    let mut paths = paths(input)?;
+    match paths.get(1) {
+        Some(second) => {
+            let message = format!("a plugin has one {what}; let its options say what it does, or make another plugin");
+            Err(Error::new_spanned(second, message))
+        }
+        None => Ok(paths.pop()),
     }
 }
 
@@ -124,6 +173,8 @@ mod tests {
     fn a_plugin_needs_an_id_and_tools() {
         assert!(fault(quote!(tools = [a])).contains("needs `id"));
         assert!(fault(quote!(id = "acme/text")).contains("needs `tools"));
+        let two = fault(quote!(id = "acme/text", transforms = [a, b]));
+        assert!(two.contains("has one transform"), "{two}");
         assert!(fault(quote!(id = "text", tools = [a])).contains("`owner/name`"));
         assert!(fault(quote!(id = "Acme/text", tools = [a])).contains("lower case"));
         assert!(fault(quote!(name = "x")).contains("unknown key `name`"));
