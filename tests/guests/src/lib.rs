@@ -12,10 +12,11 @@ pub use build::{built, built_bytes};
 pub use dist::{digest, dist_bytes, dist_path, recorded_digests, refresh};
 
 /// The plugins that are shipped, by their names in `plugins/` and `plugins/dist`.
-pub const FIRST_PARTY: [&str; 4] = ["csv", "fetch", "secrets-scan", "text"];
+pub const FIRST_PARTY: [&str; 8] =
+    ["csv", "fetch", "gate", "markdown-table", "redact", "secrets-scan", "text", "truncate-tokens"];
 
 /// The guests that only tests use, by their names in `tests/guests/`.
-pub const FOR_TESTS: [&str; 2] = ["echo", "greet"];
+pub const FOR_TESTS: [&str; 3] = ["echo", "greet", "mirror"];
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {

@@ -173,15 +173,15 @@ impl<'f> Shape<'f> {
 
     /// The function as it is, and the type that stands for it.
     fn shared(&self, function: &ItemFn, what: &str) -> TokenStream {
-        let (ident, visibility) = (&function.sig.ident, &function.vis);
+        let ident = &function.sig.ident;
         let doc = format!("The {what} `{ident}`, for `plugin!`.");
         quote! {
             #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "the shape is given")]
             #function
 
             #[doc = #doc]
-            #[expect(non_camel_case_types, reason = "shares the name of the function")]
-            #visibility struct #ident {}
+            #[allow(non_camel_case_types, unreachable_pub, reason = "shares the name of the function; the plugin names it")]
+            pub struct #ident {}
         }
     }
 }

@@ -1,0 +1,23 @@
+//! Addresses of mail.
+
+use crate::find::{Pattern, Place};
+
+static MAIL: Pattern =
+    Pattern::new(r"[A-Za-z0-9][A-Za-z0-9._%+'-]*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}");
+
+pub(crate) fn find(text: &str) -> Vec<Place> {
+    if text.contains('@') { MAIL.places(text) } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_ends_where_it_ends() {
+        let text = "<a.b+c@sub.example.co.uk>, x@y.example.";
+        let found: Vec<&str> = find(text).into_iter().map(|(from, to)| &text[from..to]).collect();
+        assert_eq!(found, ["a.b+c@sub.example.co.uk", "x@y.example"]);
+        assert_eq!(find("user@localhost and @name"), []);
+    }
+}

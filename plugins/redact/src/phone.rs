@@ -1,0 +1,59 @@
+//! Telephone numbers: international ones, and national ones that are written with separators.
+//!
+//! There are no check digits, so numbers in a row without any sign of being one stay.
+
+use crate::find::{Pattern, Place, around};
+
+static INTERNATIONAL: Pattern = Pattern::new(r"(?:\+|00)[1-9][0-9]{0,2}(?:[ ./()-]{0,3}[0-9]){6,13}");
+static NATIONAL: Pattern = Pattern::new(r"\(?0[1-9][0-9]{1,4}\)?(?: ?[/-] ?| )[0-9](?:[ /-]?[0-9]){4,9}");
+static NORTH_AMERICAN: Pattern = Pattern::new(r"(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}");
+
+pub(crate) fn find(text: &str) -> Vec<Place> {
+    let mut found: Vec<Place> = Vec::new();
+    for (pattern, fewest) in [(&INTERNATIONAL, 8), (&NATIONAL, 9), (&NORTH_AMERICAN, 10)] {
+        for place in pattern.places(text) {
+            let digits = text.get(place.0..place.1).unwrap_or_default().bytes().filter(u8::is_ascii_digit).count();
+            let overlaps = found.iter().any(|(from, to)| place.0 < *to && *from < place.1);
+            if !overlaps && (fewest..=15).contains(&digits) && is_apart(text, place) {
+                found.push(place);
+            }
+        }
+    }
+    found
+}
+
+/// Whether no digit, word or amount goes on beside it.
+fn is_apart(text: &str, place: Place) -> bool {
+    let (before, after) = around(text, place);
+    let before = before.is_some_and(|letter| letter.is_alphanumeric() || matches!(letter, '.' | ',' | '_' | '-'));
+    !before && !after.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_in_the_usual_spellings() {
+        for number in [
+            "+49 30 901820",
+            "+1-202-555-0143",
+            "+44 (0)20 7946 0958",
+            "0049 30 9018200",
+            "030 / 901 820 55",
+            "(0664) 1234567",
+            "202-555-0143",
+            "(202) 555-0143",
+        ] {
+            let text = format!("call {number}, please");
+            assert_eq!(find(&text), [(5, 5 + number.len())], "{number}");
+        }
+    }
+
+    #[test]
+    fn dates_amounts_and_plain_numbers_are_none() {
+        for text in ["2024-01-31", "01-02-2023", "1234567890", "3.14159 26535", "id 20240131-0001", "v0-12345678"] {
+            assert_eq!(find(text), [], "{text}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Keys and tokens by their shapes: what issuers made recognisable on purpose.
+
+use crate::find::{Pattern, Place, around};
+
+/// A whole block, also with its lines.
+static PRIVATE_KEY: Pattern =
+    Pattern::new(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z0-9 ]*PRIVATE KEY-----");
+
+/// What begins with the sign of its issuer.
+static TOKENS: Pattern = Pattern::new(concat!(
+    r"(?:AKIA|ASIA|AGPA|AROA|ANPA)[A-Z0-9]{16}",
+    r"|gh[pousr]_[A-Za-z0-9]{36,255}",
+    r"|github_pat_[A-Za-z0-9_]{22,255}",
+    r"|glpat-[A-Za-z0-9_-]{20,64}",
+    r"|xox[abeprs]-[A-Za-z0-9-]{10,250}",
+    r"|sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{20,250}",
+    r"|[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}",
+    r"|whsec_[A-Za-z0-9+/]{24,100}",
+    r"|AIza[A-Za-z0-9_-]{35}",
+    r"|ya29\.[A-Za-z0-9_-]{20,500}",
+    r"|npm_[A-Za-z0-9]{36}",
+    r"|pypi-[A-Za-z0-9_-]{50,250}",
+    r"|hf_[A-Za-z0-9]{30,60}",
+    r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}",
+    r"|dop_v1_[a-f0-9]{64}",
+    r"|[0-9]{8,10}:AA[A-Za-z0-9_-]{33}",
+    r"|eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]{8,4000}",
+));
+
+/// What stands where a credential stands; only the credential itself is taken out.
+static PLACED: Pattern = Pattern::new(concat!(
+    r"(?i)://([^/\s:@]+:[^/\s@]+)@",
+    r"|\b(?:bearer|basic)\s+([A-Za-z0-9._~+/-]{20,}=*)",
+    r#"|\b(?:password|passwd|secret|api[_-]?key|access[_-]?token|client[_-]?secret)["']?\s*[:=]\s*["']?([^\s"',;]{8,})"#,
+));
+
+pub(crate) fn find(text: &str) -> Vec<Place> {
+    let mut found: Vec<Place> = if text.contains("-----BEGIN") { PRIVATE_KEY.places(text) } else { Vec::new() };
+    let mut add = |place: Place| {
+        if found.iter().all(|(from, to)| place.1 <= *from || *to <= place.0) {
+            found.push(place);
+        }
+    };
+    for place in TOKENS.places(text) {
+        let (before, _) = around(text, place);
+        if !before.is_some_and(|letter| letter.is_alphanumeric()) {
+            add(place);
+        }
+    }
+    for groups in PLACED.get().captures_iter(text) {
+        if let Some(value) = groups.iter().skip(1).flatten().next() {
+            add((value.start(), value.end()));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<&str> {
+        find(text).into_iter().map(|(from, to)| &text[from..to]).collect()
+    }
+
+    #[test]
+    fn the_usual_tokens_are_found_whole() {
+        let letters = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJ";
+        for token in [
+            "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            format!("ghp_{}", &letters[..36]),
+            format!("glpat-{}", &letters[..20]),
+            format!("xoxb-{}", &letters[..24]),
+            format!("sk-ant-{}", &letters[..40]),
+            format!("sk_live_{}", &letters[..24]),
+            format!("AIza{}", &letters[..35]),
+            format!("npm_{}", &letters[..36]),
+            format!("eyJ{}.eyJ{}.{}", &letters[..12], &letters[..12], &letters[..12]),
+        ] {
+            assert_eq!(found(&format!("token: {token}, yes")), [token]);
+        }
+    }
+
+    #[test]
+    fn of_a_place_for_a_credential_only_the_credential_goes() {
+        assert_eq!(found("https://ada:pa55@example.com/x"), ["ada:pa55"]);
+        assert_eq!(found("Authorization: Bearer abcdefghijklmnopqrstuvwx"), ["abcdefghijklmnopqrstuvwx"]);
+        assert_eq!(found("password = hunter2hunter2"), ["hunter2hunter2"]);
+        assert_eq!(found(r#"{"api_key": "0123456789abcdef"}"#), ["0123456789abcdef"]);
+    }
+
+    #[test]
+    fn a_private_key_goes_with_all_its_lines() {
+        let key = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----";
+        assert_eq!(found(&format!("a\n{key}\nb")), [key]);
+    }
+
+    #[test]
+    fn words_that_begin_alike_stay() {
+        for text in ["task-force of many many words", "the password is long", "sk-", "AKIA", "basic training"] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
+}
