@@ -20,8 +20,12 @@ pub struct Builtin {
 pub const ALL: &[Builtin] = &[
     Builtin { name: "csv", component: include_bytes!("../../../plugins/dist/csv.wasm") },
     Builtin { name: "fetch", component: include_bytes!("../../../plugins/dist/fetch.wasm") },
+    Builtin { name: "gate", component: include_bytes!("../../../plugins/dist/gate.wasm") },
+    Builtin { name: "markdown-table", component: include_bytes!("../../../plugins/dist/markdown-table.wasm") },
+    Builtin { name: "redact", component: include_bytes!("../../../plugins/dist/redact.wasm") },
     Builtin { name: "secrets-scan", component: include_bytes!("../../../plugins/dist/secrets-scan.wasm") },
     Builtin { name: "text", component: include_bytes!("../../../plugins/dist/text.wasm") },
+    Builtin { name: "truncate-tokens", component: include_bytes!("../../../plugins/dist/truncate-tokens.wasm") },
 ];
 
 impl Builtin {

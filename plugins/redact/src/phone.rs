@@ -25,6 +25,12 @@ pub(crate) fn find(text: &str) -> Vec<Place> {
 /// Whether no digit, word or amount goes on beside it.
 fn is_apart(text: &str, place: Place) -> bool {
     let (before, after) = around(text, place);
+    // A group of digits in a longer row of groups; only a plus sign says that a number begins here.
+    let head = text.get(..place.0).unwrap_or_default().trim_end_matches(' ');
+    let in_a_row = head.ends_with(|letter: char| letter.is_ascii_digit());
+    if in_a_row && !text.get(place.0..).is_some_and(|number| number.starts_with('+')) {
+        return false;
+    }
     let before = before.is_some_and(|letter| letter.is_alphanumeric() || matches!(letter, '.' | ',' | '_' | '-'));
     !before && !after.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
 }
@@ -52,7 +58,7 @@ mod tests {
 
     #[test]
     fn dates_amounts_and_plain_numbers_are_none() {
-        for text in ["2024-01-31", "01-02-2023", "1234567890", "3.14159 26535", "id 20240131-0001", "v0-12345678"] {
+        for text in ["2024-01-31", "01-02-2023", "1234567890", "3.14159 26535", "id 20240131-0001", "v0-12345678", "3704 0044 0532 0130 01"] {
             assert_eq!(find(text), [], "{text}");
         }
     }
