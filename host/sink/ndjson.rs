@@ -41,7 +41,7 @@ impl<W: Write + Send> Ndjson<W> {
 
 impl<W: Write + Send> Sink for Ndjson<W> {
     fn want(&self) -> Want {
-        Want { kinds: Vec::new(), pressure: Pressure::Wait }
+        Want::new(Vec::new(), Pressure::Wait)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

@@ -119,7 +119,7 @@ impl ChunkSink {
 
 impl Sink for ChunkSink {
     fn want(&self) -> Want {
-        Want { kinds: Vec::new(), pressure: Pressure::Wait }
+        Want::new(Vec::new(), Pressure::Wait)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

@@ -134,7 +134,7 @@ struct Kept(Mutex<Vec<(u64, &'static str)>>);
 
 impl Sink for Kept {
     fn want(&self) -> Want {
-        Want { kinds: vec!["run_*".into(), "step_*".into()], pressure: Pressure::Wait }
+        Want::new(vec!["run_*".into(), "step_*".into()], Pressure::Wait)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

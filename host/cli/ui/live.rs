@@ -267,7 +267,7 @@ impl Sink for Live {
             "plugin_*",
             "warning",
         ];
-        Want { kinds: kinds.map(str::to_owned).to_vec(), pressure: Pressure::DropTransient }
+        Want::new(kinds.map(str::to_owned).to_vec(), Pressure::DropTransient)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

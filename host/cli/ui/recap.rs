@@ -94,7 +94,7 @@ impl Recap {
 impl Sink for Recap {
     fn want(&self) -> Want {
         let kinds = ["plugin_denied", "permission_decided", "turn_started"];
-        Want { kinds: kinds.map(str::to_owned).to_vec(), pressure: Pressure::DropTransient }
+        Want::new(kinds.map(str::to_owned).to_vec(), Pressure::DropTransient)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

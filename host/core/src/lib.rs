@@ -23,6 +23,7 @@ pub mod expr;
 pub mod permission;
 pub mod plan;
 pub mod port;
+pub mod record;
 pub mod run;
 pub mod spec;
 pub mod template;

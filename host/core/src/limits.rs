@@ -80,6 +80,8 @@ limits! {
     CANCEL_GRACE_MS: u64 = 2_000, "ms", "a provider or tool that ignores cancellation would hold the run open";
     CLOSE_GRACE_MS: u64 = 5_000, "ms", "closing would wait for ever for a sink that hangs";
     SINK_QUEUE_EVENTS: usize = 10_000, "events", "a slow sink would fill the memory";
+    SINK_BATCH_BYTES: usize = 4 * MIB, "bytes", "a batch is copied into the plugin that takes it";
+    SINK_LINGER_MS: u64 = 5_000, "ms", "a sink that waits for full batches would tell of a run when it is long over";
     SINK_OFFERS: u32 = 6, "offers", "a batch that a sink refuses would be offered for ever, with doubling waits";
     WORKFLOW_DEPTH: usize = 10, "workflows", "a workflow whose agent runs a workflow whose agent runs a workflow would spend without end";
     CONVERGENCE_UNITS: usize = 2_000, "characters, words or lines", "the distance of two texts costs the product of their lengths";
@@ -163,6 +165,9 @@ limits! {
     PLUGIN_MESSAGE_BYTES: usize = 4 * KIB, "bytes", "what a guest says of its own failure ends in logs and prompts";
     PLUGIN_LOG_LINES: usize = 1_000, "lines", "a guest could fill the disk with log lines";
     PLUGIN_PROGRESS_EVENTS: usize = 1_000, "events", "a guest could flood every view of the run";
+    PLUGIN_STRIKES: u32 = 3, "failures", "a plugin that crashes each time would be started for ever";
+    PLUGIN_REST_MS: u64 = 100, "ms", "a plugin that crashes at once would be started as fast as the machine can; it doubles with each failure";
+    PLUGIN_STORAGE_INSTANCES: u32 = 4, "instances", "each holds a slot of the pool and memory of its own for as long as the program runs";
     PLUGIN_DENIALS: usize = 32, "denials", "a guest could ask ten thousand times for what it may not have";
     PLUGIN_RANDOM_BYTES: u64 = 64 * KIB as u64, "bytes", "one call could ask for gigabytes of random bytes";
 
@@ -178,6 +183,8 @@ limits! {
     JOURNAL_QUEUE: usize = 1_024, "operations", "writers that are faster than the disk would fill the memory";
     JOURNAL_GROUP: usize = 256, "operations", "a commit that never ends would keep the first of its operations waiting";
     JOURNAL_PAGE_RECORDS: usize = 10_000, "records", "a page is held in memory";
+    STORAGE_COMMIT_BYTES: u64 = 16 * MIB as u64, "bytes", "a group commit is copied into the plugin that keeps it";
+    STORAGE_BLOB_PIECE_BYTES: u32 = 4 * MIB as u32, "bytes", "a blob is copied out of the plugin that keeps it";
     JOURNAL_RECORD_BYTES: usize = 64 * MIB, "bytes", "a record is read and parsed whole, by every fold of its run";
     JOURNAL_LIST_ROWS: usize = 1_000, "runs", "a page is held in memory";
     BLOB_BYTES: usize = 256 * MIB, "bytes", "a blob is held in memory whole, by its writer and by each of its readers";

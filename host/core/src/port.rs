@@ -12,6 +12,7 @@ mod journal;
 mod model;
 mod pure;
 mod randomness;
+mod recall;
 mod recorder;
 mod sink;
 mod sources;
@@ -33,8 +34,9 @@ pub use model::{
 };
 pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};
 pub use randomness::Randomness;
+pub use recall::{Hit, Memo, Recall, Search};
 pub use recorder::{CancelFlag, Recorder};
-pub use sink::{Ack, Batch, Pressure, Sink, Want};
+pub use sink::{Ack, Batch, Pressure, Rejection, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
 pub use starter::Starter;
 pub use state::{Put, State, StateEntry};

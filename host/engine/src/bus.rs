@@ -2,7 +2,7 @@
 //!
 //! Durable events are never dropped. Of transient ones a slow sink loses some and is told how many.
 
-use cofferdam_core::event::RunEvent;
+use cofferdam_core::event::{Body, RunEvent};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Ack, Batch, Clock, Pressure, Sink, Want};
@@ -46,8 +46,9 @@ impl Bus {
     pub(crate) fn start(sinks: &[Arc<dyn Sink>], clock: &Arc<dyn Clock>) -> Self {
         let lines = sinks.iter().map(|sink| {
             let queue = Arc::new(Queue::default());
-            let task = tokio::spawn(deliver_all(Arc::clone(sink), Arc::clone(&queue), Arc::clone(clock)));
-            Line { want: sink.want(), queue, task }
+            let (sink, want) = (Arc::clone(sink), sink.want());
+            let task = tokio::spawn(deliver_all(sink, want.clone(), Arc::clone(&queue), Arc::clone(clock)));
+            Line { want, queue, task }
         });
         Self { lines: lines.collect() }
     }
@@ -106,7 +107,11 @@ impl Drop for Bus {
     }
 }
 
-fn wants(want: &Want, kind: &str) -> bool {
+fn wants(want: &Want, body: &Body) -> bool {
+    let kind = body.kind();
+    if want.durable_only && body.is_transient() {
+        return false;
+    }
     want.kinds.is_empty() || want.kinds.iter().any(|pattern| pattern_matches(pattern, kind))
 }
 
@@ -121,7 +126,7 @@ impl Queue {
             return;
         }
         state.dropped += lost;
-        for event in events.iter().filter(|event| wants(want, event.body.kind())) {
+        for event in events.iter().filter(|event| wants(want, &event.body)) {
             let full = state.events.len() >= limits::SINK_QUEUE_EVENTS;
             if full && event.body.is_transient() && want.pressure == Pressure::DropTransient {
                 state.dropped += 1;
@@ -160,13 +165,40 @@ impl Queue {
         self.drained.notify_one();
     }
 
+    /// Waits until a batch is full, the queue is closed, or the time is over in which a batch may fill.
+    async fn fill(&self, want: &Want, clock: &dyn Clock) {
+        let over = clock.sleep(want.linger);
+        let full = async {
+            loop {
+                let filled = self.filled.notified();
+                {
+                    let state = self.state();
+                    if state.closed || state.events.len() >= want.batch_events {
+                        return;
+                    }
+                }
+                filled.await;
+            }
+        };
+        tokio::select! {
+            () = full => {}
+            () = over => {}
+        }
+    }
+
     /// The next batch; none when the queue is closed and empty.
-    async fn next(&self) -> Option<Batch> {
+    async fn next(&self, want: &Want, clock: &dyn Clock) -> Option<Batch> {
+        let mut lingers = !want.linger.is_zero();
         loop {
+            let begins = lingers && !self.state().events.is_empty();
+            if begins {
+                lingers = false;
+                self.fill(want, clock).await;
+            }
             {
                 let mut state = self.state();
                 if !state.events.is_empty() {
-                    let count = state.events.len().min(limits::SINK_BATCH_EVENTS);
+                    let count = state.events.len().min(want.batch_events.max(1));
                     let events = state.events.drain(..count).collect();
                     let dropped_before = std::mem::take(&mut state.dropped);
                     drop(state);
@@ -183,9 +215,9 @@ impl Queue {
 }
 
 /// Delivers until the queue is closed, or the sink fails for good; says why in the latter case.
-async fn deliver_all(sink: Arc<dyn Sink>, queue: Arc<Queue>, clock: Arc<dyn Clock>) -> Option<String> {
+async fn deliver_all(sink: Arc<dyn Sink>, want: Want, queue: Arc<Queue>, clock: Arc<dyn Clock>) -> Option<String> {
     let mut problem = None;
-    while let Some(batch) = queue.next().await {
+    while let Some(batch) = queue.next(&want, clock.as_ref()).await {
         if let Err(fault) = deliver(sink.as_ref(), batch, clock.as_ref()).await {
             problem = Some(format!("an event sink stopped: {fault}"));
             queue.die();
@@ -203,6 +235,11 @@ async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result
     loop {
         match sink.deliver(batch.clone()).await {
             Ok(Ack::All) => return Ok(()),
+            // Whoever keeps dead letters has kept them on the way.
+            Ok(Ack::Except(rejected)) => {
+                tracing::warn!(events = rejected.len(), "a sink refuses events for good");
+                return Ok(());
+            }
             Ok(Ack::First(count)) if count > 0 && count < batch.events.len() => {
                 batch.events.drain(..count);
                 offers = 0;

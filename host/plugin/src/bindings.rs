@@ -54,3 +54,76 @@ pub(crate) mod condition {
         require_store_data_send: true,
     });
 }
+
+/// The world of storage.
+pub(crate) mod storage {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/host", "../../wit/plugin", "../../wit/storage"],
+        world: "cofferdam:storage/storage-plugin",
+        with: {
+            "cofferdam:types/common": crate::bindings::cofferdam::types::common,
+            "cofferdam:host/log": crate::bindings::cofferdam::host::log,
+            "cofferdam:host/secrets": crate::bindings::cofferdam::host::secrets,
+            "cofferdam:host/http": crate::bindings::cofferdam::host::http,
+        },
+        imports: { default: trappable },
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}
+
+/// The world of sinks.
+pub(crate) mod sink {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/host", "../../wit/plugin", "../../wit/sink"],
+        world: "cofferdam:sink/sink-plugin",
+        with: {
+            "cofferdam:types/common": crate::bindings::cofferdam::types::common,
+            "cofferdam:host/log": crate::bindings::cofferdam::host::log,
+            "cofferdam:host/config": crate::bindings::cofferdam::host::config,
+            "cofferdam:host/kv": crate::bindings::cofferdam::host::kv,
+            "cofferdam:host/secrets": crate::bindings::cofferdam::host::secrets,
+            "cofferdam:host/http": crate::bindings::cofferdam::host::http,
+        },
+        imports: { default: trappable },
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}
+
+/// The world of models.
+pub(crate) mod model {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/host", "../../wit/plugin", "../../wit/model"],
+        world: "cofferdam:model/model-plugin",
+        with: {
+            "cofferdam:types/common": crate::bindings::cofferdam::types::common,
+            "cofferdam:host/log": crate::bindings::cofferdam::host::log,
+            "cofferdam:host/config": crate::bindings::cofferdam::host::config,
+            "cofferdam:host/secrets": crate::bindings::cofferdam::host::secrets,
+            "cofferdam:host/http": crate::bindings::cofferdam::host::http,
+        },
+        imports: { default: trappable },
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}
+
+/// The world of retrieval memories.
+pub(crate) mod recall {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/host", "../../wit/plugin", "../../wit/recall"],
+        world: "cofferdam:recall/recall-plugin",
+        with: {
+            "cofferdam:types/common": crate::bindings::cofferdam::types::common,
+            "cofferdam:host/log": crate::bindings::cofferdam::host::log,
+            "cofferdam:host/config": crate::bindings::cofferdam::host::config,
+            "cofferdam:host/kv": crate::bindings::cofferdam::host::kv,
+            "cofferdam:host/secrets": crate::bindings::cofferdam::host::secrets,
+            "cofferdam:host/http": crate::bindings::cofferdam::host::http,
+        },
+        imports: { default: trappable },
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}

@@ -103,15 +103,29 @@ impl Engine {
 
     /// Waits for a free slot and keeps the epoch clock ticking while the answer lives.
     pub(crate) async fn enter(&self) -> Occupied {
-        let permit = Arc::clone(&self.slots).acquire_owned().await.ok();
-        Occupied { _permit: permit, _ticking: self.ticker.tick() }
+        Occupied { _slot: self.slot().await, _ticking: self.ticking() }
+    }
+
+    /// Waits for a free slot.
+    pub(crate) async fn slot(&self) -> Slot {
+        Slot { _permit: Arc::clone(&self.slots).acquire_owned().await.ok() }
+    }
+
+    /// Keeps the epoch clock ticking while the answer lives.
+    pub(crate) fn ticking(&self) -> Ticking {
+        self.ticker.tick()
     }
 }
 
 /// A taken slot. Dropping it frees the slot and lets the clock rest.
 pub(crate) struct Occupied {
-    _permit: Option<OwnedSemaphorePermit>,
+    _slot: Slot,
     _ticking: Ticking,
+}
+
+/// A taken slot. Dropping it frees it.
+pub(crate) struct Slot {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What the compiled code depends on. The compile child uses exactly this; the allocation strategy is not part
@@ -245,7 +259,7 @@ impl Ticks {
 }
 
 /// Keeps the clock ticking while it lives.
-struct Ticking(Weak<Ticks>);
+pub(crate) struct Ticking(Weak<Ticks>);
 
 impl Drop for Ticking {
     fn drop(&mut self) {

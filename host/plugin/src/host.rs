@@ -120,21 +120,29 @@ impl PluginHost {
         reference: PluginReference,
     ) -> Result<(Arc<LoadedPlugin>, History), LoadFault> {
         let core = self.core()?;
-        refuse_unserved(&reference)?;
         let task = {
             let (core, reference) = (Arc::clone(&core), reference.clone());
             Arc::clone(&core).runtime.spawn(async move { core.know(&reference).await })
         };
         let known = task.await.map_err(|panicked| LoadFault::Host(panicked.0))??;
+        refuse_unserved(&reference, &known.manifest)?;
         let source = reference.source.to_string();
         let config = config(&known.about, &reference.config)?;
-        let [limits, pure] = bounds(&reference, &known.manifest)?;
+        let [limits, pure, warm] = bounds(&reference, &known.manifest)?;
         let identity = Identity {
             alias: reference.alias.clone(),
             digest: known.artifact.digest,
             config: Arc::clone(&config),
             rights: Rights { granted: reference.granted, requested: reference.requested },
             limits,
+            network: self.settings.network.clone(),
+        };
+        let warm = Identity {
+            alias: reference.alias.clone(),
+            digest: known.artifact.digest,
+            config: Arc::clone(&config),
+            rights: identity.rights.clone(),
+            limits: warm,
             network: self.settings.network.clone(),
         };
         let pure = Identity {
@@ -152,6 +160,7 @@ impl PluginHost {
             clock: Arc::clone(&self.settings.clock),
             identity: Arc::new(identity),
             pure: Arc::new(pure),
+            warm: Arc::new(warm),
             manifest: known.manifest,
             about: known.about,
             source,
@@ -302,19 +311,19 @@ fn code_key(engine: &Engine, digest: Digest) -> String {
     format!("{}-{:016x}-{}", digest.hex(), hasher.finish(), engine.meter().as_str())
 }
 
-/// The bounds of a plugin as a tool, and as a transform or condition. A bound that is above the host's for one of its
-/// kinds is lowered there; it is refused when it is above it for all.
-fn bounds(reference: &PluginReference, manifest: &Manifest) -> Result<[KindLimits; 2], LoadFault> {
-    let of = |kind| reference.limits.apply(kind);
-    let (tool, pure) = (of(PluginKind::Tool), of(PluginKind::Transform));
-    let is_pure = manifest.served().any(|kind| meter_of(kind) == Meter::Metered);
-    match (manifest.is(PluginKind::Tool), is_pure, &tool, &pure) {
-        (true, false, Err(errors), _) | (false, _, _, Err(errors)) => return Err(LoadFault::Limits(errors.clone())),
-        (true, true, Err(errors), Err(_)) => return Err(LoadFault::Limits(errors.clone())),
-        _ => {}
+/// The bounds of a plugin as a tool, as a transform or condition, and as what stays up. A bound that is above the host's
+/// for one of its kinds is lowered there; it is refused when it is above it for all.
+fn bounds(reference: &PluginReference, manifest: &Manifest) -> Result<[KindLimits; 3], LoadFault> {
+    const GROUPS: [PluginKind; 3] = [PluginKind::Tool, PluginKind::Transform, PluginKind::Storage];
+    let served = |kind: PluginKind| manifest.served().any(|known| known.limits() == kind.limits());
+    let mut refused = GROUPS.into_iter().filter(|kind| served(*kind)).map(|kind| reference.limits.apply(kind).err());
+    let mut first = None;
+    if refused.all(|errors| errors.map(|errors| first.get_or_insert(errors)).is_some())
+        && let Some(errors) = first
+    {
+        return Err(LoadFault::Limits(errors));
     }
-    let lowered = |limits: Result<KindLimits, _>, kind: PluginKind| limits.unwrap_or_else(|_| at_most(reference, kind));
-    Ok([lowered(tool, PluginKind::Tool), lowered(pure, PluginKind::Transform)])
+    Ok(GROUPS.map(|kind| reference.limits.apply(kind).unwrap_or_else(|_| at_most(reference, kind))))
 }
 
 fn at_most(reference: &PluginReference, kind: PluginKind) -> KindLimits {
@@ -352,9 +361,9 @@ fn read(source: &Source) -> Result<Artifact, LoadFault> {
 }
 
 /// Grants that this version cannot keep are refused, not ignored.
-fn refuse_unserved(reference: &PluginReference) -> Result<(), LoadFault> {
+fn refuse_unserved(reference: &PluginReference, manifest: &Manifest) -> Result<(), LoadFault> {
     let fs = &reference.granted.fs;
-    if !fs.also.is_empty() {
+    if !fs.also.is_empty() && manifest.is(PluginKind::Tool) {
         return Err(LoadFault::Unserved("`fs.also`: further directories are not served by this version"));
     }
     if fs.write && !fs.read {

@@ -3,11 +3,15 @@
 //! A store is used for one call and dropped, whatever its end. It must not know tools or schemas.
 
 use crate::artifact::Digest;
+use crate::bindings::ServedPre;
 use crate::bindings::cofferdam::types::common::{CallContext, PluginError};
+use crate::bindings::condition::ConditionPluginPre;
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::exports::cofferdam::tool::tool::{ToolDef, ToolOutput};
-use crate::bindings::ServedPre;
-use crate::bindings::condition::ConditionPluginPre;
+use crate::bindings::model::ModelPluginPre;
+use crate::bindings::recall::RecallPluginPre;
+use crate::bindings::sink::SinkPluginPre;
+use crate::bindings::storage::StoragePluginPre;
 use crate::bindings::transform::TransformPluginPre;
 use crate::engine::{Deadline, EPOCH_TICK, Engine, Meter};
 use crate::failure::{Allowed, Failure, OutOfTime};
@@ -96,13 +100,17 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    fn new(call: Call) -> Result<Self, Failure> {
+    pub(crate) fn new(call: Call) -> Result<Self, Failure> {
         let limits = call.plugin.limits;
         let (stdout, stderr) = (Captured::new(size(limits.output_bytes)), Captured::new(size(limits.output_bytes)));
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(limits::PLUGIN_RANDOM_BYTES);
         if let Some(frozen) = &call.frozen {
             frozen.apply(&mut wasi);
+        }
+        if call.ctx.is_none() && call.frozen.is_none() {
+            Preopens::open_mounts(&call.plugin.rights.granted.fs, &mut wasi)
+                .map_err(|error| Failure::Refused(error.to_string()))?;
         }
         if let Some(ctx) = &call.ctx {
             let preopens = Preopens { dirs: &ctx.dirs, grant: &call.plugin.rights.granted.fs };
@@ -117,7 +125,18 @@ impl Guest {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 
-    fn allowed(&self) -> Allowed {
+    /// Begins another call of a guest that lives on.
+    pub(crate) fn renew(&mut self, call: Call) {
+        self.call = call;
+    }
+
+    /// What the call was denied; what it printed goes to the log.
+    pub(crate) fn end_call(&mut self) -> Vec<Denial> {
+        self.log_output();
+        std::mem::take(&mut self.call.denials).explaining()
+    }
+
+    pub(crate) fn allowed(&self) -> Allowed {
         let limits = &self.call.plugin.limits;
         Allowed {
             wall: self.call.deadline.allowed(),
@@ -162,10 +181,7 @@ pub(crate) trait World: Clone + Send + Sync {
     /// A fresh instance.
     type Instance: Send;
 
-    fn instantiate(
-        &self,
-        store: &mut Store<Guest>,
-    ) -> impl Future<Output = wasmtime::Result<Self::Instance>> + Send;
+    fn instantiate(&self, store: &mut Store<Guest>) -> impl Future<Output = wasmtime::Result<Self::Instance>> + Send;
 }
 
 macro_rules! worlds {
@@ -183,7 +199,11 @@ macro_rules! worlds {
 worlds! {
     ServedPre<Guest> => crate::bindings::Served,
     TransformPluginPre<Guest> => crate::bindings::transform::TransformPlugin,
-    ConditionPluginPre<Guest> => crate::bindings::condition::ConditionPlugin
+    ConditionPluginPre<Guest> => crate::bindings::condition::ConditionPlugin,
+    StoragePluginPre<Guest> => crate::bindings::storage::StoragePlugin,
+    SinkPluginPre<Guest> => crate::bindings::sink::SinkPlugin,
+    ModelPluginPre<Guest> => crate::bindings::model::ModelPlugin,
+    RecallPluginPre<Guest> => crate::bindings::recall::RecallPlugin
 }
 
 /// What a plugin says of itself.
@@ -256,7 +276,7 @@ impl<W: World> Prepared<W> {
         let Ok(_slot) = tokio::time::timeout(wait, self.engine.enter()).await else {
             return Ended { answer: Err(out_of_time()), denials: Vec::new() };
         };
-        let mut store = match store(&self.engine, guest) {
+        let mut store = match new_store(&self.engine, guest) {
             Ok(store) => store,
             Err(error) => return Ended { answer: Err(Failure::Host(error.to_string())), denials: Vec::new() },
         };
@@ -281,8 +301,7 @@ impl<W: World> Prepared<W> {
 }
 
 /// A store with every bound set, before anything of the guest runs in it.
-fn store(engine: &Engine, guest: Guest) -> wasmtime::Result<Store<Guest>> {
-    let deadline = guest.call.deadline;
+pub(crate) fn new_store(engine: &Engine, guest: Guest) -> wasmtime::Result<Store<Guest>> {
     let limits = guest.call.plugin.limits;
     let mut store = Store::new(engine.wasm(), guest);
     store.limiter(|guest| &mut guest.limiter);
@@ -292,8 +311,8 @@ fn store(engine: &Engine, guest: Guest) -> wasmtime::Result<Store<Guest>> {
         store.set_fuel(limits.fuel.unwrap_or_default())?;
     }
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |_| {
-        if deadline.has_passed() {
+    store.epoch_deadline_callback(|context| {
+        if context.data().call.deadline.has_passed() {
             return Err(OutOfTime.into());
         }
         // tokio's own yield lets timers and other guests run first; waking oneself does not.

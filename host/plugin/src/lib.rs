@@ -31,8 +31,13 @@ mod instance;
 
 mod about;
 mod inspect;
+mod model;
 mod pure;
+mod recall;
+mod sink;
+mod storage;
 mod tool;
+mod warm;
 mod worlds;
 
 pub use about::{About, AboutError};
@@ -46,8 +51,12 @@ pub use import::Network;
 pub use inspect::Inspection;
 pub use limit::Limit;
 pub use manifest::{Capability, Import, ManifestError};
+pub use model::PluginModel;
+pub use recall::PluginRecall;
 pub use reference::{PluginReference, Source, SourceError};
 pub use scan::ScanError;
+pub use sink::PluginSink;
+pub use storage::PluginStorage;
 pub use tool::LoadedPlugin;
 
 #[cfg(test)]

@@ -23,7 +23,15 @@ const KINDS: [(&str, PluginKind); 7] = [
 ];
 
 /// The kinds that this host runs.
-const SERVED_KINDS: [PluginKind; 3] = [PluginKind::Tool, PluginKind::Transform, PluginKind::Condition];
+const SERVED_KINDS: [PluginKind; 7] = [
+    PluginKind::Tool,
+    PluginKind::Transform,
+    PluginKind::Condition,
+    PluginKind::Storage,
+    PluginKind::Sink,
+    PluginKind::Model,
+    PluginKind::Recall,
+];
 
 /// The word for a kind.
 pub(crate) fn kind_name(kind: PluginKind) -> &'static str {
@@ -239,11 +247,15 @@ impl Manifest {
             )
         };
         match self.imports.iter().find(effectful) {
-            Some(import) if !self.is(PluginKind::Tool) => {
+            Some(import) if self.is_only_pure() => {
                 Err(ManifestError::NotPure { import: import.interface.clone(), kind: self.names() })
             }
             _ => Ok(()),
         }
+    }
+
+    fn is_only_pure(&self) -> bool {
+        self.kinds.iter().all(|kind| matches!(kind, PluginKind::Transform | PluginKind::Condition))
     }
 
     fn names(&self) -> String {

@@ -30,6 +30,8 @@ pub struct LoadedPlugin {
     pub(crate) identity: Arc<Identity>,
     /// The same plugin as a transform or condition: nothing is granted to it, and its bounds are lower.
     pub(crate) pure: Arc<Identity>,
+    /// The same plugin as what stays up: its grants hold, and its bounds are wider.
+    pub(crate) warm: Arc<Identity>,
     pub(crate) worlds: Worlds,
     pub(crate) manifest: Manifest,
     pub(crate) about: About,
@@ -45,6 +47,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) pure: Arc<Identity>,
+    pub(crate) warm: Arc<Identity>,
     pub(crate) worlds: Worlds,
     pub(crate) manifest: Manifest,
     pub(crate) about: About,
@@ -59,13 +62,13 @@ impl fmt::Debug for LoadedPlugin {
 
 impl LoadedPlugin {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { core, clock, identity, pure, worlds, manifest, about, source } = parts;
+        let Parts { core, clock, identity, pure, warm, worlds, manifest, about, source } = parts;
         let mut definitions = about.tools.clone();
         for definition in &mut definitions {
             definition.effects = believable(definition.effects, &identity.rights.granted);
         }
         let outputs = definitions.iter().map(|_| OnceLock::new()).collect();
-        Self { core, clock, identity, pure, worlds, manifest, about, source, definitions, outputs }
+        Self { core, clock, identity, pure, warm, worlds, manifest, about, source, definitions, outputs }
     }
 
     /// What documents call it.

@@ -6,6 +6,10 @@ use crate::about::About;
 use crate::bindings::ServedPre;
 use crate::bindings::condition::ConditionPluginPre;
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
+use crate::bindings::model::ModelPluginPre;
+use crate::bindings::recall::RecallPluginPre;
+use crate::bindings::sink::SinkPluginPre;
+use crate::bindings::storage::StoragePluginPre;
 use crate::bindings::transform::TransformPluginPre;
 use crate::engine::{Engine, Meter};
 use crate::error::LoadFault;
@@ -19,6 +23,7 @@ use cofferdam_core::limits;
 use cofferdam_core::policy::{KindLimits, PluginKind};
 use std::sync::Arc;
 use std::time::Duration;
+use wasmtime::Store;
 use wasmtime::component::Component;
 
 /// What a component can be instantiated as.
@@ -27,6 +32,10 @@ pub(crate) struct Worlds {
     pub(crate) tool: Option<Prepared<ServedPre<Guest>>>,
     pub(crate) transform: Option<Prepared<TransformPluginPre<Guest>>>,
     pub(crate) condition: Option<Prepared<ConditionPluginPre<Guest>>>,
+    pub(crate) storage: Option<Prepared<StoragePluginPre<Guest>>>,
+    pub(crate) sink: Option<Prepared<SinkPluginPre<Guest>>>,
+    pub(crate) model: Option<Prepared<ModelPluginPre<Guest>>>,
+    pub(crate) recall: Option<Prepared<RecallPluginPre<Guest>>>,
 }
 
 /// The engine that a kind runs on.
@@ -63,7 +72,22 @@ impl Worlds {
                     let world = ConditionPluginPre::new(pre()?).map_err(interface)?;
                     self.condition = Some(Prepared { engine: engine_of(), world });
                 }
-                PluginKind::Sink | PluginKind::Storage | PluginKind::Model | PluginKind::Recall => {}
+                PluginKind::Storage => {
+                    let world = StoragePluginPre::new(pre()?).map_err(interface)?;
+                    self.storage = Some(Prepared { engine: engine_of(), world });
+                }
+                PluginKind::Sink => {
+                    let world = SinkPluginPre::new(pre()?).map_err(interface)?;
+                    self.sink = Some(Prepared { engine: engine_of(), world });
+                }
+                PluginKind::Model => {
+                    let world = ModelPluginPre::new(pre()?).map_err(interface)?;
+                    self.model = Some(Prepared { engine: engine_of(), world });
+                }
+                PluginKind::Recall => {
+                    let world = RecallPluginPre::new(pre()?).map_err(interface)?;
+                    self.recall = Some(Prepared { engine: engine_of(), world });
+                }
             }
         }
         Ok(())
@@ -90,10 +114,49 @@ impl Worlds {
             let (description, options) = asked.answer("options-schema", options)?;
             said.get_or_insert_with(|| nothing(description)).condition_options = options;
         }
+        if let (None, Some(description)) = (&said, self.describe_warm(&asked).await?) {
+            said = Some(nothing(description));
+        }
         let said = said.ok_or_else(|| LoadFault::Host("a plugin of no kind was described".to_owned()))?;
         About::check(said).map_err(LoadFault::About)
     }
+
+    /// What a plugin says whose instances stay up, when it says nothing as another kind.
+    async fn describe_warm(&self, asked: &Asked<'_>) -> Result<Option<Description>, LoadFault> {
+        let function = "describe";
+        if let Some(world) = self.storage.clone() {
+            return asked.answer(function, world.describe(asked.call(PluginKind::Storage)).await).map(Some);
+        }
+        if let Some(world) = self.sink.clone() {
+            return asked.answer(function, world.describe(asked.call(PluginKind::Sink)).await).map(Some);
+        }
+        if let Some(world) = self.model.clone() {
+            return asked.answer(function, world.describe(asked.call(PluginKind::Model)).await).map(Some);
+        }
+        if let Some(world) = self.recall.clone() {
+            return asked.answer(function, world.describe(asked.call(PluginKind::Recall)).await).map(Some);
+        }
+        Ok(None)
+    }
 }
+
+macro_rules! described {
+    ($($world:ty),*) => {$(
+        impl Prepared<$world> {
+            async fn describe(self, call: Call) -> Ended<Description> {
+                self.run(call, async |store: &mut Store<Guest>, plugin| {
+                    let said = plugin.cofferdam_plugin_lifecycle().call_describe(store).await?;
+                    let (id, version, summary, config_schema) =
+                        (said.id, said.version, said.summary, said.config_schema);
+                    Ok(Description { id, version, summary, config_schema })
+                })
+                .await
+            }
+        }
+    )*};
+}
+
+described!(StoragePluginPre<Guest>, SinkPluginPre<Guest>, ModelPluginPre<Guest>, RecallPluginPre<Guest>);
 
 fn nothing(description: Description) -> SelfDescription {
     SelfDescription { description, tools: Vec::new(), transform_options: None, condition_options: None }

@@ -10,7 +10,6 @@ mod entry;
 mod lease;
 mod listing;
 mod mention;
-mod record;
 
 mod memory;
 mod memory_state;

@@ -3,7 +3,9 @@
 use super::BoxFuture;
 use crate::event::RunEvent;
 use crate::fault::Fault;
+use crate::limits;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Takes the events of runs.
 ///
@@ -26,13 +28,27 @@ pub trait Sink: Send + Sync {
     fn flush(&self) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
-/// What a sink wants to see.
+/// What a sink wants to see, and how.
 #[derive(Clone, Debug)]
 pub struct Want {
     /// Kinds of events; a final `*` matches any rest. Empty means all.
     pub kinds: Vec<String>,
     /// What happens when it is slow.
     pub pressure: Pressure,
+    /// Only durable events, those that the journal keeps.
+    pub durable_only: bool,
+    /// Most events of a batch.
+    pub batch_events: usize,
+    /// How long a batch may wait until it is full.
+    pub linger: Duration,
+}
+
+impl Want {
+    /// Wants these kinds, in batches as they come.
+    #[must_use]
+    pub fn new(kinds: Vec<String>, pressure: Pressure) -> Self {
+        Self { kinds, pressure, durable_only: false, batch_events: limits::SINK_BATCH_EVENTS, linger: Duration::ZERO }
+    }
 }
 
 /// What happens when a sink is slower than the run.
@@ -54,10 +70,21 @@ pub struct Batch {
 }
 
 /// What a sink did with a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
     /// All of it is handled.
     All,
     /// The first so many are; send the rest again.
     First(usize),
+    /// All is handled but these, which can never be delivered. Whoever keeps dead letters keeps them.
+    Except(Vec<Rejection>),
+}
+
+/// An event that can never be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Its index in the batch.
+    pub index: usize,
+    /// Why.
+    pub reason: String,
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(crate) struct Scene {
     pub(crate) agents: BTreeMap<AgentName, Arc<dyn Agent>>,
     pub(crate) natives: Natives,
- plugins: Arc::default(),
+    plugins: Arc::default(),
     pub(crate) answers: BTreeMap<String, InputText>,
     pub(crate) person: Option<Person>,
     pub(crate) starter: Option<Arc<dyn Starter>>,
@@ -243,7 +243,7 @@ struct Told(Mutex<Vec<Arc<RunEvent>>>);
 
 impl Sink for Told {
     fn want(&self) -> Want {
-        Want { kinds: Vec::new(), pressure: Pressure::Wait }
+        Want::new(Vec::new(), Pressure::Wait)
     }
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
         self.0.lock().unwrap().extend(batch.events);

@@ -21,9 +21,21 @@ pub(crate) struct Preopens<'a> {
 /// A granted directory that could not be opened. Names it as the guest sees it.
 #[derive(Debug, thiserror::Error)]
 #[error("the directory `{0}` cannot be opened")]
-pub(crate) struct DirectoryError(&'static str);
+pub(crate) struct DirectoryError(String);
 
 impl Preopens<'_> {
+    /// Shows a guest that belongs to no step the directories that its grant names, by their paths.
+    pub(crate) fn open_mounts(grant: &FsGrant, wasi: &mut WasiCtxBuilder) -> Result<(), DirectoryError> {
+        for mount in &grant.also {
+            let access = if mount.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            if let Err(error) = wasi.preopened_dir(&mount.from, &mount.at, access) {
+                tracing::debug!(directory = mount.at, %error, "a granted directory cannot be opened");
+                return Err(DirectoryError(mount.at.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Shows them to the guest.
     pub(crate) fn open(&self, wasi: &mut WasiCtxBuilder) -> Result<(), DirectoryError> {
         let step = match (self.grant.read, self.grant.write) {
@@ -50,7 +62,7 @@ fn open(wasi: &mut WasiCtxBuilder, dir: &DirHandle, at: &'static str, access: Fs
         Ok(_) => Ok(()),
         Err(error) => {
             tracing::debug!(directory = at, %error, "a granted directory cannot be opened");
-            Err(DirectoryError(at))
+            Err(DirectoryError(at.to_owned()))
         }
     }
 }

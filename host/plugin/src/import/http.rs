@@ -70,7 +70,7 @@ enum Refusal {
 
 async fn send(call: &Call, request: Request, limits: HttpLimits) -> Result<Response, Refusal> {
     // A plugin that describes itself, and a host without network, have no door at all.
-    let (Some(network), Some(_)) = (&call.plugin.network, &call.ctx) else { return Err(Refusal::NoNetwork) };
+    let Some(network) = &call.plugin.network else { return Err(Refusal::NoNetwork) };
     let left = call.deadline.remaining();
     let asked = request.timeout_ms.map_or(left, |millis| Duration::from_millis(millis.into()));
     let mut bounds = FetchLimits::of(limits, asked.min(left));

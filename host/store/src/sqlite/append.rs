@@ -5,7 +5,6 @@
 use super::{POSITION_BITS, place};
 use crate::database::Failure;
 use crate::mention::Mentions;
-use crate::record;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Append, JournalError, Record, RunIndex};
 use cofferdam_core::time::Timestamp;

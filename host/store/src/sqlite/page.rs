@@ -3,10 +3,11 @@
 //! It must not leave a record out: what cannot be read is an error with its position.
 
 use super::{find, place};
-use crate::{connection, record};
+use crate::connection;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::port::{JournalError, Page, Record};
+use cofferdam_core::record;
 use rusqlite::{Connection, ErrorCode, Row};
 use std::path::Path;
 

@@ -2,12 +2,12 @@
 //!
 //! It must not know where the text is kept.
 
-use cofferdam_core::event::{self, RunEvent};
-use cofferdam_core::id::RunId;
-use cofferdam_core::limits;
-use cofferdam_core::port::{JournalError, Record, RecordBody};
-use cofferdam_core::time::Timestamp;
-use cofferdam_core::value::Map;
+use crate::event::{self, RunEvent};
+use crate::id::RunId;
+use crate::limits;
+use crate::port::{JournalError, Record, RecordBody};
+use crate::time::Timestamp;
+use crate::value::Map;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -43,7 +43,10 @@ struct Version {
 }
 
 /// Writes a record.
-pub(crate) fn encode(record: &Record) -> Result<String, JournalError> {
+///
+/// # Errors
+/// When it cannot be written as JSON, or is larger than a journal keeps.
+pub fn encode(record: &Record) -> Result<String, JournalError> {
     let written = match &record.body {
         RecordBody::Event(event) => {
             let at = (event.at != record.at).then_some(record.at);
@@ -63,7 +66,10 @@ pub(crate) fn encode(record: &Record) -> Result<String, JournalError> {
 }
 
 /// Reads a record back.
-pub(crate) fn decode(run: &RunId, position: u64, sum: i64, text: &str) -> Result<Record, JournalError> {
+///
+/// # Errors
+/// When its text is not what was written, is no record, or was written by a newer version.
+pub fn decode(run: &RunId, position: u64, sum: i64, text: &str) -> Result<Record, JournalError> {
     if sum_of(run, position, text) != sum {
         return Err(damaged(run, position, "its text is not what was written"));
     }
@@ -81,8 +87,9 @@ pub(crate) fn decode(run: &RunId, position: u64, sum: i64, text: &str) -> Result
     }
 }
 
-/// The sum of a record: it binds the text to its place, so that records cannot change places unseen.
-pub(crate) fn sum_of(run: &RunId, position: u64, text: &str) -> i64 {
+/// The sum of a record (the first eight bytes of a SHA-256): it binds the text to its place, so that records cannot change places unseen.
+#[must_use]
+pub fn sum_of(run: &RunId, position: u64, text: &str) -> i64 {
     let mut sum = Sha256::new();
     sum.update(run.as_str().as_bytes());
     sum.update([0]);
@@ -93,7 +100,8 @@ pub(crate) fn sum_of(run: &RunId, position: u64, text: &str) -> i64 {
 }
 
 /// The error of a record that cannot be read.
-pub(crate) fn damaged(run: &RunId, position: u64, reason: &str) -> JournalError {
+#[must_use]
+pub fn damaged(run: &RunId, position: u64, reason: &str) -> JournalError {
     JournalError::Damaged { run: run.clone(), position, reason: reason.to_owned() }
 }
 

@@ -1,0 +1,290 @@
+//! A loaded plugin as a model: an instance for each answer, pulled piece by piece.
+//!
+//! The reader owns the pace: the next piece is asked for when the last one was taken, and dropping the stream drops the
+//! instance. A stream that ends before it says so is an error, never an answer.
+
+use crate::bindings::cofferdam::types::common::{CallContext, PluginError};
+use crate::bindings::model::exports::cofferdam::model::model::{
+    AssistantMessage, Attachment as GuestAttachment, Chunk, FinishReason as GuestFinish, Message as GuestMessage,
+    ModelDef, Request, ToolCall as GuestCall, ToolChoice as GuestChoice, ToolResult, ToolSpec as GuestSpec,
+    UserMessage,
+};
+use crate::bindings::model::{ModelPlugin, ModelPluginPre};
+use crate::engine::{Deadline, EPOCH_TICK};
+use crate::failure::{Culprit, Failure, OutOfTime};
+use crate::grant::Denial;
+use crate::instance::{Call, Guest, Identity, Prepared, new_store};
+use crate::runtime::Task;
+use crate::tool::LoadedPlugin;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::message::{Message, Opaque, ToolCall, Usage};
+use cofferdam_core::port::{
+    BoxFuture, Clock, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolChoice,
+};
+use cofferdam_core::text::clean;
+use cofferdam_core::value;
+use futures_util::stream;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+type Pre = ModelPluginPre<Guest>;
+type Piece = Result<ModelEvent, Fault>;
+
+/// One model of a plugin.
+pub struct PluginModel {
+    plugin: Arc<LoadedPlugin>,
+    world: Prepared<Pre>,
+    name: String,
+    info: ModelInfo,
+}
+
+impl LoadedPlugin {
+    /// A model of the plugin by its name, which may be one that it does not list.
+    ///
+    /// # Errors
+    /// When the plugin is no model, or cannot say which it has.
+    pub async fn model(self: &Arc<Self>, name: &str) -> Result<PluginModel, Fault> {
+        let Some(world) = self.worlds.model.clone() else { return Err(self.is_no("model")) };
+        let listed = self.models(&world).await?;
+        let def = listed.into_iter().find(|def| def.id == name);
+        let info = ModelInfo {
+            name: format!("{}/{name}", self.alias()).into(),
+            is_language_model: def.as_ref().is_none_or(|def| def.is_language_model),
+            summary: def.map_or_else(|| self.about.summary.clone(), |def| clean(&def.summary)),
+        };
+        Ok(PluginModel { plugin: Arc::clone(self), world, name: name.to_owned(), info })
+    }
+
+    async fn models(&self, world: &Prepared<Pre>) -> Result<Vec<ModelDef>, Fault> {
+        let call = Call::new(Arc::clone(&self.warm), None, self.warm.limits.wall);
+        let listing = world.clone().run_owned(call, |store, plugin| {
+            Box::pin(async move { plugin.cofferdam_model_model().call_list_models(store).await })
+        });
+        let ended = self.core.runtime.spawn(listing).await;
+        let answer = ended.map_err(|panicked| Failure::Host(panicked.0)).and_then(|ended| ended.answer);
+        answer.map_err(|failure| fault(&self.warm, "list-models", &failure, &[]))
+    }
+}
+
+impl Model for PluginModel {
+    fn info(&self) -> ModelInfo {
+        self.info.clone()
+    }
+
+    fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {
+        let (sender, pieces) = mpsc::channel(1);
+        let answering = Answering {
+            identity: Arc::clone(&self.plugin.warm),
+            world: self.world.clone(),
+            context: context(&request, self.plugin.clock.as_ref(), &self.plugin.warm),
+            request: request_of(&request, &self.name),
+            pieces: sender,
+        };
+        let task = self.plugin.core.runtime.spawn(answering.run());
+        let reading = Reading { pieces, _task: task, over: false };
+        let cut_off = fault(&self.plugin.warm, "next", &Failure::Lie("its answer has no end".to_owned()), &[]);
+        Box::pin(async move {
+            let stream: ModelStream = Box::pin(stream::unfold((reading, cut_off), |(mut reading, cut_off)| async {
+                if reading.over {
+                    return None;
+                }
+                let piece = reading.pieces.recv().await.unwrap_or_else(|| Err(cut_off.clone()));
+                reading.over = matches!(piece, Err(_) | Ok(ModelEvent::Finished(_)));
+                Some((piece, (reading, cut_off)))
+            }));
+            Ok(stream)
+        })
+    }
+}
+
+/// The reader's side; dropping it ends the instance.
+struct Reading {
+    pieces: mpsc::Receiver<Piece>,
+    _task: Task<()>,
+    over: bool,
+}
+
+/// The instance's side.
+struct Answering {
+    identity: Arc<Identity>,
+    world: Prepared<Pre>,
+    context: CallContext,
+    request: Request,
+    pieces: mpsc::Sender<Piece>,
+}
+
+impl Answering {
+    async fn run(self) {
+        if let Err((failure, function, denials)) = self.answer().await {
+            let _ = self.pieces.send(Err(fault(&self.identity, function, &failure, &denials))).await;
+        }
+    }
+
+    async fn answer(&self) -> Result<(), (Failure, &'static str, Vec<Denial>)> {
+        let at = |function: &'static str| move |failure: Failure| (failure, function, Vec::new());
+        let guest = Guest::new(self.call()).map_err(at("complete"))?;
+        let engine = &self.world.engine;
+        let Ok(_slot) = tokio::time::timeout(self.identity.limits.wall, engine.enter()).await else {
+            return Err(at("complete")(Failure::classify(&wasmtime::Error::new(OutOfTime), &guest.allowed())));
+        };
+        let host = |error: wasmtime::Error| (Failure::Host(error.to_string()), "complete", Vec::new());
+        let mut store = new_store(engine, guest).map_err(host)?;
+        let begun = self.begin(&mut store).await;
+        let (plugin, completion) = self.settled(&mut store, "complete", begun)?;
+        loop {
+            store.data_mut().call.deadline = Deadline::after(self.identity.limits.wall);
+            let next = self.next(&mut store, &plugin, completion).await;
+            let chunks = self.settled(&mut store, "next", next)?;
+            if chunks.is_empty() {
+                return Err(at("next")(Failure::Lie("it gave no piece before the end of its answer".to_owned())));
+            }
+            for chunk in chunks {
+                let piece = self.piece(chunk).map_err(at("next"))?;
+                let ends = matches!(piece, ModelEvent::Finished(_));
+                if self.pieces.send(Ok(piece)).await.is_err() || ends {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn call(&self) -> Call {
+        Call::new(Arc::clone(&self.identity), None, self.identity.limits.wall)
+    }
+
+    async fn begin(&self, store: &mut Store<Guest>) -> Reply<(ModelPlugin, ResourceAny)> {
+        self.timed(async {
+            let plugin = self.world.world.instantiate_async(&mut *store).await?;
+            let begun = plugin.cofferdam_model_model().call_complete(store, &self.context, &self.request).await?;
+            Ok(begun.map(|completion| (plugin, completion)))
+        })
+        .await
+    }
+
+    async fn next(&self, store: &mut Store<Guest>, plugin: &ModelPlugin, completion: ResourceAny) -> Reply<Vec<Chunk>> {
+        self.timed(plugin.cofferdam_model_model().completion().call_next(store, completion)).await
+    }
+
+    async fn timed<T>(&self, work: impl Future<Output = Reply<T>>) -> Reply<T> {
+        let patience = self.identity.limits.wall.saturating_add(EPOCH_TICK);
+        tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(OutOfTime.into()))
+    }
+
+    fn settled<T>(
+        &self,
+        store: &mut Store<Guest>,
+        function: &'static str,
+        reply: Reply<T>,
+    ) -> Result<T, (Failure, &'static str, Vec<Denial>)> {
+        let denials = store.data_mut().end_call();
+        match reply {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err((Failure::Own(error), function, denials)),
+            Err(error) => Err((Failure::classify(&error, &store.data().allowed()), function, denials)),
+        }
+    }
+
+    fn piece(&self, chunk: Chunk) -> Result<ModelEvent, Failure> {
+        Ok(match chunk {
+            Chunk::Text(text) => ModelEvent::Text(text),
+            Chunk::Reasoning(text) => ModelEvent::Reasoning(text),
+            Chunk::ToolCall(GuestCall { id, name, arguments }) => {
+                ModelEvent::ToolCall(ToolCall { id, name, arguments })
+            }
+            Chunk::Opaque(text) => {
+                let unreadable = |error| Failure::Lie(format!("data that it gave cannot be read: {error}"));
+                let data = value::parse(&text).map_err(unreadable)?;
+                ModelEvent::Opaque(Opaque { provider: self.identity.alias.to_string(), data })
+            }
+            Chunk::Usage(usage) => {
+                ModelEvent::Usage(Usage { input: usage.input, output: usage.output, ..Usage::default() })
+            }
+            Chunk::Finished(reason) => ModelEvent::Finished(match reason {
+                GuestFinish::Stop => FinishReason::Stop,
+                GuestFinish::ToolCalls => FinishReason::ToolCalls,
+                GuestFinish::Length => FinishReason::Length,
+                GuestFinish::ContentFilter => FinishReason::ContentFilter,
+                GuestFinish::Refusal => FinishReason::Refusal,
+            }),
+        })
+    }
+}
+
+type Reply<T> = wasmtime::Result<Result<T, PluginError>>;
+
+fn fault(identity: &Identity, function: &str, failure: &Failure, denials: &[Denial]) -> Fault {
+    Culprit { alias: &identity.alias, digest: identity.digest, function }.fault(failure, denials)
+}
+
+fn context(request: &ModelRequest, clock: &dyn Clock, identity: &Identity) -> CallContext {
+    let deadline = clock.now().after(identity.limits.wall);
+    CallContext {
+        run_id: request.run_id.to_string(),
+        step_path: request.path.to_string(),
+        attempt: request.attempt,
+        idempotency_key: format!("{}/{}/{}/{}", request.run_id, request.path, request.attempt, request.turn),
+        deadline: u64::try_from(deadline.as_millis()).unwrap_or(0),
+        traceparent: String::new(),
+        ext: Vec::new(),
+    }
+}
+
+fn request_of(request: &ModelRequest, model: &str) -> Request {
+    let tool = |spec: &cofferdam_core::port::ToolSpec| GuestSpec {
+        name: spec.name.clone(),
+        description: spec.description.clone(),
+        parameters: spec.parameters.to_string(),
+    };
+    Request {
+        model: model.to_owned(),
+        messages: request.messages.iter().map(message).collect(),
+        tools: request.tools.iter().map(tool).collect(),
+        choice: match &request.tool_choice {
+            ToolChoice::Auto => GuestChoice::Auto,
+            ToolChoice::None => GuestChoice::None,
+            ToolChoice::Required => GuestChoice::Required,
+            ToolChoice::Tool(name) => GuestChoice::Tool(name.clone()),
+        },
+        temperature: request.settings.temperature,
+        top_p: request.settings.top_p,
+        max_tokens: request.settings.max_tokens,
+    }
+}
+
+fn message(message: &Message) -> GuestMessage {
+    match message {
+        Message::System { text } => GuestMessage::System(text.to_string()),
+        Message::User { text, attachments } => GuestMessage::User(UserMessage {
+            text: text.to_string(),
+            attachments: attachments
+                .iter()
+                .map(|file| GuestAttachment {
+                    name: file.name.clone(),
+                    media_type: file.media_type.clone(),
+                    base64: file.base64.to_string(),
+                })
+                .collect(),
+        }),
+        Message::Assistant { text, tool_calls, opaque } => GuestMessage::Assistant(AssistantMessage {
+            text: text.to_string(),
+            tool_calls: tool_calls
+                .iter()
+                .map(|call| GuestCall {
+                    id: call.id.clone(),
+                    name: call.name.clone(),
+                    arguments: call.arguments.clone(),
+                })
+                .collect(),
+            opaque: opaque.iter().map(|opaque| Value::to_string(&opaque.data)).collect(),
+        }),
+        Message::Tool { call_id, name, text, is_error } => GuestMessage::Tool(ToolResult {
+            id: call_id.clone(),
+            name: name.clone(),
+            text: text.to_string(),
+            is_error: *is_error,
+        }),
+    }
+}

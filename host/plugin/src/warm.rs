@@ -1,0 +1,274 @@
+//! An instance that lives over many calls, supervised: what storage, sinks, models and retrieval memories are.
+//!
+//! One call at a time enters it. After a trap, a timeout, a broken contract or a dropped call its store is gone, and the
+//! next call gets a fresh one after a rest that doubles. Failures in a row end it for good.
+
+use crate::bindings::cofferdam::types::common::PluginError;
+use crate::engine::{Deadline, EPOCH_TICK, Slot};
+use crate::failure::{Culprit, Failure, OutOfTime};
+use crate::grant::Denial;
+use crate::host::Core;
+use crate::instance::{Call, Guest, Identity, Prepared, Working, World, new_store};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::limits;
+use cofferdam_core::port::ToolContext;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use wasmtime::Store;
+
+/// What an instance is told when it begins, and what it says then.
+pub(crate) trait Opens: World {
+    /// What it said.
+    type Opened: Clone + Send + Sync + 'static;
+
+    /// Opens a fresh instance.
+    fn open<'s>(
+        store: &'s mut Store<Guest>,
+        instance: &'s Self::Instance,
+        config: String,
+    ) -> Working<'s, Result<Self::Opened, PluginError>>;
+}
+
+/// A supervised instance. All clones are one.
+pub(crate) struct Warm<W: Opens> {
+    inner: Arc<Inner<W>>,
+}
+
+impl<W: Opens> Clone for Warm<W> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+struct Inner<W: Opens> {
+    core: Arc<Core>,
+    prepared: Prepared<W>,
+    identity: Arc<Identity>,
+    state: Mutex<State<W>>,
+}
+
+struct State<W: Opens> {
+    live: Option<Live<W>>,
+    /// Failures in a row.
+    strikes: u32,
+    rests_until: Option<Instant>,
+}
+
+/// An instance that is up.
+struct Live<W: Opens> {
+    store: Store<Guest>,
+    instance: W::Instance,
+    opened: W::Opened,
+    _slot: Slot,
+}
+
+impl<W: Opens + 'static> Warm<W> {
+    pub(crate) fn new(core: Arc<Core>, prepared: Prepared<W>, identity: Arc<Identity>) -> Self {
+        let state = Mutex::new(State { live: None, strikes: 0, rests_until: None });
+        Self { inner: Arc::new(Inner { core, prepared, identity, state }) }
+    }
+
+    /// Who it is.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.inner.identity
+    }
+
+    /// Brings an instance up unless one is, and gives what it said when it was opened.
+    ///
+    /// # Errors
+    /// Why it did not open.
+    pub(crate) async fn opened(&self) -> Result<W::Opened, Fault> {
+        let inner = Arc::clone(&self.inner);
+        self.over("open", async move { inner.open().await }).await
+    }
+
+    /// Calls the instance, a fresh one if there is none. Dropping the future ends the call and the instance.
+    ///
+    /// # Errors
+    /// The plugin's own error, or what ended the call.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        function: &'static str,
+        ctx: Option<ToolContext>,
+        work: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, Result<T, PluginError>>
+        + Send
+        + 'static,
+    ) -> Result<T, Fault> {
+        let inner = Arc::clone(&self.inner);
+        self.over(function, async move { inner.enter(ctx, work).await }).await
+    }
+
+    /// As [`Self::call`], for a function that has no error of its own.
+    pub(crate) async fn call_plain<T: Send + 'static>(
+        &self,
+        function: &'static str,
+        work: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.call(function, None, move |store, instance| {
+            let work = work(store, instance);
+            Box::pin(async move { Ok(Ok(work.await?)) })
+        })
+        .await
+    }
+
+    /// Lets the instance go, after telling it so.
+    pub(crate) async fn close(
+        &self,
+        tell: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, ()> + Send + 'static,
+    ) {
+        let inner = Arc::clone(&self.inner);
+        let closing = self.inner.core.runtime.spawn(async move {
+            let Some(mut live) = inner.state.lock().await.live.take() else { return };
+            let call = inner.call(None);
+            live.store.data_mut().renew(call);
+            let _ticking = inner.prepared.engine.ticking();
+            let told = tokio::time::timeout(inner.identity.limits.wall, tell(&mut live.store, &live.instance)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                tracing::debug!(plugin = %inner.identity.alias, "it did not close in order");
+            }
+        });
+        let _ = closing.await;
+    }
+
+    /// Hands work over to the guests' threads, and says of a failure whose it is.
+    async fn over<T: Send + 'static>(
+        &self,
+        function: &str,
+        work: impl Future<Output = Outcome<T>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let ended = self.inner.core.runtime.spawn(work).await;
+        let (failure, denials) = match ended {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failed)) => failed,
+            Err(panicked) => (Failure::Host(panicked.0), Vec::new()),
+        };
+        let identity = &self.inner.identity;
+        let culprit = Culprit { alias: &identity.alias, digest: identity.digest, function };
+        Err(culprit.fault(&failure, &denials))
+    }
+}
+
+type Outcome<T> = Result<T, (Failure, Vec<Denial>)>;
+
+impl<W: Opens> Inner<W> {
+    fn call(&self, ctx: Option<ToolContext>) -> Call {
+        Call::new(Arc::clone(&self.identity), ctx, self.identity.limits.wall)
+    }
+
+    async fn open(&self) -> Outcome<W::Opened> {
+        let mut state = self.turn().await?;
+        let live = match state.live.take() {
+            Some(live) => live,
+            None => self.start(&mut state).await?,
+        };
+        let opened = live.opened.clone();
+        state.live = Some(live);
+        Ok(opened)
+    }
+
+    async fn enter<T>(
+        &self,
+        ctx: Option<ToolContext>,
+        work: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, Result<T, PluginError>> + Send,
+    ) -> Outcome<T> {
+        let mut state = self.turn().await?;
+        let mut live = match state.live.take() {
+            Some(live) => live,
+            None => self.start(&mut state).await?,
+        };
+        live.store.data_mut().renew(self.call(ctx));
+        let answer = {
+            let _ticking = self.prepared.engine.ticking();
+            self.timed(work(&mut live.store, &live.instance)).await
+        };
+        let denials = live.store.data_mut().end_call();
+        match answer {
+            Ok(answer) => {
+                // Only now: a store whose call was dropped half-way is never entered again.
+                state.live = Some(live);
+                state.strikes = 0;
+                answer.map_err(|error| (Failure::Own(error), denials))
+            }
+            Err(error) => {
+                let failure = self.classify(error, &live.store);
+                state.strike();
+                Err((failure, denials))
+            }
+        }
+    }
+
+    /// Waits until nobody else is in the instance and its rest is over.
+    async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, State<W>>, (Failure, Vec<Denial>)> {
+        let wall = self.identity.limits.wall;
+        let Ok(state) = tokio::time::timeout(wall, self.state.lock()).await else {
+            return Err((Failure::Limit(crate::limit::Limit::Wall(wall)), Vec::new()));
+        };
+        if state.strikes >= limits::PLUGIN_STRIKES {
+            let why = format!("it failed {} times in a row and is not started again", state.strikes);
+            return Err((Failure::Refused(why), Vec::new()));
+        }
+        if let Some(until) = state.rests_until {
+            tokio::time::sleep_until(until.into()).await;
+        }
+        Ok(state)
+    }
+
+    /// Brings up a fresh instance.
+    async fn start(&self, state: &mut State<W>) -> Outcome<Live<W>> {
+        match self.bring_up().await {
+            Ok(live) => Ok(live),
+            Err(failed) => {
+                state.strike();
+                Err(failed)
+            }
+        }
+    }
+
+    async fn bring_up(&self) -> Outcome<Live<W>> {
+        let engine = &self.prepared.engine;
+        let guest = Guest::new(self.call(None)).map_err(|failure| (failure, Vec::new()))?;
+        let wall = self.identity.limits.wall;
+        let Ok(slot) = tokio::time::timeout(wall, engine.slot()).await else {
+            return Err((Failure::Limit(crate::limit::Limit::Wall(wall)), Vec::new()));
+        };
+        let broken = |error: wasmtime::Error| (Failure::Host(error.to_string()), Vec::new());
+        let mut store = new_store(engine, guest).map_err(broken)?;
+        let _ticking = engine.ticking();
+        let config = self.identity.config.to_string();
+        let opening = async {
+            let instance = self.prepared.world.instantiate(&mut store).await?;
+            let opened = W::open(&mut store, &instance, config).await?;
+            Ok((instance, opened))
+        };
+        let outcome = self.timed(Box::pin(opening)).await;
+        let denials = store.data_mut().end_call();
+        match outcome {
+            Ok((instance, Ok(opened))) => Ok(Live { store, instance, opened, _slot: slot }),
+            Ok((_, Err(error))) => Err((Failure::Own(error), denials)),
+            Err(error) => Err((self.classify(error, &store), denials)),
+        }
+    }
+
+    /// The epoch ends a guest that computes; this timer one that waits in a host call.
+    async fn timed<T>(&self, work: Working<'_, T>) -> wasmtime::Result<T> {
+        let patience = Deadline::after(self.identity.limits.wall).remaining().saturating_add(EPOCH_TICK);
+        match tokio::time::timeout(patience, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(OutOfTime.into()),
+        }
+    }
+
+    fn classify(&self, error: wasmtime::Error, store: &Store<Guest>) -> Failure {
+        tracing::debug!(plugin = %self.identity.alias, "{error:?}");
+        Failure::classify(&error, &store.data().allowed())
+    }
+}
+
+impl<W: Opens> State<W> {
+    fn strike(&mut self) {
+        let rest = limits::PLUGIN_REST_MS.saturating_mul(1 << self.strikes.min(16));
+        self.strikes += 1;
+        self.rests_until = Some(Instant::now() + Duration::from_millis(rest));
+    }
+}
