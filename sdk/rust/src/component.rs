@@ -1,6 +1,11 @@
 //! The component side: the generated bindings, the host behind [`Context`], and
 //! the exports that call a [`Plugin`]. The only file that knows the bindings.
 
+mod model;
+mod recall;
+mod sink;
+mod storage;
+
 use std::time::Duration;
 
 use serde_json::Value;
@@ -76,6 +81,62 @@ pub mod bindings {
         });
     }
 
+    /// What a storage plugin exports.
+    pub mod storage {
+        wit_bindgen::generate!({
+            path: ["wit/types", "wit/host", "wit/plugin", "wit/storage"],
+            inline: "package cofferdam:sdk; world storage { export cofferdam:storage/storage@0.1.0; }",
+            world: "cofferdam:sdk/storage",
+            with: { "cofferdam:types/common@0.1.0": super::cofferdam::types::common },
+            pub_export_macro: true,
+            export_macro_name: "export_storage",
+            default_bindings_module: "::cofferdam_sdk::private::bindings::storage",
+            runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
+        });
+    }
+
+    /// What a sink plugin exports.
+    pub mod sink {
+        wit_bindgen::generate!({
+            path: ["wit/types", "wit/host", "wit/plugin", "wit/sink"],
+            inline: "package cofferdam:sdk; world sink { export cofferdam:sink/sink@0.1.0; }",
+            world: "cofferdam:sdk/sink",
+            with: { "cofferdam:types/common@0.1.0": super::cofferdam::types::common },
+            pub_export_macro: true,
+            export_macro_name: "export_sink",
+            default_bindings_module: "::cofferdam_sdk::private::bindings::sink",
+            runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
+        });
+    }
+
+    /// What a model plugin exports.
+    pub mod model {
+        wit_bindgen::generate!({
+            path: ["wit/types", "wit/host", "wit/plugin", "wit/model"],
+            inline: "package cofferdam:sdk; world model { export cofferdam:model/model@0.1.0; }",
+            world: "cofferdam:sdk/model",
+            with: { "cofferdam:types/common@0.1.0": super::cofferdam::types::common },
+            pub_export_macro: true,
+            export_macro_name: "export_model",
+            default_bindings_module: "::cofferdam_sdk::private::bindings::model",
+            runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
+        });
+    }
+
+    /// What a recall plugin exports.
+    pub mod recall {
+        wit_bindgen::generate!({
+            path: ["wit/types", "wit/host", "wit/plugin", "wit/recall"],
+            inline: "package cofferdam:sdk; world recall { export cofferdam:recall/recall@0.1.0; }",
+            world: "cofferdam:sdk/recall",
+            with: { "cofferdam:types/common@0.1.0": super::cofferdam::types::common },
+            pub_export_macro: true,
+            export_macro_name: "export_recall",
+            default_bindings_module: "::cofferdam_sdk::private::bindings::recall",
+            runtime_path: "::cofferdam_sdk::private::bindings::wit_bindgen::rt",
+        });
+    }
+
     /// What a condition exports.
     pub mod condition {
         wit_bindgen::generate!({
@@ -93,6 +154,10 @@ pub mod bindings {
 
 pub use bindings::condition::export_condition;
 pub use bindings::lifecycle::export_lifecycle;
+pub use bindings::model::export_model;
+pub use bindings::recall::export_recall;
+pub use bindings::sink::export_sink;
+pub use bindings::storage::export_storage;
 pub use bindings::tool::export_tool;
 pub use bindings::transform::export_transform;
 
@@ -168,6 +233,24 @@ impl<P: ConditionPlugin> condition::Guest for P {
         let choice = choice.map_err(|error| error_out(&error))?;
         Ok(choice.map(|index| u32::try_from(index).unwrap_or(u32::MAX)))
     }
+}
+
+/// The context of a call that belongs to no step.
+fn outside() -> Context {
+    let info = CallInfo {
+        run_id: String::new(),
+        step_path: String::new(),
+        attempt: 1,
+        idempotency_key: String::new(),
+        deadline_ms: u64::MAX,
+        traceparent: String::new(),
+    };
+    Context::new(info, Host)
+}
+
+/// A call before `open`, which the host never makes.
+fn not_open() -> Error {
+    Error::new(ErrorKind::Internal, "it was called before it was opened")
 }
 
 fn info(ctx: common::CallContext) -> CallInfo {

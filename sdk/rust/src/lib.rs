@@ -96,9 +96,13 @@ mod definition;
 mod directory;
 mod error;
 pub mod http;
+pub mod model;
 mod output;
 mod plugin;
 mod pure;
+pub mod recall;
+mod sink;
+pub mod storage;
 
 #[cfg(target_family = "wasm")]
 mod component;
@@ -112,15 +116,22 @@ pub use directory::Directory;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(not(target_family = "wasm"))]
 pub use fake::{Fake, LogLine, ProgressLine};
+pub use model::{Model, ModelPlugin};
 pub use output::{IntoOutput, Output, Payload, Text, ToolOutput};
 pub use plugin::{ConditionPlugin, Plugin, Tool, TransformPlugin};
 pub use pure::{Condition, IntoOutcome, Item, Outcome, PureContext, Transform, Verdict};
+pub use recall::{Recall, RecallPlugin};
+pub use sink::{Ack, Batch, Event, Sink, SinkPlugin, Want};
+pub use storage::{Storage, StoragePlugin};
 
 /// What the macros expand to. Not part of the API.
 #[doc(hidden)]
 pub mod private {
     #[cfg(target_family = "wasm")]
-    pub use crate::component::{bindings, export_condition, export_lifecycle, export_tool, export_transform};
+    pub use crate::component::{
+        bindings, export_condition, export_lifecycle, export_model, export_recall, export_sink, export_storage,
+        export_tool, export_transform,
+    };
     pub use crate::plugin::{NoArguments, Returned, decode, unknown_tool};
     pub use serde_json::Value;
 

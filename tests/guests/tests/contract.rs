@@ -13,7 +13,7 @@ use wit_component::WitPrinter;
 use wit_parser::Resolve;
 
 /// Dependencies first.
-const PACKAGES: [&str; 5] = ["types", "host", "plugin", "tool", "transform"];
+const PACKAGES: [&str; 9] = ["types", "host", "plugin", "tool", "transform", "storage", "sink", "model", "recall"];
 
 fn resolved() -> String {
     let mut resolve = Resolve::default();

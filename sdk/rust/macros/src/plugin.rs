@@ -13,6 +13,8 @@ pub(crate) struct Declaration {
     tools: Vec<Path>,
     transform: Option<Path>,
     condition: Option<Path>,
+    /// The types that live as long as an instance, by the kind.
+    warm: Vec<(Ident, Type)>,
     summary: Option<Expr>,
     config: Option<Type>,
 }
@@ -20,7 +22,7 @@ pub(crate) struct Declaration {
 impl Parse for Declaration {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let (mut id, mut tools, mut summary, mut config) = (None, Vec::new(), None, None);
-        let (mut transform, mut condition) = (None, None);
+        let (mut transform, mut condition, mut warm) = (None, None, Vec::new());
         while !input.is_empty() {
             let key: Ident = input.parse()?;
             input.parse::<Token![=]>()?;
@@ -29,12 +31,16 @@ impl Parse for Declaration {
                 "tools" => tools = paths(input)?,
                 "transforms" => transform = only(input, "transform")?,
                 "conditions" => condition = only(input, "condition")?,
+                "sink" | "storage" | "model" | "recall" => warm.push((key, input.parse()?)),
                 "summary" => summary = Some(input.parse()?),
                 "config" => config = Some(input.parse()?),
                 other => {
                     return Err(Error::new(
                         key.span(),
-                        format!("unknown key `{other}`; there are id, tools, transforms, conditions, summary, config"),
+                        format!(
+                            "unknown key `{other}`; there are id, tools, transforms, conditions, sink, storage, model, \
+                             recall, summary, config"
+                        ),
                     ));
                 }
             }
@@ -43,11 +49,12 @@ impl Parse for Declaration {
             }
         }
         let id = id.ok_or_else(|| input.error("a plugin needs `id = \"owner/name\"`"))?;
-        if tools.is_empty() && transform.is_none() && condition.is_none() {
-            let message = "a plugin needs `tools = [...]`, `transforms = [...]` or `conditions = [...]`, at least one";
+        if tools.is_empty() && transform.is_none() && condition.is_none() && warm.is_empty() {
+            let message = "a plugin needs `tools = [...]`, `transforms = [...]`, `conditions = [...]`, `sink = ...`, \
+                           `storage = ...`, `model = ...` or `recall = ...`, at least one";
             return Err(Error::new(id.span(), message));
         }
-        Ok(Self { id, tools, transform, condition, summary, config })
+        Ok(Self { id, tools, transform, condition, warm, summary, config })
     }
 }
 
@@ -129,7 +136,37 @@ fn kinds(plugin: &Declaration) -> TokenStream {
         });
         all.extend(export("condition", "condition"));
     }
+    for (kind, of) in &plugin.warm {
+        all.extend(warm(kind, of));
+        all.extend(export(&kind.to_string(), &kind.to_string()));
+    }
     all
+}
+
+/// The type behind a kind whose instance stays up; sinks and storages keep a value of it between calls.
+fn warm(kind: &Ident, of: &Type) -> TokenStream {
+    let (plugin, name) = match kind.to_string().as_str() {
+        "sink" => (format_ident!("SinkPlugin"), format_ident!("Sink")),
+        "storage" => (format_ident!("StoragePlugin"), format_ident!("Storage")),
+        "model" => (format_ident!("ModelPlugin"), format_ident!("Model")),
+        _ => (format_ident!("RecallPlugin"), format_ident!("Recall")),
+    };
+    let keeps = (kind == "sink" || kind == "storage").then(|| {
+        quote! {
+            fn with<R>(work: impl FnOnce(&mut Option<Self::#name>) -> R) -> R {
+                ::std::thread_local! {
+                    static OPEN: ::std::cell::RefCell<Option<#of>> = const { ::std::cell::RefCell::new(None) };
+                }
+                OPEN.with_borrow_mut(work)
+            }
+        }
+    });
+    quote! {
+        impl ::cofferdam_sdk::#plugin for Plugin {
+            type #name = #of;
+            #keeps
+        }
+    }
 }
 
 /// A list of one: the contract has one transform and one condition a plugin, told apart by options.
