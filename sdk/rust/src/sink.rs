@@ -6,14 +6,14 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::plugin::Plugin;
 
-/// A sink. One value of it lives as long as its instance: the host opens it once, gives it one batch at a time, and
+/// A sink; the type must be `pub`. One value of it lives as long as its instance: the host opens it once, gives it one batch at a time, and
 /// makes a new one after a crash. Durable events come at least once and in order within their run: `(run_id, seq)` is the
 /// key.
 ///
 /// ```
 /// use cofferdam_sdk::{Ack, Batch, Context, Fake, Result, Sink, Want};
 ///
-/// struct Count(usize);
+/// pub struct Count(usize);
 ///
 /// impl Sink for Count {
 ///     fn open(_ctx: &Context, _config: &str) -> Result<(Self, Want)> {

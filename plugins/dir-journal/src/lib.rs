@@ -1,0 +1,299 @@
+//! Keeps the journals of runs in a directory.
+//!
+//! A commit is one file, named by the position of its first record, and comes into being by a hard link: either it is there
+//! as a whole or not at all, and of two writers at one head one fails. So nothing has to be repaired after a crash. What
+//! was answered was synced before, the file and the directory that names it.
+//!
+//! ```text
+//! FORMAT                          the version
+//! runs/RUN/00000000000000000001   a commit: its checksum, a line end, JSON
+//! leases/RUN/00000000000000000001 a lease, one file a change of it
+//! blobs/ab/ab12...                bytes under their SHA-256
+//! ```
+
+mod commit;
+mod disk;
+mod leases;
+mod runs;
+
+use cofferdam_sdk::storage::{
+    Commit, LeaseRequest, LeaseState, OpenInfo, Receipt, RecordPage, RunFilter, RunPage, conflict, too_new,
+};
+use cofferdam_sdk::{Context, Error, ErrorKind, Result, Storage};
+use disk::Disk;
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
+
+/// Where the granted directory is mounted.
+const ROOT: &str = "/journal";
+const FORMAT: u32 = 1;
+/// A commit is held in memory, more than once.
+const COMMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The storage.
+pub struct DirJournal {
+    disk: Disk,
+}
+
+impl Storage for DirJournal {
+    fn open(_ctx: &Context, _config: &str) -> Result<(Self, OpenInfo)> {
+        Self::at(Path::new(ROOT))
+    }
+
+    fn commit(&mut self, _ctx: &Context, batch: Vec<Commit>) -> Vec<Result<Receipt>> {
+        batch.into_iter().map(|commit| self.commit_one(&commit)).collect()
+    }
+
+    fn read(&mut self, _ctx: &Context, run: &str, after: u64, limit: u32) -> Result<RecordPage> {
+        runs::read(&self.disk, run, after, limit)
+    }
+
+    fn list(&mut self, _ctx: &Context, filter: &RunFilter, cursor: Option<&str>, limit: u32) -> Result<RunPage> {
+        runs::list(&self.disk, filter, cursor, limit)
+    }
+
+    fn put_blob(&mut self, _ctx: &Context, id: &str, bytes: &[u8]) -> Result<()> {
+        let path = blob_path(id)?;
+        if sha256_hex(bytes) != id {
+            return Err(Error::invalid_input("the id is not the hash of the bytes"));
+        }
+        self.disk.put(&path, bytes)
+    }
+
+    fn get_blob(&mut self, _ctx: &Context, id: &str, offset: u64, len: u32) -> Result<Vec<u8>> {
+        let missing = || Error::not_found(format!("there is no blob `{id}`"));
+        let bytes = self.disk.read(&blob_path(id)?)?.ok_or_else(missing)?;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let to = from.saturating_add(len as usize).min(bytes.len());
+        Ok(bytes.get(from..to).unwrap_or_default().to_vec())
+    }
+
+    fn lease(&mut self, _ctx: &Context, request: &LeaseRequest) -> Result<LeaseState> {
+        leases::decide(&self.disk, request)
+    }
+
+    fn delete(&mut self, _ctx: &Context, run: &str) -> Result<()> {
+        runs::delete(&self.disk, run)
+    }
+}
+
+impl DirJournal {
+    fn at(root: &Path) -> Result<(Self, OpenInfo)> {
+        let disk = Disk::new(root);
+        match disk.read(Path::new("FORMAT"))? {
+            None => {
+                for folder in ["runs", "leases", "blobs", "tmp", "trash"] {
+                    disk.make(Path::new(folder))?;
+                }
+                disk.put(Path::new("FORMAT"), FORMAT.to_string().as_bytes())?;
+            }
+            Some(text) => {
+                let found = String::from_utf8_lossy(&text).trim().parse().unwrap_or(u32::MAX);
+                if found > FORMAT {
+                    return Err(too_new(found, FORMAT));
+                }
+            }
+        }
+        let info = OpenInfo { schema_version: FORMAT, max_concurrency: 4, max_commit_bytes: COMMIT_BYTES };
+        Ok((Self { disk }, info))
+    }
+
+    fn commit_one(&self, commit: &Commit) -> Result<Receipt> {
+        let last = commit.expected_head.saturating_add(commit.records.len() as u64);
+        if commit.records.is_empty() {
+            return Err(Error::invalid_input("a commit has at least one record"));
+        }
+        let folder = run_folder(&commit.run)?;
+        let head = runs::head(&self.disk, &folder)?;
+        if head != commit.expected_head {
+            // What came before a crash may have been this very commit.
+            return match runs::at(&self.disk, &folder, commit.expected_head.saturating_add(1))? {
+                Some(kept) if kept.id == commit.id => Ok(Receipt { head: last, replayed: true }),
+                _ => Err(conflict(commit.expected_head, head)),
+            };
+        }
+        let path = folder.join(disk::number(commit.expected_head.saturating_add(1)));
+        if head == 0 {
+            self.disk.make(&folder)?;
+        }
+        if self.disk.create(&path, &commit::encode(commit)?)? {
+            return Ok(Receipt { head: last, replayed: false });
+        }
+        // Somebody else was faster.
+        Err(conflict(commit.expected_head, runs::head(&self.disk, &folder)?))
+    }
+}
+
+/// The folder of a run, below the root. Names that differ stay different where letters of both cases are one.
+fn run_folder(run: &str) -> Result<PathBuf> {
+    Ok(Path::new("runs").join(folder_name(run)?))
+}
+
+fn folder_name(run: &str) -> Result<String> {
+    if run.is_empty() || run.len() > 80 {
+        return Err(Error::invalid_input(format!("`{run}` is no name of a run")));
+    }
+    let mut name = String::new();
+    for byte in run.bytes() {
+        if byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_' {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    Ok(name)
+}
+
+/// The run of a folder.
+fn run_of(folder: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = folder.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let pair = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn blob_path(id: &str) -> Result<PathBuf> {
+    let hex = id.len() == 64 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match id.get(..2).filter(|_| hex) {
+        Some(begin) => Ok(Path::new("blobs").join(begin).join(id)),
+        None => Err(Error::invalid_input("an id is a SHA-256 in lower hex")),
+    }
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Something of the disk that may be over later.
+fn unavailable(what: &str, error: &std::io::Error) -> Error {
+    let hint = "grant a directory: `fs: { also: [{ from: DIR, at: /journal, read: true, write: true }] }`";
+    Error::new(ErrorKind::Unavailable, format!("{what}: {error}; {hint}"))
+}
+
+cofferdam_sdk::plugin!(id = "cofferdam/dir-journal", storage = DirJournal);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_sdk::storage::{Record, RunIndex};
+
+    fn commit(run: &str, head: u64, count: u64) -> Commit {
+        let record = |position| Record { position, at_ms: 1_000 + position, kind: "x".into(), body: b"body".to_vec() };
+        Commit {
+            id: format!("{run}-{head}"),
+            run: run.into(),
+            expected_head: head,
+            records: (head + 1..=head + count).map(record).collect(),
+            index: (head == 0).then(|| RunIndex { workflow: "w".into(), status: "running".into(), started_at_ms: 1 }),
+        }
+    }
+
+    fn positions(journal: &mut DirJournal, run: &str) -> Vec<u64> {
+        let page = journal.read(&Context::fake(), run, 0, 1_000);
+        page.map(|page| page.records.iter().map(|record| record.position).collect()).unwrap_or_default()
+    }
+
+    /// Everything that a run does, on a disk that dies after so many operations; what was answered by then.
+    fn until_death(root: &Path, operations: usize) -> Vec<(String, u64)> {
+        disk::die_after(operations);
+        let mut answered = Vec::new();
+        let ctx = Context::fake();
+        if let Ok((mut journal, _)) = DirJournal::at(root) {
+            for (run, head, count) in [("a", 0, 2), ("b", 0, 1), ("a", 2, 3), ("a", 5, 1), ("b", 1, 4)] {
+                for answer in journal.commit(&ctx, vec![commit(run, head, count)]) {
+                    if let Ok(receipt) = answer {
+                        answered.push((run.to_owned(), receipt.head));
+                    }
+                }
+            }
+        }
+        disk::die_never();
+        answered
+    }
+
+    #[test]
+    fn whatever_was_answered_is_there_after_a_crash_at_any_operation() {
+        let mut operations = 0;
+        loop {
+            let root = tempfile::tempdir().unwrap();
+            let answered = until_death(root.path(), operations);
+            let (mut journal, _) = DirJournal::at(root.path()).unwrap();
+            for (run, head) in &answered {
+                let found = positions(&mut journal, run);
+                assert!(found.len() as u64 >= *head, "{run} has {found:?} and {head} was answered ({operations})");
+                assert!(found.iter().copied().eq(1..=found.len() as u64), "{found:?}");
+            }
+            // The same commits again say what happened, and go on where it ended.
+            for (run, head, count) in [("a", 0, 2), ("b", 0, 1), ("a", 2, 3), ("a", 5, 1), ("b", 1, 4)] {
+                let answers = journal.commit(&Context::fake(), vec![commit(run, head, count)]);
+                assert_eq!(answers[0].as_ref().unwrap().head, head + count, "{run} {head} ({operations})");
+            }
+            assert_eq!((positions(&mut journal, "a").len(), positions(&mut journal, "b").len()), (6, 5));
+            if answered.len() == 5 {
+                break;
+            }
+            operations += 1;
+        }
+        assert!(operations > 20, "{operations} places to die at");
+    }
+
+    #[test]
+    fn of_two_writers_at_one_head_one_fails() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, _) = DirJournal::at(root.path()).unwrap();
+        let (other, _) = DirJournal::at(root.path()).unwrap();
+        one.commit_one(&commit("a", 0, 2)).unwrap();
+        let mut late = commit("a", 0, 3);
+        late.id = "other".into();
+        let error = other.commit_one(&late).unwrap_err();
+        assert_eq!(error.detail().unwrap()["found"], 2);
+        let mut late = commit("a", 2, 1);
+        late.id = "third".into();
+        one.commit_one(&commit("a", 2, 1)).unwrap();
+        assert!(other.commit_one(&late).is_err());
+    }
+
+    #[test]
+    fn a_flipped_bit_is_damage_and_not_absence() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, _) = DirJournal::at(root.path()).unwrap();
+        journal.commit_one(&commit("a", 0, 2)).unwrap();
+        journal.commit_one(&commit("a", 2, 1)).unwrap();
+        let path = root.path().join("runs/a/00000000000000000001");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - 3;
+        bytes[last] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let error = journal.read(&Context::fake(), "a", 0, 10).unwrap_err();
+        assert_eq!((error.code(), &error.detail().unwrap()["position"]), (Some("damaged"), &1.into()));
+        std::fs::remove_file(&path).unwrap();
+        let error = journal.read(&Context::fake(), "a", 0, 10).unwrap_err();
+        assert_eq!(error.code(), Some("damaged"));
+    }
+
+    #[test]
+    fn a_newer_store_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        drop(DirJournal::at(root.path()).unwrap());
+        std::fs::write(root.path().join("FORMAT"), "7").unwrap();
+        let error = DirJournal::at(root.path()).err().unwrap();
+        assert_eq!((error.code(), error.detail().unwrap()["found"].as_u64()), (Some("too-new"), Some(7)));
+    }
+
+    #[test]
+    fn names_of_runs_and_their_folders_say_the_same() {
+        for run in ["a", "A", "0198c0de-Run_7", "../x", "ä"] {
+            let folder = folder_name(run).unwrap();
+            assert!(!folder.contains(['/', '.']) && folder == folder.to_lowercase(), "{folder}");
+            assert_eq!(run_of(&folder).as_deref(), Some(run));
+        }
+        assert!(folder_name("").is_err());
+    }
+}
