@@ -14,7 +14,7 @@ use cofferdam_core::event::{Body, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
 use cofferdam_core::policy::{Grants, Method};
-use cofferdam_core::port::{BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
+use cofferdam_core::port::{BlobId, BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam_core::schema::{self, Checker};
 use cofferdam_core::value;
 use serde_json::{Value, json};
@@ -171,11 +171,9 @@ impl LoadedPlugin {
                 Ok(text) => (Value::Null, Some(text)),
                 Err(error) => (json!({ "base64": base64(error.as_bytes()) }), None),
             },
-            Payload::Blob(_) => {
-                return Err(Failure::Refused(
-                    "it returned a blob, and this version of Cofferdam keeps none".to_owned(),
-                ));
-            }
+            // In the result, so that the record of the run has it: that is what keeps the blob.
+            Payload::Blob(id) if BlobId::parse(&id).is_some() => (json!({ "blob": id }), None),
+            Payload::Blob(_) => return Err(Failure::Lie("its result names a blob that cannot be one".to_owned())),
         };
         self.check_output(index, &result)?;
         let content = summary.or(text).map(|text| Arc::from(printable(&text)));

@@ -60,6 +60,9 @@ async fn context() -> Result<ToolContext> {
         dirs,
         events: Arc::new(Deaf),
         cancel: CancelFlag::default(),
+        narrowings: Arc::default(),
+        tools: None,
+        depth: 0,
     })
 }
 

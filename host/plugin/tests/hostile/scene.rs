@@ -112,6 +112,9 @@ impl Scene {
             events,
             run: Arc::new(Detached::new(RunId::parse("r1").unwrap(), StepPath::from("scan"))),
             cancel: CancelFlag::default(),
+            narrowings: Arc::default(),
+            tools: None,
+            depth: 0,
         }
     }
 }
