@@ -55,9 +55,8 @@ impl Vault {
     /// Learns the values of all secrets that have a source, and of these names, so that they are redacted wherever they
     /// come from: a file with a secret may also be read as a file.
     pub(crate) fn learn<'n>(&self, names: impl IntoIterator<Item = &'n str>) {
-        for name in self.sources.keys().map(String::as_str).chain(names) {
-            drop(self.get(name));
-        }
+        self.sources.keys().for_each(|name| drop(self.get(name)));
+        names.into_iter().for_each(|name| drop(self.get(name)));
     }
 
     fn look_up(&self, name: &str) -> Option<SecretString> {

@@ -54,6 +54,13 @@ impl Scrubber {
         self.forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     }
 
+    /// Whether this value is looked for, or too short to be.
+    #[must_use]
+    pub fn knows(&self, secret: &SecretString) -> bool {
+        let value = secret.expose_secret().as_bytes();
+        value.len() < SHORTEST || self.forms.iter().any(|form| form.as_slice() == value)
+    }
+
     /// Whether nothing is looked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {

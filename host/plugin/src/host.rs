@@ -27,7 +27,7 @@ use cofferdam_core::{limits, value};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -123,14 +123,14 @@ impl PluginHost {
         self.kept.load(Ordering::Relaxed)
     }
 
-    fn services(&self, granted: &FsGrant) -> Result<Services, LoadFault> {
+    fn services(&self, granted: &FsGrant, base: &Path) -> Result<Services, LoadFault> {
         Ok(Services {
             network: self.settings.network.clone(),
             state: self.settings.state.clone(),
             blobs: self.settings.blobs.clone(),
             redactor: Arc::clone(&self.settings.redactor),
             clock: Arc::clone(&self.settings.clock),
-            mounts: mount::open(granted)?.into(),
+            mounts: mount::open(granted, base)?.into(),
             kept: Arc::clone(&self.kept),
         })
     }
@@ -162,7 +162,7 @@ impl PluginHost {
             alias: reference.alias,
             digest: known.artifact.digest,
             config,
-            services: self.services(&reference.granted.fs)?,
+            services: self.services(&reference.granted.fs, &reference.base)?,
             rights: Arc::new(Rights::new(reference.granted, reference.requested)),
             limits,
             id: known.about.id.clone(),

@@ -20,14 +20,14 @@ pub(crate) struct Mounted {
 }
 
 /// Opens what is granted, and refuses a tree that could be written by a place where it may only be read.
-pub(crate) fn open(grant: &FsGrant) -> Result<Vec<Mounted>, LoadFault> {
+pub(crate) fn open(grant: &FsGrant, base: &Path) -> Result<Vec<Mounted>, LoadFault> {
     let mut opened: Vec<(Mounted, bool)> = Vec::with_capacity(grant.also.len());
     for mount in &grant.also {
         if !mount.read {
             return Err(LoadFault::Unserved(WRITE_ONLY));
         }
         let unreadable = |reason: String| LoadFault::Mount { from: mount.from.clone(), reason };
-        let file = File::open(Path::new(&mount.from)).map_err(|error| unreadable(error.to_string()))?;
+        let file = File::open(base.join(&mount.from)).map_err(|error| unreadable(error.to_string()))?;
         if !file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(unreadable("it is not a directory".to_owned()));
         }
@@ -94,10 +94,10 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(index, (from, write))| {
-                json!({ "from": folder.join(from), "at": format!("/in{index}"), "read": true, "write": write })
+                json!({ "from": from, "at": format!("/in{index}"), "read": true, "write": write })
             })
             .collect();
-        open(&Grants::parse(&json!({ "fs": { "also": also } })).unwrap().fs)
+        open(&Grants::parse(&json!({ "fs": { "also": also } })).unwrap().fs, folder)
     }
 
     #[test]

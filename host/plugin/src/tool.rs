@@ -9,7 +9,7 @@ use crate::failure::{Culprit, Failure};
 use crate::host::Core;
 use crate::instance::{Call, Ended, Identity, Invocation, Prepared};
 use crate::limit::{Limit, size};
-use crate::manifest::Manifest;
+use crate::manifest::{Capability, Manifest};
 use cofferdam_core::event::{Body, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
@@ -80,6 +80,17 @@ impl LoadedPlugin {
     #[must_use]
     pub fn about(&self) -> &About {
         &self.about
+    }
+
+    /// The interfaces that it wants and offers, with their versions, without what every language's standard library
+    /// imports.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<String> {
+        let imports = self.manifest.imports.iter().filter(|import| import.capability != Capability::Baseline);
+        let mut names: Vec<String> = imports.map(|import| import.interface.clone()).collect();
+        names.extend(self.manifest.exports.iter().cloned());
+        names.sort();
+        names
     }
 
     /// What it may do, one line a capability.
