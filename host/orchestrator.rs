@@ -7,14 +7,17 @@ mod builder;
 mod construct;
 mod engines;
 mod lineage;
+mod locking;
 mod options;
 mod plugins;
+mod service;
 
-pub use builder::{Builder, UserDirs};
+pub use builder::{Builder, Undecided, UserDirs};
 pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, RunOptions};
 use plugins::Loaded;
 pub use plugins::PluginCheck;
+pub use service::ServicePlugin;
 
 use crate::error::Error;
 use crate::stream::{self, Stream, StreamOptions};
@@ -23,11 +26,12 @@ use builder::Settings;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::permission::{Presence, Rules};
-use cofferdam_core::port::{Journal, Sink, Starter};
+use cofferdam_core::event::RunStatus;
+use cofferdam_core::port::{Journal, JournalError, Redactor, Sink, Starter};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
 use cofferdam_engine::{Executor, Gateway, Ports, RunRequest, RunSettings};
-use cofferdam_plugin::PluginHost;
+use cofferdam_plugin::{PluginHost, namespaces_of};
 use lineage::Lineages;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +63,7 @@ impl Drop for Handle {
 struct Shared {
     settings: Settings,
     executor: Executor,
-    plugins: PluginHost,
+    plugins: Arc<PluginHost>,
     /// Cancels every run.
     closing: CancellationToken,
     running: Mutex<BTreeMap<usize, RunId>>,
@@ -76,7 +80,8 @@ impl Orchestrator {
     }
 
     pub(crate) fn from_settings(settings: Settings) -> Self {
-        let plugins = PluginHost::new(settings.plugin_host());
+        let plugins = Arc::new(PluginHost::new(settings.plugin_host()));
+        let _ = settings.services.host.set(Arc::downgrade(&plugins));
         let executor = if settings.rehearsal.is_some() { Executor::in_place() } else { Executor::new() };
         let shared = Arc::new(Shared {
             settings,
@@ -150,7 +155,7 @@ impl Orchestrator {
     /// What keeps it from starting.
     pub async fn check(&self, workflow: &Workflow, options: &RunOptions) -> Result<Vec<PluginCheck>, Error> {
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-        let (ports, request, plugins) = self.prepare(workflow, options, inputs, CancellationToken::new()).await?;
+        let (ports, request, plugins) = self.prepare(workflow, options, Some(inputs), CancellationToken::new()).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         Ok(plugins)
@@ -164,7 +169,7 @@ impl Orchestrator {
     pub async fn check_host(&self, workflow: &Workflow) -> Result<Vec<PluginCheck>, Error> {
         // A document may leave its message to the input of a run.
         let options = RunOptions { input: Some("input".to_owned()), ..RunOptions::default() };
-        let (ports, request, plugins) = self.prepare(workflow, &options, Map::new(), CancellationToken::new()).await?;
+        let (ports, request, plugins) = self.prepare(workflow, &options, None, CancellationToken::new()).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         Ok(plugins)
@@ -181,14 +186,25 @@ impl Orchestrator {
             return Err(Error::Closed);
         }
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-        let (mut ports, request, _) = self.prepare(&workflow, &options, inputs, cancel).await?;
+        let services = &self.shared.settings.services;
+        self.shared.settings.vault.learn(services.secret_names().iter().map(String::as_str));
+        services.open().await.map_err(Error::Refused)?;
+        let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(inputs), cancel).await?;
+        self.write_lock(&checks);
         ports.sinks.extend(sinks);
         let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);
         let engine = engaged.map(|engaged| self.set_to_work(engaged, request.run_id.clone()));
         let task = tokio::spawn(async move {
+            let run_id = request.run_id.clone();
             let outcome = running.shared.executor.run(ports, request).await;
             drop(engine);
+            // What has completed is never taken up again: nobody can read its values any more.
+            if outcome.as_ref().is_ok_and(|result| result.status == RunStatus::Completed)
+                && let Err(error) = running.shared.forget_values(&run_id).await
+            {
+                tracing::warn!(%error, "the values that plugins kept for the run are still there");
+            }
             drop(running);
             outcome
         });
@@ -200,11 +216,11 @@ impl Orchestrator {
         &self,
         workflow: &Workflow,
         options: &RunOptions,
-        inputs: Map,
+        inputs: Option<Map>,
         cancel: CancellationToken,
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
-        let Loaded { tools, pure, pins, checks } = self.load_plugins(workflow).await?;
+        let Loaded { tools, pure, pins, checks } = self.load_plugins(workflow, inputs.as_ref()).await?;
         let native = settings.tools_beside(&workflow.inner.plugins);
         let mut rules = settings.rules.clone();
         rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
@@ -213,7 +229,8 @@ impl Orchestrator {
             rules,
             settings.approver.clone(),
             Arc::clone(&settings.clock),
-        )?;
+        )?
+        .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>);
         warn_of_idle_rules(&settings.rules, &gateway);
         let sinks = settings.sinks.iter().chain(&options.sinks).cloned().collect();
         let ports = Ports {
@@ -233,7 +250,7 @@ impl Orchestrator {
         let request = RunRequest {
             run_id: options.run_id.clone().unwrap_or_else(builder::new_run_id),
             workflow: Arc::clone(&workflow.inner),
-            inputs,
+            inputs: inputs.unwrap_or_default(),
             input: options.input.as_deref().map(Arc::from),
             answers: options.answers.clone(),
             plugins: pins,
@@ -275,6 +292,18 @@ impl Orchestrator {
         Arc::clone(&self.shared.settings.journal)
     }
 
+    /// Forgets the values that plugins kept for a run and its steps: call it when the run is deleted. A completed run
+    /// has none.
+    ///
+    /// # Errors
+    /// When the store of values fails.
+    pub async fn forget_values(&self, run: &RunId) -> Result<(), Error> {
+        for prefix in namespaces_of(run) {
+            self.shared.settings.state.clear(&prefix).await?;
+        }
+        Ok(())
+    }
+
     /// The plugin host, to inspect plugins.
     #[must_use]
     pub fn plugins(&self) -> &PluginHost {
@@ -308,7 +337,11 @@ impl Orchestrator {
             () = all_ended => {}
             () = self.shared.settings.clock.sleep(grace) => {}
         }
-        CloseReport { still_running: self.shared.running().values().cloned().collect() }
+        let still_running: Vec<RunId> = self.shared.running().values().cloned().collect();
+        if still_running.is_empty() {
+            self.shared.settings.services.close().await;
+        }
+        CloseReport { still_running }
     }
 }
 
@@ -339,6 +372,16 @@ fn warn_of_idle_rules(rules: &Rules, gateway: &Gateway) {
 }
 
 impl Shared {
+    /// Forgets the values of a run, if any plugin kept some since this orchestrator was built.
+    async fn forget_values(&self, run: &RunId) -> Result<(), JournalError> {
+        if self.plugins.has_kept_values() {
+            for prefix in namespaces_of(run) {
+                self.settings.state.clear(&prefix).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, RunId>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,6 +14,7 @@ mod pure;
 mod randomness;
 mod recall;
 mod recorder;
+mod redactor;
 mod sink;
 mod sources;
 mod starter;
@@ -36,11 +37,12 @@ pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlu
 pub use randomness::Randomness;
 pub use recall::{Hit, Memo, Recall, Search};
 pub use recorder::{CancelFlag, Recorder};
+pub use redactor::{NoRedactor, Redactor, redact_event, redact_fault, redact_text, redact_value};
 pub use sink::{Ack, Batch, Pressure, Rejection, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
 pub use starter::Starter;
-pub use state::{Put, State, StateEntry};
-pub use tool::{Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
+pub use state::{Put, PutOne, Puts, Quota, State, StateEntry};
+pub use tool::{Effects, Invoke, Nested, Tool, ToolContext, ToolDefinition, ToolOutput};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

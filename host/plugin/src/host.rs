@@ -12,19 +12,22 @@ use crate::grant::Rights;
 use crate::import::Network;
 use crate::instance::Identity;
 use crate::manifest::Manifest;
+use crate::mount::{self, WRITE_ONLY};
 use crate::reference::{PluginReference, Source};
 use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
+use crate::services::Services;
 use crate::tool::{LoadedPlugin, Parts};
 use crate::worlds::{Worlds, meter_of};
-use cofferdam_core::policy::{Grants, KindLimits, PluginKind};
-use cofferdam_core::port::Clock;
+use cofferdam_core::policy::{FsGrant, KindLimits, PluginKind};
+use cofferdam_core::port::{Clock, Journal, Redactor, State};
 use cofferdam_core::schema;
 use cofferdam_core::value;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use wasmtime::component::Component;
@@ -42,6 +45,12 @@ pub struct HostSettings {
     pub compile_child: Option<CompileChild>,
     /// How granted requests leave; none refuses them all.
     pub network: Option<Network>,
+    /// Where values of plugins are kept; none refuses them all.
+    pub state: Option<Arc<dyn State>>,
+    /// Where blobs are kept; none refuses them all.
+    pub blobs: Option<Arc<dyn Journal>>,
+    /// Knows what must not be written to a log.
+    pub redactor: Arc<dyn Redactor>,
 }
 
 /// The directories of the cache. Both are made when missing, and closed to other users.
@@ -57,6 +66,7 @@ pub struct CacheDirs {
 pub struct PluginHost {
     settings: HostSettings,
     core: Mutex<Option<Arc<Core>>>,
+    kept: Arc<AtomicBool>,
 }
 
 /// What all plugins of a process share.
@@ -67,6 +77,7 @@ pub(crate) struct Core {
     pub(crate) runtime: GuestRuntime,
     compiler: Compiler,
     cache: Option<Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// What the cache keeps of a plugin besides its code.
@@ -103,7 +114,25 @@ impl PluginHost {
     /// A host with these settings. Threads, engine and directories come with the first plugin.
     #[must_use]
     pub fn new(settings: HostSettings) -> Self {
-        Self { settings, core: Mutex::new(None) }
+        Self { settings, core: Mutex::new(None), kept: Arc::default() }
+    }
+
+    /// Whether any plugin has kept a value that goes with its run, since this host was made.
+    #[must_use]
+    pub fn has_kept_values(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    fn services(&self, granted: &FsGrant, base: &Path) -> Result<Services, LoadFault> {
+        Ok(Services {
+            network: self.settings.network.clone(),
+            state: self.settings.state.clone(),
+            blobs: self.settings.blobs.clone(),
+            redactor: Arc::clone(&self.settings.redactor),
+            clock: Arc::clone(&self.settings.clock),
+            mounts: mount::open(granted, base)?.into(),
+            kept: Arc::clone(&self.kept),
+        })
     }
 
     /// Loads a plugin: reads it, checks it, compiles it unless that was done before, and asks it what it is.
@@ -125,34 +154,38 @@ impl PluginHost {
             Arc::clone(&core).runtime.spawn(async move { core.know(&reference).await })
         };
         let known = task.await.map_err(|panicked| LoadFault::Host(panicked.0))??;
-        refuse_unserved(&reference, &known.manifest)?;
+        refuse_unserved(&reference)?;
         let source = reference.source.to_string();
         let config = config(&known.about, &reference.config)?;
         let [limits, pure, warm] = bounds(&reference, &known.manifest)?;
+        let services = self.services(&reference.granted.fs, &reference.base)?;
         let identity = Identity {
             alias: reference.alias.clone(),
             digest: known.artifact.digest,
             config: Arc::clone(&config),
-            rights: Rights { granted: reference.granted, requested: reference.requested },
+            services: services.clone(),
+            rights: Arc::new(Rights::new(reference.granted, reference.requested)),
             limits,
-            network: self.settings.network.clone(),
+            id: known.about.id.clone(),
         };
         let warm = Identity {
             alias: reference.alias.clone(),
             digest: known.artifact.digest,
             config: Arc::clone(&config),
-            rights: identity.rights.clone(),
+            rights: Arc::clone(&identity.rights),
             limits: warm,
-            network: self.settings.network.clone(),
+            services,
+            id: known.about.id.clone(),
         };
         let pure = Identity {
             alias: reference.alias,
             digest: known.artifact.digest,
             config,
             // Nothing that is granted to the tool holds for what must give the same again.
-            rights: Rights { granted: Grants::default(), requested: Grants::default() },
+            rights: Arc::default(),
             limits: pure,
-            network: None,
+            services: Services::none(Arc::clone(&self.settings.clock)),
+            id: known.about.id.clone(),
         };
         let plugin = LoadedPlugin::new(Parts {
             worlds: known.worlds,
@@ -191,7 +224,8 @@ impl Core {
             }
         });
         let compiler = Compiler::new(settings.compile_child.clone());
-        Ok(Self { plain, metered: Mutex::new(None), runtime, compiler, cache })
+        let clock = Arc::clone(&settings.clock);
+        Ok(Self { plain, metered: Mutex::new(None), runtime, compiler, cache, clock })
     }
 
     fn engine(&self, meter: Meter) -> Result<Arc<Engine>, LoadFault> {
@@ -229,7 +263,7 @@ impl Core {
         let kept = match kept {
             Some(kept) => kept,
             None => {
-                let about = worlds.describe(reference, artifact.digest).await?;
+                let about = worlds.describe(reference, artifact.digest, &self.clock).await?;
                 let kept = Kept { outline, about, compile_ms: compiled.unwrap_or_default() };
                 if let (Some(cache), Ok(text)) = (&self.cache, serde_json::to_vec(&kept)) {
                     cache.store(&key, Kind::Description, &text);
@@ -360,16 +394,10 @@ fn read(source: &Source) -> Result<Artifact, LoadFault> {
     }
 }
 
-/// Grants that this version cannot keep are refused, not ignored.
-fn refuse_unserved(reference: &PluginReference, manifest: &Manifest) -> Result<(), LoadFault> {
+/// Grants that cannot be kept are refused, not ignored.
+fn refuse_unserved(reference: &PluginReference) -> Result<(), LoadFault> {
     let fs = &reference.granted.fs;
-    if !fs.also.is_empty() && manifest.is(PluginKind::Tool) {
-        return Err(LoadFault::Unserved("`fs.also`: further directories are not served by this version"));
-    }
-    if fs.write && !fs.read {
-        return Err(LoadFault::Unserved("`fs.write` without `fs.read`: a directory that can be written can be read"));
-    }
-    Ok(())
+    if fs.write && !fs.read { Err(LoadFault::Unserved(WRITE_ONLY)) } else { Ok(()) }
 }
 
 /// The configuration as text, valid for the schema that the plugin gave.

@@ -15,7 +15,8 @@ use crate::engine::{Engine, Meter};
 use crate::error::LoadFault;
 use crate::failure::Culprit;
 use crate::frozen::Frozen;
-use crate::grant::Rights;
+use crate::services::Services;
+use cofferdam_core::port::Clock;
 use crate::instance::{Call, Ended, Guest, Identity, Prepared, SelfDescription};
 use crate::manifest::Manifest;
 use crate::reference::PluginReference;
@@ -98,8 +99,9 @@ impl Worlds {
         &self,
         reference: &PluginReference,
         digest: crate::Digest,
+        clock: &Arc<dyn Clock>,
     ) -> Result<About, LoadFault> {
-        let asked = Asked { reference, digest };
+        let asked = Asked { reference, digest, clock };
         let mut said: Option<SelfDescription> = None;
         if let Some(world) = self.tool.clone() {
             said = Some(asked.answer("list-tools", world.describe(asked.call(PluginKind::Tool)).await)?);
@@ -166,6 +168,7 @@ fn nothing(description: Description) -> SelfDescription {
 struct Asked<'r> {
     reference: &'r PluginReference,
     digest: crate::Digest,
+    clock: &'r Arc<dyn Clock>,
 }
 
 impl Asked<'_> {
@@ -176,9 +179,10 @@ impl Asked<'_> {
             alias: self.reference.alias.clone(),
             digest: self.digest,
             config: Arc::from("{}"),
-            rights: Rights::default(),
+            rights: Arc::default(),
             limits: KindLimits { wall, ..kind.limits() },
-            network: None,
+            services: Services::none(Arc::clone(self.clock)),
+            id: String::new(),
         });
         match meter_of(kind) {
             Meter::Plain => Call::new(identity, None, wall),

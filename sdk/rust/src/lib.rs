@@ -96,6 +96,7 @@ mod definition;
 mod directory;
 mod error;
 pub mod http;
+mod kv;
 pub mod model;
 mod output;
 mod plugin;
@@ -116,6 +117,7 @@ pub use directory::Directory;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(not(target_family = "wasm"))]
 pub use fake::{Fake, LogLine, ProgressLine};
+pub use kv::{Entry, Kv, Page, Write};
 pub use model::{Model, ModelPlugin};
 pub use output::{IntoOutput, Output, Payload, Text, ToolOutput};
 pub use plugin::{ConditionPlugin, Plugin, Tool, TransformPlugin};

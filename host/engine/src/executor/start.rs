@@ -49,6 +49,7 @@ impl Run {
             recorder: self.recorder(&path, Some(number)),
             gateway: Arc::clone(&self.ports.gateway),
             place: Arc::clone(&place),
+            narrowings: Arc::new(self.machine.narrowings(&path)),
             clock: Arc::clone(&self.ports.clock),
             work,
         };

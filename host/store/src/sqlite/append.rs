@@ -7,6 +7,7 @@ use crate::database::Failure;
 use crate::mention::Mentions;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Append, JournalError, Record, RunIndex};
+use cofferdam_core::record;
 use cofferdam_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
