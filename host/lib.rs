@@ -33,7 +33,9 @@ pub use compose::model_catalog;
 pub use error::Error;
 pub use grants::GrantPolicy;
 pub use lock::{LOCK_FILE, LockEntry, LockError};
-pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, ServicePlugin, Undecided, UserDirs};
+pub use orchestrator::{
+    Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, ServicePlugin, Undecided, UserDirs,
+};
 pub use secrets::SecretSource;
 pub use stream::{
     Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,

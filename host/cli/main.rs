@@ -4,6 +4,7 @@
 
 mod args;
 mod exit;
+mod services;
 mod session;
 
 mod command;

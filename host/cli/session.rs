@@ -29,7 +29,9 @@ impl Session {
     /// Finds the project and reads the settings.
     pub(crate) fn open(global: &Global, flags: &[(&'static str, String)]) -> anyhow::Result<Self> {
         let project = Project::find(global.project.as_deref()).map_err(|error| Failure::usage(format!("{error:#}")))?;
-        let settings = Settings::read(&project, flags)?;
+        let storage = global.storage.iter().map(|storage| ("run.storage", storage.clone()));
+        let flags: Vec<(&'static str, String)> = flags.iter().cloned().chain(storage).collect();
+        let settings = Settings::read(&project, &flags)?;
         Ok(Self { project, settings })
     }
 

@@ -52,7 +52,7 @@ pub(crate) enum Kind {
 }
 
 /// All of them.
-pub(crate) const TABLE: [Entry; 5] = [
+pub(crate) const TABLE: [Entry; 6] = [
     Entry { key: "run.model", flag: "--model", variable: "COFFERDAM_MODEL", kind: Kind::Text, default: "auto" },
     Entry { key: "run.workdir", flag: "--workdir", variable: "COFFERDAM_WORKDIR", kind: Kind::Directory, default: "." },
     Entry {
@@ -76,6 +76,7 @@ pub(crate) const TABLE: [Entry; 5] = [
         kind: Kind::Choice(&["strict", "relaxed"]),
         default: "strict",
     },
+    Entry { key: "run.storage", flag: "--storage", variable: "COFFERDAM_STORAGE", kind: Kind::Text, default: "sqlite" },
 ];
 
 /// Where a value comes from.
@@ -260,7 +261,8 @@ mod tests {
         let run = command.find_subcommand("run").unwrap();
         for entry in &TABLE {
             let long = entry.flag.trim_start_matches("--");
-            assert!(run.get_arguments().any(|arg| arg.get_long() == Some(long)), "{}", entry.flag);
+            let mut known = run.get_arguments().chain(command.get_arguments());
+            assert!(known.any(|arg| arg.get_long() == Some(long)), "{}", entry.flag);
             assert!(entry.key.starts_with("run."));
         }
         let flags = flags(&RunArgs {
@@ -271,7 +273,9 @@ mod tests {
             durability: Some(DurabilityArg::Strict),
             ..RunArgs::default()
         });
-        assert!(flags.iter().map(|(key, _)| *key).eq(TABLE.iter().map(|entry| entry.key)));
+        // Every command takes `--storage`, not `run` alone.
+        let own = TABLE.iter().map(|entry| entry.key).filter(|key| *key != "run.storage");
+        assert!(flags.iter().map(|(key, _)| *key).eq(own));
     }
 
     #[test]

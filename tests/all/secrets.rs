@@ -126,7 +126,11 @@ steps:
     }
     let mut found = Vec::new();
     recorded(&project.path(".cofferdam"), &mut found);
-    assert!(found.iter().any(|(path, _)| path.ends_with("runs.db")), "{:?}", found.iter().map(|f| &f.0).collect::<Vec<_>>());
+    assert!(
+        found.iter().any(|(path, _)| path.ends_with("runs.db")),
+        "{:?}",
+        found.iter().map(|f| &f.0).collect::<Vec<_>>()
+    );
     for (path, bytes) in found {
         holds_none(&path, &bytes);
     }

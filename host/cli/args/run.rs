@@ -34,6 +34,9 @@ pub(crate) struct RunArgs {
     /// `strict` survives a power cut, `relaxed` the death of this process
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) durability: Option<DurabilityArg>,
+    /// Pass the events on to a plugin: `plugin:NAME` of `cofferdam.toml`, or `plugin:SOURCE` (repeatable)
+    #[arg(long = "sink", value_name = "PLUGIN")]
+    pub(crate) sinks: Vec<String>,
     /// Do not read keys of model providers from `.env` beside the document
     #[arg(long)]
     pub(crate) no_dotenv: bool,

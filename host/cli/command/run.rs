@@ -82,12 +82,11 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
         .models(Arc::clone(&catalog) as Arc<dyn Models>)
         .grants(policy)
         .permissions(session.settings.rules(&args.grants.allow, &args.grants.deny)?)
-        .undecided(Undecided {
-            locked: args.grants.locked,
-            strict: args.grants.strict || session.settings.strict(),
-        })
+        .undecided(Undecided { locked: args.grants.locked, strict: args.grants.strict || session.settings.strict() })
         .durability(session.settings.durability())
         .sink(Arc::clone(&recap) as Arc<dyn cofferdam::Sink>);
+    builder = session.with_storage(builder, &args.grants.grant)?;
+    builder = session.with_sinks(builder, &args.sinks, &args.grants.grant)?;
     if let Some(choice) = &choice {
         builder = builder.default_model(&choice.model);
     }

@@ -27,7 +27,7 @@ const CANDIDATES: usize = 5;
 
 pub(super) fn run(global: &Global, command: RunsCommand) -> anyhow::Result<Exit> {
     let session = Session::open(global, &[])?;
-    let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
+    let orchestrator = session.with_storage(session.orchestrator(), &[])?.build().map_err(Failure::from)?;
     let journal = orchestrator.runs();
     session::runtime()?.block_on(async {
         match command {

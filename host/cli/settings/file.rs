@@ -6,6 +6,7 @@ use super::reader;
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
+use crate::services::ProjectPlugin;
 use cofferdam::SecretSource;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::id::Alias;
@@ -32,6 +33,10 @@ pub(crate) struct File {
     pub(crate) allow: Vec<Rule>,
     pub(crate) deny: Vec<Rule>,
     pub(crate) grants: BTreeMap<Alias, Grants>,
+    /// Plugins that have a source here.
+    pub(crate) plugins: BTreeMap<Alias, ProjectPlugin>,
+    /// Plugins that take the events of every run.
+    pub(crate) sinks: Vec<String>,
     pub(crate) models: Option<Models>,
     pub(crate) secrets: BTreeMap<String, SecretSource>,
     pub(crate) strict: bool,
@@ -87,6 +92,8 @@ impl File {
             allow: Vec::new(),
             deny: Vec::new(),
             grants: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            sinks: Vec::new(),
             models: None,
             secrets: BTreeMap::new(),
             strict: false,

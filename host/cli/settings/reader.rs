@@ -7,14 +7,17 @@ use super::file::{File, Kind};
 use super::position::place;
 use super::toml_table::{offset_of, to_json};
 use super::{TABLE, check};
+use crate::services::ProjectPlugin;
 use cofferdam::SecretSource;
 use cofferdam::core::diagnostic::{Diagnostic, Diagnostics, Severity};
 use cofferdam::core::id::Alias;
 use cofferdam::core::permission::Rule;
-use cofferdam::core::policy::Grants;
+use cofferdam::core::policy::{Grants, PluginLimits};
 use cofferdam::core::spec::code::Code;
 use cofferdam::core::spec::suggest::did_you_mean;
+use cofferdam::core::value::Map;
 use cofferdam::llm::select::{ProviderSettings, Settings as Models};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Spanned;
@@ -104,8 +107,13 @@ impl Reader<'_> {
     fn run(&mut self, table: Entry<'_, '_>, file: &mut File) {
         for entry in self.entries(table) {
             let path = format!("run.{}", entry.0);
+            if entry.0 == "sinks" {
+                file.sinks = self.sinks(entry);
+                continue;
+            }
             let Some(setting) = TABLE.iter().find(|setting| setting.key == path) else {
-                let known: Vec<&str> = TABLE.iter().filter_map(|setting| setting.key.strip_prefix("run.")).collect();
+                let table = TABLE.iter().filter_map(|setting| setting.key.strip_prefix("run."));
+                let known: Vec<&str> = table.chain(["sinks"]).collect();
                 self.unknown(entry, "run", &known);
                 continue;
             };
@@ -140,6 +148,20 @@ impl Reader<'_> {
                 _ => text,
             };
             file.values.insert(setting.key, (text, place(self.path, self.text, entry.1).line));
+        }
+    }
+
+    fn sinks(&mut self, (key, _, value): Entry<'_, '_>) -> Vec<String> {
+        let items = value.get_ref().as_array();
+        let texts = items.map(|items| items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)));
+        match texts.and_then(Iterator::collect) {
+            Some(sinks) => sinks,
+            None => {
+                let hint = "write `sinks = [\"plugin:NAME\"]`".to_owned();
+                let message = format!("`{key}` takes a list of texts");
+                self.find(TYPE, (value.span().start, "run.sinks"), message, Some(hint));
+                Vec::new()
+            }
         }
     }
 
@@ -184,15 +206,52 @@ impl Reader<'_> {
                     continue;
                 }
             };
+            let (mut listed, mut has_source) = (ProjectPlugin::default(), false);
+            let whole = format!("plugins.{alias}");
             for entry in self.entries(plugin) {
                 match entry.0 {
+                    "source" => {
+                        has_source = true;
+                        listed.source = self.text(entry, &whole).unwrap_or_default().to_owned();
+                    }
+                    "digest" => listed.digest = self.text(entry, &whole).map(str::to_owned),
+                    "config" => listed.config = self.map(entry, &whole),
+                    "limits" => listed.limits = self.limits(entry, &whole),
                     "grants" => {
                         if let Some(grants) = self.grants(&alias, entry) {
                             file.grants.insert(alias.clone(), grants);
                         }
                     }
-                    _ => self.unknown(entry, &format!("plugins.{alias}"), &["grants"]),
+                    _ => self.unknown(entry, &whole, &["source", "digest", "config", "grants", "limits"]),
                 }
+            }
+            if has_source {
+                file.plugins.insert(alias, listed);
+            }
+        }
+    }
+
+    fn map(&mut self, (key, _, value): Entry<'_, '_>, path: &str) -> Map {
+        match to_json(value.get_ref()) {
+            Some(Value::Object(map)) => map,
+            _ => {
+                let message = format!("`{key}` takes a table without dates");
+                self.find(TYPE, (value.span().start, path), message, None);
+                Map::new()
+            }
+        }
+    }
+
+    fn limits(&mut self, entry: Entry<'_, '_>, path: &str) -> PluginLimits {
+        let value = entry.2;
+        match PluginLimits::parse(&Value::Object(self.map(entry, path))) {
+            Ok(limits) => limits,
+            Err(faults) => {
+                for fault in faults {
+                    let whole = format!("{path}.limits.{}", fault.path);
+                    self.find(VALUE, (offset_of(value, &fault.path), &whole), fault.message, fault.hint);
+                }
+                PluginLimits::default()
             }
         }
     }
@@ -256,10 +315,13 @@ impl Reader<'_> {
             let mut sources = Vec::new();
             for entry in self.entries(secret) {
                 match entry.0 {
-                    "env" => sources.extend(self.text(entry, &path).map(|name| SecretSource::Variable(name.to_owned()))),
-                    "file" => sources.extend(self.text(entry, &path).map(|file| {
-                        SecretSource::File(self.path.parent().unwrap_or(Path::new("")).join(file))
-                    })),
+                    "env" => {
+                        sources.extend(self.text(entry, &path).map(|name| SecretSource::Variable(name.to_owned())))
+                    }
+                    "file" => sources.extend(
+                        self.text(entry, &path)
+                            .map(|file| SecretSource::File(self.path.parent().unwrap_or(Path::new("")).join(file))),
+                    ),
                     "keychain" => {
                         let hint = "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`".to_owned();
                         let message = "this version reads no keychain of the system".to_owned();

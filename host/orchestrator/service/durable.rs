@@ -48,7 +48,10 @@ impl DurableSink {
         Ok(match ack {
             Ack::First(taken) => Ack::First(taken + known),
             Ack::Except(rejected) => Ack::Except(
-                rejected.into_iter().map(|rejection| Rejection { index: rejection.index + known, ..rejection }).collect(),
+                rejected
+                    .into_iter()
+                    .map(|rejection| Rejection { index: rejection.index + known, ..rejection })
+                    .collect(),
             ),
             Ack::All => Ack::All,
         })

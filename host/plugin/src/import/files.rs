@@ -64,7 +64,11 @@ impl Preopens<'_> {
 }
 
 /// Shows a guest that belongs to no step the further directories that it was granted.
-pub(crate) fn open_mounts(wasi: &mut WasiCtxBuilder, mounts: &[Mounted], grant: &FsGrant) -> Result<(), DirectoryError> {
+pub(crate) fn open_mounts(
+    wasi: &mut WasiCtxBuilder,
+    mounts: &[Mounted],
+    grant: &FsGrant,
+) -> Result<(), DirectoryError> {
     for mounted in mounts {
         let Some(mount) = grant.also.iter().find(|mount| mount.at == mounted.at && mount.read) else { continue };
         let access = if mount.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };

@@ -261,7 +261,20 @@ cofferdam_sdk::plugin!(
     id = "cofferdam/echo",
     config = Config,
     tools = [
-        echo, whoami, config, say, fail, read_file, write_file, get, keep, keys, send_stand_in, leak, relay, as_blob,
+        echo,
+        whoami,
+        config,
+        say,
+        fail,
+        read_file,
+        write_file,
+        get,
+        keep,
+        keys,
+        send_stand_in,
+        leak,
+        relay,
+        as_blob,
         wait_for_cancel
     ],
 );

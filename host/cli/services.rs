@@ -1,0 +1,120 @@
+//! Plugins that serve the host: which one keeps the runs, which ones take their events.
+//!
+//! `plugin:NAME` names a table `[plugins.NAME]` of `cofferdam.toml` that has a source, or is itself a source. It must not
+//! load anything.
+
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::settings::Origin;
+use cofferdam::core::id::Alias;
+use cofferdam::core::policy::{Grants, PluginLimits, parse_flag};
+use cofferdam::core::spec::suggest::did_you_mean;
+use cofferdam::core::value::Map;
+use cofferdam::{Builder, ServicePlugin};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What a project's file says of a plugin besides its grants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProjectPlugin {
+    pub(crate) source: String,
+    pub(crate) digest: Option<String>,
+    pub(crate) config: Map,
+    pub(crate) limits: PluginLimits,
+}
+
+/// The word for the journal that needs no plugin.
+const SQLITE: &str = "sqlite";
+const PREFIX: &str = "plugin:";
+
+impl Session {
+    /// Adds the plugin that keeps the runs, if one is set.
+    pub(crate) fn with_storage(&self, builder: Builder, grants: &[String]) -> Result<Builder, Failure> {
+        let (_, setting) = self
+            .settings
+            .values()
+            .iter()
+            .find(|(key, _)| *key == "run.storage")
+            .ok_or_else(|| Failure::usage("the setting `run.storage` is gone".to_owned()))?;
+        if setting.value == SQLITE {
+            return Ok(builder);
+        }
+        let base = match setting.origin {
+            Origin::File(..) => self.project.root().to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let plugin = self.service(&setting.value, &base, grants)?;
+        Ok(builder.storage_plugin(plugin))
+    }
+
+    /// Adds the plugins that take events: those of the project's file, and those of these flags.
+    pub(crate) fn with_sinks(
+        &self,
+        mut builder: Builder,
+        flags: &[String],
+        grants: &[String],
+    ) -> Result<Builder, Failure> {
+        let of_files = self.settings.files.iter().flat_map(|file| &file.sinks).map(|sink| (sink, self.project.root()));
+        let all = of_files.chain(flags.iter().map(|sink| (sink, Path::new("."))));
+        let mut names: Vec<Alias> = Vec::new();
+        for (sink, base) in all {
+            let plugin = self.service(sink, base, grants)?;
+            if names.contains(&plugin.alias) {
+                return Err(Failure::usage(format!("two sinks are called `{}`", plugin.alias)));
+            }
+            names.push(plugin.alias.clone());
+            builder = builder.sink_plugin(plugin);
+        }
+        Ok(builder)
+    }
+
+    fn service(&self, text: &str, base: &Path, grants: &[String]) -> Result<ServicePlugin, Failure> {
+        let Some(name) = text.strip_prefix(PREFIX) else {
+            let hint = format!("write `{PREFIX}NAME` for a table `[plugins.NAME]`, or `{PREFIX}builtin:NAME`");
+            return Err(Failure::usage(format!("`{text}` names no plugin")).with_hint(hint));
+        };
+        let known: BTreeMap<&Alias, &ProjectPlugin> =
+            self.settings.files.iter().flat_map(|file| &file.plugins).collect();
+        let listed = Alias::parse(name).ok().and_then(|alias| Some((alias.clone(), *known.get(&alias)?)));
+        let mut plugin = match listed {
+            Some((alias, listed)) => ServicePlugin {
+                digest: listed.digest.clone(),
+                config: listed.config.clone(),
+                limits: listed.limits,
+                ..ServicePlugin::new(alias, listed.source.clone(), self.project.root())
+            },
+            None if name.contains([':', '/', '.']) => ServicePlugin::new(alias_of(name)?, name, base),
+            None => {
+                let near = did_you_mean(name, known.keys().map(|alias| alias.as_str()));
+                let hint = near.unwrap_or_else(|| {
+                    format!("write a table `[plugins.{name}]` with a `source`, or `{PREFIX}builtin:NAME`")
+                });
+                let message = format!("`cofferdam.toml` has no plugin `{name}` with a source");
+                return Err(Failure::usage(message).with_hint(hint));
+            }
+        };
+        plugin.grants = self.granted(&plugin.alias, grants)?;
+        Ok(plugin)
+    }
+
+    /// What the project's file and these flags grant to a plugin that only the user names.
+    fn granted(&self, alias: &Alias, flags: &[String]) -> Result<Grants, Failure> {
+        let of_files = self.settings.files.iter().filter_map(|file| file.grants.get(alias));
+        let mut granted = of_files.fold(Grants::default(), |sum, grants| sum.union(grants));
+        for flag in flags {
+            match parse_flag(flag) {
+                Ok((named, grants)) if named == *alias => granted = granted.union(&grants),
+                Ok(_) => {}
+                Err(error) => return Err(Failure::usage(format!("--grant {flag}: {error}"))),
+            }
+        }
+        Ok(granted)
+    }
+}
+
+/// The name of a plugin that is given by its source: the last part of it.
+fn alias_of(source: &str) -> Result<Alias, Failure> {
+    let last = source.rsplit([':', '/']).next().unwrap_or(source);
+    let name = last.strip_suffix(".wasm").unwrap_or(last).to_ascii_lowercase().replace('.', "-");
+    Alias::parse(&name).map_err(|error| Failure::usage(format!("`{source}` gives no name for a plugin: {error}")))
+}
