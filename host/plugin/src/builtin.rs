@@ -19,13 +19,19 @@ pub struct Builtin {
 /// All of them, by name.
 pub const ALL: &[Builtin] = &[
     Builtin { name: "csv", component: include_bytes!("../../../plugins/dist/csv.wasm") },
+    Builtin { name: "dir-journal", component: include_bytes!("../../../plugins/dist/dir-journal.wasm") },
     Builtin { name: "fetch", component: include_bytes!("../../../plugins/dist/fetch.wasm") },
     Builtin { name: "gate", component: include_bytes!("../../../plugins/dist/gate.wasm") },
+    Builtin { name: "keyword-recall", component: include_bytes!("../../../plugins/dist/keyword-recall.wasm") },
     Builtin { name: "markdown-table", component: include_bytes!("../../../plugins/dist/markdown-table.wasm") },
+    Builtin { name: "ndjson-file", component: include_bytes!("../../../plugins/dist/ndjson-file.wasm") },
+    Builtin { name: "openai-shaped", component: include_bytes!("../../../plugins/dist/openai-shaped.wasm") },
     Builtin { name: "redact", component: include_bytes!("../../../plugins/dist/redact.wasm") },
     Builtin { name: "secrets-scan", component: include_bytes!("../../../plugins/dist/secrets-scan.wasm") },
+    Builtin { name: "slack", component: include_bytes!("../../../plugins/dist/slack.wasm") },
     Builtin { name: "text", component: include_bytes!("../../../plugins/dist/text.wasm") },
     Builtin { name: "truncate-tokens", component: include_bytes!("../../../plugins/dist/truncate-tokens.wasm") },
+    Builtin { name: "webhook", component: include_bytes!("../../../plugins/dist/webhook.wasm") },
 ];
 
 impl Builtin {

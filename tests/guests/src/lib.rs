@@ -12,8 +12,22 @@ pub use build::{built, built_bytes};
 pub use dist::{digest, dist_bytes, dist_path, recorded_digests, refresh};
 
 /// The plugins that are shipped, by their names in `plugins/` and `plugins/dist`.
-pub const FIRST_PARTY: [&str; 8] =
-    ["csv", "fetch", "gate", "markdown-table", "redact", "secrets-scan", "text", "truncate-tokens"];
+pub const FIRST_PARTY: [&str; 14] = [
+    "csv",
+    "dir-journal",
+    "fetch",
+    "gate",
+    "keyword-recall",
+    "markdown-table",
+    "ndjson-file",
+    "openai-shaped",
+    "redact",
+    "secrets-scan",
+    "slack",
+    "text",
+    "truncate-tokens",
+    "webhook",
+];
 
 /// The guests that only tests use, by their names in `tests/guests/`.
 pub const FOR_TESTS: [&str; 3] = ["echo", "greet", "mirror"];
