@@ -8,7 +8,7 @@ use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
     BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
-    Natives, Page, Pressure, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile, Sources, Starter,
+    Natives, Page, Pressure, PurePlugins, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile, Sources, Starter,
     StepDirs, Want,
 };
 use cofferdam_core::run::RunResult;
@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(crate) struct Scene {
     pub(crate) agents: BTreeMap<AgentName, Arc<dyn Agent>>,
     pub(crate) natives: Natives,
- plugins: Arc::default(),
+    pub(crate) plugins: PurePlugins,
     pub(crate) answers: BTreeMap<String, InputText>,
     pub(crate) person: Option<Person>,
     pub(crate) starter: Option<Arc<dyn Starter>>,
@@ -115,6 +115,7 @@ impl Scene {
             models: Arc::new(Nothing),
             agents: self.agents,
             natives: Arc::new(self.natives),
+            plugins: Arc::new(self.plugins),
             starter: self.starter,
             gateway: Arc::new(gateway),
             isolation: Arc::new(Nothing),
