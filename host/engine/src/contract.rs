@@ -40,7 +40,7 @@ struct Law<T: ?Sized + 'static> {
 ///
 /// # Errors
 /// The first law that does not hold, and what was found instead.
-pub async fn transform(transform: &dyn Transform) -> Result<(), String> {
+pub async fn transform(transform: &(dyn Transform + 'static)) -> Result<(), String> {
     for law in transform::LAWS {
         (law.holds)(transform).await.map_err(|found| format!("{}: {found}", law.sentence))?;
     }
@@ -51,7 +51,7 @@ pub async fn transform(transform: &dyn Transform) -> Result<(), String> {
 ///
 /// # Errors
 /// The first law that does not hold, and what was found instead.
-pub async fn condition(condition: &dyn Condition) -> Result<(), String> {
+pub async fn condition(condition: &(dyn Condition + 'static)) -> Result<(), String> {
     for law in condition::LAWS {
         (law.holds)(condition).await.map_err(|found| format!("{}: {found}", law.sentence))?;
     }
