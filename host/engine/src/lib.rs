@@ -15,6 +15,7 @@ mod closure;
 mod context;
 mod context_files;
 mod context_tools;
+pub mod contract;
 mod evaluate;
 mod gateway;
 mod person;

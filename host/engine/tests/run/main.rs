@@ -13,6 +13,7 @@ mod evaluations;
 mod includes;
 mod loops;
 mod messages;
+mod pure;
 mod scene;
 mod sensitive;
 mod timing;
