@@ -15,10 +15,11 @@ mod blob;
 mod lease;
 mod list;
 mod race;
+mod recall;
 mod sample;
 mod state;
 
-use cofferdam_core::port::{BoxFuture, Journal, State};
+use cofferdam_core::port::{BoxFuture, Journal, Recall, State};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -48,6 +49,17 @@ pub async fn journal(make: impl Fn() -> Arc<dyn Journal>) -> Result<(), String> 
 /// The first law that does not hold, and what was found instead.
 pub async fn state(make: impl Fn() -> Arc<dyn State>) -> Result<(), String> {
     for law in state::LAWS {
+        judge(law, &*make()).await?;
+    }
+    Ok(())
+}
+
+/// Runs all laws of retrieval memories, each on one of its own that `make` gives and that must be empty.
+///
+/// # Errors
+/// The first law that does not hold, and what was found instead.
+pub async fn recall(make: impl Fn() -> Arc<dyn Recall>) -> Result<(), String> {
+    for law in recall::LAWS {
         judge(law, &*make()).await?;
     }
     Ok(())

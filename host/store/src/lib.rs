@@ -13,6 +13,7 @@ mod mention;
 
 mod memory;
 mod memory_state;
+mod recall;
 
 mod connection;
 mod database;
@@ -21,5 +22,6 @@ mod state;
 
 pub use memory::Memory;
 pub use memory_state::MemoryState;
+pub use recall::MemoryRecall;
 pub use sqlite::Sqlite;
 pub use state::StateStore;
