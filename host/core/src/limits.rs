@@ -56,6 +56,7 @@ limits! {
     TEMPLATE_BYTES: usize = 16 * MIB, "bytes", "a template of a few words can build a text that fills the memory";
     TEMPLATE_WORK_BYTES: usize = 64 * MIB, "bytes", "each filter and operator builds a value of its own on the way to the result";
     TEMPLATE_FUEL: u64 = 1_000_000, "instructions", "a template with loops could run for ever";
+    EVALUATIONS: usize = 8, "evaluations", "each holds a copy of what it reads until a thread has come to it, and a loop may ask for thousands at once";
     VALUE_DEPTH: usize = 128, "levels", "deeply nested JSON overflows the stack of every walk over it";
     GRANT_ENTRIES: usize = 64, "entries", "each request of a plugin is compared with every entry of each list of its grants";
     GRANT_TEXT_BYTES: usize = 2 * KIB, "bytes", "a longer host, path or header in a grant cannot be read by the person who allows it";
@@ -69,6 +70,7 @@ limits! {
 
     // Runs
     STEP_OUTPUT_BYTES: usize = 16 * MIB, "bytes", "a step's output stands in the journal and in what depends on it; one too large would fill both";
+    RUN_OUTPUT_BYTES: usize = 64 * MIB, "bytes", "the outputs of all last steps stand together in the run's last record";
     TOOL_ARGUMENT_BYTES: usize = 16 * MIB, "bytes", "a call's arguments are checked, recorded and copied before the tool sees them";
     STEP_INSTANCES: usize = 100_000, "step instances", "a loop over loops could grow without end";
     FOR_EACH_ITEMS: usize = 20_000, "items", "a list that a model wrote could be of any length";

@@ -28,8 +28,8 @@ mod laws;
 
 pub use crate::variable::LOOP_CONTINUE;
 pub use effect::{Effect, Emission};
-pub use machine::{Machine, Settings, Stop, Verdict};
-pub use message::{Assembled, MessageError};
+pub use machine::{Instance, Machine, Settings, Stop, Verdict};
+pub use message::{Assembled, Draft, MessageError, with_files};
 pub use node::NodeState;
 pub use questions::OpenQuestion;
 pub use result::{LoopResult, RunResult, StepFault, StepResult};

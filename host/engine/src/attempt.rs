@@ -1,7 +1,7 @@
 //! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
 
 use crate::chain::Chains;
-use crate::context_files;
+use crate::context_files::{self, ContextFiles};
 use crate::gateway::{Call, Gateway};
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::StepOutput;
@@ -14,7 +14,7 @@ use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Isolation, Recorder,
     Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
 };
-use cofferdam_core::run::MessageError;
+use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::spec::RunLimits;
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
@@ -107,8 +107,10 @@ pub(crate) struct AgentWork {
 
 /// The message of an agent step.
 pub(crate) enum AgentMessage {
+    /// Said by whoever starts steps.
+    Given(Arc<str>),
     /// Assembled from the run's state.
-    Assembled(String),
+    Draft(Box<Draft>),
     /// The step's own template.
     Template(Template, Map),
 }
@@ -210,21 +212,11 @@ impl Setting {
 
     async fn run_agent(self: Arc<Self>, work: AgentWork) -> Result<AgentOutput, AgentFailure> {
         let AgentWork { agent, tools, message, context_files, sources, input, output: chain } = work;
-        let mut message = match message {
-            AgentMessage::Assembled(text) => text,
-            AgentMessage::Template(template, variables) => {
-                let rendered = template.render(&variables).map_err(|error| template_fault("input", &error))?;
-                self.within_bounds(value::to_text(&rendered))?
-            }
-        };
-        let mut attachments = Vec::new();
-        if !context_files.is_empty() {
-            attachments =
-                context_files::attach(&context_files, &sources, &mut message, self.limits.message_bytes).await?;
-        }
+        let ContextFiles { section, attachments } = context_files::read(&context_files, &sources).await?;
+        let message = self.message_text(message, &section, !attachments.is_empty())?;
         let message = self.within_bounds(self.chains.apply_to_text(&input, message).await?)?;
         if message.trim().is_empty() && attachments.is_empty() {
-            return Err(empty_message(&self.path).into());
+            return Err(message_fault(&MessageError::Empty).into());
         }
         let ctx = AgentContext {
             run_id: self.run_id.clone(),
@@ -240,6 +232,25 @@ impl Setting {
         match self.chains.apply(&chain, given.output.clone()).await {
             Ok(output) => Ok(AgentOutput { output, usage: given.usage }),
             Err(fault) => Err(AgentFailure { fault, output: given.output, usage: given.usage }),
+        }
+    }
+
+    /// The message with its context files. One that goes with attachments may be empty.
+    fn message_text(&self, message: AgentMessage, files: &str, attached: bool) -> Result<String, Fault> {
+        match message {
+            AgentMessage::Given(text) => Ok(with_files(text.as_ref().to_owned(), files)),
+            AgentMessage::Template(template, variables) => {
+                let rendered = template.render(&variables).map_err(|error| template_fault("input", &error))?;
+                self.within_bounds(with_files(value::to_text(&rendered), files))
+            }
+            AgentMessage::Draft(draft) => match draft.assemble(files) {
+                Ok(assembled) => {
+                    self.recorder.shortened(assembled.truncated);
+                    Ok(assembled.text)
+                }
+                Err(MessageError::Empty) if attached => Ok(String::new()),
+                Err(error) => Err(message_fault(&error)),
+            },
         }
     }
 
@@ -343,8 +354,8 @@ pub(crate) fn timed_out(path: &StepPath, whole: Duration) -> Fault {
     Fault::step("timeout", format!("step `{path}` was not done within {whole:?}"))
 }
 
-pub(crate) fn empty_message(path: &StepPath) -> Fault {
-    Fault::user("message", format!("step `{path}`: {}", MessageError::Empty))
+pub(crate) fn message_fault(error: &MessageError) -> Fault {
+    Fault::user("message", error.to_string())
 }
 
 fn template_fault(place: &str, error: &EvalError) -> Fault {

@@ -9,6 +9,7 @@ mod decide;
 mod end;
 mod expand;
 mod gather;
+mod later;
 mod perform;
 mod prepare;
 mod rounds;

@@ -58,6 +58,16 @@ pub(crate) struct AttemptRecorder {
     pub(crate) attempt: u32,
 }
 
+impl AttemptRecorder {
+    /// Tells the loop which inputs were shortened in the message of this try.
+    pub(crate) fn shortened(&self, inputs: Vec<String>) {
+        // Also when none was: what an earlier try told counts no more.
+        if !inputs.is_empty() || self.attempt > 1 {
+            self.inbox.send(Wake::Shortened { path: self.path.clone(), attempt: self.attempt, inputs });
+        }
+    }
+}
+
 impl Recorder for AttemptRecorder {
     fn record(&self, body: Body) -> BoxFuture<'_, Result<(), Fault>> {
         let (done, answer) = oneshot::channel();

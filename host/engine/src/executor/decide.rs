@@ -17,8 +17,8 @@ impl Run {
     /// Decides whether a step begins, once whoever says when has said so.
     pub(super) fn decide_when_admitted(&mut self, path: StepPath) {
         let admission = self.ports.starter.clone().zip(root_step(&path));
-        let Some((starter, step)) = admission else { return self.decide(path) };
-        self.answer_later(path, async move {
+        let Some((starter, step)) = admission else { return self.decide(&path) };
+        self.answer_later(&path, async move {
             match starter.admit(step).await {
                 Ok(()) => Answer::Admitted,
                 Err(fault) => Answer::Deadlock(fault),
@@ -35,13 +35,14 @@ impl Run {
         }
     }
 
-    pub(super) fn decide(&mut self, path: StepPath) {
-        let condition = self.machine.step_at(&path).and_then(|step| step.condition.clone());
+    pub(super) fn decide(&mut self, path: &StepPath) {
+        let condition = self.machine.step_at(path).and_then(|step| step.condition.clone());
         match condition {
             Some(Condition::Expr(condition)) => {
                 let source = condition.source().to_owned();
-                let variables = self.machine.variables(&path, &condition);
-                self.evaluate(path, condition, variables, move |outcome| decision(outcome, &source));
+                let variables = self.machine.variables(path, &condition);
+                let work = move || condition.evaluate(&variables);
+                self.evaluate(path, work, move |outcome| decision(outcome, &source));
             }
             Some(Condition::Native(name)) => self.decide_by_closure(path, name),
             None => self.answer_later(path, async { Body::StepReady {}.into() }),
@@ -53,7 +54,7 @@ impl Run {
         }
     }
 
-    fn decide_by_closure(&mut self, path: StepPath, name: Arc<str>) {
+    fn decide_by_closure(&mut self, path: &StepPath, name: Arc<str>) {
         let closure = self.ports.natives.conditions.get(&name).cloned();
         let run = self.context.of(path.clone(), None);
         self.answer_later(path, async move {

@@ -1,11 +1,13 @@
 //! The loop of one run: wake, settle, append, publish, perform.
 
+use super::later::Evaluations;
 use super::prepare::Prepared;
 use super::{Answer, Error, Ports, RunRequest, Wake};
 use crate::attempt::Place;
 use crate::bus::Bus;
 use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
+use crate::person::{Open, Presence};
 use crate::recorder::Inbox;
 use cofferdam_core::event::{self, Body, RunEvent, RunReason, Sensitive};
 use cofferdam_core::fault::Fault;
@@ -24,6 +26,7 @@ use tokio::task::{AbortHandle, JoinSet};
 /// A run that is under way.
 pub(super) struct Run {
     pub(super) evaluator: Arc<Evaluator>,
+    pub(super) evaluations: Evaluations,
     pub(super) ports: Ports,
     pub(super) request: RunRequest,
     pub(super) prepared: Prepared,
@@ -35,6 +38,8 @@ pub(super) struct Run {
     pub(super) attempts: HashMap<StepPath, UnderWay>,
     /// Questions that somebody may be answering.
     pub(super) questions: HashMap<StepPath, AbortHandle>,
+    /// Questions that nobody here can answer: the time of what is around them stands still.
+    pub(super) deferred: HashMap<StepPath, Open>,
     /// What code inside the run sees of it.
     pub(super) context: Arc<ContextSource>,
     /// Directories that are being left; outlives `tasks`.
@@ -97,6 +102,7 @@ impl Run {
         let sensitive = Sensitive::of(&request.workflow);
         Self {
             evaluator,
+            evaluations: Evaluations::default(),
             ports,
             request,
             prepared,
@@ -106,6 +112,7 @@ impl Run {
             tasks: JoinSet::new(),
             attempts: HashMap::new(),
             questions: HashMap::new(),
+            deferred: HashMap::new(),
             context,
             leaving: JoinSet::new(),
             shortened: HashMap::new(),
@@ -246,7 +253,17 @@ impl Run {
                     let _ = done.send(Err(Fault::cancelled()));
                 }
             }
-            Wake::Answered { path, answer } => self.take_answer(path, answer, pass),
+            Wake::Shortened { path, attempt, inputs } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    pass.queue.extend(self.note_shortened(path, attempt, inputs));
+                }
+            }
+            Wake::Answered { path, instance, answer } => {
+                if self.machine.admits(&path, None) && self.machine.instance(&path) == instance {
+                    self.take_answer(path, answer, pass);
+                }
+            }
+            Wake::Evaluated => self.release(pass),
             Wake::Set { path, attempt, key, value, done } => match self.refuse_variable(&path, attempt, &key) {
                 Some(fault) => drop(done.send(Err(fault))),
                 None => {
@@ -276,12 +293,9 @@ impl Run {
     }
 
     fn take_answer(&mut self, path: StepPath, answer: Answer, pass: &mut Pass) {
-        if !self.machine.admits(&path, None) {
-            return;
-        }
         match answer {
             Answer::GoOn => sort_effects(self.machine.go_on(&path), pass),
-            Answer::Admitted => self.decide(path),
+            Answer::Admitted => self.decide(&path),
             Answer::Deadlock(fault) => {
                 self.deadlock.get_or_insert(fault);
                 sort_effects(self.machine.stop(Stop::Reason(RunReason::Deadlock)), pass);
@@ -306,9 +320,15 @@ impl Run {
     /// Keeps what stands beside the machine in step with it.
     fn follow(&mut self, event: &RunEvent) {
         match &event.body {
+            Body::QuestionAsked { deferred: true, .. } => {
+                let person = self.ports.gateway.person();
+                let open = person.ask(event.path.clone(), &self.ports.clock, Presence::Away);
+                self.deferred.insert(event.path.clone(), open);
+            }
             Body::VariableSet { key, value } => self.context.variables.set(key, Some(value)),
             Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepSkipped { .. } => {
                 self.tell_starter(&event.path);
+                self.deferred.remove(&event.path);
                 if let Some(question) = self.questions.remove(&event.path) {
                     question.abort();
                 }

@@ -5,29 +5,24 @@ use super::decide::root_step;
 use super::perform::failed;
 use super::prepare::Offered;
 use super::run::{Run, UnderWay};
-use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Place, ToolCallWork};
+use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Place, ToolCallWork, message_fault};
 use crate::chain::Chains;
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentOutput, CancelFlag};
-use cofferdam_core::run::{Emission, MessageError};
+use cofferdam_core::run::Emission;
 use cofferdam_core::spec::workflow::{self, Work};
 use std::sync::Arc;
 use tracing::Instrument as _;
 
 impl Run {
     pub(super) fn start(&mut self, path: StepPath, number: u32) -> Option<Emission> {
-        let before = self.shortened.get(&path).cloned().unwrap_or_default();
         let work = match self.work_of(&path) {
             Ok(work) => work,
             Err(fault) => return Some(Emission { path, attempt: Some(number), body: failed(fault) }),
         };
-        let warning = self.shortened.get(&path).filter(|cut| !cut.is_empty() && **cut != before).map(|cut| {
-            let body = Body::Warning { code: "inputs_shortened".to_owned(), message: shortened(cut) };
-            Emission { path: path.clone(), attempt: Some(number), body }
-        });
         let cancel = CancelFlag::default();
         let isolation = Arc::clone(&self.ports.isolation);
         let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
@@ -55,10 +50,20 @@ impl Run {
         };
         let handle = self.tasks.spawn(work.instrument(span));
         self.attempts.insert(path, UnderWay { handle, cancel, place });
-        warning
+        None
     }
 
-    fn work_of(&mut self, path: &StepPath) -> Result<AttemptWork, Fault> {
+    /// Remembers which inputs of a try were shortened; says so unless the try before said the same.
+    pub(super) fn note_shortened(&mut self, path: StepPath, attempt: u32, inputs: Vec<String>) -> Option<Emission> {
+        let said = self.shortened.get(&path).is_some_and(|before| *before == inputs);
+        let message = shortened(&inputs);
+        let news = !inputs.is_empty() && !said;
+        self.shortened.insert(path.clone(), inputs);
+        let body = Body::Warning { code: "inputs_shortened".to_owned(), message };
+        news.then_some(Emission { path, attempt: Some(attempt), body })
+    }
+
+    fn work_of(&self, path: &StepPath) -> Result<AttemptWork, Fault> {
         let step = self.machine.step_at(path).ok_or_else(|| Fault::bug("a step without a place started"))?;
         let mut output = step.transform.output.clone();
         match &step.work {
@@ -86,23 +91,16 @@ impl Run {
         }
     }
 
-    fn agent_message(&mut self, path: &StepPath, work: &workflow::AgentWork) -> Result<AgentMessage, Fault> {
+    fn agent_message(&self, path: &StepPath, work: &workflow::AgentWork) -> Result<AgentMessage, Fault> {
         let told = self.ports.starter.as_ref().zip(root_step(path));
         if let Some(message) = told.and_then(|(starter, step)| starter.message(&step)) {
-            return Ok(AgentMessage::Assembled(message.as_ref().to_owned()));
+            return Ok(AgentMessage::Given(message));
         }
         if let Some(template) = &work.input {
             return Ok(AgentMessage::Template(template.clone(), self.machine.variables(path, template)));
         }
-        match self.machine.message(path) {
-            Ok(assembled) => {
-                // Also when nothing was: what an earlier try noted counts no more.
-                self.shortened.insert(path.clone(), assembled.truncated);
-                Ok(AgentMessage::Assembled(assembled.text))
-            }
-            Err(MessageError::Empty) if !work.context_files.is_empty() => Ok(AgentMessage::Assembled(String::new())),
-            Err(error) => Err(Fault::user("message", format!("step `{path}`: {error}"))),
-        }
+        let draft = self.machine.message(path).map_err(|error| message_fault(&error))?;
+        Ok(AgentMessage::Draft(Box::new(draft)))
     }
 }
 

@@ -4,6 +4,7 @@ use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, AgentOutput, StepEnd};
+use cofferdam_core::run::Instance;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -14,8 +15,12 @@ pub(crate) enum Wake {
     Ended { path: StepPath, attempt: u32, outcome: Result<AgentOutput, AgentFailure> },
     /// A step, or a try of it, records an event, and may wait until it is durable.
     Record { path: StepPath, attempt: Option<u32>, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
+    /// Inputs were shortened in the message of a try, or none were.
+    Shortened { path: StepPath, attempt: u32, inputs: Vec<String> },
     /// What was to be found out about a step is known.
-    Answered { path: StepPath, answer: Answer },
+    Answered { path: StepPath, instance: Instance, answer: Answer },
+    /// An evaluation has ended, and what it held is free.
+    Evaluated,
     /// Code inside the run sets a variable, and waits until that is durable.
     Set { path: StepPath, attempt: Option<u32>, key: String, value: Value, done: oneshot::Sender<Result<(), Fault>> },
     /// Code inside the run asks how a step has ended.
