@@ -5,6 +5,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, AgentOutput, StepEnd};
 use serde_json::Value;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Something happened outside the loop.
@@ -12,6 +13,8 @@ use tokio::sync::oneshot;
 pub(crate) enum Wake {
     /// A try has ended.
     Ended { path: StepPath, attempt: u32, outcome: Result<AgentOutput, AgentFailure> },
+    /// The time of a step is over while a try of it is under way.
+    TimedOut { path: StepPath, attempt: u32, whole: Duration },
     /// A step, or a try of it, records an event, and may wait until it is durable.
     Record { path: StepPath, attempt: Option<u32>, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
     /// What was to be found out about a step is known.
@@ -41,6 +44,8 @@ pub(crate) enum Answer {
     Admitted,
     /// The step never may.
     Deadlock(Fault),
+    /// Whoever starts the steps has nothing more to do, or failed; none: it did not say so in time.
+    Over(Option<Result<(), Fault>>),
 }
 
 impl From<Body> for Answer {
