@@ -223,7 +223,7 @@ fn a_stream_that_is_cancelled_ends() {
             }
             assert!(read < 10, "{read}");
             let result = stream.wait().await.unwrap();
-            assert_eq!(result.status, cofferdam::core::event::RunStatus::Cancelled);
+            assert_eq!(result.status, RunStatus::Cancelled);
         }
     });
 }
