@@ -436,7 +436,9 @@ fn the_error_of_an_engine_fails_the_run_also_when_no_step_is_left_to_begin() {
                 Box::pin(async move {
                     let begun = ["a", "b", "c"].map(|name| run.run_step(name, None));
                     let [a, b, c] = begun;
-                    (a.await?, b.await?, c.await?);
+                    for begun in [a, b, c] {
+                        begun.await?;
+                    }
                     let _last = futures_util::poll!(Box::pin(run.run_step("d", None)));
                     Err(Fault::step("mine", "the books do not balance"))
                 })

@@ -133,17 +133,12 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// What was given, if it is what it must be.
-    fn met_by(&self, given: AgentOutput) -> Result<AgentOutput, AgentFailure> {
-        let Some((_, schema)) = &self.result else { return Ok(given) };
-        let depth = value::check_depth(&given.output.result).map_err(|error| error.to_string());
-        match depth.and_then(|()| schema.check(&given.output.result)) {
-            Ok(()) => Ok(given),
-            Err(what) => {
-                let fault = Fault::step("no_result", format!("the agent's result does not fit its schema: {what}"));
-                Err(AgentFailure { fault, output: given.output, usage: given.usage })
-            }
-        }
+    /// Why a result is not what it must be, if it is not.
+    fn refuse(&self, result: &Value) -> Option<Fault> {
+        let (_, schema) = self.result.as_ref()?;
+        let depth = value::check_depth(result).map_err(|error| error.to_string());
+        let what = depth.and_then(|()| schema.check(result)).err()?;
+        Some(Fault::step("no_result", format!("the agent's result does not fit its schema: {what}")))
     }
 }
 
@@ -162,7 +157,10 @@ impl Attempt {
         let (place, path) = (Arc::clone(&self.place), self.path.clone());
         let outcome = AssertUnwindSafe(self.work()).catch_unwind().await;
         place.leave().await;
-        outcome.unwrap_or_else(|_| Err(Fault::bug(format!("step `{path}` panicked")).into()))
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Fault::bug(format!("step `{path}` panicked")).into()),
+        }
     }
 
     async fn work(self) -> Result<AgentOutput, AgentFailure> {
@@ -258,7 +256,7 @@ impl Setting {
             Hands::Agent(agent) => agent.run(ctx, input).await?,
             Hands::Worker(worker, members) => worker.work(ctx, input, Arc::new(self.team(members))).await?,
         };
-        self.changed(&chain, terms.met_by(given)?).await
+        self.checked(&terms, &chain, given).await
     }
 
     fn agent_context(self: &Arc<Self>, terms: &Terms, events: Arc<dyn Recorder>) -> AgentContext {
@@ -277,9 +275,18 @@ impl Setting {
         }
     }
 
-    /// What an agent gave, changed on its way out.
-    async fn changed(&self, chain: &[Transform], given: AgentOutput) -> Result<AgentOutput, AgentFailure> {
-        match self.chains.apply(chain, given.output.clone()).await {
+    /// What an agent gave, if it is what it must be, changed on its way out.
+    async fn checked(
+        &self,
+        terms: &Terms,
+        chain: &[Transform],
+        given: AgentOutput,
+    ) -> Result<AgentOutput, AgentFailure> {
+        let outcome = match terms.refuse(&given.output.result) {
+            Some(fault) => Err(fault),
+            None => self.chains.apply(chain, given.output.clone()).await,
+        };
+        match outcome {
             Ok(output) => Ok(AgentOutput { output, usage: given.usage }),
             Err(fault) => Err(AgentFailure { fault, output: given.output, usage: given.usage }),
         }

@@ -85,6 +85,8 @@ impl Desk {
         let mut state = self.state();
         state.released = true;
         state.waiting.clear();
+        // What works there may hold a handle, and so this.
+        state.begun.values_mut().for_each(|begun| begun.worker = None);
     }
 
     pub(super) fn begin(&self, name: &str, begun: Begun) -> Result<oneshot::Receiver<StepEnd>, Fault> {

@@ -58,16 +58,19 @@ impl AttemptTeam {
         };
         let ctx = setting.agent_context(&terms, Arc::new(events));
         let given = agent.run(ctx, AgentInput { message: message.into(), ..input }).await?;
-        setting.changed(&transform.output, terms.met_by(given)?).await
+        setting.checked(&terms, &transform.output, given).await
     }
 
     fn member(&self, name: &str) -> Result<Offered, Fault> {
         let found = self.members.iter().find(|(known, _)| known.as_str() == name);
-        found.map(|(_, member)| member.clone()).unwrap_or_else(|| {
-            let names: Vec<&str> = self.members.keys().map(AgentName::as_str).collect();
-            Err(Fault::step("unknown_agent", format!("there is no agent `{name}` in this run"))
-                .with_hint(format!("the agents are: {}", names.join(", "))))
-        })
+        found.map_or_else(
+            || {
+                let names: Vec<&str> = self.members.keys().map(AgentName::as_str).collect();
+                Err(Fault::step("unknown_agent", format!("there is no agent `{name}` in this run"))
+                    .with_hint(format!("the agents are: {}", names.join(", "))))
+            },
+            |(_, member)| member.clone(),
+        )
     }
 }
 
