@@ -81,10 +81,13 @@ limits! {
     STEP_RETRY_WAIT_MS: u64 = 60_000, "ms", "doubling waits would soon be longer than a person's patience";
     CANCEL_GRACE_MS: u64 = 2_000, "ms", "a provider or tool that ignores cancellation would hold the run open";
     CLOSE_GRACE_MS: u64 = 5_000, "ms", "closing would wait for ever for a sink that hangs";
+    ENGINE_RETURN_MS: u64 = 5_000, "ms", "a workflow engine that never returns would keep a run open whose steps have all ended";
+    ENGINE_AGENTS: usize = 8, "agents", "agents that an engine has work under one step share its slot, and would overload a provider";
     SINK_QUEUE_EVENTS: usize = 10_000, "events", "a slow sink would fill the memory";
     SINK_OFFERS: u32 = 6, "offers", "a batch that a sink refuses would be offered for ever, with doubling waits";
     WORKFLOW_DEPTH: usize = 10, "workflows", "a workflow whose agent runs a workflow whose agent runs a workflow would spend without end";
-    CONVERGENCE_UNITS: usize = 2_000, "characters, words or lines", "the distance of two texts costs the product of their lengths";
+    CONVERGENCE_EDITS: usize = 2_000, "edits", "finding the fewest edits between two texts takes the square of them";
+    CONVERGENCE_COMPARISONS: usize = 64 * MIB, "comparisons", "texts that repeat themselves are compared with themselves again for each edit";
     VARIABLES: usize = 1_000, "variables", "a run keeps its variables in memory, and so does every resume of it";
     VARIABLE_BYTES: usize = 64 * KIB, "bytes", "a variable stands in the journal each time it is set";
     ANSWER_TRIES: u32 = 5, "answers", "whoever gives the same wrong answer again and again would be asked for ever";

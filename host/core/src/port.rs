@@ -18,7 +18,7 @@ mod starter;
 mod state;
 mod tool;
 
-pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, ToolReply, Toolbox};
+pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, ToolReply, Toolbox};
 pub use approver::{Answer, Approver, Inquiry, Question};
 pub use clock::Clock;
 pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn};
@@ -34,7 +34,7 @@ pub use randomness::Randomness;
 pub use recorder::{CancelFlag, Recorder};
 pub use sink::{Ack, Batch, Pressure, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
-pub use starter::Starter;
+pub use starter::{Starter, Team, Worker};
 pub use state::{Put, State, StateEntry};
 pub use tool::{Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 

@@ -1,5 +1,9 @@
 //! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
 
+mod team;
+
+pub(crate) use team::Members;
+
 use crate::chain::Chains;
 use crate::context_files::{self, ContextFiles};
 use crate::gateway::{Call, Gateway};
@@ -12,15 +16,18 @@ use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Isolation, Recorder,
-    Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
+    Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
-use cofferdam_core::spec::RunLimits;
+use cofferdam_core::schema::Checker;
+use cofferdam_core::spec::{InputText, RunLimits};
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::transform::Transform;
 use cofferdam_core::value::{self, Map};
 use futures_util::FutureExt as _;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -39,6 +46,8 @@ pub(crate) struct Attempt {
     pub(crate) recorder: AttemptRecorder,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) place: Arc<Place>,
+    /// Answers that came with the run for questions of the step's agent.
+    pub(crate) answers: BTreeMap<String, InputText>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) work: AttemptWork,
 }
@@ -94,8 +103,8 @@ pub(crate) struct ToolCallWork {
 
 /// The work of an agent step.
 pub(crate) struct AgentWork {
-    pub(crate) agent: Arc<dyn Agent>,
-    pub(crate) tools: Arc<[ToolSpec]>,
+    pub(crate) hands: Hands,
+    pub(crate) terms: Terms,
     pub(crate) message: AgentMessage,
     pub(crate) context_files: Vec<String>,
     pub(crate) sources: Arc<dyn Sources>,
@@ -103,6 +112,34 @@ pub(crate) struct AgentWork {
     pub(crate) input: Vec<Transform>,
     /// What changes what the agent gives: its own chain, then the step's.
     pub(crate) output: Vec<Transform>,
+}
+
+/// Who does the work of an agent step.
+pub(crate) enum Hands {
+    /// Its agent.
+    Agent(Arc<dyn Agent>),
+    /// Whoever starts the steps of the run, and the agents that may work for it.
+    Worker(Arc<dyn Worker>, Arc<Members>),
+}
+
+/// What an agent works with, and what its result must be.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    pub(crate) tools: Arc<[ToolSpec]>,
+    /// The model that is asked for; none = the agent's own affair.
+    pub(crate) model: Option<Arc<str>>,
+    /// The schema of the result, in both forms.
+    pub(crate) result: Option<(Arc<Value>, Arc<Checker>)>,
+}
+
+impl Terms {
+    /// Why a result is not what it must be, if it is not.
+    fn refuse(&self, result: &Value) -> Option<Fault> {
+        let (_, schema) = self.result.as_ref()?;
+        let depth = value::check_depth(result).map_err(|error| error.to_string());
+        let what = depth.and_then(|()| schema.check(result)).err()?;
+        Some(Fault::step("no_result", format!("the agent's result does not fit its schema: {what}")))
+    }
 }
 
 /// The message of an agent step.
@@ -116,27 +153,12 @@ pub(crate) enum AgentMessage {
 }
 
 impl Attempt {
-    /// Does the work; a panic in it is its failure, and its time is bounded.
+    /// Does the work; a panic in it is its failure. Its time is bounded by whoever started it: work that holds its thread
+    /// would not hear a clock beside it.
     pub(crate) async fn run(self) -> Result<AgentOutput, AgentFailure> {
-        let place = Arc::clone(&self.place);
-        let outcome = self.bounded().await;
+        let (place, path) = (Arc::clone(&self.place), self.path.clone());
+        let outcome = AssertUnwindSafe(self.work()).catch_unwind().await;
         place.leave().await;
-        outcome
-    }
-
-    async fn bounded(self) -> Result<AgentOutput, AgentFailure> {
-        let (deadline, clock, path) = (self.deadline, Arc::clone(&self.clock), self.path.clone());
-        let person = Arc::clone(self.gateway.person());
-        let work = AssertUnwindSafe(self.work()).catch_unwind();
-        let outcome = match deadline {
-            None => work.await,
-            Some(deadline) => tokio::select! {
-                outcome = work => outcome,
-                () = person.sleep(&clock, &path, deadline.from, deadline.left) => {
-                    return Err(timed_out(&path, deadline.whole).into());
-                }
-            },
-        };
         match outcome {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::bug(format!("step `{path}` panicked")).into()),
@@ -164,6 +186,7 @@ impl Attempt {
             recorder: Arc::new(self.recorder),
             gateway: self.gateway,
             place: self.place,
+            answers: self.answers,
             calls: AtomicU32::new(0),
         };
         (Arc::new(setting), self.work)
@@ -186,6 +209,7 @@ struct Setting {
     recorder: Arc<AttemptRecorder>,
     gateway: Arc<Gateway>,
     place: Arc<Place>,
+    answers: BTreeMap<String, InputText>,
     calls: AtomicU32,
 }
 
@@ -211,25 +235,50 @@ impl Setting {
     }
 
     async fn run_agent(self: Arc<Self>, work: AgentWork) -> Result<AgentOutput, AgentFailure> {
-        let AgentWork { agent, tools, message, context_files, sources, input, output: chain } = work;
+        let AgentWork { hands, terms, message, context_files, sources, input, output: chain } = work;
         let ContextFiles { section, attachments } = context_files::read(&context_files, &sources).await?;
         let message = self.message_text(message, &section, !attachments.is_empty())?;
         let message = self.within_bounds(self.chains.apply_to_text(&input, message).await?)?;
         if message.trim().is_empty() && attachments.is_empty() {
             return Err(message_fault(&MessageError::Empty).into());
         }
-        let ctx = AgentContext {
+        let ctx = self.agent_context(&terms, Arc::clone(&self.recorder) as Arc<dyn Recorder>);
+        let input = AgentInput { message: message.into(), attachments };
+        let given = match hands {
+            Hands::Agent(agent) => agent.run(ctx, input).await?,
+            Hands::Worker(worker, members) => worker.work(ctx, input, Arc::new(self.team(members))).await?,
+        };
+        self.checked(&terms, &chain, given).await
+    }
+
+    fn agent_context(self: &Arc<Self>, terms: &Terms, events: Arc<dyn Recorder>) -> AgentContext {
+        AgentContext {
             run_id: self.run_id.clone(),
             path: self.path.clone(),
             attempt: self.number,
             deadline: self.own_time(),
-            tools: Arc::new(AttemptTools { setting: Arc::clone(&self), specs: tools }),
-            events: Arc::clone(&self.recorder) as Arc<dyn Recorder>,
+            answers: self.answers.clone(),
+            model: terms.model.clone(),
+            result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
+            tools: Arc::new(AttemptTools { setting: Arc::clone(self), specs: Arc::clone(&terms.tools) }),
+            events,
             run: Arc::clone(&self.chains.run),
             cancel: self.cancel.clone(),
+        }
+    }
+
+    /// What an agent gave, if it is what it must be, changed on its way out.
+    async fn checked(
+        &self,
+        terms: &Terms,
+        chain: &[Transform],
+        given: AgentOutput,
+    ) -> Result<AgentOutput, AgentFailure> {
+        let outcome = match terms.refuse(&given.output.result) {
+            Some(fault) => Err(fault),
+            None => self.chains.apply(chain, given.output.clone()).await,
         };
-        let given = agent.run(ctx, AgentInput { message: message.into(), attachments }).await?;
-        match self.chains.apply(&chain, given.output.clone()).await {
+        match outcome {
             Ok(output) => Ok(AgentOutput { output, usage: given.usage }),
             Err(fault) => Err(AgentFailure { fault, output: given.output, usage: given.usage }),
         }

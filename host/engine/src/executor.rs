@@ -17,6 +17,8 @@ mod run;
 mod start;
 mod wake;
 
+pub use answers::questions_of;
+pub(crate) use prepare::Offered;
 pub(crate) use wake::{Answer, Wake};
 
 use crate::evaluate::Evaluator;

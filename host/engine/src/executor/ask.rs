@@ -43,15 +43,16 @@ impl Run {
         self.questions.insert(path, handle);
     }
 
-    fn question(&self, path: &StepPath) -> Option<Question> {
+    fn question(&mut self, path: &StepPath) -> Option<Question> {
         let step = self.machine.step_at(path)?;
         let Work::Ask(work) = &step.work else { return None };
+        let given = self.prepared.answers.take(path);
         Some(Question {
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             variables: self.machine.variables(path, &work.prompt),
             work: AskWork::clone(work),
-            given: self.prepared.answers.get(path).cloned(),
+            given,
             approver: self.ports.gateway.approver().cloned(),
             person: Arc::clone(self.ports.gateway.person()),
             clock: Arc::clone(&self.ports.clock),

@@ -1,7 +1,7 @@
 //! Performs what the machine asks for.
 
 use super::Wake;
-use super::run::{Run, UnderWay};
+use super::run::Run;
 use cofferdam_core::event::{Body, RunReason, RunStatus, StepOutput, StepStatus};
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
@@ -34,20 +34,21 @@ impl Run {
     fn cancel(&mut self, path: StepPath) -> Option<Emission> {
         if let Some(question) = self.questions.remove(&path) {
             question.abort();
-        } else {
-            let UnderWay { handle, cancel, place } = self.attempts.remove(&path)?;
-            cancel.set();
-            handle.abort();
-            self.leaving.spawn(async move { place.leave().await });
+        } else if !self.abandon(&path) {
+            return None;
         }
         let body = Body::StepCancelled { detail: "stopped while it was under way".to_owned() };
         Some(Emission { path, attempt: None, body })
     }
 
-    fn conclude(&mut self) -> Option<Emission> {
-        let (status, reason) = self.machine.verdict();
+    /// The end of the run, once whoever starts its steps has said whether it failed.
+    pub(super) fn conclude(&mut self) -> Option<Emission> {
+        if self.waits_for_starter() {
+            return None;
+        }
+        let (status, error) = self.outcome();
+        let (_, reason) = self.machine.verdict();
         let usage = self.machine.usage();
-        let error = self.failure(status, reason);
         let finished = move |output: Value| Body::RunFinished { status, reason, output, usage, error };
         match self.machine.workflow().output.clone() {
             Some(expr) if matches!(status, RunStatus::Completed | RunStatus::Partial) => {
@@ -81,6 +82,15 @@ impl Run {
         let (usage, error) = (self.machine.usage(), self.failure(status, reason));
         let body = Body::RunFinished { status, reason, output: Value::Null, usage, error };
         Some(Emission { path: StepPath::ROOT, attempt: None, body })
+    }
+
+    /// How the run ends, and what it failed of.
+    fn outcome(&self) -> (RunStatus, Option<Fault>) {
+        let (status, reason) = self.machine.verdict();
+        match &self.starter_failed {
+            Some(fault) if reason.is_none() => (RunStatus::Failed, Some(fault.clone())),
+            _ => (status, self.failure(status, reason)),
+        }
     }
 
     /// What the run failed of. A completed run has not failed, whatever was ignored on the way.

@@ -3,7 +3,7 @@
 use super::later::Evaluations;
 use super::prepare::Prepared;
 use super::{Answer, Error, Ports, RunRequest, Wake};
-use crate::attempt::Place;
+use crate::attempt::{Place, timed_out};
 use crate::bus::Bus;
 use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
@@ -51,6 +51,10 @@ pub(super) struct Run {
     pub(super) concluding: bool,
     /// Why steps are left that nobody will start.
     pub(super) deadlock: Option<Fault>,
+    /// Whoever starts the steps was asked whether it is done.
+    pub(super) starter_asked: bool,
+    /// It failed, when all steps had ended.
+    pub(super) starter_failed: Option<Fault>,
     /// What sinks must not get, when there is any.
     pub(super) sensitive: Option<Sensitive>,
     pub(super) head: u64,
@@ -62,6 +66,8 @@ pub(super) struct Run {
 /// A try that is under way.
 pub(super) struct UnderWay {
     pub(super) handle: AbortHandle,
+    /// Says when its time is over.
+    pub(super) timer: Option<AbortHandle>,
     pub(super) cancel: CancelFlag,
     pub(super) place: Arc<Place>,
 }
@@ -119,6 +125,8 @@ impl Run {
             bus,
             concluding: false,
             deadlock: None,
+            starter_asked: false,
+            starter_failed: None,
             sensitive,
             head: 0,
             seq: 0,
@@ -138,6 +146,7 @@ impl Run {
         outcome?;
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
+        result.warnings.extend(self.prepared.answers.unused());
         result.warnings.extend(problems);
         result.sensitive = self.sensitive.take().map(Arc::new);
         Ok(result)
@@ -145,17 +154,24 @@ impl Run {
 
     /// Sees to it that every directory that was entered is left, within the grace.
     async fn leave_all(&mut self) {
-        for (_, UnderWay { handle, cancel, place }) in self.attempts.drain() {
-            cancel.set();
-            handle.abort();
-            self.leaving.spawn(async move { place.leave().await });
-        }
+        let paths: Vec<StepPath> = self.attempts.keys().cloned().collect();
+        paths.iter().for_each(|path| _ = self.abandon(path));
         let grace = self.ports.clock.sleep(Duration::from_millis(limits::CANCEL_GRACE_MS));
         let all_left = async { while self.leaving.join_next().await.is_some() {} };
         tokio::select! {
             () = all_left => {}
             () = grace => {}
         }
+    }
+
+    /// Ends the work on a step from outside; says whether there was any. Its directories are left meanwhile.
+    pub(super) fn abandon(&mut self, path: &StepPath) -> bool {
+        let Some(UnderWay { handle, timer, cancel, place }) = self.attempts.remove(path) else { return false };
+        cancel.set();
+        handle.abort();
+        timer.iter().for_each(AbortHandle::abort);
+        self.leaving.spawn(async move { place.leave().await });
+        true
     }
 
     async fn walk(&mut self) -> Result<(), Error> {
@@ -237,8 +253,16 @@ impl Run {
         match wake {
             Wake::Ended { path, attempt, outcome } => {
                 if self.machine.admits(&path, Some(attempt)) {
-                    self.attempts.remove(&path);
+                    let ended = self.attempts.remove(&path);
+                    ended.and_then(|ended| ended.timer).iter().for_each(AbortHandle::abort);
                     let body = self.end_of_attempt(&path, outcome);
+                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+                }
+            }
+            Wake::TimedOut { path, attempt, whole } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    self.abandon(&path);
+                    let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
@@ -299,6 +323,10 @@ impl Run {
             Answer::Deadlock(fault) => {
                 self.deadlock.get_or_insert(fault);
                 sort_effects(self.machine.stop(Stop::Reason(RunReason::Deadlock)), pass);
+            }
+            Answer::Over(outcome) => {
+                pass.queue.extend(self.starter_over(outcome));
+                pass.queue.extend(self.conclude());
             }
             Answer::Events(bodies) => {
                 for body in bodies {

@@ -5,16 +5,19 @@ use super::decide::root_step;
 use super::perform::failed;
 use super::prepare::Offered;
 use super::run::{Run, UnderWay};
-use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Place, ToolCallWork, message_fault};
+use crate::attempt::{
+    AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Hands, Place, ToolCallWork, message_fault,
+};
 use crate::chain::Chains;
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{AgentOutput, CancelFlag};
+use cofferdam_core::port::{Agent, AgentOutput, CancelFlag};
 use cofferdam_core::run::Emission;
 use cofferdam_core::spec::workflow::{self, Work};
 use std::sync::Arc;
+use tokio::task::AbortHandle;
 use tracing::Instrument as _;
 
 impl Run {
@@ -28,17 +31,19 @@ impl Run {
         let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
         let now = self.ports.clock.now();
         let natives = Arc::clone(&self.ports.natives);
+        let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
         let attempt = Attempt {
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number,
             limits: self.machine.workflow().options.limits,
             chains: Chains { natives, run: self.context.of(path.clone(), Some(number)) },
-            deadline: self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole }),
+            deadline,
             cancel: cancel.clone(),
             recorder: AttemptRecorder { inbox: self.inbox.clone(), path: path.clone(), attempt: number },
             gateway: Arc::clone(&self.ports.gateway),
             place: Arc::clone(&place),
+            answers: self.prepared.answers.take_below(&path),
             clock: Arc::clone(&self.ports.clock),
             work,
         };
@@ -49,8 +54,20 @@ impl Run {
             inbox.send(Wake::Ended { path: end, attempt: number, outcome });
         };
         let handle = self.tasks.spawn(work.instrument(span));
-        self.attempts.insert(path, UnderWay { handle, cancel, place });
+        let timer = deadline.map(|deadline| self.time(path.clone(), number, deadline));
+        self.attempts.insert(path, UnderWay { handle, timer, cancel, place });
         None
+    }
+
+    /// Watches the time of a try, in a task of its own.
+    fn time(&mut self, path: StepPath, attempt: u32, deadline: Deadline) -> AbortHandle {
+        let (inbox, clock) = (self.inbox.clone(), Arc::clone(&self.ports.clock));
+        let person = Arc::clone(self.ports.gateway.person());
+        let Deadline { from, left, whole } = deadline;
+        self.tasks.spawn(async move {
+            person.sleep(&clock, &path, from, left).await;
+            inbox.send(Wake::TimedOut { path, attempt, whole });
+        })
     }
 
     /// Remembers which inputs of a try were shortened; says so unless the try before said the same.
@@ -75,19 +92,29 @@ impl Run {
             }))),
             Work::Agent(work) => {
                 let offered = self.prepared.agent(step).ok_or_else(|| Fault::bug("an agent was not prepared"))?;
-                let Offered { agent, tools, transform } = offered;
+                let Offered { agent, terms, transform } = offered;
                 let mut input = step.transform.input.clone();
                 input.extend(transform.input);
                 output.splice(..0, transform.output);
                 let context_files = work.context_files.clone();
                 let message = self.agent_message(path, &work.clone())?;
                 let sources = Arc::clone(&self.ports.sources);
-                let work = AgentWork { agent, tools, message, context_files, sources, input, output };
+                let hands = self.hands(path, agent);
+                let work = AgentWork { hands, terms, message, context_files, sources, input, output };
                 Ok(AttemptWork::Agent(Box::new(work)))
             }
             Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {
                 Err(Fault::bug(format!("step `{path}` has no work of its own")))
             }
+        }
+    }
+
+    /// Who works: the step's agent, or whoever starts the steps.
+    fn hands(&self, path: &StepPath, agent: Arc<dyn Agent>) -> Hands {
+        let starter = self.ports.starter.as_ref().zip(root_step(path));
+        match starter.and_then(|(starter, step)| starter.worker(&step)) {
+            Some(worker) => Hands::Worker(worker, Arc::clone(&self.prepared.members)),
+            None => Hands::Agent(agent),
         }
     }
 

@@ -6,6 +6,7 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, AgentOutput, StepEnd};
 use cofferdam_core::run::Instance;
 use serde_json::Value;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Something happened outside the loop.
@@ -13,6 +14,8 @@ use tokio::sync::oneshot;
 pub(crate) enum Wake {
     /// A try has ended.
     Ended { path: StepPath, attempt: u32, outcome: Result<AgentOutput, AgentFailure> },
+    /// The time of a step is over while a try of it is under way.
+    TimedOut { path: StepPath, attempt: u32, whole: Duration },
     /// A step, or a try of it, records an event, and may wait until it is durable.
     Record { path: StepPath, attempt: Option<u32>, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
     /// Inputs were shortened in the message of a try, or none were.
@@ -46,6 +49,8 @@ pub(crate) enum Answer {
     Admitted,
     /// The step never may.
     Deadlock(Fault),
+    /// Whoever starts the steps has nothing more to do, or failed; none: it did not say so in time.
+    Over(Option<Result<(), Fault>>),
 }
 
 impl From<Body> for Answer {
