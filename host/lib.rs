@@ -41,8 +41,9 @@ pub use stream::{
     Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,
 };
 pub use workflow::{
-    AgentConfig, AgentRef, Condition, EngineHandle, EngineRun, EngineStep, Flow, InputText, Mode, Step, Transform,
-    Workflow, WorkflowAgent, WorkflowAgentStats, WorkflowConfig, WorkflowContext, WorkflowEngine, loop_condition,
+    AgentConfig, AgentRef, Condition, EngineHandle, EngineRun, EngineStep, Flow, InputText, Mode, Step, StepHandle,
+    Transform, Workflow, WorkflowAgent, WorkflowAgentStats, WorkflowConfig, WorkflowContext, WorkflowEngine,
+    loop_condition,
 };
 
 pub use cofferdam_core as core;

@@ -101,7 +101,7 @@ impl Orchestrator {
     /// # Errors
     /// When nothing ran, or nothing could be recorded; what steps did, failures included, is in the result.
     pub async fn run_flow(&self, workflow: &Workflow, options: RunOptions) -> Result<RunResult, Error> {
-        let lineage = Lineage::default().with(workflow.name(), workflow.shared(), None);
+        let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
         self.run_within(workflow, options, lineage, Vec::new()).await
     }
 
@@ -141,7 +141,7 @@ impl Orchestrator {
         let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
         options.timeout = options.timeout.into_iter().chain(stream.timeout).min();
         let parts = stream::open(workflow, run_id, stream, self.clock(), cancel.clone());
-        let lineage = Lineage::default().with(workflow.name(), workflow.shared(), Some(parts.relay()));
+        let lineage = Lineage::outermost(workflow.name(), workflow.shared(), Some(parts.relay()));
         let launch = Launch { workflow: workflow.clone(), options, cancel, sinks: vec![parts.sink()], lineage };
         // A run must not keep the orchestrator from ending with its last clone.
         let this = Self { shared: Arc::clone(&self.shared), _handle: None };
@@ -181,6 +181,7 @@ impl Orchestrator {
         let Launch { workflow, mut options, cancel, sinks, lineage } = launch;
         // Entered before anything else, so that `close` waits for a run that is still being prepared.
         let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
+        let lineage = lineage.of_run(options.session.as_ref(), &options.sinks);
         let running = Running::enter(&self.shared, run_id, lineage);
         if self.is_closed() {
             return Err(Error::Closed);
@@ -232,7 +233,8 @@ impl Orchestrator {
         )?
         .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>);
         warn_of_idle_rules(&settings.rules, &gateway);
-        let sinks = settings.sinks.iter().chain(&options.sinks).cloned().collect();
+        let more = options.sinks.iter().filter(|sink| !settings.sinks.iter().any(|known| Arc::ptr_eq(known, sink)));
+        let sinks = settings.sinks.iter().chain(more).cloned().collect();
         let ports = Ports {
             clock: Arc::clone(&settings.clock),
             randomness: Arc::clone(&settings.randomness),

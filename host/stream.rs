@@ -136,7 +136,7 @@ pub(crate) fn open(
         step_names: outline.names.clone(),
         total_steps: outline.names.len(),
     };
-    let queue = Arc::new(Queue::new(options.buffer.max(1), options.handler.clone()));
+    let queue = Arc::new(Queue::new(options.buffer.max(1), options.handler.clone(), cancel.clone()));
     let outlet = Outlet::new(Arc::clone(&queue), clock, options.flush_interval);
     let sink = Arc::new(ChunkSink::new(options, outline, outlet));
     Parts { queue, metadata, cancel, sink }
@@ -218,7 +218,8 @@ impl Stream {
         self.outcome.take().unwrap_or(Err(Error::Closed))
     }
 
-    /// Stops the run; the stream goes on to its end.
+    /// Stops the run; the stream goes on to its end. What the run had made by then waits for the reader, and the run does
+    /// not.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }

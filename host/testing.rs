@@ -45,7 +45,7 @@ pub use verdict::{Miss, Verdict};
 pub(crate) use tools::StandIns;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -59,7 +59,19 @@ pub fn keys() -> Vec<&'static str> {
 }
 
 /// Runs cases, so many at the same time, and tells of each in the order given.
-pub fn run(cases: &[Arc<Case>], machine: &Machine, at_once: usize, mut tell: impl FnMut(Verdict)) {
+pub fn run(cases: &[Arc<Case>], machine: &Machine, at_once: usize, tell: impl FnMut(Verdict)) {
+    run_until(cases, machine, at_once, &AtomicBool::new(false), tell);
+}
+
+/// As [`run`], until somebody sets `stop`: then no case begins any more, and those under way are left. What was done by
+/// then is told.
+pub fn run_until(
+    cases: &[Arc<Case>],
+    machine: &Machine,
+    at_once: usize,
+    stop: &AtomicBool,
+    mut tell: impl FnMut(Verdict),
+) {
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
@@ -69,8 +81,9 @@ pub fn run(cases: &[Arc<Case>], machine: &Machine, at_once: usize, mut tell: imp
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(index) else { return };
+                    let Some(verdict) = stage::run(case, machine, stop) else { return };
                     // Nobody listens only when the one who tells has panicked.
-                    _ = sender.send((index, stage::run(case, machine)));
+                    _ = sender.send((index, verdict));
                 }
             });
         }
@@ -84,5 +97,7 @@ pub fn run(cases: &[Arc<Case>], machine: &Machine, at_once: usize, mut tell: imp
                 told += 1;
             }
         }
+        // After a stop some are missing before these.
+        early.into_values().for_each(tell);
     });
 }

@@ -23,7 +23,7 @@ pub use condition::{Condition, Transform};
 pub use config::{Mode, WorkflowConfig};
 pub use context::WorkflowContext;
 pub(crate) use engine::{Desk, config_of};
-pub use engine::{EngineHandle, EngineRun, EngineStep, WorkflowEngine};
+pub use engine::{EngineHandle, EngineRun, EngineStep, StepHandle, WorkflowEngine};
 pub use flow::Flow;
 pub(crate) use lifecycle::Kept;
 pub use step::{AgentRef, Step};

@@ -53,7 +53,7 @@ impl Orchestrator {
     }
 
     /// The embedder's agents, those of the workflow before those of the orchestrator.
-    pub(super) fn agents_for(&self, workflow: &Workflow) -> BTreeMap<AgentName, Arc<dyn Agent>> {
+    pub(crate) fn agents_for(&self, workflow: &Workflow) -> BTreeMap<AgentName, Arc<dyn Agent>> {
         let agents = self.shared.settings.agents.iter();
         let own = workflow.agents().iter().map(|(name, agent)| (name, agent));
         agents.chain(own).map(|(name, agent)| (name.clone(), Arc::clone(agent) as Arc<dyn Agent>)).collect()

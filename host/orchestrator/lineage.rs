@@ -4,7 +4,9 @@
 //! agents and orchestrators are arranged within this one.
 
 use crate::stream::Relay;
+use cofferdam_core::event::Sensitive;
 use cofferdam_core::id::RunId;
+use cofferdam_core::port::Sink;
 use cofferdam_core::spec::workflow::Workflow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,10 @@ pub(crate) struct Lineage {
     links: Vec<Link>,
     /// The stream of the outermost run, which shows what happens inside.
     pub(crate) relay: Option<Relay>,
+    /// The session of the run.
+    pub(crate) session: Option<String>,
+    /// The run's own sinks.
+    pub(crate) sinks: Vec<Arc<dyn Sink>>,
 }
 
 #[derive(Clone)]
@@ -23,12 +29,33 @@ struct Link {
     workflow: Arc<Workflow>,
 }
 
+impl Link {
+    fn new(name: &str, workflow: &Arc<Workflow>) -> Self {
+        Self { name: name.to_owned(), workflow: Arc::clone(workflow) }
+    }
+}
+
 impl Lineage {
-    /// The chain with one more workflow at its end.
-    pub(crate) fn with(&self, name: &str, workflow: &Arc<Workflow>, relay: Option<Relay>) -> Self {
-        let mut links = self.links.clone();
-        links.push(Link { name: name.to_owned(), workflow: Arc::clone(workflow) });
-        Self { links, relay }
+    /// That of a run which nobody's step has started.
+    pub(crate) fn outermost(name: &str, workflow: &Arc<Workflow>, relay: Option<Relay>) -> Self {
+        Self { links: vec![Link::new(name, workflow)], relay, ..Self::default() }
+    }
+
+    /// With what the run itself was given.
+    pub(crate) fn of_run(self, session: Option<&String>, sinks: &[Arc<dyn Sink>]) -> Self {
+        Self { session: session.cloned(), sinks: sinks.to_vec(), ..self }
+    }
+
+    /// The chain with one more workflow at its end. What a run must not show its sinks may stand in every event of the
+    /// runs inside it, which know nothing of it: they show nothing there.
+    pub(crate) fn inner(&self, name: &str, workflow: &Arc<Workflow>) -> Self {
+        let mut inner = self.clone();
+        if self.links.last().is_some_and(|link| Sensitive::of(&link.workflow).is_some()) {
+            inner.relay = None;
+            inner.sinks.clear();
+        }
+        inner.links.push(Link::new(name, workflow));
+        inner
     }
 
     /// Whether a run of the workflow is among those around it.

@@ -15,11 +15,12 @@ pub struct RunOptions {
     pub input: Option<String>,
     /// Typed inputs by name, as text or as values.
     pub inputs: Vec<(String, InputText)>,
-    /// Answers to the questions of steps, by the step's path, or by its id where only one question has it.
+    /// Answers to the questions of steps, by the step's path, or by its id where only one question has it. Those of a
+    /// workflow that works as an agent stand below the path of its step.
     pub answers: BTreeMap<String, InputText>,
     /// The run's id; absent = a new one.
     pub run_id: Option<RunId>,
-    /// Beats every model of the document.
+    /// Beats every model of the document, and of the workflows that work as its agents.
     pub model: Option<String>,
     /// The whole run; the smaller of this and the document's.
     pub timeout: Option<Duration>,
@@ -27,7 +28,8 @@ pub struct RunOptions {
     pub metadata: Map,
     /// The session that the caller counts the run to; recorded, and carried into the result.
     pub session: Option<String>,
-    /// Sinks of this run alone.
+    /// Sinks of this run, and of the runs of workflows that work as its agents: the events of those come as they are, with
+    /// the id of their own run, in the order of their run. A run with sensitive steps keeps its inner runs from them.
     pub sinks: Vec<Arc<dyn Sink>>,
 }
 

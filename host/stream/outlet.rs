@@ -10,12 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Chunks between the run and the reader.
 pub(super) struct Queue {
     state: Mutex<Waiting>,
     bound: usize,
     handler: Option<ChunkHandler>,
+    /// Stops the run. Then nothing waits for the reader any more; what comes still is what the run had made by then.
+    cancel: CancellationToken,
     filled: Notify,
     drained: Notify,
 }
@@ -30,8 +33,8 @@ struct Waiting {
 }
 
 impl Queue {
-    pub(super) fn new(bound: usize, handler: Option<ChunkHandler>) -> Self {
-        Self { state: Mutex::default(), bound, handler, filled: Notify::new(), drained: Notify::new() }
+    pub(super) fn new(bound: usize, handler: Option<ChunkHandler>, cancel: CancellationToken) -> Self {
+        Self { state: Mutex::default(), bound, handler, cancel, filled: Notify::new(), drained: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, Waiting> {
@@ -82,12 +85,15 @@ impl Queue {
                 if state.discard {
                     return;
                 }
-                if state.chunks.len() < self.bound {
+                if state.chunks.len() < self.bound || self.cancel.is_cancelled() {
                     state.chunks.push_back(chunk);
                     break;
                 }
             }
-            drained.await;
+            tokio::select! {
+                () = drained => {}
+                () = self.cancel.cancelled() => {}
+            }
         }
         self.filled.notify_one();
     }
@@ -179,7 +185,7 @@ mod tests {
     fn no_timer_outlives_its_piece() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let queue = Arc::new(Queue::new(1_000, None));
+            let queue = Arc::new(Queue::new(1_000, None, CancellationToken::new()));
             let outlet = Outlet::new(Arc::clone(&queue), crate::compose::clock(), Some(Duration::from_secs(3_600)));
             for turn in 0..100 {
                 let path = StepPath::from(["a", "b"][turn % 2]);

@@ -6,10 +6,20 @@ use cofferdam_core::message::Message;
 use cofferdam_core::port::{BoxFuture, Model, ModelInfo, ModelRequest, ModelStream, Models};
 use cofferdam_llm::Scripted;
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Requests by the path of their step, oldest first.
-type Log = Arc<Mutex<Vec<(String, Value)>>>;
+/// What the model was asked.
+#[derive(Clone, Default)]
+pub(super) struct Asked {
+    /// Requests by the path of their step, oldest first. One that was sent again stands here once.
+    pub(super) requests: Vec<(String, Value)>,
+    /// How often the model was asked for each step, requests that were sent again counted each time.
+    pub(super) times: BTreeMap<String, usize>,
+}
+
+type Log = Arc<Mutex<Asked>>;
 
 /// Models by any name, all of them the script.
 pub(super) struct OneScript {
@@ -22,8 +32,8 @@ impl OneScript {
         Self { script, log: Log::default() }
     }
 
-    /// The requests so far.
-    pub(super) fn requests(&self) -> Vec<(String, Value)> {
+    /// What was asked so far.
+    pub(super) fn asked(&self) -> Asked {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -47,12 +57,33 @@ impl Model for Named {
     }
 
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.len() < limits::SCRIPTED_REQUESTS {
-            log.push((request.path.to_string(), shown(&self.name, &request)));
+        let mut asked = self.asked();
+        if asked.requests.len() < limits::SCRIPTED_REQUESTS {
+            asked.requests.push((request.path.to_string(), shown(&self.name, &request)));
         }
-        drop(log);
-        self.script.stream(request)
+        drop(asked);
+        Box::pin(self.ask(request))
+    }
+}
+
+impl Named {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks as often as the script would by itself, so that each time is counted.
+    async fn ask(&self, request: ModelRequest) -> Result<ModelStream, Fault> {
+        let mut retries = 0;
+        loop {
+            *self.asked().times.entry(request.path.to_string()).or_default() += 1;
+            match self.script.stream(ModelRequest { max_retries: 0, ..request.clone() }).await {
+                Err(fault) if fault.is_retryable() && retries < request.max_retries => {
+                    retries += 1;
+                    tokio::time::sleep(Duration::from_millis(fault.retry_after_ms.unwrap_or(0))).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What happened, in the form that expectations look at.
 
+use super::models::Asked;
 use super::verdict::Miss;
 use cofferdam_core::diagnostic::{Diagnostic, Diagnostics};
 use cofferdam_core::event::{Body, RunEvent};
@@ -57,8 +58,8 @@ impl Observed {
 }
 
 impl Seen {
-    pub(super) fn new(result: &RunResult, events: &[Arc<RunEvent>], requests: Vec<(String, Value)>) -> Self {
-        let count = |path: &str| requests.iter().filter(|(known, _)| known == path).count();
+    pub(super) fn new(result: &RunResult, events: &[Arc<RunEvent>], asked: Asked) -> Self {
+        let count = |path: &str| asked.times.get(path).copied().unwrap_or_default();
         let steps = result.steps.iter().map(|found| {
             let path = found.path.to_string();
             let requests = count(&path);
@@ -71,7 +72,7 @@ impl Seen {
                 "reason": result.reason,
                 "output": result.output,
                 "error": error,
-                "usage": usage(&result.usage, requests.len()),
+                "usage": usage(&result.usage, asked.times.values().sum()),
                 "warnings": result.warnings,
                 "durationMs": result.duration_ms,
             }),
@@ -83,7 +84,7 @@ impl Seen {
             let value = json!({ "iterations": found.iterations, "items": found.items, "completed": found.completed });
             seen.loops.insert(found.path.to_string(), value);
         }
-        seen.requests = requests;
+        seen.requests = asked.requests;
         events.iter().for_each(|event| seen.see(event));
         seen
     }

@@ -22,6 +22,7 @@ use cofferdam_engine::FixedRandomness;
 use cofferdam_llm::Scripted;
 use cofferdam_plugin::CompileChild;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,8 +36,14 @@ pub struct Machine {
     pub compile_child: Option<CompileChild>,
 }
 
-/// Runs a case and judges it.
-pub(super) fn run(case: &Arc<Case>, machine: &Machine) -> Verdict {
+/// How soon a case notices that it is to stop.
+const PULSE: Duration = Duration::from_millis(20);
+
+/// Runs a case and judges it; none when it was stopped before its end.
+pub(super) fn run(case: &Arc<Case>, machine: &Machine, stop: &AtomicBool) -> Option<Verdict> {
+    if stop.load(Ordering::Relaxed) {
+        return None;
+    }
     let began = Instant::now();
     let (sender, receiver) = mpsc::channel();
     let (staged, machine) = (Arc::clone(case), machine.clone());
@@ -45,19 +52,27 @@ pub(super) fn run(case: &Arc<Case>, machine: &Machine) -> Verdict {
         .stack_size(2 * limits::EXPRESSION_STACK_BYTES)
         .spawn(move || _ = sender.send(observe(&staged, machine)));
     let patience = Duration::from_millis(limits::TEST_CASE_MS);
-    let observed = match thread.map(|_| receiver.recv_timeout(patience)) {
+    let wait = || loop {
+        let pulse = PULSE.min(patience.saturating_sub(began.elapsed()));
+        match receiver.recv_timeout(pulse) {
+            Err(mpsc::RecvTimeoutError::Timeout) if !pulse.is_zero() && !stop.load(Ordering::Relaxed) => {}
+            outcome => return outcome,
+        }
+    };
+    let observed = match thread.map(|_| wait()) {
         Ok(Ok(observed)) => observed,
+        Ok(Err(mpsc::RecvTimeoutError::Timeout)) if stop.load(Ordering::Relaxed) => return None,
         Ok(Err(mpsc::RecvTimeoutError::Timeout)) => Observed::Broken(format!("nothing after {} s", patience.as_secs())),
         Ok(Err(mpsc::RecvTimeoutError::Disconnected)) => Observed::Broken("the case panicked".to_owned()),
         Err(error) => Observed::Broken(format!("no thread for the case: {error}")),
     };
-    Verdict {
+    Some(Verdict {
         file: case.file.clone(),
         case: case.name.clone(),
         line: case.line,
         misses: case.expect.misses(&observed),
         took: began.elapsed(),
-    }
+    })
 }
 
 fn observe(case: &Case, machine: Machine) -> Observed {
@@ -108,7 +123,7 @@ async fn play(case: &Case, machine: Machine, workflow: &Workflow, folder: &Path)
     let observed = match outcome {
         Ok(result) => {
             let events = events(orchestrator.runs().as_ref(), &result.run_id).await;
-            Observed::Ran(Box::new(Seen::new(&result, &events, models.requests())))
+            Observed::Ran(Box::new(Seen::new(&result, &events, models.asked())))
         }
         Err(error) => refused(error),
     };

@@ -1,8 +1,9 @@
 //! A workflow as an agent of another one.
 //!
 //! Its run is a run of its own: recorded under its own id, with the rules, limits and sinks of the orchestrator that it
-//! was built with. The step that it works for gets its output, its tokens, and in its metadata what it did; a stream of
-//! the outer run shows the inner steps below the outer one's path.
+//! was built with. From the outer run it has the model that is asked for, the answers to its questions, and, when both run
+//! in one orchestrator, the session and the run's own sinks. The step that it works for gets its output, its tokens, and in
+//! its metadata what it did; a stream of the outer run shows the inner steps below the outer one's path.
 
 use super::Workflow;
 use super::lifecycle::{cleanup_all, initialize_all};
@@ -11,9 +12,10 @@ use crate::orchestrator::{Inner, Lineage, Orchestrator, RunOptions};
 use cofferdam_core::event::{Body, RunStatus, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::AgentName;
-use cofferdam_core::port::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture};
+use cofferdam_core::port::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, BoxFuture};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
+use cofferdam_engine::questions_of;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +28,8 @@ pub(super) struct Shared {
     name: AgentName,
     orchestrator: Orchestrator,
     workflow: Workflow,
+    /// What the workflow may ask, and the agents inside it.
+    questions: Vec<AgentQuestion>,
     stats: Mutex<WorkflowAgentStats>,
 }
 
@@ -49,7 +53,8 @@ impl WorkflowAgentStats {
 impl WorkflowAgent {
     pub(crate) fn new(orchestrator: Orchestrator, name: &str, workflow: Workflow) -> Result<Self, Error> {
         let name = AgentName::parse(name).map_err(|error| Error::Agent { message: error.to_string() })?;
-        Ok(Self(Arc::new(Shared { name, orchestrator, workflow, stats: Mutex::default() })))
+        let questions = questions_of(workflow.document(), &orchestrator.agents_for(&workflow)).collect();
+        Ok(Self(Arc::new(Shared { name, orchestrator, workflow, questions, stats: Mutex::default() })))
     }
 
     /// The workflow that works.
@@ -74,6 +79,10 @@ impl Agent for WorkflowAgent {
         self.0.name()
     }
 
+    fn questions(&self) -> Vec<AgentQuestion> {
+        self.0.questions()
+    }
+
     fn initialize(&self) -> BoxFuture<'_, Result<(), Fault>> {
         self.0.initialize()
     }
@@ -90,6 +99,10 @@ impl Agent for WorkflowAgent {
 impl Agent for Shared {
     fn name(&self) -> &str {
         self.name.as_str()
+    }
+
+    fn questions(&self) -> Vec<AgentQuestion> {
+        self.questions.clone()
     }
 
     /// Prepares the agents of the workflow.
@@ -119,6 +132,10 @@ impl Shared {
         }
         let options = RunOptions {
             input: Some(input.message.as_ref().to_owned()),
+            model: ctx.model.as_deref().map(str::to_owned),
+            answers: ctx.answers.clone(),
+            session: lineage.session.clone(),
+            sinks: lineage.sinks.clone(),
             timeout: ctx.deadline.map(|deadline| deadline.since(clock.now()).max(Duration::from_millis(1))),
             ..RunOptions::default()
         };
@@ -139,7 +156,7 @@ impl Shared {
     fn lineage(&self, ctx: &AgentContext) -> Result<Lineage, Fault> {
         let around = self.orchestrator.lineage(&ctx.run_id);
         let workflow = self.workflow.shared();
-        let lineage = around.with(self.name.as_str(), workflow, around.relay.clone());
+        let lineage = around.inner(self.name.as_str(), workflow);
         if around.contains(workflow) {
             let message = format!("the workflow `{}` would run inside itself: {}", self.name, lineage.path());
             return Err(Fault::step("workflow_recursion", message));

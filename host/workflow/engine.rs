@@ -1,18 +1,24 @@
 //! Workflow engines of the embedder's own: they decide which step begins when, and with what message.
 //!
-//! They perform steps through a handle, so that agents, tools behind the gateway, permissions, isolation, limits, events
-//! and the result are those of every run. Dependencies hold under every engine: a step whose dependencies have not ended
-//! cannot begin.
+//! They perform steps through a handle, or work on them with their own hands, so that agents, tools behind the gateway,
+//! permissions, isolation, limits, events and the result are those of every run. Dependencies hold under every engine: a
+//! step whose dependencies have not ended cannot begin, and nothing is done that belongs to no step.
+
+mod desk;
+mod step_handle;
+
+pub(crate) use desk::Desk;
+pub use step_handle::StepHandle;
 
 use super::config::{Mode, WorkflowConfig};
+use cofferdam_core::event::StepOutput;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{RunId, StepId};
-use cofferdam_core::port::{BoxFuture, Journal, Starter, StepEnd};
+use cofferdam_core::id::RunId;
+use cofferdam_core::port::{BoxFuture, Journal, StepEnd};
 use cofferdam_core::spec::workflow::{LoopKind, Step, Workflow};
 use cofferdam_core::value::Map;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, oneshot};
+use desk::Begun;
+use std::sync::Arc;
 
 /// Makes engine runs; registered with [`crate::Builder::workflow_engine`].
 pub trait WorkflowEngine: Send + Sync {
@@ -26,10 +32,12 @@ pub trait WorkflowEngine: Send + Sync {
 /// One run of an engine.
 pub trait EngineRun: Send {
     /// Performs the steps. When it returns and steps are left that nothing else has ended, the run fails with the code
-    /// `deadlock`. It is dropped when the run ends before it.
+    /// `deadlock`. When all steps have ended the run waits for it, though not for long (`ENGINE_RETURN_MS`); it is dropped
+    /// when the run ends before it.
     ///
     /// # Errors
-    /// Steps that have not begun never do: the run is stopped and fails with this. Without any the run ends as its steps do.
+    /// The run fails with this. Steps that have not begun never do, and what is under way then is stopped; when none is
+    /// left to begin, those that have begun end as they would.
     fn drive(self: Box<Self>, run: EngineHandle) -> BoxFuture<'static, Result<(), Fault>>;
 }
 
@@ -72,15 +80,13 @@ impl EngineHandle {
     /// The steps, in declaration order.
     #[must_use]
     pub fn steps(&self) -> &[EngineStep] {
-        &self.desk.steps
+        self.desk.steps()
     }
 
     /// The steps that have not begun and whose dependencies have ended, in declaration order.
     #[must_use]
     pub fn ready(&self) -> Vec<String> {
-        let desk = self.desk.state();
-        let names = self.desk.steps.iter().map(|step| &step.name);
-        names.filter(|name| desk.is_left(name) && self.desk.waits_for(&desk, name).is_empty()).cloned().collect()
+        self.desk.ready()
     }
 
     /// Performs a step and waits until it has ended. With an input, that is the whole message of its agent; without one
@@ -90,168 +96,31 @@ impl EngineHandle {
     /// When there is no such step, it was begun before, its dependencies have not ended, or the run has ended. A step
     /// that fails is an end like others.
     pub async fn run_step(&self, name: &str, input: Option<&str>) -> Result<StepEnd, Fault> {
-        let ended = self.desk.begin(name, input)?;
+        let begun = Begun { message: input.map(Arc::from), worker: None };
+        let ended = self.desk.begin(name, begun)?;
         ended.await.map_err(|_| Fault::cancelled())
     }
-}
 
-/// Between the engine of the embedder's and ours.
-pub(crate) struct Desk {
-    steps: Vec<EngineStep>,
-    state: Mutex<State>,
-    /// A step may begin, or no more will.
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    /// Steps that the engine has begun, and their messages.
-    begun: BTreeMap<String, Option<Arc<str>>>,
-    ended: BTreeMap<String, StepEnd>,
-    waiting: BTreeMap<String, Vec<oneshot::Sender<StepEnd>>>,
-    /// The engine has returned, and perhaps why.
-    over: Option<Result<(), Fault>>,
-    /// The run has ended: nobody begins or waits any more.
-    released: bool,
-}
-
-impl State {
-    fn is_left(&self, name: &str) -> bool {
-        !self.begun.contains_key(name) && !self.ended.contains_key(name)
-    }
-}
-
-impl Desk {
-    pub(crate) fn new(workflow: &Workflow) -> Arc<Self> {
-        Arc::new(Self { steps: steps_of(workflow), state: Mutex::default(), changed: Notify::new() })
-    }
-
-    pub(crate) fn steps(&self) -> &[EngineStep] {
-        &self.steps
-    }
-
-    pub(crate) fn handle(self: &Arc<Self>, run_id: RunId, journal: Arc<dyn Journal>) -> EngineHandle {
-        EngineHandle { desk: Arc::clone(self), run_id, journal }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The engine has returned.
-    pub(crate) fn close(&self, outcome: Result<(), Fault>) {
-        self.state().over = Some(outcome);
-        self.changed.notify_waiters();
-    }
-
-    /// The run has ended. Tasks that the engine has spawned may still hold a handle, and must not wait forever.
-    pub(crate) fn release(&self) {
-        let mut state = self.state();
-        state.released = true;
-        state.waiting.clear();
-    }
-
-    fn begin(&self, name: &str, input: Option<&str>) -> Result<oneshot::Receiver<StepEnd>, Fault> {
-        let refuse = |message: String| Err(Fault::step("engine", message));
-        let mut state = self.state();
-        if !self.steps.iter().any(|step| step.name == name) {
-            return refuse(format!("there is no step `{name}`"));
+    /// As [`Self::run_step`], but the engine itself works on an agent step, in place of its agent: what `work` does through
+    /// the [`StepHandle`] is recorded under the step, within its time, limits, directories and permissions, and ends with
+    /// it. What it gives is the step's output, and has to fit its `resultSchema`. It is called for each try; the step has
+    /// one slot, however much is done at once.
+    ///
+    /// # Errors
+    /// As [`Self::run_step`]; also when the step is none that an agent works on: loops, groups, includes, questions and tool
+    /// steps are performed by [`Self::run_step`].
+    pub async fn work_on<W, F>(&self, name: &str, work: W) -> Result<StepEnd, Fault>
+    where
+        W: Fn(StepHandle) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<StepOutput, Fault>> + Send + 'static,
+    {
+        if let Some(what) = self.desk.no_agent_step(name) {
+            return Err(Fault::step("engine", format!("step `{name}` is {what}: no agent works on it")));
         }
-        if state.released {
-            return Err(Fault::cancelled());
-        }
-        if state.begun.contains_key(name) {
-            return refuse(format!("step `{name}` was begun before"));
-        }
-        let (sender, receiver) = oneshot::channel();
-        if let Some(end) = state.ended.get(name) {
-            // It was skipped or cancelled because of another one.
-            let _ = sender.send(end.clone());
-            return Ok(receiver);
-        }
-        let waits_for = self.waits_for(&state, name);
-        if !waits_for.is_empty() {
-            return refuse(format!("step `{name}` waits for {}", listed(&waits_for)));
-        }
-        state.begun.insert(name.to_owned(), input.map(Arc::from));
-        state.waiting.entry(name.to_owned()).or_default().push(sender);
-        drop(state);
-        self.changed.notify_waiters();
-        Ok(receiver)
+        let begun = Begun { message: None, worker: Some(step_handle::worker(work)) };
+        let ended = self.desk.begin(name, begun)?;
+        ended.await.map_err(|_| Fault::cancelled())
     }
-
-    /// The dependencies of a step that have not ended.
-    fn waits_for(&self, state: &State, name: &str) -> Vec<&str> {
-        let step = self.steps.iter().find(|step| step.name == name);
-        let dependencies = step.into_iter().flat_map(|step| &step.depends_on);
-        dependencies.filter(|name| !state.ended.contains_key(*name)).map(String::as_str).collect()
-    }
-
-    /// Whether the step may begin; none while that is open.
-    fn admission(&self, name: &str) -> Option<Result<(), Fault>> {
-        let state = self.state();
-        match &state.over {
-            _ if state.begun.contains_key(name) => Some(Ok(())),
-            None => None,
-            Some(Err(fault)) => Some(Err(fault.clone())),
-            Some(Ok(())) => Some(Err(self.deadlock(&state))),
-        }
-    }
-
-    fn deadlock(&self, state: &State) -> Fault {
-        let left = self.steps.iter().filter(|step| state.is_left(&step.name)).map(|step| {
-            let waits_for = self.waits_for(state, &step.name);
-            let reason = if waits_for.is_empty() { "the engine".to_owned() } else { listed(&waits_for) };
-            format!("`{}` waits for {reason}", step.name)
-        });
-        let left: Vec<String> = left.collect();
-        Fault::step("deadlock", format!("the engine has returned, and steps are left: {}", left.join("; ")))
-    }
-}
-
-fn listed(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
-}
-
-impl Starter for Desk {
-    fn admit(&self, step: StepId) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(async move {
-            loop {
-                let changed = self.changed.notified();
-                if let Some(answer) = self.admission(step.as_str()) {
-                    return answer;
-                }
-                changed.await;
-            }
-        })
-    }
-
-    fn message(&self, step: &StepId) -> Option<Arc<str>> {
-        self.state().begun.get(step.as_str()).cloned().flatten()
-    }
-
-    fn ended(&self, end: StepEnd) {
-        let mut state = self.state();
-        let name = end.path.as_str().to_owned();
-        for waiting in state.waiting.remove(&name).unwrap_or_default() {
-            let _ = waiting.send(end.clone());
-        }
-        state.ended.insert(name, end);
-    }
-}
-
-fn steps_of(workflow: &Workflow) -> Vec<EngineStep> {
-    let steps = &workflow.scope.steps;
-    let name = |index: &usize| steps.get(*index).map(|step| step.id.to_string());
-    let step = |step: &Step| EngineStep {
-        name: step.id.to_string(),
-        agent: step.agent().map(ToString::to_string),
-        tool: step.tool().map(ToString::to_string),
-        depends_on: step.depends_on.iter().filter_map(name).collect(),
-        metadata: step.metadata.clone(),
-    };
-    steps.iter().map(step).collect()
 }
 
 /// What an engine is told of a workflow, built or loaded.

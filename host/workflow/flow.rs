@@ -41,8 +41,16 @@ pub struct Flow {
     more: Map,
     /// What all this comes to; made anew after each change.
     checked: OnceLock<Workflow>,
-    /// The agents that `initialize` prepared.
-    prepared: Mutex<Option<Vec<Arc<Kept>>>>,
+    prepared: Mutex<Prepared>,
+}
+
+/// What `initialize` has done.
+#[derive(Default)]
+struct Prepared {
+    /// The agents that it prepared.
+    agents: Vec<Arc<Kept>>,
+    /// The workflow as it was then; none when it did not come to its end.
+    workflow: Option<Workflow>,
 }
 
 /// An independent workflow with the same steps. The clone is not initialized.
@@ -269,23 +277,22 @@ impl Flow {
     }
 
     /// Prepares every agent, in the order of the steps, and loads what the workflow needs, once: runs that follow find it
-    /// ready. A run without it prepares its agents itself.
+    /// ready. Called again it prepares what was added since. A run without it prepares its agents itself.
     ///
     /// # Errors
-    /// Every agent that cannot be prepared; then none stays prepared.
+    /// Every agent that cannot be prepared; then none of those that the call prepared stays prepared.
     pub async fn initialize(&self) -> Result<(), Error> {
         let mut prepared = self.prepared.lock().await;
-        if prepared.is_some() {
+        if self.is_empty() {
             return Ok(());
         }
-        let mut agents = Vec::new();
-        if !self.is_empty() {
-            let workflow = self.validate()?;
-            self.orchestrator.check_host(&workflow).await?;
-            agents = workflow.kept().to_vec();
+        let workflow = self.validate()?;
+        if prepared.workflow.as_ref().is_some_and(|known| Arc::ptr_eq(known.shared(), workflow.shared())) {
+            return Ok(());
         }
-        lifecycle::initialize_all(&agents).await.map_err(Error::Refused)?;
-        *prepared = Some(agents);
+        self.orchestrator.check_host(&workflow).await?;
+        lifecycle::initialize_more(&mut prepared.agents, workflow.kept()).await.map_err(Error::Refused)?;
+        prepared.workflow = Some(workflow);
         Ok(())
     }
 
@@ -298,8 +305,9 @@ impl Flow {
     /// # Errors
     /// Every agent that did not clean up.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        let Some(agents) = self.prepared.lock().await.take() else { return Ok(()) };
-        let faults = lifecycle::cleanup_all(&agents).await;
+        let mut prepared = self.prepared.lock().await;
+        prepared.workflow = None;
+        let faults = lifecycle::cleanup_from(0, &mut prepared.agents).await;
         if faults.is_empty() { Ok(()) } else { Err(Error::Shutdown(faults)) }
     }
 

@@ -1,7 +1,7 @@
 //! When agents are prepared and cleaned up: once, however many runs share them.
 
 use cofferdam_core::fault::Fault;
-use cofferdam_core::port::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture};
+use cofferdam_core::port::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, BoxFuture};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -61,6 +61,10 @@ impl Agent for Kept {
         self.inner.name()
     }
 
+    fn questions(&self) -> Vec<AgentQuestion> {
+        self.inner.questions()
+    }
+
     fn initialize(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(self.enter())
     }
@@ -76,8 +80,17 @@ impl Agent for Kept {
 
 /// Prepares all, in this order; when one fails, those that were prepared are cleaned up again.
 pub(crate) async fn initialize_all(agents: &[Arc<Kept>]) -> Result<(), Vec<Fault>> {
-    let (mut prepared, mut faults) = (Vec::new(), Vec::new());
+    initialize_more(&mut Vec::new(), agents).await
+}
+
+/// Prepares those that are not among the prepared, in this order; when one fails, those of them that were prepared are
+/// cleaned up again. Each is among the prepared as soon as it is, so that one who gives up waiting can still clean up.
+pub(crate) async fn initialize_more(prepared: &mut Vec<Arc<Kept>>, agents: &[Arc<Kept>]) -> Result<(), Vec<Fault>> {
+    let (before, mut faults) = (prepared.len(), Vec::new());
     for agent in agents {
+        if prepared.iter().any(|known| Arc::ptr_eq(known, agent)) {
+            continue;
+        }
         match agent.enter().await {
             Ok(()) => prepared.push(Arc::clone(agent)),
             Err(fault) => faults.push(told(agent, "cannot be prepared", fault)),
@@ -86,16 +99,23 @@ pub(crate) async fn initialize_all(agents: &[Arc<Kept>]) -> Result<(), Vec<Fault
     if faults.is_empty() {
         return Ok(());
     }
-    faults.extend(cleanup_all(&prepared).await);
+    faults.extend(cleanup_from(before, prepared).await);
     Err(faults)
 }
 
 /// Cleans up all, the last prepared first, also when one fails.
 pub(crate) async fn cleanup_all(agents: &[Arc<Kept>]) -> Vec<Fault> {
+    cleanup_from(0, &mut agents.to_vec()).await
+}
+
+/// Cleans up all but the first so many, the last prepared first, also when one fails; none of them is left in the list.
+pub(crate) async fn cleanup_from(first: usize, prepared: &mut Vec<Arc<Kept>>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for agent in agents.iter().rev() {
+    while prepared.len() > first
+        && let Some(agent) = prepared.pop()
+    {
         if let Err(fault) = agent.leave().await {
-            faults.push(told(agent, "did not clean up", fault));
+            faults.push(told(&agent, "did not clean up", fault));
         }
     }
     faults

@@ -54,7 +54,8 @@ pub fn max_duration(most: Duration) -> LoopCondition {
 }
 
 /// Goes on until an iteration's output differs from that of the one before it in no more than this part of its length,
-/// by edit distance: with 0.1, until at most a tenth changed.
+/// by edit distance: with 0.1, until at most a tenth changed. Long outputs that differ in many places are compared by the
+/// words that they have, wherever they stand.
 #[must_use]
 pub fn convergence(threshold: f64) -> LoopCondition {
     on_view(format!("convergence({threshold})"), move |view| match view.outputs.as_slice() {

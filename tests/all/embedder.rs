@@ -251,3 +251,46 @@ steps: [{ id: first, tool: remember }, { id: second, tool: remember, dependsOn: 
     assert_eq!(result.output["version"], json!(result.workflow_id));
     assert!(result.output["before"].as_str().unwrap().contains("version"));
 }
+
+/// An agent that says what it was asked for, and gives a number as its result.
+struct Numbers;
+
+impl Agent for Numbers {
+    fn name(&self) -> &'static str {
+        "numbers"
+    }
+
+    fn run(&self, ctx: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
+        let asked = json!({ "model": ctx.model.as_deref(), "schema": ctx.result_schema.is_some() });
+        let result = Arc::new(input.message.trim().parse::<i64>().map_or(Value::Null, Value::from));
+        let output = StepOutput { content: asked.to_string().into(), result, ..StepOutput::default() };
+        let usage = cofferdam::core::message::Usage { input: 3, ..Default::default() };
+        Box::pin(async move { Ok(AgentOutput { output, usage }) })
+    }
+}
+
+#[test]
+fn an_agent_of_the_embedder_is_told_the_model_and_its_result_must_fit_the_schema() {
+    let run = |step: &str, model: Option<&str>| {
+        let builder = Orchestrator::builder().agent(AgentName::parse("numbers").unwrap(), Numbers);
+        let document = format!(
+            "name: w\nagents: {{ numbers: {{ description: Counts., model: of/agent }} }}\nsteps: [{{ id: a, agent: numbers, {step} }}]"
+        );
+        run_with(builder, &document, RunOptions { model: model.map(str::to_owned), ..RunOptions::default() })
+    };
+    let asked = |result: &RunResult| serde_json::from_str::<Value>(&result.step("a").unwrap().content).unwrap();
+    let schema = "resultSchema: { type: integer, minimum: 10 }";
+    let fits = run(&format!("input: '12', {schema}"), None);
+    assert!(fits.success(), "{:?}", fits.error);
+    assert_eq!((&fits.output, asked(&fits)), (&json!(12), json!({ "model": "of/agent", "schema": true })));
+    assert_eq!(asked(&run("input: '12', model: of/step", None))["model"], "of/step");
+    assert_eq!(asked(&run("input: '12', model: of/step", Some("of/run")))["model"], "of/run");
+    for (input, what) in [("7", "minimum"), ("words", "null")] {
+        let result = run(&format!("input: '{input}', {schema}"), None);
+        let fault = result.error.as_ref().unwrap().fault.clone();
+        assert_eq!(fault.code, "no_result");
+        let wanted = "the agent's result does not fit its schema";
+        assert!(fault.message.contains(wanted) && fault.message.contains(what), "{fault}");
+        assert_eq!(result.total_tokens(), 3, "what it spent counts");
+    }
+}

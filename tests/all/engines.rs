@@ -1,10 +1,10 @@
 //! Workflow engines of the embedder's own: they order the steps, and everything else holds under them.
 
 use crate::counting::Counting;
-use cofferdam::core::event::{RunReason, RunStatus, StepStatus};
+use cofferdam::core::event::{Body, RunEvent, RunReason, RunStatus, StepOutput, StepStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::AgentName;
-use cofferdam::core::port::BoxFuture;
+use cofferdam::core::port::{BoxFuture, RecordBody};
 use cofferdam::llm::Scripted;
 use cofferdam::{
     EngineHandle, EngineRun, EngineStep, Error, Orchestrator, RunOptions, RunResult, Step, Workflow, WorkflowConfig,
@@ -285,5 +285,187 @@ fn an_engine_is_told_how_the_workflow_was_made() {
         assert!(flow.run("x").await.unwrap().success());
         let told = engine.1.lock().unwrap()[0].0.clone();
         assert_eq!(told, WorkflowConfig { mode: cofferdam::Mode::Loop, ..made });
+    });
+}
+
+const TWO_AGENTS: &str = "name: w
+agents:
+  writer: { description: Writes., prompt: You write. }
+  critic: { description: Reads., transform: { output: [trim] } }
+steps:
+  - { id: a, agent: writer, instructions: Write. }";
+
+#[test]
+fn an_engine_works_on_a_step_with_the_tools_and_agents_of_the_run() {
+    runtime().block_on(async {
+        let drive: Drive = |run| {
+            Box::pin(async move {
+                let ended = run.work_on("a", |step| async move {
+                    assert_eq!((step.path().as_str(), step.attempt()), ("a", 1));
+                    let names: Vec<String> = step.agents().iter().map(ToString::to_string).collect();
+                    assert_eq!(names, ["critic", "writer"]);
+                    assert!(step.tools().iter().any(|tool| tool.name == "read"));
+                    let draft =
+                        step.run_agent("writer", step.input().clone()).await.map_err(|failure| failure.fault)?;
+                    let text = draft.output.content.to_string();
+                    let review = step.run_agent("critic", text).await.map_err(|failure| failure.fault)?;
+                    let found = step.call_tool("read", &serde_json::json!({ "path": "Cargo.toml" })).await?;
+                    assert!(found.error.is_none(), "{found:?}");
+                    let denied =
+                        step.call_tool("write", &serde_json::json!({ "path": "out:x", "content": "x" })).await?;
+                    assert_eq!(denied.error.unwrap().code, "tool_denied");
+                    let unknown = step.run_agent("nobody", "x").await.unwrap_err().fault;
+                    assert_eq!(unknown.code, "unknown_agent");
+                    Ok(StepOutput { content: review.output.content, ..StepOutput::default() })
+                });
+                assert_eq!(ended.await?.status, StepStatus::Completed);
+                Ok(())
+            })
+        };
+        let model = Scripted::parse(USING).unwrap();
+        let builder = Orchestrator::builder().model(model).workdir(".");
+        let orchestrator = builder.workflow_engine("default", Doing::new(drive)).build().unwrap();
+        let result = run(&orchestrator, TWO_AGENTS).await;
+        assert!(result.success(), "{:?}", result.error);
+        let output = result.final_output();
+        assert!(output.starts_with("[ [") && output.contains("Write."), "trimmed by the critic alone: {output}");
+        assert_eq!(result.total_tokens(), 10, "both agents count");
+        let told = told_at(&orchestrator, &result, "a").await;
+        let wanted = [
+            "turn_started 1",
+            "turn_finished 1",
+            "turn_started 2",
+            "turn_finished 2",
+            "tool_call_started read",
+            "tool_call_finished read",
+            "step_finished",
+        ];
+        assert_eq!(
+            told.iter().filter(|kind| wanted.contains(&kind.as_str())).collect::<Vec<_>>(),
+            wanted.iter().collect::<Vec<_>>()
+        );
+        assert!(!told.contains(&"tool_call_started write".to_owned()));
+        assert!(told.contains(&"permission_decided write".to_owned()));
+    });
+}
+
+const USING: &str = "chunk: 0\ndefault: { text: ' [{{prompt}}] ', usage: { input: 2, output: 3 } }";
+
+/// What the journal has of a step, in order.
+async fn told_at(orchestrator: &Orchestrator, result: &RunResult, path: &str) -> Vec<String> {
+    let page = orchestrator.runs().read(&result.run_id, 0, 1_000).await.unwrap();
+    let events = page.records.into_iter().filter_map(|record| match record.body {
+        RecordBody::Event(event) if event.path.as_str() == path => Some(event),
+        _ => None,
+    });
+    let told = |event: &RunEvent| match &event.body {
+        Body::TurnStarted { turn, .. } | Body::TurnFinished { turn, .. } => format!("{} {turn}", event.body.kind()),
+        Body::ToolCallStarted { tool, .. }
+        | Body::ToolCallFinished { tool, .. }
+        | Body::PermissionDecided { tool, .. } => format!("{} {tool}", event.body.kind()),
+        body => body.kind().to_owned(),
+    };
+    events.map(|event| told(&event)).collect()
+}
+
+#[test]
+fn what_an_engine_does_for_a_step_is_bounded_retried_and_ends_with_it() {
+    runtime().block_on(async {
+        let drive: Drive = |run| {
+            Box::pin(async move {
+                let slow = run.work_on("slow", |step| async move {
+                    // Also what it has spawned ends with the try.
+                    tokio::spawn(async move {
+                        tokio::time::sleep(Duration::from_secs(60)).await;
+                        let late = step.run_agent("writer", "late").await.unwrap_err();
+                        LATE.store(late.fault == Fault::cancelled(), Ordering::SeqCst);
+                    });
+                    std::future::pending().await
+                });
+                let flaky = run.work_on("flaky", |step| async move {
+                    match step.attempt() {
+                        1 => Err(Fault::retry("flaky", "try again")),
+                        _ => Ok(StepOutput { content: "second".into(), ..StepOutput::default() }),
+                    }
+                });
+                let broken = run.work_on("broken", |_| async { panic!("a broken engine") });
+                let (slow, flaky, broken) = tokio::join!(slow, flaky, broken);
+                assert_eq!(slow?.error.unwrap().code, "timeout");
+                assert_eq!(&*flaky?.output.content, "second");
+                assert_eq!(broken?.status, StepStatus::Failed);
+                for (name, wanted) in [("loop", "a loop"), ("call", "a tool call"), ("group", "a group")] {
+                    let refused = run.work_on(name, |_| async { Ok(StepOutput::default()) }).await.unwrap_err();
+                    assert!(refused.message.contains(wanted), "{refused}");
+                    run.run_step(name, None).await?;
+                }
+                Ok(())
+            })
+        };
+        let document = "name: w
+steps:
+  - { id: slow, instructions: x, timeout: 1s }
+  - { id: flaky, instructions: x, retries: 1 }
+  - { id: broken, instructions: x }
+  - { id: loop, instructions: x, loop: { forEach: [1] } }
+  - { id: call, tool: read, args: { path: Cargo.toml } }
+  - { id: group, steps: [{ id: in, instructions: x }] }
+agents: { writer: { description: Writes. } }";
+        let result = run(&with(&Doing::new(drive)), document).await;
+        assert_eq!(result.status, RunStatus::Partial, "{:?}", result.error);
+        assert_eq!(result.step("flaky").unwrap().attempts, 2);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert!(LATE.load(Ordering::SeqCst), "nothing is done for a step that has ended");
+    });
+}
+
+static LATE: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn the_error_of_an_engine_fails_the_run_also_when_no_step_is_left_to_begin() {
+    runtime().block_on(async {
+        let drives: [Drive; 2] = [
+            |run| {
+                Box::pin(async move {
+                    while let Some(name) = run.ready().pop() {
+                        run.run_step(&name, None).await?;
+                    }
+                    Err(Fault::step("mine", "the books do not balance"))
+                })
+            },
+            |run| {
+                Box::pin(async move {
+                    let begun = ["a", "b", "c"].map(|name| run.run_step(name, None));
+                    let [a, b, c] = begun;
+                    for begun in [a, b, c] {
+                        begun.await?;
+                    }
+                    let _last = futures_util::poll!(Box::pin(run.run_step("d", None)));
+                    Err(Fault::step("mine", "the books do not balance"))
+                })
+            },
+        ];
+        for drive in drives {
+            let result = run(&with(&Doing::new(drive)), FOUR).await;
+            assert_eq!((result.status, result.reason), (RunStatus::Failed, None));
+            let error = result.error.unwrap();
+            assert_eq!((&*error.fault.message, error.step.is_root()), ("the books do not balance", true));
+            assert!(result.steps.iter().all(|step| step.status == StepStatus::Completed));
+        }
+    });
+}
+
+#[test]
+fn a_run_does_not_wait_long_for_an_engine_that_has_nothing_left_to_do() {
+    runtime().block_on(async {
+        let drive: Drive = |run| {
+            Box::pin(async move {
+                backwards(run).await?;
+                std::future::pending().await
+            })
+        };
+        let began = tokio::time::Instant::now();
+        let result = run(&with(&Doing::new(drive)), FOUR).await;
+        assert!(result.success() && began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(result.warnings.iter().any(|warning| warning.contains("did not return")), "{:?}", result.warnings);
     });
 }

@@ -3,13 +3,16 @@
 
 use crate::counting::{Counting, runs, three};
 use cofferdam::core::event::StepStatus;
+use cofferdam::core::fault::Fault;
 use cofferdam::core::id::AgentName;
+use cofferdam::core::port::{AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture};
 use cofferdam::llm::Scripted;
 use cofferdam::{
-    AgentRef, ChunkKind, Condition, Error, InputText, Orchestrator, RunOptions, Step, StreamOptions, Workflow,
+    Agent, AgentRef, ChunkKind, Condition, Error, InputText, Orchestrator, RunOptions, Step, StreamOptions, Workflow,
     WorkflowConfig, WorkflowContext,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
@@ -49,6 +52,65 @@ fn agents_are_prepared_in_step_order_once_and_cleaned_up_all_also_when_one_fails
             &["alpha cleanup", "mu cleanup", "zeta cleanup"],
         ];
         assert_eq!(*log.lock().unwrap(), all.concat());
+    });
+}
+
+#[test]
+fn preparing_again_prepares_what_was_added_since_and_all_is_cleaned_up_once() {
+    runtime().block_on(async {
+        let (orchestrator, log) = (scripted(ECHO), Arc::default());
+        let mut flow = orchestrator.sequential(&WorkflowConfig::new("w"));
+        flow.initialize().await.unwrap();
+        for name in ["one", "two"] {
+            flow.add_step(Step::new(name).agent(AgentRef::new(Counting::new(name, &log)))).unwrap();
+            flow.initialize().await.unwrap();
+            flow.initialize().await.unwrap();
+        }
+        assert!(flow.run("x").await.unwrap().success());
+        flow.add_step(Step::new("three").agent(AgentRef::new(Counting::failing("three", "initialize", &log)))).unwrap();
+        assert!(flow.initialize().await.is_err(), "the third is broken");
+        flow.shutdown().await.unwrap();
+        flow.shutdown().await.unwrap();
+        let wanted = [
+            "one initialize",
+            "two initialize",
+            "one run",
+            "two run",
+            "three initialize",
+            "two cleanup",
+            "one cleanup",
+        ];
+        assert_eq!(*log.lock().unwrap(), wanted);
+    });
+}
+
+/// An agent whose preparation never ends.
+struct Endless;
+
+impl Agent for Endless {
+    fn name(&self) -> &'static str {
+        "endless"
+    }
+
+    fn initialize(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn run(&self, _: AgentContext, _: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
+        Box::pin(std::future::ready(Ok(AgentOutput::default())))
+    }
+}
+
+#[test]
+fn who_gives_up_waiting_for_the_preparation_can_still_clean_up() {
+    runtime().block_on(async {
+        let (orchestrator, log) = (scripted(ECHO), Arc::default());
+        let mut flow = orchestrator.sequential(&WorkflowConfig::new("w"));
+        flow.add_step(Step::new("one").agent(AgentRef::new(Counting::new("one", &log)))).unwrap();
+        flow.add_step(Step::new("two").agent(AgentRef::new(Endless))).unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(1), flow.initialize()).await.is_err());
+        flow.shutdown().await.unwrap();
+        assert_eq!(*log.lock().unwrap(), ["one initialize", "one cleanup"]);
     });
 }
 

@@ -1,14 +1,20 @@
 //! A workflow as an agent of another one: what it gives and tells, how deep it may go, and that it ends with its caller.
 
 use crate::counting::Counting;
-use cofferdam::core::event::RunStatus;
+use cofferdam::core::event::{Body, RunStatus};
+use cofferdam::core::fault::Fault;
 use cofferdam::core::id::AgentName;
-use cofferdam::core::port::{AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, RunFilter};
+use cofferdam::core::port::{
+    Ack, AgentContext, AgentFailure, AgentInput, AgentOutput, Batch, BoxFuture, Models, Pressure, RecordBody,
+    RunFilter, Want,
+};
 use cofferdam::llm::Scripted;
 use cofferdam::{
-    Agent, AgentRef, ChunkKind, Error, Flow, Orchestrator, Step, StreamOptions, WorkflowAgent, WorkflowConfig,
+    Agent, AgentRef, ChunkKind, Error, Flow, InputText, Model, Orchestrator, RunOptions, RunResult, Sink, Step,
+    StreamOptions, WorkflowAgent, WorkflowConfig,
 };
-use std::sync::{Arc, OnceLock};
+use serde_json::json;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -234,4 +240,137 @@ fn clones_of_a_workflow_are_independent_of_it() {
 fn the_name_of_a_workflow_as_an_agent_is_a_name() {
     let orchestrator = scripted(ECHO);
     assert!(matches!(inner(&orchestrator).into_agent("Not A Name"), Err(Error::Agent { .. })));
+}
+
+/// Models that say who answers: `alpha` and `beta`.
+struct ByName;
+
+impl Models for ByName {
+    fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
+        let script = format!("chunk: 0\ndefault: {{ text: '{name} says [{{{{prompt}}}}]' }}");
+        Ok(Arc::new(Scripted::parse(&script).unwrap().named(name)))
+    }
+}
+
+fn by_name() -> Orchestrator {
+    Orchestrator::builder().models(Arc::new(ByName)).default_model("alpha").build().unwrap()
+}
+
+#[test]
+fn the_model_that_is_asked_for_reaches_the_workflow_inside() {
+    runtime().block_on(async {
+        let orchestrator = by_name();
+        let agent = inner(&orchestrator).into_agent("analysis").unwrap();
+        let flow = outer(&orchestrator, agent.clone());
+        let says = |result: &RunResult, name: &str| result.final_output().matches(&format!("{name} says")).count();
+        assert_eq!(says(&flow.run("x").await.unwrap(), "alpha"), 2);
+        let options = || RunOptions { input: Some("x".to_owned()), ..RunOptions::default() };
+        let overridden = RunOptions { model: Some("beta".to_owned()), ..options() };
+        assert_eq!(says(&flow.run_with(overridden).await.unwrap(), "beta"), 2);
+        let mut of_step = orchestrator.dag(&WorkflowConfig::new("main"));
+        of_step.add_step(Step::new("analyze").agent(agent).set("model", "gamma")).unwrap();
+        assert_eq!(says(&of_step.run_with(options()).await.unwrap(), "gamma"), 2);
+    });
+}
+
+/// A workflow that asks before it goes on, in another one that does.
+fn asking(orchestrator: &Orchestrator) -> Flow {
+    let mut inner = orchestrator.dag(&WorkflowConfig::new("inner"));
+    inner.add_step(Step::new("gather")).unwrap();
+    inner.add_step(Step::new("approve").depends_on(["gather"]).set("ask", json!({ "prompt": "Go on?" }))).unwrap();
+    let mut outer = orchestrator.dag(&WorkflowConfig::new("main"));
+    outer.add_step(Step::new("analyze").agent(inner.into_agent("analysis").unwrap())).unwrap();
+    outer.add_step(Step::new("last").depends_on(["analyze"]).set("ask", json!({ "prompt": "Done?" }))).unwrap();
+    outer
+}
+
+#[test]
+fn answers_find_the_questions_of_the_workflow_inside() {
+    runtime().block_on(async {
+        let orchestrator = scripted(ECHO);
+        let run = async |answers: &[(&str, &str)]| {
+            let answers = answers.iter().map(|(key, text)| ((*key).to_owned(), InputText::Text((*text).to_owned())));
+            let options =
+                RunOptions { input: Some("x".to_owned()), answers: answers.collect(), ..RunOptions::default() };
+            asking(&orchestrator).run_with(options).await
+        };
+        for key in ["approve", "analyze.approve"] {
+            let result = run(&[(key, "certainly"), ("last", "yes")]).await.unwrap();
+            assert!(result.success(), "{:?}", result.error);
+            assert_eq!(&*result.step("analyze").unwrap().content, "certainly", "{key}");
+            assert!(result.warnings.is_empty(), "{:?}", result.warnings);
+        }
+        for (key, code) in [("aprove", "unknown_answer"), ("analyze.last", "unknown_answer")] {
+            let error = run(&[(key, "x")]).await.unwrap_err();
+            assert!(matches!(&error, Error::Refused(faults) if faults[0].code == code), "{error}");
+        }
+    });
+}
+
+/// Keeps which run each event is of.
+#[derive(Default)]
+struct Seen(Mutex<Vec<(String, String)>>);
+
+impl Sink for Seen {
+    fn want(&self) -> Want {
+        Want::new(vec!["step_finished".into()], Pressure::Wait)
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        let seen = batch.events.iter().map(|event| (event.run_id.to_string(), event.path.to_string()));
+        self.0.lock().unwrap().extend(seen);
+        Box::pin(std::future::ready(Ok(Ack::All)))
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[test]
+fn the_session_and_the_sinks_of_a_run_are_those_of_the_runs_inside() {
+    runtime().block_on(async {
+        let shared = Arc::new(Seen::default());
+        let model = Scripted::parse(ECHO).unwrap();
+        let orchestrator =
+            Orchestrator::builder().model(model).sink(Arc::clone(&shared) as Arc<dyn Sink>).build().unwrap();
+        let flow = outer(&orchestrator, inner(&orchestrator).into_agent("analysis").unwrap());
+        let own = Arc::new(Seen::default());
+        let sinks: [Arc<dyn Sink>; 2] = [Arc::clone(&own) as _, Arc::clone(&shared) as _];
+        let options = RunOptions {
+            input: Some("x".to_owned()),
+            session: Some("tuesday".to_owned()),
+            sinks: sinks.to_vec(),
+            ..RunOptions::default()
+        };
+        let result = flow.run_with(options).await.unwrap();
+        let inside = result.step("analyze").unwrap().metadata["workflow_run"].as_str().unwrap().to_owned();
+        let wanted = [(&inside, "gather"), (&inside, "tell"), (&result.run_id.to_string(), "analyze")];
+        let wanted = wanted.map(|(run, path)| (run.clone(), path.to_owned()));
+        assert_eq!(*own.0.lock().unwrap(), wanted);
+        assert_eq!(*shared.0.lock().unwrap(), wanted, "one that is there already is not there twice");
+        let page = orchestrator.runs().read(&inside.as_str().parse().unwrap(), 0, 1).await.unwrap();
+        let RecordBody::Event(first) = &page.records[0].body else { panic!("an event begins a run") };
+        let Body::RunStarted { settings, .. } = &first.body else { panic!("{first:?}") };
+        assert_eq!(settings["session"], "tuesday");
+    });
+}
+
+#[test]
+fn a_run_with_sensitive_steps_keeps_the_runs_inside_from_its_sinks() {
+    runtime().block_on(async {
+        let orchestrator = scripted(ECHO);
+        let mut flow = outer(&orchestrator, inner(&orchestrator).into_agent("analysis").unwrap());
+        flow.add_step(Step::new("secret").set("sensitive", true)).unwrap();
+        let own = Arc::new(Seen::default());
+        let options = RunOptions {
+            input: Some("x".to_owned()),
+            sinks: vec![Arc::clone(&own) as Arc<dyn Sink>],
+            ..RunOptions::default()
+        };
+        let result = flow.run_with(options).await.unwrap();
+        let seen = own.0.lock().unwrap();
+        assert_eq!(seen.len(), 2);
+        assert!(seen.iter().all(|(run, _)| *run == result.run_id.to_string()), "{seen:?}");
+    });
 }

@@ -134,3 +134,14 @@ fn every_template_of_init_runs() {
         assert!(!outcome.stdout.is_empty(), "{name}: {}", outcome.stderr);
     }
 }
+
+#[test]
+fn an_answer_that_nobody_asked_for_is_told_at_the_end() {
+    let project = project();
+    let skipping = RELEASE.replace("    dependsOn: [notes]\n", "    dependsOn: [notes]\n    condition: 'false'\n");
+    project.file("skipping.yaml", &skipping);
+    let told = "the answer for `approve` was not used: this run did not ask for it";
+    run(&project, "skipping.yaml", &["--answer", "approve=yes"], 0).says(&["warning", told]);
+    let outcome = run(&project, "release.yaml", &["--answer", "approve=yes"], 0);
+    assert!(!outcome.stderr.contains("not used"), "{}", outcome.stderr);
+}

@@ -1,5 +1,6 @@
 //! Runs as streams: what chunks say, who sees them, and that a stream ends as its run does.
 
+use cofferdam::core::event::RunStatus;
 use cofferdam::llm::Scripted;
 use cofferdam::{
     Chunk, ChunkHandler, ChunkKind, Mode, Orchestrator, RunOptions, StreamMetadata, StreamOptions, Workflow,
@@ -222,7 +223,7 @@ fn a_stream_that_is_cancelled_ends() {
             }
             assert!(read < 10, "{read}");
             let result = stream.wait().await.unwrap();
-            assert_eq!(result.status, cofferdam::core::event::RunStatus::Cancelled);
+            assert_eq!(result.status, RunStatus::Cancelled);
         }
     });
 }
@@ -240,5 +241,30 @@ fn what_the_caller_says_of_a_run_comes_back_and_is_recorded() {
         let page = orchestrator.runs().read(&result.run_id, 0, 10).await.unwrap();
         let first = format!("{page:?}");
         assert!(first.contains("ticket") && first.contains("anna"), "{first}");
+    });
+}
+
+#[test]
+fn closing_ends_a_run_whose_stream_nobody_reads_and_says_so() {
+    runtime().block_on(async {
+        // The first has done all its work and waits for its reader alone; the second is at work.
+        let at_work =
+            "chunk: 1\nanswers: [{ step: second, delay: 1h, text: late }]\ndefault: { text: 'many small pieces' }";
+        for (script, status) in [(SPEAK, RunStatus::Completed), (at_work, RunStatus::Cancelled)] {
+            let orchestrator = scripted(script);
+            let workflow = Workflow::parse(TWO_STEPS, ".").unwrap();
+            let options = StreamOptions { buffer: 1, ..StreamOptions::default() };
+            let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), options);
+            assert!(stream.next().await.is_some());
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let began = tokio::time::Instant::now();
+            let report = orchestrator.close().await;
+            assert!(report.still_running.is_empty(), "{report:?}");
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            let chunks: Vec<Chunk> = stream.chunks().collect().await;
+            assert!(chunks.len() > 5, "what was made is there");
+            assert_eq!(chunks.last().unwrap().kind, ChunkKind::Done);
+            assert_eq!(stream.wait().await.unwrap().status, status);
+        }
     });
 }

@@ -73,7 +73,13 @@ const EXPECTATIONS: &[(&str, &str, &str)] = &[
     ("order: [draft before measure before each]", "order: [each before draft]", "order"),
     ("order: [[draft, 'each[0]']]", "order: [[draft, never]]", "order"),
     ("together: [[draft, broken]]", "together: [[draft, measure]]", "together"),
-    ("usage: { total: 45, requests: 5 }", "usage: { total: { atMost: 44 } }", "usage.total"),
+    // Each of the two tries of `broken` asks three times.
+    (
+        "steps: { broken: { usage: { requests: 6 } } }",
+        "steps: { broken: { usage: { requests: 2 } } }",
+        "steps.broken.usage.requests",
+    ),
+    ("usage: { total: 45, requests: 9 }", "usage: { total: { atMost: 44 } }", "usage.total"),
     ("loops: { each: 2 }", "loops: { each: 3 }", "loops.each.iterations"),
     ("loops: { each: { items: 2, completed: 2 } }", "loops: { each: { completed: 1 } }", "loops.each.completed"),
     ("messages: { draft: { contains: Write to them. } }", "messages: { draft: Write to me. }", "messages.draft.user"),
@@ -125,6 +131,12 @@ fn file_of(expectations: impl Iterator<Item = &'static str>) -> String {
     text
 }
 
+/// A test file whose document has one step, with what its model says.
+fn one_step(says: &str, cases: &str) -> String {
+    let document = "workflow: |\n  name: w\n  steps: [{ id: a, instructions: x }]\n";
+    format!("{document}model: {{ default: {{ text: {says} }} }}\ncases:\n{cases}")
+}
+
 fn cases(project: &Project, args: &[&str], code: i32) -> Vec<Value> {
     let outcome = project.run(args).expect(code);
     outcome.json_lines().into_iter().filter(|line| line["kind"] == "case").collect()
@@ -169,7 +181,7 @@ fn what_is_refused_is_expected_with_its_place() {
     let passed: Vec<bool> = verdicts.iter().map(|verdict| verdict["passed"] == true).collect();
     assert_eq!(passed, [true, true, false, false], "{verdicts:?}");
     assert!(verdicts[3]["misses"][0]["found"].as_str().unwrap().contains("refused with W021 at 3:43"), "{verdicts:?}");
-    let runs = "workflow: |\n  name: w\n  steps: [{ id: a, instructions: x }]\nmodel: { default: { text: x } }\ncases: [{ name: a, expect: { refused: W021 } }]\n";
+    let runs = one_step("x", "  - { name: a, expect: { refused: W021 } }\n");
     project.file("runs.test.yaml", runs);
     let outcome = project.run(&["test", "runs.test.yaml"]).expect(1);
     assert!(outcome.stdout.contains("it ran: completed"), "{}", outcome.stdout);
@@ -191,73 +203,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "no document `none.yaml`",
     ),
     ("workflow: w.yaml\ncases:\n  - { name: a }\n", "3:5", "expects nothing"),
-    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { stauts: failed } }\n", "3:26", "did you mean `status`?"),
-    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { status: complete } }\n", "3:34", "did you mean `completed`?"),
-    (
-        "workflow: w.yaml\ncases:\n  - { name: a, expect: { steps: { a: { statsu: failed } } } }\n",
-        "3:40",
-        "did you mean `status`?",
-    ),
-    (
-        "workflow: w.yaml\ncases:\n  - { name: a, expect: { output: { contians: x, matches: '(' } } }\n",
-        "3:36",
-        "did you mean `contains`?",
-    ),
-    (
-        "workflow: w.yaml\ncases:\n  - { name: a, expect: { output: { matches: '(' } } }\n",
-        "3:45",
-        "not a regular expression",
-    ),
-    (
-        "workflow: w.yaml\ncases:\n  - { name: a, expect: { output: { cel: 'valeu == 1' } } }\n",
-        "3:42",
-        "unknown variable `valeu`",
-    ),
-    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { usage: { total: many } } }\n", "3:42", "expected a number"),
-    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { order: [a] } }\n", "3:34", "at least two steps"),
-    ("workflow: w.yaml\ncases:\n  - { name: a, expect: { together: [a before b] } }\n", "3:37", "expected a list"),
-    (
-        "workflow: w.yaml\ncases:\n  - { name: a, expect: { refused: W021, status: failed } }\n",
-        "3:49",
-        "can never hold",
-    ),
     ("workflow: w.yaml\ncases:\n  - { name: a, timeout: 5, expect: { status: failed } }\n", "3:25", "expected text"),
-    (
-        "workflow: w.yaml\nmodel: scripted\ncases: [{ name: a, expect: { status: failed } }]\n",
-        "2:8",
-        "`@answers.yaml` names a file",
-    ),
-    ("workflow: w.yaml\nmodel: '@none.yaml'\ncases: [{ name: a, expect: { status: failed } }]\n", "2:8", "none.yaml"),
-    (
-        "workflow: w.yaml\nmodel:\n  answers:\n    - { text: a }\n    - { step: a, txet: b }\ncases: [{ name: a, expect: { status: failed } }]\n",
-        "5:24",
-        "unknown field `txet`",
-    ),
-    (
-        "workflow: w.yaml\nmodel:\n  answers:\n    - { text: a }\n    - { step: a }\ncases: [{ name: a, expect: { status: failed } }]\n",
-        "5:7",
-        "answer 2 says nothing",
-    ),
-    (
-        "workflow: w.yaml\ntools: { a.b: {} }\ncases: [{ name: a, expect: { status: failed } }]\n",
-        "2:15",
-        "the answer says nothing",
-    ),
-    (
-        "workflow: w.yaml\ntools: { a-B: { content: x } }\ncases: [{ name: a, expect: { status: failed } }]\n",
-        "2:15",
-        "must match",
-    ),
-    (
-        "workflow: w.yaml\nfiles: { ../x: a }\ncases: [{ name: a, expect: { status: failed } }]\n",
-        "2:16",
-        "leads out of the working directory",
-    ),
-    (
-        "workflow: w.yaml\nallow: [')(']\ncases: [{ name: a, expect: { status: failed } }]\n",
-        "2:9",
-        "is not a permission rule",
-    ),
     (
         "workflow: w.yaml\ncases:\n  - { name: a, expect: { status: failed } }\n  - { name: a, expect: { status: failed } }\n",
         "4:13",
@@ -265,13 +211,51 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The same for what a case expects.
+const BROKEN_EXPECTATIONS: &[(&str, &str, &str)] = &[
+    ("{ stauts: failed }", "3:26", "did you mean `status`?"),
+    ("{ status: complete }", "3:34", "did you mean `completed`?"),
+    ("{ steps: { a: { statsu: failed } } }", "3:40", "did you mean `status`?"),
+    ("{ output: { contians: x, matches: '(' } }", "3:36", "did you mean `contains`?"),
+    ("{ output: { matches: '(' } }", "3:45", "not a regular expression"),
+    ("{ output: { cel: 'valeu == 1' } }", "3:42", "unknown variable `valeu`"),
+    ("{ usage: { total: many } }", "3:42", "expected a number"),
+    ("{ order: [a] }", "3:34", "at least two steps"),
+    ("{ together: [a before b] }", "3:37", "expected a list"),
+    ("{ refused: W021, status: failed }", "3:49", "can never hold"),
+];
+
+/// The same for what stands between the document and the cases.
+const BROKEN_SETTINGS: &[(&str, &str, &str)] = &[
+    ("model: scripted\n", "2:8", "`@answers.yaml` names a file"),
+    ("model: '@none.yaml'\n", "2:8", "none.yaml"),
+    ("model:\n  answers:\n    - { text: a }\n    - { step: a, txet: b }\n", "5:24", "unknown field `txet`"),
+    ("model:\n  answers:\n    - { text: a }\n    - { step: a }\n", "5:7", "answer 2 says nothing"),
+    ("tools: { a.b: {} }\n", "2:15", "the answer says nothing"),
+    ("tools: { a-B: { content: x } }\n", "2:15", "must match"),
+    ("files: { ../x: a }\n", "2:16", "leads out of the working directory"),
+    ("allow: [')(']\n", "2:9", "is not a permission rule"),
+];
+
+/// All of them as whole files.
+fn broken_files() -> impl Iterator<Item = (String, &'static str, &'static str)> {
+    let files = BROKEN.iter().map(|(text, place, told)| ((*text).to_owned(), *place, *told));
+    let expectations = BROKEN_EXPECTATIONS.iter().map(|(expect, place, told)| {
+        (format!("workflow: w.yaml\ncases:\n  - {{ name: a, expect: {expect} }}\n"), *place, *told)
+    });
+    let settings = BROKEN_SETTINGS.iter().map(|(settings, place, told)| {
+        (format!("workflow: w.yaml\n{settings}cases: [{{ name: a, expect: {{ status: failed }} }}]\n"), *place, *told)
+    });
+    files.chain(expectations).chain(settings)
+}
+
 #[test]
 fn broken_test_files_are_refused_with_place_and_hint() {
     let project = Project::new();
     project.file("w.yaml", "name: w\nsteps: [{ id: a, instructions: x }]\n");
     let mut faults = String::new();
-    for (text, place, told) in BROKEN {
-        project.file("b.test.yaml", text);
+    for (text, place, told) in broken_files() {
+        project.file("b.test.yaml", &text);
         let outcome = project.run(&["test", "b.test.yaml"]).expect(2);
         let shown = format!("--> b.test.yaml:{place}");
         if !outcome.stderr.contains(told)
@@ -328,10 +312,7 @@ fn verdicts_are_printed_in_order_whatever_runs_at_once() {
     let project = Project::new();
     let cases: String =
         (0..40).map(|index| format!("  - {{ name: case {index}, expect: {{ output: x }} }}\n")).collect();
-    let text = format!(
-        "workflow: |\n  name: w\n  steps: [{{ id: a, instructions: x }}]\nmodel: {{ default: {{ text: x, delay: 1h }} }}\ncases:\n{cases}"
-    );
-    project.file("many.test.yaml", text);
+    project.file("many.test.yaml", one_step("x, delay: 1h", &cases));
     for jobs in ["1", "7"] {
         let verdicts = self::cases(&project, &["test", "--json", "--jobs", jobs], 0);
         let names: Vec<&str> = verdicts.iter().map(|verdict| verdict["case"].as_str().unwrap()).collect();
@@ -342,7 +323,10 @@ fn verdicts_are_printed_in_order_whatever_runs_at_once() {
 #[test]
 fn a_difference_can_be_read() {
     let project = Project::new();
-    let text = "workflow: |\n  name: w\n  steps: [{ id: a, instructions: x }]\nmodel: { default: { text: \"one\\ntwo\\nthree\" } }\ncases:\n  - name: lines\n    expect:\n      output: |\n        one\n        2\n        three\n  - name: a line\n    expect: { steps: { a: { content: one } } }\n";
+    let text = one_step(
+        "\"one\\ntwo\\nthree\"",
+        "  - name: lines\n    expect:\n      output: |\n        one\n        2\n        three\n  - name: a line\n    expect: { steps: { a: { content: one } } }\n",
+    );
     project.file("d.test.yaml", text);
     let told = project.run(&["test", "d.test.yaml"]).expect(1).stdout;
     for line in [
@@ -363,7 +347,10 @@ fn a_difference_can_be_read() {
 #[test]
 fn a_report_for_build_servers_is_xml() {
     let project = Project::new();
-    let text = "workflow: |\n  name: w\n  steps: [{ id: a, instructions: x }]\nmodel: { default: { text: \"<b> & \\\"c\\\" \\e[1m\" } }\ncases:\n  - { name: \"is <it>?\", expect: { output: \"]]>\" } }\n  - { name: fine, expect: { output: { contains: <b> } } }\n";
+    let text = one_step(
+        "\"<b> & \\\"c\\\" \\e[1m\"",
+        "  - { name: \"is <it>?\", expect: { output: \"]]>\" } }\n  - { name: fine, expect: { output: { contains: <b> } } }\n",
+    );
     project.file("x.test.yaml", text);
     project.run(&["test", "--junit", "report.xml"]).expect(1);
     let report = project.read("report.xml");
@@ -405,5 +392,24 @@ fn the_page_names_every_key() {
     let words: BTreeSet<&str> = page.split(|letter: char| !letter.is_ascii_alphanumeric()).collect();
     for key in cofferdam::testing::keys() {
         assert!(words.contains(key), "testing.md does not say what `{key}` is");
+    }
+}
+
+#[test]
+fn an_interrupted_test_tells_of_what_has_run_and_of_how_much_has_not() {
+    for (flag, parts) in [("--format=text", ["passed", "not run"]), ("--json", ["\"passed\":", "\"not_run\":"])] {
+        let project = Project::new();
+        let cases: String =
+            (0..2_000).map(|number| format!("  - {{ name: case {number}, expect: {{ output: x }} }}\n")).collect();
+        for file in 0..10 {
+            project.file(&format!("many{file}.test.yaml"), one_step("x", &cases));
+        }
+        let running = project.start(&["test", "--jobs", "1", flag]);
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        running.signal(rustix::process::Signal::INT);
+        let outcome = running.wait().expect(130);
+        let last = outcome.stdout.lines().last().unwrap();
+        assert!(parts.iter().all(|part| last.contains(part)), "{last}");
+        assert!(outcome.stdout.lines().count() > 2, "some had run");
     }
 }

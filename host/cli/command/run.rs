@@ -6,7 +6,7 @@ mod dry;
 mod inputs;
 mod listing;
 mod model;
-mod stop;
+pub(super) mod stop;
 mod view;
 
 use super::document::{self, Warnings};

@@ -2,6 +2,7 @@
 
 mod junit;
 mod report;
+mod stopped;
 
 use crate::args::{TestArgs, TestFormat};
 use crate::environment;
@@ -16,6 +17,7 @@ use cofferdam::testing::{self, Case, Machine, TestFile, Verdict};
 use report::Reporter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use stopped::Stopped;
 
 /// How the name of a test file ends.
 const ENDINGS: [&str; 3] = [".test.yaml", ".test.yml", ".test.json"];
@@ -38,17 +40,22 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     let mut reporter = Reporter::new(args.format());
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(wanted.len());
     let mut outcome = Ok(());
-    testing::run(&wanted, &machine(), args.jobs(), |verdict| {
+    let stopped = Stopped::listen();
+    testing::run_until(&wanted, &machine(), args.jobs(), stopped.flag(), |verdict| {
         if outcome.is_ok() {
             outcome = reporter.tell(&verdict);
         }
         verdicts.push(verdict);
     });
     outcome?;
-    reporter.finish(&verdicts)?;
+    let signal = stopped.by();
+    reporter.finish(&verdicts, wanted.len())?;
     if let Some(path) = &args.junit {
         std::fs::write(path, junit::render(&verdicts))
             .map_err(|error| Failure::usage(format!("`{}` cannot be written: {error}", terminal::name(path))))?;
+    }
+    if let Some(signal) = signal {
+        return Ok(signal.exit());
     }
     Ok(if verdicts.iter().all(Verdict::passed) { Exit::Done } else { Exit::Failed })
 }

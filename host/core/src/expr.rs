@@ -150,6 +150,12 @@ impl Expr {
         self.inner.paths.iter().any(|path| &*path.root == root)
     }
 
+    /// The members that it reads of what the names lead to, such as `["steps", "build"]`; none = all of them.
+    #[must_use]
+    pub fn members(&self, names: &[&str]) -> Option<BTreeSet<&str>> {
+        members(&self.inner.paths, names)
+    }
+
     /// The value, when the text is a constant such as `true` or `1 + 1`.
     #[must_use]
     pub fn constant(&self) -> Option<Value> {
@@ -178,6 +184,22 @@ pub(crate) fn steps_of<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Vec<Arc
         }
     }
     steps
+}
+
+/// The members that the paths read of what the names lead to; none when one of them reads the whole of it.
+pub(crate) fn members<'p>(paths: impl IntoIterator<Item = &'p Path>, names: &[&str]) -> Option<BTreeSet<&'p str>> {
+    let (root, inner) = names.split_first()?;
+    let mut members = BTreeSet::new();
+    for path in paths.into_iter().filter(|path| &*path.root == *root) {
+        // What may lead there by another way than a name reads anything.
+        let known = inner.iter().enumerate().map(|(at, name)| Some(&**path.name(at)? == *name));
+        match known.collect::<Option<Vec<bool>>>() {
+            Some(same) if same.contains(&false) => {}
+            Some(_) => drop(members.insert(&**path.name(inner.len())?)),
+            None => return None,
+        }
+    }
+    Some(members)
 }
 
 /// Refuses a variable that is not there.
@@ -267,6 +289,25 @@ mod tests {
         let expr = expr("steps.build.content == inputs.dir || steps.build.status == steps.a-b.status").unwrap();
         assert_eq!(expr.steps(), [Arc::from("build"), Arc::from("a-b")]);
         assert!(expr.reads("inputs") && !expr.reads("item"));
+    }
+
+    #[test]
+    fn the_members_that_are_read_are_known_unless_all_are() {
+        let members = |text: &str, names: &[&str]| {
+            let expr = expr(text).unwrap();
+            expr.members(names).map(|names| names.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        for (text, names, expected) in [
+            ("inputs.dir + inputs.big.x", &["inputs"][..], Some("big dir")),
+            ("inputs.dir in inputs", &["inputs"], None),
+            ("inputs[item]", &["inputs"], None),
+            ("steps.build.content == 'x' || steps.a-b.status == 'y'", &["steps", "build"], Some("content")),
+            ("steps.build.content == 'x' || has(steps.a-b.result.z)", &["steps", "a-b"], Some("result")),
+            ("size(steps.build) > 1 || steps.build.status == 'x'", &["steps", "build"], None),
+            ("item", &["inputs"], Some("")),
+        ] {
+            assert_eq!(members(text, names).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ limits! {
     TEMPLATE_BYTES: usize = 16 * MIB, "bytes", "a template of a few words can build a text that fills the memory";
     TEMPLATE_WORK_BYTES: usize = 64 * MIB, "bytes", "each filter and operator builds a value of its own on the way to the result";
     TEMPLATE_FUEL: u64 = 1_000_000, "instructions", "a template with loops could run for ever";
+    EVALUATIONS: usize = 8, "evaluations", "each holds a copy of what it reads until a thread has come to it, and a loop may ask for thousands at once";
     VALUE_DEPTH: usize = 128, "levels", "deeply nested JSON overflows the stack of every walk over it";
     GRANT_ENTRIES: usize = 64, "entries", "each request of a plugin is compared with every entry of each list of its grants";
     GRANT_TEXT_BYTES: usize = 2 * KIB, "bytes", "a longer host, path or header in a grant cannot be read by the person who allows it";
@@ -69,6 +70,7 @@ limits! {
 
     // Runs
     STEP_OUTPUT_BYTES: usize = 16 * MIB, "bytes", "a step's output stands in the journal and in what depends on it; one too large would fill both";
+    RUN_OUTPUT_BYTES: usize = 64 * MIB, "bytes", "the outputs of all last steps stand together in the run's last record";
     TOOL_ARGUMENT_BYTES: usize = 16 * MIB, "bytes", "a call's arguments are checked, recorded and copied before the tool sees them";
     STEP_INSTANCES: usize = 100_000, "step instances", "a loop over loops could grow without end";
     FOR_EACH_ITEMS: usize = 20_000, "items", "a list that a model wrote could be of any length";
@@ -79,12 +81,15 @@ limits! {
     STEP_RETRY_WAIT_MS: u64 = 60_000, "ms", "doubling waits would soon be longer than a person's patience";
     CANCEL_GRACE_MS: u64 = 2_000, "ms", "a provider or tool that ignores cancellation would hold the run open";
     CLOSE_GRACE_MS: u64 = 5_000, "ms", "closing would wait for ever for a sink that hangs";
+    ENGINE_RETURN_MS: u64 = 5_000, "ms", "a workflow engine that never returns would keep a run open whose steps have all ended";
+    ENGINE_AGENTS: usize = 8, "agents", "agents that an engine has work under one step share its slot, and would overload a provider";
     SINK_QUEUE_EVENTS: usize = 10_000, "events", "a slow sink would fill the memory";
     SINK_BATCH_BYTES: usize = 4 * MIB, "bytes", "a batch is copied into the plugin that takes it";
     SINK_LINGER_MS: u64 = 5_000, "ms", "a sink that waits for full batches would tell of a run when it is long over";
     SINK_OFFERS: u32 = 6, "offers", "a batch that a sink refuses would be offered for ever, with doubling waits";
     WORKFLOW_DEPTH: usize = 10, "workflows", "a workflow whose agent runs a workflow whose agent runs a workflow would spend without end";
-    CONVERGENCE_UNITS: usize = 2_000, "characters, words or lines", "the distance of two texts costs the product of their lengths";
+    CONVERGENCE_EDITS: usize = 2_000, "edits", "finding the fewest edits between two texts takes the square of them";
+    CONVERGENCE_COMPARISONS: usize = 64 * MIB, "comparisons", "texts that repeat themselves are compared with themselves again for each edit";
     VARIABLES: usize = 1_000, "variables", "a run keeps its variables in memory, and so does every resume of it";
     VARIABLE_BYTES: usize = 64 * KIB, "bytes", "a variable stands in the journal each time it is set";
     ANSWER_TRIES: u32 = 5, "answers", "whoever gives the same wrong answer again and again would be asked for ever";

@@ -21,7 +21,7 @@ mod starter;
 mod state;
 mod tool;
 
-pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, ToolReply, Toolbox};
+pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, ToolReply, Toolbox};
 pub use approver::{Answer, Approver, Inquiry, Question};
 pub use clock::Clock;
 pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn};
@@ -40,7 +40,7 @@ pub use recorder::{CancelFlag, Recorder};
 pub use redactor::{NoRedactor, Redactor, redact_event, redact_fault, redact_text, redact_value};
 pub use sink::{Ack, Batch, Pressure, Rejection, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
-pub use starter::Starter;
+pub use starter::{Starter, Team, Worker};
 pub use state::{Put, PutOne, Puts, Quota, State, StateEntry};
 pub use tool::{Effects, Invoke, Nested, Tool, ToolContext, ToolDefinition, ToolOutput};
 

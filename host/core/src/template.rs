@@ -15,6 +15,7 @@ use crate::limits;
 use crate::value::{self, Map};
 use hole::Text;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -125,6 +126,12 @@ impl Template {
     #[must_use]
     pub fn reads(&self, root: &str) -> bool {
         self.inner.reads.iter().flat_map(|(_, paths)| paths).any(|path| &*path.root == root)
+    }
+
+    /// The members that it reads of what the names lead to, such as `["steps", "build"]`; none = all of them.
+    #[must_use]
+    pub fn members(&self, names: &[&str]) -> Option<BTreeSet<&str>> {
+        expr::members(self.inner.reads.iter().flat_map(|(_, paths)| paths), names)
     }
 
     /// Renders it over the given variables.
@@ -238,7 +245,6 @@ mod tests {
     use super::*;
     use crate::expr::Fault;
     use serde_json::json;
-    use std::collections::BTreeSet;
 
     fn parse(source: &Value) -> Result<Template, Vec<Error>> {
         let steps: BTreeSet<Arc<str>> = ["list", "a-b"].into_iter().map(Arc::from).collect();

@@ -1,7 +1,11 @@
 //! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
 
+mod team;
+
+pub(crate) use team::Members;
+
 use crate::chain::Chains;
-use crate::context_files;
+use crate::context_files::{self, ContextFiles};
 use crate::gateway::{Call, Gateway};
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::StepOutput;
@@ -13,15 +17,18 @@ use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation,
-    Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
+    Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
 };
-use cofferdam_core::run::MessageError;
-use cofferdam_core::spec::RunLimits;
+use cofferdam_core::run::{Draft, MessageError, with_files};
+use cofferdam_core::schema::Checker;
+use cofferdam_core::spec::{InputText, RunLimits};
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::transform::Transform;
 use cofferdam_core::value::{self, Map};
 use futures_util::FutureExt as _;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,6 +48,8 @@ pub(crate) struct Attempt {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) place: Arc<Place>,
     pub(crate) narrowings: Arc<Narrowings>,
+    /// Answers that came with the run for questions of the step's agent.
+    pub(crate) answers: BTreeMap<String, InputText>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) work: AttemptWork,
 }
@@ -96,8 +105,8 @@ pub(crate) struct ToolCallWork {
 
 /// The work of an agent step.
 pub(crate) struct AgentWork {
-    pub(crate) agent: Arc<dyn Agent>,
-    pub(crate) tools: Arc<[ToolSpec]>,
+    pub(crate) hands: Hands,
+    pub(crate) terms: Terms,
     pub(crate) message: AgentMessage,
     pub(crate) context_files: Vec<String>,
     pub(crate) sources: Arc<dyn Sources>,
@@ -107,36 +116,51 @@ pub(crate) struct AgentWork {
     pub(crate) output: Vec<Transform>,
 }
 
+/// Who does the work of an agent step.
+pub(crate) enum Hands {
+    /// Its agent.
+    Agent(Arc<dyn Agent>),
+    /// Whoever starts the steps of the run, and the agents that may work for it.
+    Worker(Arc<dyn Worker>, Arc<Members>),
+}
+
+/// What an agent works with, and what its result must be.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    pub(crate) tools: Arc<[ToolSpec]>,
+    /// The model that is asked for; none = the agent's own affair.
+    pub(crate) model: Option<Arc<str>>,
+    /// The schema of the result, in both forms.
+    pub(crate) result: Option<(Arc<Value>, Arc<Checker>)>,
+}
+
+impl Terms {
+    /// Why a result is not what it must be, if it is not.
+    fn refuse(&self, result: &Value) -> Option<Fault> {
+        let (_, schema) = self.result.as_ref()?;
+        let depth = value::check_depth(result).map_err(|error| error.to_string());
+        let what = depth.and_then(|()| schema.check(result)).err()?;
+        Some(Fault::step("no_result", format!("the agent's result does not fit its schema: {what}")))
+    }
+}
+
 /// The message of an agent step.
 pub(crate) enum AgentMessage {
+    /// Said by whoever starts steps.
+    Given(Arc<str>),
     /// Assembled from the run's state.
-    Assembled(String),
+    Draft(Box<Draft>),
     /// The step's own template.
     Template(Template, Map),
 }
 
 impl Attempt {
-    /// Does the work; a panic in it is its failure, and its time is bounded.
+    /// Does the work; a panic in it is its failure. Its time is bounded by whoever started it: work that holds its thread
+    /// would not hear a clock beside it.
     pub(crate) async fn run(self) -> Result<AgentOutput, AgentFailure> {
-        let place = Arc::clone(&self.place);
-        let outcome = self.bounded().await;
+        let (place, path) = (Arc::clone(&self.place), self.path.clone());
+        let outcome = AssertUnwindSafe(self.work()).catch_unwind().await;
         place.leave().await;
-        outcome
-    }
-
-    async fn bounded(self) -> Result<AgentOutput, AgentFailure> {
-        let (deadline, clock, path) = (self.deadline, Arc::clone(&self.clock), self.path.clone());
-        let person = Arc::clone(self.gateway.person());
-        let work = AssertUnwindSafe(self.work()).catch_unwind();
-        let outcome = match deadline {
-            None => work.await,
-            Some(deadline) => tokio::select! {
-                outcome = work => outcome,
-                () = person.sleep(&clock, &path, deadline.from, deadline.left) => {
-                    return Err(timed_out(&path, deadline.whole).into());
-                }
-            },
-        };
         match outcome {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::bug(format!("step `{path}` panicked")).into()),
@@ -165,6 +189,7 @@ impl Attempt {
             gateway: self.gateway,
             place: self.place,
             narrowings: self.narrowings,
+            answers: self.answers,
             calls: AtomicU32::new(0),
         };
         (Arc::new(setting), self.work)
@@ -188,6 +213,7 @@ struct Setting {
     gateway: Arc<Gateway>,
     place: Arc<Place>,
     narrowings: Arc<Narrowings>,
+    answers: BTreeMap<String, InputText>,
     calls: AtomicU32,
 }
 
@@ -213,37 +239,71 @@ impl Setting {
     }
 
     async fn run_agent(self: Arc<Self>, work: AgentWork) -> Result<AgentOutput, AgentFailure> {
-        let AgentWork { agent, tools, message, context_files, sources, input, output: chain } = work;
-        let mut message = match message {
-            AgentMessage::Assembled(text) => text,
-            AgentMessage::Template(template, variables) => {
-                let rendered = template.render(&variables).map_err(|error| template_fault("input", &error))?;
-                self.within_bounds(value::to_text(&rendered))?
-            }
-        };
-        let mut attachments = Vec::new();
-        if !context_files.is_empty() {
-            attachments =
-                context_files::attach(&context_files, &sources, &mut message, self.limits.message_bytes).await?;
-        }
+        let AgentWork { hands, terms, message, context_files, sources, input, output: chain } = work;
+        let ContextFiles { section, attachments } = context_files::read(&context_files, &sources).await?;
+        let message = self.message_text(message, &section, !attachments.is_empty())?;
         let message = self.within_bounds(self.chains.apply_to_text(&input, message).await?)?;
         if message.trim().is_empty() && attachments.is_empty() {
-            return Err(empty_message(&self.path).into());
+            return Err(message_fault(&MessageError::Empty).into());
         }
-        let ctx = AgentContext {
+        let ctx = self.agent_context(&terms, Arc::clone(&self.recorder) as Arc<dyn Recorder>);
+        let input = AgentInput { message: message.into(), attachments };
+        let given = match hands {
+            Hands::Agent(agent) => agent.run(ctx, input).await?,
+            Hands::Worker(worker, members) => worker.work(ctx, input, Arc::new(self.team(members))).await?,
+        };
+        self.checked(&terms, &chain, given).await
+    }
+
+    fn agent_context(self: &Arc<Self>, terms: &Terms, events: Arc<dyn Recorder>) -> AgentContext {
+        AgentContext {
             run_id: self.run_id.clone(),
             path: self.path.clone(),
             attempt: self.number,
             deadline: self.own_time(),
-            tools: Arc::new(AttemptTools { setting: Arc::clone(&self), specs: tools }),
-            events: Arc::clone(&self.recorder) as Arc<dyn Recorder>,
+            answers: self.answers.clone(),
+            model: terms.model.clone(),
+            result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
+            tools: Arc::new(AttemptTools { setting: Arc::clone(self), specs: Arc::clone(&terms.tools) }),
+            events,
             run: Arc::clone(&self.chains.run),
             cancel: self.cancel.clone(),
+        }
+    }
+
+    /// What an agent gave, if it is what it must be, changed on its way out.
+    async fn checked(
+        &self,
+        terms: &Terms,
+        chain: &[Transform],
+        given: AgentOutput,
+    ) -> Result<AgentOutput, AgentFailure> {
+        let outcome = match terms.refuse(&given.output.result) {
+            Some(fault) => Err(fault),
+            None => self.chains.apply(chain, given.output.clone()).await,
         };
-        let given = agent.run(ctx, AgentInput { message: message.into(), attachments }).await?;
-        match self.chains.apply(&chain, given.output.clone()).await {
+        match outcome {
             Ok(output) => Ok(AgentOutput { output, usage: given.usage }),
             Err(fault) => Err(AgentFailure { fault, output: given.output, usage: given.usage }),
+        }
+    }
+
+    /// The message with its context files. One that goes with attachments may be empty.
+    fn message_text(&self, message: AgentMessage, files: &str, attached: bool) -> Result<String, Fault> {
+        match message {
+            AgentMessage::Given(text) => Ok(with_files(text.as_ref().to_owned(), files)),
+            AgentMessage::Template(template, variables) => {
+                let rendered = template.render(&variables).map_err(|error| template_fault("input", &error))?;
+                self.within_bounds(with_files(value::to_text(&rendered), files))
+            }
+            AgentMessage::Draft(draft) => match draft.assemble(files) {
+                Ok(assembled) => {
+                    self.recorder.shortened(assembled.truncated);
+                    Ok(assembled.text)
+                }
+                Err(MessageError::Empty) if attached => Ok(String::new()),
+                Err(error) => Err(message_fault(&error)),
+            },
         }
     }
 
@@ -350,8 +410,8 @@ pub(crate) fn timed_out(path: &StepPath, whole: Duration) -> Fault {
     Fault::step("timeout", format!("step `{path}` was not done within {whole:?}"))
 }
 
-pub(crate) fn empty_message(path: &StepPath) -> Fault {
-    Fault::user("message", format!("step `{path}`: {}", MessageError::Empty))
+pub(crate) fn message_fault(error: &MessageError) -> Fault {
+    Fault::user("message", error.to_string())
 }
 
 fn template_fault(place: &str, error: &EvalError) -> Fault {

@@ -11,21 +11,27 @@ use std::sync::Arc;
 /// A file that was read, with the path that the document names.
 type Named = (String, Arc<[u8]>);
 
-/// Adds text files to the message and gives the others as attachments.
-pub(crate) async fn attach(
-    paths: &[String],
-    sources: &Arc<dyn Sources>,
-    message: &mut String,
-    most: usize,
-) -> Result<Vec<Attachment>, Fault> {
+/// Context files, as they go with a message.
+#[derive(Default)]
+pub(crate) struct ContextFiles {
+    /// The section of those that are text; empty when there are none.
+    pub(crate) section: String,
+    /// The others.
+    pub(crate) attachments: Vec<Attachment>,
+}
+
+/// Reads context files.
+pub(crate) async fn read(paths: &[String], sources: &Arc<dyn Sources>) -> Result<ContextFiles, Fault> {
+    if paths.is_empty() {
+        return Ok(ContextFiles::default());
+    }
     let (paths, sources) = (paths.to_vec(), Arc::clone(sources));
     let read = tokio::task::spawn_blocking(move || read_all(&paths, sources.as_ref()));
     let files = read.await.map_err(|_| Fault::bug("reading context files panicked"))??;
-    let mut attachments = Vec::new();
-    let mut section = String::new();
+    let mut read = ContextFiles::default();
     for (path, bytes) in files {
         match media_type(&path) {
-            Some(media_type) => attachments.push(Attachment {
+            Some(media_type) => read.attachments.push(Attachment {
                 base64: base64::engine::general_purpose::STANDARD.encode(&bytes).into(),
                 media_type: media_type.to_owned(),
                 name: path,
@@ -33,25 +39,14 @@ pub(crate) async fn attach(
             None => {
                 let text = String::from_utf8(bytes.to_vec())
                     .map_err(|_| Fault::user("context_file", format!("context file `{path}` is not text")))?;
-                write!(section, "\n\n### {path}\n{text}").expect("writing to a string cannot fail");
+                write!(read.section, "\n\n### {path}\n{text}").expect("writing to a string cannot fail");
             }
         }
     }
-    if !section.is_empty() {
-        if message.trim().is_empty() {
-            message.clear();
-        } else {
-            message.push_str("\n\n");
-        }
-        message.push_str("## Files");
-        message.push_str(&section);
+    if !read.section.is_empty() {
+        read.section.insert_str(0, "## Files");
     }
-    let bytes = message.len();
-    if bytes > most {
-        let what = format!("the message has {bytes} bytes with its context files, more than {most}");
-        return Err(Fault::user("message_too_large", what));
-    }
-    Ok(attachments)
+    Ok(read)
 }
 
 fn read_all(paths: &[String], sources: &dyn Sources) -> Result<Vec<Named>, Fault> {

@@ -1,30 +1,19 @@
 //! Evaluates expressions on threads of their own: the stack is large, and a hopeless evaluation cannot be
 //! cancelled, so it must not hold a worker of the runtime.
 
-use cofferdam_core::expr::{EvalError, Expr};
+use cofferdam_core::expr::EvalError;
 use cofferdam_core::limits;
-use cofferdam_core::value::Map;
-use serde_json::Value;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 /// The threads; started by the first evaluation.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Evaluator {
     jobs: OnceLock<Option<mpsc::Sender<Job>>>,
     in_place: bool,
 }
 
-struct Job {
-    expr: Expr,
-    variables: Map,
-    then: Box<dyn FnOnce(Result<Value, EvalError>) + Send>,
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("expr", &self.expr.source()).finish_non_exhaustive()
-    }
-}
+/// Called with whether there is a thread to do it.
+type Job = Box<dyn FnOnce(bool) + Send>;
 
 impl Evaluator {
     /// Evaluates on the thread that asks, which has the stack for it.
@@ -32,25 +21,33 @@ impl Evaluator {
         Self { in_place: true, ..Self::default() }
     }
 
-    /// Evaluates `expr` and calls `then` with what it gave, on one of the threads.
-    pub(crate) fn evaluate(
+    /// Does `work` on one of the threads and calls `then` there with what it gave.
+    pub(crate) fn evaluate<T>(
         &self,
-        expr: Expr,
-        variables: Map,
-        then: impl FnOnce(Result<Value, EvalError>) + Send + 'static,
+        work: impl FnOnce() -> Result<T, EvalError> + Send + 'static,
+        then: impl FnOnce(Result<T, EvalError>) + Send + 'static,
     ) {
-        let job = Job { expr, variables, then: Box::new(then) };
+        let job: Job = Box::new(move |alive| then(if alive { guarded(work) } else { failed("the threads are gone") }));
         if self.in_place {
-            return job.run();
+            return job(true);
         }
         let refused = match self.jobs.get_or_init(start) {
             Some(jobs) => jobs.send(job).err().map(|refused| refused.0),
             None => Some(job),
         };
         if let Some(job) = refused {
-            (job.then)(Err(EvalError::Failed("the threads for expressions are gone".to_owned())));
+            job(false);
         }
     }
+}
+
+fn guarded<T>(work: impl FnOnce() -> Result<T, EvalError>) -> Result<T, EvalError> {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    outcome.unwrap_or_else(|_| failed("the evaluation panicked"))
+}
+
+fn failed<T>(why: &str) -> Result<T, EvalError> {
+    Err(EvalError::Failed(why.to_owned()))
 }
 
 /// Starts the threads; none when the system gives none.
@@ -71,13 +68,6 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let next = jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        job.run();
-    }
-}
-
-impl Job {
-    fn run(self) {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.expr.evaluate(&self.variables)));
-        (self.then)(outcome.unwrap_or_else(|_| Err(EvalError::Failed("the evaluation panicked".to_owned()))));
+        job(true);
     }
 }

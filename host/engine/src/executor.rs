@@ -10,6 +10,7 @@ mod decide;
 mod end;
 mod expand;
 mod gather;
+mod later;
 mod perform;
 mod prepare;
 mod rounds;
@@ -18,6 +19,8 @@ mod start;
 mod transformed;
 mod wake;
 
+pub use answers::questions_of;
+pub(crate) use prepare::Offered;
 pub(crate) use wake::{Answer, Wake};
 
 use crate::evaluate::Evaluator;

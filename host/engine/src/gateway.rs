@@ -4,7 +4,7 @@
 //! journal, the tool runs, the outcome is in the journal.
 
 use crate::context_tools::{self, ContextTools};
-use crate::person::PersonTime;
+use crate::person::{self, PersonTime};
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, ToolName};
@@ -227,7 +227,7 @@ impl Gateway {
                     title: format!("allow `{}`?", call.tool),
                     detail: call.args.to_string(),
                 };
-                let _open = self.person.ask(call.ctx.path.clone(), &self.clock);
+                let _open = self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
                 answered(&approver.ask(question).await)
             }
             (Outcome::Ask, None) => Decided { outcome: Outcome::Deny, rule: "nobody to ask".to_owned() },

@@ -23,5 +23,5 @@ mod recorder;
 
 pub use agent::LlmAgent;
 pub use clock::{FixedRandomness, TokioClock};
-pub use executor::{Error, Executor, Ports, RunRequest, RunSettings};
+pub use executor::{Error, Executor, Ports, RunRequest, RunSettings, questions_of};
 pub use gateway::{Gateway, GatewayError};

@@ -18,8 +18,25 @@ pub(crate) struct PersonTime {
 
 struct Asked {
     path: StepPath,
+    who: Presence,
     from: Timestamp,
     to: Option<Timestamp>,
+}
+
+/// Whether somebody is there who may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Here,
+    /// Nobody: the question waits for another day. The steps around it wait with it, but the run itself ends as soon as
+    /// nothing else is left to do, so its own time goes on.
+    Away,
+}
+
+impl Asked {
+    /// Whether the question stops the time of the step at `path`.
+    fn stops(&self, path: &StepPath) -> bool {
+        path.holds(&self.path) && !(path.is_root() && self.who == Presence::Away)
+    }
 }
 
 /// A question that is open as long as this lives.
@@ -45,9 +62,9 @@ impl PersonTime {
     }
 
     /// Opens a question of the step at `path`.
-    pub(crate) fn ask(self: &Arc<Self>, path: StepPath, clock: &Arc<dyn Clock>) -> Open {
+    pub(crate) fn ask(self: &Arc<Self>, path: StepPath, clock: &Arc<dyn Clock>, who: Presence) -> Open {
         let mut questions = self.questions();
-        questions.push(Asked { path, from: clock.now(), to: None });
+        questions.push(Asked { path, who, from: clock.now(), to: None });
         Open { times: Arc::clone(self), clock: Arc::clone(clock), index: questions.len() - 1 }
     }
 
@@ -56,7 +73,7 @@ impl PersonTime {
         let questions = self.questions();
         let mut spans: Vec<(Timestamp, Timestamp)> = questions
             .iter()
-            .filter(|asked| path.holds(&asked.path))
+            .filter(|asked| asked.stops(path))
             .map(|asked| (asked.from.max(from), asked.to.unwrap_or(to).min(to)))
             .filter(|(start, end)| start < end)
             .collect();
@@ -71,7 +88,7 @@ impl PersonTime {
     }
 
     fn is_open(&self, path: &StepPath) -> bool {
-        self.questions().iter().any(|asked| asked.to.is_none() && path.holds(&asked.path))
+        self.questions().iter().any(|asked| asked.to.is_none() && asked.stops(path))
     }
 
     /// Sleeps until the step at `path` has had `left` of its own time since `from`.
@@ -106,7 +123,10 @@ mod tests {
         let (asking, other) = (Arc::clone(&times), Arc::clone(&clock));
         let person = tokio::spawn(async move {
             other.sleep(second).await;
-            let both = (asking.ask("a.ask".into(), &other), asking.ask("a.again".into(), &other));
+            let both = (
+                asking.ask("a.ask".into(), &other, Presence::Here),
+                asking.ask("a.again".into(), &other, Presence::Here),
+            );
             other.sleep(second * 10).await;
             drop(both);
         });

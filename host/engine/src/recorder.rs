@@ -58,6 +58,17 @@ pub(crate) struct AttemptRecorder {
     pub(crate) attempt: Option<u32>,
 }
 
+impl AttemptRecorder {
+    /// Tells the loop which inputs were shortened in the message of this try.
+    pub(crate) fn shortened(&self, inputs: Vec<String>) {
+        let Some(attempt) = self.attempt else { return };
+        // Also when none was: what an earlier try told counts no more.
+        if !inputs.is_empty() || attempt > 1 {
+            self.inbox.send(Wake::Shortened { path: self.path.clone(), attempt, inputs });
+        }
+    }
+}
+
 impl Recorder for AttemptRecorder {
     fn record(&self, body: Body) -> BoxFuture<'_, Result<(), Fault>> {
         let (done, answer) = oneshot::channel();

@@ -52,11 +52,11 @@ fn flatten(outcome: Result<Result<RunResult, Error>, tokio::task::JoinError>) ->
 }
 
 #[expect(clippy::exit, reason = "a second signal must not wait for anything")]
-fn at_once(signal: Signal) -> ! {
+pub(in crate::command) fn at_once(signal: Signal) -> ! {
     std::process::exit(i32::from(signal.exit().number()))
 }
 
-async fn next_signal() -> anyhow::Result<Signal> {
+pub(in crate::command) async fn next_signal() -> anyhow::Result<Signal> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
     let mut hang_up = if ignores_hang_up() { None } else { signal(SignalKind::hangup()).ok() };

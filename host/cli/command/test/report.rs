@@ -49,14 +49,19 @@ impl Reporter {
         }
     }
 
-    /// Tells of all of them together.
-    pub(super) fn finish(&self, verdicts: &[Verdict]) -> std::io::Result<()> {
+    /// Tells of all of them together, and how many of `wanted` did not run.
+    pub(super) fn finish(&self, verdicts: &[Verdict], wanted: usize) -> std::io::Result<()> {
+        let left = wanted.saturating_sub(verdicts.len());
         let failed = verdicts.iter().filter(|verdict| !verdict.passed()).count();
         let passed = verdicts.len() - failed;
         match self.format {
             TestFormat::Junit => terminal::print(&junit::render(verdicts)),
             TestFormat::Json => {
-                let line = json!({ "kind": "summary", "cases": verdicts.len(), "passed": passed, "failed": failed });
+                let mut line =
+                    json!({ "kind": "summary", "cases": verdicts.len(), "passed": passed, "failed": failed });
+                if let Some(members) = line.as_object_mut().filter(|_| left > 0) {
+                    members.insert("not_run".to_owned(), left.into());
+                }
                 terminal::print(&format!("{line}\n"))
             }
             TestFormat::Text => {
@@ -67,10 +72,11 @@ impl Reporter {
                     verdicts.iter().filter(|verdict| !verdict.passed()).map(|verdict| again(&verdict)).collect();
                 let took: Duration = verdicts.iter().map(|verdict| verdict.took).sum();
                 let total = format!("{passed} passed, {failed} failed");
+                let left = if left == 0 { String::new() } else { paint::warn(&format!(", {left} not run")) };
                 let total = if failed == 0 { paint::good(&total) } else { paint::bad(&total) };
                 let time = paint::quiet(&format!("({:.2} s of work)", took.as_secs_f64()));
                 let head = if failed == 0 { String::new() } else { format!("\nfailed:\n{lines}") };
-                terminal::print(&format!("{head}\n{total} {time}\n"))
+                terminal::print(&format!("{head}\n{total}{left} {time}\n"))
             }
         }
     }

@@ -5,8 +5,11 @@ use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::message::{Attachment, ToolCall, Usage};
+use crate::spec::InputText;
+use crate::spec::workflow::AskWork;
 use crate::time::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Does the work of an agent step.
@@ -17,6 +20,11 @@ use std::sync::Arc;
 pub trait Agent: Send + Sync {
     /// Its name, as documents use it.
     fn name(&self) -> &str;
+
+    /// The questions that its work may ask a person, so that answers which come with a run find them.
+    fn questions(&self) -> Vec<AgentQuestion> {
+        Vec::new()
+    }
 
     /// Prepares it.
     ///
@@ -52,6 +60,14 @@ pub struct AgentContext {
     pub attempt: u32,
     /// When the step's time is over.
     pub deadline: Option<Timestamp>,
+    /// The model that is asked for here: the run's, else the step's, else that of the agent's description in the document;
+    /// none when they leave it to the agent. What documents and hosts have as a default is for agents that a model drives.
+    pub model: Option<Arc<str>>,
+    /// JSON Schema of the result, of the step, else of the agent's description. What the agent gives is checked against it,
+    /// and fails the step when it does not fit: an agent that has no result of its own reads here that it needs one.
+    pub result_schema: Option<Arc<Value>>,
+    /// Answers that came with the run for [`Agent::questions`], by path below the step.
+    pub answers: BTreeMap<String, InputText>,
     /// The tools that the step may use, behind the gateway.
     pub tools: Arc<dyn Toolbox>,
     /// Turns, deltas and warnings go here.
@@ -62,6 +78,17 @@ pub struct AgentContext {
     pub cancel: CancelFlag,
 }
 
+/// A question that the work of an agent may ask a person.
+#[derive(Clone, Debug)]
+pub struct AgentQuestion {
+    /// Where it is asked, below the step that the agent works for.
+    pub path: StepPath,
+    /// What is asked.
+    pub work: AskWork,
+    /// Whether views must not show the answer.
+    pub sensitive: bool,
+}
+
 /// What an agent is asked.
 #[derive(Clone, Debug, Default)]
 pub struct AgentInput {
@@ -69,6 +96,18 @@ pub struct AgentInput {
     pub message: Arc<str>,
     /// Images and documents.
     pub attachments: Vec<Attachment>,
+}
+
+impl From<String> for AgentInput {
+    fn from(message: String) -> Self {
+        Self { message: message.into(), attachments: Vec::new() }
+    }
+}
+
+impl From<&str> for AgentInput {
+    fn from(message: &str) -> Self {
+        Self { message: message.into(), attachments: Vec::new() }
+    }
 }
 
 /// What an agent gave.

@@ -35,6 +35,10 @@ pub enum Stop {
     Reason(RunReason),
 }
 
+/// One opening of a step, or the run itself; see [`Machine::instance`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance(Option<(NodeId, u32)>);
+
 /// What becomes of a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -243,6 +247,12 @@ impl Machine {
     #[must_use]
     pub fn state_of(&self, path: &StepPath) -> Option<NodeState> {
         self.find(path).map(|id| self.node(id).state)
+    }
+
+    /// Which opening of a step stands at its path now, so that an answer for an earlier one is known as such.
+    #[must_use]
+    pub fn instance(&self, path: &StepPath) -> Instance {
+        Instance(self.find(path).map(|id| (id, self.node(id).attempt)))
     }
 
     /// When the first try of the step began.

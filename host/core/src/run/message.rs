@@ -22,6 +22,47 @@ pub struct Assembled {
     pub truncated: Vec<String>,
 }
 
+/// A message that is not put together yet: its context files are read by somebody else, and what they take is left to
+/// the outputs of the steps that it depends on.
+#[derive(Debug)]
+pub struct Draft {
+    fixed: Fixed,
+    parts: Vec<Part>,
+    /// The whole text, when it stands as it is.
+    piped: Option<String>,
+    /// Bytes.
+    limit: usize,
+}
+
+impl Draft {
+    /// Puts the message together. `files` is the section of the context files, empty when there are none; it is never
+    /// cut. Outputs of steps are shortened, the largest first, until all fits.
+    ///
+    /// # Errors
+    /// When there is nothing to send, or too much that may not be cut.
+    pub fn assemble(self, files: &str) -> Result<Assembled, MessageError> {
+        let Self { mut fixed, mut parts, piped, limit } = self;
+        if let Some(text) = piped {
+            return within(Assembled { text: with_files(text, files), truncated: Vec::new() }, limit);
+        }
+        fixed.files = files.to_owned();
+        let sections = fixed.head.iter().chain(&fixed.tail).chain([&fixed.files]);
+        let taken: usize = sections.map(|section| section.len() + 2).sum();
+        let truncated = shorten_largest(&mut parts, limit.saturating_sub(taken + RESULTS.len()));
+        within(Assembled { text: join(&fixed, &parts), truncated }, limit)
+    }
+}
+
+/// A text with the section of its context files, which may be empty, under it.
+#[must_use]
+pub fn with_files(text: String, files: &str) -> String {
+    match (text.trim().is_empty(), files.is_empty()) {
+        (_, true) => text,
+        (true, false) => files.to_owned(),
+        (false, false) => format!("{text}\n\n{files}"),
+    }
+}
+
 /// Why there is no message.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MessageError {
@@ -45,12 +86,13 @@ pub enum MessageError {
 }
 
 impl Machine {
-    /// The message of the agent step at `path`, without its context files. `transformed` has the outputs that plugins
-    /// change.
+    /// What the message of the agent step at `path` is made of, besides its context files. `transformed` has the outputs
+    /// that plugins change.
     ///
     /// # Errors
-    /// When there is nothing to send, or too much that may not be cut; and with the outputs that `transformed` lacks.
-    pub fn message(&self, path: &StepPath, transformed: &Transformed) -> Result<Assembled, MessageError> {
+    /// When there is no such step, or an output cannot be changed as the document says; and with the outputs that
+    /// `transformed` lacks.
+    pub fn message(&self, path: &StepPath, transformed: &Transformed) -> Result<Draft, MessageError> {
         let Some(id) = self.find(path) else { return Err(MessageError::Empty) };
         let Work::Agent(work) = &self.step(id).work else { return Err(MessageError::Empty) };
         let limit = self.workflow.options.limits.message_bytes;
@@ -59,18 +101,14 @@ impl Machine {
             let parts = self.judged_parts(of, index, &mut reader).map_err(MessageError::Transform)?;
             reader.complete().map_err(MessageError::Untransformed)?;
             let head = self.input_section().into_iter().chain([self.judge_task(of, index)]).collect();
-            let fixed = Fixed { head, tail: self.item_section(id).into_iter().collect() };
-            return assemble(&fixed, parts, limit);
+            let fixed = Fixed { head, tail: self.item_section(id).into_iter().collect(), ..Fixed::default() };
+            return Ok(Draft { fixed, parts, piped: None, limit });
         }
         let origin = self.origin(id, &mut reader).map_err(MessageError::Transform)?;
         reader.complete().map_err(MessageError::Untransformed)?;
-        if work.instructions.is_empty()
-            && let Some(text) = self.piped(id, &origin)
-        {
-            return within(Assembled { text, truncated: Vec::new() }, limit);
-        }
+        let piped = if work.instructions.is_empty() { self.piped(id, &origin) } else { None };
         let fixed = self.fixed_sections(id, &work.instructions, &origin);
-        assemble(&fixed, origin.parts, limit)
+        Ok(Draft { fixed, parts: origin.parts, piped, limit })
     }
 
     /// In a sequential scope, what a step without instructions gets as it is: the only thing that it depends on.
@@ -101,7 +139,7 @@ impl Machine {
         } else if origin.parts.is_empty() && item.is_none() && feedback.is_none() && !input.is_empty() {
             head.push(input.to_owned());
         }
-        Fixed { head, tail: feedback.into_iter().chain(item).collect() }
+        Fixed { head, tail: feedback.into_iter().chain(item).collect(), ..Fixed::default() }
     }
 
     /// The run's input, which stands before the instructions of every agent.
@@ -130,17 +168,14 @@ impl Machine {
 const RESULTS: &str = "## Results of earlier steps";
 
 /// The sections that are never cut.
+#[derive(Debug, Default)]
 struct Fixed {
     /// Before the previous iteration.
     head: Vec<String>,
     /// After it.
     tail: Vec<String>,
-}
-
-fn assemble(fixed: &Fixed, mut parts: Vec<Part>, limit: usize) -> Result<Assembled, MessageError> {
-    let taken: usize = fixed.head.iter().chain(&fixed.tail).map(|section| section.len() + 2).sum();
-    let truncated = shorten_largest(&mut parts, limit.saturating_sub(taken + RESULTS.len()));
-    within(Assembled { text: join(fixed, &parts), truncated }, limit)
+    /// The context files, at the end.
+    files: String,
 }
 
 fn within(message: Assembled, limit: usize) -> Result<Assembled, MessageError> {
@@ -167,6 +202,9 @@ fn join(fixed: &Fixed, parts: &[Part]) -> String {
             write_part(&mut text, part);
         }
         sections.push(text);
+    }
+    if !fixed.files.is_empty() {
+        sections.push(fixed.files.clone());
     }
     sections.join("\n\n")
 }
@@ -237,10 +275,24 @@ mod tests {
     #[test]
     fn text_and_data_of_one_step_are_both_shortened_and_fit() {
         let large = Part { result: Some("ä".repeat(500_000)), ..part("a", 1_000_000) };
-        let fixed = Fixed { head: vec!["## Task\ndo it".to_owned()], tail: Vec::new() };
-        let message = assemble(&fixed, vec![large], 5_000).unwrap();
+        let message = draft(large).assemble("").unwrap();
         assert_eq!(message.truncated, ["a"]);
         assert_eq!(message.text.matches("shortened: ").count(), 2);
+    }
+
+    #[test]
+    fn outputs_leave_room_for_context_files_which_are_never_cut() {
+        let files = format!("## Files\n\n### a.md\n{}", "x".repeat(3_000));
+        let message = draft(part("a", 4_000)).assemble(&files).unwrap();
+        assert_eq!(message.truncated, ["a"]);
+        assert!(message.text.ends_with(&files) && message.text.len() <= 5_000, "{}", message.text.len());
+        let error = draft(part("a", 4_000)).assemble(&files.repeat(2)).unwrap_err();
+        assert!(matches!(error, MessageError::TooLarge { bytes, limit: 5_000 } if bytes > 6_000), "{error}");
+    }
+
+    fn draft(part: Part) -> Draft {
+        let fixed = Fixed { head: vec!["## Task\ndo it".to_owned()], ..Fixed::default() };
+        Draft { fixed, parts: vec![part], piped: None, limit: 5_000 }
     }
 
     #[test]

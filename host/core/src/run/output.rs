@@ -3,26 +3,42 @@
 use super::machine::Machine;
 use super::node::{Node, NodeId, ScopeId};
 use crate::event::{SkippedBecause, StepOutput, StepStatus};
-use crate::value::Map;
+use crate::fault::Fault;
+use crate::limits;
+use crate::value::{self, Map};
 use serde_json::Value;
 use std::sync::Arc;
 
 impl Machine {
     /// What the run returns when the document has no `output`: data, or text where there is only text.
-    #[must_use]
-    pub fn default_output(&self) -> Value {
+    ///
+    /// # Errors
+    /// When that is more than the run's record can hold.
+    pub fn default_output(&self) -> Result<Value, Fault> {
         if self.scopes.is_empty() {
-            return Value::Null;
+            return Ok(Value::Null);
         }
         let steps = self.output_steps(ScopeId(0));
-        match steps.as_slice() {
+        let bytes = steps.iter().map(|&id| self.bytes_given_by(id)).fold(0, usize::saturating_add);
+        if bytes > limits::RUN_OUTPUT_BYTES {
+            let limit = limits::RUN_OUTPUT_BYTES;
+            let message = format!("what the run's last steps gave has {bytes} bytes together, more than {limit}");
+            return Err(Fault::step("output_too_large", message)
+                .with_hint("say with `output` what the run returns, or write large results to files, `out:NAME`"));
+        }
+        Ok(match steps.as_slice() {
             [only] => self.given_by(*only),
             many if many.iter().any(|&id| self.has_data(id)) => {
                 let entry = |&id: &NodeId| (self.step(id).id.to_string(), self.given_by(id));
                 Value::Object(many.iter().map(entry).collect())
             }
             _ => Value::String(self.scope_output(ScopeId(0)).content.to_string()),
-        }
+        })
+    }
+
+    fn bytes_given_by(&self, id: NodeId) -> usize {
+        let output = &self.node(id).output;
+        if self.has_data(id) { value::size(&output.result) } else { output.content.len() }
     }
 
     /// The data of a step, or its text where there is only text.

@@ -10,6 +10,7 @@ use crate::spec::workflow::{LoopKind, Work};
 use crate::template::Template;
 use crate::value::Map;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Which variables something reads.
@@ -18,6 +19,8 @@ pub trait Reads {
     fn steps(&self) -> &[Arc<str>];
     /// Whether it reads a root variable.
     fn reads(&self, root: &str) -> bool;
+    /// The members that it reads of what the names lead to; none = all of them.
+    fn members(&self, names: &[&str]) -> Option<BTreeSet<&str>>;
 }
 
 impl Reads for Expr {
@@ -27,6 +30,9 @@ impl Reads for Expr {
     fn reads(&self, root: &str) -> bool {
         Self::reads(self, root)
     }
+    fn members(&self, names: &[&str]) -> Option<BTreeSet<&str>> {
+        Self::members(self, names)
+    }
 }
 
 impl Reads for Template {
@@ -35,6 +41,9 @@ impl Reads for Template {
     }
     fn reads(&self, root: &str) -> bool {
         Self::reads(self, root)
+    }
+    fn members(&self, names: &[&str]) -> Option<BTreeSet<&str>> {
+        Self::members(self, names)
     }
 }
 
@@ -48,6 +57,10 @@ impl Reads for Everything {
     fn reads(&self, _: &str) -> bool {
         true
     }
+
+    fn members(&self, _: &[&str]) -> Option<BTreeSet<&str>> {
+        None
+    }
 }
 
 impl Machine {
@@ -57,7 +70,8 @@ impl Machine {
         let at = self.find(path);
         let mut variables = Map::new();
         if reader.reads("inputs") {
-            variables.insert("inputs".to_owned(), Value::Object((**self.inputs_at(at)).clone()));
+            let inputs = members_of(self.inputs_at(at), reader.members(&["inputs"]));
+            variables.insert("inputs".to_owned(), Value::Object(inputs));
         }
         if reader.reads("input") {
             variables.insert("input".to_owned(), Value::String(self.input.as_deref().unwrap_or_default().to_owned()));
@@ -67,7 +81,8 @@ impl Machine {
             variables.insert("content".to_owned(), Value::String(String::new()));
         }
         if reader.reads("vars") {
-            variables.insert("vars".to_owned(), Value::Object((*self.vars).clone()));
+            let vars = members_of(&self.vars, reader.members(&["vars"]));
+            variables.insert("vars".to_owned(), Value::Object(vars));
         }
         if reader.reads("iteration")
             && let Some(iteration) = at.and_then(|id| self.iteration_of(id))
@@ -84,7 +99,8 @@ impl Machine {
             let mut steps = Map::new();
             for id in reader.steps() {
                 if let Some(node) = self.visible(at, id) {
-                    steps.insert(id.to_string(), Self::value_of(self.node(node)));
+                    let wanted = reader.members(&["steps", id]);
+                    steps.insert(id.to_string(), Self::value_of(self.node(node), wanted.as_ref()));
                 }
             }
             variables.insert("steps".to_owned(), Value::Object(steps));
@@ -122,8 +138,9 @@ impl Machine {
         let last = run.iterations.last().map(|&id| self.node(id));
         let begun = run.iterations.len();
         let iteration = if run.phase == Phase::Checking { begun } else { begun.saturating_sub(1) };
-        let value = last.map_or_else(pending, Self::value_of);
-        for name in ["content", "result", "status"].into_iter().filter(|name| reader.reads(name)) {
+        let wanted = ["content", "result", "status"].into_iter().filter(|name| reader.reads(name)).collect();
+        let value = last.map_or_else(pending, |node| Self::value_of(node, Some(&wanted)));
+        for name in wanted {
             variables.insert(name.to_owned(), value.get(name).cloned().unwrap_or_default());
         }
         if reader.reads("iteration") {
@@ -133,8 +150,11 @@ impl Machine {
         if let (Some(body), Some(Value::Object(steps))) = (body, variables.get_mut("steps")) {
             for name in reader.steps() {
                 let Some(index) = body.position(name) else { continue };
+                let wanted = reader.members(&["steps", name]);
                 let inner = match last.map(|node| &node.kind) {
-                    Some(Kind::Body { scope, .. }) => Self::value_of(self.node(self.member(*scope, index))),
+                    Some(Kind::Body { scope, .. }) => {
+                        Self::value_of(self.node(self.member(*scope, index)), wanted.as_ref())
+                    }
                     _ => pending(),
                 };
                 steps.insert(name.to_string(), inner);
@@ -200,15 +220,38 @@ impl Machine {
         }
     }
 
-    fn value_of(node: &Node) -> Value {
-        let status = node.state.status().map_or("pending", crate::event::StepStatus::as_str);
-        let error = node.error.as_ref().map(|fault| json!({ "code": fault.code, "message": fault.message }));
-        json!({
-            "content": &*node.output.content,
-            "result": &*node.output.result,
-            "status": status,
-            "error": error,
-        })
+    /// A step as expressions see it; of its members those that are wanted, which may be large.
+    fn value_of(node: &Node, wanted: Option<&BTreeSet<&str>>) -> Value {
+        let mut step = Map::new();
+        for name in ["content", "result", "status", "error"] {
+            if wanted.is_none_or(|wanted| wanted.contains(name)) {
+                step.insert(name.to_owned(), Self::member_of(node, name));
+            }
+        }
+        Value::Object(step)
+    }
+
+    fn member_of(node: &Node, name: &str) -> Value {
+        match name {
+            "content" => json!(&*node.output.content),
+            "result" => (*node.output.result).clone(),
+            "status" => json!(node.state.status().map_or("pending", crate::event::StepStatus::as_str)),
+            _ => match &node.error {
+                Some(fault) => json!({ "code": fault.code, "message": fault.message }),
+                None => Value::Null,
+            },
+        }
+    }
+}
+
+/// The members that are wanted, in their order; none = all.
+fn members_of(map: &Map, wanted: Option<BTreeSet<&str>>) -> Map {
+    match wanted {
+        None => map.clone(),
+        Some(wanted) => {
+            let found = map.iter().filter(|(name, _)| wanted.contains(name.as_str()));
+            found.map(|(name, value)| (name.clone(), value.clone())).collect()
+        }
     }
 }
 

@@ -279,7 +279,7 @@ pub struct Include {
 }
 
 /// The work of an agent step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AgentWork {
     /// The agent; none = the default agent: no system prompt, all tools, the default model.
     pub agent: Option<AgentName>,

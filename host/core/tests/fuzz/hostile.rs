@@ -24,14 +24,23 @@ fn nested(open: &str, close: &str, depth: usize) -> String {
     format!("name: w\nx-deep: {}1{}\n", open.repeat(depth), close.repeat(depth))
 }
 
+fn many(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect()
+}
+
+/// An agent whose temperature is no number that one can set.
+fn temperature(name: &'static str, value: &str) -> Case {
+    let document = format!("name: w\nagents: {{a: {{description: d, temperature: {value}}}}}\nsteps: [{{id: s}}]\n");
+    text(name, document, "W001 2:43")
+}
+
 /// Lists of lists of lists: each level repeats the one before nine times.
 fn laughs(levels: usize) -> String {
-    let level = |at: usize| format!("x-{at}: &a{at} [{}]\n", format!("*a{}, ", at - 1).repeat(9));
-    format!("x-0: &a0 [ha, ha]\n{}{WORKS}", (1..levels).map(level).collect::<String>())
+    let level = |at: usize| format!("x-{}: &a{} [{}]\n", at + 1, at + 1, format!("*a{at}, ").repeat(9));
+    format!("x-0: &a0 [ha, ha]\n{}{WORKS}", many(levels - 1, level))
 }
 
 fn aliases_and_anchors() -> Vec<Case> {
-    let many = |line: &dyn Fn(usize) -> String| (0..20_000).map(line).collect::<String>();
     vec![
         text("a billion laughs", laughs(12), "W002 6:16"),
         text("an alias in its own anchor", "name: &x [*x]\nsteps: []\n", "W001 1:11"),
@@ -42,10 +51,10 @@ fn aliases_and_anchors() -> Vec<Case> {
         text("a merge of a number", "name: w\n<<: 5\n", "W001 2:5"),
         text(
             "many merges",
-            format!("x-a: &a {{k: 1}}\n{}", many(&|at| format!("x-m{at}: {{<<: *a}}\n"))),
+            format!("x-a: &a {{k: 1}}\n{}", many(20_000, |at| format!("x-m{at}: {{<<: *a}}\n"))),
             "W002 202:10",
         ),
-        text("many anchors", many(&|at| format!("x-{at}: &a{at} 1\n")), "W002 201:14"),
+        text("many anchors", many(20_000, |at| format!("x-{at}: &a{at} 1\n")), "W002 201:14"),
         text("many aliases", format!("x-a: &a 1\nx-l: [{}]\n", "*a, ".repeat(100_000)), "W002 2:807"),
         text(
             "a long text many times",
@@ -61,8 +70,7 @@ fn aliases_and_anchors() -> Vec<Case> {
 }
 
 fn depth_and_size() -> Vec<Case> {
-    let block = |depth: usize| (0..depth).map(|at| format!("{}a:\n", " ".repeat(at))).collect::<String>();
-    let dashes = "- ".repeat(200_000);
+    let block = |depth: usize| many(depth, |at| format!("{}a:\n", " ".repeat(at)));
     vec![
         text("lists in lists", nested("[", "]", 100), "W002 2:41"),
         text("lists in lists in lists", nested("[", "]", 400_000), "W002 2:41"),
@@ -70,10 +78,10 @@ fn depth_and_size() -> Vec<Case> {
         text("tables in tables", nested("{a: ", "}", 100), "W002 2:133"),
         text("tables that never close", "{\"a\":".repeat(200_000), "W002 1:161"),
         text("a staircase", block(1_400), "W002 33:33"),
-        text("dashes", dashes, "W002 1:65"),
+        text("dashes", "- ".repeat(200_000), "W002 1:65"),
         text("questions", "? ".repeat(200_000), "W002 1:65"),
         text("more than a mebibyte", format!("{WORKS}# {}", "x".repeat(1024 * 1024)), "W002 1:1"),
-        text("a mebibyte of keys", (0..70_000).map(|at| format!("k{at}: 1\n")).collect::<String>(), "W002 25000:9"),
+        text("a mebibyte of keys", many(70_000, |at| format!("k{at}: 1\n")), "W002 25000:9"),
         text("a key of a mebibyte", format!("{}: 1\n{WORKS}", "k".repeat(900_000)), "W001 1:900001"),
         text("too many values", format!("name: w\nx-l: [{}]\n", "1,".repeat(400_000)), "W002 2:99997"),
         text("twenty thousand steps", format!("name: w\nsteps: [{}]\n", "a,".repeat(20_000)), "W009 2:8"),
@@ -96,34 +104,18 @@ fn keys_and_values() -> Vec<Case> {
         text("a list as a key", "? [a, b]\n: x\n", "W001 1:1"),
         text("a table as a key", "{{a: b}: c}\n", "W001 1:1"),
         text("an unknown key", "name: w\nstpes: []\nsteps: [{id: a}]\n", "W005 2:1"),
-        text("an unknown key of a step", "name: w\nsteps: [{id: a, instrctions: x}]\n", "W005 2:17"),
-        text("an unknown key of a loop", "name: w\nsteps: [{id: a, loop: {maxIteratons: 1}}]\n", "W034 2:23"),
-        text(
-            "ten thousand unknown keys",
-            format!("{WORKS}{}", (0..10_000).map(|at| format!("nme{at}: 1\n")).collect::<String>()),
-            "W005 3:1",
-        ),
+        steps("an unknown key of a step", "[{id: a, instrctions: x}]", "W005 2:17"),
+        steps("an unknown key of a loop", "[{id: a, loop: {maxIteratons: 1}}]", "W034 2:23"),
+        text("ten thousand unknown keys", format!("{WORKS}{}", many(10_000, |at| format!("nme{at}: 1\n"))), "W005 3:1"),
         text("a tag of another language", "name: !!python/object:os.system x\nsteps: []\n", "W001 1:33"),
         text("a tag of one's own", "name: !include /etc/passwd\nsteps: []\n", "W001 1:16"),
         text("bytes", "name: !!binary aGk=\nsteps: []\n", "W008 2:8"),
-        text(
-            "not a number",
-            "name: w\nagents: {a: {description: d, temperature: .nan}}\nsteps: [{id: s}]\n",
-            "W001 2:43",
-        ),
-        text(
-            "without end",
-            "name: w\nagents: {a: {description: d, temperature: .inf}}\nsteps: [{id: s}]\n",
-            "W001 2:43",
-        ),
-        text(
-            "a number too large",
-            "name: w\nagents: {a: {description: d, temperature: 1e999}}\nsteps: [{id: s}]\n",
-            "W001 2:43",
-        ),
-        text("a whole number too large", "name: w\nsteps: [{id: s, retries: 99999999999999999999999}]\n", "W004 2:26"),
+        temperature("not a number", ".nan"),
+        temperature("without end", ".inf"),
+        temperature("a number too large", "1e999"),
+        steps("a whole number too large", "[{id: s, retries: 99999999999999999999999}]", "W004 2:26"),
         text("a version of others", "name: w\nversion: 1.0\nsteps: [{id: s}]\n", "W004 2:10"),
-        text("a text where a list stands", "name: w\nsteps: none\n", "W004 2:8"),
+        steps("a text where a list stands", "none", "W004 2:8"),
         text("a list alone", "- a\n- b\n", "W004 1:1"),
         text("a text alone", "just words\n", "W004 1:1"),
     ]
@@ -151,16 +143,21 @@ fn letters_and_lines() -> Vec<Case> {
     ]
 }
 
+/// A document whose second line is the list of its steps.
+fn steps(name: &'static str, steps: impl std::fmt::Display, first: &'static str) -> Case {
+    text(name, format!("name: w\nsteps: {steps}\n"), first)
+}
+
 fn graphs_and_expressions() -> Vec<Case> {
     let ring = |count: usize| {
         let step = |at: usize| format!("  - {{id: s{at}, dependsOn: [s{}], instructions: x}}\n", (at + 1) % count);
-        format!("name: w\nsteps:\n{}", (0..count).map(step).collect::<String>())
+        format!("name: w\nsteps:\n{}", many(count, step))
     };
     let condition =
         |text: &str| format!("name: w\nsteps:\n  - id: a\n    instructions: x\n    condition: \"{text}\"\n");
     let template = |text: &str| format!("name: w\nsteps:\n  - id: a\n    tool: read\n    args: {{x: '{text}'}}\n");
     vec![
-        text("a step after itself", "name: w\nsteps: [{id: a, dependsOn: [a]}]\n", "W022 2:29"),
+        steps("a step after itself", "[{id: a, dependsOn: [a]}]", "W022 2:29"),
         text("a circle", "name: w\nsteps:\n  - {id: a, dependsOn: [b]}\n  - {id: b, dependsOn: [a]}\n", "W022 3:25"),
         text("a circle of a thousand", ring(1000), "W022 3:26"),
         text("parentheses", condition(&"(".repeat(100_000)), "W041 5:17"),

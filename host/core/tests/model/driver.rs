@@ -174,7 +174,7 @@ impl Driver<'_> {
                 Effect::Ask(path) => self.ask(path, queue),
                 Effect::Conclude => {
                     let (status, reason) = self.machine.verdict();
-                    let (output, usage) = (self.machine.default_output(), self.machine.usage());
+                    let (output, usage) = (self.machine.default_output().unwrap_or_default(), self.machine.usage());
                     queue.push_back(of(
                         StepPath::ROOT,
                         Body::RunFinished { status, reason, output, usage, error: None },

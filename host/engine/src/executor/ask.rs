@@ -8,7 +8,7 @@ use super::run::Run;
 use super::{Answer, Wake};
 use crate::answer::Form;
 use crate::chain::Chains;
-use crate::person::PersonTime;
+use crate::person::{PersonTime, Presence};
 use crate::recorder::Inbox;
 use cofferdam_core::event::{AnsweredBy, Body, StepOutput};
 use cofferdam_core::fault::Fault;
@@ -31,28 +31,28 @@ impl Run {
             return;
         }
         let Some(question) = self.question(&path) else { return };
-        let inbox = self.inbox.clone();
-        let end = path.clone();
+        let (ticket, end) = (self.ticket(&path), path.clone());
         let handle = self.tasks.spawn(async move {
             let answer = match AssertUnwindSafe(question.pursue()).catch_unwind().await {
                 Ok(Ok(events)) => Answer::Events(events),
                 Ok(Err(fault)) => failed(fault).into(),
                 Err(_) => failed(Fault::bug(format!("the question of step `{end}` panicked"))).into(),
             };
-            inbox.send(Wake::Answered { path: end, answer });
+            ticket.answer(answer);
         });
         self.questions.insert(path, handle);
     }
 
-    fn question(&self, path: &StepPath) -> Option<Question> {
+    fn question(&mut self, path: &StepPath) -> Option<Question> {
         let step = self.machine.step_at(path)?;
         let Work::Ask(work) = &step.work else { return None };
+        let given = self.prepared.answers.take(path);
         Some(Question {
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             variables: self.machine.variables(path, &work.prompt),
             work: AskWork::clone(work),
-            given: self.prepared.answers.get(path).cloned(),
+            given,
             approver: self.ports.gateway.approver().cloned(),
             person: Arc::clone(self.ports.gateway.person()),
             clock: Arc::clone(&self.ports.clock),
@@ -108,7 +108,7 @@ impl Question {
         };
         self.record(self.asked(&prompt)).await?;
         let said = {
-            let _open = self.person.ask(self.path.clone(), &self.clock);
+            let _open = self.person.ask(self.path.clone(), &self.clock, Presence::Here);
             self.in_time(self.put(approver.as_ref(), &prompt, &form)).await?
         };
         match (said, default) {

@@ -30,13 +30,13 @@ impl Run {
     pub(super) fn decide_by_plugin(&mut self, path: StepPath, condition: PluginCondition) {
         let Some(plugin) = self.ports.plugins.conditions.get(&condition.plugin).cloned() else {
             let fault = Fault::bug(format!("the condition plugin `{}` was not looked for", condition.plugin));
-            return self.answer_later(path, async { failed(fault).into() });
+            return self.answer_later(&path, async { failed(fault).into() });
         };
         if let Some(branch) = self.machine.branch(&path) {
             return self.decide_by_choice(path, branch, condition, plugin);
         }
         let (ctx, view) = (self.pure_context(&path, None), self.machine.view(&path));
-        self.answer_later(path, async move {
+        self.answer_later(&path, async move {
             let (alias, options) = (&condition.plugin, &condition.options);
             let call = plugin.decide(ctx, options, view);
             match guarded(&format!("condition `{alias}`"), call).await {
@@ -60,7 +60,7 @@ impl Run {
     ) {
         if let Some(chosen) = branch.chosen {
             let body = if chosen { Body::StepReady {} } else { not_chosen(&condition) };
-            return self.answer_later(path, async { body.into() });
+            return self.answer_later(&path, async { body.into() });
         }
         if let Some(choosing) = self.choosing.get_mut(&branch.first) {
             return choosing.waiting.push(path);
@@ -69,7 +69,7 @@ impl Run {
         self.choosing.insert(branch.first.clone(), choosing);
         let (ctx, view) = (self.pure_context(&path, None), self.machine.view(&path));
         let own = self.machine.step_at(&path).map(|step| step.id.clone());
-        self.answer_later(path, async move {
+        self.answer_later(&path, async move {
             let (alias, options) = (&condition.plugin, &condition.options);
             let labels = branch.steps.iter().map(|(_, label)| label.clone()).collect();
             let call = plugin.choose(ctx, options, Choice { labels, view });
@@ -94,7 +94,7 @@ impl Run {
         let Some(Choosing { waiting, .. }) = made.and_then(|first| self.choosing.remove(&first)) else { return };
         for path in waiting {
             if self.machine.state_of(&path) == Some(NodeState::Deciding) {
-                self.decide(path);
+                self.decide(&path);
             }
         }
     }

@@ -4,21 +4,24 @@ use super::Answer;
 use super::perform::failed;
 use super::run::Run;
 use crate::closure::guarded;
-use cofferdam_core::event::{Body, SkippedBecause};
+use cofferdam_core::event::{Body, RunStatus, SkippedBecause};
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{StepId, StepPath};
+use cofferdam_core::limits;
+use cofferdam_core::run::Emission;
 use cofferdam_core::spec::workflow::Condition;
 use cofferdam_core::value;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Run {
     /// Decides whether a step begins, once whoever says when has said so.
     pub(super) fn decide_when_admitted(&mut self, path: StepPath) {
         let admission = self.ports.starter.clone().zip(root_step(&path));
-        let Some((starter, step)) = admission else { return self.decide(path) };
-        self.answer_later(path, async move {
+        let Some((starter, step)) = admission else { return self.decide(&path) };
+        self.answer_later(&path, async move {
             match starter.admit(step).await {
                 Ok(()) => Answer::Admitted,
                 Err(fault) => Answer::Deadlock(fault),
@@ -35,21 +38,55 @@ impl Run {
         }
     }
 
-    pub(super) fn decide(&mut self, path: StepPath) {
-        let condition = self.machine.step_at(&path).and_then(|step| step.condition.clone());
+    /// Whether the run's end waits for whoever starts its steps: it is asked once whether it failed, unless the run was
+    /// stopped or waits for a person.
+    pub(super) fn waits_for_starter(&mut self) -> bool {
+        let (status, reason) = self.machine.verdict();
+        let stopped = reason.is_some() || matches!(status, RunStatus::Cancelled | RunStatus::Waiting);
+        let asked = std::mem::replace(&mut self.starter_asked, true);
+        let Some(starter) = self.ports.starter.clone().filter(|_| !stopped && !asked) else { return false };
+        // A stop meanwhile ends the run at once.
+        self.concluding = true;
+        let grace = self.ports.clock.sleep(Duration::from_millis(limits::ENGINE_RETURN_MS));
+        self.answer_later(&StepPath::ROOT, async move {
+            tokio::select! {
+                outcome = starter.over() => Answer::Over(Some(outcome)),
+                () = grace => Answer::Over(None),
+            }
+        });
+        true
+    }
+
+    /// Notes what whoever starts the steps said at last; gives the warning that it said nothing.
+    pub(super) fn starter_over(&mut self, outcome: Option<Result<(), Fault>>) -> Option<Emission> {
+        let Some(outcome) = outcome else {
+            let message = format!(
+                "the workflow engine did not return within {} ms after the last step, and was ended",
+                limits::ENGINE_RETURN_MS
+            );
+            let body = Body::Warning { code: "engine".to_owned(), message };
+            return Some(Emission { path: StepPath::ROOT, attempt: None, body });
+        };
+        self.starter_failed = outcome.err();
+        None
+    }
+
+    pub(super) fn decide(&mut self, path: &StepPath) {
+        let condition = self.machine.step_at(path).and_then(|step| step.condition.clone());
         match condition {
             Some(Condition::Expr(condition)) => {
                 let source = condition.source().to_owned();
-                let variables = self.machine.variables(&path, &condition);
-                self.evaluate(path, condition, variables, move |outcome| decision(outcome, &source));
+                let variables = self.machine.variables(path, &condition);
+                let work = move || condition.evaluate(&variables);
+                self.evaluate(path, work, move |outcome| decision(outcome, &source));
             }
             Some(Condition::Native(name)) => self.decide_by_closure(path, name),
             None => self.answer_later(path, async { Body::StepReady {}.into() }),
-            Some(Condition::Plugin(condition)) => self.decide_by_plugin(path, condition),
+            Some(Condition::Plugin(condition)) => self.decide_by_plugin(path.clone(), condition),
         }
     }
 
-    fn decide_by_closure(&mut self, path: StepPath, name: Arc<str>) {
+    fn decide_by_closure(&mut self, path: &StepPath, name: Arc<str>) {
         let closure = self.ports.natives.conditions.get(&name).cloned();
         let run = self.context.of(path.clone(), None);
         self.answer_later(path, async move {

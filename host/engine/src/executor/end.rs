@@ -24,7 +24,7 @@ impl Run {
         Body::StepFinished { status: StepStatus::Completed, output, error: None, usage, truncated_inputs }
     }
 
-    fn end_of_failed_attempt(&self, path: &StepPath, failure: AgentFailure) -> Body {
+    fn end_of_failed_attempt(&mut self, path: &StepPath, failure: AgentFailure) -> Body {
         let AgentFailure { fault, output, mut usage } = failure;
         if usage.is_empty() {
             // A try that was cut short cannot say what it spent; its turns did.
@@ -41,6 +41,7 @@ impl Run {
                 _ => return Body::StepRetrying { error, delay_ms: millis(delay), usage },
             }
         }
+        self.shortened.remove(path);
         Body::StepFinished {
             status: StepStatus::Failed,
             output,

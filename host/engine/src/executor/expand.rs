@@ -28,18 +28,23 @@ impl Run {
             }
             (Some(Items::Expr(expr)), _) => {
                 let variables = self.machine.variables(&path, &expr);
-                self.evaluate(path, expr, variables, items_of);
+                self.evaluate(&path, move || expr.evaluate(&variables), items_of);
                 None
             }
             (None, Work::Include(include)) => {
                 if include.with.is_constant() {
-                    let body = inputs_of(include, &Map::new());
+                    let body = inputs_of(include, include.with.render(&Map::new()));
                     return Some(Emission { path, attempt: None, body });
                 }
                 let include = Box::clone(include);
                 let variables = self.machine.variables(&path, &include.with);
+                let with = include.with.clone();
                 // A template may work for a while, so it does not stand in the way of the loop.
-                self.answer_later(path, async move { inputs_of(&include, &variables).into() });
+                self.evaluate(
+                    &path,
+                    move || with.render(&variables),
+                    move |outcome| inputs_of(&include, outcome).into(),
+                );
                 None
             }
             (None, _) => Some(Emission { path, attempt: None, body: started(None, None) }),
@@ -63,8 +68,8 @@ fn items_of(outcome: Result<Value, EvalError>) -> Answer {
 }
 
 /// The values of a document's inputs: what `with` gives, defaults for the rest.
-fn inputs_of(include: &Include, variables: &Map) -> Body {
-    let rendered = match include.with.render(variables) {
+fn inputs_of(include: &Include, rendered: Result<Value, EvalError>) -> Body {
+    let rendered = match rendered {
         Ok(rendered) => rendered,
         Err(error) => return failed(Fault::step("template", format!("cannot render `with`: {error}"))),
     };

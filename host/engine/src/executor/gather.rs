@@ -34,14 +34,19 @@ impl Run {
             None => drop(evaluated.send(Ok(None))),
             Some((expr, inside)) => {
                 let variables = self.machine.variables(&inside, &expr);
-                self.evaluator.evaluate(expr, variables, move |outcome| {
-                    let outcome = outcome.map(Some);
-                    let fault = |error| Fault::step("output", format!("cannot evaluate `output`: {error}"));
-                    let _ = evaluated.send(outcome.map_err(fault));
-                });
+                let evaluating = self.evaluating();
+                self.evaluator.evaluate(
+                    move || expr.evaluate(&variables),
+                    move |outcome| {
+                        let outcome = outcome.map(Some);
+                        let fault = |error| Fault::step("output", format!("cannot evaluate `output`: {error}"));
+                        let _ = evaluated.send(outcome.map_err(fault));
+                        drop(evaluating);
+                    },
+                );
             }
         }
-        self.answer_later(path, async move {
+        self.answer_later(&path, async move {
             let value = value.await.unwrap_or_else(|_| Err(Fault::bug("the evaluation of `output` broke off")));
             match changed(value, gathered.clone(), &chains, &chain).await {
                 Ok(output) => match too_large(&output, limit) {

@@ -1,26 +1,19 @@
 //! Performs what the machine asks for.
 
-use super::run::{Run, UnderWay};
-use super::{Answer, Wake};
-use crate::attempt::timed_out;
+use super::Wake;
+use super::run::Run;
 use cofferdam_core::event::{Body, RunReason, RunStatus, StepOutput, StepStatus};
-use cofferdam_core::expr::{EvalError, Expr};
+use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::message::Usage;
-use cofferdam_core::run::{Effect, Emission, NodeState};
-use cofferdam_core::value::Map;
-use futures_util::FutureExt as _;
+use cofferdam_core::run::{Effect, Emission};
 use serde_json::Value;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::oneshot;
 
 impl Run {
     /// Performs an effect; gives the event that follows at once, if one does.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Emission> {
-        match effect {
+        match self.admit(effect)? {
             Effect::Emit(emission) => return Some(*emission),
             Effect::Decide(path) => self.decide_when_admitted(path),
             Effect::Expand(path) => return self.expand(path),
@@ -38,93 +31,43 @@ impl Run {
         None
     }
 
-    /// Evaluates on the threads for expressions and sends what follows to the loop: the answer, or that the step's
-    /// time is over. An evaluation cannot be stopped, but nobody waits for it any longer.
-    pub(super) fn evaluate(
-        &mut self,
-        path: StepPath,
-        expr: Expr,
-        variables: Map,
-        then: impl FnOnce(Result<Value, EvalError>) -> Answer + Send + 'static,
-    ) {
-        let (inbox, end) = (self.inbox.clone(), path.clone());
-        let answered = Arc::new(AtomicBool::new(false));
-        let (evaluated, evaluation) = oneshot::channel();
-        let first = Arc::clone(&answered);
-        self.evaluator.evaluate(expr, variables, move |outcome| {
-            let answer = then(outcome);
-            if !first.swap(true, Ordering::Relaxed) {
-                inbox.send(Wake::Answered { path: end, answer });
-            }
-            drop::<oneshot::Sender<()>>(evaluated);
-        });
-        if !answered.load(Ordering::Relaxed) {
-            self.end_in_time(path, answered, evaluation);
-        }
-    }
-
-    /// Fails the step when its time is over before the evaluation is. What was evaluated before does not count.
-    fn end_in_time(&mut self, path: StepPath, answered: Arc<AtomicBool>, evaluation: oneshot::Receiver<()>) {
-        // The time of what is open already is watched from its beginning on.
-        let begins = matches!(self.machine.state_of(&path), Some(NodeState::Deciding | NodeState::Expanding));
-        let Some((left, whole)) = self.time_left(&path).filter(|_| begins) else { return };
-        let (inbox, sleep) = (self.inbox.clone(), self.ports.clock.sleep(left));
-        self.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                _ = evaluation => {}
-                () = sleep => if !answered.swap(true, Ordering::Relaxed) {
-                    let answer = failed(timed_out(&path, whole)).into();
-                    inbox.send(Wake::Answered { path, answer });
-                },
-            }
-        });
-    }
-
-    /// Does something that takes a while and sends what follows to the loop; a panic in it fails the step.
-    pub(super) fn answer_later(&mut self, path: StepPath, work: impl Future<Output = Answer> + Send + 'static) {
-        let inbox = self.inbox.clone();
-        self.tasks.spawn(async move {
-            let answer = AssertUnwindSafe(work)
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| failed(Fault::bug(format!("what step `{path}` waited for panicked"))).into());
-            inbox.send(Wake::Answered { path, answer });
-        });
-    }
-
     fn cancel(&mut self, path: StepPath) -> Option<Emission> {
         if let Some(question) = self.questions.remove(&path) {
             question.abort();
-        } else {
-            let UnderWay { handle, cancel, place } = self.attempts.remove(&path)?;
-            cancel.set();
-            handle.abort();
-            self.leaving.spawn(async move { place.leave().await });
+        } else if !self.abandon(&path) {
+            return None;
         }
         let body = Body::StepCancelled { detail: "stopped while it was under way".to_owned() };
         Some(Emission { path, attempt: None, body })
     }
 
-    fn conclude(&mut self) -> Option<Emission> {
-        let (status, reason) = self.machine.verdict();
+    /// The end of the run, once whoever starts its steps has said whether it failed.
+    pub(super) fn conclude(&mut self) -> Option<Emission> {
+        if self.waits_for_starter() {
+            return None;
+        }
+        let (status, error) = self.outcome();
+        let (_, reason) = self.machine.verdict();
         let usage = self.machine.usage();
-        let error = self.failure(status, reason);
         let finished = move |output: Value| Body::RunFinished { status, reason, output, usage, error };
         match self.machine.workflow().output.clone() {
             Some(expr) if matches!(status, RunStatus::Completed | RunStatus::Partial) => {
                 self.concluding = true;
                 let variables = self.machine.variables(&StepPath::ROOT, &expr);
-                self.evaluate(StepPath::ROOT, expr, variables, move |outcome| match outcome {
+                let work = move || expr.evaluate(&variables);
+                self.evaluate(&StepPath::ROOT, work, move |outcome| match outcome {
                     Ok(output) => finished(output).into(),
                     // What failed is known already, and the output may well read it.
                     Err(_) if status == RunStatus::Partial => finished(Value::Null).into(),
-                    Err(error) => output_failed(&error, usage).into(),
+                    Err(error) => output_failed(unevaluated(&error), usage).into(),
                 });
                 None
             }
             _ => {
-                let body = finished(self.machine.default_output());
+                let body = match self.machine.default_output() {
+                    Ok(output) => finished(output),
+                    Err(fault) => output_failed(fault, usage),
+                };
                 Some(Emission { path: StepPath::ROOT, attempt: None, body })
             }
         }
@@ -141,6 +84,15 @@ impl Run {
         Some(Emission { path: StepPath::ROOT, attempt: None, body })
     }
 
+    /// How the run ends, and what it failed of.
+    fn outcome(&self) -> (RunStatus, Option<Fault>) {
+        let (status, reason) = self.machine.verdict();
+        match &self.starter_failed {
+            Some(fault) if reason.is_none() => (RunStatus::Failed, Some(fault.clone())),
+            _ => (status, self.failure(status, reason)),
+        }
+    }
+
     /// What the run failed of. A completed run has not failed, whatever was ignored on the way.
     fn failure(&self, status: RunStatus, reason: Option<RunReason>) -> Option<Fault> {
         match (status, reason, self.timeout()) {
@@ -155,14 +107,12 @@ impl Run {
 }
 
 /// Every step is done, but what the run should return cannot be had.
-fn output_failed(error: &EvalError, usage: Usage) -> Body {
-    Body::RunFinished {
-        status: RunStatus::Failed,
-        reason: None,
-        output: Value::Null,
-        usage,
-        error: Some(Fault::step("output", format!("cannot evaluate `output`: {error}"))),
-    }
+fn output_failed(fault: Fault, usage: Usage) -> Body {
+    Body::RunFinished { status: RunStatus::Failed, reason: None, output: Value::Null, usage, error: Some(fault) }
+}
+
+fn unevaluated(error: &EvalError) -> Fault {
+    Fault::step("output", format!("cannot evaluate `output`: {error}"))
 }
 
 /// The end of a step that failed before it gave anything.

@@ -3,11 +3,12 @@
 use super::answers::Answers;
 use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
+use crate::attempt::{Members, Terms};
 use crate::closure::missing;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias, StepPath};
 use cofferdam_core::limits;
-use cofferdam_core::port::{Agent, Model, ToolSpec};
+use cofferdam_core::port::{Agent, Model};
 use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::suggest::did_you_mean;
 use cofferdam_core::spec::workflow::{
@@ -17,7 +18,7 @@ use cofferdam_core::spec::workflow::{
 use cofferdam_core::transform::{Transform, Transforms};
 use cofferdam_core::value::Map;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What the steps of a run work with.
@@ -27,16 +28,18 @@ pub(super) struct Prepared {
     agents: HashMap<usize, Offered>,
     /// Each once, in the order of the steps.
     distinct: Vec<Arc<dyn Agent>>,
+    /// The agents that may work for whoever starts the steps; none where the machine does.
+    pub(super) members: Arc<Members>,
     /// Answers that came with the run.
     pub(super) answers: Answers,
 }
 
-/// An agent, the tools it is offered, and its own transforms.
+/// An agent, what it works with, and its own transforms.
 #[derive(Clone)]
-pub(super) struct Offered {
-    pub(super) agent: Arc<dyn Agent>,
-    pub(super) tools: Arc<[ToolSpec]>,
-    pub(super) transform: Transforms,
+pub(crate) struct Offered {
+    pub(crate) agent: Arc<dyn Agent>,
+    pub(crate) terms: Terms,
+    pub(crate) transform: Transforms,
 }
 
 /// What makes one agent step's agent differ from another's.
@@ -66,11 +69,14 @@ impl Prepared {
         preparation.unbuilt();
         preparation.scope(&request.workflow.scope, &StepPath::ROOT);
         preparation.empty_messages();
+        if ports.starter.is_some() {
+            preparation.members();
+        }
         for agent in request.workflow.agents.values() {
             preparation.tool_names(agent);
             preparation.transforms(&format!("agent `{}`", agent.name), &agent.transform);
         }
-        match Answers::of(&request.workflow, &request.answers) {
+        match Answers::of(&request.workflow, &ports.agents, &request.answers) {
             Ok(answers) => preparation.made.answers = answers,
             Err(faults) => preparation.faults.extend(faults),
         }
@@ -105,10 +111,14 @@ impl Prepared {
     }
 
     fn offer(&mut self, step: &Step, offered: Offered) {
-        if !self.distinct.iter().any(|known| Arc::ptr_eq(known, &offered.agent)) {
-            self.distinct.push(Arc::clone(&offered.agent));
-        }
+        self.keep(&offered.agent);
         self.agents.insert(address(step), offered);
+    }
+
+    fn keep(&mut self, agent: &Arc<dyn Agent>) {
+        if !self.distinct.iter().any(|known| Arc::ptr_eq(known, agent)) {
+            self.distinct.push(Arc::clone(agent));
+        }
     }
 
     /// The agent of an agent step, and what goes with it.
@@ -261,7 +271,7 @@ impl Preparation<'_> {
             max_retries: retries.unwrap_or(limits::MODEL_RETRIES),
         };
         if !self.agents.contains_key(&key) {
-            let made = self.make_agent(path, work, key.max_retries).unwrap_or_else(|fault| {
+            let made = self.make_agent(&format!("step `{path}`"), work, key.max_retries).unwrap_or_else(|fault| {
                 self.faults.push(fault);
                 None
             });
@@ -272,40 +282,68 @@ impl Preparation<'_> {
         }
     }
 
-    /// The step's agent; none when its model was refused before.
-    fn make_agent(&mut self, path: &StepPath, work: &AgentWork, retries: u32) -> Result<Option<Offered>, Fault> {
-        let spec = match &work.agent {
-            None => Arc::new(default_agent()),
-            Some(name) => match (self.ports.agents.get(name), self.workflow().agents.get(name)) {
-                (Some(agent), spec) => {
-                    let filter = spec.map(|spec| spec.tools.clone()).unwrap_or_default();
-                    return Ok(Some(Offered {
-                        agent: Arc::clone(agent),
-                        tools: self.ports.gateway.specs(&filter),
-                        transform: spec.map(|spec| spec.transform.clone()).unwrap_or_default(),
-                    }));
-                }
-                (None, Some(spec)) => Arc::clone(spec),
-                (None, None) => return Err(Fault::user("unknown_agent", format!("there is no agent `{name}`"))),
-            },
+    /// The agents that the document describes or a step of it names. One that cannot be made is refused when it is
+    /// needed: most runs need none.
+    fn members(&mut self) {
+        let described: BTreeSet<AgentName> = self.workflow().agents.keys().cloned().collect();
+        let named = self.agents.keys().filter_map(|key| key.agent.clone());
+        let names: BTreeSet<AgentName> = named.chain(described).collect();
+        let retries = self.workflow().options.max_retries.unwrap_or(limits::MODEL_RETRIES);
+        let mut members = Members::new();
+        for name in names {
+            let work = AgentWork { agent: Some(name.clone()), ..AgentWork::default() };
+            let who = format!("the agent `{name}`");
+            let unknown_model = || Fault::user("unknown_model", format!("{who} has no model that is known"));
+            let made = self.make_agent(&who, &work, retries).and_then(|made| made.ok_or_else(unknown_model));
+            if let Ok(offered) = &made {
+                self.made.keep(&offered.agent);
+            }
+            members.insert(name, made);
+        }
+        self.made.members = Arc::new(members);
+    }
+
+    /// The agent of a step; none when its model was refused before.
+    fn make_agent(&mut self, who: &str, work: &AgentWork, retries: u32) -> Result<Option<Offered>, Fault> {
+        let own = work.agent.as_ref().and_then(|name| self.ports.agents.get(name)).cloned();
+        let described = work.agent.as_ref().and_then(|name| self.workflow().agents.get(name)).cloned();
+        let spec = match (described, &work.agent) {
+            (Some(spec), _) => spec,
+            (None, Some(name)) if own.is_none() => {
+                return Err(Fault::user("unknown_agent", format!("there is no agent `{name}`")));
+            }
+            (None, _) => Arc::new(default_agent()),
         };
-        let Some(model) = self.model(path, work, &spec)? else { return Ok(None) };
+        let terms = self.terms(who, work, &spec)?;
+        let transform = spec.transform.clone();
+        let agent = match own {
+            Some(agent) => agent,
+            None => {
+                let Some(model) = self.model(who, work, &spec)? else { return Ok(None) };
+                let agent = LlmAgent::new(spec, model, terms.result.clone(), retries);
+                Arc::new(agent.within(self.workflow().options.limits))
+            }
+        };
+        Ok(Some(Offered { agent, terms, transform }))
+    }
+
+    fn terms(&self, who: &str, work: &AgentWork, spec: &AgentSpec) -> Result<Terms, Fault> {
         let result = match work.result_schema.as_ref().or(spec.result_schema.as_ref()) {
             None => None,
-            Some(schema) => Some((Arc::clone(schema), compile(path, schema)?)),
+            Some(schema) => Some((Arc::clone(schema), compile(who, schema)?)),
         };
-        let (tools, transform) = (self.ports.gateway.specs(&spec.tools), spec.transform.clone());
-        let agent = LlmAgent::new(spec, model, result, retries).within(self.workflow().options.limits);
-        Ok(Some(Offered { agent: Arc::new(agent), tools, transform }))
+        let asked = [&self.request.settings.model, &work.model, &spec.model];
+        let model = asked.into_iter().flatten().next().map(|name| Arc::from(name.as_str()));
+        Ok(Terms { tools: self.ports.gateway.specs(&spec.tools), model, result })
     }
 
     /// The run's model beats the step's, which beats the agent's, which beats the document's.
-    fn model(&mut self, path: &StepPath, work: &AgentWork, spec: &AgentSpec) -> Result<Option<Arc<dyn Model>>, Fault> {
+    fn model(&mut self, who: &str, work: &AgentWork, spec: &AgentSpec) -> Result<Option<Arc<dyn Model>>, Fault> {
         let settings = &self.request.settings;
         let chain =
             [&settings.model, &work.model, &spec.model, &self.workflow().options.model, &settings.default_model];
         let Some(name) = chain.into_iter().flatten().next().cloned() else {
-            return Err(Fault::user("no_model", format!("step `{path}` has no model"))
+            return Err(Fault::user("no_model", format!("{who} has no model"))
                 .with_hint("name one with `--model`, in `options.model`, or on the agent"));
         };
         if let Some(known) = self.models.get(&name) {
@@ -354,9 +392,9 @@ fn native(transform: &Transform) -> Option<&str> {
     }
 }
 
-fn compile(path: &StepPath, schema: &Value) -> Result<Arc<Checker>, Fault> {
+fn compile(who: &str, schema: &Value) -> Result<Arc<Checker>, Fault> {
     let compiled = cofferdam_core::schema::check(schema);
-    compiled.map(Arc::new).map_err(|error| Fault::user("result_schema", format!("step `{path}`: {error}")))
+    compiled.map(Arc::new).map_err(|error| Fault::user("result_schema", format!("{who}: {error}")))
 }
 
 /// No system prompt, all tools, the default model.

@@ -27,10 +27,11 @@ impl Run {
         match self.repeat_at(&path).and_then(|repeat| repeat.go_on.clone()) {
             Some(LoopCheck::Expr(expr)) => {
                 let variables = self.machine.loop_variables(&path, &expr);
-                self.evaluate(path, expr, variables, move |outcome| answer(outcome, Question::While, index));
+                let work = move || expr.evaluate(&variables);
+                self.evaluate(&path, work, move |outcome| answer(outcome, Question::While, index));
             }
-            Some(LoopCheck::Native(name)) => self.check_by_closure(path, name, index),
-            None => self.answer_later(path, async { Answer::GoOn }),
+            Some(LoopCheck::Native(name)) => self.check_by_closure(&path, name, index),
+            None => self.answer_later(&path, async { Answer::GoOn }),
         }
     }
 
@@ -40,9 +41,10 @@ impl Run {
                 let variables = self.machine.loop_variables(&path, &expr);
                 // That iteration counts among those that began.
                 let begun = index.saturating_add(1);
-                self.evaluate(path, expr, variables, move |outcome| answer(outcome, Question::Until, begun));
+                let work = move || expr.evaluate(&variables);
+                self.evaluate(&path, work, move |outcome| answer(outcome, Question::Until, begun));
             }
-            None => self.answer_later(path, async { Answer::GoOn }),
+            None => self.answer_later(&path, async { Answer::GoOn }),
         }
     }
 
@@ -53,10 +55,10 @@ impl Run {
         }
     }
 
-    fn check_by_closure(&mut self, path: StepPath, name: Arc<str>, index: u32) {
+    fn check_by_closure(&mut self, path: &StepPath, name: Arc<str>, index: u32) {
         let closure = self.ports.natives.loops.get(&name).cloned();
         let run = self.context.of(path.clone(), None);
-        let view = self.machine.loop_view(&path, self.ports.clock.now());
+        let view = self.machine.loop_view(path, self.ports.clock.now());
         self.answer_later(path, async move {
             let Some(closure) = closure else {
                 return failed(Fault::bug(format!("the loop condition `{name}` was not looked for"))).into();

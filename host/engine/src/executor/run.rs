@@ -1,12 +1,14 @@
 //! The loop of one run: wake, settle, append, publish, perform.
 
 use super::choose::Choosing;
+use super::later::Evaluations;
 use super::prepare::Prepared;
 use super::{Answer, Error, Ports, RunRequest, Wake};
-use crate::attempt::Place;
+use crate::attempt::{Place, timed_out};
 use crate::bus::Bus;
 use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
+use crate::person::{Open, Presence};
 use crate::recorder::Inbox;
 use cofferdam_core::event::{self, Body, RunEvent, RunReason, Sensitive};
 use cofferdam_core::fault::Fault;
@@ -25,6 +27,7 @@ use tokio::task::{AbortHandle, JoinSet};
 /// A run that is under way.
 pub(super) struct Run {
     pub(super) evaluator: Arc<Evaluator>,
+    pub(super) evaluations: Evaluations,
     pub(super) ports: Ports,
     pub(super) request: RunRequest,
     pub(super) prepared: Prepared,
@@ -36,6 +39,8 @@ pub(super) struct Run {
     pub(super) attempts: HashMap<StepPath, UnderWay>,
     /// Questions that somebody may be answering.
     pub(super) questions: HashMap<StepPath, AbortHandle>,
+    /// Questions that nobody here can answer: the time of what is around them stands still.
+    pub(super) deferred: HashMap<StepPath, Open>,
     /// What code inside the run sees of it.
     pub(super) context: Arc<ContextSource>,
     /// Directories that are being left; outlives `tasks`.
@@ -51,6 +56,10 @@ pub(super) struct Run {
     pub(super) concluding: bool,
     /// Why steps are left that nobody will start.
     pub(super) deadlock: Option<Fault>,
+    /// Whoever starts the steps was asked whether it is done.
+    pub(super) starter_asked: bool,
+    /// It failed, when all steps had ended.
+    pub(super) starter_failed: Option<Fault>,
     /// What sinks must not get, when there is any.
     pub(super) sensitive: Option<Sensitive>,
     pub(super) head: u64,
@@ -62,6 +71,8 @@ pub(super) struct Run {
 /// A try that is under way.
 pub(super) struct UnderWay {
     pub(super) handle: AbortHandle,
+    /// Says when its time is over.
+    pub(super) timer: Option<AbortHandle>,
     pub(super) cancel: CancelFlag,
     pub(super) place: Arc<Place>,
 }
@@ -102,6 +113,7 @@ impl Run {
         let sensitive = Sensitive::of(&request.workflow);
         Self {
             evaluator,
+            evaluations: Evaluations::default(),
             ports,
             request,
             prepared,
@@ -111,6 +123,7 @@ impl Run {
             tasks: JoinSet::new(),
             attempts: HashMap::new(),
             questions: HashMap::new(),
+            deferred: HashMap::new(),
             context,
             leaving: JoinSet::new(),
             shortened: HashMap::new(),
@@ -119,6 +132,8 @@ impl Run {
             bus,
             concluding: false,
             deadlock: None,
+            starter_asked: false,
+            starter_failed: None,
             sensitive,
             head: 0,
             seq: 0,
@@ -138,6 +153,7 @@ impl Run {
         outcome?;
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
+        result.warnings.extend(self.prepared.answers.unused());
         result.warnings.extend(problems);
         result.sensitive = self.sensitive.take().map(Arc::new);
         Ok(result)
@@ -145,17 +161,24 @@ impl Run {
 
     /// Sees to it that every directory that was entered is left, within the grace.
     async fn leave_all(&mut self) {
-        for (_, UnderWay { handle, cancel, place }) in self.attempts.drain() {
-            cancel.set();
-            handle.abort();
-            self.leaving.spawn(async move { place.leave().await });
-        }
+        let paths: Vec<StepPath> = self.attempts.keys().cloned().collect();
+        paths.iter().for_each(|path| _ = self.abandon(path));
         let grace = self.ports.clock.sleep(Duration::from_millis(limits::CANCEL_GRACE_MS));
         let all_left = async { while self.leaving.join_next().await.is_some() {} };
         tokio::select! {
             () = all_left => {}
             () = grace => {}
         }
+    }
+
+    /// Ends the work on a step from outside; says whether there was any. Its directories are left meanwhile.
+    pub(super) fn abandon(&mut self, path: &StepPath) -> bool {
+        let Some(UnderWay { handle, timer, cancel, place }) = self.attempts.remove(path) else { return false };
+        cancel.set();
+        handle.abort();
+        timer.iter().for_each(AbortHandle::abort);
+        self.leaving.spawn(async move { place.leave().await });
+        true
     }
 
     async fn walk(&mut self) -> Result<(), Error> {
@@ -237,7 +260,8 @@ impl Run {
         match wake {
             Wake::Ended { path, attempt, outcome } => {
                 if self.machine.admits(&path, Some(attempt)) {
-                    self.attempts.remove(&path);
+                    let ended = self.attempts.remove(&path);
+                    ended.and_then(|ended| ended.timer).iter().for_each(AbortHandle::abort);
                     let body = self.end_of_attempt(&path, outcome);
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
@@ -245,6 +269,13 @@ impl Run {
             Wake::Transformed { path, attempt, outcome } => {
                 if self.machine.admits(&path, Some(attempt)) {
                     self.take_transformed((path, attempt), outcome, pass);
+                }
+            }
+            Wake::TimedOut { path, attempt, whole } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    self.abandon(&path);
+                    let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
+                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
             Wake::Record { path, attempt, body, done } => {
@@ -258,7 +289,17 @@ impl Run {
                     let _ = done.send(Err(Fault::cancelled()));
                 }
             }
-            Wake::Answered { path, answer } => self.take_answer(path, answer, pass),
+            Wake::Shortened { path, attempt, inputs } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    pass.queue.extend(self.note_shortened(path, attempt, inputs));
+                }
+            }
+            Wake::Answered { path, instance, answer } => {
+                if self.machine.admits(&path, None) && self.machine.instance(&path) == instance {
+                    self.take_answer(path, answer, pass);
+                }
+            }
+            Wake::Evaluated => self.release(pass),
             Wake::Set { path, attempt, key, value, done } => match self.refuse_variable(&path, attempt, &key) {
                 Some(fault) => drop(done.send(Err(fault))),
                 None => {
@@ -288,15 +329,16 @@ impl Run {
     }
 
     fn take_answer(&mut self, path: StepPath, answer: Answer, pass: &mut Pass) {
-        if !self.machine.admits(&path, None) {
-            return;
-        }
         match answer {
             Answer::GoOn => sort_effects(self.machine.go_on(&path), pass),
-            Answer::Admitted => self.decide(path),
+            Answer::Admitted => self.decide(&path),
             Answer::Deadlock(fault) => {
                 self.deadlock.get_or_insert(fault);
                 sort_effects(self.machine.stop(Stop::Reason(RunReason::Deadlock)), pass);
+            }
+            Answer::Over(outcome) => {
+                pass.queue.extend(self.starter_over(outcome));
+                pass.queue.extend(self.conclude());
             }
             Answer::Events(bodies) => {
                 for body in bodies {
@@ -318,11 +360,17 @@ impl Run {
     /// Keeps what stands beside the machine in step with it.
     fn follow(&mut self, event: &RunEvent) {
         match &event.body {
+            Body::QuestionAsked { deferred: true, .. } => {
+                let person = self.ports.gateway.person();
+                let open = person.ask(event.path.clone(), &self.ports.clock, Presence::Away);
+                self.deferred.insert(event.path.clone(), open);
+            }
             Body::VariableSet { key, value } => self.context.variables.set(key, Some(value)),
             Body::BranchChosen { .. } => self.decide_the_others(&event.path),
             Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepSkipped { .. } => {
                 self.tell_starter(&event.path);
                 self.decide_the_others(&event.path);
+                self.deferred.remove(&event.path);
                 if let Some(question) = self.questions.remove(&event.path) {
                     question.abort();
                 }

@@ -5,21 +5,23 @@ use super::decide::root_step;
 use super::perform::failed;
 use super::prepare::Offered;
 use super::run::{Run, UnderWay};
-use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Place, ToolCallWork};
+use crate::attempt::{
+    AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Hands, Place, ToolCallWork, message_fault,
+};
 use crate::chain::Chains;
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{AgentOutput, CancelFlag, PureContext};
+use cofferdam_core::port::{Agent, AgentOutput, CancelFlag, PureContext};
 use cofferdam_core::run::{Emission, MessageError, Untransformed};
 use cofferdam_core::spec::workflow::{self, Work};
 use std::sync::Arc;
+use tokio::task::AbortHandle;
 use tracing::Instrument as _;
 
 impl Run {
     pub(super) fn start(&mut self, path: StepPath, number: u32) -> Option<Emission> {
-        let before = self.shortened.get(&path).cloned().unwrap_or_default();
         let work = match self.work_of(&path) {
             Ok(work) => work,
             Err(NoWork::Untransformed(outputs)) => {
@@ -30,26 +32,24 @@ impl Run {
                 return Some(Emission { path, attempt: Some(number), body: failed(*fault) });
             }
         };
-        let warning = self.shortened.get(&path).filter(|cut| !cut.is_empty() && **cut != before).map(|cut| {
-            let body = Body::Warning { code: "inputs_shortened".to_owned(), message: shortened(cut) };
-            Emission { path: path.clone(), attempt: Some(number), body }
-        });
         let cancel = CancelFlag::default();
         let isolation = Arc::clone(&self.ports.isolation);
         let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
         let now = self.ports.clock.now();
+        let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
         let attempt = Attempt {
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number,
             limits: self.machine.workflow().options.limits,
             chains: self.chains(&path, Some(number)),
-            deadline: self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole }),
+            deadline,
             cancel: cancel.clone(),
             recorder: self.recorder(&path, Some(number)),
             gateway: Arc::clone(&self.ports.gateway),
             place: Arc::clone(&place),
             narrowings: Arc::new(self.machine.narrowings(&path)),
+            answers: self.prepared.answers.take_below(&path),
             clock: Arc::clone(&self.ports.clock),
             work,
         };
@@ -60,8 +60,9 @@ impl Run {
             inbox.send(Wake::Ended { path: end, attempt: number, outcome });
         };
         let handle = self.tasks.spawn(work.instrument(span));
-        self.attempts.insert(path, UnderWay { handle, cancel, place });
-        warning
+        let timer = deadline.map(|deadline| self.time(path.clone(), number, deadline));
+        self.attempts.insert(path, UnderWay { handle, timer, cancel, place });
+        None
     }
 
     /// What changes texts and data for a step.
@@ -89,7 +90,28 @@ impl Run {
         AttemptRecorder { inbox: self.inbox.clone(), path: path.clone(), attempt }
     }
 
-    fn work_of(&mut self, path: &StepPath) -> Result<AttemptWork, NoWork> {
+    /// Watches the time of a try, in a task of its own.
+    pub(super) fn time(&mut self, path: StepPath, attempt: u32, deadline: Deadline) -> AbortHandle {
+        let (inbox, clock) = (self.inbox.clone(), Arc::clone(&self.ports.clock));
+        let person = Arc::clone(self.ports.gateway.person());
+        let Deadline { from, left, whole } = deadline;
+        self.tasks.spawn(async move {
+            person.sleep(&clock, &path, from, left).await;
+            inbox.send(Wake::TimedOut { path, attempt, whole });
+        })
+    }
+
+    /// Remembers which inputs of a try were shortened; says so unless the try before said the same.
+    pub(super) fn note_shortened(&mut self, path: StepPath, attempt: u32, inputs: Vec<String>) -> Option<Emission> {
+        let said = self.shortened.get(&path).is_some_and(|before| *before == inputs);
+        let message = shortened(&inputs);
+        let news = !inputs.is_empty() && !said;
+        self.shortened.insert(path.clone(), inputs);
+        let body = Body::Warning { code: "inputs_shortened".to_owned(), message };
+        news.then_some(Emission { path, attempt: Some(attempt), body })
+    }
+
+    fn work_of(&self, path: &StepPath) -> Result<AttemptWork, NoWork> {
         let step = self.machine.step_at(path).ok_or_else(|| Fault::bug("a step without a place started"))?;
         let mut output = step.transform.output.clone();
         match &step.work {
@@ -101,14 +123,15 @@ impl Run {
             }))),
             Work::Agent(work) => {
                 let offered = self.prepared.agent(step).ok_or_else(|| Fault::bug("an agent was not prepared"))?;
-                let Offered { agent, tools, transform } = offered;
+                let Offered { agent, terms, transform } = offered;
                 let mut input = step.transform.input.clone();
                 input.extend(transform.input);
                 output.splice(..0, transform.output);
                 let context_files = work.context_files.clone();
                 let message = self.agent_message(path, &work.clone())?;
                 let sources = Arc::clone(&self.ports.sources);
-                let work = AgentWork { agent, tools, message, context_files, sources, input, output };
+                let hands = self.hands(path, agent);
+                let work = AgentWork { hands, terms, message, context_files, sources, input, output };
                 Ok(AttemptWork::Agent(Box::new(work)))
             }
             Work::Ask(_) | Work::Group(_) | Work::Include(_) | Work::Body => {
@@ -117,23 +140,27 @@ impl Run {
         }
     }
 
-    fn agent_message(&mut self, path: &StepPath, work: &workflow::AgentWork) -> Result<AgentMessage, NoWork> {
+    /// Who works: the step's agent, or whoever starts the steps.
+    fn hands(&self, path: &StepPath, agent: Arc<dyn Agent>) -> Hands {
+        let starter = self.ports.starter.as_ref().zip(root_step(path));
+        match starter.and_then(|(starter, step)| starter.worker(&step)) {
+            Some(worker) => Hands::Worker(worker, Arc::clone(&self.prepared.members)),
+            None => Hands::Agent(agent),
+        }
+    }
+
+    fn agent_message(&self, path: &StepPath, work: &workflow::AgentWork) -> Result<AgentMessage, NoWork> {
         let told = self.ports.starter.as_ref().zip(root_step(path));
         if let Some(message) = told.and_then(|(starter, step)| starter.message(&step)) {
-            return Ok(AgentMessage::Assembled(message.as_ref().to_owned()));
+            return Ok(AgentMessage::Given(message));
         }
         if let Some(template) = &work.input {
             return Ok(AgentMessage::Template(template.clone(), self.machine.variables(path, template)));
         }
         match self.machine.message(path, &self.transformed) {
-            Ok(assembled) => {
-                // Also when nothing was: what an earlier try noted counts no more.
-                self.shortened.insert(path.clone(), assembled.truncated);
-                Ok(AgentMessage::Assembled(assembled.text))
-            }
-            Err(MessageError::Empty) if !work.context_files.is_empty() => Ok(AgentMessage::Assembled(String::new())),
+            Ok(draft) => Ok(AgentMessage::Draft(Box::new(draft))),
             Err(MessageError::Untransformed(outputs)) => Err(NoWork::Untransformed(outputs)),
-            Err(error) => Err(Fault::user("message", format!("step `{path}`: {error}")).into()),
+            Err(error) => Err(message_fault(&error).into()),
         }
     }
 }

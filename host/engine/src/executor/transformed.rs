@@ -4,7 +4,7 @@
 
 use super::Wake;
 use super::run::{Pass, Run, UnderWay};
-use crate::attempt::Place;
+use crate::attempt::{Deadline, Place};
 use crate::chain::Chains;
 use cofferdam_core::event::StepOutput;
 use cofferdam_core::fault::Fault;
@@ -35,7 +35,10 @@ impl Run {
             inbox.send(Wake::Transformed { path: reader, attempt, outcome });
         });
         let place = Place::new(Arc::clone(&self.ports.isolation), self.request.run_id.clone(), path.clone());
-        let under_way = UnderWay { handle, cancel: CancelFlag::default(), place: Arc::new(place) };
+        let now = self.ports.clock.now();
+        let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
+        let timer = deadline.map(|deadline| self.time(path.clone(), attempt, deadline));
+        let under_way = UnderWay { handle, timer, cancel: CancelFlag::default(), place: Arc::new(place) };
         self.attempts.insert(path, under_way);
     }
 

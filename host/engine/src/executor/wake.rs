@@ -4,8 +4,9 @@ use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, AgentOutput, StepEnd};
-use cofferdam_core::run::Untransformed;
+use cofferdam_core::run::{Instance, Untransformed};
 use serde_json::Value;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Something happened outside the loop.
@@ -15,10 +16,16 @@ pub(crate) enum Wake {
     Ended { path: StepPath, attempt: u32, outcome: Result<AgentOutput, AgentFailure> },
     /// The outputs that a message is made of were changed by plugins.
     Transformed { path: StepPath, attempt: u32, outcome: Result<Vec<(Untransformed, StepOutput)>, Fault> },
+    /// The time of a step is over while a try of it is under way.
+    TimedOut { path: StepPath, attempt: u32, whole: Duration },
     /// A step, or a try of it, records an event, and may wait until it is durable.
     Record { path: StepPath, attempt: Option<u32>, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
+    /// Inputs were shortened in the message of a try, or none were.
+    Shortened { path: StepPath, attempt: u32, inputs: Vec<String> },
     /// What was to be found out about a step is known.
-    Answered { path: StepPath, answer: Answer },
+    Answered { path: StepPath, instance: Instance, answer: Answer },
+    /// An evaluation has ended, and what it held is free.
+    Evaluated,
     /// Code inside the run sets a variable, and waits until that is durable.
     Set { path: StepPath, attempt: Option<u32>, key: String, value: Value, done: oneshot::Sender<Result<(), Fault>> },
     /// Code inside the run asks how a step has ended.
@@ -44,6 +51,8 @@ pub(crate) enum Answer {
     Admitted,
     /// The step never may.
     Deadlock(Fault),
+    /// Whoever starts the steps has nothing more to do, or failed; none: it did not say so in time.
+    Over(Option<Result<(), Fault>>),
 }
 
 impl From<Body> for Answer {

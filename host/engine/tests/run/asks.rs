@@ -118,6 +118,26 @@ fn the_time_of_a_person_counts_in_no_timeout() {
 }
 
 #[test]
+fn a_question_that_nobody_can_answer_stops_the_time_of_what_is_around_it_but_not_of_the_run() {
+    let document = || {
+        let slow = Step { timeout: Some(second(60)), ..agent("slow", "slow", "work") };
+        workflow(vec![Step { timeout: Some(second(5)), ..group("outer", vec![ask("approve", |_| ()), slow]) }])
+    };
+    let run = |timeout: Option<Duration>| {
+        let scene = Scene { timeout, ..Scene::default() }.agent("slow", |_, message| async move {
+            tokio::time::sleep(second(10)).await;
+            Ok(crate::scene::text(&message))
+        });
+        scene.run(document())
+    };
+    let seen = run(None);
+    assert_eq!((seen.result.status, seen.took), (RunStatus::Waiting, second(10)));
+    assert_eq!(seen.result.step("outer.slow").unwrap().status, StepStatus::Completed);
+    let seen = run(Some(second(6)));
+    assert_eq!((seen.result.status, seen.took), (RunStatus::Failed, second(6)));
+}
+
+#[test]
 fn answers_to_no_question_are_refused_before_anything_runs() {
     let faults = Scene::default().echo().answer("aprove", "yes").refused(release(choices));
     assert_eq!(

@@ -1,15 +1,16 @@
 //! Closures of the embedder: conditions, transforms and loop conditions, and what a panic in one means.
 
-use crate::scene::{Scene, agent, workflow};
+use crate::scene::{Scene, agent, group, workflow};
 use cofferdam_core::event::{Body, RunStatus, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepId;
 use cofferdam_core::port::{BoxFuture, ConditionFn, LoopFn, LoopView, RunContext, Starter, StepEnd, TransformFn};
 use cofferdam_core::spec::workflow::{
-    Condition, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat, Step, Workflow,
+    Condition, FailurePolicy, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat, Step, Workflow,
 };
 use cofferdam_core::transform::{Transform, Transforms};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 struct Says(Option<bool>);
@@ -64,6 +65,50 @@ fn a_condition_decides_and_a_panic_in_it_fails_the_step() {
     let seen = scene(None).run(conditional());
     let error = seen.result.step("a").unwrap().error.clone().unwrap();
     assert_eq!((error.code.as_ref(), error.message.as_str()), ("closure_panicked", "condition `decide` panicked"));
+}
+
+/// Says yes after five and a half seconds, and no after two when it is asked again.
+#[derive(Default)]
+struct Hesitates(AtomicU32);
+
+impl ConditionFn for Hesitates {
+    fn decide(&self, _: Arc<dyn RunContext>) -> BoxFuture<'_, Result<bool, Fault>> {
+        let first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(if first { 5_500 } else { 1_900 })).await;
+            Ok(first)
+        })
+    }
+}
+
+#[test]
+fn a_condition_has_the_time_of_its_step() {
+    let mut scene = Scene::default().echo();
+    scene.natives.conditions.insert("decide".into(), Arc::new(Hesitates::default()));
+    let mut document = conditional();
+    let mut scope = Arc::unwrap_or_clone(document.scope);
+    scope.steps[0].timeout = Some(Duration::from_secs(2));
+    document.scope = Arc::new(scope);
+    let seen = scene.run(document);
+    assert_eq!(seen.result.step("a").unwrap().error.as_ref().unwrap().code, "timeout");
+    assert_eq!(seen.took, Duration::from_secs(2));
+}
+
+#[test]
+fn what_is_found_out_for_one_try_does_not_count_for_the_next() {
+    // The inner group's time is over at 2 s, the outer one fails at 3 s and begins again at 4 s.
+    let gate = Step { condition: Some(Condition::Native("decide".into())), ..agent("gate", "echo", "hello") };
+    let timeout = Some(Duration::from_secs(2));
+    let inner = Step { timeout, on_failure: Some(FailurePolicy::Continue), ..group("inner", vec![gate]) };
+    let outer = Step { retries: 1, ..group("outer", vec![inner, agent("boom", "boom", "fail")]) };
+    let mut scene = Scene::default().echo().agent("boom", |ctx, _| async move {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        if ctx.attempt > 1 { Ok(StepOutput::default()) } else { Err(Fault::retry("busy", "try again")) }
+    });
+    scene.natives.conditions.insert("decide".into(), Arc::new(Hesitates::default()));
+    let seen = scene.run(workflow(vec![outer]));
+    assert_eq!(seen.result.step("outer.inner.gate").unwrap().status, StepStatus::Skipped);
+    assert_eq!((seen.result.status, seen.took), (RunStatus::Completed, Duration::from_secs(7)));
 }
 
 #[test]

@@ -2,9 +2,12 @@
 //!
 //! Time stands still here until nothing is left to do but to wait, so an evaluation of a second is one that never ends.
 
-use crate::scene::{Scene, Seen, agent, expr, workflow};
+use crate::scene::{Scene, Seen, agent, expr, step, workflow};
 use cofferdam_core::event::{RunReason, RunStatus, StepOutput, StepStatus};
-use cofferdam_core::spec::workflow::{Condition, ForEach, ItemFailure, Items, Loop, LoopKind, Step, Workflow};
+use cofferdam_core::run::StepResult;
+use cofferdam_core::spec::workflow::{
+    Condition, ForEach, ItemFailure, Items, Loop, LoopKind, Scope, Step, Work, Workflow,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,4 +57,18 @@ fn the_output_has_the_time_of_the_run() {
     assert_eq!((seen.result.status, seen.result.reason), (RunStatus::Failed, Some(RunReason::Timeout)));
     assert_eq!((&seen.result.output, seen.took), (&Value::Null, Duration::from_secs(2)));
     assert_eq!(seen.result.step("list").unwrap().status, StepStatus::Completed);
+}
+
+#[test]
+fn conditions_that_wait_for_others_are_all_decided() {
+    let items = Items::List(Arc::new((0..300).map(|n| json!(n)).collect()));
+    let kind = LoopKind::ForEach(ForEach { items, max_concurrency: None, on_item_failure: ItemFailure::Stop });
+    let inner = Step { condition: Some(Condition::Expr(expr("item % 3 == 0", &[]))), ..agent("a", "echo", "Do it.") };
+    let body = Scope { steps: vec![inner], ..Scope::default() };
+    let repeat = Some(Loop { kind, body: Some(Arc::new(body)) });
+    let seen = Scene::default().echo().run(workflow(vec![Step { repeat, ..step("each", Work::Body) }]));
+    assert_eq!(seen.result.status, RunStatus::Completed);
+    let of = |status| move |step: &&StepResult| step.path.as_str().ends_with(".a") && step.status == status;
+    assert_eq!(seen.result.steps.iter().filter(of(StepStatus::Completed)).count(), 100);
+    assert_eq!(seen.result.steps.iter().filter(of(StepStatus::Skipped)).count(), 200);
 }

@@ -14,7 +14,7 @@ fn a_template_that_gives_nothing_sends_nothing() {
     let seen = Scene::default().echo().run(workflow(vec![step("a", Work::Agent(work))]));
     let result = seen.result.step("a").unwrap();
     assert_eq!(result.status, StepStatus::Failed);
-    assert_eq!(result.error.as_ref().unwrap().message, "step `a`: the step would send an empty message");
+    assert_eq!(result.error.as_ref().unwrap().message, "the step would send an empty message");
 }
 
 #[test]

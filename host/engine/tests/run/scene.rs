@@ -18,6 +18,7 @@ use cofferdam_core::template::Template;
 use cofferdam_engine::{Error, Executor, FixedRandomness, Gateway, Ports, RunRequest, RunSettings, TokioClock};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) result: RunResult,
     pub(crate) journal: Vec<Arc<RunEvent>>,
     pub(crate) sink: Vec<Arc<RunEvent>>,
+    /// Transient events that the sink was told it does not get.
+    pub(crate) missed: u64,
     pub(crate) asked: Vec<Inquiry>,
     /// How long the run took.
     pub(crate) took: Duration,
@@ -135,9 +138,10 @@ impl Scene {
         let start = clock.now();
         let result = Executor::new().run(ports, request).await?;
         let journal = std::mem::take(&mut *journal.0.lock().unwrap());
+        let missed = sink.1.load(Ordering::Relaxed);
         let sink = std::mem::take(&mut *sink.0.lock().unwrap());
         let asked = person.map(|person| std::mem::take(&mut *person.asked.lock().unwrap())).unwrap_or_default();
-        Ok(Seen { result, journal, sink, asked, took: clock.now().since(start) })
+        Ok(Seen { result, journal, sink, missed, asked, took: clock.now().since(start) })
     }
 }
 
@@ -240,7 +244,7 @@ impl Approver for Person {
 }
 
 #[derive(Default)]
-struct Told(Mutex<Vec<Arc<RunEvent>>>);
+struct Told(Mutex<Vec<Arc<RunEvent>>>, AtomicU64);
 
 impl Sink for Told {
     fn want(&self) -> Want {
@@ -248,6 +252,7 @@ impl Sink for Told {
     }
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
         self.0.lock().unwrap().extend(batch.events);
+        self.1.fetch_add(batch.dropped_before, Ordering::Relaxed);
         Box::pin(async { Ok(Ack::All) })
     }
     fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {

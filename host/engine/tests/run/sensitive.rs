@@ -41,6 +41,14 @@ fn sinks_get_digests_wherever_the_content_stands() {
 }
 
 #[test]
+fn pieces_of_other_steps_that_are_held_back_are_counted() {
+    let transient = |seen: &Seen| seen.sink.iter().filter(|event| event.sub.is_some()).count();
+    let (hidden, open) = (run(true), run(false));
+    assert_eq!((transient(&hidden), hidden.missed), (0, 2), "the two pieces of `use`; those of `fetch` nobody misses");
+    assert_eq!((transient(&open), open.missed), (4, 0));
+}
+
+#[test]
 fn without_sensitive_steps_sinks_get_everything() {
     let told = written(&run(false).sink);
     assert!(told.contains(SECRET) && told.contains("pin-0815") && !told.contains("redacted"));
