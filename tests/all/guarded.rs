@@ -3,6 +3,7 @@
 
 use crate::support::{Manner, Outcome, Project, Server, with_echo};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -44,9 +45,8 @@ fn a_step_narrows_what_its_plugins_may_do_and_a_denial_names_it() {
     assert_eq!(narrowed("shut"), json!(["step `shut`: no fs"]));
     assert_eq!(narrowed("group"), json!(["step `group`: no kv"]));
     assert_eq!(narrowed("group.inner"), json!(["step `group`: no kv", "step `group.inner`: fs without write"]));
-    let denied: Vec<Value> =
-        events(&outcome, "plugin_denied").into_iter().map(|event| event["request"].clone()).collect();
-    assert_eq!(denied, [json!("fs"), json!("kv")]);
+    let denied = events(&outcome, "plugin_denied").into_iter().map(|event| event["request"].to_string());
+    assert_eq!(denied.collect::<BTreeSet<_>>(), ["\"fs\"", "\"kv\""].map(str::to_owned).into());
 }
 
 #[test]
@@ -288,4 +288,40 @@ fn strict_refuses_what_nobody_decided() {
     project.file("cofferdam.toml", "strickt = true\n");
     project.run(&["run", "keeping.yaml", "--grant", "echo:kv=run"]).expect(3).says(&["strickt"]);
     assert!(!fs::exists(project.path("cofferdam.lock")).unwrap(), "a flag locks nothing");
+}
+
+#[test]
+fn every_import_that_is_not_granted_is_refused_and_told() {
+    let project = with_echo();
+    let document = "
+name: nothing
+plugins: { echo: { source: ./echo.wasm, grants: { fs: { read: true } } } }
+steps:
+  - { id: fs, tool: echo.read_file, args: { path: /step/a.txt }, onFailure: continue }
+  - { id: out, tool: echo.write_file, args: { path: a.txt, text: x }, onFailure: continue }
+  - { id: http, tool: echo.get, args: { url: 'https://example.com/' }, onFailure: continue }
+  - { id: kv, tool: echo.keep, args: { key: k }, onFailure: continue }
+  - { id: secrets, tool: echo.send_stand_in, args: { secret: KEY, url: 'https://example.com/' }, onFailure: continue }
+  - { id: reveal, tool: echo.leak, args: { secret: KEY, how: result }, onFailure: continue }
+  - { id: tools, tool: echo.relay, args: { tool: read, args: { path: a.txt } }, onFailure: continue }
+";
+    project.file("nothing.yaml", document).file("a.txt", "text");
+    let outcome = project.run(&["run", "nothing.yaml", "--json"]);
+    let denied = events(&outcome, "plugin_denied");
+    for (path, request) in [
+        ("fs", "fs"),
+        ("out", "fs"),
+        ("http", "http GET https://example.com/"),
+        ("kv", "kv"),
+        ("secrets", "secrets KEY"),
+        ("reveal", "secrets-reveal KEY"),
+        ("tools", "tools read"),
+    ] {
+        let error = &result(&outcome, path)["error"];
+        // Where there is no directory, a standard library finds no file.
+        assert!(error["detail"]["kind"] == "denied" || path == "fs", "{path}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains("--grant echo:"), "{path}: {error}");
+        let told = denied.iter().any(|event| event["path"] == path && event["request"] == request);
+        assert!(told, "{path}: {denied:?}");
+    }
 }
