@@ -1,17 +1,17 @@
 //! The composition root: the only place that names adapters.
 
 use crate::orchestrator::UserDirs;
+use crate::secrets::Vault;
 use crate::sources::FileSources;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::port::{Clock, Isolation, Journal, Model, Models, Randomness, State, Tool};
-use cofferdam_egress::Egress;
+use cofferdam_core::port::{Clock, Isolation, Journal, Model, Models, Randomness, Redactor, State, Tool};
+use cofferdam_egress::{Egress, Secrets};
 use cofferdam_engine::TokioClock;
 use cofferdam_llm::ModelCatalog;
 use cofferdam_llm::select::{Settings as ModelSettings, Variables};
 use cofferdam_plugin::{CacheDirs, CompileChild, HostSettings, Network};
 use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
 use cofferdam_tools::{NativeTools, SharedDirectory};
-use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,16 +59,27 @@ pub(crate) fn directories(workdir: Option<PathBuf>, project: Option<&Path>) -> A
     Arc::new(SharedDirectory::new(workdir.unwrap_or_else(|| PathBuf::from(".")), runs))
 }
 
+/// What plugins get of the rest.
+pub(crate) struct PluginPorts<'p> {
+    pub(crate) clock: &'p Arc<dyn Clock>,
+    pub(crate) state: &'p Arc<dyn State>,
+    pub(crate) journal: &'p Arc<dyn Journal>,
+    pub(crate) vault: &'p Arc<Vault>,
+}
+
 pub(crate) fn plugin_host(
-    clock: &Arc<dyn Clock>,
+    ports: &PluginPorts<'_>,
     user: Option<&UserDirs>,
     child: Option<CompileChild>,
 ) -> HostSettings {
     HostSettings {
-        clock: Arc::clone(clock),
+        clock: Arc::clone(ports.clock),
         cache: user.map(|user| CacheDirs { code: user.cache.join("components"), state: user.state.clone() }),
         compile_child: child,
-        network: Some(Network { egress: Egress::new(), secrets: Arc::new(variable_secret) }),
+        network: Some(Network { egress: Egress::new(), secrets: Arc::clone(ports.vault) as Arc<dyn Secrets> }),
+        state: Some(Arc::clone(ports.state)),
+        blobs: Some(Arc::clone(ports.journal)),
+        redactor: Arc::clone(ports.vault) as Arc<dyn Redactor>,
     }
 }
 
@@ -105,11 +116,6 @@ pub fn model_catalog(settings: ModelSettings, variables: Variables, directory: i
 #[expect(clippy::disallowed_methods, reason = "the wrapper that everything else goes through")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-/// Secrets are variables of the environment, by name.
-fn variable_secret(name: &str) -> Option<SecretString> {
-    variable(name).map(SecretString::from)
 }
 
 struct WithOwn {

@@ -40,6 +40,23 @@ impl GrantPolicy {
         self
     }
 
+    /// The same policy with every table changed: directories rendered, for instance.
+    ///
+    /// # Errors
+    /// The first that `change` gives.
+    pub(crate) fn changed<E>(&self, change: impl Fn(&Grants) -> Result<Grants, E>) -> Result<Self, E> {
+        let table = |table: &BTreeMap<Alias, Grants>| {
+            table.iter().map(|(alias, grants)| Ok((alias.clone(), change(grants)?))).collect::<Result<_, E>>()
+        };
+        Ok(Self { project: table(&self.project)?, flags: table(&self.flags)?, requested: self.requested })
+    }
+
+    /// Whether whatever documents request is allowed.
+    #[must_use]
+    pub fn allows_requests(&self) -> bool {
+        self.requested
+    }
+
     /// Aliases that a flag names.
     pub fn flagged(&self) -> impl Iterator<Item = &Alias> {
         self.flags.keys()

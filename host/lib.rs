@@ -20,6 +20,9 @@ mod workflow;
 mod compose;
 mod error;
 mod grants;
+mod lock;
+mod mounts;
+mod secrets;
 mod sources;
 mod stream;
 
@@ -29,7 +32,9 @@ pub mod testing;
 pub use compose::model_catalog;
 pub use error::Error;
 pub use grants::GrantPolicy;
-pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, UserDirs};
+pub use lock::{LOCK_FILE, LockEntry, LockError};
+pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, Undecided, UserDirs};
+pub use secrets::SecretSource;
 pub use stream::{
     Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,
 };

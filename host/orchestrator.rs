@@ -7,10 +7,11 @@ mod builder;
 mod construct;
 mod engines;
 mod lineage;
+mod locking;
 mod options;
 mod plugins;
 
-pub use builder::{Builder, UserDirs};
+pub use builder::{Builder, Undecided, UserDirs};
 pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, RunOptions};
 pub use plugins::PluginCheck;
@@ -22,11 +23,12 @@ use builder::Settings;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::permission::{Presence, Rules};
-use cofferdam_core::port::{Journal, Sink, Starter};
+use cofferdam_core::event::RunStatus;
+use cofferdam_core::port::{Journal, JournalError, Redactor, Sink, Starter};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
 use cofferdam_engine::{Executor, Gateway, Ports, RunRequest, RunSettings};
-use cofferdam_plugin::PluginHost;
+use cofferdam_plugin::{PluginHost, namespaces_of};
 use lineage::Lineages;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -149,7 +151,7 @@ impl Orchestrator {
     /// What keeps it from starting.
     pub async fn check(&self, workflow: &Workflow, options: &RunOptions) -> Result<Vec<PluginCheck>, Error> {
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-        let (ports, request, plugins) = self.prepare(workflow, options, inputs, CancellationToken::new()).await?;
+        let (ports, request, plugins) = self.prepare(workflow, options, Some(inputs), CancellationToken::new()).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         Ok(plugins)
@@ -163,7 +165,7 @@ impl Orchestrator {
     pub async fn check_host(&self, workflow: &Workflow) -> Result<Vec<PluginCheck>, Error> {
         // A document may leave its message to the input of a run.
         let options = RunOptions { input: Some("input".to_owned()), ..RunOptions::default() };
-        let (ports, request, plugins) = self.prepare(workflow, &options, Map::new(), CancellationToken::new()).await?;
+        let (ports, request, plugins) = self.prepare(workflow, &options, None, CancellationToken::new()).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         Ok(plugins)
@@ -180,14 +182,22 @@ impl Orchestrator {
             return Err(Error::Closed);
         }
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-        let (mut ports, request, _) = self.prepare(&workflow, &options, inputs, cancel).await?;
+        let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(inputs), cancel).await?;
+        self.write_lock(&checks);
         ports.sinks.extend(sinks);
         let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);
         let engine = engaged.map(|engaged| self.set_to_work(engaged, request.run_id.clone()));
         let task = tokio::spawn(async move {
+            let run_id = request.run_id.clone();
             let outcome = running.shared.executor.run(ports, request).await;
             drop(engine);
+            // What has completed is never taken up again: nobody can read its values any more.
+            if outcome.as_ref().is_ok_and(|result| result.status == RunStatus::Completed)
+                && let Err(error) = running.shared.forget_values(&run_id).await
+            {
+                tracing::warn!(%error, "the values that plugins kept for the run are still there");
+            }
             drop(running);
             outcome
         });
@@ -199,11 +209,11 @@ impl Orchestrator {
         &self,
         workflow: &Workflow,
         options: &RunOptions,
-        inputs: Map,
+        inputs: Option<Map>,
         cancel: CancellationToken,
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
-        let (tools, pins, checks) = self.load_plugins(workflow).await?;
+        let (tools, pins, checks) = self.load_plugins(workflow, inputs.as_ref()).await?;
         let native = settings.tools_beside(&workflow.inner.plugins);
         let mut rules = settings.rules.clone();
         rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
@@ -212,7 +222,8 @@ impl Orchestrator {
             rules,
             settings.approver.clone(),
             Arc::clone(&settings.clock),
-        )?;
+        )?
+        .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>);
         warn_of_idle_rules(&settings.rules, &gateway);
         let sinks = settings.sinks.iter().chain(&options.sinks).cloned().collect();
         let ports = Ports {
@@ -231,7 +242,7 @@ impl Orchestrator {
         let request = RunRequest {
             run_id: options.run_id.clone().unwrap_or_else(builder::new_run_id),
             workflow: Arc::clone(&workflow.inner),
-            inputs,
+            inputs: inputs.unwrap_or_default(),
             input: options.input.as_deref().map(Arc::from),
             answers: options.answers.clone(),
             plugins: pins,
@@ -271,6 +282,18 @@ impl Orchestrator {
     #[must_use]
     pub fn runs(&self) -> Arc<dyn Journal> {
         Arc::clone(&self.shared.settings.journal)
+    }
+
+    /// Forgets the values that plugins kept for a run and its steps: call it when the run is deleted. A completed run
+    /// has none.
+    ///
+    /// # Errors
+    /// When the store of values fails.
+    pub async fn forget_values(&self, run: &RunId) -> Result<(), Error> {
+        for prefix in namespaces_of(run) {
+            self.shared.settings.state.clear(&prefix).await?;
+        }
+        Ok(())
     }
 
     /// The plugin host, to inspect plugins.
@@ -337,6 +360,16 @@ fn warn_of_idle_rules(rules: &Rules, gateway: &Gateway) {
 }
 
 impl Shared {
+    /// Forgets the values of a run, if any plugin kept some since this orchestrator was built.
+    async fn forget_values(&self, run: &RunId) -> Result<(), JournalError> {
+        if self.plugins.has_kept_values() {
+            for prefix in namespaces_of(run) {
+                self.settings.state.clear(&prefix).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, RunId>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

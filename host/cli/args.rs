@@ -182,8 +182,19 @@ pub(crate) enum PluginCommand {
     /// Show what a plugin is, wants and may do
     #[command(after_help = text::PLUGIN_INSPECT)]
     Inspect(InspectArgs),
+    /// Approve the plugins of documents as they are now
+    #[command(after_help = text::PLUGIN_LOCK)]
+    Lock(LockArgs),
     /// List the plugins that are part of this program
     List(JsonArgs),
+}
+
+/// Flags of `plugin lock`.
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    /// Documents whose plugins are approved
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Flags of `plugin inspect`.

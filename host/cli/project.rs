@@ -47,6 +47,11 @@ impl Project {
         self.shown(SETTINGS_FILE)
     }
 
+    /// The file of its approved plugins, which may not exist.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.shown(cofferdam::LOCK_FILE)
+    }
+
     /// The directory of its records, which may not exist.
     pub(crate) fn state(&self) -> PathBuf {
         self.shown(STATE_DIRECTORY)

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use cofferdam::core::policy::parse_flag;
 use cofferdam::llm::ModelCatalog;
 use cofferdam::plugin::CompileChild;
-use cofferdam::{Builder, GrantPolicy, Orchestrator};
+use cofferdam::{Builder, GrantPolicy, Orchestrator, Undecided};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -63,7 +63,13 @@ impl Session {
 
     /// An orchestrator that keeps its records in this project.
     pub(crate) fn orchestrator(&self) -> Builder {
-        let mut builder = Orchestrator::builder().project(self.project.state());
+        let mut builder = Orchestrator::builder()
+            .project(self.project.state())
+            .lock(self.project.lock_file())
+            .undecided(Undecided { locked: false, strict: self.settings.strict() });
+        for (name, source) in self.settings.secrets() {
+            builder = builder.secret(name, source);
+        }
         if let Some(dirs) = environment::user_dirs() {
             builder = builder.user_dirs(dirs);
         }

@@ -15,10 +15,12 @@ use crate::args::{DurabilityArg, RunArgs};
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
+use cofferdam::SecretSource;
 use cofferdam::core::permission::{Rule, Rules};
 use cofferdam::core::port::Durability;
 use cofferdam::core::spec::duration;
 use cofferdam::llm::select::Settings as Models;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -167,6 +169,16 @@ impl Settings {
             rules.allow.extend(file.allow.iter().cloned());
         }
         Ok(rules)
+    }
+
+    /// Where secrets come from; where both files name the same, the project's counts.
+    pub(crate) fn secrets(&self) -> BTreeMap<String, SecretSource> {
+        self.files.iter().rev().flat_map(|file| file.secrets.clone()).collect()
+    }
+
+    /// Whether either file asks for it.
+    pub(crate) fn strict(&self) -> bool {
+        self.files.iter().any(|file| file.strict)
     }
 
     /// The tables `[models]` of both files; where both name the same, the project's counts.

@@ -1,9 +1,11 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 use super::Orchestrator;
-use crate::compose;
+use crate::compose::{self, PluginPorts};
 use crate::error::Error;
 use crate::grants::GrantPolicy;
+use crate::lock::Lock;
+use crate::secrets::{SecretSource, Vault};
 use crate::testing::StandIns;
 use crate::workflow::loop_condition::LoopCondition;
 use crate::workflow::{Changes, Decides, Kept, WorkflowContext, WorkflowEngine};
@@ -16,7 +18,7 @@ use cofferdam_core::port::{
 };
 use cofferdam_plugin::{CompileChild, HostSettings};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Directories of the user, outside every project: what a folder of somebody else brings along must never be taken for
@@ -53,11 +55,31 @@ pub(crate) struct Settings {
     /// What plays tools in a test.
     pub(crate) rehearsal: Option<Arc<StandIns>>,
     compile_child: Option<CompileChild>,
+    /// The values of secrets, and what is redacted.
+    pub(crate) vault: Arc<Vault>,
+    /// The directory that further directories of plugins are relative to; none = that of the document.
+    pub(crate) root: Option<PathBuf>,
+    /// Which plugins were approved; none = nobody asks.
+    pub(crate) lock: Option<Lock>,
+    /// What becomes of what nobody decided.
+    pub(crate) undecided: Undecided,
+}
+
+/// What becomes of what nobody decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undecided {
+    /// Refuse plugins that are not in the lock file as they are.
+    pub locked: bool,
+    /// Ask nobody and remember nothing: requests of plugins that are not granted are refused at the start, and calls
+    /// that no rule decides are denied.
+    pub strict: bool,
 }
 
 impl Settings {
     pub(crate) fn plugin_host(&self) -> HostSettings {
-        compose::plugin_host(&self.clock, self.user_dirs.as_ref(), self.compile_child.clone())
+        let ports =
+            PluginPorts { clock: &self.clock, state: &self.state, journal: &self.journal, vault: &self.vault };
+        compose::plugin_host(&ports, self.user_dirs.as_ref(), self.compile_child.clone())
     }
 
     /// The tools beside those of loaded plugins: native ones, an embedder's, and what is played.
@@ -100,6 +122,9 @@ pub struct Builder {
     durability: Option<Durability>,
     rehearsal: Option<Arc<StandIns>>,
     compile_child: Option<CompileChild>,
+    secrets: BTreeMap<String, SecretSource>,
+    lock: Option<PathBuf>,
+    undecided: Undecided,
 }
 
 impl Builder {
@@ -293,6 +318,28 @@ impl Builder {
         self
     }
 
+    /// Where the value of a secret comes from. Default: the variable of the environment of the same name. Values that are
+    /// named here are redacted wherever they come up, whoever uses them.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, source: SecretSource) -> Self {
+        self.secrets.insert(name.into(), source);
+        self
+    }
+
+    /// The lock file: which plugins were approved. Default: none; any component is taken that a document names.
+    #[must_use]
+    pub fn lock(mut self, path: impl Into<PathBuf>) -> Self {
+        self.lock = Some(path.into());
+        self
+    }
+
+    /// What becomes of what nobody decided. Default: it is asked, where somebody can be, else denied when it comes up.
+    #[must_use]
+    pub fn undecided(mut self, undecided: Undecided) -> Self {
+        self.undecided = undecided;
+        self
+    }
+
     /// Rehearses: tools are played by a script, and everything happens on the thread that drives a run, so that its time
     /// may be simulated.
     #[must_use]
@@ -312,7 +359,12 @@ impl Builder {
         if self.isolation.is_some() && self.workdir.is_some() {
             return Err(Error::Settings("a working directory is given, and an isolation that has its own".to_owned()));
         }
+        if self.undecided.locked && self.lock.is_none() {
+            return Err(Error::Settings("only locked plugins shall run, and there is no lock file".to_owned()));
+        }
         let project = self.project.as_deref();
+        let mut rules = self.rules;
+        rules.strict |= self.undecided.strict;
         let model_name = self.model.as_ref().map(|model| model.info().name.to_string());
         let mut tools = self.tools;
         tools.insert(0, compose::native_tools());
@@ -328,8 +380,12 @@ impl Builder {
             tools,
             sinks: self.sinks,
             approver: self.approver,
-            rules: self.rules,
+            rules,
             grants: self.grants,
+            vault: Arc::new(Vault::new(self.secrets)),
+            root: project.and_then(Path::parent).map(Path::to_owned),
+            lock: self.lock.map(Lock::new),
+            undecided: self.undecided,
             isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
             max_concurrency: self.max_concurrency,
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),

@@ -2,6 +2,9 @@
 
 use super::Orchestrator;
 use crate::error::Error;
+use crate::grants::GrantPolicy;
+use crate::lock::LockEntry;
+use crate::mounts;
 use crate::workflow::Workflow;
 use cofferdam_core::digest::sha256_hex;
 use cofferdam_core::event::PluginPin;
@@ -10,6 +13,7 @@ use cofferdam_core::id::Alias;
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::{Answer, Put, Question, Tool};
 use cofferdam_core::spec::workflow::PluginReference as Declared;
+use cofferdam_core::value::Map;
 use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source, user_key};
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -26,6 +30,9 @@ pub struct PluginCheck {
     pub missing: Vec<String>,
     /// Flags that would grant what is missing.
     pub allow: String,
+    /// What is to be locked, when somebody approved the plugin.
+    #[serde(skip)]
+    pub(crate) approved: Option<LockEntry>,
 }
 
 /// Where remembered answers about grants are kept.
@@ -33,19 +40,36 @@ const REMEMBERED: &str = "grants";
 
 type Loaded = (Vec<(Option<Alias>, Arc<dyn Tool>)>, Vec<PluginPin>, Vec<PluginCheck>);
 
+/// A plugin of a document as it is loaded for a run: its directories rendered.
+pub(super) struct Wanted<'w> {
+    pub(super) workflow: &'w Workflow,
+    pub(super) alias: &'w Alias,
+    pub(super) declared: Declared,
+    pub(super) policy: &'w GrantPolicy,
+}
+
 impl Orchestrator {
-    /// Loads the plugins of a document, all at once.
-    pub(super) async fn load_plugins(&self, workflow: &Workflow) -> Result<Loaded, Error> {
-        for alias in self.shared.settings.grants.flagged() {
+    /// Loads the plugins of a document, all at once. Without inputs, directories that depend on them are left out.
+    pub(super) async fn load_plugins(&self, workflow: &Workflow, inputs: Option<&Map>) -> Result<Loaded, Error> {
+        let settings = &self.shared.settings;
+        for alias in settings.grants.flagged() {
             if !workflow.inner.plugins.contains_key(alias) {
                 tracing::warn!(%alias, "a grant names a plugin that the document does not have");
             }
         }
-        let played = |alias: &Alias| self.shared.settings.rehearsal.as_ref().is_some_and(|tools| tools.plays(alias));
-        let declared = workflow.inner.plugins.iter().filter(|(alias, _)| !played(alias));
-        let loads = declared.map(|(alias, declared)| self.load_plugin(workflow, alias, declared));
+        settings.vault.learn([]);
+        let refuse = |message: String| Error::Refused(vec![Fault::user("plugin_grants", message)]);
+        let policy = settings.grants.changed(|grants| mounts::render(grants, inputs)).map_err(refuse)?;
+        let played = |alias: &Alias| settings.rehearsal.as_ref().is_some_and(|tools| tools.plays(alias));
+        let mut wanted = Vec::new();
+        for (alias, declared) in workflow.inner.plugins.iter().filter(|(alias, _)| !played(alias)) {
+            let requested = mounts::render(&declared.requested, inputs)
+                .map_err(|error| refuse(format!("plugin `{alias}`: {error}")))?;
+            let declared = Declared { requested, ..declared.clone() };
+            wanted.push(Wanted { workflow, alias, declared, policy: &policy });
+        }
         let (mut tools, mut pins, mut checks, mut faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for outcome in join_all(loads).await {
+        for outcome in join_all(wanted.iter().map(|wanted| self.load_plugin(wanted))).await {
             match outcome {
                 Ok((plugin, pin, check)) => {
                     tools.push((Some(plugin.alias().clone()), plugin as Arc<dyn Tool>));
@@ -58,28 +82,35 @@ impl Orchestrator {
         if faults.is_empty() { Ok((tools, pins, checks)) } else { Err(Error::Refused(faults)) }
     }
 
-    async fn load_plugin(
-        &self,
-        workflow: &Workflow,
-        alias: &Alias,
-        declared: &Declared,
-    ) -> Result<(Arc<LoadedPlugin>, PluginPin, PluginCheck), Fault> {
-        let policy = &self.shared.settings.grants;
-        let mut granted = policy.effective(alias, &declared.requested, &Grants::default());
-        let mut plugin = self.load_with(workflow, alias, declared, granted.clone()).await?;
-        if !declared.requested.missing_from(&granted).is_empty() {
-            let key = self.grant_key(workflow, alias, &plugin.digest().to_string(), &declared.requested);
+    async fn load_plugin(&self, wanted: &Wanted<'_>) -> Result<(Arc<LoadedPlugin>, PluginPin, PluginCheck), Fault> {
+        let Wanted { alias, declared, policy, .. } = wanted;
+        let strict = self.shared.settings.undecided.strict;
+        let requested = &declared.requested;
+        let mut granted = policy.effective(alias, requested, &Grants::default());
+        let mut plugin = self.load_with(wanted, declared, granted.clone()).await?;
+        let entry = self.entry(wanted, &plugin);
+        let mut approved = self.check_lock(wanted, &entry).await?;
+        if !requested.missing_from(&granted).is_empty() && !strict {
+            let key = self.grant_key(wanted.workflow, alias, &plugin.digest().to_string(), requested);
             let remembered = self.remembered(key.as_deref()).await;
-            granted = policy.effective(alias, &declared.requested, &remembered);
-            let missing = declared.requested.missing_from(&granted);
-            if !missing.is_empty() && self.ask_to_grant(alias, &missing, key.as_deref(), &declared.requested).await {
-                granted = granted.union(&declared.requested);
+            granted = policy.effective(alias, requested, &remembered);
+            let missing = requested.missing_from(&granted);
+            if !missing.is_empty() && self.ask_to_grant(alias, &missing, key.as_deref(), requested).await {
+                granted = granted.union(requested);
+                approved = true;
             }
             // What was looked at is what gets the grants, also when the file changed meanwhile.
             let pinned = Declared { digest: Some(plugin.digest().to_string()), ..declared.clone() };
-            plugin = self.load_with(workflow, alias, &pinned, granted.clone()).await?;
+            plugin = self.load_with(wanted, &pinned, granted.clone()).await?;
         }
-        let missing = declared.requested.missing_from(&granted);
+        approved |= policy.allows_requests() && !requested.is_empty();
+        let missing = requested.missing_from(&granted);
+        if strict && !missing.is_empty() {
+            let message = format!("plugin `{alias}` requests what nobody granted: {}", missing.explain().join("; "));
+            let hint = format!("grant it: {}", missing.to_command_line(alias));
+            return Err(Fault::user("plugin_undecided", message).with_hint(hint));
+        }
+        self.shared.settings.vault.learn(granted.secret_names());
         let pin = PluginPin {
             alias: alias.to_string(),
             source: declared.source.clone(),
@@ -92,29 +123,54 @@ impl Orchestrator {
             granted: granted.explain(),
             missing: missing.explain(),
             allow: if missing.is_empty() { String::new() } else { missing.to_command_line(alias) },
+            approved: approved.then_some(entry),
         };
         Ok((plugin, pin, check))
     }
 
+    /// What would be locked of all plugins of a document.
+    pub(super) async fn entries(&self, workflow: &Workflow) -> Result<Vec<LockEntry>, Error> {
+        let policy = GrantPolicy::deny_all();
+        let wanted: Vec<Wanted<'_>> = workflow
+            .inner
+            .plugins
+            .iter()
+            .map(|(alias, declared)| Wanted { workflow, alias, declared: declared.clone(), policy: &policy })
+            .collect();
+        let loads = wanted.iter().map(|wanted| async move {
+            let plugin = self.load_with(wanted, &wanted.declared, Grants::default()).await?;
+            Ok(self.entry(wanted, &plugin))
+        });
+        let (mut entries, mut faults) = (Vec::new(), Vec::new());
+        for outcome in join_all(loads).await {
+            match outcome {
+                Ok(entry) => entries.push(entry),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() { Ok(entries) } else { Err(Error::Refused(faults)) }
+    }
+
     async fn load_with(
         &self,
-        workflow: &Workflow,
-        alias: &Alias,
+        wanted: &Wanted<'_>,
         declared: &Declared,
         granted: Grants,
     ) -> Result<Arc<LoadedPlugin>, Fault> {
+        let Wanted { workflow, alias, .. } = wanted;
         let refuse = |message: String| Fault::user("plugin", format!("plugin `{alias}`: {message}"));
         let source = Source::parse(&declared.source, &workflow.base).map_err(|error| refuse(error.to_string()))?;
         let digest = declared.digest.as_deref().map(Digest::parse).transpose();
         let config = if declared.config.is_empty() { serde_json::Value::Null } else { declared.config.clone().into() };
         let reference = PluginReference {
-            alias: alias.clone(),
+            alias: (*alias).clone(),
             source,
             digest: digest.map_err(|error| refuse(error.to_string()))?,
             config,
             granted,
             requested: declared.requested.clone(),
             limits: declared.limits,
+            base: self.shared.settings.root.clone().unwrap_or_else(|| workflow.base.clone()),
         };
         self.shared.plugins.load(reference).await.map_err(|error| error.to_fault())
     }

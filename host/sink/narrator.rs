@@ -220,6 +220,7 @@ mod tests {
             tool: tool.map(|name| ToolName::parse(name).unwrap()),
             items: None,
             inputs: None,
+            narrowed: Vec::new(),
         }
     }
 

@@ -72,6 +72,12 @@ pub(crate) struct GrantArgs {
     /// Allow plugins whatever the document requests
     #[arg(long)]
     pub(crate) grant_requested: bool,
+    /// Take only plugins that stand in `cofferdam.lock` as they are
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Ask nobody: what is not granted or allowed is refused
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Let models call this tool: `write`, `github.*`, `read(docs/*)` (repeatable)
     #[arg(long, value_name = "RULE")]
     pub(crate) allow: Vec<String>,

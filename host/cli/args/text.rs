@@ -63,12 +63,18 @@ their inner steps. Nothing runs: how often a model would be asked is given as tw
 pub(super) const PLUGIN: &str = "\
 Examples:
   cofferdam plugin list
-  cofferdam plugin inspect builtin:text";
+  cofferdam plugin inspect builtin:text
+  cofferdam plugin lock review.yaml";
 
 pub(super) const PLUGIN_INSPECT: &str = "\
 Examples:
   cofferdam plugin inspect builtin:secrets-scan
   cofferdam plugin inspect ./my-tool.wasm --grant my-tool:fs=read";
+
+pub(super) const PLUGIN_LOCK: &str = "\
+Examples:
+  cofferdam plugin lock review.yaml           writes cofferdam.lock; grants nothing
+  cofferdam run --locked review.yaml          takes only what stands there";
 
 pub(super) const RUNS: &str = "\
 Examples:

@@ -65,6 +65,12 @@ fn rows(session: &Session) -> Vec<Row> {
         };
         file.allow.iter().for_each(|rule| push("permissions.allow".to_owned(), rule.to_string()));
         file.deny.iter().for_each(|rule| push("permissions.deny".to_owned(), rule.to_string()));
+        if file.strict {
+            push("strict".to_owned(), "true".to_owned());
+        }
+        for (name, source) in &file.secrets {
+            push(format!("secrets.{name}"), format!("{source:?}"));
+        }
         for (alias, grants) in &file.grants {
             grants.explain().into_iter().for_each(|line| push(format!("plugins.{alias}.grants"), line));
         }

@@ -2,7 +2,8 @@
 
 mod sheet;
 
-use crate::args::{Global, InspectArgs, PluginCommand};
+use super::document::{self, Warnings};
+use crate::args::{Global, InspectArgs, LockArgs, PluginCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::{self, Session};
@@ -20,6 +21,7 @@ pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exi
     let outcome = runtime.block_on(async {
         match command {
             PluginCommand::Inspect(args) => inspect(&session, &args).await,
+            PluginCommand::Lock(args) => lock(&session, &args).await,
             PluginCommand::List(args) => list(&session, args.json).await,
         }
     });
@@ -58,6 +60,24 @@ async fn look(session: &Session, reference: PluginReference) -> anyhow::Result<I
             None => failure.into(),
         }
     })
+}
+
+async fn lock(session: &Session, args: &LockArgs) -> anyhow::Result<Exit> {
+    let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
+    let mut any = false;
+    for file in &args.files {
+        let workflow = document::load(file, Warnings::Hide)?;
+        let (entries, changed) = orchestrator.lock_plugins(&workflow).await.map_err(Failure::from)?;
+        any |= changed;
+        for entry in entries {
+            let line = format!("{} {} {} {}\n", entry.alias, entry.source, entry.digest, entry.name);
+            terminal::print(&line)?;
+        }
+    }
+    let path = session.project.lock_file();
+    let said = if any { "was written" } else { "is as it was" };
+    terminal::tell(&format!("{} {said}", terminal::name(&path)));
+    Ok(Exit::Done)
 }
 
 /// The name that was given, else one made from the source.

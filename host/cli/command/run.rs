@@ -23,7 +23,7 @@ use anyhow::Context as _;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
-use cofferdam::{Orchestrator, RunOptions, RunResult, Workflow};
+use cofferdam::{Orchestrator, RunOptions, RunResult, Undecided, Workflow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +82,10 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
         .models(Arc::clone(&catalog) as Arc<dyn Models>)
         .grants(policy)
         .permissions(session.settings.rules(&args.grants.allow, &args.grants.deny)?)
+        .undecided(Undecided {
+            locked: args.grants.locked,
+            strict: args.grants.strict || session.settings.strict(),
+        })
         .durability(session.settings.durability())
         .sink(Arc::clone(&recap) as Arc<dyn cofferdam::Sink>);
     if let Some(choice) = &choice {

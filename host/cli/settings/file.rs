@@ -6,6 +6,7 @@ use super::reader;
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
+use cofferdam::SecretSource;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::id::Alias;
 use cofferdam::core::limits;
@@ -32,6 +33,8 @@ pub(crate) struct File {
     pub(crate) deny: Vec<Rule>,
     pub(crate) grants: BTreeMap<Alias, Grants>,
     pub(crate) models: Option<Models>,
+    pub(crate) secrets: BTreeMap<String, SecretSource>,
+    pub(crate) strict: bool,
 }
 
 impl File {
@@ -85,6 +88,8 @@ impl File {
             deny: Vec::new(),
             grants: BTreeMap::new(),
             models: None,
+            secrets: BTreeMap::new(),
+            strict: false,
         };
         let found = reader::fill(&mut file, text, kind);
         if found.has_errors() { Err(found) } else { Ok(file) }
@@ -133,6 +138,25 @@ mod tests {
     #[test]
     fn a_user_grants_nothing_for_all_projects_at_once() {
         assert!(findings("[plugins.scan.grants]\nfs = { read = true }\n", Kind::User)[0].contains("C006"));
+    }
+
+    #[test]
+    fn secrets_come_from_variables_and_files() {
+        let file = parse("strict = true\n[secrets]\nA = { env = \"TOKEN\" }\nB = { file = \"keys/b\" }\n").unwrap();
+        assert!(file.strict);
+        assert!(matches!(&file.secrets["A"], SecretSource::Variable(name) if name == "TOKEN"));
+        assert!(matches!(&file.secrets["B"], SecretSource::File(path) if path.ends_with("keys/b")));
+        for (text, found) in [
+            ("[secrets]\nA = { keychain = \"x\" }\n", "no keychain"),
+            ("[secrets]\nA = \"hunter2-canary\"\n", "takes a table"),
+            ("[secrets]\nA = { env = \"X\", file = \"y\" }\n", "one of"),
+            ("[secrets]\n\"a b\" = { env = \"X\" }\n", "not the name"),
+            ("strict = \"yes\"\n", "`strict` takes"),
+        ] {
+            let found_there = findings(text, Kind::Project);
+            assert!(found_there[0].contains(found), "{found_there:?}");
+            assert!(!found_there[0].contains("canary"), "{found_there:?}");
+        }
     }
 
     #[test]

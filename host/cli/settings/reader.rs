@@ -7,6 +7,7 @@ use super::file::{File, Kind};
 use super::position::place;
 use super::toml_table::{offset_of, to_json};
 use super::{TABLE, check};
+use cofferdam::SecretSource;
 use cofferdam::core::diagnostic::{Diagnostic, Diagnostics, Severity};
 use cofferdam::core::id::Alias;
 use cofferdam::core::permission::Rule;
@@ -88,12 +89,14 @@ impl Reader<'_> {
                 "run" => self.run(entry, file),
                 "permissions" => self.permissions(entry, file),
                 "models" => file.models = Some(self.models(entry)),
+                "secrets" => self.secrets(entry, file),
+                "strict" => file.strict = self.switch(entry),
                 "plugins" if kind == Kind::User => {
                     let hint = format!("write it into `{}` of the project", crate::project::SETTINGS_FILE);
                     self.find(PLACE, (entry.1, "plugins"), "grants hold for one project only".to_owned(), Some(hint));
                 }
                 "plugins" => self.plugins(entry, file),
-                _ => self.unknown(entry, "", &["run", "permissions", "models", "plugins"]),
+                _ => self.unknown(entry, "", &["run", "permissions", "models", "plugins", "secrets", "strict"]),
             }
         }
     }
@@ -208,6 +211,57 @@ impl Reader<'_> {
                     self.find(GRANTS, (offset_of(value, &fault.path), &whole), fault.message, fault.hint);
                 }
                 None
+            }
+        }
+    }
+
+    fn switch(&mut self, (key, _, value): Entry<'_, '_>) -> bool {
+        if let DeValue::Boolean(on) = value.get_ref() {
+            return *on;
+        }
+        let message = format!("`{key}` takes `true` or `false`, not {}", value.get_ref().type_str());
+        self.find(TYPE, (value.span().start, key), message, None);
+        // What was meant to protect does.
+        true
+    }
+
+    /// Where secrets come from. What stands here by mistake may be a secret: it is never quoted.
+    fn secrets(&mut self, table: Entry<'_, '_>, file: &mut File) {
+        for secret in self.entries(table) {
+            let (name, at, _) = secret;
+            let path = format!("secrets.{name}");
+            let is_name =
+                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+            if !is_name {
+                let hint = "use letters, digits, `_`, `-` and `.`".to_owned();
+                self.find(VALUE, (at, "secrets"), format!("`{name}` is not the name of a secret"), Some(hint));
+                continue;
+            }
+            let mut sources = Vec::new();
+            for entry in self.entries(secret) {
+                match entry.0 {
+                    "env" => sources.extend(self.text(entry, &path).map(|name| SecretSource::Variable(name.to_owned()))),
+                    "file" => sources.extend(self.text(entry, &path).map(|file| {
+                        SecretSource::File(self.path.parent().unwrap_or(Path::new("")).join(file))
+                    })),
+                    "keychain" => {
+                        let hint = "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`".to_owned();
+                        let message = "this version reads no keychain of the system".to_owned();
+                        self.find(VALUE, (entry.1, &path), message, Some(hint));
+                        return;
+                    }
+                    _ => self.unknown(entry, &path, &["env", "file"]),
+                }
+            }
+            match (sources.pop(), sources.is_empty()) {
+                (Some(source), true) => drop(file.secrets.insert(name.to_owned(), source)),
+                (Some(_), false) => {
+                    self.find(VALUE, (at, &path), "a secret takes one of `env` and `file`".to_owned(), None);
+                }
+                (None, _) if self.found.has_errors() => {}
+                (None, _) => {
+                    self.find(VALUE, (at, &path), "a secret takes one of `env` and `file`".to_owned(), None);
+                }
             }
         }
     }

@@ -162,6 +162,9 @@ pub enum Body {
         /// The inputs, for an included document.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inputs: Option<Arc<Map>>,
+        /// What takes something away from what the plugins of the step may do, one line each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        narrowed: Vec<String>,
     },
     /// A try failed and another will be made.
     StepRetrying {

@@ -164,6 +164,16 @@ limits! {
     PLUGIN_LOG_LINES: usize = 1_000, "lines", "a guest could fill the disk with log lines";
     PLUGIN_PROGRESS_EVENTS: usize = 1_000, "events", "a guest could flood every view of the run";
     PLUGIN_DENIALS: usize = 32, "denials", "a guest could ask ten thousand times for what it may not have";
+    PLUGIN_INVOKE_DEPTH: u32 = 4, "calls", "tools that call each other could do so for ever, each with a slot of its own";
+    PLUGIN_INVOKES: u32 = 256, "calls", "each call of another tool stands in the journal twice";
+    PLUGIN_KV_KEY_BYTES: usize = 512, "bytes", "keys stand in the index of the store, and a listing holds many";
+    PLUGIN_KV_VALUE_BYTES: usize = MIB, "bytes", "a value is held in memory whole, several at once; larger ones are files";
+    PLUGIN_KV_ENTRIES: u64 = 10_000, "entries", "a plugin could fill the project's database with keys";
+    PLUGIN_KV_BYTES: u64 = 64 * MIB as u64, "bytes", "a plugin could fill the disk with values";
+    PLUGIN_KV_BATCH: usize = 256, "keys", "what is asked for and written at once is held in memory";
+    PLUGIN_KV_BATCH_BYTES: usize = 4 * MIB, "bytes", "a listing of large values is held in memory, and copied into the guest";
+    PLUGIN_BLOB_BYTES: usize = 64 * MIB, "bytes", "what a guest writes into blobs is held in memory until it is finished";
+    PLUGIN_BLOB_WRITERS: usize = 16, "blobs", "each blob that is begun is held until the call ends";
     PLUGIN_RANDOM_BYTES: u64 = 64 * KIB as u64, "bytes", "one call could ask for gigabytes of random bytes";
 
     // Requests of plugins

@@ -15,6 +15,9 @@ pub enum Origin {
     Document,
     /// A model.
     Model,
+    /// A plugin, by a grant of the user. It counts as a call of a model: the grant says that the plugin may ask, the
+    /// rules say what may happen.
+    Plugin,
 }
 
 /// A rule about calls: `tool`, `alias.*`, `tool(argument=pattern)` or `tool(pattern)`. A final `*` matches any rest.
@@ -130,6 +133,8 @@ pub struct Rules {
     pub allow: Vec<Rule>,
     /// Whether somebody is there who can be asked.
     pub approver: Presence,
+    /// Whether what no rule decides is denied, also where somebody could be asked.
+    pub strict: bool,
 }
 
 /// Whether somebody is there who can be asked.
@@ -187,9 +192,12 @@ pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
     }
     match (request.origin, request.effects.read_only, rules.approver) {
         (Origin::Document, _, _) => by(Outcome::Allow, "written in the document".to_owned()),
-        (Origin::Model, true, _) => by(Outcome::Allow, "only reads".to_owned()),
-        (Origin::Model, false, Presence::Present) => by(Outcome::Ask, "no rule".to_owned()),
-        (Origin::Model, false, Presence::Absent) => by(Outcome::Deny, "no rule and nobody to ask".to_owned()),
+        (Origin::Model | Origin::Plugin, true, _) => by(Outcome::Allow, "only reads".to_owned()),
+        (Origin::Model | Origin::Plugin, false, _) if rules.strict => {
+            by(Outcome::Deny, "strict, and no rule".to_owned())
+        }
+        (Origin::Model | Origin::Plugin, false, Presence::Present) => by(Outcome::Ask, "no rule".to_owned()),
+        (Origin::Model | Origin::Plugin, false, Presence::Absent) => by(Outcome::Deny, "no rule and nobody to ask".to_owned()),
     }
 }
 
@@ -207,7 +215,7 @@ mod tests {
 
     fn rules(deny: &[&str], allow: &[&str]) -> Rules {
         let parse = |texts: &[&str]| texts.iter().map(|text| Rule::parse(text).unwrap()).collect();
-        Rules { deny: parse(deny), allow: parse(allow), approver: Presence::Absent }
+        Rules { deny: parse(deny), allow: parse(allow), approver: Presence::Absent, strict: false }
     }
 
     #[test]
@@ -224,6 +232,16 @@ mod tests {
         assert_eq!(outcome(Origin::Document, false, &none), Outcome::Allow);
         let asked = Rules { approver: Presence::Present, ..Rules::default() };
         assert_eq!(outcome(Origin::Model, false, &asked), Outcome::Ask);
+        assert_eq!(outcome(Origin::Plugin, false, &asked), Outcome::Ask);
+    }
+
+    #[test]
+    fn strict_asks_nobody() {
+        let strict = Rules { approver: Presence::Present, strict: true, ..Rules::default() };
+        assert_eq!(outcome(Origin::Model, false, &strict), Outcome::Deny);
+        assert_eq!(outcome(Origin::Plugin, false, &strict), Outcome::Deny);
+        assert_eq!(outcome(Origin::Model, true, &strict), Outcome::Allow);
+        assert_eq!(outcome(Origin::Document, false, &strict), Outcome::Allow);
     }
 
     #[test]

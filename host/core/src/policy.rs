@@ -9,6 +9,7 @@ mod flag;
 mod host;
 mod http;
 mod limits;
+mod narrow;
 mod parse;
 mod path;
 mod reader;
@@ -16,7 +17,8 @@ mod set;
 
 pub use flag::parse_flag;
 pub use host::HostPattern;
-pub use http::{HttpGrant, Injection, Method, Scheme};
+pub use http::{HttpGrant, Injection, Method, RequestPart, Scheme, Swap};
+pub use narrow::{Narrowing, Narrowings};
 pub use limits::{HttpLimits, KindLimits, PluginKind, PluginLimits};
 pub use path::{PathFault, PathPattern, normal_path};
 
@@ -162,6 +164,16 @@ impl Grants {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The names of all secrets that it speaks of.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let requests = self.http.iter();
+        let of_requests = requests.flat_map(|grant| {
+            let injected = grant.inject.iter().map(|rule| rule.secret.as_str());
+            injected.chain(grant.swap.iter().map(|rule| rule.secret.as_str()))
+        });
+        self.secrets.iter().map(|secret| secret.name.as_str()).chain(of_requests)
+    }
 }
 
 impl FsGrant {
@@ -238,8 +250,9 @@ pub(crate) mod tests {
                     .map(|format| json!({ "secret": "KEY", "header": "X-Key", "format": format }))
                     .into_iter()
                     .collect();
+                let swap: Vec<Value> = inject.iter().map(|_| json!({ "secret": "KEY", "in": "body" })).collect();
                 let mut entry = json!({
-                    "host": host, "scheme": scheme, "methods": methods, "paths": paths,
+                    "swap": swap, "host": host, "scheme": scheme, "methods": methods, "paths": paths,
                     "inject": inject, "cidrs": cidrs,
                 });
                 if let Some(port) = port {

@@ -12,6 +12,7 @@ mod journal;
 mod model;
 mod randomness;
 mod recorder;
+mod redactor;
 mod sink;
 mod sources;
 mod starter;
@@ -32,11 +33,12 @@ pub use model::{
 };
 pub use randomness::Randomness;
 pub use recorder::{CancelFlag, Recorder};
+pub use redactor::{NoRedactor, Redactor, redact_event, redact_fault, redact_text, redact_value};
 pub use sink::{Ack, Batch, Pressure, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
 pub use starter::Starter;
-pub use state::{Put, State, StateEntry};
-pub use tool::{Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
+pub use state::{Put, PutOne, Puts, Quota, State, StateEntry};
+pub use tool::{Effects, Invoke, Nested, Tool, ToolContext, ToolDefinition, ToolOutput};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

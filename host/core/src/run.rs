@@ -11,6 +11,7 @@ mod follow;
 mod loops;
 mod machine;
 mod message;
+mod narrow;
 mod node;
 mod origin;
 mod output;

@@ -15,6 +15,7 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, LOCATION, RANGE};
 use crate::address::{AddressClass, classify, is_allowed};
 use crate::redirect::{Body, Credentials, Hop};
 use crate::resolve::{Resolve, SystemResolver};
+use crate::swap::{Outgoing, Swapping};
 use crate::target::{Admitted, Target};
 use crate::{EgressError, Phase, Scrubber, Secrets, body, connect, header, secret_header};
 
@@ -199,7 +200,15 @@ impl Journey<'_> {
     async fn send(&mut self, hop: &Hop) -> Result<reqwest::Response, EgressError> {
         let admitted = hop.target.admit(hop.method, self.grants)?;
         let mut headers = hop.headers.clone();
+        let mut url = hop.target.url.clone();
+        let mut body = self.body.clone();
         if hop.credentials == Credentials::Added {
+            // First the guest's own words, then the rules' headers, which replace them.
+            Swapping { rules: &admitted.swap, secrets: self.secrets, scrubber: &mut self.scrubber }.apply(Outgoing {
+                url: &mut url,
+                headers: &mut headers,
+                body: &mut body,
+            })?;
             self.inject(&admitted, &mut headers)?;
         }
         let addresses = self.egress.addresses(&hop.target, &admitted).await?;
@@ -207,9 +216,9 @@ impl Journey<'_> {
         let client = connect::pinned(&hop.target, &addresses, connect)?;
         let method = reqwest::Method::from_bytes(hop.method.as_str().as_bytes())
             .map_err(|_| EgressError::invalid("the method cannot be sent"))?;
-        let mut request = client.request(method, hop.target.url.clone()).headers(headers);
-        if hop.body == Body::Sent && !self.body.is_empty() {
-            request = request.body(self.body.clone());
+        let mut request = client.request(method, url).headers(headers);
+        if hop.body == Body::Sent && !body.is_empty() {
+            request = request.body(body);
         }
         connect::head(request, &hop.target.host, connect, self.limits.total).await
     }
@@ -225,7 +234,7 @@ impl Journey<'_> {
             self.scrubber.add(&secret);
         }
         // Asked for byte by byte, an echo could not be recognised.
-        if !admitted.inject.is_empty() {
+        if !self.scrubber.is_empty() {
             headers.remove(RANGE);
         }
         Ok(())

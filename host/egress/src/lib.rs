@@ -16,6 +16,7 @@ mod redirect;
 mod resolve;
 mod scrub;
 mod secret;
+mod swap;
 mod target;
 
 #[cfg(test)]
@@ -29,7 +30,7 @@ pub use fetch::{Egress, FetchLimits, Request, Response};
 pub use provider::{BoundedResponse, ProviderClient, Proxies, StreamingResponse, Timeouts};
 pub use resolve::{Resolve, SystemResolver};
 pub use scrub::Scrubber;
-pub use secret::{NoSecrets, Secrets, secret_header};
+pub use secret::{NoSecrets, Secrets, StandIn, secret_header};
 
 /// Headers as the HTTP library has them, so that callers need no second one.
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

@@ -1,4 +1,4 @@
-//! Removes secrets from bytes: the exact value, its base64 forms at each alignment, its percent forms.
+//! Removes secrets from bytes: the exact value, its form in JSON, its base64 forms at each alignment, its percent forms.
 //!
 //! A last line of defence for what other sides echo; it cannot find a value that was transformed otherwise.
 
@@ -39,6 +39,8 @@ impl Scrubber {
             return;
         }
         let mut forms = vec![value.to_vec(), percent(value, b"0123456789ABCDEF"), percent(value, b"0123456789abcdef")];
+        // As it stands inside of JSON text.
+        forms.extend(json(secret.expose_secret()));
         for alphabet in [STANDARD, URL_SAFE] {
             forms.extend(
                 (0..3).map(|shift| base64(value, shift, alphabet)).filter(|form| form.len() >= SHORTEST_BASE64),
@@ -50,6 +52,13 @@ impl Scrubber {
             }
         }
         self.forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    }
+
+    /// Whether this value is looked for, or too short to be.
+    #[must_use]
+    pub fn knows(&self, secret: &SecretString) -> bool {
+        let value = secret.expose_secret().as_bytes();
+        value.len() < SHORTEST || self.forms.iter().any(|form| form.as_slice() == value)
     }
 
     /// Whether nothing is looked for.
@@ -98,6 +107,11 @@ fn replace(bytes: &[u8], form: &[u8]) -> Option<Vec<u8>> {
     }
     clean.extend_from_slice(bytes.get(from..).unwrap_or_default());
     Some(clean)
+}
+
+fn json(value: &str) -> Option<Vec<u8>> {
+    let quoted = Zeroizing::new(serde_json::to_string(value).ok()?);
+    Some(quoted.strip_prefix('"')?.strip_suffix('"')?.as_bytes().to_vec())
 }
 
 fn percent(value: &[u8], digits: &[u8; 16]) -> Vec<u8> {

@@ -12,6 +12,20 @@ use cofferdam_core::limits::EGRESS_SECRET_BYTES;
 pub trait Secrets: Send + Sync {
     /// The value, when there is one.
     fn get(&self, name: &str) -> Option<SecretString>;
+
+    /// What stands in for secrets in what a guest writes.
+    fn stand_ins(&self) -> &[StandIn] {
+        &[]
+    }
+}
+
+/// A random text that a guest writes where it wants a secret. It is swapped only where a rule says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandIn {
+    /// The secret's name.
+    pub secret: String,
+    /// The text.
+    pub text: String,
 }
 
 impl<F: Fn(&str) -> Option<SecretString> + Send + Sync> Secrets for F {

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use cofferdam_core::limits::EGRESS_URL_BYTES;
-use cofferdam_core::policy::{HostPattern, HttpGrant, Injection, Method, PathFault, PathPattern, Scheme, normal_path};
+use cofferdam_core::policy::{HostPattern, HttpGrant, Injection, Method, PathFault, PathPattern, Scheme, Swap, normal_path};
 use ipnet::IpNet;
 use url::{Host, Url};
 
@@ -29,6 +29,7 @@ pub(crate) struct Target {
 pub(crate) struct Admitted {
     pub(crate) blocks: Vec<IpNet>,
     pub(crate) inject: Vec<Injection>,
+    pub(crate) swap: Vec<Swap>,
     /// The request in the words of a grant, for an address that is refused later.
     pub(crate) grant: Option<HttpGrant>,
 }
@@ -131,7 +132,8 @@ impl Target {
             }
         }
         let blocks = covering.iter().flat_map(|grant| &grant.cidrs).copied().collect();
-        Ok(Admitted { blocks, inject, grant: self.as_grant(method, false) })
+        let swap = covering.iter().flat_map(|grant| &grant.swap).cloned().collect();
+        Ok(Admitted { blocks, inject, swap, grant: self.as_grant(method, false) })
     }
 
     /// The least grant for this request: reading methods together, and the path only where the host's other

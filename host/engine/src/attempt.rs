@@ -10,8 +10,10 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath, ToolName};
 use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
+use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Isolation, Recorder,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation,
+    Recorder,
     Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
 };
 use cofferdam_core::run::MessageError;
@@ -39,6 +41,7 @@ pub(crate) struct Attempt {
     pub(crate) recorder: AttemptRecorder,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) place: Arc<Place>,
+    pub(crate) narrowings: Arc<Narrowings>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) work: AttemptWork,
 }
@@ -162,6 +165,7 @@ impl Attempt {
             recorder: Arc::new(self.recorder),
             gateway: self.gateway,
             place: self.place,
+            narrowings: self.narrowings,
             calls: AtomicU32::new(0),
         };
         (Arc::new(setting), self.work)
@@ -184,6 +188,7 @@ struct Setting {
     recorder: Arc<AttemptRecorder>,
     gateway: Arc<Gateway>,
     place: Arc<Place>,
+    narrowings: Arc<Narrowings>,
     calls: AtomicU32,
 }
 
@@ -284,6 +289,9 @@ impl Setting {
             events: Arc::clone(&self.recorder) as Arc<dyn Recorder>,
             run: Arc::clone(&self.chains.run),
             cancel: self.cancel.clone(),
+            narrowings: Arc::clone(&self.narrowings),
+            tools: Some(Arc::clone(&self.gateway) as Arc<dyn Invoke>),
+            depth: 0,
         })
     }
 }

@@ -8,9 +8,11 @@ use crate::person::PersonTime;
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, ToolName};
+use cofferdam_core::limits;
 use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rules};
 use cofferdam_core::port::{
-    Answer, Approver, Clock, Question, Tool, ToolContext, ToolDefinition, ToolOutput, ToolReply, ToolSpec,
+    Answer, Approver, BoxFuture, Clock, Invoke, Nested, NoRedactor, Question, Redactor, Tool, ToolContext,
+    ToolDefinition, ToolOutput, ToolReply, ToolSpec, redact_fault, redact_text, redact_value,
 };
 use cofferdam_core::schema::{self, Checker, SchemaError};
 use cofferdam_core::spec::workflow::ToolFilter;
@@ -45,6 +47,7 @@ pub struct Gateway {
     approver: Option<Arc<dyn Approver>>,
     clock: Arc<dyn Clock>,
     person: Arc<PersonTime>,
+    redactor: Arc<dyn Redactor>,
 }
 
 struct Entry {
@@ -83,7 +86,19 @@ impl Gateway {
                 }
             }
         }
-        Ok(Self { entries, rules, approver, clock, person: Arc::default() })
+        Ok(Self { entries, rules, approver, clock, person: Arc::default(), redactor: Arc::new(NoRedactor) })
+    }
+
+    /// Who knows what must not be seen of what tools give.
+    #[must_use]
+    pub fn with_redactor(mut self, redactor: Arc<dyn Redactor>) -> Self {
+        self.redactor = redactor;
+        self
+    }
+
+    /// Who knows what must not be seen.
+    pub(crate) fn redactor(&self) -> &dyn Redactor {
+        self.redactor.as_ref()
     }
 
     /// Who can be asked.
@@ -149,7 +164,7 @@ impl Gateway {
         });
         if denied {
             let fault = denial(&call.tool, &decided.rule);
-            if call.origin == Origin::Model {
+            if call.origin != Origin::Document {
                 let hint = fault.hint.as_deref().unwrap_or_default();
                 let message = format!("{}; {hint}", fault.message);
                 call.ctx.events.observe(Body::Warning { code: "tool_denied".to_owned(), message });
@@ -171,11 +186,12 @@ impl Gateway {
         let events = Arc::clone(&call.ctx.events);
         let work = AssertUnwindSafe(entry.source.call(call.ctx, &entry.definition.name, args)).catch_unwind();
         let outcome = work.await.unwrap_or_else(|_| Err(Fault::bug(format!("tool `{}` panicked", call.tool))));
-        let reply = match outcome {
+        let mut reply = match outcome {
             Err(fault) if fault.class == Class::Cancelled => return Err(fault),
             Err(fault) => refusal(fault),
             Ok(output) => reply(output),
         };
+        self.redact(&mut reply);
         let took = self.clock.now().since(began);
         events.observe(Body::ToolCallFinished {
             call_id,
@@ -190,6 +206,13 @@ impl Gateway {
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
         Ok(reply)
+    }
+
+    /// What a model or another tool gets is searched like what is recorded.
+    fn redact(&self, reply: &mut ToolReply) {
+        redact_text(self.redactor(), &mut reply.text);
+        redact_value(self.redactor(), &mut reply.result);
+        reply.error.iter_mut().for_each(|fault| redact_fault(self.redactor(), fault));
     }
 
     async fn decide(&self, entry: &Entry, call: &Call) -> Decided {
@@ -216,6 +239,24 @@ impl Gateway {
         let names: Vec<String> = self.names().map(ToString::to_string).collect();
         Fault::step("unknown_tool", format!("there is no tool `{tool}`"))
             .with_hint(format!("the tools of this run are: {}", names.join(", ")))
+    }
+}
+
+impl Invoke for Gateway {
+    fn invoke<'a>(&'a self, from: &'a ToolContext, call: Nested) -> BoxFuture<'a, Result<ToolReply, Fault>> {
+        let Nested { number, tool, args, deadline } = call;
+        if from.depth >= limits::PLUGIN_INVOKE_DEPTH {
+            let message = format!("tools call each other at most {} deep", limits::PLUGIN_INVOKE_DEPTH);
+            return Box::pin(std::future::ready(Ok(refusal(Fault::step("invoke_depth", message)))));
+        }
+        let ctx = ToolContext {
+            call_id: format!("{}.{number}", from.call_id).into(),
+            idempotency_key: format!("{}.{number}", from.idempotency_key).into(),
+            deadline: Some(from.deadline.map_or(deadline, |own| own.min(deadline))),
+            depth: from.depth + 1,
+            ..from.clone()
+        };
+        Box::pin(self.call(Call { ctx, tool, args, origin: Origin::Plugin }))
     }
 }
 

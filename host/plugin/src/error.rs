@@ -103,9 +103,17 @@ pub enum LoadFault {
     /// A limit is above the host's own.
     #[error("its limits are not acceptable: {}", first(.0))]
     Limits(Vec<PolicyError>),
-    /// A grant that this version cannot keep.
+    /// A grant that no plugin can be given.
     #[error("its grants cannot be kept: {0}")]
     Unserved(&'static str),
+    /// A further directory cannot be given.
+    #[error("the directory `{from}` of its `fs.also` cannot be given: {reason}")]
+    Mount {
+        /// The directory as it was granted.
+        from: String,
+        /// Why not.
+        reason: String,
+    },
     /// The host failed.
     #[error("the plugin host failed: {0}")]
     Host(String),
@@ -133,7 +141,7 @@ impl LoadFault {
             Self::Describe(_) | Self::About(_) => "plugin_describe",
             Self::Config(_) | Self::NoConfig => "plugin_config",
             Self::Limits(_) => "plugin_limits",
-            Self::Unserved(_) => "plugin_grants",
+            Self::Unserved(_) | Self::Mount { .. } => "plugin_grants",
             Self::Host(_) => "internal",
         }
     }

@@ -37,6 +37,11 @@ pub(crate) enum Failure {
 #[error("out of time")]
 pub(crate) struct OutOfTime;
 
+/// A function of the host panicked; what it said stays in the host's own log.
+#[derive(Debug, thiserror::Error)]
+#[error("the host function `{0}` panicked")]
+pub(crate) struct HostPanicked(pub(crate) &'static str);
+
 /// What the bounds were, to say how much was allowed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowed {
@@ -54,6 +59,9 @@ impl Failure {
     pub(crate) fn classify(error: &wasmtime::Error, allowed: &Allowed) -> Self {
         if error.downcast_ref::<OutOfTime>().is_some() {
             return Self::Limit(Limit::Wall(allowed.wall));
+        }
+        if let Some(panicked) = error.downcast_ref::<HostPanicked>() {
+            return Self::Host(panicked.to_string());
         }
         if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
             return Self::Limit(Limit::Handles(allowed.handles));
@@ -196,21 +204,29 @@ impl Culprit<'_> {
     }
 }
 
-/// The kind as the contract spells it.
+/// The kinds as the contract spells them.
+const KINDS: [(&str, ErrorKind); 13] = [
+    ("invalid-input", ErrorKind::InvalidInput),
+    ("not-found", ErrorKind::NotFound),
+    ("conflict", ErrorKind::Conflict),
+    ("denied", ErrorKind::Denied),
+    ("auth-required", ErrorKind::AuthRequired),
+    ("rate-limited", ErrorKind::RateLimited),
+    ("timeout", ErrorKind::Timeout),
+    ("unavailable", ErrorKind::Unavailable),
+    ("cancelled", ErrorKind::Cancelled),
+    ("too-large", ErrorKind::TooLarge),
+    ("unsupported", ErrorKind::Unsupported),
+    ("internal", ErrorKind::Internal),
+    ("other", ErrorKind::Other),
+];
+
+/// The word for a kind.
 pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidInput => "invalid-input",
-        ErrorKind::NotFound => "not-found",
-        ErrorKind::Conflict => "conflict",
-        ErrorKind::Denied => "denied",
-        ErrorKind::AuthRequired => "auth-required",
-        ErrorKind::RateLimited => "rate-limited",
-        ErrorKind::Timeout => "timeout",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Cancelled => "cancelled",
-        ErrorKind::TooLarge => "too-large",
-        ErrorKind::Unsupported => "unsupported",
-        ErrorKind::Internal => "internal",
-        ErrorKind::Other => "other",
-    }
+    KINDS.iter().find(|(_, known)| *known == kind).map_or("other", |(name, _)| name)
+}
+
+/// The kind that a word stands for.
+pub(crate) fn kind_of_name(name: &str) -> Option<ErrorKind> {
+    KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
 }

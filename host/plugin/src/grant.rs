@@ -4,16 +4,47 @@
 
 use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
-use cofferdam_core::policy::{FsGrant, Grants};
+use cofferdam_core::policy::{FsGrant, Grants, Narrowings};
+use std::sync::Arc;
 
 /// What is granted, and what the document asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rights {
     pub(crate) granted: Grants,
     pub(crate) requested: Grants,
+    /// What was granted before the step of this call narrowed it.
+    narrowed: Option<Narrowed>,
+}
+
+/// What narrowed the rights of a call.
+#[derive(Clone, Debug)]
+struct Narrowed {
+    from: Grants,
+    by: Arc<Narrowings>,
 }
 
 impl Rights {
+    pub(crate) fn new(granted: Grants, requested: Grants) -> Self {
+        Self { granted, requested, narrowed: None }
+    }
+
+    /// What is left of the rights for a call of a step that narrows.
+    pub(crate) fn narrowed(self: &Arc<Self>, by: &Arc<Narrowings>) -> Arc<Self> {
+        if by.is_empty() {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
+            granted: by.apply(&self.granted),
+            requested: self.requested.clone(),
+            narrowed: Some(Narrowed { from: self.granted.clone(), by: Arc::clone(by) }),
+        })
+    }
+
+    /// Who takes away what was granted; none where nobody granted it.
+    fn culprit(&self, wanted: &Grants) -> Option<&str> {
+        self.narrowed.as_ref().and_then(|narrowed| narrowed.by.culprit(&narrowed.from, wanted))
+    }
+
     /// The files that would be needed: what was asked for, else reading.
     pub(crate) fn wanted_files(&self) -> Grants {
         let mut fs = self.requested.fs.clone();
@@ -27,8 +58,8 @@ impl Rights {
 
     /// Whether some directory is visible.
     pub(crate) fn sees_files(&self) -> bool {
-        let FsGrant { read, out, .. } = &self.granted.fs;
-        *read || *out
+        let FsGrant { read, out, also, .. } = &self.granted.fs;
+        *read || *out || !also.is_empty()
     }
 }
 
@@ -55,6 +86,10 @@ pub(crate) enum Certainty {
 impl Denial {
     /// A denial of `wanted`, explained for the plugin of this alias.
     pub(crate) fn new(alias: &Alias, rights: &Rights, request: String, wanted: &Grants) -> Self {
+        if let Some(who) = rights.culprit(wanted) {
+            let allow = format!("# it is granted, and the `grants` of {who} take it away: change them");
+            return Self { request, allow, certainty: Certainty::Certain };
+        }
         let missing = wanted.missing_from(&rights.granted);
         let table = rights.granted.union(wanted).to_toml(alias);
         let allow = format!("{}\n# or in cofferdam.toml:\n{table}", missing.to_command_line(alias));
@@ -71,7 +106,10 @@ impl Denial {
         if self.allow.is_empty() {
             return format!("it was denied `{}`, which no grant allows", self.request);
         }
-        format!("it was denied `{}`; to allow that, add:\n{}", self.request, self.allow)
+        match self.allow.strip_prefix("# ") {
+            Some(why) => format!("it was denied `{}`: {why}", self.request),
+            None => format!("it was denied `{}`; to allow that, add:\n{}", self.request, self.allow),
+        }
     }
 }
 
@@ -130,6 +168,22 @@ mod tests {
         let allow = denial("fs").allow;
         assert!(allow.starts_with("--grant scan:fs=read\n"), "{allow}");
         assert!(allow.contains("[plugins.scan.grants]\nfs = { read = true }"), "{allow}");
+    }
+
+    #[test]
+    fn a_denial_names_the_step_that_takes_it_away() {
+        let read = Grants { fs: FsGrant { read: true, ..FsGrant::default() }, ..Grants::default() };
+        let rights = Arc::new(Rights::new(read.clone(), Grants::default()));
+        let mut by = Narrowings::default();
+        let none = cofferdam_core::policy::Narrowing::parse(&serde_json::json!({ "fs": "none" })).unwrap();
+        by.push("step `count`", Arc::new(none));
+        let rights = rights.narrowed(&Arc::new(by));
+        assert!(rights.granted.is_empty());
+        let denial = Denial::new(&Alias::parse("scan").unwrap(), &rights, "fs".to_owned(), &read);
+        assert_eq!(
+            denial.hint(),
+            "it was denied `fs`: it is granted, and the `grants` of step `count` take it away: change them"
+        );
     }
 
     #[test]

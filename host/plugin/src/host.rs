@@ -14,18 +14,21 @@ use crate::grant::Rights;
 use crate::import::Network;
 use crate::instance::{Call, Ended, Identity, Prepared, SelfDescription};
 use crate::manifest::Manifest;
+use crate::mount::{self, WRITE_ONLY};
 use crate::reference::{PluginReference, Source};
 use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
+use crate::services::Services;
 use crate::tool::{LoadedPlugin, Parts};
-use cofferdam_core::policy::{KindLimits, PluginKind};
-use cofferdam_core::port::Clock;
+use cofferdam_core::policy::{FsGrant, KindLimits, PluginKind};
+use cofferdam_core::port::{Clock, Journal, Redactor, State};
 use cofferdam_core::schema;
 use cofferdam_core::{limits, value};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wasmtime::component::Component;
@@ -43,6 +46,12 @@ pub struct HostSettings {
     pub compile_child: Option<CompileChild>,
     /// How granted requests leave; none refuses them all.
     pub network: Option<Network>,
+    /// Where values of plugins are kept; none refuses them all.
+    pub state: Option<Arc<dyn State>>,
+    /// Where blobs are kept; none refuses them all.
+    pub blobs: Option<Arc<dyn Journal>>,
+    /// Knows what must not be written to a log.
+    pub redactor: Arc<dyn Redactor>,
 }
 
 /// The directories of the cache. Both are made when missing, and closed to other users.
@@ -58,6 +67,7 @@ pub struct CacheDirs {
 pub struct PluginHost {
     settings: HostSettings,
     core: Mutex<Option<Arc<Core>>>,
+    kept: Arc<AtomicBool>,
 }
 
 /// What all plugins of a process share.
@@ -67,6 +77,7 @@ pub(crate) struct Core {
     compiler: Compiler,
     cache: Option<Cache>,
     compatibility: u64,
+    clock: Arc<dyn Clock>,
 }
 
 /// What the cache keeps of a plugin besides its code.
@@ -103,7 +114,25 @@ impl PluginHost {
     /// A host with these settings. Threads, engine and directories come with the first plugin.
     #[must_use]
     pub fn new(settings: HostSettings) -> Self {
-        Self { settings, core: Mutex::new(None) }
+        Self { settings, core: Mutex::new(None), kept: Arc::default() }
+    }
+
+    /// Whether any plugin has kept a value that goes with its run, since this host was made.
+    #[must_use]
+    pub fn has_kept_values(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    fn services(&self, granted: &FsGrant, base: &Path) -> Result<Services, LoadFault> {
+        Ok(Services {
+            network: self.settings.network.clone(),
+            state: self.settings.state.clone(),
+            blobs: self.settings.blobs.clone(),
+            redactor: Arc::clone(&self.settings.redactor),
+            clock: Arc::clone(&self.settings.clock),
+            mounts: mount::open(granted, base)?.into(),
+            kept: Arc::clone(&self.kept),
+        })
     }
 
     /// Loads a plugin: reads it, checks it, compiles it unless that was done before, and asks it what it is.
@@ -133,9 +162,10 @@ impl PluginHost {
             alias: reference.alias,
             digest: known.artifact.digest,
             config,
-            rights: Rights { granted: reference.granted, requested: reference.requested },
+            services: self.services(&reference.granted.fs, &reference.base)?,
+            rights: Arc::new(Rights::new(reference.granted, reference.requested)),
             limits,
-            network: self.settings.network.clone(),
+            id: known.about.id.clone(),
         };
         let plugin = LoadedPlugin::new(Parts {
             prepared: Prepared { engine: Arc::clone(&core.engine), pre: known.pre },
@@ -180,6 +210,7 @@ impl Core {
             runtime,
             compiler: Compiler::new(settings.compile_child.clone()),
             cache,
+            clock: Arc::clone(&settings.clock),
         })
     }
 
@@ -264,9 +295,10 @@ impl Core {
             alias: reference.alias.clone(),
             digest,
             config: Arc::from("{}"),
-            rights: Rights::default(),
+            rights: Arc::default(),
             limits: PluginKind::Tool.limits(),
-            network: None,
+            services: Services::none(Arc::clone(&self.clock)),
+            id: String::new(),
         };
         let wall =
             Duration::from_millis(limits::PLUGIN_DESCRIBE_MS).min(reference.limits.wall.unwrap_or(Duration::MAX));
@@ -302,16 +334,10 @@ fn read(source: &Source) -> Result<Artifact, LoadFault> {
     }
 }
 
-/// Grants that this version cannot keep are refused, not ignored.
+/// Grants that cannot be kept are refused, not ignored.
 fn refuse_unserved(reference: &PluginReference) -> Result<(), LoadFault> {
     let fs = &reference.granted.fs;
-    if !fs.also.is_empty() {
-        return Err(LoadFault::Unserved("`fs.also`: further directories are not served by this version"));
-    }
-    if fs.write && !fs.read {
-        return Err(LoadFault::Unserved("`fs.write` without `fs.read`: a directory that can be written can be read"));
-    }
-    Ok(())
+    if fs.write && !fs.read { Err(LoadFault::Unserved(WRITE_ONLY)) } else { Ok(()) }
 }
 
 /// The configuration as text, valid for the schema that the plugin gave.

@@ -10,14 +10,16 @@ use crate::bindings::{Served, ServedPre};
 use crate::engine::{Deadline, EPOCH_TICK, Engine};
 use crate::failure::{Allowed, Failure, OutOfTime};
 use crate::grant::{Denial, Denials, Rights, Seen};
-use crate::import::{Captured, Preopens};
+use crate::import::{Blobs, Captured, Preopens};
 use crate::limit::{Limiter, size};
+use crate::services::Services;
 use cofferdam_core::event::Body;
 use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
 use cofferdam_core::policy::KindLimits;
 use cofferdam_core::port::ToolContext;
 use cofferdam_core::text::clean_to;
+use cofferdam_egress::StandIn;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::ResourceTable;
@@ -27,11 +29,13 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView};
 /// What stays the same over all calls of a plugin.
 pub(crate) struct Identity {
     pub(crate) alias: Alias,
+    /// What it says its name is; empty while it has not said it.
+    pub(crate) id: String,
     pub(crate) digest: Digest,
     pub(crate) config: Arc<str>,
-    pub(crate) rights: Rights,
+    pub(crate) rights: Arc<Rights>,
     pub(crate) limits: KindLimits,
-    pub(crate) network: Option<crate::import::Network>,
+    pub(crate) services: Services,
 }
 
 /// One call: for whom it runs and what it did so far.
@@ -39,7 +43,12 @@ pub(crate) struct Call {
     pub(crate) plugin: Arc<Identity>,
     /// None while a plugin describes itself: then nothing of a run is there, and nothing is granted.
     pub(crate) ctx: Option<ToolContext>,
+    /// What it may do: what the plugin was granted, without what the step takes away.
+    pub(crate) rights: Arc<Rights>,
     pub(crate) denials: Denials,
+    pub(crate) stand_ins: Vec<StandIn>,
+    pub(crate) blobs: Blobs,
+    pub(crate) invokes: u32,
     pub(crate) log_lines: usize,
     pub(crate) progress_events: usize,
     pub(crate) http_calls: u32,
@@ -49,10 +58,15 @@ pub(crate) struct Call {
 impl Call {
     /// A call within `allowed`, from now.
     pub(crate) fn new(plugin: Arc<Identity>, ctx: Option<ToolContext>, allowed: Duration) -> Self {
+        let rights = ctx.as_ref().map_or_else(|| Arc::clone(&plugin.rights), |ctx| plugin.rights.narrowed(&ctx.narrowings));
         Self {
             plugin,
             ctx,
+            rights,
             denials: Denials::default(),
+            stand_ins: Vec::new(),
+            blobs: Blobs::default(),
+            invokes: 0,
             log_lines: 0,
             progress_events: 0,
             http_calls: 0,
@@ -91,7 +105,11 @@ impl Guest {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(limits::PLUGIN_RANDOM_BYTES);
         if let Some(ctx) = &call.ctx {
-            let preopens = Preopens { dirs: &ctx.dirs, grant: &call.plugin.rights.granted.fs };
+            let preopens = Preopens {
+                dirs: &ctx.dirs,
+                grant: &call.rights.granted.fs,
+                mounts: &call.plugin.services.mounts,
+            };
             preopens.open(&mut wasi).map_err(|error| Failure::Refused(error.to_string()))?;
         }
         let mut table = ResourceTable::new();
@@ -118,7 +136,9 @@ impl Guest {
     fn log_output(&self) {
         for (stream, captured) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if let Some((text, dropped)) = captured.take() {
-                let (plugin, text) = (self.call.plugin.alias.as_str(), clean_to(&text, captured_bytes(&self.call)));
+                let plugin = self.call.plugin.alias.as_str();
+                // Redacted before it is cut: half of a secret could not be found any more.
+                let text = clean_to(&self.call.plugin.services.shown(text), captured_bytes(&self.call));
                 tracing::debug!(target: "cofferdam::guest", plugin, stream, dropped, "{text}");
             }
         }
@@ -208,7 +228,8 @@ impl Prepared {
         let answer = match outcome {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                tracing::debug!(plugin = %guest.call.plugin.alias, "{error:?}");
+                let shown = guest.call.plugin.services.shown(format!("{error:?}"));
+                tracing::debug!(plugin = %guest.call.plugin.alias, "{shown}");
                 Err(Failure::classify(&error, &guest.allowed()))
             }
             Err(_) => Err(out_of_time()),

@@ -26,6 +26,8 @@ mod failure;
 mod grant;
 mod import;
 mod instance;
+mod mount;
+mod services;
 
 mod about;
 mod inspect;
@@ -38,7 +40,7 @@ pub use cofferdam_core::schema::SchemaError;
 pub use compile::{CompileChild, CompileError};
 pub use error::{LoadError, LoadFault};
 pub use host::{CacheDirs, History, HostSettings, PluginHost};
-pub use import::Network;
+pub use import::{Network, namespaces_of};
 pub use inspect::Inspection;
 pub use limit::Limit;
 pub use manifest::{Capability, Import, ManifestError};

@@ -70,7 +70,10 @@ impl Capability {
     /// Whether this host does it yet, or answers `unsupported`.
     #[must_use]
     pub fn is_served(self) -> bool {
-        matches!(self, Self::Log | Self::Config | Self::RunControl | Self::Http | Self::Fs | Self::Baseline)
+        match self {
+            Self::Log | Self::Config | Self::RunControl | Self::Http | Self::Fs | Self::Kv | Self::Baseline => true,
+            Self::Secrets | Self::SecretsReveal | Self::Blobs | Self::Tools => true,
+        }
     }
 
     /// The word of the grants table and of `plugin inspect`.

@@ -80,6 +80,8 @@ pub struct PluginReference {
     pub requested: Grants,
     /// Bounds below the host's own.
     pub limits: PluginLimits,
+    /// The directory that further directories in the grants are relative to.
+    pub base: PathBuf,
 }
 
 impl PluginReference {
@@ -94,6 +96,7 @@ impl PluginReference {
             granted: Grants::default(),
             requested: Grants::default(),
             limits: PluginLimits::default(),
+            base: PathBuf::new(),
         }
     }
 }

@@ -9,12 +9,12 @@ use crate::failure::{Culprit, Failure};
 use crate::host::Core;
 use crate::instance::{Call, Ended, Identity, Invocation, Prepared};
 use crate::limit::{Limit, size};
-use crate::manifest::Manifest;
+use crate::manifest::{Capability, Manifest};
 use cofferdam_core::event::{Body, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
 use cofferdam_core::policy::{Grants, Method};
-use cofferdam_core::port::{BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
+use cofferdam_core::port::{BlobId, BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam_core::schema::{self, Checker};
 use cofferdam_core::value;
 use serde_json::{Value, json};
@@ -80,6 +80,17 @@ impl LoadedPlugin {
     #[must_use]
     pub fn about(&self) -> &About {
         &self.about
+    }
+
+    /// The interfaces that it wants and offers, with their versions, without what every language's standard library
+    /// imports.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<String> {
+        let imports = self.manifest.imports.iter().filter(|import| import.capability != Capability::Baseline);
+        let mut names: Vec<String> = imports.map(|import| import.interface.clone()).collect();
+        names.extend(self.manifest.exports.iter().cloned());
+        names.sort();
+        names
     }
 
     /// What it may do, one line a capability.
@@ -171,11 +182,9 @@ impl LoadedPlugin {
                 Ok(text) => (Value::Null, Some(text)),
                 Err(error) => (json!({ "base64": base64(error.as_bytes()) }), None),
             },
-            Payload::Blob(_) => {
-                return Err(Failure::Refused(
-                    "it returned a blob, and this version of Cofferdam keeps none".to_owned(),
-                ));
-            }
+            // In the result, so that the record of the run has it: that is what keeps the blob.
+            Payload::Blob(id) if BlobId::parse(&id).is_some() => (json!({ "blob": id }), None),
+            Payload::Blob(_) => return Err(Failure::Lie("its result names a blob that cannot be one".to_owned())),
         };
         self.check_output(index, &result)?;
         let content = summary.or(text).map(|text| Arc::from(printable(&text)));

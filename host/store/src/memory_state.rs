@@ -2,8 +2,8 @@
 //!
 //! It must not differ from the durable one in anything but durability.
 
-use crate::entry;
-use cofferdam_core::port::{BoxFuture, JournalError, Put, State, StateEntry};
+use crate::entry::{self, Held};
+use cofferdam_core::port::{BoxFuture, JournalError, Put, PutOne, Puts, State, StateEntry};
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::ops::Bound;
@@ -46,6 +46,21 @@ impl State for MemoryState {
         Box::pin(ready(version))
     }
 
+    fn put_all(&self, puts: Puts) -> BoxFuture<'_, Result<Vec<u64>, JournalError>> {
+        let versions = entry::check_all(&puts).and_then(|()| self.values().put_all(puts));
+        Box::pin(ready(versions))
+    }
+
+    fn clear<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, JournalError>> {
+        let mut cleared = 0;
+        self.values().namespaces.retain(|namespace, entries| {
+            let goes = namespace.starts_with(prefix);
+            cleared += if goes { entries.len() as u64 } else { 0 };
+            !goes
+        });
+        Box::pin(ready(Ok(cleared)))
+    }
+
     fn scan<'a>(
         &'a self,
         namespace: &'a str,
@@ -70,6 +85,22 @@ impl Values {
         let entry = StateEntry { key: put.key.clone(), value, version: self.last };
         entries.insert(put.key, entry);
         Ok(self.last)
+    }
+
+    fn put_all(&mut self, puts: Puts) -> Result<Vec<u64>, JournalError> {
+        let entries = self.namespaces.entry(puts.namespace.clone()).or_default();
+        let bytes = entries.iter().map(|(key, entry)| (key.len() + entry.value.len()) as u64).sum();
+        let before = Held { entries: entries.len() as u64, bytes };
+        let mut held = before;
+        for write in &puts.writes {
+            let found = entries.get(&write.key);
+            entry::check_version(write.expected, found.map_or(0, |entry| entry.version))?;
+            held.write(&write.key, found.map(|entry| entry.value.len()), write.value.as_ref().map(|value| value.len()));
+        }
+        held.check(before, puts.quota)?;
+        let Puts { namespace, writes, .. } = puts;
+        let put = |PutOne { key, value, .. }| Put { namespace: namespace.clone(), key, value, expected: None };
+        writes.into_iter().map(|write| self.put_if(put(write))).collect()
     }
 
     fn scan(&self, namespace: &str, prefix: &str, after: Option<&str>, limit: usize) -> Vec<StateEntry> {

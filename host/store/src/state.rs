@@ -4,8 +4,8 @@
 
 use crate::connection::{self, Schema};
 use crate::database::{Database, Failure};
-use crate::entry;
-use cofferdam_core::port::{BoxFuture, Durability, JournalError, Put, State, StateEntry};
+use crate::entry::{self, Held};
+use cofferdam_core::port::{BoxFuture, Durability, JournalError, Put, PutOne, Puts, State, StateEntry};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +51,24 @@ impl State for StateStore {
         })
     }
 
+    fn put_all(&self, puts: Puts) -> BoxFuture<'_, Result<Vec<u64>, JournalError>> {
+        Box::pin(async move {
+            entry::check_all(&puts)?;
+            self.database.write(Durability::Durable, move |connection| put_all(connection, &puts)).await
+        })
+    }
+
+    fn clear<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, JournalError>> {
+        let prefix = prefix.to_owned();
+        Box::pin(async move {
+            // Writing would make the file.
+            if !self.database.read(|connection, _| Ok(connection.is_some())).await? {
+                return Ok(0);
+            }
+            self.database.write(Durability::Durable, move |connection| clear(connection, &prefix)).await
+        })
+    }
+
     fn scan<'a>(
         &'a self,
         namespace: &'a str,
@@ -92,6 +110,39 @@ fn put_if(connection: &Connection, put: &Put) -> Result<u64, Failure> {
         ON CONFLICT (namespace, key) DO UPDATE SET version = excluded.version, value = excluded.value";
     connection.prepare_cached(sql)?.execute(params![put.namespace, put.key, version, &**value])?;
     Ok(version)
+}
+
+/// Looks at everything first: what is refused has changed nothing.
+fn put_all(connection: &Connection, puts: &Puts) -> Result<Vec<u64>, Failure> {
+    let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value)), 0) FROM entries WHERE namespace = ?1";
+    let before = connection
+        .prepare_cached(sql)?
+        .query_row([&puts.namespace], |row| Ok(Held { entries: row.get(0)?, bytes: row.get(1)? }))?;
+    let mut held = before;
+    let sql = "SELECT version, LENGTH(value) FROM entries WHERE namespace = ?1 AND key = ?2";
+    for write in &puts.writes {
+        let found: Option<(u64, usize)> = connection
+            .prepare_cached(sql)?
+            .query_row([&puts.namespace, &write.key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        entry::check_version(write.expected, found.map_or(0, |(version, _)| version))?;
+        held.write(&write.key, found.map(|(_, bytes)| bytes), write.value.as_ref().map(|value| value.len()));
+    }
+    held.check(before, puts.quota)?;
+    let put = |write: &PutOne| Put {
+        namespace: puts.namespace.clone(),
+        key: write.key.clone(),
+        value: write.value.clone(),
+        expected: None,
+    };
+    puts.writes.iter().map(|write| put_if(connection, &put(write))).collect()
+}
+
+fn clear(connection: &Connection, prefix: &str) -> Result<u64, Failure> {
+    let sql = "DELETE FROM entries WHERE substr(namespace, 1, ?1) = ?2";
+    let length = i64::try_from(prefix.chars().count()).unwrap_or(i64::MAX);
+    let cleared = connection.prepare_cached(sql)?.execute(params![length, prefix])?;
+    Ok(cleared as u64)
 }
 
 struct Scan {

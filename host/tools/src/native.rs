@@ -189,6 +189,9 @@ pub(crate) mod tests {
             events: Arc::new(Silent),
             run: Arc::new(Detached::new(RunId::parse("r").unwrap(), StepPath::from("s"))),
             cancel: CancelFlag::default(),
+            narrowings: Arc::default(),
+            tools: None,
+            depth: 0,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::context::{CallInfo, Context, Level};
 use crate::definition::{Definition, Effects};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Request, Response};
+use crate::kv::{Entry, Page, When, Write};
 use crate::output::{Payload, ToolOutput};
 use crate::plugin::Plugin;
 
@@ -17,7 +18,16 @@ use crate::plugin::Plugin;
 pub mod bindings {
     wit_bindgen::generate!({
         path: ["wit/types", "wit/host", "wit/plugin", "wit/tool"],
-        world: "cofferdam:tool/tool-plugin",
+        inline: "
+            package cofferdam:sdk;
+
+            /// A tool plugin, and what only those import that use it.
+            world sdk-tool-plugin {
+                include cofferdam:tool/tool-plugin@0.1.0;
+                import cofferdam:host/secrets-reveal@0.1.0;
+            }
+        ",
+        world: "cofferdam:sdk/sdk-tool-plugin",
         generate_all,
         pub_export_macro: true,
         export_macro_name: "export_tool_plugin",
@@ -138,6 +148,42 @@ impl Host {
         host::secrets::placeholder(name).map_err(error_in)
     }
 
+    pub(crate) fn reveal_secret(&self, name: &str) -> Result<Vec<u8>> {
+        host::secrets_reveal::reveal(name).map_err(error_in)
+    }
+
+    pub(crate) fn kv_get_many(&self, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let entries = host::kv::get_many(&keys).map_err(error_in)?;
+        Ok(entries.into_iter().map(|entry| entry.map(entry_in)).collect())
+    }
+
+    pub(crate) fn kv_commit(&self, writes: Vec<Write>) -> Result<Vec<u64>> {
+        let writes: Vec<_> = writes.into_iter().map(write_out).collect();
+        host::kv::commit(&writes).map_err(error_in)
+    }
+
+    pub(crate) fn kv_scan(&self, prefix: &str, cursor: Option<&str>, limit: u32) -> Result<Page> {
+        let page = host::kv::scan(prefix, cursor, limit).map_err(error_in)?;
+        Ok(Page { entries: page.entries.into_iter().map(entry_in).collect(), next: page.next })
+    }
+
+    pub(crate) fn blob_size(&self, blob: &str) -> Result<u64> {
+        host::blobs::size(blob).map_err(error_in)
+    }
+
+    pub(crate) fn read_blob(&self, blob: &str, offset: u64, len: u32) -> Result<Vec<u8>> {
+        host::blobs::read(blob, offset, len).map_err(error_in)
+    }
+
+    pub(crate) fn write_blob(&self, bytes: &[u8]) -> Result<String> {
+        let writer = host::blobs::Writer::new(None);
+        for piece in bytes.chunks(BLOB_PIECE) {
+            writer.append(piece).map_err(error_in)?;
+        }
+        host::blobs::Writer::finish(writer).map_err(error_in)
+    }
+
     pub(crate) fn invoke(&self, tool: &str, args: &Value) -> Result<Payload> {
         payload_in(host::tools::invoke(tool, &args.to_string()).map_err(error_in)?)
     }
@@ -148,6 +194,26 @@ impl Host {
 
     pub(crate) fn out_root(&self) -> &'static str {
         "/out"
+    }
+}
+
+/// How much of a blob is handed over at once.
+const BLOB_PIECE: usize = 1 << 20;
+
+fn entry_in(entry: host::kv::Entry) -> Entry {
+    Entry { key: entry.key, value: entry.value, version: entry.version }
+}
+
+fn write_out(write: Write) -> host::kv::Write {
+    host::kv::Write {
+        key: write.key,
+        value: write.value,
+        ttl_ms: write.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+        when: match write.when {
+            When::Always => host::kv::Precondition::None,
+            When::Absent => host::kv::Precondition::Absent,
+            When::Version(version) => host::kv::Precondition::Version(version),
+        },
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 #[cfg(not(target_family = "wasm"))]
 use crate::fake::{Fake, Host};
 use crate::http::{Request, Response};
+use crate::kv::Kv;
 use crate::output::Payload;
 
 /// How much a log line matters.
@@ -138,6 +139,51 @@ impl Context {
     /// A secret that is not granted.
     pub fn secret_placeholder(&self, name: &str) -> Result<String> {
         self.host.secret_placeholder(name)
+    }
+
+    /// The value of a secret. A component that uses this imports
+    /// `secrets-reveal`, which is a request of its own (`secrets: [{ name: K,
+    /// reveal: true }]`), shown to whoever allows it; prefer
+    /// [`Context::secret_placeholder`].
+    ///
+    /// # Errors
+    ///
+    /// A secret whose value is not granted, or that has none.
+    pub fn reveal_secret(&self, name: &str) -> Result<Vec<u8>> {
+        self.host.reveal_secret(name)
+    }
+
+    /// The store of this plugin.
+    pub fn kv(&self) -> Kv<'_> {
+        Kv(&self.host)
+    }
+
+    /// How many bytes a blob has.
+    ///
+    /// # Errors
+    ///
+    /// An id of no blob.
+    pub fn blob_size(&self, blob: &str) -> Result<u64> {
+        self.host.blob_size(blob)
+    }
+
+    /// At most `len` bytes of a blob from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::blob_size`].
+    pub fn read_blob(&self, blob: &str, offset: u64, len: u32) -> Result<Vec<u8>> {
+        self.host.read_blob(blob, offset, len)
+    }
+
+    /// Keeps bytes and answers the id of the blob; return it with
+    /// [`Payload::Blob`].
+    ///
+    /// # Errors
+    ///
+    /// More bytes than one call may write.
+    pub fn write_blob(&self, bytes: &[u8]) -> Result<String> {
+        self.host.write_blob(bytes)
     }
 
     /// Calls another tool of the run.

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use crate::context::{CallInfo, Context, Level};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Request, Response};
+use crate::kv::{Entry, Page, When, Write};
 use crate::output::Payload;
 
 /// A host that a test sets up and looks into.
@@ -56,6 +57,11 @@ struct State {
     config: Option<Value>,
     responses: BTreeMap<String, Result<Response>>,
     secrets: Vec<String>,
+    revealed: BTreeMap<String, Vec<u8>>,
+    /// None when the store is not granted.
+    kv: Option<BTreeMap<String, Entry>>,
+    last_version: u64,
+    blobs: Vec<Vec<u8>>,
     tools: BTreeMap<String, Payload>,
     step: Option<PathBuf>,
     out: Option<PathBuf>,
@@ -97,6 +103,26 @@ impl Fake {
     pub fn secret(self, name: impl Into<String>) -> Self {
         self.state().secrets.push(name.into());
         self
+    }
+
+    /// Grants a secret together with its value.
+    #[must_use]
+    pub fn revealed(self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        let name = name.into();
+        self.state().revealed.insert(name.clone(), value.into());
+        self.secret(name)
+    }
+
+    /// Grants the key-value store, empty. Values are not forgotten by themselves.
+    #[must_use]
+    pub fn kv(self) -> Self {
+        self.state().kv.get_or_insert_default();
+        self
+    }
+
+    /// What the key-value store holds.
+    pub fn kv_entries(&self) -> Vec<Entry> {
+        self.state().kv.iter().flat_map(|entries| entries.values().cloned()).collect()
     }
 
     /// Grants a tool and sets what it answers.
@@ -214,6 +240,78 @@ impl Host {
         }
     }
 
+    pub(crate) fn reveal_secret(&self, name: &str) -> Result<Vec<u8>> {
+        let value = self.0.state().revealed.get(name).cloned();
+        value.ok_or_else(|| Error::denied(format!("no grant reveals the secret `{name}`")))
+    }
+
+    pub(crate) fn kv_get_many(&self, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
+        let state = self.0.state();
+        let entries = state.kv.as_ref().ok_or_else(no_store)?;
+        Ok(keys.iter().map(|key| entries.get(*key).cloned()).collect())
+    }
+
+    pub(crate) fn kv_commit(&self, writes: Vec<Write>) -> Result<Vec<u64>> {
+        let mut state = self.0.state();
+        let State { kv, last_version, .. } = &mut *state;
+        let entries = kv.as_mut().ok_or_else(no_store)?;
+        for write in &writes {
+            let found = entries.get(&write.key).map_or(0, |entry| entry.version);
+            let holds = match write.when {
+                When::Always => true,
+                When::Absent => found == 0,
+                When::Version(version) => found == version,
+            };
+            if !holds {
+                return Err(Error::new(ErrorKind::Conflict, format!("`{}` has version {found}", write.key)));
+            }
+        }
+        let mut versions = Vec::new();
+        for Write { key, value, .. } in writes {
+            let Some(value) = value else {
+                entries.remove(&key);
+                versions.push(0);
+                continue;
+            };
+            *last_version += 1;
+            versions.push(*last_version);
+            entries.insert(key.clone(), Entry { key, value, version: *last_version });
+        }
+        Ok(versions)
+    }
+
+    pub(crate) fn kv_scan(&self, prefix: &str, cursor: Option<&str>, limit: u32) -> Result<Page> {
+        let state = self.0.state();
+        let entries = state.kv.as_ref().ok_or_else(no_store)?;
+        let after = |key: &str| cursor.is_none_or(|cursor| key > cursor);
+        let mut found = entries.values().filter(|entry| entry.key.starts_with(prefix) && after(&entry.key));
+        let entries: Vec<Entry> = found.by_ref().take(limit.max(1) as usize).cloned().collect();
+        let next = found.next().and(entries.last()).map(|entry| entry.key.clone());
+        Ok(Page { entries, next })
+    }
+
+    pub(crate) fn blob_size(&self, blob: &str) -> Result<u64> {
+        Ok(self.blob(blob)?.len() as u64)
+    }
+
+    pub(crate) fn read_blob(&self, blob: &str, offset: u64, len: u32) -> Result<Vec<u8>> {
+        let bytes = self.blob(blob)?;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(bytes.into_iter().skip(from).take(len as usize).collect())
+    }
+
+    pub(crate) fn write_blob(&self, bytes: &[u8]) -> Result<String> {
+        let mut state = self.0.state();
+        state.blobs.push(bytes.to_vec());
+        Ok(format!("{:064x}", state.blobs.len()))
+    }
+
+    fn blob(&self, blob: &str) -> Result<Vec<u8>> {
+        let number = usize::from_str_radix(blob, 16).ok();
+        let found = number.and_then(|number| self.0.state().blobs.get(number.checked_sub(1)?).cloned());
+        found.ok_or_else(|| Error::not_found(format!("there is no blob `{blob}`")))
+    }
+
     pub(crate) fn invoke(&self, tool: &str, _args: &Value) -> Result<Payload> {
         let answer = self.0.state().tools.get(tool).cloned();
         answer.ok_or_else(|| Error::denied(format!("no grant allows the tool `{tool}`")))
@@ -226,6 +324,10 @@ impl Host {
     pub(crate) fn out_root(&self) -> PathBuf {
         self.0.state().out.clone().unwrap_or_else(|| Path::new("/out").to_owned())
     }
+}
+
+fn no_store() -> Error {
+    Error::denied("no grant allows the key-value store")
 }
 
 #[cfg(test)]
@@ -259,10 +361,34 @@ mod tests {
     }
 
     #[test]
+    fn values_are_kept_with_conditions_and_listed_in_pages() {
+        let host = Fake::new().kv();
+        let ctx = host.context();
+        let versions = ctx.kv().commit(vec![Write::put("a/1", "x").if_absent(), Write::put("a/2", "y")]).unwrap();
+        let conflict = ctx.kv().commit(vec![Write::delete("a/2"), Write::put("a/1", "z").if_absent()]).unwrap_err();
+        assert_eq!(conflict.kind(), ErrorKind::Conflict);
+        ctx.kv().commit(vec![Write::put("a/1", "z").if_version(versions[0])]).unwrap();
+        let page = ctx.kv().scan("a/", None, 1).unwrap();
+        assert_eq!((page.entries[0].text().unwrap(), page.next.as_deref()), ("z", Some("a/1")));
+        assert_eq!(ctx.kv().scan("a/", page.next.as_deref(), 9).unwrap().next, None);
+        assert_eq!(host.kv_entries().len(), 2);
+    }
+
+    #[test]
+    fn blobs_and_secrets_come_back() {
+        let ctx = Fake::new().revealed("K", "value").context();
+        assert_eq!(ctx.reveal_secret("K").unwrap(), b"value");
+        let id = ctx.write_blob(b"bytes").unwrap();
+        assert_eq!((ctx.blob_size(&id).unwrap(), ctx.read_blob(&id, 1, 3).unwrap()), (5, b"yte".to_vec()));
+    }
+
+    #[test]
     fn what_is_not_granted_is_denied() {
         let ctx = Context::fake();
         let fetched = ctx.fetch(Request::get("https://example.com"));
         assert_eq!(fetched.unwrap_err().kind(), ErrorKind::Denied);
+        assert_eq!(ctx.reveal_secret("KEY").unwrap_err().kind(), ErrorKind::Denied);
+        assert_eq!(ctx.kv().get("k").unwrap_err().kind(), ErrorKind::Denied);
         assert_eq!(ctx.secret_placeholder("KEY").unwrap_err().kind(), ErrorKind::Denied);
         assert_eq!(ctx.invoke("read", &json!({})).unwrap_err().kind(), ErrorKind::Denied);
     }

@@ -49,6 +49,7 @@ mod definition;
 mod directory;
 mod error;
 pub mod http;
+mod kv;
 mod output;
 mod plugin;
 
@@ -64,6 +65,7 @@ pub use directory::Directory;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(not(target_family = "wasm"))]
 pub use fake::{Fake, LogLine, ProgressLine};
+pub use kv::{Entry, Kv, Page, Write};
 pub use output::{IntoOutput, Output, Payload, Text, ToolOutput};
 pub use plugin::{Plugin, Tool};
 

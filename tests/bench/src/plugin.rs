@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
-use cofferdam_core::port::{BoxFuture, CancelFlag, Detached, Isolation as _, Recorder, Tool as _, ToolContext};
+use cofferdam_core::port::{BoxFuture, CancelFlag, Detached, Isolation as _, NoRedactor, Recorder, Tool as _, ToolContext};
 use cofferdam_engine::TokioClock;
 use cofferdam_plugin::{CacheDirs, HostSettings, LoadedPlugin, PluginHost, PluginReference, Source};
 use serde_json::json;
@@ -38,6 +38,9 @@ fn host(dir: &Path) -> PluginHost {
         cache: Some(CacheDirs { code: dir.join("code"), state: dir.join("state") }),
         compile_child: None,
         network: None,
+        state: None,
+        blobs: None,
+        redactor: Arc::new(NoRedactor),
     })
 }
 
@@ -60,6 +63,9 @@ async fn context() -> Result<ToolContext> {
         dirs,
         events: Arc::new(Deaf),
         cancel: CancelFlag::default(),
+        narrowings: Arc::default(),
+        tools: None,
+        depth: 0,
     })
 }
 

@@ -54,10 +54,14 @@ pub(super) fn find_open(steps: &[Planned<'_>], open: &mut Vec<String>) {
 }
 
 fn of_agent(agent: &AgentSpec) -> Value {
-    json!({
+    let mut about = json!({
         "name": agent.name, "description": agent.description, "model": agent.model, "max_turns": agent.max_turns,
         "tools": { "allow": agent.tools.allow, "deny": agent.tools.deny },
-    })
+    });
+    if let (Some(grants), Some(about)) = (&agent.grants, about.as_object_mut()) {
+        about.insert("grants".to_owned(), json!(grants));
+    }
+    about
 }
 
 fn of_step(document: &Workflow, planned: &Planned<'_>) -> Value {
@@ -83,6 +87,7 @@ fn of_step(document: &Workflow, planned: &Planned<'_>) -> Value {
     put("tries", json!(u64::from(step.retries) + 1));
     put("timeout", json!(step.timeout.map(duration::format)));
     put("on_failure", json!(step.on_failure.map(policy_word)));
+    put("grants", json!(step.grants));
     put("model_calls", json!(estimate::of_step(document, step)));
     if let Some(inner) = &planned.inner {
         put("mode", json!(mode(inner.scope)));

@@ -72,6 +72,7 @@ fn with_agents(mut document: Workflow) -> Workflow {
         settings: ModelSettings::default(),
         result_schema: None,
         transform: Transforms::default(),
+        grants: None,
     };
     document.agents.insert(name, Arc::new(critic));
     document

@@ -101,6 +101,9 @@ pub(super) fn facts(document: &Workflow, step: &Step) -> Vec<Fact> {
     if let Some(policy) = step.on_failure {
         facts.push(("on failure", policy_word(policy).to_owned()));
     }
+    if let Some(grants) = &step.grants {
+        facts.push(("grants", clean(&grants.explain().join("; "), TEXT_CHARS)));
+    }
     facts
 }
 

@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn tries_tokens_and_time_of_a_step_are_summed() {
         let mut history = History::new(RunId::parse("r").unwrap());
-        let started = || Body::StepStarted { agent: None, tool: None, items: None, inputs: None };
+        let started = || Body::StepStarted { agent: None, tool: None, items: None, inputs: None, narrowed: Vec::new() };
         let usage = Usage { output: 2, ..Usage::default() };
         history.add(&event("a", 0, 1, started()));
         history.add(&event("a", 5, 1, Body::StepRetrying { error: Fault::step("x", "y"), delay_ms: 1, usage }));

@@ -20,7 +20,7 @@ pub(crate) trait Change {
 }
 
 /// Shows all content of an event to `change`.
-pub(super) fn visit(body: &mut Body, change: &mut dyn Change) {
+pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
     match body {
         Body::RunFinished { output, error, .. } => {
             data(output, change);

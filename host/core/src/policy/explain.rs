@@ -65,6 +65,9 @@ fn explain_http(grant: &HttpGrant) -> String {
     for rule in &grant.inject {
         let _ = write!(line, ", with the secret `{}` added as the header `{}`", rule.secret, rule.header);
     }
+    for rule in &grant.swap {
+        let _ = write!(line, ", with the secret `{}` where it puts it into the {}", rule.secret, rule.part.as_str());
+    }
     if !grant.cidrs.is_empty() {
         let blocks: Vec<String> = grant.cidrs.iter().map(ToString::to_string).collect();
         let _ = write!(line, ", also at the addresses {}", blocks.join(", "));

@@ -3,7 +3,7 @@
 //! ```text
 //! ALIAS:http=api.example.com                                  GET and HEAD over https, every path
 //! ALIAS:http=GET+POST@https://api.example.com:8443/repos/**   methods, scheme, port, path
-//!           ,path=/users/*  ,cidr=10.0.0.0/8  ,inject=SECRET:header:Bearer {}      further, each repeatable
+//!           ,path=/users/*  ,cidr=10.0.0.0/8  ,inject=SECRET:header:Bearer {}  ,swap=SECRET:body   each repeatable
 //! ALIAS:fs=read,write,out,also=FROM:AT:read+write
 //! ALIAS:kv=run            ALIAS:tools=read,other.tool         ALIAS:secrets=NAME,NAME:reveal
 //! ```
@@ -75,11 +75,15 @@ fn http(reader: &mut Reader, value: &str) -> Option<HttpGrant> {
                 let format = unescape(reader, "http.inject", fields.next().unwrap_or("{}"))?;
                 grant.inject.extend(reader.injection("http.inject", secret, header, format));
             }
+            Some(("swap", rule)) => {
+                let (secret, place) = rule.split_once(':').unwrap_or((rule, ""));
+                grant.swap.extend(reader.swapping("http.swap", secret, place));
+            }
             _ => {
                 return reader.fail_with(
                     "http",
                     format!("unknown part `{part}`"),
-                    "it is `path=`, `cidr=` or `inject=`",
+                    "it is `path=`, `cidr=`, `inject=` or `swap=`",
                 );
             }
         }
@@ -118,7 +122,7 @@ fn target(reader: &mut Reader, text: &str) -> Option<HttpGrant> {
         Some(words) => words.split('+').map(|word| reader.method("http", word)).collect::<Option<BTreeSet<_>>>()?,
     };
     let paths = if path.is_empty() { Vec::new() } else { vec![reader.glob("http", path)?] };
-    Some(HttpGrant { host, scheme, port, methods, paths, inject: Vec::new(), cidrs: Vec::new() })
+    Some(HttpGrant { host, scheme, port, methods, paths, inject: Vec::new(), swap: Vec::new(), cidrs: Vec::new() })
 }
 
 /// Splits a port off an authority; the colons of an IPv6 address are inside brackets.
@@ -247,6 +251,9 @@ fn print_http(grant: &HttpGrant) -> String {
     }
     for rule in &grant.inject {
         let _ = write!(text, ",inject={}:{}:{}", rule.secret, rule.header, escape(&rule.format));
+    }
+    for rule in &grant.swap {
+        let _ = write!(text, ",swap={}:{}", rule.secret, rule.part.as_str());
     }
     text
 }

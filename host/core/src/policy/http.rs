@@ -29,6 +29,9 @@ pub struct HttpGrant {
     /// Credentials that the egress adds; the plugin never sees them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inject: Vec<Injection>,
+    /// Where the plugin's stand-ins for secrets are swapped for the values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub swap: Vec<Swap>,
     /// Blocks of addresses that may be reached although they are not public.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_texts")]
     pub cidrs: Vec<IpNet>,
@@ -45,6 +48,7 @@ impl HttpGrant {
             methods: Method::reading(),
             paths: Vec::new(),
             inject: Vec::new(),
+            swap: Vec::new(),
             cidrs: Vec::new(),
         }
     }
@@ -86,6 +90,50 @@ pub struct Injection {
     pub header: String,
     /// The header's value, with one `{}` for the secret.
     pub format: String,
+}
+
+/// A part of a request in which the stand-in for one secret is swapped for its value. Anywhere else it stays what it
+/// is: a random text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Swap {
+    /// The secret's name.
+    pub secret: String,
+    /// Where.
+    #[serde(rename = "in")]
+    pub part: RequestPart,
+}
+
+/// A part of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestPart {
+    /// The values of the plugin's own headers.
+    Header,
+    /// The query of the URL.
+    Query,
+    /// The body.
+    Body,
+}
+
+impl RequestPart {
+    /// All parts.
+    pub const ALL: [Self; 3] = [Self::Header, Self::Query, Self::Body];
+
+    /// The word used in documents and flags.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Query => "query",
+            Self::Body => "body",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.as_str() == text)
+    }
 }
 
 /// The schemes that exist.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::reader::Reader;
-use super::{FsGrant, Grants, HttpGrant, Injection, KvGrant, KvScope, Method, Mount, PolicyError, Scheme, SecretGrant};
+use super::{FsGrant, Grants, HttpGrant, Injection, KvGrant, KvScope, Method, Mount, PolicyError, Scheme, SecretGrant, Swap};
 use crate::id::ToolName;
 
 impl Grants {
@@ -50,7 +50,7 @@ fn grants(reader: &mut Reader, table: &Value) -> Grants {
 }
 
 fn http_grant(reader: &mut Reader, path: &str, entry: &Value) -> Option<HttpGrant> {
-    let keys = ["host", "scheme", "port", "methods", "paths", "inject", "cidrs"];
+    let keys = ["host", "scheme", "port", "methods", "paths", "inject", "swap", "cidrs"];
     let map = reader.table(path, entry, &keys)?;
     let host_path = format!("{path}.host");
     let host = match map.get("host") {
@@ -69,6 +69,10 @@ fn http_grant(reader: &mut Reader, path: &str, entry: &Value) -> Option<HttpGran
     for (path, value) in reader.list(&format!("{path}.inject"), map.get("inject")) {
         inject.extend(injection(reader, &path, value).filter(|rule| !inject.contains(rule)));
     }
+    let mut swap = Vec::new();
+    for (path, value) in reader.list(&format!("{path}.swap"), map.get("swap")) {
+        swap.extend(swapping(reader, &path, value).filter(|rule| !swap.contains(rule)));
+    }
     let mut cidrs = Vec::new();
     for (path, value) in reader.list(&format!("{path}.cidrs"), map.get("cidrs")) {
         let block = reader.text(&path, value).and_then(|text| reader.block(&path, text));
@@ -77,7 +81,7 @@ fn http_grant(reader: &mut Reader, path: &str, entry: &Value) -> Option<HttpGran
     // The default port and the absent one are one thing, and compare equal.
     let scheme = scheme?;
     let port = port?.filter(|port| *port != scheme.default_port());
-    Some(HttpGrant { host: host?, scheme, port, methods: methods?, paths, inject, cidrs })
+    Some(HttpGrant { host: host?, scheme, port, methods: methods?, paths, inject, swap, cidrs })
 }
 
 fn http_scheme(reader: &mut Reader, path: &str, value: Option<&Value>) -> Option<Scheme> {
@@ -128,6 +132,16 @@ fn injection(reader: &mut Reader, path: &str, value: &Value) -> Option<Injection
     };
     let (secret, header, format) = (field("secret", None), field("header", None), field("format", Some("{}")));
     reader.injection(path, &secret?, &header?, format?)
+}
+
+fn swapping(reader: &mut Reader, path: &str, value: &Value) -> Option<Swap> {
+    let map = reader.table(path, value, &["secret", "in"])?;
+    let mut field = |key: &str| match map.get(key) {
+        Some(value) => reader.text(&format!("{path}.{key}"), value).map(str::to_owned),
+        None => reader.fail(path, format!("`{key}` is missing")),
+    };
+    let (secret, part) = (field("secret"), field("in"));
+    reader.swapping(path, &secret?, &part?)
 }
 
 fn fs_grant(reader: &mut Reader, value: Option<&Value>) -> FsGrant {

@@ -5,7 +5,7 @@
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 
-use super::{HostPattern, Injection, KvScope, Method, Mount, PathPattern, PolicyError};
+use super::{HostPattern, Injection, KvScope, Method, Mount, PathPattern, PolicyError, RequestPart, Swap};
 use crate::id::ToolName;
 use crate::limits::{GRANT_ENTRIES, GRANT_TEXT_BYTES, SUGGESTION_DISTANCE};
 
@@ -167,6 +167,15 @@ impl Reader {
         }
         let secret = self.secret_name(&format!("{path}.secret"), secret)?;
         Some(Injection { secret, header, format })
+    }
+
+    pub(super) fn swapping(&mut self, path: &str, secret: &str, part: &str) -> Option<Swap> {
+        let Some(part) = RequestPart::parse(part) else {
+            let message = format!("`{part}` is not a part of a request");
+            return self.fail_with(&format!("{path}.in"), message, "it is one of `header`, `query`, `body`");
+        };
+        let secret = self.secret_name(&format!("{path}.secret"), secret)?;
+        Some(Swap { secret, part })
     }
 
     pub(super) fn secret_name(&mut self, path: &str, text: &str) -> Option<String> {

@@ -168,6 +168,7 @@ impl HttpGrant {
             && self.methods.contains(&method)
             && self.covers_glob(path)
             && wanted.inject.iter().all(|rule| self.inject.contains(rule))
+            && wanted.swap.iter().all(|rule| self.swap.contains(rule))
             && wanted.cidrs.iter().all(|block| self.cidrs.iter().any(|given| given.contains(block)))
     }
 
@@ -179,7 +180,7 @@ impl HttpGrant {
         }
     }
 
-    fn intersect(&self, other: &Self) -> Option<Self> {
+    pub(super) fn intersect(&self, other: &Self) -> Option<Self> {
         if self.scheme != other.scheme || self.effective_port() != other.effective_port() {
             return None;
         }
@@ -195,8 +196,9 @@ impl HttpGrant {
             return None;
         }
         let inject = self.inject.iter().filter(|rule| other.inject.contains(rule)).cloned().collect();
+        let swap = self.swap.iter().filter(|rule| other.swap.contains(rule)).cloned().collect();
         let cidrs = pairs(&self.cidrs, &other.cidrs, |a, b| a.contains(b));
-        Some(Self { host, scheme: self.scheme, port: self.port, methods, paths, inject, cidrs })
+        Some(Self { host, scheme: self.scheme, port: self.port, methods, paths, inject, swap, cidrs })
     }
 }
 

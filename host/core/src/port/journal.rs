@@ -177,6 +177,13 @@ impl BlobId {
         Self(crate::digest::sha256_hex(bytes))
     }
 
+    /// Reads an id; none when it cannot be one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -261,6 +268,9 @@ pub enum JournalError {
         /// The newest version that is read.
         supported: u32,
     },
+    /// There is no room for more.
+    #[error("{0}")]
+    Full(String),
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),

@@ -1,8 +1,9 @@
 //! Tools: native ones, components, an embedder's own.
 
-use super::{BoxFuture, CancelFlag, Recorder, RunContext, StepDirs};
+use super::{BoxFuture, CancelFlag, Recorder, RunContext, StepDirs, ToolReply};
 use crate::fault::Fault;
-use crate::id::{LocalName, RunId, StepPath};
+use crate::id::{LocalName, RunId, StepPath, ToolName};
+use crate::policy::Narrowings;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -91,6 +92,35 @@ pub struct ToolContext {
     pub run: Arc<dyn RunContext>,
     /// For tools that poll.
     pub cancel: CancelFlag,
+    /// What the step takes away from what its plugins may do.
+    pub narrowings: Arc<Narrowings>,
+    /// The way to the other tools of the run; none where there is none.
+    pub tools: Option<Arc<dyn Invoke>>,
+    /// How many tools called each other to get here; 0 for what a document or a model calls.
+    pub depth: u32,
+}
+
+/// The way from one tool to another: through the same gate as every call.
+pub trait Invoke: Send + Sync {
+    /// Calls a tool for the tool that runs in `from`. Whether it may is the caller's to check; whether the call
+    /// itself is permitted, and that it is recorded before it runs, is this one's.
+    ///
+    /// # Errors
+    /// Only what ends the whole attempt; what the tool or the rules say is a reply.
+    fn invoke<'a>(&'a self, from: &'a ToolContext, call: Nested) -> BoxFuture<'a, Result<ToolReply, Fault>>;
+}
+
+/// A call of one tool by another.
+#[derive(Clone, Debug)]
+pub struct Nested {
+    /// How many such calls the calling one has made, this one included.
+    pub number: u32,
+    /// The tool.
+    pub tool: ToolName,
+    /// Its arguments.
+    pub args: Value,
+    /// When the time of the calling one is over.
+    pub deadline: Timestamp,
 }
 
 /// What a tool gave.

@@ -93,7 +93,7 @@ impl Machine {
         if items || matches!(step.work, Work::Include(_)) {
             return effects.push(Effect::Expand(path));
         }
-        let body = Body::StepStarted { agent: None, tool: None, items: None, inputs: None };
+        let body = Body::StepStarted { agent: None, tool: None, items: None, inputs: None, narrowed: Vec::new() };
         effects.push(emit(path, None, body));
     }
 
@@ -112,8 +112,8 @@ impl Machine {
 
     pub(super) fn announce_start(&self, id: NodeId) -> Effect {
         let (node, step) = (self.node(id), self.step(id));
-        let body =
-            Body::StepStarted { agent: step.agent().cloned(), tool: step.tool().cloned(), items: None, inputs: None };
+        let (agent, tool) = (step.agent().cloned(), step.tool().cloned());
+        let body = Body::StepStarted { agent, tool, items: None, inputs: None, narrowed: Vec::new() };
         emit(node.path.clone(), Some(node.attempt + 1), body)
     }
 

@@ -29,6 +29,7 @@ impl Decoder<'_> {
         let tools = self.tool_filter(&fields);
         let result_schema = self.json_schema(&fields, "resultSchema");
         let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
+        let grants = self.narrowed(&fields);
         self.not_built_of_agent(&fields);
         Some(AgentSpec {
             name: name?,
@@ -44,6 +45,7 @@ impl Decoder<'_> {
             },
             result_schema,
             transform,
+            grants,
         })
     }
 
@@ -52,7 +54,6 @@ impl Decoder<'_> {
         self.agent_memory(fields);
         self.budget(fields, true);
         self.model_options(fields);
-        self.narrowed(fields, "the `grants` of an agent");
         if let Some(entry) = fields.entry("resumeOnMessage").filter(|_| fields.flag("resumeOnMessage") == Some(true)) {
             self.unbuilt(entry, "`resumeOnMessage`");
         }

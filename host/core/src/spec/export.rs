@@ -128,6 +128,7 @@ fn agent(agent: &AgentSpec) -> Value {
     table.maybe("topP", agent.settings.top_p);
     table.maybe("maxTokens", agent.settings.max_tokens);
     table.some("transform", transforms(&agent.transform));
+    table.maybe("grants", agent.grants.as_deref().map(|grants| json!(grants)));
     table.maybe("resultSchema", agent.result_schema.as_deref().cloned());
     table.finish()
 }

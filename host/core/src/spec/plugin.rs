@@ -1,4 +1,4 @@
-//! Plugins that a document refers to: source, digest, configuration, requests, limits.
+//! Plugins that a document refers to: source, digest, configuration, requests, limits; and what steps take away.
 
 use super::code::{self, Code};
 use super::decode::Decoder;
@@ -9,10 +9,11 @@ use super::tree::{Content, Entry, Node};
 use super::workflow::PluginReference;
 use crate::expr::Names;
 use crate::id::Alias;
-use crate::policy::{Grants, PluginLimits, PolicyError};
+use crate::policy::{Grants, Narrowing, PluginLimits, PolicyError};
 use crate::template::Template;
 use crate::value::Map;
 use serde_json::Value;
+use std::sync::Arc;
 
 impl Decoder<'_> {
     pub(super) fn plugin(&mut self, entry: &Entry) -> Option<(Alias, PluginReference)> {
@@ -60,6 +61,12 @@ impl Decoder<'_> {
             requested: requested.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
         })
+    }
+
+    /// `grants` of a step or an agent, which narrow.
+    pub(super) fn narrowed(&mut self, fields: &Fields<'_>) -> Option<Arc<Narrowing>> {
+        let node = fields.get("grants")?;
+        self.policy(code::BAD_GRANTS, node, Narrowing::parse).map(Arc::new)
     }
 
     fn source(&mut self, node: &Node) -> Option<String> {

@@ -84,7 +84,7 @@ impl Decoder<'_> {
         });
         let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
         self.isolation(fields);
-        self.narrowed(fields, "the `grants` of a step");
+        let grants = self.narrowed(fields);
         let timeout = match &work {
             Some(Work::Include(include)) => include.tighter(fields.duration("timeout")),
             _ => fields.duration("timeout"),
@@ -100,6 +100,7 @@ impl Decoder<'_> {
             on_failure: failure(fields, "onFailure"),
             transform,
             sensitive: fields.flag("sensitive").unwrap_or_default(),
+            grants,
             ..Step::new(id, work)
         });
         (step, readings)

@@ -1,5 +1,4 @@
-//! What is checked and cannot run in this version: budgets, memory, servers, isolation, narrowed grants, options of
-//! models. Each is warned about at its place, and a run is refused.
+//! What is checked and cannot run in this version: budgets, memory, servers, isolation, options of models. Each is warned about at its place, and a run is refused.
 
 use super::code;
 use super::decode::Decoder;
@@ -8,8 +7,6 @@ use super::kind::{Fields, Table, open};
 use super::tree::{Entry, Node};
 use super::workflow::Unbuilt;
 use crate::id::Alias;
-use crate::policy::{Grants, PolicyError};
-use serde_json::Value;
 
 /// Headers that carry credentials, in lower case.
 const CREDENTIALS: &[&str] =
@@ -37,14 +34,6 @@ impl Decoder<'_> {
         {
             self.unbuilt(entry, "`isolation` other than `none`");
         }
-    }
-
-    /// `grants` of a step or an agent, which narrow.
-    pub(super) fn narrowed(&mut self, fields: &Fields<'_>, what: &str) {
-        let Some(entry) = fields.entry("grants").filter(|_| fields.get("grants").is_some()) else { return };
-        self.mounts(&entry.value);
-        self.policy(code::BAD_GRANTS, &entry.value, narrowing);
-        self.unbuilt(entry, what);
     }
 
     /// `budget` of the options or an agent.
@@ -150,14 +139,6 @@ impl Decoder<'_> {
         }
         Some(opened)
     }
-}
-
-/// A table of grants in which `none` stands for nothing of a kind.
-fn narrowing(table: &Value) -> Result<Grants, Vec<PolicyError>> {
-    let Value::Object(members) = table else { return Grants::parse(table) };
-    let left = members.iter().filter(|(_, value)| value.as_str() != Some("none"));
-    let unknown = members.iter().filter(|(key, _)| !["http", "fs", "kv", "secrets", "tools"].contains(&key.as_str()));
-    Grants::parse(&Value::Object(left.chain(unknown).map(|(key, value)| (key.clone(), value.clone())).collect()))
 }
 
 fn unbuilt_message(what: &str) -> String {

@@ -12,7 +12,7 @@ pub use tool_filter::{ToolFilter, pattern_matches};
 use crate::event::Source;
 use crate::expr::Expr;
 use crate::id::{AgentName, Alias, StepId, ToolName};
-use crate::policy::Grants;
+use crate::policy::{Grants, Narrowing};
 use crate::port::ModelSettings;
 use crate::spec::RunLimits;
 use crate::template::Template;
@@ -116,6 +116,8 @@ pub struct AgentSpec {
     pub result_schema: Option<Arc<Value>>,
     /// What changes its input and output; a step's own chains come outside of it.
     pub transform: Transforms,
+    /// What it takes away from what its plugins may do.
+    pub grants: Option<Arc<Narrowing>>,
 }
 
 /// A plugin that a document refers to.
@@ -199,6 +201,8 @@ pub struct Step {
     pub transform: Transforms,
     /// Sinks and traces get digests instead of its content.
     pub sensitive: bool,
+    /// What it takes away from what its plugins may do, and those of the steps inside of it.
+    pub grants: Option<Arc<Narrowing>>,
 }
 
 /// What decides whether a step runs.
@@ -427,6 +431,7 @@ impl Step {
             on_failure: None,
             transform: Transforms::default(),
             sensitive: false,
+            grants: None,
         }
     }
 

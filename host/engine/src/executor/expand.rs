@@ -48,7 +48,7 @@ impl Run {
 }
 
 fn started(items: Option<Arc<Vec<Value>>>, inputs: Option<Arc<Map>>) -> Body {
-    Body::StepStarted { agent: None, tool: None, items, inputs }
+    Body::StepStarted { agent: None, tool: None, items, inputs, narrowed: Vec::new() }
 }
 
 fn items_of(outcome: Result<Value, EvalError>) -> Answer {

@@ -331,5 +331,6 @@ fn default_agent() -> AgentSpec {
         settings: cofferdam_core::port::ModelSettings::default(),
         result_schema: None,
         transform: Transforms::default(),
+        grants: None,
     }
 }

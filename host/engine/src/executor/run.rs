@@ -12,7 +12,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::plan::Plan;
-use cofferdam_core::port::CancelFlag;
+use cofferdam_core::port::{CancelFlag, redact_event};
 use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Stop};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -335,7 +335,12 @@ impl Run {
         }
     }
 
-    fn stamp(&mut self, emission: Emission) -> RunEvent {
+    /// Gives an event its place; what must not be seen is taken out before anybody sees it.
+    fn stamp(&mut self, mut emission: Emission) -> RunEvent {
+        if let Body::StepStarted { narrowed, .. } = &mut emission.body {
+            *narrowed = self.machine.narrowings(&emission.path).explain();
+        }
+        redact_event(self.ports.gateway.redactor(), &mut emission.body);
         let sub = if emission.body.is_transient() {
             self.sub += 1;
             Some(self.sub)

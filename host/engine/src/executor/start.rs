@@ -44,6 +44,7 @@ impl Run {
             recorder: AttemptRecorder { inbox: self.inbox.clone(), path: path.clone(), attempt: number },
             gateway: Arc::clone(&self.ports.gateway),
             place: Arc::clone(&place),
+            narrowings: Arc::new(self.machine.narrowings(&path)),
             clock: Arc::clone(&self.ports.clock),
             work,
         };

@@ -17,9 +17,10 @@ impl log::Host for Guest {
             return Ok(());
         }
         let plugin = call.plugin.alias.as_str();
-        let message = clean(&message);
         let fields = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
-        let fields = clean(&fields);
+        // Redacted before it is cut: half of a secret could not be found any more.
+        let message = clean(&call.plugin.services.shown(message));
+        let fields = clean(&call.plugin.services.shown(fields));
         match level {
             Level::Trace => tracing::trace!(target: "cofferdam::guest", plugin, "{message}{fields}"),
             Level::Debug => tracing::debug!(target: "cofferdam::guest", plugin, "{message}{fields}"),

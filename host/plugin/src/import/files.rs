@@ -1,12 +1,14 @@
-//! The directories that a guest sees: `/step` and `/out`, each only as granted.
+//! The directories that a guest sees: `/step`, `/out` and further ones, each only as granted.
 //!
 //! It must not resolve paths: WASI does, below the directory, on handles. Without a grant the list is empty.
 
 use crate::grant::Denial;
 use crate::instance::Guest;
+use crate::mount::{Mounted, overlap};
 use cofferdam_core::policy::FsGrant;
 use cofferdam_core::port::{DirHandle, StepDirs};
 use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
@@ -16,12 +18,20 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 pub(crate) struct Preopens<'a> {
     pub(crate) dirs: &'a StepDirs,
     pub(crate) grant: &'a FsGrant,
+    /// The further directories that the plugin was granted; which of them this call sees, the grant says.
+    pub(crate) mounts: &'a [Mounted],
 }
 
-/// A granted directory that could not be opened. Names it as the guest sees it.
+/// A granted directory that the guest cannot get. Names it as the guest sees it.
 #[derive(Debug, thiserror::Error)]
-#[error("the directory `{0}` cannot be opened")]
-pub(crate) struct DirectoryError(&'static str);
+pub(crate) enum DirectoryError {
+    /// It could not be opened.
+    #[error("the directory `{0}` cannot be opened")]
+    Unopened(String),
+    /// It could be written by the step's directory, or the other way round.
+    #[error("the directories `/step` and `{0}` are one tree, and only one of them may be written")]
+    Overlap(String),
+}
 
 impl Preopens<'_> {
     /// Shows them to the guest.
@@ -38,28 +48,39 @@ impl Preopens<'_> {
         if self.grant.out {
             open(wasi, &self.dirs.out, "/out", FsPerms::ReadWrite)?;
         }
-        Ok(())
+        self.mounts.iter().try_for_each(|mounted| self.mount(wasi, mounted))
+    }
+
+    fn mount(&self, wasi: &mut WasiCtxBuilder, mounted: &Mounted) -> Result<(), DirectoryError> {
+        let granted = self.grant.also.iter().find(|mount| mount.at == mounted.at && mount.read);
+        let Some(mount) = granted else { return Ok(()) };
+        // The output directory may lie in a tree that is only read: it is the run's own.
+        if self.grant.read && self.grant.write != mount.write && overlap(&self.dirs.step, &mounted.dir) {
+            return Err(DirectoryError::Overlap(mount.at.clone()));
+        }
+        let access = if mount.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        open(wasi, &mounted.dir, &mount.at, access)
     }
 }
 
 /// Opens the very directory that the handle holds, not whatever stands at its path by now.
-fn open(wasi: &mut WasiCtxBuilder, dir: &DirHandle, at: &'static str, access: FsPerms) -> Result<(), DirectoryError> {
+fn open(wasi: &mut WasiCtxBuilder, dir: &DirHandle, at: &str, access: FsPerms) -> Result<(), DirectoryError> {
     let descriptors = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
     let handle = format!("{descriptors}/{}", dir.as_file().as_raw_fd());
     match wasi.preopened_dir(&handle, at, access) {
         Ok(_) => Ok(()),
         Err(error) => {
             tracing::debug!(directory = at, %error, "a granted directory cannot be opened");
-            Err(DirectoryError(at))
+            Err(DirectoryError::Unopened(at.to_owned()))
         }
     }
 }
 
 impl preopens::Host for Guest {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
-        let rights = &self.call.plugin.rights;
+        let rights = Arc::clone(&self.call.rights);
         if !rights.sees_files() && self.call.ctx.is_some() {
-            let denial = Denial::new(&self.call.plugin.alias, rights, "fs".to_owned(), &rights.wanted_files());
+            let denial = Denial::new(&self.call.plugin.alias, &rights, "fs".to_owned(), &rights.wanted_files());
             if rights.requested.fs.is_empty() {
                 self.call.denials.suspect(denial);
             } else {

@@ -5,11 +5,15 @@
 use super::refuse;
 use crate::bindings::cofferdam::host::http::{self, Request, Response};
 use crate::bindings::cofferdam::types::common::{ErrorKind, PluginError};
+use crate::failure::HostPanicked;
 use crate::grant::Denial;
 use crate::instance::{Call, Guest};
 use cofferdam_core::policy::HttpLimits;
-use cofferdam_egress::{Egress, EgressError, FetchLimits, Kind, Secrets};
+use cofferdam_egress::{Egress, EgressError, FetchLimits, Kind, Secrets, StandIn};
+use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
+use secrecy::SecretString;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +28,7 @@ pub struct Network {
 
 impl http::Host for Guest {
     async fn fetch(&mut self, request: Request) -> wasmtime::Result<Result<Response, PluginError>> {
-        let answers = fetch_all(&mut self.call, vec![request], 1).await;
+        let answers = unwinding("http.fetch", fetch_all(&mut self.call, vec![request], 1)).await?;
         Ok(answers.into_iter().next().unwrap_or_else(|| Err(refuse(ErrorKind::Internal, "no answer"))))
     }
 
@@ -33,8 +37,13 @@ impl http::Host for Guest {
         requests: Vec<Request>,
         limit: u32,
     ) -> wasmtime::Result<Vec<Result<Response, PluginError>>> {
-        Ok(fetch_all(&mut self.call, requests, limit).await)
+        unwinding("http.fetch-many", fetch_all(&mut self.call, requests, limit)).await
     }
+}
+
+/// The egress bounds the time of each request itself; a panic in it ends the call and nothing else.
+async fn unwinding<T>(function: &'static str, work: impl Future<Output = T>) -> wasmtime::Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| HostPanicked(function).into())
 }
 
 /// Sends them, some at once, and answers in their order.
@@ -62,6 +71,22 @@ async fn fetch_all(call: &mut Call, requests: Vec<Request>, limit: u32) -> Vec<R
     answers.into_iter().map(|answer| answer.map_err(|refusal| explain(call, refusal))).collect()
 }
 
+/// The secrets, and what stands in for them in this call.
+struct CallSecrets<'c> {
+    secrets: &'c dyn Secrets,
+    stand_ins: &'c [StandIn],
+}
+
+impl Secrets for CallSecrets<'_> {
+    fn get(&self, name: &str) -> Option<SecretString> {
+        self.secrets.get(name)
+    }
+
+    fn stand_ins(&self) -> &[StandIn] {
+        self.stand_ins
+    }
+}
+
 enum Refusal {
     TooMany(u32),
     NoNetwork,
@@ -70,7 +95,7 @@ enum Refusal {
 
 async fn send(call: &Call, request: Request, limits: HttpLimits) -> Result<Response, Refusal> {
     // A plugin that describes itself, and a host without network, have no door at all.
-    let (Some(network), Some(_)) = (&call.plugin.network, &call.ctx) else { return Err(Refusal::NoNetwork) };
+    let (Some(network), Some(_)) = (&call.plugin.services.network, &call.ctx) else { return Err(Refusal::NoNetwork) };
     let left = call.deadline.remaining();
     let asked = request.timeout_ms.map_or(left, |millis| Duration::from_millis(millis.into()));
     let mut bounds = FetchLimits::of(limits, asked.min(left));
@@ -82,8 +107,9 @@ async fn send(call: &Call, request: Request, limits: HttpLimits) -> Result<Respo
         headers: request.headers,
         body: request.body.unwrap_or_default().into(),
     };
-    let grants = &call.plugin.rights.granted.http;
-    match network.egress.fetch(request, grants, bounds, &*network.secrets).await {
+    let grants = &call.rights.granted.http;
+    let secrets = CallSecrets { secrets: &*network.secrets, stand_ins: &call.stand_ins };
+    match network.egress.fetch(request, grants, bounds, &secrets).await {
         Ok(answer) => Ok(Response {
             status: answer.status,
             headers: answer.headers,
@@ -108,7 +134,7 @@ fn explain(call: &mut Call, refusal: Refusal) -> PluginError {
         let asked = what_was_asked(&method, &error);
         let plugin = Arc::clone(&call.plugin);
         call.deny(match error.would_allow() {
-            Some(wanted) => Denial::new(&plugin.alias, &plugin.rights, asked, &wanted),
+            Some(wanted) => Denial::new(&plugin.alias, &call.rights, asked, &wanted),
             None => Denial::for_good(asked),
         });
     }

@@ -6,7 +6,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::{
-    BoxFuture, CancelFlag, Clock, Detached, DirHandle, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
+    BoxFuture, CancelFlag, Clock, Detached, DirHandle, NoRedactor, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
 };
 use cofferdam_core::time::Timestamp;
 use cofferdam_egress::{Egress, NoSecrets};
@@ -79,6 +79,9 @@ impl Scene {
             cache: None,
             compile_child: None,
             network: Some(Network { egress: Egress::new(), secrets: Arc::new(NoSecrets) }),
+            state: None,
+            blobs: None,
+            redactor: Arc::new(NoRedactor),
         };
         change(&mut settings);
         Self { host: PluginHost::new(settings), heard: Arc::default(), dirs, scratch }
@@ -112,6 +115,9 @@ impl Scene {
             events,
             run: Arc::new(Detached::new(RunId::parse("r1").unwrap(), StepPath::from("scan"))),
             cancel: CancelFlag::default(),
+            narrowings: Arc::default(),
+            tools: None,
+            depth: 0,
         }
     }
 }

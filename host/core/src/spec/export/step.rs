@@ -37,6 +37,7 @@ pub(super) fn own_keys(step: &Step) -> Map {
     table.maybe("onFailure", step.on_failure.map(failure));
     table.some("transform", transforms(&step.transform));
     table.unless("sensitive", true, !step.sensitive);
+    table.maybe("grants", step.grants.as_deref().map(|grants| json!(grants)));
     table.into_map()
 }
 

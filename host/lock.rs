@@ -1,0 +1,239 @@
+//! `cofferdam.lock`: which plugins were approved, so that an update that says or takes something else is noticed.
+//!
+//! It restricts and never grants: a lock file that somebody brings along can only make a run be refused. It must not
+//! decide what follows from a difference.
+
+use cofferdam_core::digest::sha256_hex;
+use cofferdam_core::limits;
+use cofferdam_plugin::LoadedPlugin;
+use serde::{Deserialize, Serialize};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The name of the file, beside `cofferdam.toml`.
+pub const LOCK_FILE: &str = "cofferdam.lock";
+/// The version of the file's form.
+const VERSION: u32 = 1;
+const HEAD: &str = "# The plugins that were approved. Written by cofferdam; keep it with the project.\n\n";
+
+/// A plugin that was approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockEntry {
+    /// What documents call it.
+    pub alias: String,
+    /// Where it comes from; a path is relative to the lock file.
+    pub source: String,
+    /// The digest of its component.
+    pub digest: String,
+    /// What it says it is: `cofferdam/text 0.1.0`.
+    pub name: String,
+    /// SHA-256 over what it says of its tools and its configuration.
+    pub tools: String,
+    /// The interfaces that it wants and offers, with their versions.
+    pub interfaces: Vec<String>,
+}
+
+/// How a plugin stands to what was approved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is the very component.
+    Same,
+    /// Another component that says the same of itself and wants the same.
+    Rebuilt,
+    /// Another component; what is different, in words.
+    Changed(Vec<String>),
+    /// It was never approved.
+    Absent,
+}
+
+/// Why a lock file cannot be used. It is never treated as absent.
+#[derive(Debug, thiserror::Error)]
+#[error("the lock file `{}` cannot be {act}: {reason}", path.display())]
+pub struct LockError {
+    path: PathBuf,
+    act: &'static str,
+    reason: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    version: u32,
+    #[serde(default)]
+    plugin: Vec<LockEntry>,
+}
+
+impl LockEntry {
+    /// What would be approved of a plugin.
+    #[must_use]
+    pub fn of(plugin: &LoadedPlugin, source: String) -> Self {
+        let about = plugin.about();
+        let said = serde_json::to_vec(&(&about.config_schema, &about.tools)).unwrap_or_default();
+        Self {
+            alias: plugin.alias().to_string(),
+            source,
+            digest: plugin.digest().to_string(),
+            name: format!("{} {}", about.id, about.version),
+            tools: format!("sha256:{}", sha256_hex(&said)),
+            interfaces: plugin.interfaces(),
+        }
+    }
+
+    fn is_for(&self, other: &Self) -> bool {
+        self.alias == other.alias && self.source == other.source
+    }
+
+    fn differences(&self, now: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.id() != now.id() {
+            found.push(format!("it was `{}`, and is `{}`", self.id(), now.id()));
+        }
+        if self.tools != now.tools {
+            found.push("what it says of its tools or its configuration is different".to_owned());
+        }
+        let missing = |from: &Self, than: &Self| -> Vec<String> {
+            from.interfaces.iter().filter(|name| !than.interfaces.contains(name)).cloned().collect()
+        };
+        let (more, less) = (missing(now, self), missing(self, now));
+        if !more.is_empty() {
+            found.push(format!("it has the new interfaces {}", more.join(", ")));
+        }
+        if !less.is_empty() {
+            found.push(format!("it no longer has the interfaces {}", less.join(", ")));
+        }
+        found
+    }
+
+    /// The name without the version.
+    fn id(&self) -> &str {
+        self.name.split(' ').next().unwrap_or_default()
+    }
+}
+
+/// The lock file of a project, which may not exist.
+pub(crate) struct Lock {
+    path: PathBuf,
+    writing: Mutex<()>,
+}
+
+impl Lock {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, writing: Mutex::new(()) }
+    }
+
+    /// How a plugin stands to what was approved.
+    pub(crate) fn standing(&self, now: &LockEntry) -> Result<Standing, LockError> {
+        let content = self.read()?;
+        let Some(known) = content.plugin.iter().find(|entry| entry.is_for(now)) else { return Ok(Standing::Absent) };
+        if known.digest == now.digest {
+            return Ok(Standing::Same);
+        }
+        let found = known.differences(now);
+        Ok(if found.is_empty() { Standing::Rebuilt } else { Standing::Changed(found) })
+    }
+
+    /// Writes what was approved, in place of what was approved of the same plugins before. Says whether anything
+    /// changed.
+    pub(crate) fn approve(&self, entries: &[LockEntry]) -> Result<bool, LockError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = self.read()?;
+        let before = content.plugin.clone();
+        for entry in entries {
+            content.plugin.retain(|known| !known.is_for(entry));
+            content.plugin.push(entry.clone());
+        }
+        content.plugin.sort_by(|a, b| (&a.alias, &a.source).cmp(&(&b.alias, &b.source)));
+        if content.plugin == before {
+            return Ok(false);
+        }
+        content.version = VERSION;
+        let text = toml::to_string(&content).map_err(|error| self.failed("written", &error))?;
+        self.write(&format!("{HEAD}{text}")).map_err(|error| self.failed("written", &error))?;
+        Ok(true)
+    }
+
+    fn read(&self) -> Result<Content, LockError> {
+        let metadata = match std::fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),
+            Err(error) => return Err(self.failed("read", &error)),
+            Ok(_) => std::fs::metadata(&self.path).map_err(|error| self.failed("read", &error))?,
+        };
+        if !metadata.is_file() || metadata.len() > limits::SETTINGS_BYTES as u64 {
+            return Err(self.failed("read", &"it is not a regular file, or too large"));
+        }
+        let text = std::fs::read_to_string(&self.path).map_err(|error| self.failed("read", &error))?;
+        let content: Content = toml::from_str(&text).map_err(|error| self.failed("read", &error.message()))?;
+        if content.version != VERSION {
+            let reason = format!("it has version {}, and this cofferdam knows version {VERSION}", content.version);
+            return Err(self.failed("read", &reason));
+        }
+        Ok(content)
+    }
+
+    /// Beside the file first, so that nobody ever reads half of it.
+    fn write(&self, text: &str) -> std::io::Result<()> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(&self.path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    fn failed(&self, act: &'static str, reason: &impl ToString) -> LockError {
+        LockError { path: self.path.clone(), act, reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(digest: &str, tools: &str, interfaces: &[&str]) -> LockEntry {
+        LockEntry {
+            alias: "scan".into(),
+            source: "scan.wasm".into(),
+            digest: digest.into(),
+            name: "acme/scan 1.0.0".into(),
+            tools: tools.into(),
+            interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_was_approved_is_told_from_what_was_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::new(folder.path().join(LOCK_FILE));
+        let first = entry("1", "t", &["log"]);
+        assert_eq!(lock.standing(&first).unwrap(), Standing::Absent);
+        assert!(lock.approve(std::slice::from_ref(&first)).unwrap());
+        assert!(!lock.approve(std::slice::from_ref(&first)).unwrap());
+        assert_eq!(lock.standing(&first).unwrap(), Standing::Same);
+        assert_eq!(lock.standing(&entry("2", "t", &["log"])).unwrap(), Standing::Rebuilt);
+        assert_eq!(lock.standing(&LockEntry { alias: "other".into(), ..first.clone() }).unwrap(), Standing::Absent);
+        let Standing::Changed(found) = lock.standing(&entry("2", "u", &["log", "http"])).unwrap() else {
+            panic!("it is changed")
+        };
+        assert_eq!(found.len(), 2);
+        assert!(found[1].contains("http"), "{found:?}");
+        lock.approve(&[entry("2", "u", &["http"])]).unwrap();
+        let text = std::fs::read_to_string(folder.path().join(LOCK_FILE)).unwrap();
+        assert_eq!(text.matches("[[plugin]]").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_lock_file_that_cannot_be_read_is_not_an_absent_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(LOCK_FILE);
+        for text in ["version = 1\nplugins = []\n", "version = 2\n", "x", "version = 1\n[[plugin]]\nalias = \"a\"\n"] {
+            std::fs::write(&path, text).unwrap();
+            let lock = Lock::new(path.clone());
+            assert!(lock.standing(&entry("1", "t", &[])).is_err(), "{text}");
+            assert!(lock.approve(&[entry("1", "t", &[])]).is_err(), "{text}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(Lock::new(path).standing(&entry("1", "t", &[])).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! What the host has to offer to a plugin beyond computing: the network, values, blobs, secrets.
+//!
+//! It must not decide who gets any of it: each host function asks the rights of its call.
+
+use crate::import::Network;
+use crate::mount::Mounted;
+use cofferdam_core::port::{Clock, Journal, NoRedactor, Redactor, State};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What calls of one plugin may be served with.
+#[derive(Clone)]
+pub(crate) struct Services {
+    /// How granted requests leave; none refuses them all.
+    pub(crate) network: Option<Network>,
+    /// Where values of plugins are kept; none refuses them all.
+    pub(crate) state: Option<Arc<dyn State>>,
+    /// Where blobs are kept; none refuses them all.
+    pub(crate) blobs: Option<Arc<dyn Journal>>,
+    /// Knows what must not be written to a log.
+    pub(crate) redactor: Arc<dyn Redactor>,
+    /// The wall clock of runs.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The further directories of the plugin, opened when it was loaded.
+    pub(crate) mounts: Arc<[Mounted]>,
+    /// Whether any plugin of this host has kept a value that goes with its run.
+    pub(crate) kept: Arc<AtomicBool>,
+}
+
+impl Services {
+    /// Nothing at all: for a plugin that describes itself.
+    pub(crate) fn none(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            network: None,
+            state: None,
+            blobs: None,
+            redactor: Arc::new(NoRedactor),
+            clock,
+            mounts: Arc::new([]),
+            kept: Arc::default(),
+        }
+    }
+
+    /// Notes that there is something to forget when a run is over.
+    pub(crate) fn note_kept(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// The text as it may be written to a log.
+    pub(crate) fn shown(&self, text: String) -> String {
+        self.redactor.redact(&text).unwrap_or(text)
+    }
+}
