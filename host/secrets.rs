@@ -92,8 +92,12 @@ impl Secrets for Vault {
 }
 
 impl Redactor for Vault {
+    fn is_idle(&self) -> bool {
+        !self.knows.load(Ordering::Acquire)
+    }
+
     fn redact(&self, text: &str) -> Option<String> {
-        if !self.knows.load(Ordering::Acquire) {
+        if self.is_idle() {
             return None;
         }
         match self.known.read().unwrap_or_else(PoisonError::into_inner).scrub_text(text) {

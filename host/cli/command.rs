@@ -55,6 +55,7 @@ fn audience(command: &Command) -> Audience {
         Command::Test(args) => args.json || args.format == TestFormat::Json,
         Command::Plan(args) => args.format == PlanFormat::Json,
         Command::Plugin(PluginCommand::Inspect(args)) => args.json,
+        Command::Plugin(PluginCommand::Lock(_)) => false,
         Command::Plugin(PluginCommand::List(args)) | Command::Doctor(args) | Command::Limits(args) => args.json,
         Command::Runs(RunsCommand::List { json, .. } | RunsCommand::Show { json, .. }) => *json,
         Command::Config(ConfigCommand::Show { json, .. }) => *json,

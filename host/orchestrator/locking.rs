@@ -98,7 +98,8 @@ fn source_in(root: Option<&Path>, base: &Path, source: &str) -> String {
     if source.starts_with("builtin:") {
         return source.to_owned();
     }
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // An empty path is this directory.
+    let absolute = |path: &Path| std::path::absolute(Path::new(".").join(path)).unwrap_or_else(|_| path.to_owned());
     let path = absolute(&base.join(source));
     let inside = path.strip_prefix(absolute(root.unwrap_or(base))).map(Path::to_owned);
     inside.unwrap_or(path).to_string_lossy().into_owned()
@@ -114,6 +115,7 @@ mod tests {
         assert_eq!(source_in(Some(root), base, "x.wasm"), "flows/x.wasm");
         assert_eq!(source_in(None, base, "./x.wasm"), "x.wasm");
         assert_eq!(source_in(Some(root), Path::new("/q"), "x.wasm"), "/q/x.wasm");
+        assert_eq!(source_in(Some(Path::new("")), Path::new(""), "./x.wasm"), "x.wasm");
         assert_eq!(source_in(Some(root), base, "builtin:text"), "builtin:text");
     }
 }

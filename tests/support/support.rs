@@ -3,11 +3,13 @@
 //! It must not know what is tested.
 
 mod goldens;
+mod guest;
 mod project;
 mod provider;
 mod source;
 
 pub(crate) use goldens::{Golden, check_golden, is_update};
+pub(crate) use guest::{Manner, Server, with_echo};
 pub(crate) use project::{Outcome, Project};
 pub(crate) use provider::{Answer, Provider};
 pub(crate) use source::{Source, rust_sources, tracked_files};

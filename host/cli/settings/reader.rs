@@ -225,6 +225,18 @@ impl Reader<'_> {
         true
     }
 
+    /// A finding without a place: whoever shows the place shows the line.
+    fn hidden(&mut self, path: &str, line: u32) {
+        self.found.push(Diagnostic {
+            code: TYPE.id,
+            severity: Severity::Error,
+            place: None,
+            path: path.to_owned(),
+            message: format!("`{path}` takes a table, and line {line} has something else, which is not shown"),
+            hint: Some("write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`; a secret does not belong here".to_owned()),
+        });
+    }
+
     /// Where secrets come from. What stands here by mistake may be a secret: it is never quoted.
     fn secrets(&mut self, table: Entry<'_, '_>, file: &mut File) {
         for secret in self.entries(table) {
@@ -235,6 +247,10 @@ impl Reader<'_> {
             if !is_name {
                 let hint = "use letters, digits, `_`, `-` and `.`".to_owned();
                 self.find(VALUE, (at, "secrets"), format!("`{name}` is not the name of a secret"), Some(hint));
+                continue;
+            }
+            if secret.2.get_ref().as_table().is_none() {
+                self.hidden(&path, place(self.path, self.text, at).line);
                 continue;
             }
             let mut sources = Vec::new();

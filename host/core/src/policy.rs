@@ -95,9 +95,9 @@ pub struct KvGrant {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KvScope {
-    /// Gone when the step ends.
+    /// For the tries of one step; gone with its run.
     Step,
-    /// Gone when the run is deleted.
+    /// For all steps of a run; gone when the run has completed, or is deleted.
     #[default]
     Run,
     /// Kept for the project.

@@ -167,10 +167,10 @@ async fn requests_are_counted_and_denials_reported_once() {
 }
 
 #[tokio::test]
-async fn what_is_not_served_yet_says_so() {
+async fn values_are_denied_with_the_line_that_allows_them() {
     let scene = Scene::new();
-    let plugin = scene.load(component("unserved"), nothing()).await.unwrap();
+    let plugin = scene.load(component("ask_values"), nothing()).await.unwrap();
     let fault = scene.call(&plugin, json!({})).await.unwrap_err();
-    assert_eq!(kind(&fault), "unsupported", "{fault}");
-    assert!(fault.message.contains("`cofferdam:host/kv` is not served"), "{fault}");
+    assert_eq!(kind(&fault), "denied", "{fault}");
+    assert!(fault.hint.unwrap().contains("--grant guest:kv=run"));
 }
