@@ -77,8 +77,7 @@ pub struct Undecided {
 
 impl Settings {
     pub(crate) fn plugin_host(&self) -> HostSettings {
-        let ports =
-            PluginPorts { clock: &self.clock, state: &self.state, journal: &self.journal, vault: &self.vault };
+        let ports = PluginPorts { clock: &self.clock, state: &self.state, journal: &self.journal, vault: &self.vault };
         compose::plugin_host(&ports, self.user_dirs.as_ref(), self.compile_child.clone())
     }
 

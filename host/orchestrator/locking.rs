@@ -54,7 +54,10 @@ impl Orchestrator {
         let Some(lock) = &settings.lock else { return Ok(false) };
         let alias = wanted.alias;
         let unreadable = |error: LockError| Fault::user("lock_file", error.to_string());
-        let hint = format!("look at it with `cofferdam plugin inspect {}`; `cofferdam plugin lock FILE` approves it", now.source);
+        let hint = format!(
+            "look at it with `cofferdam plugin inspect {}`; `cofferdam plugin lock FILE` approves it",
+            now.source
+        );
         let refuse = |code, message| Err(Fault::user(code, message).with_hint(hint));
         match lock.standing(now).map_err(unreadable)? {
             Standing::Same => Ok(false),
@@ -70,7 +73,8 @@ impl Orchestrator {
                 Ok(false)
             }
             Standing::Changed(found) => {
-                if !settings.undecided.locked && (wanted.policy.allows_requests() || self.ask_to_update(wanted, &found).await)
+                if !settings.undecided.locked
+                    && (wanted.policy.allows_requests() || self.ask_to_update(wanted, &found).await)
                 {
                     return Ok(true);
                 }

@@ -156,7 +156,11 @@ mod tests {
     fn items_are_not_told_of_one_by_one() {
         let mut rounds = Rounds::default();
         let items = Some(Arc::new(vec![json!(1)]));
-        told(&mut rounds, "scan", Body::StepStarted { agent: None, tool: None, items, inputs: None, narrowed: Vec::new() });
+        told(
+            &mut rounds,
+            "scan",
+            Body::StepStarted { agent: None, tool: None, items, inputs: None, narrowed: Vec::new() },
+        );
         assert_eq!(told(&mut rounds, "scan[0]", Body::LoopIterationStarted { index: 0 }), "");
         let end = |because| Body::LoopFinished { iterations: 1, because };
         assert_eq!(told(&mut rounds, "scan", end(LoopEnd::Items)), "");

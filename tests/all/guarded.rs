@@ -44,7 +44,8 @@ fn a_step_narrows_what_its_plugins_may_do_and_a_denial_names_it() {
     assert_eq!(narrowed("shut"), json!(["step `shut`: no fs"]));
     assert_eq!(narrowed("group"), json!(["step `group`: no kv"]));
     assert_eq!(narrowed("group.inner"), json!(["step `group`: no kv", "step `group.inner`: fs without write"]));
-    let denied: Vec<Value> = events(&outcome, "plugin_denied").into_iter().map(|event| event["request"].clone()).collect();
+    let denied: Vec<Value> =
+        events(&outcome, "plugin_denied").into_iter().map(|event| event["request"].clone()).collect();
     assert_eq!(denied, [json!("fs"), json!("kv")]);
 }
 
@@ -56,8 +57,12 @@ fn a_plan_shows_what_is_narrowed() {
     for line in ["grants no fs", "grants no kv", "grants fs without write"] {
         assert!(plan.contains(line), "`{line}` is not in\n{plan}");
     }
-    let plan: Value = serde_json::from_str(&project.run(&["plan", "narrowed.yaml", "--format", "json"]).stdout).unwrap();
-    assert_eq!(plan["steps"][1]["grants"], json!({ "fs": { "read": false, "write": false, "out": false, "also": [] } }));
+    let plan: Value =
+        serde_json::from_str(&project.run(&["plan", "narrowed.yaml", "--format", "json"]).stdout).unwrap();
+    assert_eq!(
+        plan["steps"][1]["grants"],
+        json!({ "fs": { "read": false, "write": false, "out": false, "also": [] } })
+    );
 }
 
 fn keeping(scope: &str) -> String {
@@ -152,7 +157,10 @@ output: steps.read.content
     assert!(run(&["--grant-requested"]).stdout.starts_with("inside"));
     assert!(run(&["--grant", "echo:fs=also=data:/in:read"]).stdout.starts_with("inside"));
     run(&[]).says(&["--grant echo:fs=also=data:/in:read"]);
-    project.file("cofferdam.toml", "[plugins.echo.grants]\nfs = { also = [{ from = \"data\", at = \"/in\", read = true }] }\n");
+    project.file(
+        "cofferdam.toml",
+        "[plugins.echo.grants]\nfs = { also = [{ from = \"data\", at = \"/in\", read = true }] }\n",
+    );
     assert!(run(&[]).stdout.starts_with("inside"));
     let elsewhere = project.run(&["run", "mounted.yaml", "-i", "dir=.", "-q"]);
     assert_ne!(elsewhere.code, Some(0), "the project grants `data` and nothing else");
@@ -196,7 +204,8 @@ fn a_plugin_calls_other_tools_through_the_gate() {
         project.run(&[&["run", "relaying.yaml", "--grant-requested", "--json"], more].concat())
     };
     let outcome = run("read", "read", "{ path: a.txt }", &[]).expect(0);
-    let calls: Vec<_> = events(&outcome, "tool_call_started").into_iter().map(|event| event["call_id"].clone()).collect();
+    let calls: Vec<_> =
+        events(&outcome, "tool_call_started").into_iter().map(|event| event["call_id"].clone()).collect();
     assert_eq!(calls, [json!("step"), json!("step.1")]);
     assert!(outcome.stdout.contains("text"));
     let outcome = run("read", "write", "{ path: 'out:a', content: x }", &[]);

@@ -60,6 +60,9 @@ fn a_lock_file_that_cannot_be_read_lets_nothing_run() {
     let project = project();
     for text in ["version = 1\nplugins = 3\n", "version = 7\n", "{"] {
         project.file("cofferdam.lock", text);
-        project.run(&["run", "locked.yaml", "--grant", "it:kv=run"]).expect(2).says(&["cofferdam.lock", "cannot be read"]);
+        project
+            .run(&["run", "locked.yaml", "--grant", "it:kv=run"])
+            .expect(2)
+            .says(&["cofferdam.lock", "cannot be read"]);
     }
 }

@@ -37,7 +37,9 @@ fn forms() -> Vec<String> {
     let twice = json.replace('\\', "\\\\").replace('"', "\\\"");
     let percent = "cAnArY%2F7f3%2B9%22zq".to_owned();
     let base64 = "Y0FuQXJZLzdmMys5Inpx".to_owned();
-    vec![exact, json, twice, percent.to_lowercase(), percent, base64]
+    // In the path of a URL, and in its host.
+    let path = "cAnArY/7f3+9%22zq".to_owned();
+    vec![exact, json, twice, percent.to_lowercase(), percent, base64, path, CANARY.to_lowercase()]
 }
 
 #[track_caller]
@@ -126,7 +128,11 @@ steps:
     }
     let mut found = Vec::new();
     recorded(&project.path(".cofferdam"), &mut found);
-    assert!(found.iter().any(|(path, _)| path.ends_with("runs.db")), "{:?}", found.iter().map(|f| &f.0).collect::<Vec<_>>());
+    assert!(
+        found.iter().any(|(path, _)| path.ends_with("runs.db")),
+        "{:?}",
+        found.iter().map(|f| &f.0).collect::<Vec<_>>()
+    );
     for (path, bytes) in found {
         holds_none(&path, &bytes);
     }

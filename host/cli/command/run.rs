@@ -82,10 +82,7 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
         .models(Arc::clone(&catalog) as Arc<dyn Models>)
         .grants(policy)
         .permissions(session.settings.rules(&args.grants.allow, &args.grants.deny)?)
-        .undecided(Undecided {
-            locked: args.grants.locked,
-            strict: args.grants.strict || session.settings.strict(),
-        })
+        .undecided(Undecided { locked: args.grants.locked, strict: args.grants.strict || session.settings.strict() })
         .durability(session.settings.durability())
         .sink(Arc::clone(&recap) as Arc<dyn cofferdam::Sink>);
     if let Some(choice) = &choice {

@@ -256,10 +256,13 @@ impl Reader<'_> {
             let mut sources = Vec::new();
             for entry in self.entries(secret) {
                 match entry.0 {
-                    "env" => sources.extend(self.text(entry, &path).map(|name| SecretSource::Variable(name.to_owned()))),
-                    "file" => sources.extend(self.text(entry, &path).map(|file| {
-                        SecretSource::File(self.path.parent().unwrap_or(Path::new("")).join(file))
-                    })),
+                    "env" => {
+                        sources.extend(self.text(entry, &path).map(|name| SecretSource::Variable(name.to_owned())))
+                    }
+                    "file" => sources.extend(
+                        self.text(entry, &path)
+                            .map(|file| SecretSource::File(self.path.parent().unwrap_or(Path::new("")).join(file))),
+                    ),
                     "keychain" => {
                         let hint = "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`".to_owned();
                         let message = "this version reads no keychain of the system".to_owned();

@@ -197,7 +197,9 @@ pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
             by(Outcome::Deny, "strict, and no rule".to_owned())
         }
         (Origin::Model | Origin::Plugin, false, Presence::Present) => by(Outcome::Ask, "no rule".to_owned()),
-        (Origin::Model | Origin::Plugin, false, Presence::Absent) => by(Outcome::Deny, "no rule and nobody to ask".to_owned()),
+        (Origin::Model | Origin::Plugin, false, Presence::Absent) => {
+            by(Outcome::Deny, "no rule and nobody to ask".to_owned())
+        }
     }
 }
 

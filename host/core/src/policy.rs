@@ -18,8 +18,8 @@ mod set;
 pub use flag::parse_flag;
 pub use host::HostPattern;
 pub use http::{HttpGrant, Injection, Method, RequestPart, Scheme, Swap};
-pub use narrow::{Narrowing, Narrowings};
 pub use limits::{HttpLimits, KindLimits, PluginKind, PluginLimits};
+pub use narrow::{Narrowing, Narrowings};
 pub use path::{PathFault, PathPattern, normal_path};
 
 use std::collections::BTreeSet;

@@ -204,11 +204,8 @@ impl Journey<'_> {
         let mut body = self.body.clone();
         if hop.credentials == Credentials::Added {
             // First the guest's own words, then the rules' headers, which replace them.
-            Swapping { rules: &admitted.swap, secrets: self.secrets, scrubber: &mut self.scrubber }.apply(Outgoing {
-                url: &mut url,
-                headers: &mut headers,
-                body: &mut body,
-            })?;
+            Swapping { rules: &admitted.swap, secrets: self.secrets, scrubber: &mut self.scrubber }
+                .apply(Outgoing { url: &mut url, headers: &mut headers, body: &mut body })?;
             self.inject(&admitted, &mut headers)?;
         }
         let addresses = self.egress.addresses(&hop.target, &admitted).await?;

@@ -1,4 +1,5 @@
-//! Removes secrets from bytes: the exact value, its form in JSON, its base64 forms at each alignment, its percent forms.
+//! Removes secrets from bytes: the value in any case of its letters and with any of its bytes percent-encoded, its form
+//! in JSON, its base64 forms at each alignment.
 //!
 //! A last line of defence for what other sides echo; it cannot find a value that was transformed otherwise.
 
@@ -21,6 +22,7 @@ const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Knows the forms of some secrets and removes them. Values of fewer than four bytes are not looked for.
 #[derive(Default, Clone)]
 pub struct Scrubber {
+    values: Vec<Zeroizing<Vec<u8>>>,
     /// Longest first, so that a form is not cut by a shorter one inside it.
     forms: Vec<Zeroizing<Vec<u8>>>,
 }
@@ -35,12 +37,13 @@ impl Scrubber {
     /// Looks for one more secret.
     pub fn add(&mut self, secret: &SecretString) {
         let value = secret.expose_secret().as_bytes();
-        if value.len() < SHORTEST {
+        if self.knows(secret) {
             return;
         }
-        let mut forms = vec![value.to_vec(), percent(value, b"0123456789ABCDEF"), percent(value, b"0123456789abcdef")];
-        // As it stands inside of JSON text.
-        forms.extend(json(secret.expose_secret()));
+        self.values.push(Zeroizing::new(value.to_vec()));
+        self.values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        // As it stands inside of JSON text, when that is another form.
+        let mut forms: Vec<Vec<u8>> = json(secret.expose_secret()).into_iter().filter(|form| form != value).collect();
         for alphabet in [STANDARD, URL_SAFE] {
             forms.extend(
                 (0..3).map(|shift| base64(value, shift, alphabet)).filter(|form| form.len() >= SHORTEST_BASE64),
@@ -58,19 +61,20 @@ impl Scrubber {
     #[must_use]
     pub fn knows(&self, secret: &SecretString) -> bool {
         let value = secret.expose_secret().as_bytes();
-        value.len() < SHORTEST || self.forms.iter().any(|form| form.as_slice() == value)
+        value.len() < SHORTEST || self.values.iter().any(|known| known.as_slice() == value)
     }
 
     /// Whether nothing is looked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.forms.is_empty()
+        self.values.is_empty()
     }
 
     /// Whether any form occurs.
     #[must_use]
     pub fn finds(&self, bytes: &[u8]) -> bool {
         self.forms.iter().any(|form| memmem::find(bytes, form).is_some())
+            || self.values.iter().any(|value| next(bytes, 0, value).is_some())
     }
 
     /// The bytes with every form replaced by `[redacted]`; borrowed when none occurs.
@@ -78,7 +82,17 @@ impl Scrubber {
     pub fn scrub<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
         let mut clean = Cow::Borrowed(bytes);
         for form in &self.forms {
-            if let Some(replaced) = replace(&clean, form) {
+            let places = memmem::find_iter(&clean, form.as_slice()).map(|place| (place, place + form.len())).collect();
+            if let Some(replaced) = replace(&clean, places) {
+                clean = Cow::Owned(replaced);
+            }
+        }
+        for value in &self.values {
+            let mut places: Vec<(usize, usize)> = Vec::new();
+            while let Some(place) = next(&clean, places.last().map_or(0, |(_, end)| *end), value) {
+                places.push(place);
+            }
+            if let Some(replaced) = replace(&clean, places) {
                 clean = Cow::Owned(replaced);
             }
         }
@@ -95,36 +109,56 @@ impl Scrubber {
     }
 }
 
-fn replace(bytes: &[u8], form: &[u8]) -> Option<Vec<u8>> {
-    let mut places = memmem::find_iter(bytes, form).peekable();
-    places.peek()?;
+fn replace(bytes: &[u8], places: Vec<(usize, usize)>) -> Option<Vec<u8>> {
+    if places.is_empty() {
+        return None;
+    }
     let mut clean = Vec::with_capacity(bytes.len());
     let mut from = 0;
-    for place in places {
-        clean.extend_from_slice(bytes.get(from..place).unwrap_or_default());
+    for (start, end) in places {
+        clean.extend_from_slice(bytes.get(from..start).unwrap_or_default());
         clean.extend_from_slice(MARK);
-        from = place + form.len();
+        from = end;
     }
     clean.extend_from_slice(bytes.get(from..).unwrap_or_default());
     Some(clean)
 }
 
+/// The next place of a value from `from` on. Parts of a URL encode different bytes, and names of hosts are in lower case.
+fn next(bytes: &[u8], from: usize, value: &[u8]) -> Option<(usize, usize)> {
+    let first = *value.first()?;
+    let rest = bytes.get(from..)?;
+    let at_end = |start: usize| Some((from + start, ends(bytes, from + start, value)?));
+    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+    if first == b' ' {
+        return memchr::memchr3_iter(b' ', b'+', b'%', rest).find_map(at_end);
+    }
+    memchr::memchr3_iter(lower, upper, b'%', rest).find_map(at_end)
+}
+
+/// Where the value ends that begins at `at`, if one does.
+fn ends(bytes: &[u8], mut at: usize, value: &[u8]) -> Option<usize> {
+    for wanted in value {
+        let here = bytes.get(at)?;
+        let encoded = (*here == b'%').then(|| decoded(bytes.get(at + 1..at + 3)?)).flatten();
+        if encoded.is_some_and(|byte| byte.eq_ignore_ascii_case(wanted)) {
+            at += 3;
+        } else if here.eq_ignore_ascii_case(wanted) || (*wanted == b' ' && *here == b'+') {
+            at += 1;
+        } else {
+            return None;
+        }
+    }
+    Some(at)
+}
+
+fn decoded(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
 fn json(value: &str) -> Option<Vec<u8>> {
     let quoted = Zeroizing::new(serde_json::to_string(value).ok()?);
     Some(quoted.strip_prefix('"')?.strip_suffix('"')?.as_bytes().to_vec())
-}
-
-fn percent(value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
-    let digit = |nibble: u8| digits.get(usize::from(nibble)).copied().unwrap_or_default();
-    let mut form = Vec::with_capacity(value.len());
-    for byte in value {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
-            form.push(*byte);
-        } else {
-            form.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
-        }
-    }
-    form
 }
 
 /// The part of the base64 text that the value alone decides, when `shift` other bytes stand before it.
@@ -164,7 +198,11 @@ mod tests {
             // "s3cr3t/k=y+canary" with nothing, "u:" and "us:" before it
             ("czNjcjN0L2s9eStjYW5hcnk=", "[redacted]k="),
             ("dTpzM2NyM3Qvaz15K2NhbmFyeQ==", "dTp[redacted]Q=="),
-            ("nothing here", "nothing here"),
+            ("https://a.com/s3cr3t/k%3Dy+canary?x", "https://a.com/[redacted]?x"),
+            ("%73%33cr3t/k=y%2bcanary", "[redacted]"),
+            ("https://S3CR3T/K=Y+CANARY", "https://[redacted]"),
+            ("s3cr3t/k=y+canar", "s3cr3t/k=y+canar"),
+            ("nothing here 100%", "nothing here 100%"),
         ] {
             assert_eq!(scrubber.scrub_text(text), clean);
         }

@@ -5,7 +5,9 @@
 use std::net::IpAddr;
 
 use cofferdam_core::limits::EGRESS_URL_BYTES;
-use cofferdam_core::policy::{HostPattern, HttpGrant, Injection, Method, PathFault, PathPattern, Scheme, Swap, normal_path};
+use cofferdam_core::policy::{
+    HostPattern, HttpGrant, Injection, Method, PathFault, PathPattern, Scheme, Swap, normal_path,
+};
 use ipnet::IpNet;
 use url::{Host, Url};
 

@@ -13,8 +13,7 @@ use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation,
-    Recorder,
-    Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
+    Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
 };
 use cofferdam_core::run::MessageError;
 use cofferdam_core::spec::RunLimits;

@@ -58,7 +58,8 @@ pub(crate) struct Call {
 impl Call {
     /// A call within `allowed`, from now.
     pub(crate) fn new(plugin: Arc<Identity>, ctx: Option<ToolContext>, allowed: Duration) -> Self {
-        let rights = ctx.as_ref().map_or_else(|| Arc::clone(&plugin.rights), |ctx| plugin.rights.narrowed(&ctx.narrowings));
+        let rights =
+            ctx.as_ref().map_or_else(|| Arc::clone(&plugin.rights), |ctx| plugin.rights.narrowed(&ctx.narrowings));
         Self {
             plugin,
             ctx,
@@ -105,11 +106,8 @@ impl Guest {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(limits::PLUGIN_RANDOM_BYTES);
         if let Some(ctx) = &call.ctx {
-            let preopens = Preopens {
-                dirs: &ctx.dirs,
-                grant: &call.rights.granted.fs,
-                mounts: &call.plugin.services.mounts,
-            };
+            let preopens =
+                Preopens { dirs: &ctx.dirs, grant: &call.rights.granted.fs, mounts: &call.plugin.services.mounts };
             preopens.open(&mut wasi).map_err(|error| Failure::Refused(error.to_string()))?;
         }
         let mut table = ResourceTable::new();

@@ -32,12 +32,7 @@ pub(crate) fn check(put: &Put) -> Result<(), JournalError> {
 pub(crate) fn check_all(puts: &Puts) -> Result<(), JournalError> {
     let mut keys = BTreeSet::new();
     for PutOne { key, value, expected } in &puts.writes {
-        check(&Put {
-            namespace: puts.namespace.clone(),
-            key: key.clone(),
-            value: value.clone(),
-            expected: *expected,
-        })?;
+        check(&Put { namespace: puts.namespace.clone(), key: key.clone(), value: value.clone(), expected: *expected })?;
         if !keys.insert(key) {
             return Err(JournalError::Invalid(format!("the key `{key}` is written twice at once")));
         }

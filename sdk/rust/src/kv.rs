@@ -29,7 +29,8 @@ impl Entry {
     ///
     /// Bytes that are not UTF-8.
     pub fn text(&self) -> Result<&str> {
-        std::str::from_utf8(&self.value).map_err(|_| Error::internal(format!("the value of `{}` is not text", self.key)))
+        std::str::from_utf8(&self.value)
+            .map_err(|_| Error::internal(format!("the value of `{}` is not text", self.key)))
     }
 
     /// The value, read as JSON.

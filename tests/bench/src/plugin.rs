@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, anyhow};
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
-use cofferdam_core::port::{BoxFuture, CancelFlag, Detached, Isolation as _, NoRedactor, Recorder, Tool as _, ToolContext};
+use cofferdam_core::port::{
+    BoxFuture, CancelFlag, Detached, Isolation as _, NoRedactor, Recorder, Tool as _, ToolContext,
+};
 use cofferdam_engine::TokioClock;
 use cofferdam_plugin::{CacheDirs, HostSettings, LoadedPlugin, PluginHost, PluginReference, Source};
 use serde_json::json;

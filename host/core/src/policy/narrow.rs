@@ -157,7 +157,8 @@ impl FsNarrowing {
     }
 
     fn names_what_stays(&self) -> bool {
-        [self.read, self.write, self.out].contains(&Some(true)) || self.also.as_ref().is_some_and(|also| !also.is_empty())
+        [self.read, self.write, self.out].contains(&Some(true))
+            || self.also.as_ref().is_some_and(|also| !also.is_empty())
     }
 
     fn apply(&self, granted: &FsGrant) -> FsGrant {
@@ -181,7 +182,8 @@ impl FsNarrowing {
 
     fn explain(&self) -> String {
         let switches = [("read", self.read), ("write", self.write), ("out", self.out)];
-        let named = |wanted: bool| switches.iter().filter(move |(_, said)| *said == Some(wanted)).map(|(name, _)| *name);
+        let named =
+            |wanted: bool| switches.iter().filter(move |(_, said)| *said == Some(wanted)).map(|(name, _)| *name);
         if *self == Self::nothing() {
             return "no fs".to_owned();
         }
@@ -345,7 +347,8 @@ mod tests {
         let left = narrowing(&json!({ "fs": { "read": true } })).apply(&all());
         assert_eq!(left.fs, FsGrant { read: true, ..FsGrant::default() });
         assert!(narrowing(&json!({ "fs": "none" })).apply(&all()).fs.is_empty());
-        let left = narrowing(&json!({ "fs": { "also": [{ "at": "/in", "read": true, "write": true }] } })).apply(&all());
+        let left =
+            narrowing(&json!({ "fs": { "also": [{ "at": "/in", "read": true, "write": true }] } })).apply(&all());
         assert_eq!(left.fs, FsGrant { also: all().fs.also, ..FsGrant::default() });
     }
 

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::reader::Reader;
-use super::{FsGrant, Grants, HttpGrant, Injection, KvGrant, KvScope, Method, Mount, PolicyError, Scheme, SecretGrant, Swap};
+use super::{
+    FsGrant, Grants, HttpGrant, Injection, KvGrant, KvScope, Method, Mount, PolicyError, Scheme, SecretGrant, Swap,
+};
 use crate::id::ToolName;
 
 impl Grants {

@@ -71,10 +71,7 @@ impl Change for Redacting<'_> {
             Value::Array(items) => {
                 let changed: Vec<Option<Value>> = items.iter().map(|item| self.value(item)).collect();
                 let item = |(new, old): (Option<Value>, &Value)| new.unwrap_or_else(|| old.clone());
-                changed
-                    .iter()
-                    .any(Option::is_some)
-                    .then(|| changed.into_iter().zip(items).map(item).collect())
+                changed.iter().any(Option::is_some).then(|| changed.into_iter().zip(items).map(item).collect())
             }
             Value::Object(map) => {
                 let changed: Vec<_> = map.iter().map(|(key, item)| (self.0.redact(key), self.value(item))).collect();
@@ -107,10 +104,7 @@ mod tests {
     fn texts_keys_and_numbers_are_redacted_wherever_they_stand() {
         let mut value = Arc::new(json!({ "a": [1, { "canary": "a canary" }], "n": 4711, "left": true }));
         redact_value(&Canary, &mut value);
-        assert_eq!(
-            *value,
-            json!({ "a": [1, { "[redacted]": "a [redacted]" }], "n": "[redacted]", "left": true })
-        );
+        assert_eq!(*value, json!({ "a": [1, { "[redacted]": "a [redacted]" }], "n": "[redacted]", "left": true }));
     }
 
     #[test]

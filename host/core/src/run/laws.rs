@@ -247,7 +247,13 @@ impl Engine {
                     else {
                         panic!("only lists are expanded here")
                     };
-                    let body = Body::StepStarted { agent: None, tool: None, items: Some(items), inputs: None, narrowed: Vec::new() };
+                    let body = Body::StepStarted {
+                        agent: None,
+                        tool: None,
+                        items: Some(items),
+                        inputs: None,
+                        narrowed: Vec::new(),
+                    };
                     queue.push_back(Emission { path, attempt: None, body });
                 }
                 Effect::Ask(path) => self.answer(&path, queue),

@@ -322,7 +322,8 @@ impl Driver<'_> {
     }
 
     fn expanded(&self, path: &StepPath) -> Option<Body> {
-        let started = |items, inputs| Body::StepStarted { agent: None, tool: None, items, inputs, narrowed: Vec::new() };
+        let started =
+            |items, inputs| Body::StepStarted { agent: None, tool: None, items, inputs, narrowed: Vec::new() };
         let step = self.machine.step_at(path).unwrap();
         let Some(LoopKind::ForEach(ForEach { items, .. })) = step.repeat.as_ref().map(|repeat| &repeat.kind) else {
             return Some(started(None, Some(Arc::default())));

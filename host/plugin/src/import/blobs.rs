@@ -25,10 +25,7 @@ pub(crate) struct Blobs {
 
 impl blobs::Host for Guest {
     async fn size(&mut self, blob: String) -> Answer<u64> {
-        guarded("blobs.size", self.call.deadline, async {
-            Ok(fetch(&mut self.call, &blob).await?.len() as u64)
-        })
-        .await
+        guarded("blobs.size", self.call.deadline, async { Ok(fetch(&mut self.call, &blob).await?.len() as u64) }).await
     }
 
     async fn read(&mut self, blob: String, offset: u64, len: u32) -> Answer<Vec<u8>> {

@@ -2,56 +2,63 @@
 //!
 //! All of it is bounded: a guest can say what it likes, but not as often and as long as it likes.
 
+use super::caught;
 use crate::bindings::cofferdam::host::log::Level;
 use crate::bindings::cofferdam::host::{config, log, run_control};
-use crate::instance::Guest;
+use crate::instance::{Call, Guest};
 use cofferdam_core::event::Body;
 use cofferdam_core::limits;
 use cofferdam_core::text::clean;
 
 impl log::Host for Guest {
     fn log(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
-        let call = &mut self.call;
-        call.log_lines = call.log_lines.saturating_add(1);
-        if call.log_lines > limits::PLUGIN_LOG_LINES {
-            return Ok(());
-        }
-        let plugin = call.plugin.alias.as_str();
-        let fields = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
-        // Redacted before it is cut: half of a secret could not be found any more.
-        let message = clean(&call.plugin.services.shown(message));
-        let fields = clean(&call.plugin.services.shown(fields));
-        match level {
-            Level::Trace => tracing::trace!(target: "cofferdam::guest", plugin, "{message}{fields}"),
-            Level::Debug => tracing::debug!(target: "cofferdam::guest", plugin, "{message}{fields}"),
-            Level::Info => tracing::info!(target: "cofferdam::guest", plugin, "{message}{fields}"),
-            Level::Warn => tracing::warn!(target: "cofferdam::guest", plugin, "{message}{fields}"),
-            Level::Error => tracing::error!(target: "cofferdam::guest", plugin, "{message}{fields}"),
-        }
-        Ok(())
+        caught("log.log", || {
+            let call = &mut self.call;
+            call.log_lines = call.log_lines.saturating_add(1);
+            if call.log_lines <= limits::PLUGIN_LOG_LINES {
+                write(call, level, message, &fields);
+            }
+        })
+    }
+}
+
+/// Redacted before it is cut: half of a secret could not be found any more.
+fn write(call: &Call, level: Level, message: String, fields: &[(String, String)]) {
+    let plugin = call.plugin.alias.as_str();
+    let fields = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
+    let (message, fields) = (call.plugin.services.shown(message), call.plugin.services.shown(fields));
+    let (message, fields) = (clean(&message), clean(&fields));
+    match level {
+        Level::Trace => tracing::trace!(target: "cofferdam::guest", plugin, "{message}{fields}"),
+        Level::Debug => tracing::debug!(target: "cofferdam::guest", plugin, "{message}{fields}"),
+        Level::Info => tracing::info!(target: "cofferdam::guest", plugin, "{message}{fields}"),
+        Level::Warn => tracing::warn!(target: "cofferdam::guest", plugin, "{message}{fields}"),
+        Level::Error => tracing::error!(target: "cofferdam::guest", plugin, "{message}{fields}"),
     }
 }
 
 impl config::Host for Guest {
     fn get(&mut self) -> wasmtime::Result<String> {
-        Ok(self.call.plugin.config.to_string())
+        caught("config.get", || self.call.plugin.config.to_string())
     }
 }
 
 impl run_control::Host for Guest {
     fn is_cancelled(&mut self) -> wasmtime::Result<bool> {
-        Ok(self.call.ctx.as_ref().is_some_and(|ctx| ctx.cancel.is_set()))
+        caught("run-control.is-cancelled", || self.call.ctx.as_ref().is_some_and(|ctx| ctx.cancel.is_set()))
     }
 
     fn progress(&mut self, message: String, fraction: Option<f32>, _data: Option<String>) -> wasmtime::Result<()> {
-        let call = &mut self.call;
-        call.progress_events = call.progress_events.saturating_add(1);
-        if let Some(ctx) = &call.ctx
-            && call.progress_events <= limits::PLUGIN_PROGRESS_EVENTS
-        {
-            let fraction = fraction.filter(|share| share.is_finite()).map(|share| share.clamp(0.0, 1.0));
-            ctx.events.observe(Body::Progress { message: clean(&message), fraction });
-        }
-        Ok(())
+        caught("run-control.progress", || {
+            let call = &mut self.call;
+            call.progress_events = call.progress_events.saturating_add(1);
+            if let Some(ctx) = &call.ctx
+                && call.progress_events <= limits::PLUGIN_PROGRESS_EVENTS
+            {
+                let fraction = fraction.filter(|share| share.is_finite()).map(|share| share.clamp(0.0, 1.0));
+                let message = clean(&call.plugin.services.shown(message));
+                ctx.events.observe(Body::Progress { message, fraction });
+            }
+        })
     }
 }

@@ -126,11 +126,8 @@ impl Store {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, limits::PLUGIN_KV_BATCH);
         let (mut entries, mut bytes, mut after) = (Vec::new(), 0, cursor);
         loop {
-            let page = self
-                .state
-                .scan(&self.namespace, prefix, after.as_deref(), SCANNED_AT_ONCE)
-                .await
-                .map_err(failed)?;
+            let page =
+                self.state.scan(&self.namespace, prefix, after.as_deref(), SCANNED_AT_ONCE).await.map_err(failed)?;
             let is_last = page.len() < SCANNED_AT_ONCE;
             for entry in page {
                 bytes += entry.value.len();

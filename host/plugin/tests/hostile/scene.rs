@@ -6,7 +6,8 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::{
-    BoxFuture, CancelFlag, Clock, Detached, DirHandle, NoRedactor, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
+    BoxFuture, CancelFlag, Clock, Detached, DirHandle, NoRedactor, Recorder, StepDirs, Tool as _, ToolContext,
+    ToolOutput,
 };
 use cofferdam_core::time::Timestamp;
 use cofferdam_egress::{Egress, NoSecrets};
