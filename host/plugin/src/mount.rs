@@ -32,6 +32,10 @@ pub(crate) fn open(grant: &FsGrant, base: &Path) -> Result<Vec<Mounted>, LoadFau
             return Err(unreadable("it is not a directory".to_owned()));
         }
         let dir = DirHandle::new(file);
+        // A link that somebody put there would lead a grant of `data` anywhere.
+        if Path::new(&mount.from).is_relative() && !is_inside(base, &dir) {
+            return Err(unreadable("it leads out of the project; name it by its absolute path".to_owned()));
+        }
         for (other, writes) in &opened {
             if *writes != mount.write && overlap(&other.dir, &dir) {
                 return Err(unreadable(format!(
@@ -45,34 +49,38 @@ pub(crate) fn open(grant: &FsGrant, base: &Path) -> Result<Vec<Mounted>, LoadFau
     Ok(opened.into_iter().map(|(mounted, _)| mounted).collect())
 }
 
+fn is_inside(base: &Path, dir: &DirHandle) -> bool {
+    // An empty path is this directory.
+    File::open(Path::new(".").join(base)).is_ok_and(|base| holds(&DirHandle::new(base), dir) == Some(true))
+}
+
 /// A directory that can be written can be looked into; WASI knows no other.
 pub(crate) const WRITE_ONLY: &str = "`write` without `read`: a directory that can be written can be read";
 
 /// Whether one of two directories is the other, or inside of it. Compares what the handles hold, not paths, so that no
 /// link hides it.
 pub(crate) fn overlap(one: &DirHandle, other: &DirHandle) -> bool {
-    holds(one, other) || holds(other, one)
+    // When it cannot be found out, the answer is the cautious one.
+    [holds(one, other), holds(other, one)].into_iter().any(|found| found != Some(false))
 }
 
-/// When it cannot be found out, the answer is the cautious one.
-fn holds(outer: &DirHandle, inner: &DirHandle) -> bool {
-    let identity = |file: &File| fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
-    let (Ok(wanted), Ok(mut at)) = (identity(outer.as_file()), inner.as_file().try_clone()) else { return true };
+/// Whether a directory is another, or above it; none when that cannot be found out.
+fn holds(outer: &DirHandle, inner: &DirHandle) -> Option<bool> {
+    let identity = |file: &File| fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    let (wanted, mut at) = (identity(outer.as_file())?, inner.as_file().try_clone().ok()?);
     for _ in 0..LEVELS {
-        let Ok(here) = identity(&at) else { return true };
+        let here = identity(&at)?;
         if here == wanted {
-            return true;
+            return Some(true);
         }
-        let Ok(above) = fs::openat(&at, "..", OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        else {
-            return true;
-        };
-        at = File::from(above);
-        if identity(&at).is_ok_and(|above| above == here) {
-            return false;
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        at = File::from(fs::openat(&at, "..", flags, Mode::empty()).ok()?);
+        // Above the root is the root.
+        if identity(&at)? == here {
+            return Some(false);
         }
     }
-    true
+    None
 }
 
 #[cfg(test)]
@@ -108,6 +116,18 @@ mod tests {
             assert!(opened(&folder, &[(one, false), (other, false)]).is_ok(), "{one} and {other}");
         }
         assert_eq!(opened(&folder, &[("a", true), ("c", false)]).unwrap().len(), 2);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_link_does_not_lead_a_grant_out_of_the_project() {
+        let folder = folder();
+        std::os::unix::fs::symlink("../..", folder.join("c/out")).unwrap();
+        for from in ["c/out", "..", "a/../.."] {
+            assert!(opened(&folder, &[(from, false)]).is_err(), "{from}");
+        }
+        assert!(opened(&folder, &[(folder.parent().unwrap().to_str().unwrap(), false)]).is_ok());
+        assert!(opened(&folder, &[("c/link", false), (".", false)]).is_ok());
         std::fs::remove_dir_all(folder).unwrap();
     }
 
