@@ -96,6 +96,33 @@ fn a_stand_in_is_swapped_only_where_the_grant_says() {
 }
 
 #[test]
+fn a_redirect_to_another_origin_takes_no_secret_along() {
+    let (project, thief) = (project(), Server::start(Manner::Repeats));
+    let server = Server::start(Manner::SendsOn(thief.port));
+    let rules = "swap: [{ secret: KEY, in: body }, { secret: KEY, in: header }], \
+                 inject: [{ secret: KEY, header: x-token }]";
+    let here = |port| {
+        format!("{{ host: 127.0.0.1, scheme: http, port: {port}, methods: [POST], cidrs: [127.0.0.1], {rules} }}")
+    };
+    let document = format!(
+        "
+name: redirected
+plugins: {{ echo: {{ source: ./echo.wasm, grants: {{ secrets: [KEY], http: [{}, {}] }} }} }}
+steps: [{{ id: send, tool: echo.send_stand_in, args: {{ secret: KEY, url: 'http://127.0.0.1:{}/' }} }}]
+",
+        here(server.port),
+        here(thief.port),
+        server.port
+    );
+    project.file("s.yaml", document);
+    project.run(&["run", "s.yaml", "--grant-requested", "-q"]).expect(0);
+    assert!(server.seen()[0].contains(CANARY), "{:?}", server.seen());
+    let sent = thief.seen().pop().unwrap();
+    holds_none("what another origin got", sent.as_bytes());
+    assert!(sent.contains("cofferdam-secret-") && !sent.contains("x-token"), "{sent}");
+}
+
+#[test]
 fn a_revealed_secret_comes_up_nowhere() {
     let project = project();
     let encoded = "SECRET";

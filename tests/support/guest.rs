@@ -29,6 +29,8 @@ pub(crate) enum Manner {
     Repeats,
     /// Never answers.
     Stalls,
+    /// Sends everything on to another port.
+    SendsOn(u16),
 }
 
 /// A server that lives as long as the test.
@@ -52,6 +54,12 @@ impl Server {
                 requests.lock().unwrap().push(request.clone());
                 if manner == Manner::Stalls {
                     open.push(stream);
+                    continue;
+                }
+                if let Manner::SendsOn(port) = manner {
+                    let head =
+                        format!("HTTP/1.1 307 On\r\nlocation: http://127.0.0.1:{port}/\r\ncontent-length: 0\r\n\r\n");
+                    drop(stream.write_all(head.as_bytes()));
                     continue;
                 }
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", request.len());

@@ -257,7 +257,7 @@ impl Reader<'_> {
             for entry in self.entries(secret) {
                 match entry.0 {
                     "env" => {
-                        sources.extend(self.text(entry, &path).map(|name| SecretSource::Variable(name.to_owned())))
+                        sources.extend(self.text(entry, &path).map(|name| SecretSource::Variable(name.to_owned())));
                     }
                     "file" => sources.extend(
                         self.text(entry, &path)

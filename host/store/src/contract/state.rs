@@ -114,8 +114,11 @@ async fn names(state: &dyn State) -> Verdict {
     refused("a namespace", state.put_if(nameless).await, |error| matches!(error, JournalError::Invalid(_)))
 }
 
-fn puts(writes: &[(&str, Option<&[u8]>, Option<u64>)], quota: Option<Quota>) -> Puts {
-    let one = |(key, value, expected): &(&str, Option<&[u8]>, Option<u64>)| PutOne {
+/// A key, what it is to hold, and the version that must be there.
+type One<'w> = (&'w str, Option<&'w [u8]>, Option<u64>);
+
+fn puts(writes: &[One<'_>], quota: Option<Quota>) -> Puts {
+    let one = |(key, value, expected): &One<'_>| PutOne {
         key: (*key).to_owned(),
         value: value.map(Arc::from),
         expected: *expected,

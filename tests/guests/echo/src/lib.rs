@@ -206,7 +206,7 @@ fn leak(ctx: &Context, args: LeakArgs) -> Result<Output<Value>> {
     let _ = ctx.kv().put(&secret, secret.as_bytes());
     let _ = std::fs::read(format!("/step/{secret}"));
     match args.how.as_str() {
-        "panic" => panic!("{secret}"),
+        "panic" => unreachable!("{secret}"),
         "error" => Err(Error::new(ErrorKind::Other, secret.clone())
             .with_code(secret.clone())
             .with_detail(serde_json::json!({ secret.clone(): secret }))),
