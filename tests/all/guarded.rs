@@ -3,6 +3,7 @@
 
 use crate::support::{Manner, Outcome, Project, Server, with_echo};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -44,9 +45,8 @@ fn a_step_narrows_what_its_plugins_may_do_and_a_denial_names_it() {
     assert_eq!(narrowed("shut"), json!(["step `shut`: no fs"]));
     assert_eq!(narrowed("group"), json!(["step `group`: no kv"]));
     assert_eq!(narrowed("group.inner"), json!(["step `group`: no kv", "step `group.inner`: fs without write"]));
-    let denied: Vec<Value> =
-        events(&outcome, "plugin_denied").into_iter().map(|event| event["request"].clone()).collect();
-    assert_eq!(denied, [json!("fs"), json!("kv")]);
+    let denied = events(&outcome, "plugin_denied").into_iter().map(|event| event["request"].to_string());
+    assert_eq!(denied.collect::<BTreeSet<_>>(), ["\"fs\"", "\"kv\""].map(str::to_owned).into());
 }
 
 #[test]

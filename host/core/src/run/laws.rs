@@ -247,13 +247,8 @@ impl Engine {
                     else {
                         panic!("only lists are expanded here")
                     };
-                    let body = Body::StepStarted {
-                        agent: None,
-                        tool: None,
-                        items: Some(items),
-                        inputs: None,
-                        narrowed: Vec::new(),
-                    };
+                    let items = Some(items);
+                    let body = Body::StepStarted { agent: None, tool: None, items, inputs: None, narrowed: vec![] };
                     queue.push_back(Emission { path, attempt: None, body });
                 }
                 Effect::Ask(path) => self.answer(&path, queue),
