@@ -289,3 +289,39 @@ fn strict_refuses_what_nobody_decided() {
     project.run(&["run", "keeping.yaml", "--grant", "echo:kv=run"]).expect(3).says(&["strickt"]);
     assert!(!fs::exists(project.path("cofferdam.lock")).unwrap(), "a flag locks nothing");
 }
+
+#[test]
+fn every_import_that_is_not_granted_is_refused_and_told() {
+    let project = with_echo();
+    let document = "
+name: nothing
+plugins: { echo: { source: ./echo.wasm, grants: { fs: { read: true } } } }
+steps:
+  - { id: fs, tool: echo.read_file, args: { path: /step/a.txt }, onFailure: continue }
+  - { id: out, tool: echo.write_file, args: { path: a.txt, text: x }, onFailure: continue }
+  - { id: http, tool: echo.get, args: { url: 'https://example.com/' }, onFailure: continue }
+  - { id: kv, tool: echo.keep, args: { key: k }, onFailure: continue }
+  - { id: secrets, tool: echo.send_stand_in, args: { secret: KEY, url: 'https://example.com/' }, onFailure: continue }
+  - { id: reveal, tool: echo.leak, args: { secret: KEY, how: result }, onFailure: continue }
+  - { id: tools, tool: echo.relay, args: { tool: read, args: { path: a.txt } }, onFailure: continue }
+";
+    project.file("nothing.yaml", document).file("a.txt", "text");
+    let outcome = project.run(&["run", "nothing.yaml", "--json"]);
+    let denied = events(&outcome, "plugin_denied");
+    for (path, request) in [
+        ("fs", "fs"),
+        ("out", "fs"),
+        ("http", "http GET https://example.com/"),
+        ("kv", "kv"),
+        ("secrets", "secrets KEY"),
+        ("reveal", "secrets-reveal KEY"),
+        ("tools", "tools read"),
+    ] {
+        let error = &result(&outcome, path)["error"];
+        // Where there is no directory, a standard library finds no file.
+        assert!(error["detail"]["kind"] == "denied" || path == "fs", "{path}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains("--grant echo:"), "{path}: {error}");
+        let told = denied.iter().any(|event| event["path"] == path && event["request"] == request);
+        assert!(told, "{path}: {denied:?}");
+    }
+}
