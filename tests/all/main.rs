@@ -28,6 +28,7 @@ mod library;
 mod loops_in_code;
 mod nested;
 mod plan;
+mod pure;
 mod questions;
 mod reference;
 mod streams;

@@ -26,7 +26,8 @@ use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId};
 use cofferdam_core::port::{
-    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, PurePlugins, Randomness, Sink, Sources, Starter,
+    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, PurePlugins, Randomness, Sink,
+    Sources, Starter,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;

@@ -209,7 +209,8 @@ mod tests {
         assert!(matches!(died, CompileError::Died(_)), "{died}");
         let slow = in_child(&shell("kill -XCPU $$"), Meter::Plain, Arc::from(&b"x"[..])).await.unwrap_err();
         assert!(matches!(slow, CompileError::Time(60)), "{slow}");
-        let invalid = in_child(&shell("echo bad type >&2; exit 65"), Meter::Plain, Arc::from(&b"x"[..])).await.unwrap_err();
+        let invalid =
+            in_child(&shell("echo bad type >&2; exit 65"), Meter::Plain, Arc::from(&b"x"[..])).await.unwrap_err();
         assert_eq!(invalid.to_string(), "it is not a valid component: bad type");
     }
 }

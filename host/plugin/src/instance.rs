@@ -3,11 +3,11 @@
 //! A store is used for one call and dropped, whatever its end. It must not know tools or schemas.
 
 use crate::artifact::Digest;
+use crate::bindings::ServedPre;
 use crate::bindings::cofferdam::types::common::{CallContext, PluginError};
+use crate::bindings::condition::ConditionPluginPre;
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::exports::cofferdam::tool::tool::{ToolDef, ToolOutput};
-use crate::bindings::ServedPre;
-use crate::bindings::condition::ConditionPluginPre;
 use crate::bindings::transform::TransformPluginPre;
 use crate::engine::{Deadline, EPOCH_TICK, Engine, Meter};
 use crate::failure::{Allowed, Failure, OutOfTime};
@@ -162,10 +162,7 @@ pub(crate) trait World: Clone + Send + Sync {
     /// A fresh instance.
     type Instance: Send;
 
-    fn instantiate(
-        &self,
-        store: &mut Store<Guest>,
-    ) -> impl Future<Output = wasmtime::Result<Self::Instance>> + Send;
+    fn instantiate(&self, store: &mut Store<Guest>) -> impl Future<Output = wasmtime::Result<Self::Instance>> + Send;
 }
 
 macro_rules! worlds {

@@ -75,12 +75,7 @@ struct PureCall<'p> {
 }
 
 impl<'p> PureCall<'p> {
-    fn new(
-        plugin: &'p LoadedPlugin,
-        identity: &'p Arc<Identity>,
-        function: &'static str,
-        ctx: PureContext,
-    ) -> Self {
+    fn new(plugin: &'p LoadedPlugin, identity: &'p Arc<Identity>, function: &'static str, ctx: PureContext) -> Self {
         let frozen = Frozen::of(&ctx);
         Self { plugin, identity, function, ctx, frozen }
     }

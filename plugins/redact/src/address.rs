@@ -54,7 +54,10 @@ mod tests {
     #[test]
     fn both_kinds_are_found_without_the_sentence_around_them() {
         assert_eq!(found("At 10.0.0.1, 8.8.8.8:53 and 192.168.0.1."), ["10.0.0.1", "8.8.8.8", "192.168.0.1"]);
-        assert_eq!(found("[2001:db8::1]:443 or fe80::1. ::ffff:10.0.0.1"), ["2001:db8::1", "fe80::1", "::ffff:10.0.0.1"]);
+        assert_eq!(
+            found("[2001:db8::1]:443 or fe80::1. ::ffff:10.0.0.1"),
+            ["2001:db8::1", "fe80::1", "::ffff:10.0.0.1"]
+        );
     }
 
     #[test]

@@ -75,6 +75,9 @@ mod tests {
     #[test]
     fn letters_digits_and_signs_cost_as_they_should() {
         let cost_of = |text: &str| cost(&pieces(text).collect::<Vec<_>>());
-        assert_eq!([cost_of("word"), cost_of("words"), cost_of("1234"), cost_of("a, b"), cost_of("a\nb")], [1, 2, 2, 3, 3]);
+        assert_eq!(
+            [cost_of("word"), cost_of("words"), cost_of("1234"), cost_of("a, b"), cost_of("a\nb")],
+            [1, 2, 2, 3, 3]
+        );
     }
 }

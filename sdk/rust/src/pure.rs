@@ -202,9 +202,8 @@ pub fn all<T: IntoOutcome>(items: Vec<Item>, function: impl FnOnce(Vec<Item>) ->
 /// Decodes options; an error names the one that does not fit.
 #[doc(hidden)]
 pub fn options<T: DeserializeOwned>(text: &str) -> Result<T> {
-    crate::plugin::decode(text).map_err(|error| {
-        Error::invalid_input(error.message().replace("argument", "option")).with_code("options")
-    })
+    crate::plugin::decode(text)
+        .map_err(|error| Error::invalid_input(error.message().replace("argument", "option")).with_code("options"))
 }
 
 /// Options that do not fit fail every item.

@@ -67,12 +67,8 @@ pub trait Condition: Send + Sync {
     ///
     /// # Errors
     /// The condition cannot decide; the step fails.
-    fn decide<'a>(
-        &'a self,
-        ctx: PureContext,
-        options: &'a Map,
-        view: Map,
-    ) -> BoxFuture<'a, Result<PureVerdict, Fault>>;
+    fn decide<'a>(&'a self, ctx: PureContext, options: &'a Map, view: Map)
+    -> BoxFuture<'a, Result<PureVerdict, Fault>>;
 
     /// Picks one of `choice.labels` by its index, or none. The index is always below their number.
     ///

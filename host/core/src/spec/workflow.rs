@@ -472,7 +472,8 @@ impl Workflow {
     pub fn pure_plugins(&self) -> BTreeSet<Alias> {
         let mut found = BTreeSet::new();
         self.scope.pure_plugins(&mut found);
-        let of_agents = self.agents.values().flat_map(|agent| agent.transform.input.iter().chain(&agent.transform.output));
+        let of_agents =
+            self.agents.values().flat_map(|agent| agent.transform.input.iter().chain(&agent.transform.output));
         found.extend(of_agents.filter_map(Transform::plugin).cloned());
         found
     }

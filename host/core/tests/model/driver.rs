@@ -268,10 +268,7 @@ impl Driver<'_> {
                 queue.extend(bodies.into_iter().map(|body| of(path.clone(), body)));
             }
             Effect::Decide(path) => {
-                let skipped = Body::StepSkipped {
-                    because: SkippedBecause::Condition,
-                    detail: "false".into(),
-                };
+                let skipped = Body::StepSkipped { because: SkippedBecause::Condition, detail: "false".into() };
                 let body = match world.condition(path.as_str()) {
                     Check::Yes => Body::StepReady {},
                     Check::No => skipped,

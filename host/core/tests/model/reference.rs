@@ -161,7 +161,9 @@ impl<'w> Reference<'w> {
             let other_path = child(prefix, other);
             let by_plugin = self.plugin_of(other).is_some_and(|label| label.is_none());
             let ends = self.history.ends.get(&other_path).into_iter().flatten();
-            by_plugin && self.world.ruling(&other_path) == Ruling::Stop && ends.into_iter().any(|end| end.stop && end.at < at)
+            by_plugin
+                && self.world.ruling(&other_path) == Ruling::Stop
+                && ends.into_iter().any(|end| end.stop && end.at < at)
         };
         if !scope.steps.iter().any(stops) {
             assert!(own, "nobody ended the scope of {path}");
@@ -199,7 +201,13 @@ impl<'w> Reference<'w> {
         let all: Vec<&Step> = scope.steps.iter().filter(together).collect();
         match self.world.choice(&child(prefix, all[0]), all.len()) {
             Err(()) => Check::Fails,
-            Ok(chosen) => if chosen.is_some_and(|index| all[index].id == step.id) { Check::Yes } else { Check::No },
+            Ok(chosen) => {
+                if chosen.is_some_and(|index| all[index].id == step.id) {
+                    Check::Yes
+                } else {
+                    Check::No
+                }
+            }
         }
     }
 

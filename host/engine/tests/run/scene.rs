@@ -8,8 +8,8 @@ use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
     BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
-    Natives, Page, Pressure, PurePlugins, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile, Sources, Starter,
-    StepDirs, Want,
+    Natives, Page, Pressure, PurePlugins, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile,
+    Sources, Starter, StepDirs, Want,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;

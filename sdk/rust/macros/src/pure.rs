@@ -203,13 +203,29 @@ mod tests {
 
     #[test]
     fn a_function_of_another_shape_is_refused() {
-        let fault = |function: ItemFn| {
-            expand_transform(&TransformOptions { batch: false }, &function).unwrap_err().to_string()
-        };
-        assert!(fault(parse_quote!(fn f(ctx: &PureContext) -> Item {})).contains("takes `&PureContext`"));
-        assert!(fault(parse_quote!(async fn f(ctx: &PureContext, item: Item) -> Item {})).contains("async"));
-        assert!(fault(parse_quote!(fn f(ctx: &PureContext, item: Item) {})).contains("returns"));
-        let by_value = parse_quote!(fn f(ctx: &PureContext, options: Options, item: Item) -> Item {});
+        let fault =
+            |function: ItemFn| expand_transform(&TransformOptions { batch: false }, &function).unwrap_err().to_string();
+        assert!(
+            fault(parse_quote!(
+                fn f(ctx: &PureContext) -> Item {}
+            ))
+            .contains("takes `&PureContext`")
+        );
+        assert!(
+            fault(parse_quote!(
+                async fn f(ctx: &PureContext, item: Item) -> Item {}
+            ))
+            .contains("async")
+        );
+        assert!(
+            fault(parse_quote!(
+                fn f(ctx: &PureContext, item: Item) {}
+            ))
+            .contains("returns")
+        );
+        let by_value = parse_quote!(
+            fn f(ctx: &PureContext, options: Options, item: Item) -> Item {}
+        );
         assert!(fault(by_value).contains("by reference"));
     }
 

@@ -118,12 +118,7 @@ fn chance() -> String {
     format!("{number} at {now}")
 }
 
-cofferdam_sdk::plugin!(
-    id = "acme/mirror",
-    transforms = [changed],
-    conditions = [decided],
-    config = Config,
-);
+cofferdam_sdk::plugin!(id = "acme/mirror", transforms = [changed], conditions = [decided], config = Config,);
 
 /// Anything.
 #[derive(Deserialize, JsonSchema)]
