@@ -170,3 +170,26 @@ fn a_plugin_of_another_kind_and_a_misspelt_option_are_found_before_a_run() {
     assert!(said.contains("the plugin `text` is no condition"), "{said}");
     assert!(said.contains("the plugin `redact` does not take these options"), "{said}");
 }
+
+#[test]
+fn a_workflow_built_in_code_names_plugins_as_a_document_does() {
+    use cofferdam::{Condition as When, Orchestrator, Step, Transform as Change, WorkflowConfig};
+    block_on(async {
+        let orchestrator = Orchestrator::builder().build().unwrap();
+        let mut flow = orchestrator.workflow(WorkflowConfig::new("coded"));
+        flow.set("plugins", json!({ "gate": "builtin:gate", "redact": "builtin:redact" }));
+        let options = json!({ "value": "inputs.kind" });
+        let step = Step::new("a").instructions("Speak.").condition(When::plugin("gate", options).label("one"));
+        let kinds = json!({ "kinds": ["email"] });
+        flow.add_step(
+            step.transform(Change::plugin("redact", kinds)).transform_output(Change::plugin("redact", json!(null))),
+        )
+        .unwrap();
+        let text = flow.to_yaml().unwrap();
+        let read = cofferdam::Workflow::parse(&text, ".").unwrap();
+        assert_eq!(read.to_yaml(), text);
+        for part in ["plugin: gate", "value: inputs.kind", "label: one", "plugin: redact", "- email"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    });
+}
