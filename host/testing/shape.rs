@@ -34,7 +34,7 @@ use Form::{Number, Table, Value as Any, Words};
 const STEP_STATUS: &[&str] = &["completed", "failed", "skipped", "cancelled"];
 pub(super) const RUN_STATUS: &[&str] = &["completed", "partial", "failed", "cancelled", "waiting"];
 const REASON: &[&str] = &["timeout", "budget", "aborted"];
-const SKIPPED: &[&str] = &["condition", "upstream"];
+const SKIPPED: &[&str] = &["condition", "upstream", "stop"];
 const LOOP_END: &[&str] = &["items", "until", "judge", "while", "limit", "signal", "failed", "timeout", "stopped"];
 
 /// Of a step.

@@ -31,6 +31,7 @@ mod loops_in_code;
 mod misbehaving;
 mod nested;
 mod plan;
+mod pure;
 mod questions;
 mod reference;
 mod secrets;

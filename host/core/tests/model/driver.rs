@@ -2,8 +2,8 @@
 //! dice decide, and writes down what happened.
 
 use crate::dice::Dice;
-use crate::plot::{Answer, Check, Plot, Try, World};
-use cofferdam_core::event::{AnsweredBy, Body, LoopEnd, RunEvent, StepOutput, StepStatus};
+use crate::plot::{Answer, Check, Plot, Ruling, Try, World};
+use cofferdam_core::event::{AnsweredBy, Body, LoopEnd, RunEvent, SkippedBecause, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::message::Usage;
@@ -263,11 +263,12 @@ impl Driver<'_> {
         let world = &self.plot.world;
         let wrong = || failed(Fault::step("evaluation", "no value"), StepOutput::default());
         match effect {
+            Effect::Decide(path) if self.plugin_decides(&path) => {
+                let bodies = self.ruled(&path);
+                queue.extend(bodies.into_iter().map(|body| of(path.clone(), body)));
+            }
             Effect::Decide(path) => {
-                let skipped = Body::StepSkipped {
-                    because: cofferdam_core::event::SkippedBecause::Condition,
-                    detail: "false".into(),
-                };
+                let skipped = Body::StepSkipped { because: SkippedBecause::Condition, detail: "false".into() };
                 let body = match world.condition(path.as_str()) {
                     Check::Yes => Body::StepReady {},
                     Check::No => skipped,
@@ -299,6 +300,35 @@ impl Driver<'_> {
             }
             other => panic!("{other:?} is no evaluation"),
         }
+    }
+
+    fn plugin_decides(&self, path: &StepPath) -> bool {
+        let step = self.machine.step_at(path).unwrap();
+        matches!(step.condition, Some(cofferdam_core::spec::workflow::Condition::Plugin(_)))
+    }
+
+    /// What a plugin decides; a choice is recorded before it is acted upon, and made once.
+    fn ruled(&self, path: &StepPath) -> Vec<Body> {
+        let world = &self.plot.world;
+        let wrong = || failed(Fault::step("evaluation", "no value"), StepOutput::default());
+        let skipped = |because| Body::StepSkipped { because, detail: "no".into() };
+        let Some(branch) = self.machine.branch(path) else {
+            return vec![match world.ruling(path.as_str()) {
+                Ruling::Proceed => Body::StepReady {},
+                Ruling::Skip => skipped(SkippedBecause::Condition),
+                Ruling::Stop => skipped(SkippedBecause::Stop),
+                Ruling::Fails => wrong(),
+            }];
+        };
+        let verdict = |chosen| if chosen { Body::StepReady {} } else { skipped(SkippedBecause::Condition) };
+        if let Some(chosen) = branch.chosen {
+            return vec![verdict(chosen)];
+        }
+        let Ok(chosen) = world.choice(branch.first.as_str(), branch.steps.len()) else { return vec![wrong()] };
+        let step = chosen.map(|index| branch.steps[index].0.clone());
+        let own = self.machine.step_at(path).unwrap().id.clone();
+        let runs = step.as_ref() == Some(&own);
+        vec![Body::BranchChosen { plugin: "world".into(), label: None, step }, verdict(runs)]
     }
 
     /// What a check of a loop gave: it goes on when it is as wanted.

@@ -1,6 +1,6 @@
 //! What was recorded, by path: where each end and each beginning stands.
 
-use cofferdam_core::event::{Body, RunEvent, StepStatus};
+use cofferdam_core::event::{Body, RunEvent, SkippedBecause, StepStatus};
 use std::collections::{HashMap, HashSet};
 
 /// A terminal record.
@@ -8,6 +8,8 @@ use std::collections::{HashMap, HashSet};
 pub(crate) struct Ended {
     pub(crate) at: usize,
     pub(crate) status: StepStatus,
+    /// A condition ended the scope.
+    pub(crate) stop: bool,
 }
 
 #[derive(Default)]
@@ -35,6 +37,7 @@ impl History {
         for (end, _) in path.match_indices(['.', '[']) {
             self.holders.insert(path.split_at(end).0.to_owned());
         }
+        let stop = matches!(event.body, Body::StepSkipped { because: SkippedBecause::Stop, .. });
         let status = match &event.body {
             Body::StepFinished { status, .. } => *status,
             Body::StepSkipped { .. } => StepStatus::Skipped,
@@ -55,12 +58,17 @@ impl History {
             _ => return,
         };
         self.open.insert(path.to_owned(), false);
-        self.ends.entry(path.to_owned()).or_default().push(Ended { at, status });
+        self.ends.entry(path.to_owned()).or_default().push(Ended { at, status, stop });
     }
 
     /// Where the end of this number stands; after everything when there is none.
     pub(crate) fn ended_at(&self, path: &str, number: usize) -> usize {
         self.ends.get(path).and_then(|ends| ends.get(number)).map_or(usize::MAX, |ended| ended.at)
+    }
+
+    /// Whether the end of this number is that of a scope which a condition ended.
+    pub(crate) fn is_stopped(&self, path: &str, number: usize) -> bool {
+        self.ends.get(path).and_then(|ends| ends.get(number)).is_some_and(|ended| ended.stop)
     }
 
     /// Whether there are records of something inside the step.

@@ -4,10 +4,10 @@
 
 use crate::dice::Dice;
 use cofferdam_core::expr::{Expr, Names};
-use cofferdam_core::id::StepId;
+use cofferdam_core::id::{Alias, StepId};
 use cofferdam_core::spec::workflow::{
     AgentWork, AskWork, Condition, Defaults, FailurePolicy, ForEach, Include, ItemFailure, Items, Loop, LoopCheck,
-    LoopKind, OnLimit, Options, OutputMode, Repeat, Scheduler, Scope, Step, Wiring, Work, Workflow,
+    LoopKind, OnLimit, Options, OutputMode, PluginCondition, Repeat, Scheduler, Scope, Step, Wiring, Work, Workflow,
 };
 use cofferdam_core::template::Template;
 use cofferdam_core::transform::{Transform, Transforms};
@@ -44,6 +44,16 @@ pub(crate) enum Check {
     No,
     /// It reads a key that is missing.
     Missing,
+    Fails,
+}
+
+/// What a plugin decides about a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ruling {
+    Proceed,
+    Skip,
+    /// Ends the scope.
+    Stop,
     Fails,
 }
 
@@ -124,6 +134,26 @@ impl World {
             6 | 7 => Check::No,
             8 => Check::Missing,
             _ => Check::Fails,
+        }
+    }
+
+    /// What a plugin without a label decides.
+    pub(crate) fn ruling(&self, path: &str) -> Ruling {
+        match self.dice("ruling", path, 0).below(10) {
+            0..=4 => Ruling::Proceed,
+            5 | 6 => Ruling::Skip,
+            7 | 8 => Ruling::Stop,
+            _ => Ruling::Fails,
+        }
+    }
+
+    /// Which of so many steps a plugin chooses, by the path of the first of them; an error when it cannot.
+    pub(crate) fn choice(&self, first: &str, count: usize) -> Result<Option<usize>, ()> {
+        let mut dice = self.dice("choice", first, 0);
+        match dice.below(10) {
+            0 => Err(()),
+            1 | 2 => Ok(None),
+            _ => Ok(Some(dice.below(count))),
         }
     }
 
@@ -263,7 +293,7 @@ impl Maker {
             }
         };
         step.id = StepId::parse(&name).unwrap();
-        step.condition = self.dice.percent(20).then(|| Condition::Native("world".into()));
+        step.condition = self.condition(&name);
         step.retries = if matches!(step.work, Work::Ask(_)) { 0 } else { *self.dice.pick(&[0, 0, 1, 2]) };
         let policies =
             [FailurePolicy::Cascade, FailurePolicy::SkipDependents, FailurePolicy::Continue, FailurePolicy::Continue];
@@ -273,6 +303,23 @@ impl Maker {
             _ => None,
         };
         step
+    }
+
+    fn condition(&mut self, name: &str) -> Option<Condition> {
+        let by_plugin = |options: &str, label: Option<&str>| {
+            Condition::Plugin(PluginCondition {
+                plugin: Alias::parse("world").unwrap(),
+                options: [("of".to_owned(), json!(options))].into_iter().collect(),
+                label: label.map(str::to_owned),
+            })
+        };
+        match self.dice.below(100) {
+            0..=14 => Some(Condition::Native("world".into())),
+            15..=19 => Some(by_plugin("one", None)),
+            20..=27 => Some(by_plugin("one", Some(name))),
+            28..=31 => Some(by_plugin("two", Some(name))),
+            _ => None,
+        }
     }
 
     fn asking(&mut self) -> Step {

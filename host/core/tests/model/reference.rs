@@ -5,10 +5,10 @@
 //! recorded is not a possible order.
 
 use crate::history::History;
-use crate::plot::{Answer, Check, Try, World};
+use crate::plot::{Answer, Check, Ruling, Try, World};
 use cofferdam_core::event::{RunStatus, StepStatus};
 use cofferdam_core::spec::workflow::{
-    FailurePolicy, ForEach, ItemFailure, Items, LoopKind, OnLimit, OutputMode, Repeat, Scope, Step, Work,
+    Condition, FailurePolicy, ForEach, ItemFailure, Items, LoopKind, OnLimit, OutputMode, Repeat, Scope, Step, Work,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -129,7 +129,11 @@ impl<'w> Reference<'w> {
             let before: Vec<Before> = before.map(|(path, end)| (path, end.clone().flatten())).collect();
             let path = child(prefix, step);
             let policy = step.on_failure.unwrap_or(scope.defaults.on_step_failure);
-            steps[index] = Some(self.step(step, &Place { path: &path, rounds }, policy, &before));
+            let place = Place { path: &path, rounds };
+            steps[index] = Some(match self.stopped(step, scope, &path, prefix) {
+                Some(end) => Some(end),
+                None => self.step(step, &place, policy, (&before, self.check(step, scope, &path, prefix))),
+            });
         }
         let steps: Vec<Option<End>> = steps.into_iter().map(Option::unwrap).collect();
         let failed: Vec<usize> =
@@ -144,8 +148,77 @@ impl<'w> Reference<'w> {
         Gave { status, output: scope_output(scope, &steps), curable, steps }
     }
 
+    /// The end of a step whose scope a condition has ended before the step began. Which steps had begun by then is a
+    /// matter of order, so it is looked up; that somebody ended the scope is not.
+    fn stopped(&mut self, step: &Step, scope: &Scope, path: &str, prefix: &str) -> Option<End> {
+        let number = self.ends.get(path).map_or(0, Vec::len);
+        let own = self.plugin_of(step).is_some_and(|label| label.is_none()) && self.world.ruling(path) == Ruling::Stop;
+        if !self.history.is_stopped(path, number) {
+            return None;
+        }
+        let at = self.history.ended_at(path, number);
+        let stops = |other: &Step| {
+            let other_path = child(prefix, other);
+            let by_plugin = self.plugin_of(other).is_some_and(|label| label.is_none());
+            let ends = self.history.ends.get(&other_path).into_iter().flatten();
+            by_plugin
+                && self.world.ruling(&other_path) == Ruling::Stop
+                && ends.into_iter().any(|end| end.stop && end.at < at)
+        };
+        if !scope.steps.iter().any(stops) {
+            assert!(own, "nobody ended the scope of {path}");
+            return None;
+        }
+        let end = End::new(StepStatus::Skipped, Output::default());
+        self.note(path, end.clone());
+        Some(end)
+    }
+
+    /// The label that a plugin knows the step by; none when no plugin decides.
+    fn plugin_of<'s>(&self, step: &'s Step) -> Option<&'s Option<String>> {
+        match &step.condition {
+            Some(Condition::Plugin(condition)) => Some(&condition.label),
+            _ => None,
+        }
+    }
+
+    /// What the condition of a step says.
+    fn check(&self, step: &Step, scope: &Scope, path: &str, prefix: &str) -> Check {
+        let Some(Condition::Plugin(condition)) = &step.condition else {
+            return step.condition.as_ref().map_or(Check::Yes, |_| self.world.condition(path));
+        };
+        if condition.label.is_none() {
+            return match self.world.ruling(path) {
+                Ruling::Proceed => Check::Yes,
+                Ruling::Skip | Ruling::Stop => Check::No,
+                Ruling::Fails => Check::Fails,
+            };
+        }
+        let together = |other: &&Step| match &other.condition {
+            Some(Condition::Plugin(other)) => other.label.is_some() && other.options == condition.options,
+            _ => false,
+        };
+        let all: Vec<&Step> = scope.steps.iter().filter(together).collect();
+        match self.world.choice(&child(prefix, all[0]), all.len()) {
+            Err(()) => Check::Fails,
+            Ok(chosen) => {
+                if chosen.is_some_and(|index| all[index].id == step.id) {
+                    Check::Yes
+                } else {
+                    Check::No
+                }
+            }
+        }
+    }
+
     /// One step with its policy; none when it waits, or waits for what waits.
-    fn step(&mut self, step: &Step, at: &Place<'_>, policy: FailurePolicy, before: &[Before]) -> Option<End> {
+    fn step(
+        &mut self,
+        step: &Step,
+        at: &Place<'_>,
+        policy: FailurePolicy,
+        (before, check): (&[Before], Check),
+    ) -> Option<End> {
         let Place { path, rounds } = *at;
         let dooms = before.iter().filter_map(|(path, end)| Some((self.ended_at(path), end.as_ref()?.dooms()?)));
         // What ends first decides; a step is not asked twice.
@@ -153,7 +226,7 @@ impl<'w> Reference<'w> {
         let mut end = match doom {
             Some(doom) => End { upstream: doom == StepStatus::Skipped, ..End::new(doom, Output::default()) },
             None if before.iter().any(|(_, end)| end.is_none()) => return None,
-            None => match step.condition.as_ref().map_or(Check::Yes, |_| self.world.condition(path)) {
+            None => match check {
                 Check::Yes => self.work(step, path, rounds)?,
                 Check::No | Check::Missing => End::new(StepStatus::Skipped, Output::default()),
                 Check::Fails => End::failed(Output::default(), false),

@@ -6,7 +6,10 @@ use cofferdam_core::value::Map;
 use serde_json::{Value, json};
 
 pub(super) const LAWS: &[Law<dyn Condition>] = &[
-    Law { sentence: "a step proceeds, is skipped, or ends its scope, with the reason", holds: |it| Box::pin(verdicts(it)) },
+    Law {
+        sentence: "a step proceeds, is skipped, or ends its scope, with the reason",
+        holds: |it| Box::pin(verdicts(it)),
+    },
     Law { sentence: "a condition sees what it is shown", holds: |it| Box::pin(sees(it)) },
     Law { sentence: "a label is chosen by its index, or none", holds: |it| Box::pin(chooses(it)) },
     Law { sentence: "an index beyond the labels is a broken contract", holds: |it| Box::pin(lie(it)) },

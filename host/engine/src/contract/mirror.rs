@@ -12,8 +12,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mirror;
 
-const ACTS: [&str; 11] =
-    ["keep", "upper", "twice", "drop", "fail", "chance", "config", "lie", "skip", "stop", "pick"];
+const ACTS: [&str; 11] = ["keep", "upper", "twice", "drop", "fail", "chance", "config", "lie", "skip", "stop", "pick"];
 
 /// The options as they are written.
 struct Told<'o> {
@@ -62,9 +61,7 @@ impl Transform for Mirror {
         };
         let outcomes: Vec<Outcome> = items.into_iter().map(one).collect();
         let lies = told.act == "lie";
-        Box::pin(async move {
-            if lies { Err(Fault::step("plugin_protocol", "it lied")) } else { Ok(outcomes) }
-        })
+        Box::pin(async move { if lies { Err(Fault::step("plugin_protocol", "it lied")) } else { Ok(outcomes) } })
     }
 }
 

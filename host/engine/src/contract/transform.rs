@@ -33,7 +33,8 @@ async fn order(it: &dyn Transform) -> Verdict {
 }
 
 async fn unchanged(it: &dyn Transform) -> Verdict {
-    let data = json!({ "text": "\u{e4}\n\"\u{1f600}", "number": 12_345_678_901_234_567_u64, "list": [null, true, 1.5] });
+    let data =
+        json!({ "text": "\u{e4}\n\"\u{1f600}", "number": 12_345_678_901_234_567_u64, "list": [null, true, 1.5] });
     let items = vec![text("\u{e4}\n\"\u{1f600}"), Item { id: "result".into(), value: ItemValue::Json(Arc::new(data)) }];
     let outcomes = it.apply(at("a"), &act("keep", ""), items.clone()).await.map_err(|fault| told(&fault))?;
     same(&outcomes, &items.into_iter().map(Outcome::Keep).collect())

@@ -181,10 +181,8 @@ fn a_plugin_of_another_kind_and_options_that_do_not_fit_are_refused_at_the_start
     let other = Alias::parse("other").unwrap();
     let transform = Transforms { output: vec![link("fly", "")], ..Transforms::default() };
     let condition = PluginCondition { plugin: other.clone(), options: Map::new(), label: None };
-    let steps = vec![
-        Step { transform, ..plain("a") },
-        Step { condition: Some(Condition::Plugin(condition)), ..plain("b") },
-    ];
+    let steps =
+        vec![Step { transform, ..plain("a") }, Step { condition: Some(Condition::Plugin(condition)), ..plain("b") }];
     let chain = vec![Transform::Plugin { plugin: other, options: Map::new() }];
     let faults = scene().refused(with_output_transform(steps, chain));
     let told: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
