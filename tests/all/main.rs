@@ -35,6 +35,7 @@ mod pure;
 mod questions;
 mod reference;
 mod secrets;
+mod serving;
 mod streams;
 mod testing;
 mod tidy;

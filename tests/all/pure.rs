@@ -5,7 +5,9 @@ use cofferdam::core::event::Body;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{Alias, RunId, StepPath};
 use cofferdam::core::policy::PluginKind;
-use cofferdam::core::port::{BoxFuture, Choice, Condition, Item, ItemValue, PureContext, Recorder, Transform};
+use cofferdam::core::port::{
+    BoxFuture, Choice, Condition, Item, ItemValue, NoRedactor, PureContext, Recorder, Transform,
+};
 use cofferdam::core::time::Timestamp;
 use cofferdam::core::value::Map;
 use cofferdam::plugin::{HostSettings, LoadedPlugin, PluginHost, PluginReference, Source};
@@ -29,8 +31,15 @@ impl Recorder for Heard {
 }
 
 fn host() -> PluginHost {
-    let clock = Arc::new(TokioClock::new());
-    PluginHost::new(HostSettings { clock, cache: None, compile_child: None, network: None })
+    PluginHost::new(HostSettings {
+        clock: Arc::new(TokioClock::new()),
+        cache: None,
+        compile_child: None,
+        network: None,
+        state: None,
+        blobs: None,
+        redactor: Arc::new(NoRedactor),
+    })
 }
 
 fn reference(name: &str) -> PluginReference {

@@ -216,13 +216,20 @@ impl Queue {
 
 /// Delivers until the queue is closed, or the sink fails for good; says why in the latter case.
 async fn deliver_all(sink: Arc<dyn Sink>, want: Want, queue: Arc<Queue>, clock: Arc<dyn Clock>) -> Option<String> {
-    let mut problem = None;
+    let (mut problem, mut refused) = (None, 0);
     while let Some(batch) = queue.next(&want, clock.as_ref()).await {
-        if let Err(fault) = deliver(sink.as_ref(), batch, clock.as_ref()).await {
-            problem = Some(format!("an event sink stopped: {fault}"));
-            queue.die();
-            break;
+        match deliver(sink.as_ref(), batch, clock.as_ref()).await {
+            Ok(count) => refused += count,
+            Err(fault) => {
+                problem = Some(format!("an event sink stopped: {fault}"));
+                queue.die();
+                break;
+            }
         }
+    }
+    if refused > 0 && problem.is_none() {
+        let events = if refused == 1 { "1 event".to_owned() } else { format!("{refused} events") };
+        problem = Some(format!("an event sink will never take {events}: dead letters"));
     }
     match sink.flush().await {
         Ok(()) => problem,
@@ -230,21 +237,19 @@ async fn deliver_all(sink: Arc<dyn Sink>, want: Want, queue: Arc<Queue>, clock: 
     }
 }
 
-async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result<(), Fault> {
+/// Delivers a batch; says how many of its events can never be delivered.
+async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result<usize, Fault> {
     let mut offers = 0;
     loop {
         match sink.deliver(batch.clone()).await {
-            Ok(Ack::All) => return Ok(()),
+            Ok(Ack::All) => return Ok(0),
             // Whoever keeps dead letters has kept them on the way.
-            Ok(Ack::Except(rejected)) => {
-                tracing::warn!(events = rejected.len(), "a sink refuses events for good");
-                return Ok(());
-            }
+            Ok(Ack::Except(rejected)) => return Ok(rejected.len()),
             Ok(Ack::First(count)) if count > 0 && count < batch.events.len() => {
                 batch.events.drain(..count);
                 offers = 0;
             }
-            Ok(Ack::First(count)) if count == batch.events.len() => return Ok(()),
+            Ok(Ack::First(count)) if count == batch.events.len() => return Ok(0),
             Ok(Ack::First(count)) if count > batch.events.len() => {
                 let given = batch.events.len();
                 return Err(Fault::step("sink_protocol", format!("it took {count} events of a batch of {given}")));

@@ -29,7 +29,8 @@ impl MemoryRecall {
         let wanted = words(&search.query);
         let spaces = self.spaces();
         let memos = spaces.get(space).into_iter().flat_map(BTreeMap::values);
-        let admitted = memos.filter(|memo| search.filter.iter().all(|(name, value)| memo.meta.get(name) == Some(value)));
+        let admitted =
+            memos.filter(|memo| search.filter.iter().all(|(name, value)| memo.meta.get(name) == Some(value)));
         let mut hits: Vec<Hit> = admitted.filter_map(|memo| hit(memo, &wanted)).collect();
         hits.sort_by(|one, other| other.score.total_cmp(&one.score).then_with(|| one.memo.id.cmp(&other.memo.id)));
         hits.truncate(search.limit);
@@ -38,7 +39,10 @@ impl MemoryRecall {
 }
 
 fn words(text: &str) -> BTreeSet<String> {
-    text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+    text.split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
 }
 
 /// The text with its score; none when it has no word of the query.

@@ -1,0 +1,302 @@
+//! Plugins that serve the host: the laws that their native twins keep, whole runs through them, and what becomes of those
+//! that crash, lie or hang.
+
+use crate::support::{Answer, Project, Provider};
+use cofferdam::core::event::{Body, RunEvent};
+use cofferdam::core::id::{Alias, RunId, StepPath};
+use cofferdam::core::message::Message;
+use cofferdam::core::policy::Grants;
+use cofferdam::core::port::{
+    Ack, Batch, Journal, Model as _, ModelEvent, ModelRequest, ModelSettings, NoRedactor, Recall, Sink as _, State,
+    ToolChoice,
+};
+use cofferdam::core::time::Timestamp;
+use cofferdam::plugin::{HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
+use cofferdam::store::{MemoryState, contract};
+use cofferdam_engine::TokioClock;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn host() -> PluginHost {
+    PluginHost::new(HostSettings {
+        clock: Arc::new(TokioClock::new()),
+        cache: None,
+        compile_child: None,
+        network: Some(Network { egress: cofferdam_egress::Egress::new(), secrets: Arc::new(cofferdam_egress::NoSecrets) }),
+        state: Some(Arc::new(MemoryState::new()) as Arc<dyn State>),
+        blobs: None,
+        redactor: Arc::new(NoRedactor),
+    })
+}
+
+fn reference(alias: &str, component: Vec<u8>, grants: &Value) -> PluginReference {
+    PluginReference {
+        granted: Grants::parse(grants).unwrap(),
+        ..PluginReference::new(Alias::parse(alias).unwrap(), Source::Bytes(Arc::from(component)))
+    }
+}
+
+fn load(runtime: &Runtime, host: &PluginHost, reference: PluginReference) -> Arc<LoadedPlugin> {
+    runtime.block_on(host.load(reference)).unwrap()
+}
+
+fn in_directory(directory: &Path) -> PluginReference {
+    let mount = json!({ "from": directory, "at": "/journal", "read": true, "write": true });
+    let component = cofferdam_guests::built_bytes("dir-journal").unwrap();
+    reference("journal", component, &json!({ "fs": { "also": [mount] } }))
+}
+
+/// Waits on the runtime from inside of it.
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
+}
+
+#[test]
+fn a_journal_in_a_directory_keeps_the_laws_of_journals() {
+    let (runtime, host, folder) = (runtime(), host(), tempfile::tempdir().unwrap());
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let make = || {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let directory = folder.path().join(number.to_string());
+        std::fs::create_dir(&directory).unwrap();
+        let plugin = wait(host.load(in_directory(&directory))).unwrap();
+        Arc::new(wait(plugin.storage()).unwrap()) as Arc<dyn Journal>
+    };
+    runtime.block_on(contract::journal(make)).unwrap();
+}
+
+#[test]
+fn a_recall_by_keywords_keeps_the_laws_of_recalls() {
+    let (runtime, count) = (runtime(), std::sync::atomic::AtomicUsize::new(0));
+    let host = host();
+    let component = cofferdam_guests::built_bytes("keyword-recall").unwrap();
+    let make = || {
+        // Another alias has values of its own.
+        let alias = format!("recall{}", count.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let grants = json!({ "kv": { "scope": "project" } });
+        let plugin = wait(host.load(reference(&alias, component.clone(), &grants))).unwrap();
+        Arc::new(wait(plugin.recall()).unwrap()) as Arc<dyn Recall>
+    };
+    runtime.block_on(contract::recall(make)).unwrap();
+}
+
+const THREE: &str = "
+name: three
+steps:
+  - { id: a, tool: write, args: { path: \"out:a.txt\", content: a } }
+  - { id: b, tool: write, args: { path: \"out:b.txt\", content: b }, dependsOn: [a] }
+  - { id: c, tool: glob, args: { pattern: \"*\" }, dependsOn: [b] }
+";
+
+const JOURNAL: &str = "
+[run]
+storage = \"plugin:journal\"
+[plugins.journal]
+source = \"builtin:dir-journal\"
+grants = { fs = { also = [{ from = \"kept\", at = \"/journal\", read = true, write = true }] } }
+";
+
+#[test]
+fn runs_are_kept_in_a_directory_and_found_there_again() {
+    let project = Project::with_plugins();
+    project.file("three.yaml", THREE).file("cofferdam.toml", JOURNAL).file("kept/.keep", "");
+    let outcome = project.run(&["run", "three.yaml", "--json"]).expect(0);
+    let events = outcome.json_lines();
+    let run = events[0]["run_id"].as_str().unwrap().to_owned();
+    assert!(project.path("kept/FORMAT").is_file() && !project.path(".cofferdam/runs.db").exists());
+    let listed = project.run(&["runs", "list", "--json"]).expect(0).json_lines();
+    assert_eq!((listed.len(), &listed[0]["run_id"], &listed[0]["status"]), (1, &json!(run), &json!("completed")));
+    let kept = project.run(&["runs", "show", &run, "--json"]).expect(0).json_lines();
+    let durable: Vec<&Value> = events.iter().filter(|event| event.get("sub").is_none()).collect();
+    assert_eq!(kept.iter().collect::<Vec<_>>(), durable);
+    // The flag beats the file.
+    let elsewhere = project.run(&["runs", "list", "--json", "--storage", "sqlite"]).expect(0);
+    assert_eq!(elsewhere.stdout, "");
+    // Damage is named, not skipped.
+    let first = std::fs::read_dir(project.path("kept/runs")).unwrap().next().unwrap().unwrap().path();
+    let commit = first.join("00000000000000000001");
+    let mut bytes = std::fs::read(&commit).unwrap();
+    let last = bytes.len() - 9;
+    bytes[last] ^= 1;
+    std::fs::write(&commit, bytes).unwrap();
+    project.run(&["runs", "show", &run]).expect(1).says(&["record 1", "is damaged"]);
+}
+
+#[test]
+fn storage_without_a_grant_says_what_would_allow_it() {
+    let project = Project::with_plugins();
+    project.file("three.yaml", THREE);
+    let outcome = project.run(&["run", "three.yaml", "--storage", "plugin:builtin:dir-journal"]).expect(2);
+    outcome.says(&["plugin `dir-journal`", "at: /journal"]);
+    project
+        .run(&["run", "three.yaml", "--storage", "plugin:jurnal"])
+        .expect(3)
+        .says(&["has no plugin `jurnal` with a source", "[plugins.jurnal]"]);
+    project.run(&["run", "three.yaml", "--storage", "sqlitee"]).expect(3).says(&["names no plugin"]);
+    project
+        .run(&["run", "three.yaml", "--storage", "plugin:builtin:text"])
+        .expect(2)
+        .says(&["plugin `text` is no storage; it is: tool"]);
+    project.file("kept/.keep", "");
+    let grant = "dir-journal:fs=also=kept:/journal:read+write";
+    project.run(&["run", "three.yaml", "--storage", "plugin:builtin:dir-journal", "--grant", grant]).expect(0);
+    assert!(project.path("kept/FORMAT").is_file());
+}
+
+#[test]
+fn events_go_to_a_file_a_line_each() {
+    let project = Project::with_plugins();
+    project.file("three.yaml", THREE).file("log/.keep", "").file(
+        "cofferdam.toml",
+        "[run]\nsinks = [\"plugin:lines\"]\n[plugins.lines]\nsource = \"builtin:ndjson-file\"\nconfig = { path = \"runs/all.ndjson\", kinds = [\"step_finished\", \"run_*\"] }\ngrants = { fs = { also = [{ from = \"log\", at = \"/sink\", read = true, write = true }] } }\n",
+    );
+    let events = project.run(&["run", "three.yaml", "--json"]).expect(0).json_lines();
+    let wanted = |event: &&Value| {
+        event["kind"] == "step_finished" || event["kind"].as_str().is_some_and(|kind| kind.starts_with("run_"))
+    };
+    let lines = project.read("log/runs/all.ndjson");
+    let written: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(written.iter().collect::<Vec<_>>(), events.iter().filter(wanted).collect::<Vec<_>>());
+}
+
+#[test]
+fn events_are_posted_and_what_is_never_taken_is_put_aside() {
+    let project = Project::with_plugins();
+    let refusing = Provider::start(vec![Answer::Http(422, "", String::new())]);
+    let url = refusing.url();
+    let port = url.trim_end_matches("/v1").rsplit(':').next().unwrap();
+    project.file("three.yaml", THREE).file(
+        "cofferdam.toml",
+        format!("[run]\nsinks = [\"plugin:hook\"]\n[plugins.hook]\nsource = \"builtin:webhook\"\nconfig = {{ url = \"{url}\", kinds = [\"run_finished\"] }}\n[plugins.hook.grants]\nhttp = [{{ host = \"127.0.0.1\", port = {port}, scheme = \"http\", methods = [\"POST\"], addresses = [\"127.0.0.0/8\"] }}]\n"),
+    );
+    let outcome = project.run(&["run", "three.yaml"]).expect(0);
+    assert_eq!(refusing.requests().len(), 1, "{}", outcome.stderr);
+    assert!(refusing.requests()[0].contains("idempotency-key"), "{:?}", refusing.requests());
+    outcome.says(&["dead letter"]);
+}
+
+fn event(seq: u64) -> Arc<RunEvent> {
+    Arc::new(RunEvent {
+        seq,
+        sub: None,
+        at: Timestamp::from_millis(i64::try_from(seq).unwrap()),
+        run_id: RunId::parse("r").unwrap(),
+        path: StepPath::from("a"),
+        attempt: None,
+        body: Body::StepReady {},
+    })
+}
+
+fn batch(count: u64) -> Batch {
+    Batch { events: (1..=count).map(event).collect(), dropped_before: 0 }
+}
+
+fn fickle(runtime: &Runtime, host: &PluginHost, act: &str) -> Arc<LoadedPlugin> {
+    let component = cofferdam_guests::built_bytes("fickle").unwrap();
+    let limits = cofferdam::core::policy::PluginLimits::parse(&json!({ "wall": "300ms" })).unwrap();
+    let config = json!({ "do": act });
+    load(runtime, host, PluginReference { config, limits, ..reference("fickle", component, &json!({})) })
+}
+
+#[test]
+fn a_sink_that_crashes_is_started_again_and_in_the_end_no_more() {
+    let (runtime, host) = (runtime(), host());
+    let sink = runtime.block_on(fickle(&runtime, &host, "trap_once").sink()).unwrap();
+    runtime.block_on(async {
+        let fault = sink.deliver(batch(2)).await.unwrap_err();
+        assert!(fault.message.contains("plugin `fickle`") && fault.message.contains("crashed"), "{fault}");
+        assert_eq!(sink.deliver(batch(2)).await.unwrap(), Ack::All);
+    });
+    let sink = runtime.block_on(fickle(&runtime, &host, "trap").sink()).unwrap();
+    runtime.block_on(async {
+        for _ in 0..3 {
+            assert!(sink.deliver(batch(1)).await.unwrap_err().message.contains("crashed"));
+        }
+        let fault = sink.deliver(batch(1)).await.unwrap_err();
+        assert!(fault.message.contains("failed 3 times in a row and is not started again"), "{fault}");
+    });
+}
+
+#[test]
+fn a_sink_that_lies_or_hangs_moves_nothing_and_ends_in_time() {
+    let (runtime, host) = (runtime(), host());
+    let tries = [
+        ("take_more", "took 3 events of a batch of 2"),
+        ("refuse_more", "refused event 2 of a batch of 2"),
+        ("loop", "ran longer than its 300ms"),
+        ("fail", "it does not want to"),
+    ];
+    for (act, said) in tries {
+        let sink = runtime.block_on(fickle(&runtime, &host, act).sink()).unwrap();
+        let begun = Instant::now();
+        let fault = runtime.block_on(sink.deliver(batch(2))).unwrap_err();
+        assert!(fault.message.contains(said), "{act}: {fault}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{act}: {:?}", begun.elapsed());
+    }
+    let fault = runtime.block_on(fickle(&runtime, &host, "shut").sink()).err().unwrap();
+    assert!(fault.message.contains("it stays shut"), "{fault}");
+}
+
+#[test]
+fn a_call_that_is_given_up_takes_its_instance_along() {
+    let (runtime, host) = (runtime(), host());
+    let sink = Arc::new(runtime.block_on(fickle(&runtime, &host, "loop").sink()).unwrap());
+    runtime.block_on(async {
+        let delivering = Arc::clone(&sink);
+        let call = tokio::spawn(async move { delivering.deliver(batch(1)).await });
+        tokio::task::yield_now().await;
+        call.abort();
+        let _ = call.await;
+        // Nobody is in the instance any more, and it counts as no failure.
+        let fault = sink.deliver(batch(1)).await.unwrap_err();
+        assert!(fault.message.contains("ran longer"), "{fault}");
+    });
+}
+
+#[test]
+fn a_model_of_a_plugin_answers_a_conversation() {
+    let (runtime, host) = (runtime(), host());
+    let body = json!({
+        "choices": [{ "message": { "content": "Hello." }, "finish_reason": "stop" }],
+        "usage": { "prompt_tokens": 3, "completion_tokens": 1 },
+    });
+    let provider = Provider::start(vec![
+        Answer::Http(200, "content-type: application/json\r\n", body.to_string()),
+        Answer::Http(200, "content-type: application/json\r\n", "{\"choices\":[]}".to_owned()),
+    ]);
+    let url = provider.url();
+    let port: u16 = url.trim_end_matches("/v1").rsplit(':').next().unwrap().parse().unwrap();
+    let grant = json!({ "host": "127.0.0.1", "port": port, "scheme": "http", "methods": ["POST"], "addresses": ["127.0.0.0/8"] });
+    let component = cofferdam_guests::built_bytes("openai-shaped").unwrap();
+    let config = json!({ "base_url": url });
+    let reference = PluginReference { config, ..reference("chat", component, &json!({ "http": [grant] })) };
+    let plugin = load(&runtime, &host, reference);
+    let model = runtime.block_on(plugin.model("m-1")).unwrap();
+    assert_eq!(&*model.info().name, "chat/m-1");
+    let request = || ModelRequest {
+        run_id: RunId::parse("r").unwrap(),
+        path: StepPath::from("a"),
+        attempt: 1,
+        turn: 1,
+        messages: Arc::new(vec![Message::user("Hi")]),
+        tools: Arc::new([]),
+        tool_choice: ToolChoice::Auto,
+        settings: ModelSettings::default(),
+        max_retries: 0,
+    };
+    let ask = || async { model.stream(request()).await.unwrap().collect::<Vec<_>>().await };
+    let said = runtime.block_on(ask());
+    assert_eq!(said[0], Ok(ModelEvent::Text("Hello.".into())));
+    assert!(matches!(said.last(), Some(Ok(ModelEvent::Finished(_)))), "{said:?}");
+    assert!(provider.requests()[0].contains("\"model\":\"m-1\""), "{:?}", provider.requests());
+    let cut = runtime.block_on(ask());
+    assert!(matches!(&cut[..], [Err(fault)] if fault.message.contains("has no end")), "{cut:?}");
+}
