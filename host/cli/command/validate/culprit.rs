@@ -19,8 +19,16 @@ pub(super) struct Culprit {
 /// What is looked for.
 enum Wanted<'f> {
     Model(&'f str),
-    ToolOfAgent { agent: &'f str, tool: &'f str },
+    ToolOfAgent {
+        agent: &'f str,
+        tool: &'f str,
+    },
     ToolOfStep(&'f str),
+    /// A plugin that is used as a `transform` or a `condition`.
+    Plugin {
+        alias: &'f str,
+        used_as: &'f str,
+    },
 }
 
 /// The first place that names what a fault is about.
@@ -48,6 +56,9 @@ fn is_document(source: &Source) -> bool {
 impl<'f> Wanted<'f> {
     fn of(about: &'f Value) -> Option<Self> {
         let word = |key: &str| about.get(key).and_then(Value::as_str);
+        if let (Some(alias), Some(used_as)) = (word("plugin"), word("used_as")) {
+            return Some(Self::Plugin { alias, used_as });
+        }
         match (word("model"), word("tool"), word("agent")) {
             (Some(model), ..) => Some(Self::Model(model)),
             (None, Some(tool), Some(agent)) => Some(Self::ToolOfAgent { agent, tool }),
@@ -58,7 +69,9 @@ impl<'f> Wanted<'f> {
 
     fn fits(&self, word: &str) -> bool {
         match self {
-            Self::Model(name) | Self::ToolOfAgent { tool: name, .. } => word == *name,
+            Self::Model(name) | Self::ToolOfAgent { tool: name, .. } | Self::Plugin { alias: name, .. } => {
+                word == *name
+            }
             // Zenflow calls it so.
             Self::ToolOfStep(name) => word == *name || word == "bash" && *name == "exec",
         }
@@ -70,6 +83,18 @@ impl<'f> Wanted<'f> {
         collect(root, &mut steps);
         let agents = root.member("agents");
         match self {
+            Self::Plugin { used_as: "condition", .. } => {
+                let conditions = steps.into_iter().filter_map(|step| step.member("condition"));
+                conditions.filter_map(|condition| condition.member("plugin")).collect()
+            }
+            Self::Plugin { .. } => {
+                let agents = agents.and_then(Part::members).into_iter().flatten().map(|member| member.value);
+                let transforms = agents.chain(steps).filter_map(|part| part.member("transform"));
+                let chains = transforms.flat_map(|transform| ["input", "output"].map(|key| transform.member(key)));
+                let of_options = root.member("options").and_then(|options| options.member("outputTransform"));
+                let links = chains.chain([of_options]).flatten().filter_map(Part::items).flatten();
+                links.filter_map(|link| link.member("plugin")).collect()
+            }
             Self::ToolOfStep(_) => steps.into_iter().filter_map(|step| step.member("tool")).collect(),
             Self::ToolOfAgent { agent, .. } => {
                 let tools = agents.and_then(|agents| agents.member(agent)?.member("tools"));

@@ -218,7 +218,7 @@ impl Preparation<'_> {
             let Transform::Plugin { plugin, options } = link else { continue };
             let fault = match self.ports.plugins.transforms.get(plugin) {
                 None => Some(self.wrong_kind(plugin, "transform")),
-                Some(found) => found.refuse(options).map(|why| bad_options(plugin, &why)),
+                Some(found) => found.refuse(options).map(|why| bad_options(plugin, "transform", &why)),
             };
             self.faults.extend(fault.map(|fault| Fault { message: format!("{who}: {}", fault.message), ..fault }));
         }
@@ -227,14 +227,14 @@ impl Preparation<'_> {
     fn unfit_condition(&self, plugin: &Alias, options: &Map) -> Option<Fault> {
         match self.ports.plugins.conditions.get(plugin) {
             None => Some(self.wrong_kind(plugin, "condition")),
-            Some(found) => found.refuse(options).map(|why| bad_options(plugin, &why)),
+            Some(found) => found.refuse(options).map(|why| bad_options(plugin, "condition", &why)),
         }
     }
 
     fn wrong_kind(&self, plugin: &Alias, kind: &str) -> Fault {
         let fault = Fault::user("plugin_kind", format!("the plugin `{plugin}` is no {kind}"));
         let fault = fault.with_hint("`cofferdam plugin inspect` shows the kinds of a plugin");
-        with_detail(fault, json!({ "plugin": plugin.as_str() }))
+        with_detail(fault, json!({ "plugin": plugin.as_str(), "used_as": kind }))
     }
 
     /// Steps whose message is the run's input, when there is none.
@@ -341,9 +341,9 @@ fn with_detail(fault: Fault, about: Value) -> Fault {
     Fault { detail: Some(Box::new(about)), ..fault }
 }
 
-fn bad_options(plugin: &Alias, why: &str) -> Fault {
+fn bad_options(plugin: &Alias, kind: &str, why: &str) -> Fault {
     let fault = Fault::user("plugin_options", format!("the plugin `{plugin}` does not take these options: {why}"));
-    with_detail(fault, json!({ "plugin": plugin.as_str() }))
+    with_detail(fault, json!({ "plugin": plugin.as_str(), "used_as": kind }))
 }
 
 /// The name of a closure.
