@@ -31,10 +31,15 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("cofferdam-sdk", &["cofferdam-sdk-macros"]),
     ("plugin-csv", &["cofferdam-sdk"]),
     ("plugin-fetch", &["cofferdam-sdk"]),
+    ("plugin-gate", &["cofferdam-sdk"]),
+    ("plugin-markdown-table", &["cofferdam-sdk"]),
+    ("plugin-redact", &["cofferdam-sdk"]),
     ("plugin-secrets-scan", &["cofferdam-sdk"]),
     ("plugin-text", &["cofferdam-sdk"]),
+    ("plugin-truncate-tokens", &["cofferdam-sdk"]),
     ("guest-echo", &["cofferdam-sdk"]),
     ("guest-greet", &["cofferdam-sdk"]),
+    ("guest-mirror", &["cofferdam-sdk"]),
     ("cofferdam-guests", &[]),
 ];
 

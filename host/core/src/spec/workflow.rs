@@ -3,6 +3,7 @@
 //! It must not know YAML, and it is only made by [`crate::spec`] (the library's builder goes through the
 //! same checks).
 
+mod reach;
 mod repeat;
 mod tool_filter;
 
@@ -19,7 +20,7 @@ use crate::template::Template;
 use crate::transform::{Transform, Transforms};
 use crate::value::Map;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -471,51 +472,10 @@ impl Step {
     }
 }
 
-impl Workflow {
-    /// The plugins that it names as transforms or conditions.
-    #[must_use]
-    pub fn pure_plugins(&self) -> BTreeSet<Alias> {
-        let mut found = BTreeSet::new();
-        self.scope.pure_plugins(&mut found);
-        let of_agents =
-            self.agents.values().flat_map(|agent| agent.transform.input.iter().chain(&agent.transform.output));
-        found.extend(of_agents.filter_map(Transform::plugin).cloned());
-        found
-    }
-}
-
 impl Scope {
     /// The index of a step by its id.
     #[must_use]
     pub fn position(&self, id: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.id.as_str() == id)
-    }
-
-    /// The steps that must have ended before a step begins, directly or through others; in declaration order.
-    pub fn ancestors_of(&self, step: usize) -> impl Iterator<Item = &Step> {
-        let mut seen = vec![false; self.steps.len()];
-        let mut open: Vec<usize> = self.steps.get(step).map(|step| step.depends_on.clone()).unwrap_or_default();
-        while let Some(before) = open.pop() {
-            if seen.get(before) == Some(&false) {
-                seen.iter_mut().skip(before).take(1).for_each(|entry| *entry = true);
-                open.extend(self.steps.get(before).into_iter().flat_map(|step| &step.depends_on));
-            }
-        }
-        self.steps.iter().zip(seen).filter(|(_, seen)| *seen).map(|(step, _)| step)
-    }
-
-    /// The plugins that its steps and those inside them name in `transform`, `outputTransform` and `condition`.
-    fn pure_plugins(&self, found: &mut BTreeSet<Alias>) {
-        found.extend(self.defaults.output_transform.iter().filter_map(Transform::plugin).cloned());
-        for step in &self.steps {
-            let links = step.transform.input.iter().chain(&step.transform.output);
-            found.extend(links.filter_map(Transform::plugin).cloned());
-            if let Some(Condition::Plugin(condition)) = &step.condition {
-                found.insert(condition.plugin.clone());
-            }
-            if let Some(inner) = step.inner() {
-                inner.pure_plugins(found);
-            }
-        }
     }
 }

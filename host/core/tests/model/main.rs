@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail loudly")]
 
+mod conditions;
 #[path = "../support/dice.rs"]
 mod dice;
 mod driver;

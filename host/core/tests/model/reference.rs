@@ -5,10 +5,10 @@
 //! recorded is not a possible order.
 
 use crate::history::History;
-use crate::plot::{Answer, Check, Ruling, Try, World};
+use crate::plot::{Answer, Check, Try, World};
 use cofferdam_core::event::{RunStatus, StepStatus};
 use cofferdam_core::spec::workflow::{
-    Condition, FailurePolicy, ForEach, ItemFailure, Items, LoopKind, OnLimit, OutputMode, Repeat, Scope, Step, Work,
+    FailurePolicy, ForEach, ItemFailure, Items, LoopKind, OnLimit, OutputMode, Repeat, Scope, Step, Work,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,7 +33,7 @@ pub(crate) struct End {
 }
 
 impl End {
-    fn new(status: StepStatus, output: Output) -> Self {
+    pub(crate) fn new(status: StepStatus, output: Output) -> Self {
         Self { status, output, curable: false, upstream: false, policy: FailurePolicy::Cascade }
     }
 
@@ -58,8 +58,8 @@ impl End {
 
 /// The walk.
 pub(crate) struct Reference<'w> {
-    world: &'w World,
-    history: &'w History,
+    pub(crate) world: &'w World,
+    pub(crate) history: &'w History,
     tries: HashMap<String, u32>,
     openings: HashMap<String, usize>,
     /// Loops that a try inside has ended.
@@ -146,69 +146,6 @@ impl<'w> Reference<'w> {
         };
         let curable = first.is_some_and(|step| steps[step].as_ref().is_some_and(|end| end.curable));
         Gave { status, output: scope_output(scope, &steps), curable, steps }
-    }
-
-    /// The end of a step whose scope a condition has ended before the step began. Which steps had begun by then is a
-    /// matter of order, so it is looked up; that somebody ended the scope is not.
-    fn stopped(&mut self, step: &Step, scope: &Scope, path: &str, prefix: &str) -> Option<End> {
-        let number = self.ends.get(path).map_or(0, Vec::len);
-        let own = self.plugin_of(step).is_some_and(|label| label.is_none()) && self.world.ruling(path) == Ruling::Stop;
-        if !self.history.is_stopped(path, number) {
-            return None;
-        }
-        let at = self.history.ended_at(path, number);
-        let stops = |other: &Step| {
-            let other_path = child(prefix, other);
-            let by_plugin = self.plugin_of(other).is_some_and(|label| label.is_none());
-            let ends = self.history.ends.get(&other_path).into_iter().flatten();
-            by_plugin
-                && self.world.ruling(&other_path) == Ruling::Stop
-                && ends.into_iter().any(|end| end.stop && end.at < at)
-        };
-        if !scope.steps.iter().any(stops) {
-            assert!(own, "nobody ended the scope of {path}");
-            return None;
-        }
-        let end = End::new(StepStatus::Skipped, Output::default());
-        self.note(path, end.clone());
-        Some(end)
-    }
-
-    /// The label that a plugin knows the step by; none when no plugin decides.
-    fn plugin_of<'s>(&self, step: &'s Step) -> Option<&'s Option<String>> {
-        match &step.condition {
-            Some(Condition::Plugin(condition)) => Some(&condition.label),
-            _ => None,
-        }
-    }
-
-    /// What the condition of a step says.
-    fn check(&self, step: &Step, scope: &Scope, path: &str, prefix: &str) -> Check {
-        let Some(Condition::Plugin(condition)) = &step.condition else {
-            return step.condition.as_ref().map_or(Check::Yes, |_| self.world.condition(path));
-        };
-        if condition.label.is_none() {
-            return match self.world.ruling(path) {
-                Ruling::Proceed => Check::Yes,
-                Ruling::Skip | Ruling::Stop => Check::No,
-                Ruling::Fails => Check::Fails,
-            };
-        }
-        let together = |other: &&Step| match &other.condition {
-            Some(Condition::Plugin(other)) => other.label.is_some() && other.options == condition.options,
-            _ => false,
-        };
-        let all: Vec<&Step> = scope.steps.iter().filter(together).collect();
-        match self.world.choice(&child(prefix, all[0]), all.len()) {
-            Err(()) => Check::Fails,
-            Ok(chosen) => {
-                if chosen.is_some_and(|index| all[index].id == step.id) {
-                    Check::Yes
-                } else {
-                    Check::No
-                }
-            }
-        }
     }
 
     /// One step with its policy; none when it waits, or waits for what waits.
@@ -416,7 +353,7 @@ impl<'w> Reference<'w> {
         *opening - 1
     }
 
-    fn note(&mut self, path: &str, end: End) -> usize {
+    pub(crate) fn note(&mut self, path: &str, end: End) -> usize {
         self.last.insert(path.to_owned(), end.clone());
         let ends = self.ends.entry(path.to_owned()).or_default();
         ends.push(end);
@@ -430,7 +367,7 @@ impl<'w> Reference<'w> {
     }
 }
 
-fn child(prefix: &str, step: &Step) -> String {
+pub(crate) fn child(prefix: &str, step: &Step) -> String {
     if prefix.is_empty() { step.id.to_string() } else { format!("{prefix}.{}", step.id) }
 }
 
