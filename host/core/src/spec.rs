@@ -33,6 +33,7 @@ mod root;
 mod run_limits;
 mod safety;
 mod schema;
+mod server;
 mod scope;
 mod shape;
 mod step;
