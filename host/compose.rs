@@ -108,7 +108,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 }
 
 /// Secrets are variables of the environment, by name.
-fn variable_secret(name: &str) -> Option<SecretString> {
+pub(crate) fn variable_secret(name: &str) -> Option<SecretString> {
     variable(name).map(SecretString::from)
 }
 

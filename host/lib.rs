@@ -20,16 +20,19 @@ mod workflow;
 mod compose;
 mod error;
 mod grants;
+mod servers;
 mod sources;
 mod stream;
 
 pub mod sink;
 pub mod testing;
 
+pub use cofferdam_mcp::Trust;
 pub use compose::model_catalog;
 pub use error::Error;
 pub use grants::GrantPolicy;
 pub use orchestrator::{Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, UserDirs};
+pub use servers::{ProjectServer, ServerPolicy};
 pub use stream::{
     Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,
 };

@@ -9,11 +9,13 @@ mod engines;
 mod lineage;
 mod options;
 mod plugins;
+mod servers;
 
 pub use builder::{Builder, UserDirs};
 pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, RunOptions};
 pub use plugins::PluginCheck;
+use servers::{Reach, Servers};
 
 use crate::error::Error;
 use crate::stream::{self, Stream, StreamOptions};
@@ -149,10 +151,7 @@ impl Orchestrator {
     /// What keeps it from starting.
     pub async fn check(&self, workflow: &Workflow, options: &RunOptions) -> Result<Vec<PluginCheck>, Error> {
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-        let (ports, request, plugins) = self.prepare(workflow, options, inputs, CancellationToken::new()).await?;
-        Executor::check(&ports, &request).map_err(Error::Refused)?;
-        self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
-        Ok(plugins)
+        self.look(workflow, options, inputs).await
     }
 
     /// What this host lacks for a workflow, whatever its inputs: plugins that do not load, unknown tools and models.
@@ -163,10 +162,17 @@ impl Orchestrator {
     pub async fn check_host(&self, workflow: &Workflow) -> Result<Vec<PluginCheck>, Error> {
         // A document may leave its message to the input of a run.
         let options = RunOptions { input: Some("input".to_owned()), ..RunOptions::default() };
-        let (ports, request, plugins) = self.prepare(workflow, &options, Map::new(), CancellationToken::new()).await?;
+        self.look(workflow, &options, Map::new()).await
+    }
+
+    /// Checks without starting anything, servers of tools included.
+    async fn look(&self, workflow: &Workflow, options: &RunOptions, inputs: Map) -> Result<Vec<PluginCheck>, Error> {
+        let servers = self.load_servers(workflow, Reach::Look).await?;
+        let (ports, request, plugins) =
+            self.prepare(workflow, options, inputs, (CancellationToken::new(), &servers)).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
-        Ok(plugins)
+        Ok(plugins.into_iter().chain(servers.checks).collect())
     }
 
     /// Runs in a task of its own, so that the executor is driven inside the runtime and survives a dropped future
@@ -180,13 +186,21 @@ impl Orchestrator {
             return Err(Error::Closed);
         }
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-        let (mut ports, request, _) = self.prepare(&workflow, &options, inputs, cancel).await?;
+        let stopped = cancel.clone();
+        let servers = tokio::select! {
+            biased;
+            servers = self.load_servers(&workflow, Reach::Connect) => servers?,
+            // Servers that are still starting are killed; there is no run yet that could be recorded as cancelled.
+            () = stopped.cancelled() => return Err(Error::Closed),
+        };
+        let (mut ports, request, _) = self.prepare(&workflow, &options, inputs, (cancel, &servers)).await?;
         ports.sinks.extend(sinks);
         let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);
         let engine = engaged.map(|engaged| self.set_to_work(engaged, request.run_id.clone()));
         let task = tokio::spawn(async move {
             let outcome = running.shared.executor.run(ports, request).await;
+            servers.close().await;
             drop(engine);
             drop(running);
             outcome
@@ -200,19 +214,23 @@ impl Orchestrator {
         workflow: &Workflow,
         options: &RunOptions,
         inputs: Map,
-        cancel: CancellationToken,
+        (cancel, servers): (CancellationToken, &Servers),
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
-        let (tools, pins, checks) = self.load_plugins(workflow).await?;
-        let native = settings.tools_beside(&workflow.inner.plugins);
+        let (tools, mut pins, checks) = self.load_plugins(workflow).await?;
+        pins.extend(servers.pins());
+        let document = &workflow.inner;
+        let native =
+            settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
         let mut rules = settings.rules.clone();
         rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
         let gateway = Gateway::new(
-            native.into_iter().chain(tools),
+            native.into_iter().chain(tools).chain(servers.tools()),
             rules,
             settings.approver.clone(),
             Arc::clone(&settings.clock),
         )?;
+        let gateway = gateway.with_unlisted(servers.unlisted.iter().cloned());
         warn_of_idle_rules(&settings.rules, &gateway);
         let sinks = settings.sinks.iter().chain(&options.sinks).cloned().collect();
         let ports = Ports {

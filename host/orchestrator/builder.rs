@@ -4,6 +4,7 @@ use super::Orchestrator;
 use crate::compose;
 use crate::error::Error;
 use crate::grants::GrantPolicy;
+use crate::servers::ServerPolicy;
 use crate::testing::StandIns;
 use crate::workflow::loop_condition::LoopCondition;
 use crate::workflow::{Changes, Decides, Kept, WorkflowContext, WorkflowEngine};
@@ -43,6 +44,9 @@ pub(crate) struct Settings {
     pub(crate) approver: Option<Arc<dyn Approver>>,
     pub(crate) rules: Rules,
     pub(crate) grants: GrantPolicy,
+    pub(crate) servers: ServerPolicy,
+    /// Where programs are started.
+    pub(crate) workdir: PathBuf,
     pub(crate) isolation: Arc<dyn Isolation>,
     pub(crate) max_concurrency: Option<usize>,
     pub(crate) max_depth: usize,
@@ -61,13 +65,13 @@ impl Settings {
     }
 
     /// The tools beside those of loaded plugins: native ones, an embedder's, and what is played.
-    pub(crate) fn tools_beside<T>(&self, plugins: &BTreeMap<Alias, T>) -> Vec<(Option<Alias>, Arc<dyn Tool>)> {
+    pub(crate) fn tools_beside(&self, has: impl Fn(&Alias) -> bool) -> Vec<(Option<Alias>, Arc<dyn Tool>)> {
         let tools = self.tools.iter();
         match &self.rehearsal {
             None => tools.map(|tool| (None, Arc::clone(tool))).collect(),
             Some(played) => {
                 let beside = tools.map(|tool| (None, played.beside(tool)));
-                beside.chain(played.sources(|alias| plugins.contains_key(alias))).collect()
+                beside.chain(played.sources(has)).collect()
             }
         }
     }
@@ -89,6 +93,7 @@ pub struct Builder {
     approver: Option<Arc<dyn Approver>>,
     rules: Rules,
     grants: GrantPolicy,
+    servers: ServerPolicy,
     workdir: Option<PathBuf>,
     project: Option<PathBuf>,
     user_dirs: Option<UserDirs>,
@@ -181,6 +186,13 @@ impl Builder {
     #[must_use]
     pub fn grants(mut self, grants: GrantPolicy) -> Self {
         self.grants = grants;
+        self
+    }
+
+    /// Which servers of the Model Context Protocol may be started or spoken to. Default: none.
+    #[must_use]
+    pub fn mcp_servers(mut self, servers: ServerPolicy) -> Self {
+        self.servers = servers;
         self
     }
 
@@ -330,6 +342,8 @@ impl Builder {
             approver: self.approver,
             rules: self.rules,
             grants: self.grants,
+            servers: self.servers,
+            workdir: self.workdir.clone().unwrap_or_else(|| PathBuf::from(".")),
             isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
             max_concurrency: self.max_concurrency,
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),

@@ -26,6 +26,7 @@ mod flow_life;
 mod foreign_folder;
 mod library;
 mod loops_in_code;
+mod mcp;
 mod nested;
 mod plan;
 mod questions;

@@ -6,6 +6,7 @@ use super::reader;
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
+use cofferdam::ProjectServer;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::id::Alias;
 use cofferdam::core::limits;
@@ -31,6 +32,7 @@ pub(crate) struct File {
     pub(crate) allow: Vec<Rule>,
     pub(crate) deny: Vec<Rule>,
     pub(crate) grants: BTreeMap<Alias, Grants>,
+    pub(crate) servers: BTreeMap<Alias, ProjectServer>,
     pub(crate) models: Option<Models>,
 }
 
@@ -84,6 +86,7 @@ impl File {
             allow: Vec::new(),
             deny: Vec::new(),
             grants: BTreeMap::new(),
+            servers: BTreeMap::new(),
             models: None,
         };
         let found = reader::fill(&mut file, text, kind);

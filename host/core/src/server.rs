@@ -184,7 +184,8 @@ fn address_faults(url: &str, headers: &BTreeMap<String, String>) -> Vec<PolicyEr
             faults.push(PolicyError::new(&path, "a header is one line"));
         }
         faults.extend(value_fault(&path, value));
-        let has_variable = pieces(value).is_ok_and(|found| found.iter().any(|piece| matches!(piece, Piece::Variable(_))));
+        let has_variable =
+            pieces(value).is_ok_and(|found| found.iter().any(|piece| matches!(piece, Piece::Variable(_))));
         if CREDENTIALS.contains(&lower.as_str()) && !has_variable {
             let fault = PolicyError::new(&path, format!("the header `{name}` carries a credential"));
             faults.push(fault.with_hint("name a variable of the environment: `${TOKEN}`"));

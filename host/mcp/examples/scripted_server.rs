@@ -65,7 +65,8 @@ impl Server {
             "initialize" => self.initialize(message)?,
             "server/discover" => json!({
                 "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} },
-                "serverInfo": { "name": "scripted", "version": "2.0" }, "resultType": "complete",
+                "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
+                "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "scripted", "version": "2.0" } },
             }),
             "tools/list" => self.list(message),
             "tools/call" => match self.call(message)? {
@@ -129,12 +130,15 @@ impl Server {
         }
         Ok(match args["what"].as_str().unwrap_or_default() {
             "die" => {
-                eprintln!("fatal: out of luck");
-                std::process::exit(3);
+                writeln!(io::stderr(), "fatal: out of luck")?;
+                return Err(io::Error::other("out of luck"));
             }
             "hang" => None,
             "environment" => {
-                let mut names: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+                let shown = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+                    format!("{}={}", name.display(), value.display())
+                };
+                let mut names: Vec<String> = std::env::vars_os().map(shown).collect();
                 names.sort();
                 text(&names.join("\n"))
             }
@@ -153,7 +157,7 @@ impl Server {
                 text("still here")
             }
             "log" => {
-                (0..20_000).for_each(|n| eprintln!("line {n}: {}", "y".repeat(300)));
+                (0..20_000).try_for_each(|n| writeln!(io::stderr(), "line {n}: {}", "y".repeat(300)))?;
                 text("logged")
             }
             "change" => {
@@ -175,9 +179,9 @@ impl Server {
 
     /// Writes a word into the file that the environment names.
     fn tell(&self, word: &str) -> io::Result<()> {
-        match std::env::var("SCRIPTED_TELL") {
-            Ok(path) => std::fs::write(path, word),
-            Err(_) => Ok(()),
+        match std::env::var_os("SCRIPTED_TELL") {
+            Some(path) => std::fs::write(path, word),
+            None => Ok(()),
         }
     }
 }

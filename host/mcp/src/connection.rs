@@ -12,8 +12,8 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::server::ServerReference;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ClientRequest, Implementation, JsonObject,
-    ListToolsRequest, PaginatedRequestParams, ProtocolVersion, ServerResult,
+    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
+    JsonObject, ListToolsRequest, PaginatedRequestParams, ProtocolVersion, ServerResult,
 };
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError,
@@ -90,7 +90,9 @@ impl Connection {
             Ok(Err(ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. })) => {
                 Err(refuse(&format!("it could not be spoken to: {}", health.reason())))
             }
-            Ok(Err(other)) => Err(refuse(&format!("it does not speak the protocol: {}", health.shown(&other.to_string())))),
+            Ok(Err(other)) => {
+                Err(refuse(&format!("it does not speak the protocol: {}", health.shown(&other.to_string()))))
+            }
             Err(_) => Err(refuse(&format!("it did not answer within {} s", wait.as_secs()))),
         }
     }

@@ -41,7 +41,8 @@ pub(crate) fn of(result: CallToolResult, scrubber: &Scrubber) -> Result<Content,
     }
     let text = scrub(parts.texts.join("\n"), scrubber);
     if result.is_error == Some(true) {
-        let text = if text.trim().is_empty() { structured.map(|data| data.to_string()).unwrap_or_default() } else { text };
+        let text =
+            if text.trim().is_empty() { structured.map(|data| data.to_string()).unwrap_or_default() } else { text };
         return Ok(Content::Failed(text));
     }
     let data = match (structured, parts.data.is_empty()) {

@@ -179,7 +179,11 @@ impl StreamableHttpClient for Http {
         let headers = self.headers(Some(&session_id), custom_headers);
         let wait = timeouts(Duration::from_millis(limits::MCP_STOP_MS));
         // A server may refuse to end a session; it is not ours to insist.
-        self.client.delete(&uri, headers, wait).await.map(drop).map_err(|error| StreamableHttpError::Client(error.into()))
+        self.client
+            .delete(&uri, headers, wait)
+            .await
+            .map(drop)
+            .map_err(|error| StreamableHttpError::Client(error.into()))
     }
 
     async fn get_stream(
@@ -196,7 +200,8 @@ impl StreamableHttpClient for Http {
         }
         let got = self.client.get_stream(&uri, headers, timeouts(DAY)).await;
         let response = got.map_err(|error| StreamableHttpError::Client(error.into()))?;
-        let is_stream = response.headers.get(&CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+        let is_stream =
+            response.headers.get(&CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
         match response.status {
             200..300 if is_stream => Ok(events(response.body)),
             // Most servers have nothing to say unasked.

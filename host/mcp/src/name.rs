@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn long_names_are_cut_and_stay_apart() {
-        let (one, two) = (local(&"browser_take_screenshot_of_".repeat(3)), local(&"browser_take_screenshot_of_".repeat(4)));
+        let (one, two) =
+            (local(&"browser_take_screenshot_of_".repeat(3)), local(&"browser_take_screenshot_of_".repeat(4)));
         assert_ne!(one, two);
         assert_eq!(one.as_str().len(), 30);
         assert!(one.as_str().starts_with("browser_take_screensh_"), "{one}");

@@ -138,7 +138,8 @@ impl Server {
         match checked.and_then(|checker| checker.check(data)) {
             Ok(()) => Ok(output),
             Err(why) => {
-                let message = format!("the result of `{}` does not fit its own output schema: {why}", tool.definition.name);
+                let message =
+                    format!("the result of `{}` does not fit its own output schema: {why}", tool.definition.name);
                 Err(failed(&self.settings.alias, "mcp_protocol", &message))
             }
         }
@@ -166,7 +167,8 @@ impl Server {
             }
         };
         if state.changed.contains(name) {
-            let message = format!("it changed its tools during the run; `{name}` is not what it was, and is not called");
+            let message =
+                format!("it changed its tools during the run; `{name}` is not what it was, and is not called");
             return Err(failed(&self.settings.alias, "mcp_tool_changed", &message));
         }
         Ok(connection)
@@ -206,7 +208,9 @@ impl Server {
         for (name, then) in &self.tools {
             match now.tools.get(name) {
                 None => news.push(format!("`{name}` is gone")),
-                Some(now) if now.schemas != then.schemas => news.push(format!("`{name}` takes or gives something else")),
+                Some(now) if now.schemas != then.schemas => {
+                    news.push(format!("`{name}` takes or gives something else"));
+                }
                 Some(now) if now.says != then.says => {
                     news.push(format!("`{name}` says something else of itself"));
                     continue;

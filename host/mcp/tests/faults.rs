@@ -4,7 +4,7 @@ use cofferdam_core::event::Body;
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
 use cofferdam_core::port::{
-    BoxFuture, CancelFlag, Clock, Detached, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
+    BoxFuture, CancelFlag, Clock, Detached, DirHandle, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
 };
 use cofferdam_core::server::ServerReference;
 use cofferdam_core::time::Timestamp;
@@ -79,7 +79,10 @@ impl Scene {
             reference: ServerReference::Command {
                 command: program().display().to_string(),
                 args: vec![mode.to_owned()],
-                env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
+                env: env
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect::<BTreeMap<_, _>>(),
             },
             directory: self.folder.path().to_owned(),
             trust: Trust::default(),
@@ -92,6 +95,10 @@ impl Scene {
         Server::connect(self.settings(mode)).await
     }
 
+    fn open(&self) -> DirHandle {
+        DirHandle::new(std::fs::File::open(self.folder.path()).unwrap())
+    }
+
     fn context(&self, time: Duration) -> ToolContext {
         let run_id = RunId::parse("run").unwrap();
         ToolContext {
@@ -101,7 +108,7 @@ impl Scene {
             call_id: Arc::from("call"),
             idempotency_key: Arc::from("key"),
             deadline: Some(self.clock.now().after(time)),
-            dirs: Arc::new(StepDirs::default()),
+            dirs: Arc::new(StepDirs { step: self.open(), out: self.open() }),
             events: Arc::clone(&self.warnings) as Arc<dyn Recorder>,
             run: Arc::new(Detached::new(run_id, StepPath::ROOT)),
             cancel: CancelFlag::default(),
