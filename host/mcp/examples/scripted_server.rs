@@ -30,6 +30,10 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+fn at<'v>(message: &'v Value, place: &str) -> &'v Value {
+    message.pointer(place).unwrap_or(&Value::Null)
+}
+
 fn wait() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(60));
@@ -87,7 +91,7 @@ impl Server {
             _ => {}
         }
         Ok(json!({
-            "protocolVersion": message["params"]["protocolVersion"], "capabilities": { "tools": { "listChanged": true } },
+            "protocolVersion": at(message, "/params/protocolVersion"), "capabilities": { "tools": { "listChanged": true } },
             "serverInfo": { "name": "scripted", "version": "1.0" },
         }))
     }
@@ -110,7 +114,7 @@ impl Server {
             })),
             "many" => tools.extend((0..300).map(|n| json!({ "name": format!("t{n}"), "inputSchema": object }))),
             "endless" => {
-                let next = format!("{}x", message["params"]["cursor"].as_str().unwrap_or_default());
+                let next = format!("{}x", at(message, "/params/cursor").as_str().unwrap_or_default());
                 return json!({ "tools": [], "nextCursor": next });
             }
             _ => {}
@@ -121,7 +125,7 @@ impl Server {
     /// The result, or none when there will be none.
     fn call(&mut self, message: &Value) -> io::Result<Option<Value>> {
         self.calls += 1;
-        let (name, args) = (message["params"]["name"].as_str().unwrap_or_default(), &message["params"]["arguments"]);
+        let (name, args) = (at(message, "/params/name").as_str().unwrap_or_default(), at(message, "/params/arguments"));
         let text = |text: &str| Some(json!({ "content": [{ "type": "text", "text": text }] }));
         if name == "echo" {
             let structured = json!({ "echo": args["text"], "calls": self.calls });
