@@ -1,5 +1,7 @@
 //! Servers that misbehave, each started as a program: what it does ends within its bound, is named, and hurts nobody.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
+
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};

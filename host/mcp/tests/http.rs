@@ -1,5 +1,7 @@
 //! Servers at an address, on loopback: sessions, events, headers from the environment, and answers that are none.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail loudly")]
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
