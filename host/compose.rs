@@ -12,6 +12,7 @@ use cofferdam_llm::select::{Settings as ModelSettings, Variables};
 use cofferdam_plugin::{CacheDirs, CompileChild, HostSettings, Network};
 use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
 use cofferdam_tools::{NativeTools, SharedDirectory};
+use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -116,6 +117,11 @@ pub fn model_catalog(settings: ModelSettings, variables: Variables, directory: i
 #[expect(clippy::disallowed_methods, reason = "the wrapper that everything else goes through")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Secrets are variables of the environment, by name.
+pub(crate) fn variable_secret(name: &str) -> Option<SecretString> {
+    variable(name).map(SecretString::from)
 }
 
 struct WithOwn {

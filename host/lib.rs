@@ -23,12 +23,14 @@ mod grants;
 mod lock;
 mod mounts;
 mod secrets;
+mod servers;
 mod sources;
 mod stream;
 
 pub mod sink;
 pub mod testing;
 
+pub use cofferdam_mcp::Trust;
 pub use compose::model_catalog;
 pub use error::Error;
 pub use grants::GrantPolicy;
@@ -37,6 +39,7 @@ pub use orchestrator::{
     Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, ServicePlugin, Undecided, UserDirs,
 };
 pub use secrets::SecretSource;
+pub use servers::{ProjectServer, ServerPolicy};
 pub use stream::{
     Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,
 };

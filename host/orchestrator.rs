@@ -10,6 +10,7 @@ mod lineage;
 mod locking;
 mod options;
 mod plugins;
+mod servers;
 mod service;
 
 pub use builder::{Builder, Undecided, UserDirs};
@@ -17,6 +18,7 @@ pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, RunOptions};
 use plugins::Loaded;
 pub use plugins::PluginCheck;
+use servers::{Reach, Servers};
 pub use service::ServicePlugin;
 
 use crate::error::Error;
@@ -155,10 +157,7 @@ impl Orchestrator {
     /// What keeps it from starting.
     pub async fn check(&self, workflow: &Workflow, options: &RunOptions) -> Result<Vec<PluginCheck>, Error> {
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-        let (ports, request, plugins) = self.prepare(workflow, options, Some(inputs), CancellationToken::new()).await?;
-        Executor::check(&ports, &request).map_err(Error::Refused)?;
-        self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
-        Ok(plugins)
+        self.look(workflow, options, Some(inputs)).await
     }
 
     /// What this host lacks for a workflow, whatever its inputs: plugins that do not load, unknown tools and models.
@@ -169,10 +168,22 @@ impl Orchestrator {
     pub async fn check_host(&self, workflow: &Workflow) -> Result<Vec<PluginCheck>, Error> {
         // A document may leave its message to the input of a run.
         let options = RunOptions { input: Some("input".to_owned()), ..RunOptions::default() };
-        let (ports, request, plugins) = self.prepare(workflow, &options, None, CancellationToken::new()).await?;
+        self.look(workflow, &options, None).await
+    }
+
+    /// Checks without starting anything, servers of tools included.
+    async fn look(
+        &self,
+        workflow: &Workflow,
+        options: &RunOptions,
+        inputs: Option<Map>,
+    ) -> Result<Vec<PluginCheck>, Error> {
+        let servers = self.load_servers(workflow, Reach::Look).await?;
+        let (ports, request, plugins) =
+            self.prepare(workflow, options, inputs, (CancellationToken::new(), &servers)).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
-        Ok(plugins)
+        Ok(plugins.into_iter().chain(servers.checks).collect())
     }
 
     /// Runs in a task of its own, so that the executor is driven inside the runtime and survives a dropped future
@@ -187,10 +198,17 @@ impl Orchestrator {
             return Err(Error::Closed);
         }
         let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
+        let stopped = cancel.clone();
+        let servers = tokio::select! {
+            biased;
+            servers = self.load_servers(&workflow, Reach::Connect) => servers?,
+            // Servers that are still starting are killed; there is no run yet that could be recorded as cancelled.
+            () = stopped.cancelled() => return Err(Error::Closed),
+        };
         let services = &self.shared.settings.services;
         self.shared.settings.vault.learn(services.secret_names().iter().map(String::as_str));
         services.open().await.map_err(Error::Refused)?;
-        let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(inputs), cancel).await?;
+        let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(inputs), (cancel, &servers)).await?;
         self.write_lock(&checks);
         ports.sinks.extend(sinks);
         let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
@@ -199,6 +217,7 @@ impl Orchestrator {
         let task = tokio::spawn(async move {
             let run_id = request.run_id.clone();
             let outcome = running.shared.executor.run(ports, request).await;
+            servers.close().await;
             drop(engine);
             // What has completed is never taken up again: nobody can read its values any more.
             if outcome.as_ref().is_ok_and(|result| result.status == RunStatus::Completed)
@@ -218,20 +237,24 @@ impl Orchestrator {
         workflow: &Workflow,
         options: &RunOptions,
         inputs: Option<Map>,
-        cancel: CancellationToken,
+        (cancel, servers): (CancellationToken, &Servers),
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
-        let Loaded { tools, pure, pins, checks } = self.load_plugins(workflow, inputs.as_ref()).await?;
-        let native = settings.tools_beside(&workflow.inner.plugins);
+        let Loaded { tools, pure, mut pins, checks } = self.load_plugins(workflow, inputs.as_ref()).await?;
+        pins.extend(servers.pins());
+        let document = &workflow.inner;
+        let native =
+            settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
         let mut rules = settings.rules.clone();
         rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
         let gateway = Gateway::new(
-            native.into_iter().chain(tools),
+            native.into_iter().chain(tools).chain(servers.tools()),
             rules,
             settings.approver.clone(),
             Arc::clone(&settings.clock),
         )?
-        .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>);
+        .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
+        .with_unlisted(servers.unlisted.iter().cloned());
         warn_of_idle_rules(&settings.rules, &gateway);
         let more = options.sinks.iter().filter(|sink| !settings.sinks.iter().any(|known| Arc::ptr_eq(known, sink)));
         let sinks = settings.sinks.iter().chain(more).cloned().collect();

@@ -8,10 +8,11 @@ use crate::failure::Failure;
 use crate::project::Project;
 use crate::settings::Settings;
 use anyhow::Context as _;
+use cofferdam::core::id::Alias;
 use cofferdam::core::policy::parse_flag;
 use cofferdam::llm::ModelCatalog;
 use cofferdam::plugin::CompileChild;
-use cofferdam::{Builder, GrantPolicy, Orchestrator, Undecided};
+use cofferdam::{Builder, GrantPolicy, Orchestrator, ServerPolicy, Undecided};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -59,6 +60,19 @@ impl Session {
                 }
             })?;
             policy = policy.with_flag(alias, &grants);
+        }
+        Ok(policy)
+    }
+
+    /// Which MCP servers may be used: by the project's file and by these flags.
+    pub(crate) fn servers(&self, flags: &[String]) -> Result<ServerPolicy, Failure> {
+        let mut policy = ServerPolicy::deny_all();
+        for (alias, server) in self.settings.files.iter().flat_map(|file| &file.servers) {
+            policy = policy.with_project(alias.clone(), server.clone());
+        }
+        for text in flags {
+            let alias = Alias::parse(text).map_err(|error| Failure::usage(format!("--allow-mcp {text}: {error}")))?;
+            policy = policy.with_flag(alias);
         }
         Ok(policy)
     }

@@ -6,6 +6,7 @@ mod code;
 mod file;
 mod position;
 mod reader;
+mod servers;
 mod toml_table;
 
 pub(crate) use code::CODES;

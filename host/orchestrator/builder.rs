@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::grants::GrantPolicy;
 use crate::lock::Lock;
 use crate::secrets::{SecretSource, Vault};
+use crate::servers::ServerPolicy;
 use crate::testing::StandIns;
 use crate::workflow::loop_condition::LoopCondition;
 use crate::workflow::{Changes, Decides, Kept, WorkflowContext, WorkflowEngine};
@@ -46,6 +47,9 @@ pub(crate) struct Settings {
     pub(crate) approver: Option<Arc<dyn Approver>>,
     pub(crate) rules: Rules,
     pub(crate) grants: GrantPolicy,
+    pub(crate) servers: ServerPolicy,
+    /// Where programs are started.
+    pub(crate) workdir: PathBuf,
     pub(crate) isolation: Arc<dyn Isolation>,
     pub(crate) max_concurrency: Option<usize>,
     pub(crate) max_depth: usize,
@@ -85,13 +89,13 @@ impl Settings {
     }
 
     /// The tools beside those of loaded plugins: native ones, an embedder's, and what is played.
-    pub(crate) fn tools_beside<T>(&self, plugins: &BTreeMap<Alias, T>) -> Vec<(Option<Alias>, Arc<dyn Tool>)> {
+    pub(crate) fn tools_beside(&self, has: impl Fn(&Alias) -> bool) -> Vec<(Option<Alias>, Arc<dyn Tool>)> {
         let tools = self.tools.iter();
         match &self.rehearsal {
             None => tools.map(|tool| (None, Arc::clone(tool))).collect(),
             Some(played) => {
                 let beside = tools.map(|tool| (None, played.beside(tool)));
-                beside.chain(played.sources(|alias| plugins.contains_key(alias))).collect()
+                beside.chain(played.sources(has)).collect()
             }
         }
     }
@@ -113,6 +117,7 @@ pub struct Builder {
     approver: Option<Arc<dyn Approver>>,
     rules: Rules,
     grants: GrantPolicy,
+    servers: ServerPolicy,
     workdir: Option<PathBuf>,
     project: Option<PathBuf>,
     user_dirs: Option<UserDirs>,
@@ -225,6 +230,13 @@ impl Builder {
     #[must_use]
     pub fn grants(mut self, grants: GrantPolicy) -> Self {
         self.grants = grants;
+        self
+    }
+
+    /// Which servers of the Model Context Protocol may be started or spoken to. Default: none.
+    #[must_use]
+    pub fn mcp_servers(mut self, servers: ServerPolicy) -> Self {
+        self.servers = servers;
         self
     }
 
@@ -411,6 +423,8 @@ impl Builder {
             root: project.and_then(Path::parent).map(Path::to_owned),
             lock: self.lock.map(Lock::new),
             undecided: self.undecided,
+            servers: self.servers,
+            workdir: self.workdir.clone().unwrap_or_else(|| PathBuf::from(".")),
             isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
             max_concurrency: self.max_concurrency,
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),

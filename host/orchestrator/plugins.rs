@@ -19,9 +19,11 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// A plugin of a document, and what it lacks.
+/// A plugin or an MCP server of a document, and what it lacks.
 #[derive(Clone, Debug, Serialize)]
 pub struct PluginCheck {
+    /// `plugin` or `mcp server`.
+    pub kind: &'static str,
     /// What the document calls it.
     pub alias: String,
     /// What it may do, one line a capability.
@@ -144,6 +146,7 @@ impl Orchestrator {
             granted: granted.explain(),
         };
         let check = PluginCheck {
+            kind: "plugin",
             alias: alias.to_string(),
             granted: granted.explain(),
             missing: missing.explain(),
@@ -203,7 +206,13 @@ impl Orchestrator {
     /// Under what the answer about a plugin is remembered. It contains the user's secret, so that the records that a
     /// folder brings along cannot hold an answer; and the requests, so that a changed document asks anew. Nothing is
     /// remembered without a secret, or of a document that is no file.
-    fn grant_key(&self, workflow: &Workflow, alias: &Alias, digest: &str, requested: &Grants) -> Option<String> {
+    pub(super) fn grant_key(
+        &self,
+        workflow: &Workflow,
+        alias: &Alias,
+        digest: &str,
+        requested: &Grants,
+    ) -> Option<String> {
         let dirs = self.shared.settings.user_dirs.as_ref()?;
         let path = workflow.file.as_deref()?.as_os_str().as_encoded_bytes();
         let secret = match user_key(&dirs.state) {
@@ -220,16 +229,19 @@ impl Orchestrator {
 
     /// What a person allowed this plugin of this document for good.
     async fn remembered(&self, key: Option<&str>) -> Grants {
-        let Some(key) = key else { return Grants::default() };
-        let entry = match self.shared.settings.state.get(REMEMBERED, key).await {
-            Ok(entry) => entry,
+        let value = self.answer(key).await.and_then(|value| serde_json::from_slice(&value).ok());
+        value.and_then(|value| Grants::parse(&value).ok()).unwrap_or_default()
+    }
+
+    /// What is kept of an answer.
+    pub(super) async fn answer(&self, key: Option<&str>) -> Option<Vec<u8>> {
+        match self.shared.settings.state.get(REMEMBERED, key?).await {
+            Ok(entry) => entry.map(|entry| entry.value.to_vec()),
             Err(error) => {
                 tracing::warn!(%error, "remembered answers cannot be read");
                 None
             }
-        };
-        let value = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
-        value.and_then(|value| Grants::parse(&value).ok()).unwrap_or_default()
+        }
     }
 
     async fn ask_to_grant(&self, alias: &Alias, missing: &Grants, key: Option<&str>, requested: &Grants) -> bool {
@@ -252,7 +264,7 @@ impl Orchestrator {
         }
     }
 
-    async fn remember(&self, key: &str, grants: &Grants) {
+    pub(super) async fn remember(&self, key: &str, grants: &Grants) {
         let Ok(bytes) = serde_json::to_vec(grants) else { return };
         let put =
             Put { namespace: REMEMBERED.to_owned(), key: key.to_owned(), value: Some(bytes.into()), expected: None };

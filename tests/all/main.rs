@@ -28,6 +28,7 @@ mod guarded;
 mod library;
 mod locked;
 mod loops_in_code;
+mod mcp;
 mod misbehaving;
 mod nested;
 mod plan;

@@ -30,7 +30,10 @@ fn host() -> PluginHost {
         clock: Arc::new(TokioClock::new()),
         cache: None,
         compile_child: None,
-        network: Some(Network { egress: cofferdam_egress::Egress::new(), secrets: Arc::new(cofferdam_egress::NoSecrets) }),
+        network: Some(Network {
+            egress: cofferdam_egress::Egress::new(),
+            secrets: Arc::new(cofferdam_egress::NoSecrets),
+        }),
         state: Some(Arc::new(MemoryState::new()) as Arc<dyn State>),
         blobs: None,
         redactor: Arc::new(NoRedactor),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 /// Which crates of the workspace a crate may use. A floor looks down only, and the adapters of floor 2 do not know
-/// each other, except that models and plugins go through the one door to the network.
+/// each other, except that models, plugins and servers of tools go through the one door to the network.
 const FLOORS: &[(&str, &[&str])] = &[
     ("cofferdam-core", &[]),
     ("cofferdam-egress", &["cofferdam-core"]),
@@ -14,6 +14,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("cofferdam-engine", &["cofferdam-core"]),
     ("cofferdam-store", &["cofferdam-core"]),
     ("cofferdam-llm", &["cofferdam-core", "cofferdam-egress"]),
+    ("cofferdam-mcp", &["cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-plugin", &["cofferdam-core", "cofferdam-egress"]),
     (
         "cofferdam",
@@ -22,6 +23,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "cofferdam-egress",
             "cofferdam-engine",
             "cofferdam-llm",
+            "cofferdam-mcp",
             "cofferdam-plugin",
             "cofferdam-store",
             "cofferdam-tools",
@@ -57,6 +59,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("clap", &["cofferdam"]),
     ("minijinja", &["cofferdam-core"]),
     ("reqwest", &["cofferdam-egress", "cofferdam-llm"]),
+    ("rmcp", &["cofferdam-mcp"]),
     ("rusqlite", &["cofferdam-store"]),
     ("rustls", &["cofferdam-egress"]),
     ("wasmtime", &["cofferdam-plugin"]),

@@ -72,7 +72,10 @@ pub(crate) struct GrantArgs {
     /// Allow a plugin something: `scan:fs=read`, `web:http=api.example.com` (repeatable)
     #[arg(long, value_name = "ALIAS:WHAT")]
     pub(crate) grant: Vec<String>,
-    /// Allow plugins whatever the document requests
+    /// Start or use this MCP server of the document (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_mcp: Vec<String>,
+    /// Allow plugins and MCP servers whatever the document requests
     #[arg(long)]
     pub(crate) grant_requested: bool,
     /// Take only plugins that stand in `cofferdam.lock` as they are

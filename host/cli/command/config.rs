@@ -74,6 +74,9 @@ fn rows(session: &Session) -> Vec<Row> {
         for (alias, grants) in &file.grants {
             grants.explain().into_iter().for_each(|line| push(format!("plugins.{alias}.grants"), line));
         }
+        for (alias, server) in &file.servers {
+            push(format!("mcp_servers.{alias}"), server.reference.place());
+        }
         if let Some(models) = &file.models {
             models.default.iter().for_each(|name| push("models.default".to_owned(), name.clone()));
             models.aliases.iter().for_each(|(name, model)| push(format!("models.aliases.{name}"), model.clone()));

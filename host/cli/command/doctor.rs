@@ -8,8 +8,10 @@ use crate::project::Project;
 use crate::session::{self, Dotenv, Session};
 use crate::terminal;
 use crate::ui::paint;
+use cofferdam::ProjectServer;
 use cofferdam::core::id::Alias;
 use cofferdam::core::port::RunFilter;
+use cofferdam::core::server::ServerReference;
 use cofferdam::llm::provider::KNOWN;
 use cofferdam::plugin::{PluginReference, Source, builtin};
 use serde_json::json;
@@ -72,6 +74,7 @@ async fn checks(global: &Global) -> Vec<Check> {
             checks.push(check("settings", State::Good, files(&session)));
             checks.push(outcome("records", records(&session).await));
             checks.push(outcome("plugins", plugins(&session).await));
+            checks.extend(servers(&session));
             checks.push(cache());
             checks.push(model(&session).await);
         }
@@ -125,6 +128,27 @@ async fn plugins(session: &Session) -> anyhow::Result<String> {
         cached += usize::from(orchestrator.plugins().inspect(reference).await?.history.cached);
     }
     Ok(format!("{} built in, all load; {cached} were compiled before", builtin::ALL.len()))
+}
+
+/// Whether the programs of the project's MCP servers are there. None of them is started.
+fn servers(session: &Session) -> Option<Check> {
+    let known: Vec<_> = session.settings.files.iter().flat_map(|file| &file.servers).collect();
+    let lacks = |server: &ProjectServer| match &server.reference {
+        ServerReference::Command { command, .. } if command.contains('/') => !server.directory.join(command).is_file(),
+        ServerReference::Command { command, .. } => {
+            let path = environment::path("PATH").unwrap_or_default();
+            !std::env::split_paths(&path).any(|folder| folder.join(command).is_file())
+        }
+        ServerReference::Address { .. } | ServerReference::Project => false,
+    };
+    let lacking: Vec<&str> =
+        known.iter().filter(|(_, server)| lacks(server)).map(|(alias, _)| alias.as_str()).collect();
+    let check = |state, found: String| Some(Check { name: "servers", state, found });
+    match (known.len(), lacking.is_empty()) {
+        (0, _) => None,
+        (count, true) => check(State::Good, format!("{count} in cofferdam.toml; their programs are there")),
+        (_, false) => check(State::Bad, format!("there is no program for the MCP servers {}", lacking.join(", "))),
+    }
 }
 
 /// Where compiled plugins are kept, and whether their key is usable.

@@ -74,13 +74,17 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     let choice = model::choose(&catalog, &workflow, &session.settings, options.model.is_some()).await;
     let recap = Arc::new(Recap::default());
     let mut policy = session.grants(&args.grants.grant)?;
+    let mut servers = session.servers(&args.grants.allow_mcp)?;
     if args.grants.grant_requested {
         policy = policy.with_requested();
+        servers = servers.with_requested();
+        tell_of_servers(&workflow);
     }
     let mut builder = session
         .orchestrator()
         .models(Arc::clone(&catalog) as Arc<dyn Models>)
         .grants(policy)
+        .mcp_servers(servers)
         .permissions(session.settings.rules(&args.grants.allow, &args.grants.deny)?)
         .undecided(Undecided { locked: args.grants.locked, strict: args.grants.strict || session.settings.strict() })
         .durability(session.settings.durability())
@@ -111,6 +115,15 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     let runs = session.project.state().join("runs");
     let orchestrator = builder.build().map_err(Failure::from)?;
     Ok(Start { orchestrator, workflow, options, recap, catalog, view, stop, runs })
+}
+
+/// What `--grant-requested` allows beyond plugins, before it happens.
+fn tell_of_servers(workflow: &Workflow) {
+    for (alias, server) in &workflow.document().servers {
+        for line in server.explain() {
+            terminal::tell(&paint::quiet(&format!("allowed: MCP server `{alias}` {line}")));
+        }
+    }
 }
 
 fn checked(workdir: PathBuf) -> Result<PathBuf, Failure> {

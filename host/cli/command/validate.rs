@@ -51,6 +51,7 @@ async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
         .orchestrator()
         .models(session.models(document::directory(file), Dotenv::Ignore) as Arc<dyn Models>)
         .grants(session.grants(&[])?)
+        .mcp_servers(session.servers(&[])?)
         // Which model the steps get is decided when they run.
         .default_model(cofferdam::llm::extract::NAME)
         .build()
@@ -93,7 +94,9 @@ fn of_absence(file: &Path, absence: Absence) -> Diagnostic {
 /// What this machine lacks is a warning: the document may be right. A broken plugin is an error anywhere.
 fn of_fault(file: &Path, workflow: &Workflow, fault: &Fault) -> Diagnostic {
     let severity = match fault.code.as_ref() {
-        "unknown_tool" | "unknown_native" | "unknown_engine" | "unknown_agent" => Severity::Warning,
+        "unknown_tool" | "mcp_unknown_server" | "unknown_native" | "unknown_engine" | "unknown_agent" => {
+            Severity::Warning
+        }
         code if code.starts_with("model_") => Severity::Warning,
         _ => Severity::Error,
     };

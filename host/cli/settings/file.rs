@@ -7,13 +7,13 @@ use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
 use crate::services::ProjectPlugin;
-use cofferdam::SecretSource;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::id::Alias;
 use cofferdam::core::limits;
 use cofferdam::core::permission::Rule;
 use cofferdam::core::policy::Grants;
 use cofferdam::llm::select::Settings as Models;
+use cofferdam::{ProjectServer, SecretSource};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,7 @@ pub(crate) struct File {
     pub(crate) plugins: BTreeMap<Alias, ProjectPlugin>,
     /// Plugins that take the events of every run.
     pub(crate) sinks: Vec<String>,
+    pub(crate) servers: BTreeMap<Alias, ProjectServer>,
     pub(crate) models: Option<Models>,
     pub(crate) secrets: BTreeMap<String, SecretSource>,
     pub(crate) strict: bool,
@@ -94,6 +95,7 @@ impl File {
             grants: BTreeMap::new(),
             plugins: BTreeMap::new(),
             sinks: Vec::new(),
+            servers: BTreeMap::new(),
             models: None,
             secrets: BTreeMap::new(),
             strict: false,

@@ -23,7 +23,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-type Entry<'a, 'i> = (&'a str, usize, &'a Spanned<DeValue<'i>>);
+pub(super) type Entry<'a, 'i> = (&'a str, usize, &'a Spanned<DeValue<'i>>);
 
 /// Fills a file from its text, and gives what was found on the way.
 pub(super) fn fill(file: &mut File, text: &str, kind: Kind) -> Diagnostics {
@@ -39,20 +39,20 @@ pub(super) fn fill(file: &mut File, text: &str, kind: Kind) -> Diagnostics {
     reader.found.sorted()
 }
 
-struct Reader<'a> {
-    path: &'a Path,
+pub(super) struct Reader<'a> {
+    pub(super) path: &'a Path,
     text: &'a str,
     found: Diagnostics,
 }
 
 impl Reader<'_> {
-    fn find(&mut self, code: Code, (offset, path): (usize, &str), message: String, hint: Option<String>) {
+    pub(super) fn find(&mut self, code: Code, (offset, path): (usize, &str), message: String, hint: Option<String>) {
         let place = Some(place(self.path, self.text, offset));
         let path = path.to_owned();
         self.found.push(Diagnostic { code: code.id, severity: Severity::Error, place, path, message, hint });
     }
 
-    fn unknown(&mut self, (key, at, _): Entry<'_, '_>, table: &str, known: &[&str]) {
+    pub(super) fn unknown(&mut self, (key, at, _): Entry<'_, '_>, table: &str, known: &[&str]) {
         let near = did_you_mean(key, known.iter().copied());
         let hint = near.unwrap_or_else(|| {
             format!("it takes {}", known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "))
@@ -62,7 +62,7 @@ impl Reader<'_> {
     }
 
     /// The entries of a table; a finding when it is none.
-    fn entries<'t, 'i>(&mut self, (key, _, value): Entry<'t, 'i>) -> Vec<Entry<'t, 'i>> {
+    pub(super) fn entries<'t, 'i>(&mut self, (key, _, value): Entry<'t, 'i>) -> Vec<Entry<'t, 'i>> {
         match value.get_ref() {
             DeValue::Table(table) => entries(table),
             other => {
@@ -77,7 +77,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text<'t>(&mut self, (key, _, value): Entry<'t, '_>, path: &str) -> Option<&'t str> {
+    pub(super) fn text<'t>(&mut self, (key, _, value): Entry<'t, '_>, path: &str) -> Option<&'t str> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             let message = format!("`{key}` takes a text, not {}", value.get_ref().type_str());
@@ -99,7 +99,17 @@ impl Reader<'_> {
                     self.find(PLACE, (entry.1, "plugins"), "grants hold for one project only".to_owned(), Some(hint));
                 }
                 "plugins" => self.plugins(entry, file),
-                _ => self.unknown(entry, "", &["run", "permissions", "models", "plugins", "secrets", "strict"]),
+                "mcp_servers" if kind == Kind::User => {
+                    let hint = format!("write it into `{}` of the project", crate::project::SETTINGS_FILE);
+                    let message = "servers are allowed for one project only".to_owned();
+                    self.find(PLACE, (entry.1, "mcp_servers"), message, Some(hint));
+                }
+                "mcp_servers" => self.servers(entry, file),
+                _ => self.unknown(
+                    entry,
+                    "",
+                    &["run", "permissions", "models", "plugins", "mcp_servers", "secrets", "strict"],
+                ),
             }
         }
     }
@@ -377,7 +387,7 @@ impl Reader<'_> {
         provider
     }
 
-    fn texts(&mut self, table: Entry<'_, '_>, path: &str) -> BTreeMap<String, String> {
+    pub(super) fn texts(&mut self, table: Entry<'_, '_>, path: &str) -> BTreeMap<String, String> {
         let entries = self.entries(table);
         entries.into_iter().filter_map(|entry| Some((entry.0.to_owned(), self.text(entry, path)?.to_owned()))).collect()
     }

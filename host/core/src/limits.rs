@@ -194,6 +194,26 @@ limits! {
     EGRESS_CONNECT_MS: u64 = 10_000, "ms", "an address that drops packets would use up the whole call";
     EGRESS_SECRET_BYTES: usize = 16 * KIB, "bytes", "every response is searched for all forms of a secret";
 
+    // Servers of the Model Context Protocol
+    MCP_ARGUMENTS: usize = 64, "arguments, variables or headers", "a command line that nobody can read cannot be allowed";
+    MCP_VALUE_BYTES: usize = 8 * KIB, "bytes", "a value of the environment or of a header is copied to each start or request";
+    MCP_CONNECT_MS: u64 = 30_000, "ms", "a server that starts and says nothing would hold the run before it began";
+    MCP_LIST_MS: u64 = 15_000, "ms", "a server that never lists its tools would hold the run before it began";
+    MCP_LIST_PAGES: usize = 64, "pages", "a list whose every page names a next one never ends";
+    MCP_CALL_MS: u64 = 300_000, "ms", "a tool that never answers would hold a step that has no timeout of its own";
+    MCP_STOP_MS: u64 = 500, "ms", "a server that ignores the end of its input would hold the end of the run";
+    MCP_RESTARTS: u32 = 3, "restarts", "a server that dies of each call would be started again for each";
+    MCP_RESTART_WAIT_MS: u64 = 250, "ms", "a server that dies at once would be started as fast as the machine can; doubled each time";
+    MCP_MESSAGE_BYTES: usize = 8 * MIB, "bytes", "a line or event without end would fill the memory";
+    MCP_RESULT_BYTES: usize = 4 * MIB, "bytes", "a result stands in the journal and is given to the model or the next step";
+    MCP_DATA_BYTES: usize = MIB, "bytes", "images and files come as text of four thirds their size, and stand in the journal";
+    MCP_CONTENT_PARTS: usize = 256, "parts", "a result of a million empty parts is small on the wire and large in memory";
+    MCP_NOTICES: usize = 1_000, "messages", "each message that nobody asked for is a task of its own; a flood of them fills the memory";
+    MCP_BAD_LINES: usize = 100, "lines", "a program that is no server would be read for ever";
+    MCP_LOG_LINES: usize = 200, "lines", "a server could fill the log with what it writes to standard error";
+    MCP_LOG_LINE_BYTES: usize = 2 * KIB, "bytes", "one line of a server could fill the log";
+    MCP_ERROR_BYTES: usize = 4 * KIB, "bytes", "what a server says of its own failure ends in logs and prompts";
+
     // Stores
     JOURNAL_QUEUE: usize = 1_024, "operations", "writers that are faster than the disk would fill the memory";
     JOURNAL_GROUP: usize = 256, "operations", "a commit that never ends would keep the first of its operations waiting";

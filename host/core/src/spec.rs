@@ -34,6 +34,7 @@ mod run_limits;
 mod safety;
 mod schema;
 mod scope;
+mod server;
 mod shape;
 mod step;
 mod tree;

@@ -1,4 +1,5 @@
-//! The way of a model provider's requests: to one origin, with its body as a stream.
+//! The way of requests to an address that the user configured, a model provider's or a tool server's: to one origin,
+//! with the body as a stream.
 //!
 //! The configured base URL is itself the grant for exactly that scheme, host and port, private addresses
 //! included, redirects excluded. It must not know what is in a request.
@@ -101,6 +102,31 @@ impl ProviderClient {
         let target = self.target(Method::Post, url)?;
         let request = self.client(timeouts.connect)?.post(target.url.clone()).headers(headers).body(body);
         self.stream(request, timeouts).await
+    }
+
+    /// Gets a document of which nobody knows how long it is: events as they happen.
+    ///
+    /// # Errors
+    /// As [`Self::post_stream`].
+    pub async fn get_stream(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        timeouts: Timeouts,
+    ) -> Result<StreamingResponse, EgressError> {
+        let target = self.target(Method::Get, url)?;
+        let request = self.client(timeouts.connect)?.get(target.url.clone()).headers(headers);
+        self.stream(request, timeouts).await
+    }
+
+    /// Deletes what the URL names; the status of the answer.
+    ///
+    /// # Errors
+    /// As [`Self::post_stream`].
+    pub async fn delete(&self, url: &str, headers: HeaderMap, timeouts: Timeouts) -> Result<u16, EgressError> {
+        let target = self.target(Method::Delete, url)?;
+        let request = self.client(timeouts.connect)?.delete(target.url.clone()).headers(headers);
+        Ok(self.stream(request, timeouts).await?.status)
     }
 
     /// Gets a small document: the list of models, a health check.

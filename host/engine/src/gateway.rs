@@ -19,7 +19,7 @@ use cofferdam_core::spec::workflow::ToolFilter;
 use cofferdam_core::value;
 use futures_util::FutureExt as _;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use tracing::Instrument as _;
@@ -43,6 +43,8 @@ pub enum GatewayError {
 /// The tools of a run, and the rules about them.
 pub struct Gateway {
     entries: BTreeMap<ToolName, Entry>,
+    /// Sources whose tools are not known here.
+    unlisted: BTreeSet<Alias>,
     rules: Rules,
     approver: Option<Arc<dyn Approver>>,
     clock: Arc<dyn Clock>,
@@ -86,7 +88,15 @@ impl Gateway {
                 }
             }
         }
-        Ok(Self { entries, rules, approver, clock, person: Arc::default(), redactor: Arc::new(NoRedactor) })
+        Ok(Self {
+            entries,
+            unlisted: BTreeSet::new(),
+            rules,
+            approver,
+            clock,
+            person: Arc::default(),
+            redactor: Arc::new(NoRedactor),
+        })
     }
 
     /// Who knows what must not be seen of what tools give.
@@ -99,6 +109,13 @@ impl Gateway {
     /// Who knows what must not be seen.
     pub(crate) fn redactor(&self) -> &dyn Redactor {
         self.redactor.as_ref()
+    }
+
+    /// Names sources whose tools are known only where they run: nothing is said against a name of theirs.
+    #[must_use]
+    pub fn with_unlisted(mut self, aliases: impl IntoIterator<Item = Alias>) -> Self {
+        self.unlisted.extend(aliases);
+        self
     }
 
     /// Who can be asked.
@@ -116,10 +133,10 @@ impl Gateway {
         self.entries.keys()
     }
 
-    /// Whether there is such a tool.
+    /// Whether there is such a tool, or nobody knows.
     #[must_use]
     pub fn has(&self, tool: &ToolName) -> bool {
-        self.entries.contains_key(tool)
+        self.entries.contains_key(tool) || tool.alias().is_some_and(|alias| self.unlisted.contains(alias))
     }
 
     /// Why arguments that are known before anything runs cannot be given to a tool, if they cannot.

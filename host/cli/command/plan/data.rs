@@ -15,6 +15,10 @@ pub(in crate::command) fn json(document: &Workflow) -> Value {
     let plugins = document.plugins.iter().map(
         |(alias, plugin)| json!({ "alias": alias, "source": plugin.source, "requests": plugin.requested.explain() }),
     );
+    let servers = document
+        .servers
+        .iter()
+        .map(|(alias, server)| json!({ "alias": alias, "place": server.place(), "requests": server.explain() }));
     let steps = planned(document);
     let mut open = Vec::new();
     find_open(&steps, &mut open);
@@ -28,6 +32,7 @@ pub(in crate::command) fn json(document: &Workflow) -> Value {
         })).collect::<Vec<_>>(),
         "agents": document.agents.values().map(|agent| of_agent(agent)).collect::<Vec<_>>(),
         "plugins": plugins.collect::<Vec<_>>(),
+        "mcp_servers": servers.collect::<Vec<_>>(),
         "steps": steps.iter().map(|step| of_step(document, step)).collect::<Vec<_>>(),
         "output": document.output.as_ref().map(Expr::source),
         "model_calls": {

@@ -61,6 +61,12 @@ fn push_plugins(text: &mut String, document: &Workflow) {
             let _ = writeln!(text, "        {}", paint::quiet(&format!("requests: {line}")));
         }
     }
+    for (alias, server) in &document.servers {
+        let _ = writeln!(text, "server  {alias} {}", paint::quiet("over the Model Context Protocol"));
+        for line in server.explain() {
+            let _ = writeln!(text, "        {}", paint::quiet(&format!("requests: {line}")));
+        }
+    }
 }
 
 fn push_agents(text: &mut String, document: &Workflow) {

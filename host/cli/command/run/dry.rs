@@ -32,7 +32,7 @@ pub(super) async fn show(
 
 fn push(text: &mut String, plugin: &PluginCheck) {
     // Writing into a string cannot fail.
-    let _ = writeln!(text, "\nplugin {}", paint::strong(&plugin.alias));
+    let _ = writeln!(text, "\n{} {}", plugin.kind, paint::strong(&plugin.alias));
     for line in &plugin.granted {
         let _ = writeln!(text, "  {}   {line}", paint::good("may"));
     }

@@ -74,12 +74,12 @@ codes! {
     MISSING_INPUT = "W061", "input missing", "An input without a default was not given.";
     BAD_INPUT = "W062", "input that does not fit", "The value given for an input has another type, or is none of its choices.";
 
-    BAD_SOURCE = "W070", "malformed plugin source", "A plugin comes from `builtin:NAME` or a path to a component, relative to the document.";
+    BAD_SOURCE = "W070", "malformed source", "A plugin comes from `builtin:NAME` or a path to a component, relative to the document; an MCP server is a program or an address.";
     BAD_DIGEST = "W071", "malformed digest", "A digest is `sha256:` and 64 hexadecimal digits.";
     BAD_GRANTS = "W072", "malformed grants", "The table of what a plugin asks for has a fault; it grants nothing until it is right.";
     BAD_LIMITS = "W073", "malformed limits", "The table of a plugin's limits has a fault.";
     ABOVE_THE_HOST = "W074", "limit above the host's", "`options.limits` may only lower the limits of the host; `cofferdam limits` prints them.";
-    CREDENTIAL = "W075", "credential in a document", "A header that carries a credential has no place in a document; the model's settings hold it.";
+    CREDENTIAL = "W075", "credential in a document", "A header that carries a credential has no place in a document; the model's settings hold it, or a variable of the environment that is named as `${NAME}`.";
 
     NOT_ZENFLOW = "W080", "not in zenflow", "The document says `compat: zenflow`, and zenflow v1 does not have this or forbids it.";
     INCLUDE_CIRCLE = "W081", "documents that include each other", "A document cannot include itself, also not through others; the message shows the circle.";

@@ -81,6 +81,7 @@ impl<'s> Decoder<'s> {
             inputs: parts.inputs,
             agents: merged.agents,
             plugins: merged.plugins,
+            servers: merged.servers,
             vars: merged.vars,
             scope: Arc::new(parts.scope),
             output: parts.output,
@@ -110,11 +111,8 @@ impl<'s> Decoder<'s> {
         self.includes(fields);
         let inputs = self.inputs(fields);
         self.plugins(fields, &mut own);
-        self.mcp_servers(fields);
+        self.servers(fields, &mut own);
         self.agents(fields, &mut own);
-        for entry in fields.members("mcpServers") {
-            own.define(&self.report, entry, Meaning::Server(entry.value.to_json()));
-        }
         self.variables(fields, &mut own);
         let options = self.all_options(fields);
         let (scope, known) = self.root_scope(fields);
@@ -180,6 +178,15 @@ impl<'s> Decoder<'s> {
         for entry in fields.members("plugins") {
             if let Some((_, plugin)) = self.plugin(entry) {
                 own.define(&self.report, entry, Meaning::Plugin(Box::new(plugin)));
+            }
+        }
+    }
+
+    fn servers(&mut self, fields: &Fields<'_>, own: &mut Own) {
+        for entry in fields.members("mcpServers") {
+            self.plugin_names.insert(entry.key.clone());
+            if let Some(server) = self.server(entry) {
+                own.define(&self.report, entry, Meaning::Server(Box::new(server)));
             }
         }
     }

@@ -10,6 +10,7 @@ use super::workflow::{AgentSpec, PluginReference, Unbuilt};
 use crate::diagnostic::Place;
 use crate::id::{AgentName, Alias};
 use crate::limits;
+use crate::server::ServerReference;
 use crate::value::{self, Map};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +58,7 @@ fn effective(key: &str, value: Option<&Value>) -> Value {
 pub(super) enum Meaning {
     Agent(Arc<AgentSpec>),
     Plugin(Box<PluginReference>),
-    Server(Value),
+    Server(Box<ServerReference>),
     Variable(Value),
 }
 
@@ -96,6 +97,7 @@ pub(super) struct Shared {
 pub(super) struct Merged {
     pub(super) agents: BTreeMap<AgentName, Arc<AgentSpec>>,
     pub(super) plugins: BTreeMap<Alias, PluginReference>,
+    pub(super) servers: BTreeMap<Alias, ServerReference>,
     pub(super) vars: Map,
     pub(super) unbuilt: Vec<Unbuilt>,
 }
@@ -189,7 +191,11 @@ impl Merged {
                 }
             }
             Meaning::Variable(value) => drop(self.vars.insert(name, value)),
-            Meaning::Server(_) => {}
+            Meaning::Server(server) => {
+                if let Ok(alias) = Alias::parse(&name) {
+                    self.servers.insert(alias, *server);
+                }
+            }
         }
     }
 }
@@ -220,7 +226,8 @@ impl Meaning {
                 plain(&one.source) == plain(&two.source)
                     && **one == PluginReference { source: one.source.clone(), ..(**two).clone() }
             }
-            (Self::Server(one), Self::Server(two)) | (Self::Variable(one), Self::Variable(two)) => one == two,
+            (Self::Server(one), Self::Server(two)) => one == two,
+            (Self::Variable(one), Self::Variable(two)) => one == two,
             _ => false,
         }
     }

@@ -1,16 +1,13 @@
-//! What is checked and cannot run in this version: budgets, memory, servers, isolation, options of models. Each is warned about at its place, and a run is refused.
+//! What is checked and cannot run in this version: budgets, memory, isolation, options of models. Each is warned about at
+//! its place, and a run is refused.
 
 use super::code;
 use super::decode::Decoder;
-use super::keys::{AGENT_MEMORY, BUDGET, MCP_SERVER, MEMORY, MODEL_OPTIONS, RECALL, STEP_BUDGET};
+use super::keys::{AGENT_MEMORY, BUDGET, MEMORY, MODEL_OPTIONS, RECALL, STEP_BUDGET};
 use super::kind::{Fields, Table, open};
 use super::tree::{Entry, Node};
 use super::workflow::Unbuilt;
-use crate::id::Alias;
-
-/// Headers that carry credentials, in lower case.
-const CREDENTIALS: &[&str] =
-    &["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+use crate::server::CREDENTIALS;
 
 impl Decoder<'_> {
     /// Warns of a key that is checked and cannot run.
@@ -76,49 +73,6 @@ impl Decoder<'_> {
                     .at(code::CREDENTIAL, entry.spot, &entry.value.path, message)
                     .hint("name the key in the settings of the model");
             }
-        }
-    }
-
-    /// `mcpServers`: their names share the space of the plugins' aliases.
-    pub(super) fn mcp_servers(&mut self, fields: &Fields<'_>) {
-        for entry in fields.members("mcpServers") {
-            if let Err(error) = Alias::parse(&entry.key) {
-                self.report.at(code::BAD_NAME, entry.spot, &entry.value.path, error.to_string());
-            }
-            self.plugin_names.insert(entry.key.clone());
-            if let Some(server) = open(&mut self.report, &entry.value, &MCP_SERVER) {
-                self.mcp_server(&server);
-            }
-        }
-        if let Some(entry) = fields.entry("mcpServers").filter(|_| fields.get("mcpServers").is_some()) {
-            self.unbuilt(entry, "`mcpServers`");
-        }
-    }
-
-    fn mcp_server(&mut self, server: &Fields<'_>) {
-        let (own, other, used) = match (server.mentions("command"), server.mentions("url")) {
-            (true, true) => {
-                let message = "`command` and `url` exclude each other";
-                self.report.error(code::CONFLICT, server.node, message).hint("a server is started, or runs already");
-                return;
-            }
-            (false, false) => {
-                let message = "an MCP server lacks `command` or `url`";
-                self.report.error(code::MISSING_KEY, server.node, message).hint("name a program, or an address");
-                return;
-            }
-            (true, false) => ("command", &["headers"][..], "url"),
-            (false, true) => ("url", &["args", "env"][..], "command"),
-        };
-        for entry in other.iter().filter_map(|key| server.entry(key)) {
-            let message = format!("`{}` belongs to a server with `{used}`; this one has `{own}`", entry.key);
-            self.report.at(code::CONFLICT, entry.spot, &entry.value.path, message);
-        }
-        if let Some(node) = server.get("url")
-            && let Some(url) = node.text().filter(|url| !url.starts_with("https://") && !url.starts_with("http://"))
-        {
-            let message = format!("`{url}` is not the address of a server");
-            self.report.error(code::BAD_SOURCE, node, message).hint("write `https://HOST/PATH`");
         }
     }
 

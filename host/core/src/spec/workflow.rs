@@ -15,6 +15,7 @@ use crate::expr::Expr;
 use crate::id::{AgentName, Alias, StepId, ToolName};
 use crate::policy::{Grants, Narrowing};
 use crate::port::ModelSettings;
+use crate::server::ServerReference;
 use crate::spec::RunLimits;
 use crate::template::Template;
 use crate::transform::{Transform, Transforms};
@@ -37,6 +38,8 @@ pub struct Workflow {
     pub agents: BTreeMap<AgentName, Arc<AgentSpec>>,
     /// Plugins by alias.
     pub plugins: BTreeMap<Alias, PluginReference>,
+    /// Servers of the Model Context Protocol by alias; no plugin has the same one.
+    pub servers: BTreeMap<Alias, ServerReference>,
     /// Initial variables besides the inputs.
     pub vars: Map,
     /// The steps.
@@ -388,6 +391,7 @@ impl Workflow {
             inputs: Vec::new(),
             agents: BTreeMap::new(),
             plugins: BTreeMap::new(),
+            servers: BTreeMap::new(),
             vars: Map::new(),
             scope: Arc::new(Scope { steps, ..Scope::default() }),
             output: None,

@@ -6,7 +6,7 @@ use crate::agent::LlmAgent;
 use crate::attempt::{Members, Terms};
 use crate::closure::missing;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{AgentName, Alias, StepPath};
+use cofferdam_core::id::{AgentName, Alias, StepPath, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::port::{Agent, Model};
 use cofferdam_core::schema::Checker;
@@ -357,7 +357,8 @@ impl Preparation<'_> {
     /// Exact names that match no tool of this host. What is forbidden may be any tool: other hosts have others.
     fn tool_names(&mut self, agent: &AgentSpec) {
         for name in agent.tools.allow.iter().flatten().filter(|pattern| !pattern.ends_with('*')) {
-            if !self.ports.gateway.names().any(|tool| pattern_matches(name, &tool.to_string())) {
+            let is_unlisted = ToolName::parse(name).is_ok_and(|name| self.ports.gateway.has(&name));
+            if !is_unlisted && !self.ports.gateway.names().any(|tool| pattern_matches(name, &tool.to_string())) {
                 let fault = self.unknown_tool(&format!("agent `{}`", agent.name), name);
                 self.faults.push(with_detail(fault, json!({ "tool": name, "agent": agent.name.as_str() })));
             }

@@ -1,0 +1,143 @@
+//! A server's program: started in a group of its own with a cleaned environment, and killed with its group.
+
+use crate::health::Health;
+use crate::settings::{ServerSettings, Values};
+use cofferdam_core::limits;
+use cofferdam_core::server::ServerReference;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use secrecy::ExposeSecret as _;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe::{Receiver, Sender};
+
+/// How often it is looked whether a program has ended.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A program that runs. It is not reaped before its group was killed: until then the number of the group is ours.
+pub(crate) struct Process {
+    child: Mutex<Option<Child>>,
+    pid: Pid,
+}
+
+/// Its input and output.
+pub(crate) struct Pipes {
+    pub(crate) input: Sender,
+    pub(crate) output: Receiver,
+}
+
+impl Process {
+    /// Starts the program of a server; what it writes to its standard error goes to the log.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start(settings: &ServerSettings, values: &Values, health: &Arc<Health>) -> io::Result<(Self, Pipes)> {
+        let ServerReference::Command { command, args, .. } = &settings.reference else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        };
+        let mut program = Command::new(command);
+        program.args(args).env_clear().current_dir(&settings.directory).process_group(0);
+        for name in ["PATH", "HOME"] {
+            if let Some(value) = (settings.variables)(name) {
+                program.env(name, value.expose_secret());
+            }
+        }
+        for (name, value) in &values.each {
+            program.env(name, value.expose_secret());
+        }
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = program.spawn()?;
+        let pid = Pid::from_child(&child);
+        let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        // From here on, dropping it kills the program.
+        let process = Self { child: Mutex::new(Some(child)), pid };
+        let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let input = Sender::from_owned_fd(OwnedFd::from(input.ok_or_else(missing)?))?;
+        let output = Receiver::from_owned_fd(OwnedFd::from(output.ok_or_else(missing)?))?;
+        let errors = Receiver::from_owned_fd(OwnedFd::from(errors.ok_or_else(missing)?))?;
+        tokio::spawn(log(errors, Arc::clone(health)));
+        Ok((process, Pipes { input, output }))
+    }
+
+    /// Whether the program itself has ended; it stays to be reaped.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
+    }
+
+    /// Waits for a program whose input was closed, then kills what is left of its group.
+    pub(crate) async fn stop(&self) {
+        let looks = limits::MCP_STOP_MS / 10;
+        for _ in 0..looks {
+            if self.has_ended() {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.kill();
+    }
+
+    /// Kills the group, once.
+    pub(crate) fn kill(&self) {
+        let Some(mut child) = self.child.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        if let Err(error) = kill_process_group(self.pid, Signal::KILL) {
+            tracing::debug!(%error, "the group of an MCP server cannot be killed");
+        }
+        // It ends at once, unless the kernel holds it; nobody waits for that.
+        let reap = move || drop(child.wait());
+        if let Err(error) = std::thread::Builder::new().name("mcp-reap".to_owned()).spawn(reap) {
+            tracing::debug!(%error, "an MCP server is not reaped");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Passes the first lines on to the log, and reads on so that the program is never stuck.
+async fn log(errors: Receiver, health: Arc<Health>) {
+    let mut reader = BufReader::new(errors);
+    let (mut line, mut lines) = (Vec::new(), 0_usize);
+    loop {
+        let available = match reader.fill_buf().await {
+            Ok([]) | Err(_) => break,
+            Ok(available) => available,
+        };
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let taken = end.unwrap_or(available.len());
+        let room = limits::MCP_LOG_LINE_BYTES.saturating_sub(line.len());
+        line.extend_from_slice(available.get(..taken.min(room)).unwrap_or_default());
+        reader.consume(end.map_or(taken, |end| end + 1));
+        if end.is_some() {
+            lines += 1;
+            say(&line, lines, &health);
+            line.clear();
+        }
+        tokio::task::consume_budget().await;
+    }
+    if !line.is_empty() {
+        lines += 1;
+        say(&line, lines, &health);
+    }
+    if lines > limits::MCP_LOG_LINES {
+        tracing::info!(server = %health.alias, lines, "lines of the MCP server's standard error, most of them dropped");
+    }
+}
+
+fn say(line: &[u8], number: usize, health: &Health) {
+    let text = health.shown(&String::from_utf8_lossy(line));
+    if text.trim().is_empty() {
+        return;
+    }
+    if number <= limits::MCP_LOG_LINES {
+        tracing::info!(server = %health.alias, "{text}");
+    }
+    health.hear(&text);
+}
