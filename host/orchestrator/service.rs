@@ -148,7 +148,7 @@ impl Services {
     pub(super) fn secret_names(&self) -> Vec<String> {
         let journal = self.journal.iter().map(|journal| journal.grants());
         let sinks = self.sinks.iter().map(|sink| &sink.plugin.grants);
-        journal.chain(sinks).flat_map(|grants| grants.secret_names()).map(|name| name.to_string()).collect()
+        journal.chain(sinks).flat_map(Grants::secret_names).map(str::to_owned).collect()
     }
 
     /// Opens all; each once.

@@ -219,7 +219,7 @@ limits! {
     JOURNAL_GROUP: usize = 256, "operations", "a commit that never ends would keep the first of its operations waiting";
     JOURNAL_PAGE_RECORDS: usize = 10_000, "records", "a page is held in memory";
     STORAGE_COMMIT_BYTES: u64 = 16 * MIB as u64, "bytes", "a group commit is copied into the plugin that keeps it";
-    STORAGE_BLOB_PIECE_BYTES: u32 = 4 * MIB as u32, "bytes", "a blob is copied out of the plugin that keeps it";
+    STORAGE_BLOB_PIECE_BYTES: u32 = 4_194_304, "bytes", "a blob is copied out of the plugin that keeps it";
     JOURNAL_RECORD_BYTES: usize = 64 * MIB, "bytes", "a record is read and parsed whole, by every fold of its run";
     JOURNAL_LIST_ROWS: usize = 1_000, "runs", "a page is held in memory";
     BLOB_BYTES: usize = 256 * MIB, "bytes", "a blob is held in memory whole, by its writer and by each of its readers";

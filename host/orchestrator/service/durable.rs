@@ -28,7 +28,7 @@ impl DurableSink {
         }
         let Some(first) = batch.events.first() else { return Ok(Ack::All) };
         let run = first.run_id.clone();
-        let place = self.place(&run).await.map_err(lost)?;
+        let place = self.place(&run).await.map_err(|error| lost(&error))?;
         let count = batch.events.len();
         batch.events.retain(|event| event.seq > place);
         let known = count - batch.events.len();
@@ -43,7 +43,7 @@ impl DurableSink {
             Ack::All | Ack::Except(_) => events.len(),
         };
         if let Some(last) = taken.checked_sub(1).and_then(|last| events.get(last)) {
-            self.remember(&run, last.seq).await.map_err(lost)?;
+            self.remember(&run, last.seq).await.map_err(|error| lost(&error))?;
         }
         Ok(match ack {
             Ack::First(taken) => Ack::First(taken + known),
@@ -83,14 +83,14 @@ impl DurableSink {
             let key = format!("{}/{:020}/{:020}", event.run_id, event.seq, event.sub.unwrap_or(0));
             let value = Some(Arc::from(letter.to_string().into_bytes()));
             let namespace = format!("dead-letters/{}", self.sink.alias());
-            self.state.put_if(Put { namespace, key, value, expected: None }).await.map_err(lost)?;
+            self.state.put_if(Put { namespace, key, value, expected: None }).await.map_err(|error| lost(&error))?;
         }
         Ok(())
     }
 }
 
 /// The state may be there again soon; the events come again then.
-fn lost(error: JournalError) -> Fault {
+fn lost(error: &JournalError) -> Fault {
     Fault::retry("sink_place", format!("the place of a sink cannot be kept: {error}"))
 }
 

@@ -118,19 +118,20 @@ struct Answering {
 
 impl Answering {
     async fn run(self) {
-        if let Err((failure, function, denials)) = self.answer().await {
+        if let Err(broken) = self.answer().await {
+            let Broken { failure, function, denials } = *broken;
             let _ = self.pieces.send(Err(fault(&self.identity, function, &failure, &denials))).await;
         }
     }
 
-    async fn answer(&self) -> Result<(), (Failure, &'static str, Vec<Denial>)> {
-        let at = |function: &'static str| move |failure: Failure| (failure, function, Vec::new());
+    async fn answer(&self) -> Result<(), Box<Broken>> {
+        let at = |function: &'static str| move |failure: Failure| Broken::at(function, failure, Vec::new());
         let guest = Guest::new(self.call()).map_err(at("complete"))?;
         let engine = &self.world.engine;
         let Ok(_slot) = tokio::time::timeout(self.identity.limits.wall, engine.enter()).await else {
             return Err(at("complete")(Failure::classify(&wasmtime::Error::new(OutOfTime), &guest.allowed())));
         };
-        let host = |error: wasmtime::Error| (Failure::Host(error.to_string()), "complete", Vec::new());
+        let host = |error: wasmtime::Error| at("complete")(Failure::Host(error.to_string()));
         let mut store = new_store(engine, guest).map_err(host)?;
         let begun = self.begin(&mut store).await;
         let (plugin, completion) = self.settled(&mut store, "complete", begun)?;
@@ -173,17 +174,12 @@ impl Answering {
         tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(OutOfTime.into()))
     }
 
-    fn settled<T>(
-        &self,
-        store: &mut Store<Guest>,
-        function: &'static str,
-        reply: Reply<T>,
-    ) -> Result<T, (Failure, &'static str, Vec<Denial>)> {
+    fn settled<T>(&self, store: &mut Store<Guest>, function: &'static str, reply: Reply<T>) -> Result<T, Box<Broken>> {
         let denials = store.data_mut().end_call();
         match reply {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err((Failure::Own(error), function, denials)),
-            Err(error) => Err((Failure::classify(&error, &store.data().allowed()), function, denials)),
+            Ok(Err(error)) => Err(Broken::at(function, Failure::Own(error), denials)),
+            Err(error) => Err(Broken::at(function, Failure::classify(&error, &store.data().allowed()), denials)),
         }
     }
 
@@ -210,6 +206,19 @@ impl Answering {
                 GuestFinish::Refusal => FinishReason::Refusal,
             }),
         })
+    }
+}
+
+/// What broke an answer off, and where.
+struct Broken {
+    failure: Failure,
+    function: &'static str,
+    denials: Vec<Denial>,
+}
+
+impl Broken {
+    fn at(function: &'static str, failure: Failure, denials: Vec<Denial>) -> Box<Self> {
+        Box::new(Self { failure, function, denials })
     }
 }
 

@@ -70,9 +70,8 @@ impl PluginRecall {
             if !(0.0..=1.0).contains(&score) {
                 return Err(self.lied("search", format!("the score {score} is not between 0 and 1")));
             }
-            let meta = match value::parse(&item.meta) {
-                Ok(Value::Object(meta)) => meta,
-                _ => return Err(self.lied("search", "the data of a text is no JSON object".to_owned())),
+            let Ok(Value::Object(meta)) = value::parse(&item.meta) else {
+                return Err(self.lied("search", "the data of a text is no JSON object".to_owned()));
             };
             Ok(Hit { memo: Memo { id: item.id, text: item.text, meta }, score })
         };

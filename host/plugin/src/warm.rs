@@ -191,7 +191,7 @@ impl<W: Opens> Inner<W> {
                 answer.map_err(|error| (Failure::Own(error), denials))
             }
             Err(error) => {
-                let failure = self.classify(error, &live.store);
+                let failure = self.classify(&error, &live.store);
                 state.strike();
                 Err((failure, denials))
             }
@@ -246,7 +246,7 @@ impl<W: Opens> Inner<W> {
         match outcome {
             Ok((instance, Ok(opened))) => Ok(Live { store, instance, opened, _slot: slot }),
             Ok((_, Err(error))) => Err((Failure::Own(error), denials)),
-            Err(error) => Err((self.classify(error, &store), denials)),
+            Err(error) => Err((self.classify(&error, &store), denials)),
         }
     }
 
@@ -259,9 +259,9 @@ impl<W: Opens> Inner<W> {
         }
     }
 
-    fn classify(&self, error: wasmtime::Error, store: &Store<Guest>) -> Failure {
+    fn classify(&self, error: &wasmtime::Error, store: &Store<Guest>) -> Failure {
         tracing::debug!(plugin = %self.identity.alias, "{error:?}");
-        Failure::classify(&error, &store.data().allowed())
+        Failure::classify(error, &store.data().allowed())
     }
 }
 

@@ -207,10 +207,8 @@ mod tests {
         let ctx = Context::fake();
         if let Ok((mut journal, _)) = DirJournal::at(root) {
             for (run, head, count) in [("a", 0, 2), ("b", 0, 1), ("a", 2, 3), ("a", 5, 1), ("b", 1, 4)] {
-                for answer in journal.commit(&ctx, vec![commit(run, head, count)]) {
-                    if let Ok(receipt) = answer {
-                        answered.push((run.to_owned(), receipt.head));
-                    }
+                for receipt in journal.commit(&ctx, vec![commit(run, head, count)]).into_iter().flatten() {
+                    answered.push((run.to_owned(), receipt.head));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The runs of a directory: their heads, records and rows.
 
-use crate::commit::{Kept, decode};
+use crate::commit::{Kept, KeptRecord, decode};
 use crate::disk::{Disk, number};
 use crate::{blob_path, run_folder, run_of};
 use cofferdam_sdk::storage::{RecordPage, RunFilter, RunPage, RunRow, damaged};
@@ -53,8 +53,7 @@ pub(crate) fn read(disk: &Disk, run: &str, after: u64, limit: u32) -> Result<Rec
     while let Some(begin) = wanted {
         let kept = at(disk, &folder, begin)?.ok_or_else(|| damaged(run, begin, "it is missing"))?;
         let next = begin.saturating_add(kept.records.len() as u64);
-        records
-            .extend(kept.records.into_iter().filter(|record| record.position >= first).map(|kept| kept.into_record()));
+        records.extend(kept.records.into_iter().filter(|record| record.position >= first).map(KeptRecord::into_record));
         if records.len() >= limit as usize {
             break;
         }

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<&str> {
-        find(text).into_iter().map(|(from, to)| &text[from..to]).collect()
+        find(text).into_iter().map(|(from, to)| text.get(from..to).unwrap()).collect()
     }
 
     #[test]

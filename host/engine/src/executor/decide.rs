@@ -18,10 +18,10 @@ use std::time::Duration;
 
 impl Run {
     /// Decides whether a step begins, once whoever says when has said so.
-    pub(super) fn decide_when_admitted(&mut self, path: StepPath) {
-        let admission = self.ports.starter.clone().zip(root_step(&path));
-        let Some((starter, step)) = admission else { return self.decide(&path) };
-        self.answer_later(&path, async move {
+    pub(super) fn decide_when_admitted(&mut self, path: &StepPath) {
+        let admission = self.ports.starter.clone().zip(root_step(path));
+        let Some((starter, step)) = admission else { return self.decide(path) };
+        self.answer_later(path, async move {
             match starter.admit(step).await {
                 Ok(()) => Answer::Admitted,
                 Err(fault) => Answer::Deadlock(fault),

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 impl Run {
-    pub(super) fn gather(&mut self, path: StepPath) {
-        let Some(step) = self.machine.step_at(&path) else { return };
+    pub(super) fn gather(&mut self, path: &StepPath) {
+        let Some(step) = self.machine.step_at(path) else { return };
         let chain = step.transform.output.clone();
         let output = match &step.work {
             // As its own steps see it.
@@ -26,8 +26,8 @@ impl Run {
             }
             _ => None,
         };
-        let gathered = self.machine.gathered(&path);
-        let chains = self.chains(&path, None);
+        let gathered = self.machine.gathered(path);
+        let chains = self.chains(path, None);
         let limit = self.machine.workflow().options.limits.step_output_bytes;
         let (evaluated, value) = oneshot::channel();
         match output {
@@ -46,7 +46,7 @@ impl Run {
                 );
             }
         }
-        self.answer_later(&path, async move {
+        self.answer_later(path, async move {
             let value = value.await.unwrap_or_else(|_| Err(Fault::bug("the evaluation of `output` broke off")));
             match changed(value, gathered.clone(), &chains, &chain).await {
                 Ok(output) => match too_large(&output, limit) {

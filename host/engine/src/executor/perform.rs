@@ -15,12 +15,12 @@ impl Run {
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Emission> {
         match self.admit(effect)? {
             Effect::Emit(emission) => return Some(*emission),
-            Effect::Decide(path) => self.decide_when_admitted(path),
+            Effect::Decide(path) => self.decide_when_admitted(&path),
             Effect::Expand(path) => return self.expand(path),
             Effect::Ask(path) => self.ask(path),
-            Effect::While { path, index } => self.check_while(path, index),
-            Effect::Until { path, index } => self.check_until(path, index),
-            Effect::Gather(path) => self.gather(path),
+            Effect::While { path, index } => self.check_while(&path, index),
+            Effect::Until { path, index } => self.check_until(&path, index),
+            Effect::Gather(path) => self.gather(&path),
             Effect::Start { path, attempt } => return self.start(path, attempt),
             Effect::Wait { path, delay } => self.wake_after(delay, Wake::Due(path)),
             Effect::Watch { path, timeout } => self.wake_after_own_time(&path.clone(), timeout, Wake::Expired(path)),

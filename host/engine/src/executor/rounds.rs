@@ -23,28 +23,28 @@ enum Question {
 }
 
 impl Run {
-    pub(super) fn check_while(&mut self, path: StepPath, index: u32) {
-        match self.repeat_at(&path).and_then(|repeat| repeat.go_on.clone()) {
+    pub(super) fn check_while(&mut self, path: &StepPath, index: u32) {
+        match self.repeat_at(path).and_then(|repeat| repeat.go_on.clone()) {
             Some(LoopCheck::Expr(expr)) => {
-                let variables = self.machine.loop_variables(&path, &expr);
+                let variables = self.machine.loop_variables(path, &expr);
                 let work = move || expr.evaluate(&variables);
-                self.evaluate(&path, work, move |outcome| answer(outcome, Question::While, index));
+                self.evaluate(path, work, move |outcome| answer(outcome, Question::While, index));
             }
-            Some(LoopCheck::Native(name)) => self.check_by_closure(&path, name, index),
-            None => self.answer_later(&path, async { Answer::GoOn }),
+            Some(LoopCheck::Native(name)) => self.check_by_closure(path, name, index),
+            None => self.answer_later(path, async { Answer::GoOn }),
         }
     }
 
-    pub(super) fn check_until(&mut self, path: StepPath, index: u32) {
-        match self.repeat_at(&path).and_then(|repeat| repeat.until.clone()) {
+    pub(super) fn check_until(&mut self, path: &StepPath, index: u32) {
+        match self.repeat_at(path).and_then(|repeat| repeat.until.clone()) {
             Some(expr) => {
-                let variables = self.machine.loop_variables(&path, &expr);
+                let variables = self.machine.loop_variables(path, &expr);
                 // That iteration counts among those that began.
                 let begun = index.saturating_add(1);
                 let work = move || expr.evaluate(&variables);
-                self.evaluate(&path, work, move |outcome| answer(outcome, Question::Until, begun));
+                self.evaluate(path, work, move |outcome| answer(outcome, Question::Until, begun));
             }
-            None => self.answer_later(&path, async { Answer::GoOn }),
+            None => self.answer_later(path, async { Answer::GoOn }),
         }
     }
 

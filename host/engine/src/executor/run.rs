@@ -296,7 +296,7 @@ impl Run {
             }
             Wake::Answered { path, instance, answer } => {
                 if self.machine.admits(&path, None) && self.machine.instance(&path) == instance {
-                    self.take_answer(path, answer, pass);
+                    self.take_answer(&path, answer, pass);
                 }
             }
             Wake::Evaluated => self.release(pass),
@@ -328,10 +328,10 @@ impl Run {
         pass.queue.extend(self.stopped_short());
     }
 
-    fn take_answer(&mut self, path: StepPath, answer: Answer, pass: &mut Pass) {
+    fn take_answer(&mut self, path: &StepPath, answer: Answer, pass: &mut Pass) {
         match answer {
-            Answer::GoOn => sort_effects(self.machine.go_on(&path), pass),
-            Answer::Admitted => self.decide(&path),
+            Answer::GoOn => sort_effects(self.machine.go_on(path), pass),
+            Answer::Admitted => self.decide(path),
             Answer::Deadlock(fault) => {
                 self.deadlock.get_or_insert(fault);
                 sort_effects(self.machine.stop(Stop::Reason(RunReason::Deadlock)), pass);

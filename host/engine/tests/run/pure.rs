@@ -147,7 +147,9 @@ fn one_choice_decides_all_steps_with_the_same_plugin_and_options() {
         assert_eq!(seen.result.step("d").unwrap().status, StepStatus::Completed);
         let chosen: Vec<&Body> =
             seen.journal.iter().map(|event| &event.body).filter(|body| body.kind() == "branch_chosen").collect();
-        assert!(matches!(chosen[..], [Body::BranchChosen { step, .. }] if step.as_ref().map(|id| id.as_str()) == runs));
+        assert!(
+            matches!(chosen[..], [Body::BranchChosen { step, .. }] if step.as_ref().map(cofferdam_core::id::StepId::as_str) == runs)
+        );
     }
 }
 

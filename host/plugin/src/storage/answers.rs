@@ -35,7 +35,9 @@ pub(super) fn refused(asked: &Asked<'_>, fault: &Fault) -> JournalError {
     let member = |name: &str| detail.and_then(|detail| detail.get(name));
     let text = |name: &str| member(name).and_then(Value::as_str);
     match text("kind") {
-        Some(kind) => told(asked, Told { kind, code: text("code"), detail: member("detail"), message: &fault.message }),
+        Some(kind) => {
+            told(asked, &Told { kind, code: text("code"), detail: member("detail"), message: &fault.message })
+        }
         None => JournalError::Unavailable(fault.message.clone()),
     }
 }
@@ -45,7 +47,7 @@ pub(super) fn own(asked: &Asked<'_>, error: &PluginError) -> JournalError {
     let detail = error.detail.as_deref().and_then(|text| value::parse(text).ok());
     let message = clean(&error.message);
     let code = error.code.as_deref();
-    told(asked, Told { kind: kind_name(error.kind), code, detail: detail.as_ref(), message: &message })
+    told(asked, &Told { kind: kind_name(error.kind), code, detail: detail.as_ref(), message: &message })
 }
 
 struct Told<'a> {
@@ -55,8 +57,8 @@ struct Told<'a> {
     message: &'a str,
 }
 
-fn told(asked: &Asked<'_>, told: Told<'_>) -> JournalError {
-    let Told { kind, code, detail, message } = told;
+fn told(asked: &Asked<'_>, told: &Told<'_>) -> JournalError {
+    let &Told { kind, code, detail, message } = told;
     let number = |name: &str| detail.and_then(|detail| detail.get(name)?.as_u64());
     let is = |known: ErrorKind| kind == kind_name(known);
     if is(ErrorKind::NotFound) {
