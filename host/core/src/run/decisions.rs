@@ -52,7 +52,8 @@ impl Machine {
         self.scope_mut(scope).choices.push(Choice { plugin, options, step });
     }
 
-    /// Nothing more begins in the scope of the step that ends it; what has begun goes on to its end.
+    /// Nothing more begins in the scope of the step that ends it; what has begun, or is about to, goes on to its end.
+    /// What is about to is no matter of events, so this follows from a state and is no part of folding.
     pub(super) fn stop_scope(&mut self, by: NodeId, why: &str) {
         let scope = self.node(by).scope;
         for id in self.members(scope).filter(|&id| id != by) {

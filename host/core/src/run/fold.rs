@@ -77,7 +77,7 @@ impl Machine {
             Body::BranchChosen { step, .. } => self.take_choice(id, step.as_ref()),
             Body::StepSkipped { because, detail } => {
                 if *because == SkippedBecause::Stop {
-                    self.stop_scope(id, detail);
+                    self.stopping.push((id, detail.clone()));
                 }
                 self.node_mut(id).skipped = Some((*because, detail.clone()));
                 self.end(id, StepStatus::Skipped, event.at);

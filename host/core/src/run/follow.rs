@@ -16,6 +16,9 @@ impl Machine {
         if self.aborted_by.is_some() && self.stop.is_none() {
             return self.stop(Stop::Reason(RunReason::Aborted));
         }
+        for (by, why) in std::mem::take(&mut self.stopping) {
+            self.stop_scope(by, &why);
+        }
         while let Some(id) = self.agenda.pop_front() {
             self.effects_of(id, &mut effects);
         }

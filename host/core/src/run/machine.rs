@@ -77,6 +77,8 @@ pub struct Machine {
     /// Questions that nobody here can answer.
     pub(super) deferred: usize,
     pub(super) agenda: VecDeque<NodeId>,
+    /// Steps that ended their scope, and why; what has not begun there is looked at when effects are derived.
+    pub(super) stopping: Vec<(NodeId, String)>,
     pub(super) slots: Slots,
     pub(super) stop: Option<Stop>,
     pub(super) first_error: Option<NodeId>,
@@ -118,6 +120,7 @@ impl Machine {
             questions: Vec::new(),
             deferred: 0,
             agenda: VecDeque::new(),
+            stopping: Vec::new(),
             slots,
             stop: None,
             first_error: None,
