@@ -98,7 +98,7 @@ mod tests {
 
     const URL: &str = "https://hooks.example.com/services/T/B/X";
 
-    fn told(kind: &str, body: Value) -> Option<String> {
+    fn told(kind: &str, body: &Value) -> Option<String> {
         let host = Fake::new().respond(URL, http::Response::new(200, "ok"));
         let ctx = host.context();
         let config = json!({ "url": URL, "mention": "<!here>" });
@@ -130,14 +130,14 @@ mod tests {
                 Some(":question: step `build` of run `r` asks: Ship it?"),
             ),
         ] {
-            assert_eq!(told(kind, body).as_deref(), expected, "{kind}");
+            assert_eq!(told(kind, &body).as_deref(), expected, "{kind}");
         }
     }
 
     #[test]
     fn long_reasons_are_cut() {
         let body = json!({ "status": "failed", "error": { "message": "x".repeat(9_000) } });
-        let text = told("run_finished", body).unwrap();
+        let text = told("run_finished", &body).unwrap();
         assert!(text.len() < 1_600 && text.ends_with("[...]"), "{}", text.len());
     }
 
