@@ -8,12 +8,14 @@ mod dollar;
 mod guard;
 mod hole;
 mod jinja;
+mod room;
 
 use crate::expr::scan::Path;
 use crate::expr::{self, EvalError, ExprError, Names};
 use crate::limits;
 use crate::value::{self, Map};
 use hole::Text;
+use room::Room;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -141,7 +143,7 @@ impl Template {
     pub fn render(&self, variables: &Map) -> Result<Value, EvalError> {
         match &self.inner.root {
             None => Ok(self.inner.source.clone()),
-            Some(root) => root.render(variables, &mut Room(limits::TEMPLATE_BYTES)),
+            Some(root) => root.render(variables, &mut Room::new(limits::TEMPLATE_BYTES)),
         }
     }
 }
@@ -199,24 +201,6 @@ impl Compiler<'_> {
         let node = self.node(value);
         self.place.pop();
         node
-    }
-}
-
-/// How many bytes the result may still grow by.
-struct Room(usize);
-
-impl Room {
-    fn take(&mut self, bytes: usize) -> Result<(), EvalError> {
-        self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
-            EvalError::Failed(format!("the result of the template has more than {} bytes", limits::TEMPLATE_BYTES))
-        })?;
-        Ok(())
-    }
-
-    /// A copy of a value of the data, when there is room for it.
-    fn copy(&mut self, value: &Value) -> Result<Value, EvalError> {
-        self.take(value::size(value).saturating_sub(2))?;
-        Ok(value.clone())
     }
 }
 

@@ -2,6 +2,7 @@
 //! the exports that call a [`Plugin`]. The only file that knows the bindings.
 
 mod model;
+mod pure;
 mod recall;
 mod sink;
 mod storage;
@@ -16,8 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Request, Response};
 use crate::kv::{Entry, Page, When, Write};
 use crate::output::{Payload, ToolOutput};
-use crate::plugin::{ConditionPlugin, Plugin, TransformPlugin};
-use crate::pure::{Condition, Item, Outcome, PureContext, Transform, Verdict};
+use crate::plugin::Plugin;
 
 /// One world for what is imported, and one for each interface that may be exported: a plugin exports those that it
 /// implements, and the linker puts their worlds together.
@@ -165,10 +165,8 @@ pub use bindings::transform::export_transform;
 
 use bindings::cofferdam::host;
 use bindings::cofferdam::types::common;
-use bindings::condition::exports::cofferdam::transform::condition;
 use bindings::lifecycle::exports::cofferdam::plugin::lifecycle;
 use bindings::tool::exports::cofferdam::tool::tool;
-use bindings::transform::exports::cofferdam::transform::transform;
 
 impl<P: Plugin> lifecycle::Guest for P {
     fn describe() -> lifecycle::Description {
@@ -192,48 +190,6 @@ impl<P: Plugin> tool::Guest for P {
             Ok(ToolOutput { value, summary }) => Ok(tool::ToolOutput { value: payload_out(value), summary }),
             Err(error) => Err(error_out(&error)),
         }
-    }
-}
-
-impl<P: TransformPlugin> transform::Guest for P {
-    fn options_schema() -> Option<String> {
-        <P::Transform as Transform>::options_schema().map(|schema| schema.to_string())
-    }
-
-    fn apply(ctx: common::CallContext, options: String, items: Vec<transform::Item>) -> Vec<transform::Outcome> {
-        let ctx = PureContext::new(info(ctx), Host);
-        let items: Result<Vec<Item>> = items.into_iter().map(item_in).collect();
-        match items {
-            Ok(items) => P::Transform::apply(&ctx, &options, items).into_iter().map(outcome_out).collect(),
-            // The host checks what it sends; the answer has the wrong length and is refused as such.
-            Err(error) => vec![transform::Outcome::Fail(error_out(&error))],
-        }
-    }
-}
-
-impl<P: ConditionPlugin> condition::Guest for P {
-    fn options_schema() -> Option<String> {
-        <P::Condition as Condition>::options_schema().map(|schema| schema.to_string())
-    }
-
-    fn decide(
-        ctx: common::CallContext,
-        options: String,
-        view: String,
-    ) -> Result<condition::Verdict, common::PluginError> {
-        let verdict = P::Condition::decide(&PureContext::new(info(ctx), Host), &options, &view);
-        verdict.map(verdict_out).map_err(|error| error_out(&error))
-    }
-
-    fn choose(
-        ctx: common::CallContext,
-        options: String,
-        labels: Vec<String>,
-        view: String,
-    ) -> Result<Option<u32>, common::PluginError> {
-        let choice = P::Condition::choose(&PureContext::new(info(ctx), Host), &options, labels, &view);
-        let choice = choice.map_err(|error| error_out(&error))?;
-        Ok(choice.map(|index| u32::try_from(index).unwrap_or(u32::MAX)))
     }
 }
 
@@ -263,31 +219,6 @@ fn info(ctx: common::CallContext) -> CallInfo {
         idempotency_key: ctx.idempotency_key,
         deadline_ms: ctx.deadline,
         traceparent: ctx.traceparent,
-    }
-}
-
-fn item_in(item: transform::Item) -> Result<Item> {
-    Ok(Item { id: item.id, value: payload_in(item.value)? })
-}
-
-fn item_out(item: Item) -> transform::Item {
-    transform::Item { id: item.id, value: payload_out(item.value), meta: "{}".to_owned() }
-}
-
-fn outcome_out(outcome: Outcome) -> transform::Outcome {
-    match outcome {
-        Outcome::Keep(item) => transform::Outcome::Keep(item_out(item)),
-        Outcome::Replace(items) => transform::Outcome::Replace(items.into_iter().map(item_out).collect()),
-        Outcome::Drop(why) => transform::Outcome::Drop(why),
-        Outcome::Fail(error) => transform::Outcome::Fail(error_out(&error)),
-    }
-}
-
-fn verdict_out(verdict: Verdict) -> condition::Verdict {
-    match verdict {
-        Verdict::Proceed => condition::Verdict::Proceed,
-        Verdict::Skip(why) => condition::Verdict::Skip(why),
-        Verdict::Stop(why) => condition::Verdict::Stop(why),
     }
 }
 

@@ -139,3 +139,8 @@ pub mod private {
 
     pub use crate::pure::{NoOptions, all, each, no_choice, options, options_schema, refuse, view};
 }
+
+/// Runs the examples of the page for authors.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct AuthorsPage;
