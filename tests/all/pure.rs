@@ -165,7 +165,7 @@ fn a_plugin_of_another_kind_and_a_misspelt_option_are_found_before_a_run() {
     let project = Project::with_plugins();
     let steps = "steps: [{ id: a, instructions: x, condition: { plugin: text } }, \
                  { id: b, instructions: x, transform: { output: [{ plugin: redact, options: { kind: [email] } }] } }]";
-    project.file("w.yaml", &format!("name: w\nplugins: {{ text: builtin:text, redact: builtin:redact }}\n{steps}\n"));
+    project.file("w.yaml", format!("name: w\nplugins: {{ text: builtin:text, redact: builtin:redact }}\n{steps}\n"));
     let said = project.run(&["run", "w.yaml", "--model", "builtin/extract"]).expect(2).stderr;
     assert!(said.contains("the plugin `text` is no condition"), "{said}");
     assert!(said.contains("the plugin `redact` does not take these options"), "{said}");

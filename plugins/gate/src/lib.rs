@@ -148,11 +148,11 @@ mod tests {
         .to_string()
     }
 
-    fn decide(options: Value) -> Result<Verdict> {
+    fn decide(options: &Value) -> Result<Verdict> {
         Gate::decide(&PureContext::fake(), &options.to_string(), &view())
     }
 
-    fn pick(options: Value, labels: &[&str]) -> Result<Option<usize>> {
+    fn pick(options: &Value, labels: &[&str]) -> Result<Option<usize>> {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
         Gate::choose(&PureContext::fake(), &options.to_string(), labels, &view())
     }
@@ -167,40 +167,40 @@ mod tests {
             json!({ "value": "steps.scan.result.tags", "contains": "a" }),
             json!({ "value": "steps.scan.result.tags[0]" }),
         ] {
-            assert_eq!(decide(options.clone()).unwrap(), Verdict::Proceed, "{options}");
+            assert_eq!(decide(&options).unwrap(), Verdict::Proceed, "{options}");
         }
     }
 
     #[test]
     fn a_comparison_that_does_not_hold_skips_or_stops_with_the_reason() {
-        let skipped = decide(json!({ "value": "inputs.size", "atLeast": 5 })).unwrap();
+        let skipped = decide(&json!({ "value": "inputs.size", "atLeast": 5 })).unwrap();
         assert_eq!(skipped, Verdict::Skip("`inputs.size` is 3 and not at least 5".into()));
-        let stopped = decide(json!({ "value": "inputs.kind", "equals": "task", "else": "stop", "reason": "no" }));
+        let stopped = decide(&json!({ "value": "inputs.kind", "equals": "task", "else": "stop", "reason": "no" }));
         assert_eq!(stopped.unwrap(), Verdict::Stop("no".into()));
-        assert!(matches!(decide(json!({ "value": "steps.scan.result.empty" })).unwrap(), Verdict::Skip(_)));
+        assert!(matches!(decide(&json!({ "value": "steps.scan.result.empty" })).unwrap(), Verdict::Skip(_)));
     }
 
     #[test]
     fn a_missing_value_fails_unless_the_options_say_otherwise() {
-        let error = decide(json!({ "value": "inputs.knd" })).unwrap_err();
+        let error = decide(&json!({ "value": "inputs.knd" })).unwrap_err();
         assert_eq!((error.kind(), error.code()), (ErrorKind::NotFound, Some("missing_value")));
-        assert_eq!(decide(json!({ "value": "inputs.knd", "missing": "proceed" })).unwrap(), Verdict::Proceed);
-        assert!(matches!(decide(json!({ "value": "x", "missing": "else" })).unwrap(), Verdict::Skip(_)));
+        assert_eq!(decide(&json!({ "value": "inputs.knd", "missing": "proceed" })).unwrap(), Verdict::Proceed);
+        assert!(matches!(decide(&json!({ "value": "x", "missing": "else" })).unwrap(), Verdict::Skip(_)));
     }
 
     #[test]
     fn a_label_is_chosen_by_its_keywords_or_itself() {
         let by_words = json!({ "value": "steps.scan.content", "keywords": { "money": ["refund", "invoice"] } });
-        assert_eq!(pick(by_words, &["tech", "money"]).unwrap(), Some(1));
+        assert_eq!(pick(&by_words, &["tech", "money"]).unwrap(), Some(1));
         let by_label = json!({ "value": "inputs.kind" });
-        assert_eq!(pick(by_label, &["task", "bug"]).unwrap(), Some(1));
+        assert_eq!(pick(&by_label, &["task", "bug"]).unwrap(), Some(1));
         let fallback = json!({ "value": "inputs.kind", "fallback": "other" });
-        assert_eq!(pick(fallback.clone(), &["task", "other"]).unwrap(), Some(1));
-        assert_eq!(pick(fallback, &["task"]).unwrap(), None);
+        assert_eq!(pick(&fallback, &["task", "other"]).unwrap(), Some(1));
+        assert_eq!(pick(&fallback, &["task"]).unwrap(), None);
     }
 
     #[test]
     fn an_unknown_option_is_refused() {
-        assert_eq!(decide(json!({ "value": "inputs.kind", "equal": 1 })).unwrap_err().code(), Some("options"));
+        assert_eq!(decide(&json!({ "value": "inputs.kind", "equal": 1 })).unwrap_err().code(), Some("options"));
     }
 }

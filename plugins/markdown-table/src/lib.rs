@@ -74,7 +74,7 @@ mod tests {
 
     type Shown = <Plugin as TransformPlugin>::Transform;
 
-    fn apply(options: Value, items: Vec<Item>) -> Vec<Outcome> {
+    fn apply(options: &Value, items: Vec<Item>) -> Vec<Outcome> {
         Shown::apply(&PureContext::fake(), &options.to_string(), items)
     }
 
@@ -87,10 +87,10 @@ mod tests {
     #[test]
     fn the_table_takes_the_place_of_the_text_and_the_data_stays() {
         let data = Item::json("result", rows());
-        let outcomes = apply(json!({}), vec![Item::text("content", rows().to_string()), data.clone()]);
+        let outcomes = apply(&json!({}), vec![Item::text("content", rows().to_string()), data.clone()]);
         // The text says the same as the data, so it is what becomes the table.
         assert_eq!(outcomes, [Outcome::Keep(Item::text("content", TABLE)), Outcome::Keep(data.clone())]);
-        let outcomes = apply(json!({}), vec![Item::text("content", "2 rows"), data.clone()]);
+        let outcomes = apply(&json!({}), vec![Item::text("content", "2 rows"), data.clone()]);
         assert_eq!(
             outcomes,
             [
@@ -98,14 +98,14 @@ mod tests {
                 Outcome::Replace(vec![Item::text("content", TABLE), data.clone()])
             ]
         );
-        let kept = apply(json!({ "keepText": true }), vec![Item::text("content", "2 rows"), data]);
+        let kept = apply(&json!({ "keepText": true }), vec![Item::text("content", "2 rows"), data]);
         assert_eq!(kept[0], Outcome::Keep(Item::text("content", "2 rows")));
     }
 
     #[test]
     fn what_is_no_table_stays() {
         for item in [Item::text("content", "words"), Item::json("result", json!(3)), Item::text("content", "[1, 2")] {
-            assert_eq!(apply(json!({}), vec![item.clone()]), [Outcome::Keep(item)]);
+            assert_eq!(apply(&json!({}), vec![item.clone()]), [Outcome::Keep(item)]);
         }
     }
 }

@@ -144,7 +144,7 @@ mod tests {
     use cofferdam_sdk::{Fake, Outcome, Transform as _, TransformPlugin};
     use serde_json::json;
 
-    fn clean(options: Value, item: Item) -> Item {
+    fn clean(options: &Value, item: Item) -> Item {
         let ctx = PureContext::fake();
         let outcomes = <Plugin as TransformPlugin>::Transform::apply(&ctx, &options.to_string(), vec![item]);
         match outcomes.into_iter().next() {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn text(text: &str) -> String {
-        clean(json!({}), Item::text("content", text)).as_text().unwrap().to_owned()
+        clean(&json!({}), Item::text("content", text)).as_text().unwrap().to_owned()
     }
 
     #[test]
@@ -187,14 +187,14 @@ mod tests {
     #[test]
     fn only_the_chosen_kinds_are_taken_out_with_the_chosen_words() {
         let options = json!({ "kinds": ["email"], "replacement": "<{kind}>" });
-        let item = clean(options, Item::text("content", "ada@example.com 10.0.0.1"));
+        let item = clean(&options, Item::text("content", "ada@example.com 10.0.0.1"));
         assert_eq!(item.as_text(), Some("<email> 10.0.0.1"));
     }
 
     #[test]
     fn data_is_cleaned_in_texts_keys_and_card_numbers() {
         let before = json!({ "a@b.example": ["10.0.0.1", 7], "c@d.example": { "card": 4111111111111111u64 } });
-        let after = clean(json!({}), Item::json("result", before));
+        let after = clean(&json!({}), Item::json("result", before));
         assert_eq!(
             after.as_json(),
             Some(&json!({

@@ -10,14 +10,14 @@ impl Reference<'_> {
     /// matter of order, so it is looked up; that somebody ended the scope is not.
     pub(crate) fn stopped(&mut self, step: &Step, scope: &Scope, path: &str, prefix: &str) -> Option<End> {
         let number = self.ends.get(path).map_or(0, Vec::len);
-        let own = self.plugin_of(step).is_some_and(|label| label.is_none()) && self.world.ruling(path) == Ruling::Stop;
+        let own = self.plugin_of(step).is_some_and(Option::is_none) && self.world.ruling(path) == Ruling::Stop;
         if !self.history.is_stopped(path, number) {
             return None;
         }
         let at = self.history.ended_at(path, number);
         let stops = |other: &Step| {
             let other_path = child(prefix, other);
-            let by_plugin = self.plugin_of(other).is_some_and(|label| label.is_none());
+            let by_plugin = self.plugin_of(other).is_some_and(Option::is_none);
             let ends = self.history.ends.get(&other_path).into_iter().flatten();
             by_plugin
                 && self.world.ruling(&other_path) == Ruling::Stop
