@@ -2,7 +2,7 @@
 
 use crate::scene::{Scene, agent, workflow};
 use cofferdam_core::event::{Body, RunStatus, SkippedBecause, StepStatus};
-use cofferdam_core::id::Alias;
+use cofferdam_core::id::{Alias, StepId};
 use cofferdam_core::spec::workflow::{Condition, PluginCondition, Step, Work, Workflow};
 use cofferdam_core::transform::{Transform, Transforms};
 use cofferdam_core::value::Map;
@@ -147,9 +147,7 @@ fn one_choice_decides_all_steps_with_the_same_plugin_and_options() {
         assert_eq!(seen.result.step("d").unwrap().status, StepStatus::Completed);
         let chosen: Vec<&Body> =
             seen.journal.iter().map(|event| &event.body).filter(|body| body.kind() == "branch_chosen").collect();
-        assert!(
-            matches!(chosen[..], [Body::BranchChosen { step, .. }] if step.as_ref().map(cofferdam_core::id::StepId::as_str) == runs)
-        );
+        assert!(matches!(chosen[..], [Body::BranchChosen { step, .. }] if step.as_ref().map(StepId::as_str) == runs));
     }
 }
 
