@@ -178,7 +178,7 @@ fn events_are_posted_and_what_is_never_taken_is_put_aside() {
     let port = url.trim_end_matches("/v1").rsplit(':').next().unwrap();
     project.file("three.yaml", THREE).file(
         "cofferdam.toml",
-        format!("[run]\nsinks = [\"plugin:hook\"]\n[plugins.hook]\nsource = \"builtin:webhook\"\nconfig = {{ url = \"{url}\", kinds = [\"run_finished\"] }}\n[plugins.hook.grants]\nhttp = [{{ host = \"127.0.0.1\", port = {port}, scheme = \"http\", methods = [\"POST\"], addresses = [\"127.0.0.0/8\"] }}]\n"),
+        format!("[run]\nsinks = [\"plugin:hook\"]\n[plugins.hook]\nsource = \"builtin:webhook\"\nconfig = {{ url = \"{url}\", kinds = [\"run_finished\"] }}\n[plugins.hook.grants]\nhttp = [{{ host = \"127.0.0.1\", port = {port}, scheme = \"http\", methods = [\"POST\"], cidrs = [\"127.0.0.0/8\"] }}]\n"),
     );
     let outcome = project.run(&["run", "three.yaml"]).expect(0);
     assert_eq!(refusing.requests().len(), 1, "{}", outcome.stderr);
@@ -277,7 +277,8 @@ fn a_model_of_a_plugin_answers_a_conversation() {
     ]);
     let url = provider.url();
     let port: u16 = url.trim_end_matches("/v1").rsplit(':').next().unwrap().parse().unwrap();
-    let grant = json!({ "host": "127.0.0.1", "port": port, "scheme": "http", "methods": ["POST"], "addresses": ["127.0.0.0/8"] });
+    let grant =
+        json!({ "host": "127.0.0.1", "port": port, "scheme": "http", "methods": ["POST"], "cidrs": ["127.0.0.0/8"] });
     let component = cofferdam_guests::built_bytes("openai-shaped").unwrap();
     let config = json!({ "base_url": url });
     let reference = PluginReference { config, ..reference("chat", component, &json!({ "http": [grant] })) };

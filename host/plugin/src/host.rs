@@ -110,6 +110,15 @@ pub struct History {
     pub load_us: u64,
 }
 
+/// What a plugin is loaded for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Its calls.
+    Use,
+    /// What it says of itself, which takes no configuration.
+    Look,
+}
+
 impl PluginHost {
     /// A host with these settings. Threads, engine and directories come with the first plugin.
     #[must_use]
@@ -141,12 +150,16 @@ impl PluginHost {
     /// What is wrong with it, and what to do. A missing grant is no error.
     pub async fn load(&self, reference: PluginReference) -> Result<Arc<LoadedPlugin>, LoadError> {
         let (alias, origin) = (reference.alias.clone(), reference.source.to_string());
-        self.load_inner(reference).await.map(|(plugin, _)| plugin).map_err(|fault| LoadError::new(alias, origin, fault))
+        self.load_inner(reference, Purpose::Use)
+            .await
+            .map(|(plugin, _)| plugin)
+            .map_err(|fault| LoadError::new(alias, origin, fault))
     }
 
     pub(crate) async fn load_inner(
         &self,
         reference: PluginReference,
+        purpose: Purpose,
     ) -> Result<(Arc<LoadedPlugin>, History), LoadFault> {
         let core = self.core()?;
         let task = {
@@ -156,7 +169,10 @@ impl PluginHost {
         let known = task.await.map_err(|panicked| LoadFault::Host(panicked.0))??;
         refuse_unserved(&reference)?;
         let source = reference.source.to_string();
-        let config = config(&known.about, &reference.config)?;
+        let config = match purpose {
+            Purpose::Look if reference.config.is_null() => Arc::from("{}"),
+            Purpose::Look | Purpose::Use => config(&known.about, &reference.config)?,
+        };
         let [limits, pure, warm] = bounds(&reference, &known.manifest)?;
         let services = self.services(&reference.granted.fs, &reference.base)?;
         let identity = Identity {
@@ -287,7 +303,7 @@ impl Core {
     ) -> Result<(Worlds, Option<u64>), LoadFault> {
         let (mut worlds, mut compiled) = (Worlds::default(), None);
         for meter in [Meter::Plain, Meter::Metered] {
-            if !manifest.served().any(|kind| meter_of(kind) == meter) {
+            if !manifest.kinds.iter().copied().any(|kind| meter_of(kind) == meter) {
                 continue;
             }
             let engine = self.engine(meter)?;
@@ -349,7 +365,7 @@ fn code_key(engine: &Engine, digest: Digest) -> String {
 /// for one of its kinds is lowered there; it is refused when it is above it for all.
 fn bounds(reference: &PluginReference, manifest: &Manifest) -> Result<[KindLimits; 3], LoadFault> {
     const GROUPS: [PluginKind; 3] = [PluginKind::Tool, PluginKind::Transform, PluginKind::Storage];
-    let served = |kind: PluginKind| manifest.served().any(|known| known.limits() == kind.limits());
+    let served = |kind: PluginKind| manifest.kinds.iter().copied().any(|known| known.limits() == kind.limits());
     let mut refused = GROUPS.into_iter().filter(|kind| served(*kind)).map(|kind| reference.limits.apply(kind).err());
     let mut first = None;
     if refused.all(|errors| errors.map(|errors| first.get_or_insert(errors)).is_some())
@@ -371,7 +387,7 @@ fn at_most(reference: &PluginReference, kind: PluginKind) -> KindLimits {
 }
 
 fn within_size(artifact: &Artifact, manifest: &Manifest) -> Result<(), LoadFault> {
-    let most = manifest.served().map(|kind| kind.limits().component_bytes).min().unwrap_or(u64::MAX);
+    let most = manifest.kinds.iter().copied().map(|kind| kind.limits().component_bytes).min().unwrap_or(u64::MAX);
     if artifact.bytes.len() as u64 > most { Err(LoadFault::Size(most)) } else { Ok(()) }
 }
 

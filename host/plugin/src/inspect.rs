@@ -5,7 +5,7 @@
 use crate::about::About;
 use crate::artifact::Digest;
 use crate::error::LoadError;
-use crate::host::{History, PluginHost};
+use crate::host::{History, PluginHost, Purpose};
 use crate::manifest::{Capability, Import};
 use crate::reference::PluginReference;
 use cofferdam_core::policy::{Grants, KindLimits, PluginKind};
@@ -48,14 +48,15 @@ pub struct Inspection {
 }
 
 impl PluginHost {
-    /// Takes a plugin apart. Its code runs only to describe itself, with everything denied.
+    /// Takes a plugin apart. Its code runs only to describe itself, with everything denied; without a configuration, none is
+    /// checked.
     ///
     /// # Errors
     /// As [`PluginHost::load`].
     pub async fn inspect(&self, reference: PluginReference) -> Result<Inspection, LoadError> {
         let (alias, source) = (reference.alias.clone(), reference.source.to_string());
         let requested = reference.requested.clone();
-        let loaded = self.load_inner(reference).await;
+        let loaded = self.load_inner(reference, Purpose::Look).await;
         let (plugin, history) = loaded.map_err(|fault| LoadError::new(alias.clone(), source.clone(), fault))?;
         let manifest = &plugin.manifest;
         let granted = &plugin.identity.rights.granted;

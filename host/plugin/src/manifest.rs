@@ -22,17 +22,6 @@ const KINDS: [(&str, PluginKind); 7] = [
     ("cofferdam:recall/recall", PluginKind::Recall),
 ];
 
-/// The kinds that this host runs.
-const SERVED_KINDS: [PluginKind; 7] = [
-    PluginKind::Tool,
-    PluginKind::Transform,
-    PluginKind::Condition,
-    PluginKind::Storage,
-    PluginKind::Sink,
-    PluginKind::Model,
-    PluginKind::Recall,
-];
-
 /// The word for a kind.
 pub(crate) fn kind_name(kind: PluginKind) -> &'static str {
     KINDS.iter().find(|(_, known)| *known == kind).map_or("plugin", |(name, _)| short(name))
@@ -159,12 +148,6 @@ pub enum ManifestError {
     /// It is a component, but no plugin.
     #[error("it is a component but no Cofferdam plugin: it exports none of the plugin interfaces")]
     NotAPlugin,
-    /// It is a plugin of a kind that this host does not run.
-    #[error("it is a plugin of kind {found}, which this host does not run")]
-    UnservedKind {
-        /// What it is.
-        found: String,
-    },
     /// It is pure and wants what only others may have.
     #[error("it imports `{import}`, and a plugin of kind {kind} may use `log` and `config` only")]
     NotPure {
@@ -189,9 +172,11 @@ impl ManifestError {
             Self::UnknownImport(name) if name.starts_with("wasi:sockets") || name.starts_with("wasi:http") => {
                 Some("plugins reach the network through `cofferdam:host/http` only".to_owned())
             }
-            Self::NotAPlugin => Some("export `cofferdam:tool/tool`, which `cofferdam_sdk::plugin!` does".to_owned()),
+            Self::NotAPlugin => {
+                Some("export `cofferdam:tool/tool` or another kind, which `cofferdam_sdk::plugin!` does".to_owned())
+            }
             Self::NotPure { .. } => Some("do what has effects in a tool".to_owned()),
-            Self::UnknownImport(_) | Self::UnservedKind { .. } | Self::NoLifecycle => None,
+            Self::UnknownImport(_) | Self::NoLifecycle => None,
         }
     }
 }
@@ -220,7 +205,6 @@ impl Manifest {
     pub(crate) fn read(outline: &Outline) -> Result<Self, ManifestError> {
         let imports = outline.imports.iter().filter_map(|name| import(name).transpose()).collect::<Result<_, _>>()?;
         let manifest = Self { kinds: kinds(&outline.exports)?, imports, exports: outline.exports.clone() };
-        manifest.require_served()?;
         manifest.require_pure()?;
         Ok(manifest)
     }
@@ -228,15 +212,6 @@ impl Manifest {
     /// Whether it is a plugin of this kind.
     pub(crate) fn is(&self, kind: PluginKind) -> bool {
         self.kinds.contains(&kind)
-    }
-
-    /// The kinds of it that this host runs.
-    pub(crate) fn served(&self) -> impl Iterator<Item = PluginKind> + '_ {
-        self.kinds.iter().copied().filter(|kind| SERVED_KINDS.contains(kind))
-    }
-
-    fn require_served(&self) -> Result<(), ManifestError> {
-        if self.served().next().is_some() { Ok(()) } else { Err(ManifestError::UnservedKind { found: self.names() }) }
     }
 
     /// What has effects cannot be called again after a crash. A component that is also a tool may import what that
@@ -375,8 +350,8 @@ mod tests {
     fn what_is_no_tool_says_what_it_is() {
         assert_eq!(read(&[], &["wasi:cli/run@0.2.0"]), Err(ManifestError::NotAPlugin));
         assert_eq!(read(&[], &[TOOL[1]]), Err(ManifestError::NoLifecycle));
-        let sink = read(&[], &[TOOL[0], "cofferdam:sink/sink@0.1.0"]);
-        assert_eq!(sink, Err(ManifestError::UnservedKind { found: "sink".to_owned() }));
+        let engine = read(&[], &[TOOL[0], "cofferdam:engine/engine@0.1.0"]);
+        assert_eq!(engine, Err(ManifestError::NotAPlugin));
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl LoadedPlugin {
     }
 
     pub(crate) fn is_no(&self, kind: &str) -> Fault {
-        let kinds: Vec<&str> = self.manifest.served().map(crate::manifest::kind_name).collect();
+        let kinds: Vec<&str> = self.manifest.kinds.iter().copied().map(crate::manifest::kind_name).collect();
         let message = format!("plugin `{}` is no {kind}; it is: {}", self.alias(), kinds.join(", "));
         Fault::user("wrong_kind", message)
     }

@@ -59,7 +59,7 @@ impl Worlds {
             |error: wasmtime::Error| LoadFault::Interface(cofferdam_core::text::clean_to(&format!("{error:#}"), 500));
         let pre = || engine.linker().instantiate_pre(component).map_err(interface);
         let engine_of = || Arc::clone(engine);
-        for kind in manifest.served().filter(|kind| meter_of(*kind) == engine.meter()) {
+        for kind in manifest.kinds.iter().copied().filter(|kind| meter_of(*kind) == engine.meter()) {
             match kind {
                 PluginKind::Tool => {
                     let world = ServedPre::new(pre()?).map_err(interface)?;

@@ -14,7 +14,7 @@ pub(crate) fn at(disk: &Disk, folder: &Path, position: u64) -> Result<Option<Kep
     let run = folder.file_name().and_then(|name| run_of(&name.to_string_lossy())).unwrap_or_default();
     let broken = || damaged(&run, position, "its text is not what was written");
     let kept = decode(&bytes).ok_or_else(broken)?;
-    let dense = kept.records.iter().map(|record| record.position).eq((position..).take(kept.records.len()));
+    let dense = kept.records.iter().map(|record| record.position).eq((position..=u64::MAX).take(kept.records.len()));
     if kept.records.is_empty() || !dense { Err(broken()) } else { Ok(Some(kept)) }
 }
 

@@ -118,7 +118,7 @@ pub(super) fn page(run: &RunId, (after, most): (u64, u32), page: RecordPage) -> 
     }
     let first = after.saturating_add(1);
     let missing = records.is_empty() && most > 0 && after < head;
-    let records = (first..).zip(records).map(|(position, record)| read(run, position, &record));
+    let records = (first..=u64::MAX).zip(records).map(|(position, record)| read(run, position, &record));
     let records = records.collect::<Result<Vec<Record>, _>>()?;
     if missing {
         return Err(record::damaged(run, first, "it is missing"));
