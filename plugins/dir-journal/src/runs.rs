@@ -66,7 +66,7 @@ pub(crate) fn read(disk: &Disk, run: &str, after: u64, limit: u32) -> Result<Rec
     Ok(RecordPage { records, head })
 }
 
-/// The row of a run; none when it has no record.
+/// The row of a run; none when it has no record, or none that brought a row.
 fn row(disk: &Disk, folder: &Path, run: String) -> Result<Option<RunRow>> {
     let mut begins = begins(disk, folder)?;
     let Some(last) = begins.pop().map(|begin| at(disk, folder, begin)).transpose()?.flatten() else { return Ok(None) };
@@ -77,8 +77,8 @@ fn row(disk: &Disk, folder: &Path, run: String) -> Result<Option<RunRow>> {
     while let (None, Some(begin)) = (&index, begins.pop()) {
         index = at(disk, folder, begin)?.and_then(|kept| kept.index);
     }
-    let index = index.map(crate::commit::KeptIndex::into_index).unwrap_or_default();
-    Ok(Some(RunRow { run, head, updated_at_ms, index }))
+    let index = index.map(crate::commit::KeptIndex::into_index);
+    Ok(index.map(|index| RunRow { run, head, updated_at_ms, index }))
 }
 
 fn all(disk: &Disk) -> Result<Vec<(PathBuf, String)>> {

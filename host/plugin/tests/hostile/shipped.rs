@@ -28,6 +28,12 @@ async fn every_shipped_plugin_loads_and_says_what_it_is() {
         let second = scene.host.inspect(shipped(builtin.name)).await.unwrap();
         assert!(second.history.cached);
         assert_eq!(second.about, first.about);
+        let needs_config = first.about.config_schema.as_ref().is_some_and(|schema| schema.get("required").is_some());
+        if needs_config {
+            let error = scene.host.load(shipped(builtin.name)).await.unwrap_err();
+            assert!(error.to_string().contains("is a required property"), "{error}");
+            continue;
+        }
         let pin = scene.host.load(shipped(builtin.name)).await.unwrap().pin();
         assert_eq!((pin.source, pin.granted.len()), (format!("builtin:{}", builtin.name), 0));
     }

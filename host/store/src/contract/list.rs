@@ -35,8 +35,9 @@ async fn nothing(journal: &dyn Journal) -> Verdict {
     same("the page", &list(journal, RunFilter::default()).await?, &RunPage::default())
 }
 
+/// Runs that were written to at the same time stand in an order that each store chooses, as long as pages keep to it.
 async fn order(journal: &dyn Journal) -> Verdict {
-    for (second, name) in [(10, "first"), (30, "third"), (20, "second"), (30, "fourth")] {
+    for (second, name) in [(10, "first"), (30, "third"), (20, "second"), (31, "fourth")] {
         make(journal, name, second, "w", "running").await?;
     }
     append(journal, &run("unlisted"), 0, 1).await?;
