@@ -13,7 +13,7 @@ mod room;
 use crate::expr::scan::Path;
 use crate::expr::{self, EvalError, ExprError, Names};
 use crate::limits;
-use crate::value::{self, Map};
+use crate::value::Map;
 use hole::Text;
 use room::Room;
 use serde_json::Value;

@@ -97,6 +97,15 @@ struct Known {
     history: History,
 }
 
+/// What a plugin is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be called: a configuration that it needs must be there.
+    Use,
+    /// To be looked at.
+    Look,
+}
+
 /// How a plugin got to be ready.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct History {
@@ -141,12 +150,16 @@ impl PluginHost {
     /// What is wrong with it, and what to do. A missing grant is no error.
     pub async fn load(&self, reference: PluginReference) -> Result<Arc<LoadedPlugin>, LoadError> {
         let (alias, origin) = (reference.alias.clone(), reference.source.to_string());
-        self.load_inner(reference).await.map(|(plugin, _)| plugin).map_err(|fault| LoadError::new(alias, origin, fault))
+        self.load_inner(reference, Purpose::Use)
+            .await
+            .map(|(plugin, _)| plugin)
+            .map_err(|fault| LoadError::new(alias, origin, fault))
     }
 
     pub(crate) async fn load_inner(
         &self,
         reference: PluginReference,
+        purpose: Purpose,
     ) -> Result<(Arc<LoadedPlugin>, History), LoadFault> {
         let core = self.core()?;
         let task = {
@@ -156,7 +169,10 @@ impl PluginHost {
         let known = task.await.map_err(|panicked| LoadFault::Host(panicked.0))??;
         refuse_unserved(&reference)?;
         let source = reference.source.to_string();
-        let config = config(&known.about, &reference.config)?;
+        let config = match purpose {
+            Purpose::Look if reference.config.is_null() => Arc::from("{}"),
+            Purpose::Look | Purpose::Use => config(&known.about, &reference.config)?,
+        };
         let [limits, pure, warm] = bounds(&reference, &known.manifest)?;
         let services = self.services(&reference.granted.fs, &reference.base)?;
         let identity = Identity {

@@ -5,7 +5,7 @@
 use crate::about::About;
 use crate::artifact::Digest;
 use crate::error::LoadError;
-use crate::host::{History, PluginHost};
+use crate::host::{History, PluginHost, Purpose};
 use crate::manifest::{Capability, Import};
 use crate::reference::PluginReference;
 use cofferdam_core::policy::{Grants, KindLimits, PluginKind};
@@ -55,7 +55,7 @@ impl PluginHost {
     pub async fn inspect(&self, reference: PluginReference) -> Result<Inspection, LoadError> {
         let (alias, source) = (reference.alias.clone(), reference.source.to_string());
         let requested = reference.requested.clone();
-        let loaded = self.load_inner(reference).await;
+        let loaded = self.load_inner(reference, Purpose::Look).await;
         let (plugin, history) = loaded.map_err(|fault| LoadError::new(alias.clone(), source.clone(), fault))?;
         let manifest = &plugin.manifest;
         let granted = &plugin.identity.rights.granted;
