@@ -17,6 +17,7 @@
 mod orchestrator;
 mod workflow;
 
+mod call;
 mod compose;
 mod error;
 mod grants;
@@ -30,6 +31,7 @@ mod stream;
 pub mod sink;
 pub mod testing;
 
+pub use call::Call;
 pub use cofferdam_mcp::Trust;
 pub use compose::model_catalog;
 pub use error::Error;

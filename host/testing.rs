@@ -30,6 +30,7 @@ mod expect;
 mod matcher;
 mod models;
 mod observed;
+mod plugin;
 mod reader;
 mod script;
 mod shape;
@@ -39,6 +40,7 @@ mod verdict;
 
 pub use case::Case;
 pub use file::TestFile;
+pub use plugin::{PluginCase, PluginTests, Subject};
 pub use stage::Machine;
 pub use verdict::{Miss, Verdict};
 

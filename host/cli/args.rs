@@ -1,9 +1,13 @@
 //! What can be typed: commands, flags and their help. It must not decide anything.
 
+mod plugin;
 mod run;
 mod test;
 mod text;
 
+pub(crate) use plugin::{
+    BuildArgs, CallArgs, CheckArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand, PluginTestArgs,
+};
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
 pub(crate) use test::{TestArgs, TestFormat};
 
@@ -82,7 +86,7 @@ pub(crate) enum Command {
     /// Show what a document would do, step by step
     #[command(after_help = text::PLAN)]
     Plan(PlanArgs),
-    /// Look at plugins
+    /// Look at plugins, and write them
     #[command(subcommand, after_help = text::PLUGIN)]
     Plugin(PluginCommand),
     /// Look at recorded runs
@@ -177,44 +181,6 @@ pub(crate) enum PlanFormat {
     Dot,
     /// JSON
     Json,
-}
-
-/// Commands about plugins.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginCommand {
-    /// Show what a plugin is, wants and may do
-    #[command(after_help = text::PLUGIN_INSPECT)]
-    Inspect(InspectArgs),
-    /// Approve the plugins of documents as they are now
-    #[command(after_help = text::PLUGIN_LOCK)]
-    Lock(LockArgs),
-    /// List the plugins that are part of this program
-    List(JsonArgs),
-}
-
-/// Flags of `plugin lock`.
-#[derive(Debug, Args)]
-pub(crate) struct LockArgs {
-    /// Documents whose plugins are approved
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) files: Vec<PathBuf>,
-}
-
-/// Flags of `plugin inspect`.
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// A component, or `builtin:NAME`
-    #[arg(value_name = "FILE|builtin:NAME", value_hint = ValueHint::FilePath)]
-    pub(crate) source: String,
-    /// What it is called in grants [default: its file name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) alias: Option<String>,
-    /// Show it with this grant (repeatable)
-    #[arg(long, value_name = "ALIAS:WHAT")]
-    pub(crate) grant: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Commands about runs.

@@ -18,13 +18,15 @@ mod validate;
 use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, RunsCommand, TestFormat};
 use crate::exit::Exit;
 use crate::failure::{self, Audience};
-use crate::{log, terminal};
+use crate::log::{self, Guests};
+use crate::terminal;
 
 /// Runs a command to its end.
 pub(crate) fn run(cli: Cli) -> Exit {
     terminal::set_color(cli.global.color);
     let audience = audience(&cli.command);
-    let outcome = log::start(&cli.global).map_err(anyhow::Error::from).and_then(|()| dispatch(cli));
+    let outcome =
+        log::start(&cli.global, guests(&cli.command)).map_err(anyhow::Error::from).and_then(|()| dispatch(cli));
     outcome.unwrap_or_else(|error| failure::report(&error, audience))
 }
 
@@ -47,6 +49,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
+/// Whether what plugins log is shown: whoever calls one wants to see it.
+fn guests(command: &Command) -> Guests {
+    match command {
+        Command::Plugin(PluginCommand::Call(_)) => Guests::Loud,
+        _ => Guests::AsAll,
+    }
+}
+
 /// Who reads the reason when the command stops.
 fn audience(command: &Command) -> Audience {
     let json = match command {
@@ -54,9 +64,8 @@ fn audience(command: &Command) -> Audience {
         Command::Validate(args) => args.form() == FindingForm::Json,
         Command::Test(args) => args.json || args.format == TestFormat::Json,
         Command::Plan(args) => args.format == PlanFormat::Json,
-        Command::Plugin(PluginCommand::Inspect(args)) => args.json,
-        Command::Plugin(PluginCommand::Lock(_)) => false,
-        Command::Plugin(PluginCommand::List(args)) | Command::Doctor(args) | Command::Limits(args) => args.json,
+        Command::Plugin(command) => command.json(),
+        Command::Doctor(args) | Command::Limits(args) => args.json,
         Command::Runs(RunsCommand::List { json, .. } | RunsCommand::Show { json, .. }) => *json,
         Command::Config(ConfigCommand::Show { json, .. }) => *json,
         Command::Init(_) | Command::Schema | Command::Completions { .. } | Command::Explain { .. } => false,

@@ -17,8 +17,20 @@ use tracing_subscriber::{Layer, Registry};
 /// The variable that names targets and levels.
 const VARIABLE: &str = "COFFERDAM_LOG";
 
+/// Where plugins log.
+const GUESTS: &str = "cofferdam::guest";
+
+/// How much of what plugins log is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guests {
+    /// As much as of everything.
+    AsAll,
+    /// Everything but traces.
+    Loud,
+}
+
 /// Begins to log.
-pub(crate) fn start(global: &Global) -> Result<(), Failure> {
+pub(crate) fn start(global: &Global, guests: Guests) -> Result<(), Failure> {
     match environment::variable(VARIABLE) {
         Some(directives) => {
             let filter = EnvFilter::try_new(&directives).map_err(|error| {
@@ -34,7 +46,9 @@ pub(crate) fn start(global: &Global) -> Result<(), Failure> {
                 2 => LevelFilter::DEBUG,
                 _ => LevelFilter::TRACE,
             };
-            install(Targets::new().with_target("cofferdam", level).with_default(level.min(LevelFilter::WARN)), global);
+            let own = if guests == Guests::Loud { level.max(LevelFilter::DEBUG) } else { level };
+            let targets = Targets::new().with_target("cofferdam", level).with_target(GUESTS, own);
+            install(targets.with_default(level.min(LevelFilter::WARN)), global);
         }
     }
     Ok(())

@@ -79,10 +79,15 @@ impl Session {
 
     /// An orchestrator that keeps its records in this project.
     pub(crate) fn orchestrator(&self) -> Builder {
-        let mut builder = Orchestrator::builder()
+        self.passing_orchestrator()
             .project(self.project.state())
             .lock(self.project.lock_file())
-            .undecided(Undecided { locked: false, strict: self.settings.strict() });
+            .undecided(Undecided { locked: false, strict: self.settings.strict() })
+    }
+
+    /// An orchestrator that keeps nothing, with the secrets of this project.
+    pub(crate) fn passing_orchestrator(&self) -> Builder {
+        let mut builder = Orchestrator::builder();
         for (name, source) in self.settings.secrets() {
             builder = builder.secret(name, source);
         }

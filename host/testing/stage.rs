@@ -167,7 +167,7 @@ fn options(case: &Case) -> RunOptions {
     }
 }
 
-async fn events(journal: &dyn Journal, run: &RunId) -> Vec<Arc<RunEvent>> {
+pub(super) async fn events(journal: &dyn Journal, run: &RunId) -> Vec<Arc<RunEvent>> {
     let mut events = Vec::new();
     let mut after = 0;
     while let Ok(page) = journal.read(run, after, limits::SINK_BATCH_EVENTS).await {

@@ -64,7 +64,66 @@ pub(super) const PLUGIN: &str = "\
 Examples:
   cofferdam plugin list
   cofferdam plugin inspect builtin:text
-  cofferdam plugin lock review.yaml";
+  cofferdam plugin lock review.yaml
+  cofferdam plugin new my-tool                to write one: new, build, check, call, test";
+
+pub(super) const PLUGIN_CHECK: &str = "\
+Examples:
+  cofferdam plugin check builtin:text
+  cofferdam plugin check ./my-tool.wasm
+  cofferdam plugin check ./my-tool.wasm --json | jq .findings
+
+The plugin is asked what it is, with everything denied. Names, schemas and examples are held against
+each other; each finding says what to do. Exit code 2 when there is an error; warnings alone are 0.";
+
+pub(super) const PLUGIN_CALL: &str = "\
+Examples:
+  cofferdam plugin call builtin:text words '{\"text\": \"two words\"}'
+  cofferdam plugin call ./my-tool.wasm count @args.json
+  cofferdam plugin call ./my-tool.wasm count '{\"path\": \"/step/a.txt\"}' --grant my-tool:fs=read --workdir ./docs
+  cofferdam plugin call ./my-tool.wasm count '{}' --config @config.json --json
+
+The call goes the way of every call of a run: arguments are checked, limits hold, and what is not
+granted is denied. Nothing is recorded. The result goes to standard output; what the plugin logs and
+reports, and what it was denied, with the lines that would allow it, to standard error. Exit codes
+are those of `run`.";
+
+pub(super) const PLUGIN_NEW: &str = "\
+Examples:
+  cofferdam plugin new word-count             a tool in Rust, in the folder word-count
+  cofferdam plugin new shout --kind transform
+  cofferdam plugin new ~/plugins/mail --kind sink
+
+The SDK is unpacked into `NAME/.cofferdam-sdk`, so that nothing but Rust is needed. Nothing is
+overwritten. Templates in JavaScript and Python are not built yet.";
+
+pub(super) const PLUGIN_BUILD: &str = "\
+Examples:
+  cofferdam plugin build                      the crate of this folder
+  cofferdam plugin build word-count
+  CARGO_NET_OFFLINE=true cofferdam plugin build word-count
+
+Runs `cargo build --release --target wasm32-wasip2`, then checks the component as `plugin check`
+does. The component's path goes to standard output.";
+
+pub(super) const PLUGIN_TEST: &str = "\
+Examples:
+  cofferdam plugin test                       every *.plugin-test.yaml of this folder and below
+  cofferdam plugin test word-count
+  cofferdam plugin test word-count/tool.plugin-test.yaml --json
+
+A test file:
+  plugin: { source: ./tool.wasm }             or { build: . }: built first
+  cases:
+    - name: counts
+      call: { tool: count, args: { text: two words } }
+      expect: { result: { words: 2 } }
+    - name: reads nothing that is not granted
+      call: { tool: read, args: { path: /step/a.txt } }
+      grants: {}
+      expect: { error: { code: plugin_error }, denied: [fs] }
+
+`host/docs/plugins.md` has every key. Exit code 1 when a case fails, 2 when a test file is broken.";
 
 pub(super) const PLUGIN_INSPECT: &str = "\
 Examples:

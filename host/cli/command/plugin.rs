@@ -1,6 +1,12 @@
-//! `plugin`: what plugins are, want and may do, before one lets them run.
+//! `plugin`: what plugins are, want and may do, before one lets them run; and the tools of their authors.
 
+mod build;
+mod call;
+mod check;
+mod new;
+mod sdk;
 mod sheet;
+mod test;
 
 use super::document::{self, Warnings};
 use crate::args::{Global, InspectArgs, LockArgs, PluginCommand};
@@ -11,11 +17,15 @@ use crate::terminal;
 use crate::ui::table::{self, Wide};
 use cofferdam::core::id::Alias;
 use cofferdam::core::policy::Grants;
-use cofferdam::plugin::{Inspection, PluginReference, Source, builtin};
+use cofferdam::plugin::{Inspection, LoadError, PluginReference, Source, builtin};
 use cofferdam::sink::{bytes, clean};
 use std::path::Path;
 
 pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exit> {
+    let command = match command {
+        PluginCommand::New(args) => return new::run(&args),
+        other => other,
+    };
     let session = Session::open(global, &[])?;
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
@@ -23,6 +33,11 @@ pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exi
             PluginCommand::Inspect(args) => inspect(&session, &args).await,
             PluginCommand::Lock(args) => lock(&session, &args).await,
             PluginCommand::List(args) => list(&session, args.json).await,
+            PluginCommand::Check(args) => check::run(&session, &args).await,
+            PluginCommand::Call(args) => call::run(&session, &args).await,
+            PluginCommand::Build(args) => build::run(&session, &args).await,
+            PluginCommand::Test(args) => test::run(&args).await,
+            PluginCommand::New(args) => new::run(&args),
         }
     });
     runtime.shutdown_background();
@@ -31,7 +46,7 @@ pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exi
 
 async fn inspect(session: &Session, args: &InspectArgs) -> anyhow::Result<Exit> {
     let source = Source::parse(&args.source, Path::new("")).map_err(|error| Failure::usage(error.to_string()))?;
-    let alias = alias(args)?;
+    let alias = named_or_made(args.alias.as_deref(), &args.source)?;
     let policy = session.grants(&args.grant)?;
     if let Some(stray) = policy.flagged().find(|flagged| **flagged != alias) {
         let hint = format!("write `{alias}:...`, or name the plugin with `--alias {stray}`");
@@ -51,8 +66,7 @@ async fn inspect(session: &Session, args: &InspectArgs) -> anyhow::Result<Exit> 
 }
 
 async fn look(session: &Session, reference: PluginReference) -> anyhow::Result<Inspection> {
-    let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
-    orchestrator.plugins().inspect(reference).await.map_err(|error| {
+    look_with(session, reference).await?.map_err(|error| {
         let fault = error.to_fault();
         let failure = Failure::invalid(fault.message);
         match fault.hint {
@@ -60,6 +74,12 @@ async fn look(session: &Session, reference: PluginReference) -> anyhow::Result<I
             None => failure.into(),
         }
     })
+}
+
+/// Takes a plugin apart, or says why it cannot be loaded.
+async fn look_with(session: &Session, reference: PluginReference) -> anyhow::Result<Result<Inspection, LoadError>> {
+    let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
+    Ok(orchestrator.plugins().inspect(reference).await)
 }
 
 async fn lock(session: &Session, args: &LockArgs) -> anyhow::Result<Exit> {
@@ -81,25 +101,29 @@ async fn lock(session: &Session, args: &LockArgs) -> anyhow::Result<Exit> {
 }
 
 /// The name that was given, else one made from the source.
-fn alias(args: &InspectArgs) -> Result<Alias, Failure> {
-    if let Some(given) = &args.alias {
-        return Alias::parse(given).map_err(|error| Failure::usage(error.to_string()));
+fn named_or_made(given: Option<&str>, source: &str) -> Result<Alias, Failure> {
+    match given {
+        Some(given) => Alias::parse(given).map_err(|error| Failure::usage(error.to_string())),
+        None => Ok(alias_of(source)),
     }
-    let stem = args.source.strip_prefix("builtin:").unwrap_or(&args.source);
+}
+
+/// A name made from the source: what it is called in grants.
+fn alias_of(source: &str) -> Alias {
+    let stem = source.strip_prefix("builtin:").unwrap_or(source);
     let stem = Path::new(stem).file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mut letters: String =
         stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
     letters.truncate(30);
-    Ok(Alias::parse(&letters).unwrap_or_else(|_| Alias::parse("plugin").expect("`plugin` follows the grammar")))
+    Alias::parse(&letters).unwrap_or_else(|_| Alias::parse("plugin").expect("`plugin` follows the grammar"))
 }
 
 async fn list(session: &Session, json: bool) -> anyhow::Result<Exit> {
     let mut rows = table::with_head(Wide::Break, &["PLUGIN", "VERSION", "SIZE", "SUMMARY"]);
     for builtin in builtin::ALL {
         let source = format!("builtin:{}", builtin.name);
-        let args = InspectArgs { source: source.clone(), alias: None, grant: Vec::new(), json };
-        let plugin =
-            look(session, PluginReference::new(alias(&args)?, Source::Builtin(builtin.name.to_owned()))).await?;
+        let reference = PluginReference::new(alias_of(&source), Source::Builtin(builtin.name.to_owned()));
+        let plugin = look(session, reference).await?;
         if json {
             terminal::print(&format!("{}\n", serde_json::to_string(&plugin)?))?;
             continue;
@@ -122,8 +146,7 @@ mod tests {
         for (source, expected) in
             [("builtin:secrets-scan", "secrets-scan"), ("./My Tool.wasm", "my-tool"), ("/x/9.wasm", "plugin")]
         {
-            let args = InspectArgs { source: source.into(), alias: None, grant: Vec::new(), json: false };
-            assert_eq!(alias(&args).unwrap().as_str(), expected);
+            assert_eq!(alias_of(source).as_str(), expected);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::ui::finding;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::plugin::CompileChild;
 use cofferdam::testing::{self, Case, Machine, TestFile, Verdict};
-use report::Reporter;
+pub(super) use report::Reporter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use stopped::Stopped;
@@ -78,7 +78,7 @@ fn load(files: &[PathBuf]) -> Result<(Vec<Arc<Case>>, Diagnostics), Failure> {
     Ok((cases, broken))
 }
 
-fn machine() -> Machine {
+pub(super) fn machine() -> Machine {
     let program = std::env::current_exe().ok();
     Machine {
         user_dirs: environment::user_dirs(),
@@ -89,7 +89,7 @@ fn machine() -> Machine {
 /// Every test file of this folder and of those below it. Hidden folders and links are left out.
 fn found() -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
-    collect(Path::new(""), 0, &mut files)
+    collect(Path::new(""), 0, &ENDINGS, &mut files)
         .map_err(|error| Failure::usage(format!("the test files cannot be looked for: {error}")))?;
     files.sort();
     if files.is_empty() {
@@ -99,16 +99,17 @@ fn found() -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    let here = if depth == 0 { Path::new(".") } else { folder };
+/// Adds the files of a folder, and of those below it, whose names end in one of these.
+pub(super) fn collect(folder: &Path, depth: usize, endings: &[&str], files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     for entry in std::fs::read_dir(here)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type()?;
         let path = folder.join(entry.file_name());
         if kind.is_dir() && !name.starts_with('.') && depth < DEPTH {
-            collect(&path, depth + 1, files)?;
-        } else if kind.is_file() && ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+            collect(&path, depth + 1, endings, files)?;
+        } else if kind.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {
             files.push(path);
         }
     }

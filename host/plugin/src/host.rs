@@ -97,6 +97,15 @@ struct Known {
     history: History,
 }
 
+/// What a plugin is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be called: a configuration that it needs must be there.
+    Use,
+    /// To be looked at.
+    Look,
+}
+
 /// How a plugin got to be ready.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct History {

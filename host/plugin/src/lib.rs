@@ -32,6 +32,7 @@ mod mount;
 mod services;
 
 mod about;
+mod check;
 mod inspect;
 mod model;
 mod pure;
@@ -45,6 +46,7 @@ mod worlds;
 pub use about::{About, AboutError};
 pub use artifact::{Digest, DigestError, ReadError};
 pub use cache::user_key;
+pub use check::{Finding, Weight, check};
 pub use cofferdam_core::schema::SchemaError;
 pub use compile::{CompileChild, CompileError};
 pub use error::{LoadError, LoadFault};

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How a run ended.
-pub(super) enum Ended {
+pub(in crate::command) enum Ended {
     /// With a result, or without ever having begun; and who stopped it, if anybody did.
     Itself(Box<Result<RunResult, Error>>, Option<Signal>),
     /// It did not end in time after it was stopped.
@@ -21,7 +21,11 @@ pub(super) enum Ended {
 
 type Run = JoinHandle<Result<RunResult, Error>>;
 
-pub(super) async fn until_end(mut run: Run, orchestrator: &Orchestrator, questions: &CancellationToken) -> Ended {
+pub(in crate::command) async fn until_end(
+    mut run: Run,
+    orchestrator: &Orchestrator,
+    questions: &CancellationToken,
+) -> Ended {
     let first = tokio::select! {
         outcome = &mut run => return Ended::Itself(Box::new(flatten(outcome)), None),
         signal = next_signal() => match signal {

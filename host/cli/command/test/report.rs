@@ -15,18 +15,18 @@ use std::time::Duration;
 const SHOWN_CHARS: usize = 4_000;
 
 /// Tells of cases as they are done, in their order.
-pub(super) struct Reporter {
+pub(in crate::command) struct Reporter {
     format: TestFormat,
     file: String,
 }
 
 impl Reporter {
-    pub(super) fn new(format: TestFormat) -> Self {
+    pub(in crate::command) fn new(format: TestFormat) -> Self {
         Self { format, file: String::new() }
     }
 
     /// Tells of one case.
-    pub(super) fn tell(&mut self, verdict: &Verdict) -> std::io::Result<()> {
+    pub(in crate::command) fn tell(&mut self, verdict: &Verdict) -> std::io::Result<()> {
         match self.format {
             TestFormat::Text => {
                 let head =
@@ -50,7 +50,7 @@ impl Reporter {
     }
 
     /// Tells of all of them together, and how many of `wanted` did not run.
-    pub(super) fn finish(&self, verdicts: &[Verdict], wanted: usize) -> std::io::Result<()> {
+    pub(in crate::command) fn finish(&self, verdicts: &[Verdict], wanted: usize) -> std::io::Result<()> {
         let left = wanted.saturating_sub(verdicts.len());
         let failed = verdicts.iter().filter(|verdict| !verdict.passed()).count();
         let passed = verdicts.len() - failed;

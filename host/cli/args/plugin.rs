@@ -1,0 +1,184 @@
+//! The flags of the commands about plugins.
+
+use super::{JsonArgs, text};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Commands about plugins.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Show what a plugin is, wants and may do
+    #[command(after_help = text::PLUGIN_INSPECT)]
+    Inspect(InspectArgs),
+    /// Approve the plugins of documents as they are now
+    #[command(after_help = text::PLUGIN_LOCK)]
+    Lock(LockArgs),
+    /// List the plugins that are part of this program
+    List(JsonArgs),
+    /// Write the crate of a new plugin
+    #[command(after_help = text::PLUGIN_NEW)]
+    New(NewArgs),
+    /// Build the plugin of a crate, and check it
+    #[command(after_help = text::PLUGIN_BUILD)]
+    Build(BuildArgs),
+    /// Say what an author should mend
+    #[command(after_help = text::PLUGIN_CHECK)]
+    Check(CheckArgs),
+    /// Call one tool, outside of a workflow
+    #[command(after_help = text::PLUGIN_CALL)]
+    Call(CallArgs),
+    /// Run the test cases of plugins
+    #[command(after_help = text::PLUGIN_TEST)]
+    Test(PluginTestArgs),
+}
+
+impl PluginCommand {
+    /// Whether a machine reads what is printed.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Inspect(args) => args.json,
+            Self::List(args) => args.json,
+            Self::Build(args) => args.json,
+            Self::Check(args) => args.json,
+            Self::Call(args) => args.json,
+            Self::Test(args) => args.json,
+            Self::Lock(_) | Self::New(_) => false,
+        }
+    }
+}
+
+/// Flags of `plugin lock`.
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    /// Documents whose plugins are approved
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Flags of `plugin inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A component, or `builtin:NAME`
+    #[arg(value_name = "FILE|builtin:NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) source: String,
+    /// What it is called in grants [default: its file name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Option<String>,
+    /// Show it with this grant (repeatable)
+    #[arg(long, value_name = "ALIAS:WHAT")]
+    pub(crate) grant: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `plugin check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// A component, or `builtin:NAME`
+    #[arg(value_name = "FILE|builtin:NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) source: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `plugin call`.
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    /// A component, or `builtin:NAME`
+    #[arg(value_name = "FILE|builtin:NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) source: String,
+    /// The tool
+    #[arg(value_name = "TOOL")]
+    pub(crate) tool: String,
+    /// Its arguments as a JSON object, or `@FILE`
+    #[arg(value_name = "ARGS", default_value = "{}")]
+    pub(crate) args: String,
+    /// The plugin's configuration as a JSON object, or `@FILE`
+    #[arg(long, value_name = "JSON")]
+    pub(crate) config: Option<String>,
+    /// What it is called in grants [default: its file name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Option<String>,
+    /// Allow the plugin something: `my-tool:fs=read` (repeatable)
+    #[arg(long, value_name = "ALIAS:WHAT")]
+    pub(crate) grant: Vec<String>,
+    /// The directory that it may be granted as `/step` [default: this one]
+    #[arg(long, short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workdir: Option<PathBuf>,
+    /// Print what became of the call as JSON, failures included
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `plugin new`.
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// The folder to make; its last part is the plugin's name
+    #[arg(value_name = "NAME", value_hint = ValueHint::DirPath)]
+    pub(crate) path: PathBuf,
+    /// What the plugin is
+    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    pub(crate) kind: KindArg,
+    /// The language
+    #[arg(long, value_enum, default_value_t, value_name = "LANGUAGE")]
+    pub(crate) lang: LanguageArg,
+}
+
+/// What a plugin is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KindArg {
+    /// Something that models and steps call
+    #[default]
+    Tool,
+    /// Changes texts and data between steps
+    Transform,
+    /// Decides whether a step runs
+    Condition,
+    /// Takes the events of runs
+    Sink,
+    /// Keeps the journals of runs
+    Storage,
+    /// Answers conversations
+    Model,
+    /// Keeps texts and finds them again
+    Recall,
+}
+
+/// The language of a plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LanguageArg {
+    /// Rust
+    #[default]
+    Rust,
+    /// JavaScript; not built yet
+    Js,
+    /// Python; not built yet
+    Python,
+}
+
+/// Flags of `plugin build`.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The folder of the crate
+    #[arg(value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// Print path, size, digest and findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `plugin test`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginTestArgs {
+    /// Test files, or folders in which they are looked for [default: this folder]
+    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Only cases that have this text in their name
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// Print a line of JSON a case, and a summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
