@@ -193,6 +193,7 @@ impl Orchestrator {
         // Entered before anything else, so that `close` waits for a run that is still being prepared.
         let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
         let lineage = lineage.of_run(options.session.as_ref(), &options.sinks);
+        let covered = lineage.is_covered();
         let running = Running::enter(&self.shared, run_id, lineage);
         if self.is_closed() {
             return Err(Error::Closed);
@@ -210,6 +211,9 @@ impl Orchestrator {
         services.open().await.map_err(Error::Refused)?;
         let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(inputs), (cancel, &servers)).await?;
         self.write_lock(&checks);
+        if covered {
+            ports.sinks.clear();
+        }
         ports.sinks.extend(sinks);
         let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);

@@ -205,7 +205,7 @@ impl Builder {
         self
     }
 
-    /// Takes the events of every run.
+    /// Takes the events of every run, apart from those inside a run with sensitive steps.
     #[must_use]
     pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
         self.sinks.push(sink);

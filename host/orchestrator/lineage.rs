@@ -21,6 +21,8 @@ pub(crate) struct Lineage {
     pub(crate) session: Option<String>,
     /// The run's own sinks.
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    /// Whether a run around it has sensitive steps.
+    covered: bool,
 }
 
 #[derive(Clone)]
@@ -51,11 +53,19 @@ impl Lineage {
     pub(crate) fn inner(&self, name: &str, workflow: &Arc<Workflow>) -> Self {
         let mut inner = self.clone();
         if self.links.last().is_some_and(|link| Sensitive::of(&link.workflow).is_some()) {
+            inner.covered = true;
+        }
+        if inner.covered {
             inner.relay = None;
             inner.sinks.clear();
         }
         inner.links.push(Link::new(name, workflow));
         inner
+    }
+
+    /// Whether no sink may see the run, since one around it has sensitive steps.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.covered
     }
 
     /// Whether a run of the workflow is among those around it.

@@ -119,15 +119,6 @@ pub struct History {
     pub load_us: u64,
 }
 
-/// What a plugin is loaded for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Its calls.
-    Use,
-    /// What it says of itself, which takes no configuration.
-    Look,
-}
-
 impl PluginHost {
     /// A host with these settings. Threads, engine and directories come with the first plugin.
     #[must_use]

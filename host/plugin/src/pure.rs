@@ -111,12 +111,16 @@ impl<'p> PureCall<'p> {
         Err(Failure::Refused(format!("it would be given more than {}", Bytes(bound))))
     }
 
-    /// Hands the call over to the guests' threads and waits for it.
-    async fn over<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Ended<T>> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let ended = self.plugin.core.runtime.spawn(work).await;
+    /// Hands the call over to the guests' threads, once one is free, and waits for it.
+    async fn over<T, F>(&self, work: impl FnOnce(Call) -> F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Ended<T>> + Send + 'static,
+    {
+        let runtime = &self.plugin.core.runtime;
+        // Its time begins here: what is pure may not fail because others wait in front of it.
+        let _turn = runtime.turn().await;
+        let ended = runtime.spawn(work(self.call())).await;
         ended.map_err(|panicked| Failure::Host(panicked.0))?.answer
     }
 
@@ -200,14 +204,16 @@ impl LoadedPlugin {
         let (count, options) = (items.len(), json_text(options));
         let items: Vec<GuestItem> = items.into_iter().map(to_guest).collect();
         call.fits(options.len().saturating_add(items.iter().map(item_bytes).sum()))?;
-        let (context, guest) = (call.context(), call.call());
+        let context = call.context();
         let outcomes = call
-            .over(world.run_owned(guest, move |store, plugin| {
-                Box::pin(async move {
-                    let transform = plugin.cofferdam_transform_transform();
-                    transform.call_apply(store, &context, &options, &items).await
+            .over(move |guest| {
+                world.run_owned(guest, move |store, plugin| {
+                    Box::pin(async move {
+                        let transform = plugin.cofferdam_transform_transform();
+                        transform.call_apply(store, &context, &options, &items).await
+                    })
                 })
-            }))
+            })
             .await?;
         if outcomes.len() != count {
             return Err(Failure::Lie(format!("it gave {} outcomes for {count} items", outcomes.len())));
@@ -223,14 +229,16 @@ impl LoadedPlugin {
         let Some(world) = self.worlds.condition.clone() else { return Err(no_kind("condition")) };
         let (options, view) = (json_text(options), Value::Object(view).to_string());
         call.fits(options.len().saturating_add(view.len()))?;
-        let (context, guest) = (call.context(), call.call());
+        let context = call.context();
         let verdict = call
-            .over(world.run_owned(guest, move |store, plugin| {
-                Box::pin(async move {
-                    let condition = plugin.cofferdam_transform_condition();
-                    condition.call_decide(store, &context, &options, &view).await
+            .over(move |guest| {
+                world.run_owned(guest, move |store, plugin| {
+                    Box::pin(async move {
+                        let condition = plugin.cofferdam_transform_condition();
+                        condition.call_decide(store, &context, &options, &view).await
+                    })
                 })
-            }))
+            })
             .await?;
         Ok(match verdict.map_err(Failure::Own)? {
             GuestVerdict::Proceed => PureVerdict::Proceed,
@@ -249,14 +257,16 @@ impl LoadedPlugin {
         let Choice { labels, view } = choice;
         let (options, view, count) = (json_text(options), Value::Object(view).to_string(), labels.len());
         call.fits(options.len().saturating_add(view.len()).saturating_add(labels.iter().map(String::len).sum()))?;
-        let (context, guest) = (call.context(), call.call());
+        let context = call.context();
         let chosen = call
-            .over(world.run_owned(guest, move |store, plugin| {
-                Box::pin(async move {
-                    let condition = plugin.cofferdam_transform_condition();
-                    condition.call_choose(store, &context, &options, &labels, &view).await
+            .over(move |guest| {
+                world.run_owned(guest, move |store, plugin| {
+                    Box::pin(async move {
+                        let condition = plugin.cofferdam_transform_condition();
+                        condition.call_choose(store, &context, &options, &labels, &view).await
+                    })
                 })
-            }))
+            })
             .await?;
         match chosen.map_err(Failure::Own)?.map(|index| usize::try_from(index).unwrap_or(usize::MAX)) {
             Some(index) if index >= count => Err(Failure::Lie(format!("it chose label {index} of {count}"))),

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
 const FEWEST_THREADS: usize = 2;
@@ -15,31 +16,41 @@ const MOST_THREADS: usize = 8;
 const BLOCKING_THREADS: usize = 32;
 
 /// The threads on which guests run.
-pub(crate) struct GuestRuntime(Option<Runtime>);
+pub(crate) struct GuestRuntime {
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
+    /// As many as there are threads.
+    turns: Semaphore,
+}
 
 impl GuestRuntime {
     /// Starts the threads.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let threads = available_parallelism().map_or(FEWEST_THREADS, usize::from);
+        let threads = available_parallelism().map_or(FEWEST_THREADS, usize::from).clamp(FEWEST_THREADS, MOST_THREADS);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.clamp(FEWEST_THREADS, MOST_THREADS))
+            .worker_threads(threads)
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("cofferdam-guest")
             .enable_all()
             .build()?;
-        Ok(Self(Some(runtime)))
+        Ok(Self { runtime: Some(runtime), turns: Semaphore::new(threads) })
+    }
+
+    /// A turn for work that computes and waits for nothing, so that its time is not spent on that of others.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
     }
 
     /// Runs the future there. Dropping the task ends it at its next tick.
     pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        let runtime = self.0.as_ref().expect("the runtime is there until it is dropped");
+        let runtime = self.runtime.as_ref().expect("the runtime is there until it is dropped");
         Task(runtime.spawn(work))
     }
 }
 
 impl Drop for GuestRuntime {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             // Waiting for the threads is not allowed where a future may drop this.
             runtime.shutdown_background();
         }

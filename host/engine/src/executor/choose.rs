@@ -35,8 +35,9 @@ impl Run {
         if let Some(branch) = self.machine.branch(&path) {
             return self.decide_by_choice(path, branch, condition, plugin);
         }
-        let (ctx, view) = (self.pure_context(&path, None), self.machine.view(&path));
+        let (ctx, view, evaluating) = (self.pure_context(&path, None), self.machine.view(&path), self.evaluating());
         self.answer_later(&path, async move {
+            let _evaluating = evaluating;
             let (alias, options) = (&condition.plugin, &condition.options);
             let call = plugin.decide(ctx, options, view);
             match guarded(&format!("condition `{alias}`"), call).await {
@@ -67,9 +68,10 @@ impl Run {
         }
         let choosing = Choosing { by: path.clone(), waiting: Vec::new() };
         self.choosing.insert(branch.first.clone(), choosing);
-        let (ctx, view) = (self.pure_context(&path, None), self.machine.view(&path));
+        let (ctx, view, evaluating) = (self.pure_context(&path, None), self.machine.view(&path), self.evaluating());
         let own = self.machine.step_at(&path).map(|step| step.id.clone());
         self.answer_later(&path, async move {
+            let _evaluating = evaluating;
             let (alias, options) = (&condition.plugin, &condition.options);
             let labels = branch.steps.iter().map(|(_, label)| label.clone()).collect();
             let call = plugin.choose(ctx, options, Choice { labels, view });

@@ -11,7 +11,10 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, CancelFlag};
 use cofferdam_core::run::{Effect, Emission, Untransformed};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use tokio::task::AbortHandle;
 
 /// Outputs with what became of them.
 type Done = Vec<(Untransformed, StepOutput)>;
@@ -31,7 +34,8 @@ impl Run {
             .collect();
         let (inbox, reader) = (self.inbox.clone(), path.clone());
         let handle = self.tasks.spawn(async move {
-            let outcome = transform(work).await;
+            let panicked = |_| Err(Fault::bug("what changes the outputs of steps panicked".to_owned()));
+            let outcome = AssertUnwindSafe(transform(work)).catch_unwind().await.unwrap_or_else(panicked);
             inbox.send(Wake::Transformed { path: reader, attempt, outcome });
         });
         let place = Place::new(Arc::clone(&self.ports.isolation), self.request.run_id.clone(), path.clone());
@@ -48,13 +52,15 @@ impl Run {
         outcome: Result<Done, Fault>,
         pass: &mut Pass,
     ) {
-        self.attempts.remove(&path);
+        let changing = self.attempts.remove(&path);
+        changing.and_then(|changing| changing.timer).iter().for_each(AbortHandle::abort);
         match outcome {
             Ok(outputs) => {
                 for (of, became) in outputs {
                     self.transformed.insert(of, became);
                 }
-                pass.effects.push(Effect::Start { path, attempt });
+                // First of all, so that a stop in the same pass finds the try and ends it.
+                pass.effects.insert(0, Effect::Start { path, attempt });
             }
             Err(fault) => {
                 let body = self.end_of_attempt(&path, Err(AgentFailure::from(fault)));
