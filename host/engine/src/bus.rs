@@ -5,7 +5,7 @@
 use cofferdam_core::event::{Body, RunEvent};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
-use cofferdam_core::port::{Ack, Batch, Clock, Pressure, Sink, Want};
+use cofferdam_core::port::{Batch, Clock, Pressure, Sink, Want};
 use cofferdam_core::spec::workflow::pattern_matches;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -239,29 +239,111 @@ async fn deliver_all(sink: Arc<dyn Sink>, want: Want, queue: Arc<Queue>, clock: 
 
 /// Delivers a batch; says how many of its events can never be delivered.
 async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result<usize, Fault> {
-    let mut offers = 0;
+    let (mut offers, mut refused) = (0, 0);
     loop {
-        match sink.deliver(batch.clone()).await {
-            Ok(Ack::All) => return Ok(0),
-            // Whoever keeps dead letters has kept them on the way.
-            Ok(Ack::Except(rejected)) => return Ok(rejected.len()),
-            Ok(Ack::First(count)) if count > 0 && count < batch.events.len() => {
-                batch.events.drain(..count);
-                offers = 0;
-            }
-            Ok(Ack::First(count)) if count == batch.events.len() => return Ok(0),
-            Ok(Ack::First(count)) if count > batch.events.len() => {
-                let given = batch.events.len();
-                return Err(Fault::step("sink_protocol", format!("it took {count} events of a batch of {given}")));
-            }
-            Ok(Ack::First(_)) if offers == limits::SINK_OFFERS => {
-                return Err(Fault::step("sink_stuck", "it takes nothing of a batch that was offered again and again"));
+        let given = batch.events.len();
+        let asked_ms = match sink.deliver(batch.clone()).await {
+            Ok(ack) => {
+                // Whoever keeps dead letters has kept them on the way.
+                refused += ack.rejected().len();
+                match ack.handled(given) {
+                    count if count > given => {
+                        let message = format!("it took {count} events of a batch of {given}");
+                        return Err(Fault::step("sink_protocol", message));
+                    }
+                    count if count == given => return Ok(refused),
+                    0 if offers == limits::SINK_OFFERS => {
+                        let message = "it takes nothing of a batch that was offered again and again";
+                        return Err(Fault::step("sink_stuck", message));
+                    }
+                    0 => 0,
+                    count => {
+                        batch.events.drain(..count);
+                        offers = 0;
+                        continue;
+                    }
+                }
             }
             Err(fault) if !fault.is_retryable() || offers == limits::SINK_OFFERS => return Err(fault),
-            Ok(Ack::First(_)) | Err(_) => {
-                clock.sleep(Duration::from_millis(50 << offers)).await;
-                offers += 1;
-            }
+            Err(fault) => fault.retry_after_ms.unwrap_or(0),
+        };
+        clock.sleep(pause(offers, asked_ms)).await;
+        offers += 1;
+    }
+}
+
+/// The wait before a batch is offered again: it doubles, and is no shorter than the sink asks for. A wait longer than
+/// the grace at the end of a run would lose the batch there.
+fn pause(offers: u32, asked_ms: u64) -> Duration {
+    let own_ms: u64 = 50 << offers;
+    Duration::from_millis(own_ms.max(asked_ms).min(limits::CLOSE_GRACE_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::TokioClock;
+    use cofferdam_core::id::{RunId, StepPath};
+    use cofferdam_core::port::{Ack, BoxFuture, Rejection};
+    use cofferdam_core::time::Timestamp;
+
+    /// Gives its answers one after another, then takes all; keeps what it was offered.
+    struct Played {
+        answers: Mutex<VecDeque<Result<Ack, Fault>>>,
+        offered: Mutex<Vec<Vec<u64>>>,
+    }
+
+    impl Played {
+        fn new(answers: Vec<Result<Ack, Fault>>) -> Self {
+            Self { answers: Mutex::new(answers.into()), offered: Mutex::default() }
         }
+    }
+
+    impl Sink for Played {
+        fn want(&self) -> Want {
+            Want::new(Vec::new(), Pressure::Wait)
+        }
+
+        fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+            self.offered.lock().unwrap().push(batch.events.iter().map(|event| event.seq).collect());
+            let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Ok(Ack::All));
+            Box::pin(std::future::ready(answer))
+        }
+
+        fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    fn batch(count: u64) -> Batch {
+        let event = |seq| {
+            Arc::new(RunEvent {
+                seq,
+                sub: None,
+                at: Timestamp::from_millis(0),
+                run_id: RunId::parse("r").unwrap(),
+                path: StepPath::from("a"),
+                attempt: None,
+                body: Body::StepReady {},
+            })
+        };
+        Batch { events: (1..=count).map(event).collect(), dropped_before: 0 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_handled_is_offered_again_beside_rejections() {
+        let rejected = vec![Rejection { index: 1, reason: "it is odd".to_owned() }];
+        let sink = Played::new(vec![Ok(Ack::Except { handled: 2, rejected })]);
+        assert_eq!(deliver(&sink, batch(3), &TokioClock::new()).await, Ok(1));
+        assert_eq!(*sink.offered.lock().unwrap(), [vec![1, 2, 3], vec![3]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sink_is_left_alone_as_long_as_it_asks() {
+        let busy = |wait| Err(Fault::retry("busy", "busy").with_retry_after(Duration::from_secs(wait)));
+        let sink = Played::new(vec![busy(2), busy(3_600), Ok(Ack::First(0))]);
+        let begun = tokio::time::Instant::now();
+        assert_eq!(deliver(&sink, batch(1), &TokioClock::new()).await, Ok(0));
+        assert_eq!(begun.elapsed(), Duration::from_millis(2_000 + limits::CLOSE_GRACE_MS + 200));
     }
 }

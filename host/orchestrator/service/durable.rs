@@ -38,21 +38,18 @@ impl DurableSink {
         let events = batch.events.clone();
         let ack = self.sink.deliver(batch).await?;
         self.put_aside(&events, &ack).await?;
-        let taken = match &ack {
-            Ack::First(taken) => *taken,
-            Ack::All | Ack::Except(_) => events.len(),
-        };
-        if let Some(last) = taken.checked_sub(1).and_then(|last| events.get(last)) {
+        if let Some(last) = ack.handled(events.len()).checked_sub(1).and_then(|last| events.get(last)) {
             self.remember(&run, last.seq).await.map_err(|error| lost(&error))?;
         }
         Ok(match ack {
             Ack::First(taken) => Ack::First(taken + known),
-            Ack::Except(rejected) => Ack::Except(
-                rejected
+            Ack::Except { handled, rejected } => Ack::Except {
+                handled: handled + known,
+                rejected: rejected
                     .into_iter()
                     .map(|rejection| Rejection { index: rejection.index + known, ..rejection })
                     .collect(),
-            ),
+            },
             Ack::All => Ack::All,
         })
     }
@@ -76,8 +73,7 @@ impl DurableSink {
 
     /// Keeps what can never be delivered, before the sink's place moves past it.
     async fn put_aside(&self, events: &[Arc<RunEvent>], ack: &Ack) -> Result<(), Fault> {
-        let Ack::Except(rejected) = ack else { return Ok(()) };
-        for Rejection { index, reason } in rejected {
+        for Rejection { index, reason } in ack.rejected() {
             let Some(event) = events.get(*index) else { continue };
             let letter = json!({ "reason": reason, "event": event.as_ref() });
             let key = format!("{}/{:020}/{:020}", event.run_id, event.seq, event.sub.unwrap_or(0));

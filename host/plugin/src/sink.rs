@@ -89,7 +89,8 @@ impl PluginSink {
                 let rejections: Vec<Rejection> = rejections.collect();
                 match rejections.iter().find(|rejection| rejection.index >= count) {
                     Some(beyond) => Err(self.lied(format!("it refused event {} of a batch of {count}", beyond.index))),
-                    None => Ok(Ack::Except(rejections)),
+                    // The plugin speaks of what was handed to it, which may be the first part of the batch only.
+                    None => Ok(Ack::Except { handled: count, rejected: rejections }),
                 }
             }
         }

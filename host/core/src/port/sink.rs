@@ -76,8 +76,33 @@ pub enum Ack {
     All,
     /// The first so many are; send the rest again.
     First(usize),
-    /// All is handled but these, which can never be delivered. Whoever keeps dead letters keeps them.
-    Except(Vec<Rejection>),
+    /// Some can never be delivered. Whoever keeps dead letters keeps them.
+    Except {
+        /// The first so many are handled, the rejected ones among them; send the rest again.
+        handled: usize,
+        /// What can never be delivered; each index is below `handled`.
+        rejected: Vec<Rejection>,
+    },
+}
+
+impl Ack {
+    /// How many events need not be sent again, of a batch of so many. What a sink says is not checked.
+    #[must_use]
+    pub fn handled(&self, offered: usize) -> usize {
+        match self {
+            Self::All => offered,
+            Self::First(handled) | Self::Except { handled, .. } => *handled,
+        }
+    }
+
+    /// What can never be delivered.
+    #[must_use]
+    pub fn rejected(&self) -> &[Rejection] {
+        match self {
+            Self::All | Self::First(_) => &[],
+            Self::Except { rejected, .. } => rejected,
+        }
+    }
 }
 
 /// An event that can never be delivered.

@@ -2,13 +2,17 @@
 
 use crate::scene::{Scene, agent, workflow};
 use cofferdam_core::event::{Body, RunStatus, SkippedBecause, StepStatus};
+use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, StepId};
+use cofferdam_core::limits;
+use cofferdam_core::port::{self, BoxFuture, Choice, PureContext, PureVerdict};
 use cofferdam_core::spec::workflow::{Condition, PluginCondition, Step, Work, Workflow};
 use cofferdam_core::transform::{Transform, Transforms};
 use cofferdam_core::value::Map;
 use cofferdam_engine::contract::Mirror;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn alias() -> Alias {
     Alias::parse("mirror").unwrap()
@@ -124,6 +128,45 @@ fn a_stop_in_a_group_ends_the_group_and_not_the_run() {
     assert_eq!(seen.result.status, RunStatus::Completed);
     assert_eq!(seen.content("g"), "## Task\nx");
     assert!(seen.content("z").contains("## Task\nx"));
+}
+
+/// Lets every step run, and knows how many it was asked about at once.
+#[derive(Default)]
+struct Crowd {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl port::Condition for Crowd {
+    fn refuse(&self, _: &Map) -> Option<String> {
+        None
+    }
+
+    fn decide<'a>(&'a self, _: PureContext, _: &'a Map, _: Map) -> BoxFuture<'a, Result<PureVerdict, Fault>> {
+        Box::pin(async move {
+            let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most.fetch_max(now, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            self.now.fetch_sub(1, Ordering::Relaxed);
+            Ok(PureVerdict::Proceed)
+        })
+    }
+
+    fn choose<'a>(&'a self, _: PureContext, _: &'a Map, _: Choice) -> BoxFuture<'a, Result<Option<usize>, Fault>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+#[test]
+fn only_so_many_views_are_held_for_conditions_at_once() {
+    let crowd = Arc::new(Crowd::default());
+    let mut scene = scene();
+    scene.plugins.conditions.insert(alias(), Arc::clone(&crowd) as Arc<dyn port::Condition>);
+    let step = |number: usize| Step { condition: when("keep", "", None), ..plain(&format!("s{number}")) };
+    let seen = scene.run(workflow((0..100).map(step).collect()));
+    assert_eq!(seen.result.status, RunStatus::Completed);
+    let most = crowd.most.load(Ordering::Relaxed);
+    assert!((2..=limits::EVALUATIONS).contains(&most), "{most} at once");
 }
 
 fn branch(id: &str, label: &str, picked: &str) -> Step {
