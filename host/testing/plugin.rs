@@ -282,7 +282,7 @@ impl PluginCase {
         };
         let folder = tempfile::Builder::new().prefix("cofferdam-case-").tempdir().map_err(|error| error.to_string())?;
         self.stage(folder.path()).map_err(|error| format!("the case cannot be staged: {error}"))?;
-        let workflow = call.workflow(".").map_err(said)?;
+        let workflow = call.workflow(".").map_err(|error| said(&error))?;
         let mut builder = Orchestrator::builder()
             .grants(GrantPolicy::deny_all().with_flag(call.alias.clone(), &self.grants))
             .isolation(crate::compose::directories(Some(work(folder.path())), Some(&folder.path().join("records"))));
@@ -292,8 +292,8 @@ impl PluginCase {
         if let Some(child) = &machine.compile_child {
             builder = builder.compile_child(child.clone());
         }
-        let orchestrator = builder.build().map_err(said)?;
-        let result = orchestrator.run_flow(&workflow, call.options()).await.map_err(said)?;
+        let orchestrator = builder.build().map_err(|error| said(&error))?;
+        let result = orchestrator.run_flow(&workflow, call.options()).await.map_err(|error| said(&error))?;
         let told = events(orchestrator.runs().as_ref(), &result.run_id).await;
         orchestrator.close().await;
         let error = Call::fault(&result);
@@ -335,9 +335,9 @@ fn of_fault(fault: &Fault) -> Value {
     json!({ "code": fault.code, "message": fault.message, "kind": detail("kind"), "own": detail("code") })
 }
 
-fn said(error: Error) -> String {
+fn said(error: &Error) -> String {
     let first = |findings: &Diagnostics| findings.iter().next().map(|finding| finding.message.clone());
-    match &error {
+    match error {
         Error::Invalid(findings) | Error::Inputs(findings) => first(findings).unwrap_or_else(|| error.to_string()),
         Error::Refused(faults) => faults.first().map_or_else(|| error.to_string(), |fault| fault.message.clone()),
         other => other.to_string(),

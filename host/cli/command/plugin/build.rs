@@ -73,15 +73,16 @@ fn has_target(dir: &Path) -> Option<bool> {
 
 /// The component among what cargo says it made: that of this manifest.
 fn component(said: &str, manifest: &Path) -> Option<PathBuf> {
-    let artifacts = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let ours = artifacts.filter(|artifact| {
-        artifact["reason"] == "compiler-artifact" && artifact["manifest_path"].as_str().map(Path::new) == Some(manifest)
-    });
+    let text = |artifact: &Value, key: &str| artifact.get(key).and_then(Value::as_str).map(str::to_owned);
     let wasm = |artifact: &Value| {
-        let files = artifact["filenames"].as_array()?.iter().filter_map(|file| file.as_str());
+        let files = artifact.get("filenames")?.as_array()?.iter().filter_map(|file| file.as_str());
         files.map(PathBuf::from).find(|file| file.extension().is_some_and(|ending| ending == "wasm"))
     };
-    ours.filter_map(|artifact| wasm(&artifact)).last()
+    let artifacts = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let ours = artifacts
+        .filter(|artifact| text(artifact, "reason").is_some_and(|reason| reason == "compiler-artifact"))
+        .filter(|artifact| text(artifact, "manifest_path").is_some_and(|path| Path::new(&path) == manifest));
+    ours.filter_map(|artifact| wasm(&artifact)).next_back()
 }
 
 /// Relative to this folder, if it lies below.
