@@ -275,7 +275,7 @@ async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result
 /// The wait before a batch is offered again: it doubles, and is no shorter than the sink asks for. A wait longer than
 /// the grace at the end of a run would lose the batch there.
 fn pause(offers: u32, asked_ms: u64) -> Duration {
-    let own_ms: u64 = 50 << offers;
+    let own_ms = 50_u64 << offers;
     Duration::from_millis(own_ms.max(asked_ms).min(limits::CLOSE_GRACE_MS))
 }
 

@@ -44,7 +44,6 @@ fn v6(text: &str, (from, to): Place) -> Option<Place> {
 }
 
 #[cfg(test)]
-#[expect(clippy::string_slice, reason = "a test fails loudly")]
 mod tests {
     use super::*;
 

@@ -56,7 +56,6 @@ pub(crate) fn find(text: &str) -> Vec<Place> {
 }
 
 #[cfg(test)]
-#[expect(clippy::string_slice, reason = "a test fails loudly")]
 mod tests {
     use super::*;
 
