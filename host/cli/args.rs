@@ -197,6 +197,9 @@ pub(crate) enum RunsCommand {
         /// Print JSON, one line a run
         #[arg(long)]
         json: bool,
+        /// Allow the plugin that keeps the runs something, as for `run` (repeatable)
+        #[arg(long, value_name = "ALIAS:WHAT")]
+        grant: Vec<String>,
     },
     /// Show a run with its steps
     Show {
@@ -208,6 +211,9 @@ pub(crate) enum RunsCommand {
         /// Show the content of sensitive steps, too
         #[arg(long)]
         reveal: bool,
+        /// Allow the plugin that keeps the runs something, as for `run` (repeatable)
+        #[arg(long, value_name = "ALIAS:WHAT")]
+        grant: Vec<String>,
     },
 }
 

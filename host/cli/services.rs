@@ -5,12 +5,12 @@
 
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::settings::Origin;
+use crate::settings::{File, Origin};
 use cofferdam::core::id::Alias;
 use cofferdam::core::policy::{Grants, PluginLimits, parse_flag};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::Map;
-use cofferdam::{Builder, ServicePlugin};
+use cofferdam::{Builder, ServicePlugin, Undecided};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,7 @@ pub(crate) struct ProjectPlugin {
 /// The word for the journal that needs no plugin.
 const SQLITE: &str = "sqlite";
 const PREFIX: &str = "plugin:";
+const BUILTIN: &str = "builtin:";
 
 impl Session {
     /// Adds the plugin that keeps the runs, if one is set.
@@ -68,13 +69,55 @@ impl Session {
         Ok(builder)
     }
 
+    /// Those of these flags that grant to plugins of documents. A flag that names a plugin which serves this run grants to
+    /// that one alone.
+    pub(crate) fn grants_beside_services(&self, grants: &[String], sinks: &[String]) -> Vec<String> {
+        let name = |text: &str| Alias::parse(text).ok().or_else(|| alias_of(text).ok());
+        let serving: Vec<Alias> = self.serving(sinks).into_iter().filter_map(name).collect();
+        let beside = |flag: &&String| !parse_flag(flag).is_ok_and(|(alias, _)| serving.contains(&alias));
+        grants.iter().filter(beside).cloned().collect()
+    }
+
+    /// Refuses plugins that may be another component the next time, where only what was decided may run: the lock file
+    /// holds the plugins of documents, and a digest holds these.
+    pub(crate) fn check_services(&self, sinks: &[String], undecided: Undecided) -> Result<(), Failure> {
+        if !undecided.locked && !undecided.strict {
+            return Ok(());
+        }
+        for name in self.serving(sinks) {
+            let listed = Alias::parse(name).ok().and_then(|alias| self.listed().get(&alias).copied());
+            let source = listed.map_or(name, |listed| listed.source.as_str());
+            if source.starts_with(BUILTIN) || listed.is_some_and(|listed| listed.digest.is_some()) {
+                continue;
+            }
+            let table = listed.map_or("NAME", |_| name);
+            let hint = format!("pin it with `digest = \"sha256:...\"` in `[plugins.{table}]` of `cofferdam.toml`");
+            let message = format!("plugin `{name}` serves the host and is not pinned (`--locked` or `--strict`)");
+            return Err(Failure::invalid(message).with_hint(hint));
+        }
+        Ok(())
+    }
+
+    /// What stands behind `plugin:` in the storage and the sinks of a run.
+    fn serving<'a>(&'a self, sinks: &'a [String]) -> Vec<&'a str> {
+        let storage = self.settings.values().iter().filter(|(key, _)| *key == "run.storage");
+        let storage = storage.map(|(_, setting)| setting.value.as_str());
+        let of_files = self.settings.files.iter().flat_map(|file| &file.sinks).map(String::as_str);
+        let all = storage.chain(of_files).chain(sinks.iter().map(String::as_str));
+        all.filter_map(|text| text.strip_prefix(PREFIX)).collect()
+    }
+
+    /// The plugins that have a source in the project's file.
+    fn listed(&self) -> BTreeMap<&Alias, &ProjectPlugin> {
+        self.settings.files.iter().flat_map(|file| &file.plugins).collect()
+    }
+
     fn service(&self, text: &str, base: &Path, grants: &[String]) -> Result<ServicePlugin, Failure> {
         let Some(name) = text.strip_prefix(PREFIX) else {
             let hint = format!("write `{PREFIX}NAME` for a table `[plugins.NAME]`, or `{PREFIX}builtin:NAME`");
             return Err(Failure::usage(format!("`{text}` names no plugin")).with_hint(hint));
         };
-        let known: BTreeMap<&Alias, &ProjectPlugin> =
-            self.settings.files.iter().flat_map(|file| &file.plugins).collect();
+        let known = self.listed();
         let listed = Alias::parse(name).ok().and_then(|alias| Some((alias.clone(), *known.get(&alias)?)));
         let mut plugin = match listed {
             Some((alias, listed)) => ServicePlugin {
@@ -93,13 +136,16 @@ impl Session {
                 return Err(Failure::usage(message).with_hint(hint));
             }
         };
-        plugin.grants = self.granted(&plugin.alias, grants)?;
+        plugin.grants = self.granted(&plugin, grants)?;
         Ok(plugin)
     }
 
-    /// What the project's file and these flags grant to a plugin that only the user names.
-    fn granted(&self, alias: &Alias, flags: &[String]) -> Result<Grants, Failure> {
-        let of_files = self.settings.files.iter().filter_map(|file| file.grants.get(alias));
+    /// What the project's file and these flags grant to a plugin that only the user names. A table with another source is
+    /// about another plugin.
+    fn granted(&self, plugin: &ServicePlugin, flags: &[String]) -> Result<Grants, Failure> {
+        let alias = &plugin.alias;
+        let about_it = |file: &&File| file.plugins.get(alias).is_none_or(|listed| listed.source == plugin.source);
+        let of_files = self.settings.files.iter().filter(about_it).filter_map(|file| file.grants.get(alias));
         let mut granted = of_files.fold(Grants::default(), |sum, grants| sum.union(grants));
         for flag in flags {
             match parse_flag(flag) {

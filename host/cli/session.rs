@@ -6,7 +6,7 @@ use crate::args::Global;
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
-use crate::settings::Settings;
+use crate::settings::{File, Settings};
 use anyhow::Context as _;
 use cofferdam::core::id::Alias;
 use cofferdam::core::policy::parse_flag;
@@ -45,10 +45,10 @@ impl Session {
         Arc::new(cofferdam::model_catalog(settings, variables, directory))
     }
 
-    /// What plugins may do: by the project's file and by these flags.
+    /// What plugins of documents may do: by the project's file and by these flags.
     pub(crate) fn grants(&self, flags: &[String]) -> Result<GrantPolicy, Failure> {
         let mut policy = GrantPolicy::deny_all();
-        for (alias, grants) in self.settings.files.iter().flat_map(|file| &file.grants) {
+        for (alias, grants) in self.settings.files.iter().flat_map(File::grants_of_documents) {
             policy = policy.with_project(alias.clone(), grants);
         }
         for text in flags {

@@ -150,8 +150,53 @@ fn storage_without_a_grant_says_what_would_allow_it() {
         .says(&["plugin `text` is no storage; it is: tool"]);
     project.file("kept/.keep", "");
     let grant = "dir-journal:fs=also=kept:/journal:read+write";
-    project.run(&["run", "three.yaml", "--storage", "plugin:builtin:dir-journal", "--grant", grant]).expect(0);
+    let outcome = project.run(&["run", "three.yaml", "--storage", "plugin:builtin:dir-journal", "--grant", grant]);
+    assert!(!outcome.expect(0).stderr.contains("does not have"), "the grant is for the storage");
     assert!(project.path("kept/FORMAT").is_file());
+    let listed = ["runs", "list", "--json", "--storage", "plugin:builtin:dir-journal", "--grant", grant];
+    assert_eq!(project.run(&listed).expect(0).json_lines().len(), 1);
+}
+
+#[test]
+fn a_document_that_takes_the_name_of_a_service_gets_nothing_from_it() {
+    let project = Project::with_plugins();
+    let document = "
+name: taken
+plugins: { lines: { source: builtin:text, grants: { fs: { read: true } } } }
+steps: [{ id: count, tool: lines.words, args: { path: notes.md } }]
+";
+    project.file("taken.yaml", document).file("notes.md", "one two");
+    let grants = "[plugins.lines.grants]\nfs = { read = true }\n";
+    project.file("cofferdam.toml", format!("[plugins.lines]\nsource = \"builtin:ndjson-file\"\n{grants}"));
+    let events = project.run(&["run", "taken.yaml", "--json"]).expect(1).json_lines();
+    let denied: Vec<&Value> = events.iter().filter(|event| event["kind"] == "plugin_denied").collect();
+    assert_eq!((denied.len(), &denied[0]["plugin"], &denied[0]["request"]), (1, &json!("lines"), &json!("fs")));
+    // Without a source the table is about plugins of documents.
+    project.file("cofferdam.toml", grants);
+    project.run(&["run", "taken.yaml"]).expect(0);
+}
+
+#[test]
+fn services_are_pinned_where_only_what_was_decided_may_run() {
+    let project = Project::with_plugins();
+    let component = cofferdam_guests::built_bytes("ndjson-file").unwrap();
+    let digest = cofferdam::core::digest::sha256_hex(&component);
+    project.file("three.yaml", THREE).file("lines.wasm", component).file("log/.keep", "");
+    let settings = |more: &str| {
+        format!(
+            "[run]\nsinks = [\"plugin:lines\"]\n[plugins.lines]\nsource = \"./lines.wasm\"\n{more}\nconfig = {{ path = \"all.ndjson\" }}\ngrants = {{ fs = {{ also = [{{ from = \"log\", at = \"/sink\", read = true, write = true }}] }} }}\n"
+        )
+    };
+    project.file("cofferdam.toml", settings(""));
+    for flag in ["--locked", "--strict"] {
+        let outcome = project.run(&["run", "three.yaml", flag]).expect(2);
+        outcome.says(&["plugin `lines`", "is not pinned", "digest = \"sha256:...\"", "[plugins.lines]"]);
+    }
+    let run = ["run", "three.yaml", "--locked", "--strict", "--allow", "write", "--allow", "glob"];
+    project.file("cofferdam.toml", settings(&format!("digest = \"sha256:{digest}\"")));
+    project.run(&run).expect(0);
+    project.file("cofferdam.toml", JOURNAL).file("kept/.keep", "");
+    project.run(&run).expect(0);
 }
 
 #[test]

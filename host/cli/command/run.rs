@@ -73,24 +73,26 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     workflow.document().bind_inputs(&options.inputs).map_err(|found| Failure::findings(Exit::Usage, found))?;
     let choice = model::choose(&catalog, &workflow, &session.settings, options.model.is_some()).await;
     let recap = Arc::new(Recap::default());
-    let mut policy = session.grants(&args.grants.grant)?;
+    let mut policy = session.grants(&session.grants_beside_services(&args.grants.grant, &args.sinks))?;
     let mut servers = session.servers(&args.grants.allow_mcp)?;
     if args.grants.grant_requested {
         policy = policy.with_requested();
         servers = servers.with_requested();
         tell_of_servers(&workflow);
     }
+    let undecided = Undecided { locked: args.grants.locked, strict: args.grants.strict || session.settings.strict() };
     let mut builder = session
         .orchestrator()
         .models(Arc::clone(&catalog) as Arc<dyn Models>)
         .grants(policy)
         .mcp_servers(servers)
         .permissions(session.settings.rules(&args.grants.allow, &args.grants.deny)?)
-        .undecided(Undecided { locked: args.grants.locked, strict: args.grants.strict || session.settings.strict() })
+        .undecided(undecided)
         .durability(session.settings.durability())
         .sink(Arc::clone(&recap) as Arc<dyn cofferdam::Sink>);
     builder = session.with_storage(builder, &args.grants.grant)?;
     builder = session.with_sinks(builder, &args.sinks, &args.grants.grant)?;
+    session.check_services(&args.sinks, undecided)?;
     if let Some(choice) = &choice {
         builder = builder.default_model(&choice.model);
     }

@@ -27,12 +27,13 @@ const CANDIDATES: usize = 5;
 
 pub(super) fn run(global: &Global, command: RunsCommand) -> anyhow::Result<Exit> {
     let session = Session::open(global, &[])?;
-    let orchestrator = session.with_storage(session.orchestrator(), &[])?.build().map_err(Failure::from)?;
+    let (RunsCommand::List { grant, .. } | RunsCommand::Show { grant, .. }) = &command;
+    let orchestrator = session.with_storage(session.orchestrator(), grant)?.build().map_err(Failure::from)?;
     let journal = orchestrator.runs();
     session::runtime()?.block_on(async {
         match command {
-            RunsCommand::List { limit, status, json } => list(&*journal, limit, status, json).await,
-            RunsCommand::Show { run, json, reveal } => {
+            RunsCommand::List { limit, status, json, .. } => list(&*journal, limit, status, json).await,
+            RunsCommand::Show { run, json, reveal, .. } => {
                 let form = if json { Form::Events } else { Form::Tree };
                 show(&*journal, &run, form, if reveal { Content::All } else { Content::Public }).await
             }

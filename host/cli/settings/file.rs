@@ -32,6 +32,7 @@ pub(crate) struct File {
     pub(super) values: BTreeMap<&'static str, (String, u32)>,
     pub(crate) allow: Vec<Rule>,
     pub(crate) deny: Vec<Rule>,
+    /// Grants of every table, those of plugins with a source included.
     pub(crate) grants: BTreeMap<Alias, Grants>,
     /// Plugins that have a source here.
     pub(crate) plugins: BTreeMap<Alias, ProjectPlugin>,
@@ -102,6 +103,12 @@ impl File {
         };
         let found = reader::fill(&mut file, text, kind);
         if found.has_errors() { Err(found) } else { Ok(file) }
+    }
+
+    /// What plugins of documents may do. A table with a source is about that very plugin, which serves the host: a document
+    /// must not get its grants by taking its name.
+    pub(crate) fn grants_of_documents(&self) -> impl Iterator<Item = (&Alias, &Grants)> {
+        self.grants.iter().filter(move |(alias, _)| !self.plugins.contains_key(*alias))
     }
 
     /// A value of the table, with its line.

@@ -259,6 +259,7 @@ async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result
                     0 => 0,
                     count => {
                         batch.events.drain(..count);
+                        batch.dropped_before = 0;
                         offers = 0;
                         continue;
                     }

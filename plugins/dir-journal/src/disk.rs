@@ -40,6 +40,16 @@ impl Disk {
         self.root.join(path).exists()
     }
 
+    /// The length of a file; none when there is no such file.
+    pub(crate) fn size(&self, path: &Path) -> Option<u64> {
+        fs::metadata(self.root.join(path)).ok().filter(fs::Metadata::is_file).map(|about| about.len())
+    }
+
+    /// Whether it is no folder.
+    pub(crate) fn is_stray(&self, path: &Path) -> bool {
+        fs::metadata(self.root.join(path)).is_ok_and(|about| !about.is_dir())
+    }
+
     /// The names in a folder, in order; none when there is no such folder.
     pub(crate) fn names(&self, path: &Path) -> Result<Vec<String>> {
         let entries = match fs::read_dir(self.root.join(path)) {

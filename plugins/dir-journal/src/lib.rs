@@ -22,6 +22,7 @@ use cofferdam_sdk::storage::{
 use cofferdam_sdk::{Context, Error, ErrorKind, Result, Storage};
 use disk::Disk;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where the granted directory is mounted.
@@ -30,9 +31,21 @@ const FORMAT: u32 = 1;
 /// A commit is held in memory, more than once.
 const COMMIT_BYTES: u64 = 16 * 1024 * 1024;
 
+/// How many runs' last commits are remembered; more would only save the reading of folders.
+const TAILS: usize = 1_024;
+
 /// The storage.
 pub struct DirJournal {
     disk: Disk,
+    /// The last commits that this instance wrote, by run, so that the next needs no reading of what is there.
+    tails: BTreeMap<String, Tail>,
+}
+
+/// The last commit of a run.
+struct Tail {
+    head: u64,
+    path: PathBuf,
+    size: u64,
 }
 
 impl Storage for DirJournal {
@@ -73,6 +86,7 @@ impl Storage for DirJournal {
     }
 
     fn delete(&mut self, _ctx: &Context, run: &str) -> Result<()> {
+        self.tails.remove(run);
         runs::delete(&self.disk, run)
     }
 }
@@ -95,33 +109,60 @@ impl DirJournal {
             }
         }
         let info = OpenInfo { schema_version: FORMAT, max_concurrency: 4, max_commit_bytes: COMMIT_BYTES };
-        Ok((Self { disk }, info))
+        Ok((Self { disk, tails: BTreeMap::new() }, info))
     }
 
-    fn commit_one(&self, commit: &Commit) -> Result<Receipt> {
-        let last = commit.expected_head.saturating_add(commit.records.len() as u64);
+    fn commit_one(&mut self, commit: &Commit) -> Result<Receipt> {
         if commit.records.is_empty() {
             return Err(Error::invalid_input("a commit has at least one record"));
         }
         let folder = run_folder(&commit.run)?;
-        let head = runs::head(&self.disk, &folder)?;
-        if head != commit.expected_head {
-            // What came before a crash may have been this very commit.
-            return match runs::at(&self.disk, &folder, commit.expected_head.saturating_add(1))? {
-                Some(kept) if kept.id == commit.id => Ok(Receipt { head: last, replayed: true }),
-                _ => Err(conflict(commit.expected_head, head)),
-            };
+        if !self.is_next(commit) {
+            let head = runs::head(&self.disk, &folder)?;
+            if head != commit.expected_head {
+                return self.refuse(commit, &folder);
+            }
+            if head == 0 {
+                self.disk.make(&folder)?;
+            }
         }
         let path = folder.join(disk::number(commit.expected_head.saturating_add(1)));
-        if head == 0 {
-            self.disk.make(&folder)?;
+        let bytes = commit::encode(commit)?;
+        if !self.disk.create(&path, &bytes)? {
+            // Somebody else was faster.
+            return self.refuse(commit, &folder);
         }
-        if self.disk.create(&path, &commit::encode(commit)?)? {
-            return Ok(Receipt { head: last, replayed: false });
-        }
-        // Somebody else was faster.
-        Err(conflict(commit.expected_head, runs::head(&self.disk, &folder)?))
+        let head = last(commit);
+        self.remember(&commit.run, Tail { head, path, size: bytes.len() as u64 });
+        Ok(Receipt { head, replayed: false })
     }
+
+    /// Whether it follows what this instance wrote last and what is still there. That nothing came after that, shows
+    /// when the file is created. What is remembered is forgotten here, and comes back when the commit succeeds.
+    fn is_next(&mut self, commit: &Commit) -> bool {
+        let tail = self.tails.remove(&commit.run).filter(|tail| tail.head == commit.expected_head);
+        tail.is_some_and(|tail| self.disk.size(&tail.path) == Some(tail.size))
+    }
+
+    fn remember(&mut self, run: &str, tail: Tail) {
+        if self.tails.len() >= TAILS {
+            self.tails.clear();
+        }
+        self.tails.insert(run.to_owned(), tail);
+    }
+
+    /// The head is another. What came before a crash may have been this very commit.
+    fn refuse(&self, commit: &Commit, folder: &Path) -> Result<Receipt> {
+        match runs::at(&self.disk, folder, commit.expected_head.saturating_add(1))? {
+            Some(kept) if kept.id == commit.id => Ok(Receipt { head: last(commit), replayed: true }),
+            _ => Err(conflict(commit.expected_head, runs::head(&self.disk, folder)?)),
+        }
+    }
+}
+
+/// The head after a commit.
+fn last(commit: &Commit) -> u64 {
+    commit.expected_head.saturating_add(commit.records.len() as u64)
 }
 
 /// The folder of a run, below the root. Names that differ stay different where letters of both cases are one.
@@ -245,8 +286,8 @@ mod tests {
     #[test]
     fn of_two_writers_at_one_head_one_fails() {
         let root = tempfile::tempdir().unwrap();
-        let (one, _) = DirJournal::at(root.path()).unwrap();
-        let (other, _) = DirJournal::at(root.path()).unwrap();
+        let (mut one, _) = DirJournal::at(root.path()).unwrap();
+        let (mut other, _) = DirJournal::at(root.path()).unwrap();
         one.commit_one(&commit("a", 0, 2)).unwrap();
         let mut late = commit("a", 0, 3);
         late.id = "other".into();
@@ -256,6 +297,39 @@ mod tests {
         late.id = "third".into();
         one.commit_one(&commit("a", 2, 1)).unwrap();
         assert!(other.commit_one(&late).is_err());
+    }
+
+    #[test]
+    fn what_another_instance_did_is_seen_behind_what_is_remembered() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut one, _) = DirJournal::at(root.path()).unwrap();
+        let (mut other, _) = DirJournal::at(root.path()).unwrap();
+        one.commit_one(&commit("a", 0, 2)).unwrap();
+        other.commit_one(&commit("a", 2, 1)).unwrap();
+        assert_eq!(one.commit_one(&commit("a", 2, 1)).unwrap(), Receipt { head: 3, replayed: true });
+        other.commit_one(&commit("a", 3, 1)).unwrap();
+        let mut late = commit("a", 3, 2);
+        late.id = "late".into();
+        assert_eq!(one.commit_one(&late).unwrap_err().detail().unwrap()["found"], 4);
+        other.delete(&Context::fake(), "a").unwrap();
+        assert_eq!(one.commit_one(&commit("a", 4, 1)).unwrap_err().detail().unwrap()["found"], 0);
+        one.commit_one(&commit("a", 0, 1)).unwrap();
+        other.delete(&Context::fake(), "a").unwrap();
+        assert_eq!(one.commit_one(&commit("a", 1, 1)).unwrap_err().detail().unwrap()["found"], 0);
+    }
+
+    #[test]
+    fn a_stray_file_and_a_damaged_run_do_not_hide_the_others() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, _) = DirJournal::at(root.path()).unwrap();
+        journal.commit_one(&commit("a", 0, 2)).unwrap();
+        journal.commit_one(&commit("b", 0, 1)).unwrap();
+        std::fs::write(root.path().join("runs/stray"), "x").unwrap();
+        std::fs::write(root.path().join("runs/a/00000000000000000001"), "x").unwrap();
+        let page = journal.list(&Context::fake(), &RunFilter::default(), None, 10).unwrap();
+        let rows = page.rows.iter().map(|row| (row.run.as_str(), row.index.status.as_str()));
+        assert_eq!(rows.collect::<Vec<_>>(), [("b", "running"), ("a", "damaged")]);
+        assert!(journal.delete(&Context::fake(), "a").is_ok());
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use crate::commit::{Kept, KeptRecord, decode};
 use crate::disk::{Disk, number};
 use crate::{blob_path, run_folder, run_of};
-use cofferdam_sdk::storage::{RecordPage, RunFilter, RunPage, RunRow, damaged};
+use cofferdam_sdk::storage::{RecordPage, RunFilter, RunIndex, RunPage, RunRow, damaged};
 use cofferdam_sdk::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// The status of a run that cannot be read.
+const DAMAGED: &str = "damaged";
 
 /// The commit that begins at a position; none when there is none.
 pub(crate) fn at(disk: &Disk, folder: &Path, position: u64) -> Result<Option<Kept>> {
@@ -81,16 +84,27 @@ fn row(disk: &Disk, folder: &Path, run: String) -> Result<Option<RunRow>> {
     Ok(index.map(|index| RunRow { run, head, updated_at_ms, index }))
 }
 
+/// The row of a run that cannot be read; it comes last.
+fn damaged_row(run: String) -> RunRow {
+    let index = RunIndex { status: DAMAGED.to_owned(), ..RunIndex::default() };
+    RunRow { run, head: 0, updated_at_ms: 0, index }
+}
+
+/// The folders of runs; what else lies there is none of ours.
 fn all(disk: &Disk) -> Result<Vec<(PathBuf, String)>> {
     let names = disk.names(Path::new("runs"))?;
-    Ok(names.iter().filter_map(|name| Some((Path::new("runs").join(name), run_of(name)?))).collect())
+    let runs = names.iter().filter_map(|name| Some((Path::new("runs").join(name), run_of(name)?)));
+    let is_own = |folder: &Path, run: &str| run_folder(run).is_ok_and(|own| own == folder) && !disk.is_stray(folder);
+    Ok(runs.filter(|(folder, run)| is_own(folder, run)).collect())
 }
 
 /// A page of runs, the one that was written to last first.
 pub(crate) fn list(disk: &Disk, filter: &RunFilter, cursor: Option<&str>, limit: u32) -> Result<RunPage> {
     let mut rows = Vec::new();
     for (folder, run) in all(disk)? {
-        rows.extend(row(disk, &folder, run)?.filter(|row| filter.admits(&row.index)));
+        // One run that cannot be read keeps nobody from the others.
+        let row = row(disk, &folder, run.clone()).unwrap_or_else(|_| Some(damaged_row(run)));
+        rows.extend(row.filter(|row| filter.admits(&row.index)));
     }
     rows.sort_by(|one, other| key(other).cmp(&key(one)));
     if let Some(cursor) = cursor {

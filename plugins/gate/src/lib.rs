@@ -41,7 +41,7 @@ pub struct Options {
     /// What happens when there is no such value.
     #[serde(default)]
     pub missing: Missing,
-    /// Why a step does not run, for people; by default the comparison that does not hold.
+    /// Why a step does not run, for people; by default the comparison that does not hold, without the value.
     pub reason: Option<String>,
     /// For choosing: the words that speak for a label; by default the words of the label itself.
     #[serde(default)]
@@ -87,12 +87,12 @@ fn gate(_ctx: &PureContext, options: &Options, view: &Value) -> Result<Verdict> 
     let comparisons = Comparison::all(options);
     if comparisons.is_empty() {
         let truthy = !matches!(value, Value::Null | Value::Bool(false)) && value.as_str() != Some("");
-        let why = || format!("`{}` is {}", options.value, short(value));
+        let why = || format!("`{}` is false or empty", options.value);
         return Ok(if truthy { Verdict::Proceed } else { options.held_back(why()) });
     }
     match comparisons.iter().find(|comparison| !comparison.holds(value)) {
         None => Ok(Verdict::Proceed),
-        Some(failed) => Ok(options.held_back(format!("`{}` is {} and not {failed}", options.value, short(value)))),
+        Some(failed) => Ok(options.held_back(format!("`{}` is not {failed}", options.value))),
     }
 }
 
@@ -106,6 +106,7 @@ fn choose(_ctx: &PureContext, options: &Options, labels: &[String], view: &Value
 }
 
 impl Options {
+    /// The reason never shows the value: it may be what another step keeps to itself, and reasons reach sinks.
     fn held_back(&self, why: String) -> Verdict {
         let reason = self.reason.clone().unwrap_or(why);
         match self.otherwise {
@@ -118,16 +119,6 @@ impl Options {
 fn missing(options: &Options) -> Error {
     Error::not_found(format!("there is no `{}` here; `missing` says what then", options.value))
         .with_code("missing_value")
-}
-
-/// A value as a reason shows it.
-fn short(value: &Value) -> String {
-    const CHARS: usize = 60;
-    let text = value.to_string();
-    match text.char_indices().nth(CHARS) {
-        Some((at, _)) => format!("{}\u{2026}", text.get(..at).unwrap_or_default()),
-        None => text,
-    }
 }
 
 cofferdam_sdk::plugin!(id = "cofferdam/gate", conditions = [gate]);
@@ -174,10 +165,17 @@ mod tests {
     #[test]
     fn a_comparison_that_does_not_hold_skips_or_stops_with_the_reason() {
         let skipped = decide(&json!({ "value": "inputs.size", "atLeast": 5 })).unwrap();
-        assert_eq!(skipped, Verdict::Skip("`inputs.size` is 3 and not at least 5".into()));
+        assert_eq!(skipped, Verdict::Skip("`inputs.size` is not at least 5".into()));
         let stopped = decide(&json!({ "value": "inputs.kind", "equals": "task", "else": "stop", "reason": "no" }));
         assert_eq!(stopped.unwrap(), Verdict::Stop("no".into()));
-        assert!(matches!(decide(&json!({ "value": "steps.scan.result.empty" })).unwrap(), Verdict::Skip(_)));
+        let empty = decide(&json!({ "value": "steps.scan.result.empty" })).unwrap();
+        assert_eq!(empty, Verdict::Skip("`steps.scan.result.empty` is false or empty".into()));
+    }
+
+    #[test]
+    fn a_reason_does_not_show_the_value() {
+        let skipped = decide(&json!({ "value": "steps.scan.content", "contains": "invoice" })).unwrap();
+        assert_eq!(skipped, Verdict::Skip("`steps.scan.content` is not with \"invoice\" in it".into()));
     }
 
     #[test]

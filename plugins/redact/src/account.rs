@@ -1,8 +1,6 @@
 //! International bank account numbers: of the length of their country, with right check digits (ISO 13616, mod 97).
 
-use crate::find::{Pattern, Place, stands_alone};
-
-static START: Pattern = Pattern::new(r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]");
+use crate::find::{Place, stands_alone};
 
 /// Characters of an account number by country.
 const LENGTHS: [(&str, usize); 76] = [
@@ -85,9 +83,9 @@ const LENGTHS: [(&str, usize); 76] = [
 ];
 
 pub(crate) fn find(text: &str) -> Vec<Place> {
-    let starts = START.places(text).into_iter().map(|(from, _)| from);
+    let bytes = text.as_bytes();
     let mut found: Vec<Place> = Vec::new();
-    for from in starts {
+    for from in (0..bytes.len()).filter(|&from| bytes.get(from..).is_some_and(may_begin)) {
         if found.last().is_none_or(|(_, to)| from >= *to)
             && let Some(to) = end(text, from)
             && stands_alone(text, (from, to))
@@ -96,6 +94,14 @@ pub(crate) fn find(text: &str) -> Vec<Place> {
         }
     }
     found
+}
+
+/// Whether two letters, two digits and a character more stand here, perhaps with a separator.
+fn may_begin(rest: &[u8]) -> bool {
+    let [one, two, three, four, rest @ ..] = rest else { return false };
+    let letters = one.is_ascii_alphabetic() && two.is_ascii_alphabetic();
+    let body = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"-")).unwrap_or(rest);
+    letters && three.is_ascii_digit() && four.is_ascii_digit() && body.first().is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// Where the account number that begins here ends, if it is one.
@@ -141,6 +147,11 @@ mod tests {
             let text = format!("to {account} now");
             assert_eq!(find(&text), [(3, 3 + account.len())], "{account}");
         }
+    }
+
+    #[test]
+    fn a_word_that_begins_alike_hides_no_account() {
+        assert_eq!(find("no12 DE89370400440532013000"), [(5, 27)]);
     }
 
     #[test]

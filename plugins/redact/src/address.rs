@@ -1,20 +1,32 @@
 //! Addresses of machines.
 
-use crate::find::{Pattern, Place, around};
+use crate::find::{Apart, Pattern, Place, around, digits};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 static V4: Pattern = Pattern::new(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}");
 static V6: Pattern = Pattern::new(r"[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*");
 
 pub(crate) fn find(text: &str) -> Vec<Place> {
-    let mut found: Vec<Place> = V6.places(text).into_iter().filter_map(|place| v6(text, place)).collect();
-    for place in V4.places(text) {
-        let overlaps = found.iter().any(|(from, to)| place.0 < *to && *from < place.1);
-        if !overlaps && is_v4(text, place) {
-            found.push(place);
+    let v6s = V6.places_in(text, is_part_of_v6, |row| count(row, b':') >= 2);
+    let mut found: Apart = v6s.into_iter().filter_map(|place| v6(text, place)).collect();
+    for place in V4.places_in(text, is_part_of_v4, |row| count(row, b'.') >= 3 && digits(row) >= 4) {
+        if is_v4(text, place) {
+            found.add(place);
         }
     }
-    found
+    found.into_places()
+}
+
+fn is_part_of_v4(byte: &u8) -> bool {
+    byte.is_ascii_digit() || *byte == b'.'
+}
+
+fn is_part_of_v6(byte: &u8) -> bool {
+    byte.is_ascii_hexdigit() || b":.".contains(byte)
+}
+
+fn count(row: &[u8], sign: u8) -> usize {
+    row.iter().filter(|byte| **byte == sign).count()
 }
 
 fn is_v4(text: &str, place: Place) -> bool {

@@ -1,13 +1,16 @@
 //! Numbers of payment cards: they begin as an issuer's do, have the length of that issuer, and a right check digit
 //! (ISO/IEC 7812, Luhn).
 
-use crate::find::{Pattern, Place, around};
+use crate::find::{Pattern, Place, around, digits};
+
+/// Digits of the shortest number.
+const FEWEST: usize = 13;
 
 static DIGITS: Pattern = Pattern::new(r"[2-6][0-9](?:[ -]?[0-9]){11,60}");
 
 pub(crate) fn find(text: &str) -> Vec<Place> {
     let mut found = Vec::new();
-    for place in DIGITS.places(text) {
+    for place in DIGITS.places_in(text, is_part, |row| digits(row) >= FEWEST) {
         let (before, _) = around(text, place);
         let joined = before.is_some_and(|letter| letter.is_alphanumeric() || matches!(letter, '.' | '_'));
         if !joined && let Some(to) = end(text, place) {
@@ -15,6 +18,10 @@ pub(crate) fn find(text: &str) -> Vec<Place> {
         }
     }
     found
+}
+
+fn is_part(byte: &u8) -> bool {
+    byte.is_ascii_digit() || b" -".contains(byte)
 }
 
 /// Whether a text is nothing but such a number.

@@ -6,7 +6,11 @@ static MAIL: Pattern =
     Pattern::new(r"[A-Za-z0-9][A-Za-z0-9._%+'-]*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}");
 
 pub(crate) fn find(text: &str) -> Vec<Place> {
-    if text.contains('@') { MAIL.places(text) } else { Vec::new() }
+    MAIL.places_in(text, is_part, |row| row.contains(&b'@'))
+}
+
+fn is_part(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._%+'-@".contains(byte)
 }
 
 #[cfg(test)]

@@ -2,24 +2,30 @@
 //!
 //! There are no check digits, so numbers in a row without any sign of being one stay.
 
-use crate::find::{Pattern, Place, around};
+use crate::find::{Apart, Pattern, Place, around, digits};
+
+/// Digits of the shortest number of any form.
+const FEWEST: usize = 8;
 
 static INTERNATIONAL: Pattern = Pattern::new(r"(?:\+|00)[1-9][0-9]{0,2}(?:[ ./()-]{0,3}[0-9]){6,13}");
 static NATIONAL: Pattern = Pattern::new(r"\(?0[1-9][0-9]{1,4}\)?(?: ?[/-] ?| )[0-9](?:[ /-]?[0-9]){4,9}");
 static NORTH_AMERICAN: Pattern = Pattern::new(r"(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}");
 
 pub(crate) fn find(text: &str) -> Vec<Place> {
-    let mut found: Vec<Place> = Vec::new();
+    let mut found = Apart::default();
     for (pattern, fewest) in [(&INTERNATIONAL, 8), (&NATIONAL, 9), (&NORTH_AMERICAN, 10)] {
-        for place in pattern.places(text) {
-            let digits = text.get(place.0..place.1).unwrap_or_default().bytes().filter(u8::is_ascii_digit).count();
-            let overlaps = found.iter().any(|(from, to)| place.0 < *to && *from < place.1);
-            if !overlaps && (fewest..=15).contains(&digits) && is_apart(text, place) {
-                found.push(place);
+        for place in pattern.places_in(text, is_part, |row| digits(row) >= FEWEST) {
+            let count = digits(text.get(place.0..place.1).unwrap_or_default().as_bytes());
+            if (fewest..=15).contains(&count) && is_apart(text, place) {
+                found.add(place);
             }
         }
     }
-    found
+    found.into_places()
+}
+
+fn is_part(byte: &u8) -> bool {
+    byte.is_ascii_digit() || b"+ ./()-".contains(byte)
 }
 
 /// Whether no digit, word or amount goes on beside it.

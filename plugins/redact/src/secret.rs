@@ -1,6 +1,6 @@
 //! Keys and tokens by their shapes: what issuers made recognisable on purpose.
 
-use crate::find::{Pattern, Place, around};
+use crate::find::{Apart, Pattern, Place, around, searched};
 
 /// A whole block, also with its lines.
 static PRIVATE_KEY: Pattern =
@@ -34,25 +34,65 @@ static PLACED: Pattern = Pattern::new(concat!(
     r#"|\b(?:password|passwd|secret|api[_-]?key|access[_-]?token|client[_-]?secret)["']?\s*[:=]\s*["']?([^\s"',;]{8,})"#,
 ));
 
+/// Each match of [`PLACED`] begins in a word that has one of these in it, in any case.
+const SIGNS: [&[u8]; 7] = [b"://", b"bearer", b"basic", b"passw", b"secret", b"key", b"token"];
+/// The most words after it that a match reaches into: `password`, `=` and the credential.
+const WORDS_AFTER: usize = 2;
+/// Characters of the shortest of [`TOKENS`].
+const SHORTEST_TOKEN: usize = 15;
+
 pub(crate) fn find(text: &str) -> Vec<Place> {
-    let mut found: Vec<Place> = if text.contains("-----BEGIN") { PRIVATE_KEY.places(text) } else { Vec::new() };
-    let mut add = |place: Place| {
-        if found.iter().all(|(from, to)| place.1 <= *from || *to <= place.0) {
-            found.push(place);
-        }
-    };
-    for place in TOKENS.places(text) {
+    let keys = if text.contains("-----BEGIN") { PRIVATE_KEY.places(text) } else { Vec::new() };
+    let mut found: Apart = keys.into_iter().collect();
+    for place in TOKENS.places_in(text, is_part_of_token, |row| row.len() >= SHORTEST_TOKEN) {
         let (before, _) = around(text, place);
         if !before.is_some_and(char::is_alphanumeric) {
-            add(place);
+            found.add(place);
         }
     }
-    for groups in PLACED.get().captures_iter(text) {
-        if let Some(value) = groups.iter().skip(1).flatten().next() {
-            add((value.start(), value.end()));
+    for (from, to) in signed(text) {
+        let part = text.get(from..to).unwrap_or_default();
+        searched(part);
+        for groups in PLACED.get().captures_iter(part) {
+            if let Some(value) = groups.iter().skip(1).flatten().next() {
+                found.add((from + value.start(), from + value.end()));
+            }
         }
     }
-    found
+    found.into_places()
+}
+
+fn is_part_of_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-+/.:".contains(byte)
+}
+
+/// The parts of a text from a word with a sign as far as a credential can go. They begin and end at white space.
+fn signed(text: &str) -> Vec<Place> {
+    let mut parts: Vec<Place> = Vec::new();
+    let (mut next, mut left) = (0, 0_usize);
+    for word in text.as_bytes().split(u8::is_ascii_whitespace) {
+        let (from, to) = (next, next + word.len());
+        next = to + 1;
+        let is_signed = has_sign(word);
+        if left == 0 && is_signed {
+            parts.push((from, to));
+        } else if left > 0
+            && let Some(part) = parts.last_mut()
+        {
+            part.1 = to;
+        }
+        if is_signed {
+            left = WORDS_AFTER;
+        } else if !word.is_empty() {
+            // White space in a row makes empty words.
+            left = left.saturating_sub(1);
+        }
+    }
+    parts
+}
+
+fn has_sign(word: &[u8]) -> bool {
+    SIGNS.iter().any(|sign| word.windows(sign.len()).any(|part| part.eq_ignore_ascii_case(sign)))
 }
 
 #[cfg(test)]
@@ -98,6 +138,13 @@ mod tests {
     fn a_private_key_goes_with_all_its_lines() {
         let key = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----";
         assert_eq!(found(&format!("a\n{key}\nb")), [key]);
+    }
+
+    #[test]
+    fn credentials_are_found_beyond_white_space_and_signs_in_a_row() {
+        assert_eq!(found("a b PassWord \n\n =\t  'hunter2hunter2' c d"), ["hunter2hunter2"]);
+        assert_eq!(found("key secret api-key : abcdefgh1 d e f token"), ["abcdefgh1"]);
+        assert_eq!(found("bearer bearer   abcdefghijklmnopqrstuvwx"), ["abcdefghijklmnopqrstuvwx"]);
     }
 
     #[test]
