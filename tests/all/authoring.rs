@@ -3,6 +3,7 @@
 use crate::support::{Project, repository, with_echo};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn a_good_plugin_has_nothing_to_mend() {
@@ -80,7 +81,8 @@ fn a_call_keeps_arguments_and_configuration_to_their_schemas() {
     let project = with_echo();
     project.run(&["plugin", "call", "echo.wasm", "say", r#"{"message": 5}"#]).expect(1).says(&["message"]);
     project.run(&["plugin", "call", "echo.wasm", "say", "[]"]).expect(3).says(&["no JSON object", "@FILE"]);
-    project.run(&["plugin", "call", "echo.wasm", "no-such", "{}"]).says(&["no-such"]);
+    project.run(&["plugin", "call", "echo.wasm", "no-such"]).expect(2).says(&["has no tool `no-such`", "whoami"]);
+    project.run(&["plugin", "call", "echo.wasm", "whoam"]).expect(2).says(&["whoami"]);
     let config = ["plugin", "call", "echo.wasm", "config", "--config", r#"{"word": "given"}"#];
     let outcome = project.run(&config).expect(0);
     assert!(outcome.stdout.contains("given"), "{}", outcome.stdout);
@@ -188,6 +190,23 @@ fn a_build_says_what_is_missing() {
     let (code, _, stderr) = building(&project, &["plugin", "build", "broken"]);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("does not build") && stderr.contains("src/lib.rs"), "{stderr}");
+}
+
+#[test]
+fn a_missing_target_is_named_with_the_command_that_adds_it() {
+    let program = |project: &Project, name: &str, script: &str| {
+        project.file(name, script);
+        fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+        project.path(name).display().to_string()
+    };
+    let project = Project::new();
+    project.file("crate/Cargo.toml", "");
+    let cargo = program(&project, "cargo", "#!/bin/sh\nexit 101\n");
+    let rustc = program(&project, "rustc", "#!/bin/sh\necho nowhere/lib\n");
+    let project = project.variable("CARGO", &cargo).variable("RUSTC", &rustc);
+    project.run(&["plugin", "build", "crate"]).expect(1).says(&["does not build", "rustup target add wasm32-wasip2"]);
+    let project = project.variable("CARGO", "no-such-program");
+    project.run(&["plugin", "build", "crate"]).expect(3).says(&["cargo cannot be run", "rustup.rs"]);
 }
 
 const CASES: &str = r#"
