@@ -284,3 +284,13 @@ cases:
     outcome.says(&["echo.plugin-test.yaml:4", "did you mean"]);
     Project::new().run(&["plugin", "test"]).expect(3).says(&[".plugin-test.yaml"]);
 }
+
+#[test]
+fn every_key_of_a_test_file_is_documented() {
+    let page = fs::read_to_string(repository().join("host/docs/plugins.md")).unwrap();
+    let (_, page) = page.split_once("### Test files").unwrap();
+    let page = page.split("\n## ").next().unwrap();
+    for key in cofferdam::testing::plugin_keys() {
+        assert!(page.contains(&format!("`{key}`")), "`{key}` is not in host/docs/plugins.md");
+    }
+}
