@@ -237,6 +237,8 @@ cases:
 fn cases_of_plugins_are_data() {
     let project = with_echo();
     project.file("echo.plugin-test.yaml", CASES.replace("{ contains: { a: 1 } }", "{ a: 1 }"));
+    // What a build left behind is no test of the author's.
+    project.file("target/CACHEDIR.TAG", "").file("target/x.plugin-test.yaml", "broken");
     let outcome = project.run(&["plugin", "test"]).expect(0);
     assert!(outcome.stdout.contains("5 passed, 0 failed"), "{}", outcome.stdout);
     let outcome = project.run(&["plugin", "test", "--json", "--filter", "granted"]).expect(0);
