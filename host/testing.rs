@@ -60,6 +60,13 @@ pub fn keys() -> Vec<&'static str> {
     lists.into_iter().flatten().copied().chain(of_shapes.map(|(key, _)| *key)).collect()
 }
 
+/// Every key that a test file of a plugin may have, for its documentation.
+#[must_use]
+pub fn plugin_keys() -> Vec<&'static str> {
+    let shapes = [&plugin::CALLED, &plugin::FAILED].into_iter().flat_map(|shape| shape.keys);
+    plugin::KEYS.into_iter().flatten().copied().chain(shapes.map(|(key, _)| *key)).collect()
+}
+
 /// Runs cases, so many at the same time, and tells of each in the order given.
 pub fn run(cases: &[Arc<Case>], machine: &Machine, at_once: usize, tell: impl FnMut(Verdict)) {
     run_until(cases, machine, at_once, &AtomicBool::new(false), tell);

@@ -3,6 +3,7 @@
 use crate::support::{Project, repository, with_echo};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn a_good_plugin_has_nothing_to_mend() {
@@ -80,7 +81,8 @@ fn a_call_keeps_arguments_and_configuration_to_their_schemas() {
     let project = with_echo();
     project.run(&["plugin", "call", "echo.wasm", "say", r#"{"message": 5}"#]).expect(1).says(&["message"]);
     project.run(&["plugin", "call", "echo.wasm", "say", "[]"]).expect(3).says(&["no JSON object", "@FILE"]);
-    project.run(&["plugin", "call", "echo.wasm", "no-such", "{}"]).says(&["no-such"]);
+    project.run(&["plugin", "call", "echo.wasm", "no-such"]).expect(2).says(&["has no tool `no-such`", "whoami"]);
+    project.run(&["plugin", "call", "echo.wasm", "whoam"]).expect(2).says(&["whoami"]);
     let config = ["plugin", "call", "echo.wasm", "config", "--config", r#"{"word": "given"}"#];
     let outcome = project.run(&config).expect(0);
     assert!(outcome.stdout.contains("given"), "{}", outcome.stdout);
@@ -190,6 +192,23 @@ fn a_build_says_what_is_missing() {
     assert!(stderr.contains("does not build") && stderr.contains("src/lib.rs"), "{stderr}");
 }
 
+#[test]
+fn a_missing_target_is_named_with_the_command_that_adds_it() {
+    let program = |project: &Project, name: &str, script: &str| {
+        project.file(name, script);
+        fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+        project.path(name).display().to_string()
+    };
+    let project = Project::new();
+    project.file("crate/Cargo.toml", "");
+    let cargo = program(&project, "cargo", "#!/bin/sh\nexit 101\n");
+    let rustc = program(&project, "rustc", "#!/bin/sh\necho nowhere/lib\n");
+    let project = project.variable("CARGO", &cargo).variable("RUSTC", &rustc);
+    project.run(&["plugin", "build", "crate"]).expect(1).says(&["does not build", "rustup target add wasm32-wasip2"]);
+    let project = project.variable("CARGO", "no-such-program");
+    project.run(&["plugin", "build", "crate"]).expect(3).says(&["cargo cannot be run", "rustup.rs"]);
+}
+
 const CASES: &str = r#"
 plugin: { source: ./echo.wasm }
 grants: { fs: { read: true } }
@@ -218,6 +237,8 @@ cases:
 fn cases_of_plugins_are_data() {
     let project = with_echo();
     project.file("echo.plugin-test.yaml", CASES.replace("{ contains: { a: 1 } }", "{ a: 1 }"));
+    // What a build left behind is no test of the author's.
+    project.file("target/CACHEDIR.TAG", "").file("target/x.plugin-test.yaml", "broken");
     let outcome = project.run(&["plugin", "test"]).expect(0);
     assert!(outcome.stdout.contains("5 passed, 0 failed"), "{}", outcome.stdout);
     let outcome = project.run(&["plugin", "test", "--json", "--filter", "granted"]).expect(0);
@@ -264,4 +285,14 @@ cases:
     let outcome = project.run(&["plugin", "test"]).expect(2).says(&["bild", "arg", "reslt", "fss"]);
     outcome.says(&["echo.plugin-test.yaml:4", "did you mean"]);
     Project::new().run(&["plugin", "test"]).expect(3).says(&[".plugin-test.yaml"]);
+}
+
+#[test]
+fn every_key_of_a_test_file_is_documented() {
+    let page = fs::read_to_string(repository().join("host/docs/plugins.md")).unwrap();
+    let (_, page) = page.split_once("### Test files").unwrap();
+    let page = page.split("\n## ").next().unwrap();
+    for key in cofferdam::testing::plugin_keys() {
+        assert!(page.contains(&format!("`{key}`")), "`{key}` is not in host/docs/plugins.md");
+    }
 }

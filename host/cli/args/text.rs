@@ -80,7 +80,7 @@ pub(super) const PLUGIN_CALL: &str = "\
 Examples:
   cofferdam plugin call builtin:text words '{\"text\": \"two words\"}'
   cofferdam plugin call ./my-tool.wasm count @args.json
-  cofferdam plugin call ./my-tool.wasm count '{\"path\": \"/step/a.txt\"}' --grant my-tool:fs=read --workdir ./docs
+  cofferdam plugin call ./my-tool.wasm read '{\"path\": \"/step/a\"}' --grant my-tool:fs=read -C docs
   cofferdam plugin call ./my-tool.wasm count '{}' --config @config.json --json
 
 The call goes the way of every call of a run: arguments are checked, limits hold, and what is not
@@ -94,8 +94,8 @@ Examples:
   cofferdam plugin new shout --kind transform
   cofferdam plugin new ~/plugins/mail --kind sink
 
-The SDK is unpacked into `NAME/.cofferdam-sdk`, so that nothing but Rust is needed. Nothing is
-overwritten. Templates in JavaScript and Python are not built yet.";
+The SDK is unpacked into `NAME/.cofferdam-sdk`; what it needs besides comes from crates.io. Nothing
+is overwritten. Templates in JavaScript and Python are not built yet.";
 
 pub(super) const PLUGIN_BUILD: &str = "\
 Examples:

@@ -22,6 +22,9 @@ use stopped::Stopped;
 /// How the name of a test file ends.
 const ENDINGS: [&str; 3] = [".test.yaml", ".test.yml", ".test.json"];
 
+/// The mark of folders whose content can be made again: <https://bford.info/cachedir>.
+const CACHE_MARK: &str = "CACHEDIR.TAG";
+
 /// Folders that are looked into, one below the other.
 const DEPTH: usize = 16;
 
@@ -99,7 +102,8 @@ fn found() -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// Adds the files of a folder, and of those below it, whose names end in one of these.
+/// Adds the files of a folder, and of those below it, whose names end in one of these. What can be made again, as cargo's
+/// `target` is, says so by a file and is left out.
 pub(super) fn collect(folder: &Path, depth: usize, endings: &[&str], files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     for entry in std::fs::read_dir(here)? {
@@ -107,7 +111,7 @@ pub(super) fn collect(folder: &Path, depth: usize, endings: &[&str], files: &mut
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type()?;
         let path = folder.join(entry.file_name());
-        if kind.is_dir() && !name.starts_with('.') && depth < DEPTH {
+        if kind.is_dir() && !name.starts_with('.') && depth < DEPTH && !path.join(CACHE_MARK).exists() {
             collect(&path, depth + 1, endings, files)?;
         } else if kind.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {
             files.push(path);

@@ -1,6 +1,6 @@
 //! `plugin call`: one tool, called as a run would call it, without a workflow and without a record.
 
-use super::named_or_made;
+use super::{look, named_or_made};
 use crate::args::CallArgs;
 use crate::command::run::stop;
 use crate::exit::{Exit, Signal};
@@ -12,7 +12,9 @@ use cofferdam::core::event::{Body, RunEvent};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::LocalName;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
+use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::{self, Map};
+use cofferdam::plugin::{Inspection, PluginReference, Source};
 use cofferdam::sink::clean;
 use cofferdam::store::{Memory, MemoryState};
 use cofferdam::{Call, Orchestrator, RunResult};
@@ -52,6 +54,9 @@ pub(super) async fn run(session: &Session, args: &CallArgs) -> anyhow::Result<Ex
         let message = format!("the grant is for `{stray}`, and this plugin is `{}`", call.alias);
         return Err(Failure::usage(message).with_hint(hint).into());
     }
+    let source = Source::parse(&call.source, Path::new("")).map_err(|error| Failure::usage(error.to_string()))?;
+    let plugin = look(session, PluginReference::new(call.alias.clone(), source)).await?;
+    has_tool(&plugin, &call)?;
     let ear = Arc::new(Ear::default());
     let orchestrator = session
         .passing_orchestrator()
@@ -72,6 +77,21 @@ pub(super) async fn run(session: &Session, args: &CallArgs) -> anyhow::Result<Ex
     }
     tell(&result, &denials);
     Ok(Exit::of_result(&result, signal))
+}
+
+/// Refuses a tool that the plugin does not have, with those that it has.
+fn has_tool(plugin: &Inspection, call: &Call) -> Result<(), Failure> {
+    let names: Vec<&str> = plugin.about.tools.iter().map(|tool| tool.name.as_str()).collect();
+    if names.contains(&call.tool.as_str()) {
+        return Ok(());
+    }
+    let failure = Failure::invalid(format!("plugin `{}` has no tool `{}`", call.alias, call.tool));
+    if names.is_empty() {
+        let kinds: Vec<String> = plugin.kinds.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();
+        return Err(failure.with_hint(format!("it is a {} and has no tools that can be called", kinds.join(", "))));
+    }
+    let near = did_you_mean(call.tool.as_str(), names.iter().copied());
+    Err(failure.with_hint(near.unwrap_or_else(|| format!("it has {}", names.join(", ")))))
 }
 
 /// Makes the call; without a result when somebody stopped it before it began.
