@@ -9,12 +9,14 @@
 //! runs/RUN/00000000000000000001   a commit: its checksum, a line end, JSON
 //! leases/RUN/00000000000000000001 a lease, one file a change of it
 //! blobs/ab/ab12...                bytes under their SHA-256
+//! wanted/ab12....0                that a record is about to name them
 //! ```
 
 mod commit;
 mod disk;
 mod leases;
 mod runs;
+mod wanted;
 
 use cofferdam_sdk::storage::{
     Commit, LeaseRequest, LeaseState, OpenInfo, Receipt, RecordPage, RunFilter, RunPage, conflict, too_new,
@@ -70,6 +72,7 @@ impl Storage for DirJournal {
         if sha256_hex(bytes) != id {
             return Err(Error::invalid_input("the id is not the hash of the bytes"));
         }
+        wanted::announce(&self.disk, id)?;
         self.disk.put(&path, bytes)
     }
 
@@ -132,6 +135,7 @@ impl DirJournal {
             // Somebody else was faster.
             return self.refuse(commit, &folder);
         }
+        wanted::settle(&self.disk, commit);
         let head = last(commit);
         self.remember(&commit.run, Tail { head, path, size: bytes.len() as u64 });
         Ok(Receipt { head, replayed: false })

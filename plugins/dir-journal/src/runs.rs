@@ -2,7 +2,7 @@
 
 use crate::commit::{Kept, KeptRecord, decode};
 use crate::disk::{Disk, number};
-use crate::{blob_path, run_folder, run_of};
+use crate::{blob_path, run_folder, run_of, wanted};
 use cofferdam_sdk::storage::{RecordPage, RunFilter, RunIndex, RunPage, RunRow, damaged};
 use cofferdam_sdk::{Error, Result};
 use std::collections::BTreeSet;
@@ -142,8 +142,9 @@ pub(crate) fn delete(disk: &Disk, run: &str) -> Result<()> {
     if disk.exists(&leases) {
         disk.remove_folder(&leases)?;
     }
-    for blob in blobs {
-        disk.remove_file(&blob_path(&blob)?);
+    let wanted = wanted::all(disk)?;
+    for blob in blobs.difference(&wanted) {
+        disk.remove_file(&blob_path(blob)?);
     }
     Ok(())
 }
@@ -168,7 +169,7 @@ fn mentioned(disk: &Disk, folder: &Path, wanted: Option<&BTreeSet<String>>) -> R
 }
 
 /// Everything in a text that could be the id of a blob: 64 digits of lower hex, and no more.
-fn ids(body: &[u8]) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn ids(body: &[u8]) -> impl Iterator<Item = String> + '_ {
     let words = body.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| word.len() == 64);
     words.filter_map(|word| String::from_utf8(word.to_vec()).ok())
 }
