@@ -274,6 +274,25 @@ fn a_sink_that_crashes_is_started_again_and_in_the_end_no_more() {
 }
 
 #[test]
+fn a_run_offers_a_batch_again_to_a_sink_that_crashed_until_it_has_crashed_too_often() {
+    for (act, problem) in [("trap_once", None), ("trap", Some("not started again"))] {
+        let settings = format!(
+            "[run]\nsinks = [\"plugin:fickle\"]\n[plugins.fickle]\nsource = \"./fickle.wasm\"\nconfig = {{ do = \"{act}\" }}\n"
+        );
+        let project = Project::new();
+        project
+            .file("fickle.wasm", cofferdam_guests::built_bytes("fickle").unwrap())
+            .file("three.yaml", THREE)
+            .file("cofferdam.toml", settings);
+        let outcome = project.run(&["run", "three.yaml"]).expect(0);
+        match problem {
+            None => assert!(!outcome.stderr.contains("an event sink"), "{}", outcome.stderr),
+            Some(problem) => drop(outcome.says(&[problem])),
+        }
+    }
+}
+
+#[test]
 fn a_sink_that_lies_or_hangs_moves_nothing_and_ends_in_time() {
     let (runtime, host) = (runtime(), host());
     let tries = [

@@ -20,7 +20,7 @@ use cofferdam::sink::{clean, duration};
 use history::History;
 
 /// Statuses that runs can have, `running` included.
-const STATUSES: [&str; 6] = ["running", "waiting", "cancelled", "failed", "partial", "completed"];
+const STATUSES: [&str; 7] = ["running", "waiting", "cancelled", "failed", "partial", "completed", "damaged"];
 
 /// Most runs that share the beginning of an id and are named.
 const CANDIDATES: usize = 5;

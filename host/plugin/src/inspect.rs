@@ -8,6 +8,7 @@ use crate::error::LoadError;
 use crate::host::{History, PluginHost, Purpose};
 use crate::manifest::{Capability, Import};
 use crate::reference::PluginReference;
+use crate::tool::LoadedPlugin;
 use cofferdam_core::policy::{Grants, KindLimits, PluginKind};
 use serde::Serialize;
 
@@ -79,9 +80,21 @@ impl PluginHost {
             unneeded: unused.explain(),
             smallest_grant_flags: smallest.to_flags(&alias),
             smallest_grant: smallest,
-            limits: if plugin.is(PluginKind::Tool) { plugin.identity.limits } else { plugin.pure.limits },
+            limits: plugin.bounds(),
             history,
         })
+    }
+}
+
+impl LoadedPlugin {
+    /// The bounds of what it is first of all.
+    fn bounds(&self) -> KindLimits {
+        let first = self.manifest.kinds.first().copied().unwrap_or(PluginKind::Tool);
+        match first {
+            PluginKind::Transform | PluginKind::Condition => self.pure.limits,
+            PluginKind::Storage | PluginKind::Sink | PluginKind::Model | PluginKind::Recall => self.warm.limits,
+            PluginKind::Tool => self.identity.limits,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::instance::{Guest, Working};
 use crate::tool::LoadedPlugin;
 use crate::warm::{Opens, Warm};
 use cofferdam_core::event::RunEvent;
-use cofferdam_core::fault::Fault;
+use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::limits;
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Pressure, Rejection, Sink, Want};
 use cofferdam_core::text::clean;
@@ -76,7 +76,8 @@ impl PluginSink {
             .call("deliver", None, move |store, plugin| {
                 Box::pin(async move { plugin.cofferdam_sink_sink().call_deliver(store, &guest).await })
             })
-            .await?;
+            .await
+            .map_err(to_be_offered_again)?;
         match ack {
             GuestAck::All if last => Ok(Ack::All),
             GuestAck::All => Ok(Ack::First(count)),
@@ -159,6 +160,12 @@ impl Sink for PluginSink {
             Box::pin(async move { plugin.cofferdam_sink_sink().call_flush(store).await })
         }))
     }
+}
+
+/// The instance is gone, and the same batch goes to a fresh one; there is none any more after a few in a row.
+fn to_be_offered_again(fault: Fault) -> Fault {
+    let ended = matches!(&*fault.code, "plugin_trap" | "plugin_limit");
+    Fault { class: if ended { Class::Retry } else { fault.class }, ..fault }
 }
 
 fn event((event, body): (&RunEvent, String)) -> GuestEvent {

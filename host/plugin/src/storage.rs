@@ -274,7 +274,11 @@ impl Journal for PluginStorage {
                         })
                     })
                     .await?;
-                let last = piece.len() < limits::STORAGE_BLOB_PIECE_BYTES as usize;
+                let asked_for = limits::STORAGE_BLOB_PIECE_BYTES as usize;
+                if piece.len() > asked_for || bytes.len() > limits::BLOB_BYTES {
+                    return Err(broken("it gave more of a blob than there can be"));
+                }
+                let last = piece.len() < asked_for;
                 bytes.extend(piece);
                 if last {
                     break;
