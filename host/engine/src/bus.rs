@@ -7,6 +7,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Batch, Clock, Pressure, Sink, Want};
 use cofferdam_core::spec::workflow::pattern_matches;
+use futures_util::future::join_all;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,31 +73,35 @@ impl Bus {
     }
 
     /// Waits until every sink has what is its due; says what went wrong. A sink that asked to be waited for has all
-    /// the time it wants unless the run is cancelled, the others have the grace.
+    /// the time it wants unless the run is cancelled, the others have the grace, and they have it at the same time.
     pub(crate) async fn close(mut self, clock: &Arc<dyn Clock>, cancel: &CancellationToken) -> Vec<String> {
-        let mut problems = Vec::new();
-        for line in std::mem::take(&mut self.lines) {
-            line.queue.close();
-            let patient = line.want.pressure == Pressure::Wait;
-            let grace = async {
-                if patient {
-                    cancel.cancelled().await;
-                }
-                clock.sleep(Duration::from_millis(limits::CLOSE_GRACE_MS)).await;
-            };
-            let abort = line.task.abort_handle();
-            tokio::select! {
-                outcome = line.task => match outcome {
-                    Ok(problem) => problems.extend(problem),
-                    Err(error) => problems.push(format!("an event sink ended: {error}")),
-                },
-                () = grace => {
-                    abort.abort();
-                    problems.push("an event sink did not take its last events in time".to_owned());
-                }
+        let lines = std::mem::take(&mut self.lines);
+        lines.iter().for_each(|line| line.queue.close());
+        let endings = lines.into_iter().map(|line| line.end(clock, cancel));
+        join_all(endings).await.into_iter().flatten().collect()
+    }
+}
+
+impl Line {
+    async fn end(self, clock: &Arc<dyn Clock>, cancel: &CancellationToken) -> Option<String> {
+        let patient = self.want.pressure == Pressure::Wait;
+        let grace = async {
+            if patient {
+                cancel.cancelled().await;
+            }
+            clock.sleep(Duration::from_millis(limits::CLOSE_GRACE_MS)).await;
+        };
+        let abort = self.task.abort_handle();
+        tokio::select! {
+            outcome = self.task => match outcome {
+                Ok(problem) => problem,
+                Err(error) => Some(format!("an event sink ended: {error}")),
+            },
+            () = grace => {
+                abort.abort();
+                Some("an event sink did not take its last events in time".to_owned())
             }
         }
-        problems
     }
 }
 
@@ -346,5 +351,31 @@ mod tests {
         let begun = tokio::time::Instant::now();
         assert_eq!(deliver(&sink, batch(1), &TokioClock::new()).await, Ok(0));
         assert_eq!(begun.elapsed(), Duration::from_millis(2_000 + limits::CLOSE_GRACE_MS + 200));
+    }
+    /// Never answers.
+    struct Hung;
+
+    impl Sink for Hung {
+        fn want(&self) -> Want {
+            Want::new(Vec::new(), Pressure::DropTransient)
+        }
+
+        fn deliver(&self, _: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sinks_that_hang_cost_one_grace_together() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let bus = Bus::start(&[Arc::new(Hung), Arc::new(Hung), Arc::new(Hung)], &clock);
+        let begun = tokio::time::Instant::now();
+        bus.publish(&batch(1).events, 0, &CancellationToken::new()).await;
+        assert_eq!(bus.close(&clock, &CancellationToken::new()).await.len(), 3);
+        assert_eq!(begun.elapsed(), Duration::from_millis(limits::CLOSE_GRACE_MS));
     }
 }
