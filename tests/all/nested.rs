@@ -357,9 +357,11 @@ fn the_session_and_the_sinks_of_a_run_are_those_of_the_runs_inside() {
 }
 
 #[test]
-fn a_run_with_sensitive_steps_keeps_the_runs_inside_from_its_sinks() {
+fn a_run_with_sensitive_steps_keeps_the_runs_inside_from_every_sink() {
     runtime().block_on(async {
-        let orchestrator = scripted(ECHO);
+        let everywhere = Arc::new(Seen::default());
+        let builder = Orchestrator::builder().model(Scripted::parse(ECHO).unwrap());
+        let orchestrator = builder.sink(Arc::clone(&everywhere) as Arc<dyn Sink>).build().unwrap();
         let mut flow = outer(&orchestrator, inner(&orchestrator).into_agent("analysis").unwrap());
         flow.add_step(Step::new("secret").set("sensitive", true)).unwrap();
         let own = Arc::new(Seen::default());
@@ -369,8 +371,10 @@ fn a_run_with_sensitive_steps_keeps_the_runs_inside_from_its_sinks() {
             ..RunOptions::default()
         };
         let result = flow.run_with(options).await.unwrap();
-        let seen = own.0.lock().unwrap();
-        assert_eq!(seen.len(), 2);
-        assert!(seen.iter().all(|(run, _)| *run == result.run_id.to_string()), "{seen:?}");
+        for sink in [own, everywhere] {
+            let seen = sink.0.lock().unwrap();
+            assert_eq!(seen.len(), 2);
+            assert!(seen.iter().all(|(run, _)| *run == result.run_id.to_string()), "{seen:?}");
+        }
     });
 }
