@@ -288,6 +288,21 @@ mod tests {
     }
 
     #[test]
+    fn a_page_holds_no_more_than_can_be_handed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, _) = DirJournal::at(root.path()).unwrap();
+        for head in 0..3 {
+            let mut large = commit("a", head, 1);
+            large.records[0].body = vec![b'x'; 5 * 1024 * 1024];
+            journal.commit_one(&large).unwrap();
+        }
+        let ctx = Context::fake();
+        let mut page =
+            |after| journal.read(&ctx, "a", after, 1_000).map(|page| (page.records.len(), page.head)).unwrap();
+        assert_eq!((page(0), page(2)), ((2, 3), (1, 3)));
+    }
+
+    #[test]
     fn of_two_writers_at_one_head_one_fails() {
         let root = tempfile::tempdir().unwrap();
         let (mut one, _) = DirJournal::at(root.path()).unwrap();

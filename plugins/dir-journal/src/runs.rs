@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The status of a run that cannot be read.
 const DAMAGED: &str = "damaged";
 
+/// A page ends with the commit that fills it, so that it can be handed over whole.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
 /// The commit that begins at a position; none when there is none.
 pub(crate) fn at(disk: &Disk, folder: &Path, position: u64) -> Result<Option<Kept>> {
     let Some(bytes) = disk.read(&folder.join(number(position)))? else { return Ok(None) };
@@ -53,11 +56,13 @@ pub(crate) fn read(disk: &Disk, run: &str, after: u64, limit: u32) -> Result<Rec
     if wanted.is_none() {
         return Err(damaged(run, first, "it is missing"));
     }
+    let mut bytes = 0;
     while let Some(begin) = wanted {
         let kept = at(disk, &folder, begin)?.ok_or_else(|| damaged(run, begin, "it is missing"))?;
         let next = begin.saturating_add(kept.records.len() as u64);
-        records.extend(kept.records.into_iter().filter(|record| record.position >= first).map(KeptRecord::into_record));
-        if records.len() >= limit as usize {
+        let more = kept.records.into_iter().filter(|record| record.position >= first).map(KeptRecord::into_record);
+        records.extend(more.inspect(|record| bytes += record.body.len()));
+        if records.len() >= limit as usize || bytes >= PAGE_BYTES {
             break;
         }
         wanted = (next <= head).then_some(next);
