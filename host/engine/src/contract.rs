@@ -1,7 +1,7 @@
 //! The laws that every transform and condition must hold, as suites that any implementation can run: a component, ours,
 //! an embedder's.
 //!
-//! An implementation is held against them by options that say what it shall do: [`mirror`] has a native one, and the
+//! An implementation is held against them by options that say what it shall do: [`Mirror`] is a native one, and the
 //! guest `mirror` of the tests is the same as a component. A broken law is told by its name.
 //!
 //! ```
