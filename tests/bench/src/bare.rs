@@ -4,7 +4,7 @@ use bindings::cofferdam::types::common::CallContext;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker, ResourceTable, ResourceType};
 use wasmtime::{Config, Engine, Error, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -21,6 +21,9 @@ struct State {
     wasi: WasiCtx,
     table: ResourceTable,
 }
+
+/// What a closed door would give; there is never one.
+struct Closed;
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
@@ -61,8 +64,12 @@ fn close_host_imports(engine: &Engine, component: &Component, linker: &mut Linke
         }
         let mut doors = linker.instance(interface)?;
         for (name, item) in instance.exports(engine) {
-            if matches!(item.ty, ComponentItem::ComponentFunc(_)) {
-                doors.func_new(name, |_, _, _, _| Err(Error::msg("not served here")))?;
+            match item.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    doors.func_new(name, |_, _, _, _| Err(Error::msg("not served here")))?;
+                }
+                ComponentItem::Resource(_) => doors.resource(name, ResourceType::host::<Closed>(), |_, _| Ok(()))?,
+                _ => {}
             }
         }
     }
