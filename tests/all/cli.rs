@@ -347,6 +347,9 @@ fn a_plugin_is_shown_with_what_it_wants() {
     let json = project.run(&["plugin", "inspect", "builtin:text", "--json"]).expect(0).stdout;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json.to_string().contains("cofferdam/text"));
+    let fetch = project.run(&["plugin", "inspect", "builtin:fetch"]).expect(0).stdout;
+    assert!(fetch.contains("to name") && fetch.contains("fetch:http=HOST"), "{fetch}");
+    assert!(!fetch.contains("needs no grant"), "{fetch}");
     let listed = project.run(&["plugin", "list"]).expect(0).stdout;
     assert!(cofferdam_guests::FIRST_PARTY.iter().all(|name| listed.contains(name)), "{listed}");
 }

@@ -9,7 +9,8 @@ use crate::host::{History, PluginHost, Purpose};
 use crate::manifest::{Capability, Import};
 use crate::reference::PluginReference;
 use crate::tool::LoadedPlugin;
-use cofferdam_core::policy::{Grants, KindLimits, PluginKind};
+use cofferdam_core::id::Alias;
+use cofferdam_core::policy::{Grants, KindLimits, KvGrant, KvScope, PluginKind};
 use serde::Serialize;
 
 /// A plugin, taken apart.
@@ -35,6 +36,9 @@ pub struct Inspection {
     pub granted: Vec<String>,
     /// What it was asked for and is not granted, one line each.
     pub missing: Vec<String>,
+    /// What its imports could use, is neither granted nor asked for, and only a person can name: hosts, secrets, tools. One
+    /// argument of `--grant` each, with the name in capitals.
+    pub to_name: Vec<String>,
     /// What is granted or asked for and its component cannot use.
     pub unneeded: Vec<String>,
     /// The smallest grant that satisfies it, as far as its imports and the document tell.
@@ -77,6 +81,7 @@ impl PluginHost {
             unsupported: capabilities.into_iter().filter(|capability| !capability.is_served()).collect(),
             granted: granted.explain(),
             missing: smallest.missing_from(granted).explain(),
+            to_name: to_name(&alias, &smallest.union(granted), &manifest.capabilities()),
             unneeded: unused.explain(),
             smallest_grant_flags: smallest.to_flags(&alias),
             smallest_grant: smallest,
@@ -117,8 +122,8 @@ fn split(grants: &Grants, capabilities: &[Capability]) -> (Grants, Grants) {
     (used, unused)
 }
 
-/// What the document asks for and the component can use; without a document, what its imports suggest. Hosts
-/// cannot be told from imports.
+/// What the document asks for and the component can use; without a document, what its imports suggest. Hosts, secrets
+/// and tools cannot be told from imports: they are in [`to_name`].
 fn smallest(requested: &Grants, used: &Grants, capabilities: &[Capability]) -> Grants {
     if !requested.is_empty() {
         return split(requested, capabilities).0;
@@ -127,7 +132,26 @@ fn smallest(requested: &Grants, used: &Grants, capabilities: &[Capability]) -> G
     if capabilities.contains(&Capability::Fs) && smallest.fs.is_empty() {
         smallest.fs.read = true;
     }
+    if capabilities.contains(&Capability::Kv) && smallest.kv.is_none() {
+        smallest.kv = Some(KvGrant { scope: KvScope::Run });
+    }
     smallest
+}
+
+/// The grants that its imports could use and that nothing names yet.
+fn to_name(alias: &Alias, named: &Grants, capabilities: &[Capability]) -> Vec<String> {
+    let reveals = named.secrets.iter().any(|secret| secret.reveal);
+    let injected = named.http.iter().any(|grant| !grant.inject.is_empty() || !grant.swap.is_empty());
+    [
+        (Capability::Http, named.http.is_empty(), "http=HOST"),
+        (Capability::Secrets, named.secrets.is_empty() && !injected, "secrets=NAME"),
+        (Capability::SecretsReveal, !reveals, "secrets=NAME:reveal"),
+        (Capability::Tools, named.tools.is_empty(), "tools=TOOL"),
+    ]
+    .into_iter()
+    .filter(|(capability, open, _)| *open && capabilities.contains(capability))
+    .map(|(_, _, what)| format!("{alias}:{what}"))
+    .collect()
 }
 
 #[cfg(test)]
@@ -147,5 +171,15 @@ mod tests {
     fn an_import_of_files_suggests_reading() {
         let smallest = smallest(&Grants::default(), &Grants::default(), &[Capability::Fs]);
         assert_eq!(smallest.explain(), ["read the step's directory (`/step`)"]);
+    }
+
+    #[test]
+    fn what_only_a_person_can_name_is_said_until_it_is_named() {
+        let alias = Alias::parse("web").unwrap();
+        let capabilities = [Capability::Http, Capability::Secrets, Capability::Tools];
+        let open = to_name(&alias, &Grants::default(), &capabilities);
+        assert_eq!(open, ["web:http=HOST", "web:secrets=NAME", "web:tools=TOOL"]);
+        let named = json!({ "http": [{ "host": "example.com" }], "secrets": ["KEY"], "tools": ["read"] });
+        assert_eq!(to_name(&alias, &Grants::parse(&named).unwrap(), &capabilities), [""; 0]);
     }
 }

@@ -106,11 +106,16 @@ fn push_capabilities(text: &mut String, alias: &Alias, plugin: &Inspection) {
     list(paint::good("granted "), &plugin.granted);
     list(paint::warn("missing "), &plugin.missing);
     list(paint::quiet("unneeded"), &plugin.unneeded);
-    if plugin.granted.is_empty() && plugin.missing.is_empty() {
+    list(paint::warn("to name "), &plugin.to_name);
+    if plugin.granted.is_empty() && plugin.missing.is_empty() && plugin.to_name.is_empty() {
         let _ = writeln!(text, "  only compute; as far as its imports tell it needs no grant");
     }
     if !plugin.missing.is_empty() {
         let _ = writeln!(text, "  to grant what is missing:  {}", plugin.smallest_grant.to_command_line(alias));
+    }
+    if !plugin.to_name.is_empty() {
+        let hint = "its imports do not tell which: allow with --grant what it needs, the words in capitals replaced";
+        let _ = writeln!(text, "  {}", paint::quiet(hint));
     }
 }
 
