@@ -7,6 +7,46 @@ use crate::error::Result;
 use crate::plugin::Plugin;
 
 /// A model, or several. Each answer has an instance of its own.
+///
+/// ```
+/// use cofferdam_sdk::model::{Chunk, Completion, FinishReason, Message, Model, ModelDef, Request, ToolChoice};
+/// use cofferdam_sdk::{Context, Result};
+///
+/// /// Says again what the user said.
+/// pub struct Echo;
+///
+/// impl Model for Echo {
+///     type Completion = std::vec::IntoIter<Chunk>;
+///
+///     fn list() -> Vec<ModelDef> {
+///         vec![ModelDef { id: "echo".into(), summary: "says it again".into(), is_language_model: false }]
+///     }
+///
+///     fn complete(_ctx: &Context, request: &Request) -> Result<Self::Completion> {
+///         let said = request.messages.iter().rev().find_map(|message| match message {
+///             Message::User { text, .. } => Some(text.clone()),
+///             _ => None,
+///         });
+///         Ok(vec![Chunk::Text(said.unwrap_or_default()), Chunk::Finished(FinishReason::Stop)].into_iter())
+///     }
+/// }
+///
+/// cofferdam_sdk::plugin!(id = "acme/echo", summary = "An echo", model = Echo);
+///
+/// let ctx = Context::fake();
+/// let request = Request {
+///     model: "echo".into(),
+///     messages: vec![Message::User { text: "Hello?".into(), attachments: vec![] }],
+///     tools: vec![],
+///     choice: ToolChoice::Auto,
+///     temperature: None,
+///     top_p: None,
+///     max_tokens: None,
+/// };
+/// let mut answer = Echo::complete(&ctx, &request)?;
+/// assert_eq!(Completion::next(&mut answer, &ctx)?[0], Chunk::Text("Hello?".into()));
+/// # Ok::<(), cofferdam_sdk::Error>(())
+/// ```
 pub trait Model: 'static {
     /// An answer under way.
     type Completion: Completion;

@@ -140,6 +140,30 @@ pub trait Transform {
 }
 
 /// A condition. Implemented by `#[condition]`.
+///
+/// ```
+/// use cofferdam_sdk::{PureContext, Result, Verdict, condition};
+/// use serde_json::{Value, json};
+///
+/// /// Lets a step run when the input asks for it, and picks the step whose label the input names.
+/// #[condition(choose = pick)]
+/// fn wanted(_ctx: &PureContext, view: &Value) -> Result<Verdict> {
+///     match view["inputs"]["wanted"].as_bool() {
+///         Some(true) => Ok(Verdict::Proceed),
+///         _ => Ok(Verdict::Skip("nobody asked for it".into())),
+///     }
+/// }
+///
+/// fn pick(_ctx: &PureContext, labels: &[String], view: &Value) -> Result<Option<usize>> {
+///     Ok(labels.iter().position(|label| view["inputs"]["label"] == json!(label)))
+/// }
+///
+/// let ctx = PureContext::fake();
+/// assert_eq!(wanted(&ctx, &json!({ "inputs": { "wanted": true } }))?, Verdict::Proceed);
+/// let labels = ["bug".to_owned(), "question".to_owned()];
+/// assert_eq!(pick(&ctx, &labels, &json!({ "inputs": { "label": "question" } }))?, Some(1));
+/// # Ok::<(), cofferdam_sdk::Error>(())
+/// ```
 pub trait Condition {
     /// JSON Schema of its options, if it takes any.
     fn options_schema() -> Option<Value>;

@@ -8,6 +8,123 @@ use crate::plugin::Plugin;
 
 /// A journal backend. One value of it is a connection; the host may hold several, and makes a new one after a crash.
 /// What was answered must be durable. [`Error`]s of this module have the details that the host understands.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use cofferdam_sdk::storage::{
+///     Commit, LeaseRequest, LeaseState, OpenInfo, Receipt, Record, RecordPage, RunFilter, RunIndex, RunPage, RunRow,
+///     Storage, conflict, decide_lease,
+/// };
+/// use cofferdam_sdk::{Context, Error, ErrorKind, Result};
+///
+/// #[derive(Default)]
+/// struct Run {
+///     records: Vec<Record>,
+///     index: RunIndex,
+///     lease: Option<LeaseState>,
+///     done: BTreeMap<String, u64>,
+/// }
+///
+/// /// Keeps runs in memory: the form of a storage. A real one keeps them where they outlive its instance.
+/// #[derive(Default)]
+/// pub struct Memory {
+///     runs: BTreeMap<String, Run>,
+///     blobs: BTreeMap<String, Vec<u8>>,
+/// }
+///
+/// fn absent() -> Error {
+///     Error::new(ErrorKind::NotFound, "there is no such thing")
+/// }
+///
+/// impl Memory {
+///     fn one(&mut self, commit: Commit) -> Result<Receipt> {
+///         let head = self.runs.get(&commit.run).map_or(0, |run| run.records.len() as u64);
+///         if let Some(head) = self.runs.get(&commit.run).and_then(|run| run.done.get(&commit.id)) {
+///             return Ok(Receipt { head: *head, replayed: true });
+///         }
+///         if head != commit.expected_head {
+///             return Err(conflict(commit.expected_head, head));
+///         }
+///         let run = self.runs.entry(commit.run).or_default();
+///         run.records.extend(commit.records);
+///         run.index = commit.index.unwrap_or_else(|| run.index.clone());
+///         let head = run.records.len() as u64;
+///         run.done.insert(commit.id, head);
+///         Ok(Receipt { head, replayed: false })
+///     }
+/// }
+///
+/// impl Storage for Memory {
+///     fn open(_ctx: &Context, _config: &str) -> Result<(Self, OpenInfo)> {
+///         let info = OpenInfo { schema_version: 1, max_concurrency: 1, max_commit_bytes: 1 << 20 };
+///         Ok((Self::default(), info))
+///     }
+///
+///     fn commit(&mut self, _ctx: &Context, batch: Vec<Commit>) -> Vec<Result<Receipt>> {
+///         batch.into_iter().map(|commit| self.one(commit)).collect()
+///     }
+///
+///     fn read(&mut self, _ctx: &Context, run: &str, after: u64, limit: u32) -> Result<RecordPage> {
+///         let run = self.runs.get(run).ok_or_else(absent)?;
+///         let records = run.records.iter().skip(after as usize).take(limit as usize).cloned().collect();
+///         Ok(RecordPage { records, head: run.records.len() as u64 })
+///     }
+///
+///     fn list(&mut self, _ctx: &Context, filter: &RunFilter, _cursor: Option<&str>, limit: u32) -> Result<RunPage> {
+///         let row = |(name, run): (&String, &Run)| RunRow {
+///             run: name.clone(),
+///             head: run.records.len() as u64,
+///             updated_at_ms: run.records.last().map_or(0, |record| record.at_ms),
+///             index: run.index.clone(),
+///         };
+///         let mut rows: Vec<_> = self.runs.iter().map(row).filter(|row| filter.admits(&row.index)).collect();
+///         rows.sort_by_key(|row| std::cmp::Reverse(row.updated_at_ms));
+///         rows.truncate(limit as usize);
+///         Ok(RunPage { rows, next: None })
+///     }
+///
+///     fn put_blob(&mut self, _ctx: &Context, id: &str, bytes: &[u8]) -> Result<()> {
+///         self.blobs.insert(id.to_owned(), bytes.to_vec());
+///         Ok(())
+///     }
+///
+///     fn get_blob(&mut self, _ctx: &Context, id: &str, offset: u64, len: u32) -> Result<Vec<u8>> {
+///         let bytes = self.blobs.get(id).ok_or_else(absent)?;
+///         Ok(bytes.iter().skip(offset as usize).take(len as usize).copied().collect())
+///     }
+///
+///     fn lease(&mut self, _ctx: &Context, request: &LeaseRequest) -> Result<LeaseState> {
+///         let run = self.runs.get_mut(&request.run).ok_or_else(absent)?;
+///         let state = decide_lease(run.lease.clone(), request)?;
+///         Ok(run.lease.insert(state).clone())
+///     }
+///
+///     fn delete(&mut self, _ctx: &Context, run: &str) -> Result<()> {
+///         self.runs.remove(run).map(drop).ok_or_else(absent)
+///     }
+/// }
+///
+/// cofferdam_sdk::plugin!(id = "acme/memory", summary = "Keeps runs in memory", storage = Memory);
+///
+/// let ctx = Context::fake();
+/// let (mut store, _) = Memory::open(&ctx, "{}")?;
+/// let record = Record { position: 1, at_ms: 1_000, kind: "run_started".into(), body: b"{}".to_vec() };
+/// let commit = Commit {
+///     id: "c1".into(),
+///     run: "r1".into(),
+///     expected_head: 0,
+///     records: vec![record],
+///     index: Some(RunIndex { workflow: "hello".into(), status: "running".into(), started_at_ms: 1_000 }),
+/// };
+/// let first = store.commit(&ctx, vec![commit.clone()]).remove(0)?;
+/// assert_eq!(first, Receipt { head: 1, replayed: false });
+/// let again = store.commit(&ctx, vec![commit.clone()]).remove(0)?;
+/// assert_eq!(again, Receipt { head: 1, replayed: true });
+/// let late = store.commit(&ctx, vec![Commit { id: "c2".into(), ..commit }]).remove(0);
+/// assert!(late.is_err_and(|error| error.kind() == ErrorKind::Conflict));
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Storage: Sized + 'static {
     /// Connects. `config` is the plugin's configuration as JSON, `{}` if there is none.
     ///
