@@ -147,6 +147,8 @@ limits! {
     PLUGIN_FUNCTIONS: usize = 50_000, "functions", "500 000 empty functions take 17 s to compile";
     PLUGIN_FUNCTION_LOCALS: u64 = 1_000, "locals", "the time that registers take grows with the square of the locals";
     PLUGIN_FUNCTION_BYTES: u64 = 256 * KIB as u64, "bytes", "a body of 175 KiB made for it compiles for 90 s in 7.6 GiB";
+    PLUGIN_PLAIN_FUNCTION_BYTES: u64 = 512 * KIB as u64, "bytes", "even a body without locals would be compiled whole in memory; that which sets up Python has 417 KiB";
+    PLUGIN_PLAIN_FUNCTION_LOCALS: u64 = 8, "locals", "a body with more locals than a plain list of stores needs is bounded by `plugin_function_bytes`";
     PLUGIN_FUNCTION_WEIGHT: u64 = 32 * MIB as u64, "bytes times locals", "a body may be large or have many locals; both at once is a bomb";
     PLUGIN_COMPILE_CPU_S: u64 = 60, "s", "compiling cannot be cancelled, only killed";
     PLUGIN_COMPILE_CPU_S_PER_MIB: u64 = 15, "s per MiB", "large interpreters compile for minutes, and honestly so";
@@ -160,6 +162,7 @@ limits! {
     PLUGIN_KEEP_RESIDENT_BYTES: usize = 256 * KIB, "bytes", "a free slot would keep the pages of its last guest";
     PLUGIN_WASM_STACK_BYTES: usize = 512 * KIB, "bytes", "recursion in a guest would overflow the stack of the host";
     PLUGIN_FIBER_STACK_BYTES: usize = 2 * MIB, "bytes", "host functions run on the stack of the guest that calls them";
+    PLUGIN_KEPT_SHARE: usize = 4, "slots for each", "instances that wait for the next call of their step would take the slots of those that have work";
     PLUGIN_EPOCH_TICK_MS: u64 = 10, "ms", "a guest that computes is interrupted at ticks only";
     PLUGIN_DESCRIBE_MS: u64 = 2_000, "ms", "a plugin could hang before it has done anything";
     PLUGIN_TOOLS: usize = 256, "tools", "every tool is described to the model";

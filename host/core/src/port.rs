@@ -9,6 +9,7 @@ mod clock;
 mod context;
 mod isolation;
 mod journal;
+mod kept;
 mod model;
 mod pure;
 mod randomness;
@@ -30,6 +31,7 @@ pub use journal::{
     Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter,
     RunIndex, RunPage, RunRow,
 };
+pub use kept::Kept;
 pub use model::{
     FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice, ToolSpec,
 };

@@ -16,7 +16,7 @@ use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation, Kept,
     Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
@@ -189,6 +189,7 @@ impl Attempt {
             gateway: self.gateway,
             place: self.place,
             narrowings: self.narrowings,
+            kept: Arc::default(),
             answers: self.answers,
             calls: AtomicU32::new(0),
         };
@@ -213,6 +214,7 @@ struct Setting {
     gateway: Arc<Gateway>,
     place: Arc<Place>,
     narrowings: Arc<Narrowings>,
+    kept: Arc<Kept>,
     answers: BTreeMap<String, InputText>,
     calls: AtomicU32,
 }
@@ -349,6 +351,7 @@ impl Setting {
             run: Arc::clone(&self.chains.run),
             cancel: self.cancel.clone(),
             narrowings: Arc::clone(&self.narrowings),
+            kept: Arc::clone(&self.kept),
             tools: Some(Arc::clone(&self.gateway) as Arc<dyn Invoke>),
             depth: 0,
         })

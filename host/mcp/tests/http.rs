@@ -139,6 +139,7 @@ impl Scene {
         let run_id = RunId::parse("run").unwrap();
         let context = ToolContext {
             narrowings: Arc::default(),
+            kept: Arc::default(),
             depth: 0,
             tools: None,
             run_id: run_id.clone(),

@@ -69,6 +69,8 @@ pub(crate) struct Engine {
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
     slots: Arc<Semaphore>,
+    /// How many instances may wait for the next call of their step, each in a slot.
+    waiting: Arc<Semaphore>,
     ticker: Ticker,
 }
 
@@ -83,7 +85,8 @@ impl Engine {
         };
         let ticker = Ticker::start(&wasm)?;
         tracing::debug!(?meter, ?allocation, "wasm engine ready");
-        Ok(Self { meter, wasm, linker, slots: Arc::new(Semaphore::new(slots)), ticker })
+        let waiting = Arc::new(Semaphore::new(slots / limits::PLUGIN_KEPT_SHARE));
+        Ok(Self { meter, wasm, linker, slots: Arc::new(Semaphore::new(slots)), waiting, ticker })
     }
 
     /// How its guests are interrupted.
@@ -109,6 +112,12 @@ impl Engine {
     /// Waits for a free slot.
     pub(crate) async fn slot(&self) -> Slot {
         Slot { _permit: Arc::clone(&self.slots).acquire_owned().await.ok() }
+    }
+
+    /// A place for an instance that waits for its next call; none when enough of them wait.
+    pub(crate) fn place(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
+        Some(Slot { _permit: Some(permit) })
     }
 
     /// Keeps the epoch clock ticking while the answer lives.

@@ -8,6 +8,7 @@ mod files;
 mod http;
 mod kv;
 mod secrets;
+mod sockets;
 mod stdio;
 mod tools;
 
@@ -36,10 +37,11 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest
     let mut linker = Linker::new(engine);
     Served::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     link_wasi(&mut linker)?;
+    sockets::link(&mut linker)?;
     Ok(linker)
 }
 
-/// What the standard libraries of languages import. No sockets: importing them is a load error.
+/// What the standard libraries of languages import.
 fn link_wasi(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     // Streams, polling, clocks, secure random numbers and the three standard streams.
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;

@@ -8,6 +8,7 @@ use crate::error::LoadError;
 use crate::host::{History, PluginHost, Purpose};
 use crate::manifest::{Capability, Import};
 use crate::reference::PluginReference;
+use crate::scan::Interpreter;
 use crate::tool::LoadedPlugin;
 use cofferdam_core::id::Alias;
 use cofferdam_core::policy::{Grants, KindLimits, KvGrant, KvScope, PluginKind};
@@ -22,6 +23,10 @@ pub struct Inspection {
     pub digest: Digest,
     /// What it says about itself: id, version, summary, tools with schemas and effects.
     pub about: About,
+    /// The language whose interpreter it brings along; none if it is compiled, or does not say.
+    pub interpreter: Option<Interpreter>,
+    /// How long an instance of it lives, as a tool.
+    pub instance: Lifetime,
     /// What it can be used as.
     pub kinds: Vec<PluginKind>,
     /// Interfaces it wants, with the version that is served, apart from the baseline.
@@ -52,6 +57,17 @@ pub struct Inspection {
     pub history: History,
 }
 
+/// How long an instance of a tool lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Lifetime {
+    /// For one call.
+    Call,
+    /// For the calls of one try of a step, unless one of them fails hard.
+    Step,
+}
+
 impl PluginHost {
     /// Takes a plugin apart. Its code runs only to describe itself, with everything denied; without a configuration, none is
     /// checked.
@@ -67,13 +83,21 @@ impl PluginHost {
         let granted = &plugin.identity.rights.granted;
         let capabilities = manifest.capabilities();
         let (used, unused) = split(&requested.union(granted), &capabilities);
-        let smallest = smallest(&requested, &used, &capabilities);
+        let interpreter = manifest.interpreter;
+        let smallest = match interpreter {
+            // An interpreter imports files whether or not the script opens any.
+            Some(_) if requested.is_empty() => used,
+            _ => smallest(&requested, &used, &capabilities),
+        };
+        let keeps = interpreter.is_some_and(Interpreter::keeps_instance);
         let (baseline, imports) =
             manifest.imports.iter().cloned().partition::<Vec<_>, _>(|import| import.capability == Capability::Baseline);
         Ok(Inspection {
             source,
             digest: plugin.digest(),
             about: plugin.about.clone(),
+            interpreter,
+            instance: if keeps { Lifetime::Step } else { Lifetime::Call },
             kinds: manifest.kinds.clone(),
             imports,
             exports: manifest.exports.clone(),

@@ -2,7 +2,7 @@
 //!
 //! It must not run or compile anything: it compares names.
 
-use crate::scan::Outline;
+use crate::scan::{Interpreter, Outline};
 use cofferdam_core::policy::PluginKind;
 use serde::Serialize;
 
@@ -107,8 +107,9 @@ const HOST: [(&str, Capability); 9] = [
     ("tools", Capability::Tools),
 ];
 
-/// The linked part of WASI. Sockets and http are left out on purpose: wanting them is a load error that says so.
-const WASI: [(&str, Capability); 19] = [
+/// The linked part of WASI. HTTP is left out on purpose: wanting it is a load error that says so. Sockets are there because
+/// interpreters import them whether or not a script uses them; nobody gets one (`import/sockets.rs`).
+const WASI: [(&str, Capability); 26] = [
     ("wasi:cli/environment", Capability::Baseline),
     ("wasi:cli/exit", Capability::Baseline),
     ("wasi:cli/stdin", Capability::Baseline),
@@ -126,6 +127,13 @@ const WASI: [(&str, Capability); 19] = [
     ("wasi:io/streams", Capability::Baseline),
     ("wasi:random/random", Capability::Baseline),
     ("wasi:random/insecure-seed", Capability::Baseline),
+    ("wasi:sockets/network", Capability::Baseline),
+    ("wasi:sockets/instance-network", Capability::Baseline),
+    ("wasi:sockets/ip-name-lookup", Capability::Baseline),
+    ("wasi:sockets/tcp", Capability::Baseline),
+    ("wasi:sockets/tcp-create-socket", Capability::Baseline),
+    ("wasi:sockets/udp", Capability::Baseline),
+    ("wasi:sockets/udp-create-socket", Capability::Baseline),
     ("wasi:filesystem/types", Capability::Fs),
     ("wasi:filesystem/preopens", Capability::Fs),
 ];
@@ -169,7 +177,7 @@ impl ManifestError {
             Self::Version { .. } => {
                 Some("use a release of the plugin for this version, or another Cofferdam".to_owned())
             }
-            Self::UnknownImport(name) if name.starts_with("wasi:sockets") || name.starts_with("wasi:http") => {
+            Self::UnknownImport(name) if name.starts_with("wasi:http") => {
                 Some("plugins reach the network through `cofferdam:host/http` only".to_owned())
             }
             Self::NotAPlugin => {
@@ -187,6 +195,7 @@ pub(crate) struct Manifest {
     pub(crate) kinds: Vec<PluginKind>,
     pub(crate) imports: Vec<Import>,
     pub(crate) exports: Vec<String>,
+    pub(crate) interpreter: Option<Interpreter>,
 }
 
 /// One import and what it stands for.
@@ -204,7 +213,8 @@ impl Manifest {
     /// Reads what the outline says, and refuses what cannot be served.
     pub(crate) fn read(outline: &Outline) -> Result<Self, ManifestError> {
         let imports = outline.imports.iter().filter_map(|name| import(name).transpose()).collect::<Result<_, _>>()?;
-        let manifest = Self { kinds: kinds(&outline.exports)?, imports, exports: outline.exports.clone() };
+        let (kinds, exports) = (kinds(&outline.exports)?, outline.exports.clone());
+        let manifest = Self { kinds, imports, exports, interpreter: outline.interpreter };
         manifest.require_pure()?;
         Ok(manifest)
     }
@@ -317,7 +327,7 @@ mod tests {
 
     fn read(imports: &[&str], exports: &[&str]) -> Result<Manifest, ManifestError> {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Manifest::read(&Outline { imports: own(imports), exports: own(exports) })
+        Manifest::read(&Outline { imports: own(imports), exports: own(exports), interpreter: None })
     }
 
     const TOOL: [&str; 2] = ["cofferdam:plugin/lifecycle@0.1.0", "cofferdam:tool/tool@0.1.0"];
@@ -341,7 +351,7 @@ mod tests {
 
     #[test]
     fn an_unknown_import_is_named() {
-        for name in ["wasi:sockets/tcp@0.2.0", "cofferdam:host/shell@0.1.0", "evil:thing/x", "plain"] {
+        for name in ["wasi:http/outgoing-handler@0.2.0", "wasi:sockets/raw@0.2.0", "cofferdam:host/shell@0.1.0", "evil:thing/x", "plain"] {
             assert_eq!(read(&[name], &TOOL), Err(ManifestError::UnknownImport(name.to_owned())));
         }
     }

@@ -5,7 +5,10 @@
 
 use cofferdam_core::limits;
 use serde::{Deserialize, Serialize};
-use wasmparser::{CanonicalFunction, CanonicalOption, ComponentExternName, Encoding, FunctionBody, Parser, Payload};
+use wasmparser::{
+    CanonicalFunction, CanonicalOption, ComponentExternName, CustomSectionReader, Encoding, FunctionBody, KnownCustom,
+    Name, NameSectionReader, Parser, Payload, ProducersSectionReader,
+};
 
 /// What a component says about itself in its outermost sections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +17,36 @@ pub(crate) struct Outline {
     pub(crate) imports: Vec<String>,
     /// Names of exported instances and functions, in order.
     pub(crate) exports: Vec<String>,
+    /// What its code is for, if it brings an interpreter along.
+    pub(crate) interpreter: Option<Interpreter>,
+}
+
+/// A language whose interpreter is part of the component. It says so itself; nothing that protects anybody depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Interpreter {
+    /// Made by componentize-js, which writes its name into the component's `producers` section.
+    JavaScript,
+    /// Made by componentize-py: a part of it is the library `libpython`.
+    Python,
+}
+
+impl Interpreter {
+    /// The language's name, for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JavaScript => "JavaScript",
+            Self::Python => "Python",
+        }
+    }
+
+    /// Whether an instance serves all calls of one try of a step.
+    #[must_use]
+    pub fn keeps_instance(self) -> bool {
+        self == Self::JavaScript
+    }
 }
 
 /// Why a component is refused without being compiled.
@@ -127,6 +160,10 @@ impl Scan {
                 bound("number of functions", self.functions, limits::PLUGIN_FUNCTIONS as u64)
             }
             Payload::CodeSectionEntry(body) => check_body(&body),
+            Payload::CustomSection(section) if self.outline.interpreter.is_none() => {
+                self.outline.interpreter = interpreter(&section, self.depth);
+                Ok(())
+            }
             Payload::ComponentImportSection(section) if self.depth == 1 => {
                 for import in section {
                     self.outline.imports.push(name(&import.map_err(|error| malformed(&error))?.name));
@@ -152,18 +189,44 @@ impl Scan {
     }
 }
 
+/// What a custom section tells of it. One that does not parse tells nothing: nobody depends on it.
+fn interpreter(section: &CustomSectionReader<'_>, depth: usize) -> Option<Interpreter> {
+    match section.as_known() {
+        KnownCustom::Producers(producers) if depth == 1 => made_by(producers),
+        KnownCustom::Name(names) => named(names),
+        _ => None,
+    }
+}
+
+fn made_by(producers: ProducersSectionReader<'_>) -> Option<Interpreter> {
+    let processed = producers.into_iter().filter_map(Result::ok).filter(|field| field.name == "processed-by");
+    let mut tools = processed.flat_map(|field| field.values).filter_map(Result::ok);
+    tools.any(|tool| tool.name == "ComponentizeJS").then_some(Interpreter::JavaScript)
+}
+
+fn named(names: NameSectionReader<'_>) -> Option<Interpreter> {
+    // The name of a module is the first thing in its section.
+    match names.into_iter().next()?.ok()? {
+        Name::Module { name, .. } => name.starts_with("libpython").then_some(Interpreter::Python),
+        _ => None,
+    }
+}
+
 fn name(name: &ComponentExternName<'_>) -> String {
     name.name.to_owned()
 }
 
 fn check_body(body: &FunctionBody<'_>) -> Result<(), ScanError> {
     let bytes = body.range().len() as u64;
-    bound("largest function", bytes, limits::PLUGIN_FUNCTION_BYTES)?;
+    bound("largest function", bytes, limits::PLUGIN_PLAIN_FUNCTION_BYTES)?;
     let mut locals: u64 = 0;
     for group in body.get_locals_reader().map_err(|error| malformed(&error))? {
         let (count, _) = group.map_err(|error| malformed(&error))?;
         locals = locals.saturating_add(u64::from(count));
         bound("function with the most locals", locals, limits::PLUGIN_FUNCTION_LOCALS)?;
+    }
+    if locals > limits::PLUGIN_PLAIN_FUNCTION_LOCALS {
+        bound("largest function with locals", bytes, limits::PLUGIN_FUNCTION_BYTES)?;
     }
     bound("largest function times its locals", bytes.saturating_mul(locals), limits::PLUGIN_FUNCTION_WEIGHT)
 }
@@ -199,7 +262,8 @@ mod tests {
                 (instance $i)
                 (export "d:e/f@0.1.0" (instance $i)))"#,
         );
-        let expected = Outline { imports: vec!["a:b/c@0.1.0".to_owned()], exports: vec!["d:e/f@0.1.0".to_owned()] };
+        let (imports, exports) = (vec!["a:b/c@0.1.0".to_owned()], vec!["d:e/f@0.1.0".to_owned()]);
+        let expected = Outline { imports, exports, interpreter: None };
         assert_eq!(outline, Ok(expected));
     }
 
@@ -231,8 +295,17 @@ mod tests {
     fn bombs_are_refused_before_they_are_compiled() {
         let locals = format!("(component (core module (func (local {}))))", "i64 ".repeat(1001));
         assert!(matches!(scan_text(&locals), Err(ScanError::TooCostly { found: 1001, .. })));
-        let body = format!("(component (core module (func {})))", "i32.const 70000 drop ".repeat(60_000));
-        assert!(matches!(scan_text(&body), Err(ScanError::TooCostly { what: "largest function", .. })));
+        let body = |locals: &str, times: usize| {
+            format!("(component (core module (func {locals} {})))", "i32.const 70000 drop ".repeat(times))
+        };
+        let what = |text: &str| match scan_text(text) {
+            Err(ScanError::TooCostly { what, .. }) => what,
+            _ => "nothing",
+        };
+        let (few, many) = ("(local i32)", "(local i32 i32 i32 i32 i32 i32 i32 i32 i32)");
+        assert_eq!(what(&body(few, 60_000)), "nothing");
+        assert_eq!(what(&body(few, 120_000)), "largest function");
+        assert_eq!(what(&body(many, 60_000)), "largest function with locals");
         let many = format!("(component (core module {}))", "(func)".repeat(50_001));
         assert!(matches!(scan_text(&many), Err(ScanError::TooCostly { found: 50_001, .. })));
         let mut deep = String::new();
@@ -241,6 +314,24 @@ mod tests {
         }
         deep.push_str(&")".repeat(40));
         assert!(matches!(scan_text(&deep), Err(ScanError::TooCostly { what: "nesting", .. })));
+    }
+
+    #[test]
+    fn an_interpreter_is_known_by_who_made_the_component() {
+        let producers = |field: &str, tool: &str| {
+            let text = |text: &str| format!("\\{:02x}{text}", text.len());
+            let section = format!("\\01{}\\01{}{}", text(field), text(tool), text("1"));
+            format!(r#"(@custom "producers" "{section}")"#)
+        };
+        let js = producers("processed-by", "ComponentizeJS");
+        let of = |text: &str| scan_text(text).unwrap().interpreter;
+        assert_eq!(of(&format!("(component {js})")), Some(Interpreter::JavaScript));
+        assert_eq!(of(&format!("(component {})", producers("language", "ComponentizeJS"))), None);
+        assert_eq!(of(&format!("(component {})", producers("processed-by", "rustc"))), None);
+        // What a part was made by, the whole was not.
+        assert_eq!(of(&format!("(component (component {js}))")), None);
+        assert_eq!(of("(component (core module $libpython3.14.so))"), Some(Interpreter::Python));
+        assert_eq!(of("(component (core module $other))"), None);
     }
 
     #[test]

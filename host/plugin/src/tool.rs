@@ -10,6 +10,7 @@ use crate::host::Core;
 use crate::instance::{Call, Ended, Identity, Invocation};
 use crate::limit::{Limit, size};
 use crate::manifest::{Capability, Manifest};
+use crate::scan::Interpreter;
 use crate::worlds::Worlds;
 use cofferdam_core::event::{Body, PluginPin};
 use cofferdam_core::fault::Fault;
@@ -182,10 +183,16 @@ impl LoadedPlugin {
             traceparent: String::new(),
             ext: Vec::new(),
         };
+        // What a tool calls may be narrower than what a step calls: it gets an instance of its own.
+        let in_step = self.manifest.interpreter.is_some_and(Interpreter::keeps_instance) && ctx.depth == 0;
+        let kept = in_step.then(|| Arc::clone(&ctx.kept));
         let call = Call::new(Arc::clone(&self.identity), Some(ctx), allowed);
         let invocation = Invocation { context, name: name.to_string(), args };
-        let work = world.call(call, invocation);
-        self.core.runtime.spawn(work).await.map_err(|panicked| Failure::Host(panicked.0))
+        let task = match kept {
+            Some(kept) => self.core.runtime.spawn(world.call_in_step(call, invocation, kept)),
+            None => self.core.runtime.spawn(world.call(call, invocation)),
+        };
+        task.await.map_err(|panicked| Failure::Host(panicked.0))
     }
 
     /// Checks what came back, and turns it into the port's form.

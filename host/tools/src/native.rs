@@ -191,6 +191,7 @@ pub(crate) mod tests {
             cancel: CancelFlag::default(),
             narrowings: Arc::default(),
             tools: None,
+            kept: Arc::default(),
             depth: 0,
         }
     }

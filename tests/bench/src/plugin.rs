@@ -67,6 +67,7 @@ async fn context() -> Result<ToolContext> {
         cancel: CancelFlag::default(),
         narrowings: Arc::default(),
         tools: None,
+        kept: Arc::default(),
         depth: 0,
     })
 }

@@ -3,7 +3,7 @@
 use crate::ui::paint;
 use cofferdam::core::id::Alias;
 use cofferdam::core::port::ToolDefinition;
-use cofferdam::plugin::Inspection;
+use cofferdam::plugin::{Inspection, Lifetime};
 use cofferdam::sink::{bytes, clean};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -29,6 +29,13 @@ pub(super) fn render(alias: &Alias, plugin: &Inspection) -> String {
     push(&mut text, "compiled", &compiled);
     let kinds = plugin.kinds.iter().map(|kind| format!("{kind:?}").to_lowercase());
     push(&mut text, "kinds", &kinds.collect::<Vec<_>>().join(", "));
+    if let Some(interpreter) = plugin.interpreter {
+        let instance = match plugin.instance {
+            Lifetime::Step => "one instance for the calls of a step",
+            _ => "a fresh instance for each call",
+        };
+        push(&mut text, "language", &format!("{}; {instance}", interpreter.name()));
+    }
     push_options(&mut text, "transform", about.transform_options.as_ref());
     push_options(&mut text, "condition", about.condition_options.as_ref());
     if !about.tools.is_empty() {

@@ -1,6 +1,6 @@
 //! Tools: native ones, components, an embedder's own.
 
-use super::{BoxFuture, CancelFlag, Recorder, RunContext, StepDirs, ToolReply};
+use super::{BoxFuture, CancelFlag, Kept, Recorder, RunContext, StepDirs, ToolReply};
 use crate::fault::Fault;
 use crate::id::{LocalName, RunId, StepPath, ToolName};
 use crate::policy::Narrowings;
@@ -94,6 +94,8 @@ pub struct ToolContext {
     pub cancel: CancelFlag,
     /// What the step takes away from what its plugins may do.
     pub narrowings: Arc<Narrowings>,
+    /// What tools keep for the next call of this try.
+    pub kept: Arc<Kept>,
     /// The way to the other tools of the run; none where there is none.
     pub tools: Option<Arc<dyn Invoke>>,
     /// How many tools called each other to get here; 0 for what a document or a model calls.

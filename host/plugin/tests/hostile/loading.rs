@@ -7,6 +7,12 @@ use cofferdam_plugin::{Capability, Digest, LoadError};
 use serde_json::json;
 use std::path::PathBuf;
 
+/// Wants the network by another way than the host's.
+const HTTP: &str = r#"(component (import "wasi:http/outgoing-handler@0.2.3" (instance))
+    (instance $i)
+    (export "cofferdam:plugin/lifecycle@0.1.0" (instance $i))
+    (export "cofferdam:tool/tool@0.1.0" (instance $i)))"#;
+
 async fn refused(component: Vec<u8>) -> LoadError {
     Scene::new().load(component, nothing()).await.unwrap_err()
 }
@@ -18,7 +24,7 @@ async fn what_is_no_plugin_is_refused_with_the_reason() {
         (wat::parse_str("(module)").unwrap(), "plugin_malformed", "core WebAssembly module"),
         (wat::parse_str("(component)").unwrap(), "plugin_kind", "no Cofferdam plugin"),
         (echo()[..echo().len() / 2].to_vec(), "plugin_malformed", "malformed or cut off"),
-        (component("sockets"), "plugin_unknown_import", "`wasi:sockets/network@0.2.3`"),
+        (wat::parse_str(HTTP).unwrap(), "plugin_unknown_import", "`wasi:http/outgoing-handler@0.2.3`"),
     ] {
         let error = refused(component).await;
         assert_eq!(error.to_fault().code, code, "{error}");

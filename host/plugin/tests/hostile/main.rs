@@ -6,6 +6,7 @@
 
 mod attacks;
 mod guest;
+mod in_step;
 mod loading;
 mod sandbox;
 mod scene;

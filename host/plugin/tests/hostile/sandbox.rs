@@ -55,6 +55,21 @@ async fn a_granted_directory_is_readable_and_nothing_above_it() {
 }
 
 #[tokio::test]
+async fn sockets_are_doors_that_nothing_opens() {
+    let scene = Scene::new();
+    let grants = json!({ "http": [{ "host": "localhost" }] });
+    let plugin = scene.load(component("sockets"), grants).await.unwrap();
+    let answer = scene.call(&plugin, json!("ask")).await.unwrap();
+    assert_eq!(*answer.result, json!("ask"));
+    let fault = scene.call(&plugin, json!("forge")).await.unwrap_err();
+    assert_eq!(fault.code, "plugin_protocol", "{fault}");
+    assert!(fault.message.contains("unknown handle"), "{fault}");
+    let seen = scene.host.inspect(reference(component("sockets"), &nothing())).await.unwrap();
+    assert!(seen.baseline.iter().any(|name| name.starts_with("wasi:sockets/tcp")), "{:?}", seen.baseline);
+    assert_eq!(seen.missing, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn without_a_grant_there_are_no_files_and_the_fault_says_what_would_help() {
     let scene = furnished();
     let fault = open(&scene, nothing(), "plain.txt").await.unwrap_err();

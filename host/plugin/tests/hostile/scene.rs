@@ -118,6 +118,7 @@ impl Scene {
             cancel: CancelFlag::default(),
             narrowings: Arc::default(),
             tools: None,
+            kept: Arc::default(),
             depth: 0,
         }
     }

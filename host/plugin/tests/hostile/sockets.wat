@@ -1,3 +1,29 @@
-;; Wants the network without asking the host.
+;; Wants sockets and addresses without asking the host, and fails unless each is refused with `access-denied`.
 (import "wasi:sockets/instance-network@0.2.3" "instance-network" (func $network (result i32)))
-(func $use (drop (call $network)))
+(import "wasi:sockets/network@0.2.3" "[resource-drop]network" (func $drop (param i32)))
+(import "wasi:sockets/ip-name-lookup@0.2.3" "resolve-addresses" (func $resolve (param i32 i32 i32 i32)))
+(import "wasi:sockets/tcp-create-socket@0.2.3" "create-tcp-socket" (func $tcp (param i32 i32)))
+(import "wasi:sockets/udp-create-socket@0.2.3" "create-udp-socket" (func $udp (param i32 i32)))
+(import "wasi:sockets/tcp@0.2.3" "[method]tcp-socket.finish-bind" (func $bind (param i32 i32)))
+(data (i32.const 400) "localhost")
+;; A result at 512 is an error, and it is the second one of the list.
+(func $refused
+  (if (i32.ne (i32.load8_u (i32.const 512)) (i32.const 1)) (then unreachable))
+  (if (i32.ne (i32.load8_u (i32.const 516)) (i32.const 1)) (then unreachable))
+  (i64.store (i32.const 512) (i64.const 0)))
+(func $call (export "cofferdam:tool/tool@0.1.0#call")
+  (param i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32) (param $args i32) (param $len i32) (result i32)
+  (local $handle i32)
+  (local.set $handle (call $network))
+  (call $resolve (local.get $handle) (i32.const 400) (i32.const 9) (i32.const 512))
+  (call $refused)
+  (call $drop (local.get $handle))
+  (call $tcp (i32.const 0) (i32.const 512))
+  (call $refused)
+  (call $udp (i32.const 1) (i32.const 512))
+  (call $refused)
+  ;; Seven bytes of arguments: a handle that it was never given.
+  (if (i32.eq (local.get $len) (i32.const 7)) (then (call $bind (i32.const 1) (i32.const 512))))
+  (i32.store (i32.const 332) (local.get $args))
+  (i32.store (i32.const 336) (local.get $len))
+  (i32.const 320))

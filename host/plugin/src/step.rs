@@ -1,0 +1,102 @@
+//! An instance that serves the calls of one try of a step, for components that bring an interpreter along.
+//!
+//! It lives in what the try keeps, so that it ends with the try and no other step can come upon it. It must not know
+//! which components are kept so.
+
+use crate::bindings::exports::cofferdam::tool::tool::ToolOutput;
+use crate::bindings::{Served, ServedPre};
+use crate::engine::{EPOCH_TICK, Slot};
+use crate::failure::{Failure, OutOfTime};
+use crate::instance::{Call, Ended, Guest, Identity, Invocation, Prepared, new_store};
+use cofferdam_core::port::Kept;
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::Store;
+
+/// An instance between two calls.
+struct Waiting {
+    live: Live,
+    _place: Slot,
+}
+
+/// An instance in its slot.
+struct Live {
+    store: Store<Guest>,
+    served: Option<Served>,
+    slot: Slot,
+}
+
+impl Prepared<ServedPre<Guest>> {
+    /// Calls a tool in the instance of its try, or in a fresh one if there is none or it is at work. What ends without an
+    /// answer of the plugin's own takes its instance along.
+    pub(crate) async fn call_in_step(self, call: Call, invocation: Invocation, kept: Arc<Kept>) -> Ended<ToolOutput> {
+        let identity = Arc::clone(&call.plugin);
+        // The alias is unique in a run; the digest tells what was loaded twice under one name.
+        let key = format!("plugin {} {}", identity.alias, identity.digest.hex());
+        let live = match kept.take::<Waiting>(&key) {
+            Some(Waiting { mut live, .. }) => {
+                live.store.data_mut().renew(call);
+                live
+            }
+            None => match self.begin(call).await {
+                Ok(live) => live,
+                Err(failure) => return Ended { answer: Err(failure), denials: Vec::new() },
+            },
+        };
+        let (ended, live) = self.enter(live, &invocation).await;
+        if let (Some(mut live), Some(place)) = (live, self.engine.place()) {
+            // Without the context of the call: that holds what the try keeps, and neither would ever end.
+            live.store.data_mut().renew(idle(identity));
+            kept.put(key, Waiting { live, _place: place });
+        }
+        ended
+    }
+
+    /// A store in a slot; the instance comes with the first call, within its time.
+    async fn begin(&self, call: Call) -> Result<Live, Failure> {
+        let wait = call.deadline.remaining();
+        let guest = Guest::new(call)?;
+        let late = Failure::classify(&wasmtime::Error::new(OutOfTime), &guest.allowed());
+        let slot = tokio::time::timeout(wait, self.engine.slot()).await.map_err(|_| late)?;
+        let store = new_store(&self.engine, guest).map_err(|error| Failure::Host(error.to_string()))?;
+        Ok(Live { store, served: None, slot })
+    }
+
+    /// One call. The instance comes back if it may be entered again.
+    async fn enter(&self, live: Live, invocation: &Invocation) -> (Ended<ToolOutput>, Option<Live>) {
+        let Live { mut store, served, slot } = live;
+        let patience = store.data().call.deadline.remaining().saturating_add(EPOCH_TICK);
+        let Invocation { context, name, args } = invocation;
+        let running = async {
+            let served = match served {
+                Some(served) => served,
+                None => self.world.instantiate_async(&mut store).await?,
+            };
+            let answer = served.cofferdam_tool_tool().call_call(&mut store, context, name, args).await?;
+            Ok((served, answer))
+        };
+        let outcome = {
+            let _ticking = self.engine.ticking();
+            tokio::time::timeout(patience, running).await.unwrap_or_else(|_| Err(OutOfTime.into()))
+        };
+        let denials = store.data_mut().end_call();
+        match outcome {
+            Ok((served, answer)) => {
+                let live = Live { store, served: Some(served), slot };
+                (Ended { answer: answer.map_err(Failure::Own), denials }, Some(live))
+            }
+            Err(error) => {
+                let guest = store.data();
+                let shown = guest.call.plugin.services.shown(format!("{error:?}"));
+                tracing::debug!(plugin = %guest.call.plugin.alias, "{shown}");
+                let failure = Failure::classify(&error, &guest.allowed());
+                (Ended { answer: Err(failure), denials }, None)
+            }
+        }
+    }
+}
+
+/// What stands in the place of a call while there is none: it belongs to no run, and its time is over.
+fn idle(identity: Arc<Identity>) -> Call {
+    Call::new(identity, None, Duration::ZERO)
+}

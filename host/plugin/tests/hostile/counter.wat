@@ -1,0 +1,10 @@
+;; Counts its calls as long as it lives: `{"n":1}`. Arguments of six bytes make it trap, of seven compute for ever.
+(data (i32.const 400) "{\22n\22:0}")
+(func $call (export "cofferdam:tool/tool@0.1.0#call")
+  (param i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32) (param $args i32) (param $len i32) (result i32)
+  (i32.store8 (i32.const 405) (i32.add (i32.const 1) (i32.load8_u (i32.const 405))))
+  (if (i32.eq (local.get $len) (i32.const 6)) (then unreachable))
+  (if (i32.eq (local.get $len) (i32.const 7)) (then (loop $again (br $again))))
+  (i32.store (i32.const 332) (i32.const 400))
+  (i32.store (i32.const 336) (i32.const 7))
+  (i32.const 320))

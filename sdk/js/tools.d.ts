@@ -1,0 +1,1 @@
+export declare function invoke(name: string, args?: { [key: string]: unknown }): any;
