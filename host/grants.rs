@@ -2,7 +2,8 @@
 
 use cofferdam_core::id::Alias;
 use cofferdam_core::policy::Grants;
-use std::collections::BTreeMap;
+use cofferdam_plugin::NameOf;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the user allows plugins. A document only ever requests.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +11,7 @@ pub struct GrantPolicy {
     project: BTreeMap<Alias, Grants>,
     flags: BTreeMap<Alias, Grants>,
     requested: bool,
+    services: BTreeSet<Alias>,
 }
 
 impl GrantPolicy {
@@ -33,6 +35,19 @@ impl GrantPolicy {
         self
     }
 
+    /// Notes that the project's file gives this name to a plugin that serves the host. A document's plugin of the same name
+    /// gets nothing from its table, and is told so.
+    #[must_use]
+    pub fn with_service(mut self, alias: Alias) -> Self {
+        self.services.insert(alias);
+        self
+    }
+
+    /// Whose the name is under which a document's plugin would be granted something.
+    pub(crate) fn whose(&self, alias: &Alias) -> NameOf {
+        if self.services.contains(alias) { NameOf::Service } else { NameOf::Itself }
+    }
+
     /// Allows whatever documents request.
     #[must_use]
     pub fn with_requested(mut self) -> Self {
@@ -48,7 +63,7 @@ impl GrantPolicy {
         let table = |table: &BTreeMap<Alias, Grants>| {
             table.iter().map(|(alias, grants)| Ok((alias.clone(), change(grants)?))).collect::<Result<_, E>>()
         };
-        Ok(Self { project: table(&self.project)?, flags: table(&self.flags)?, requested: self.requested })
+        Ok(Self { project: table(&self.project)?, flags: table(&self.flags)?, ..self.clone() })
     }
 
     /// Whether whatever documents request is allowed.

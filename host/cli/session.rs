@@ -51,6 +51,9 @@ impl Session {
         for (alias, grants) in self.settings.files.iter().flat_map(File::grants_of_documents) {
             policy = policy.with_project(alias.clone(), grants);
         }
+        for alias in self.settings.files.iter().flat_map(File::names_of_services) {
+            policy = policy.with_service(alias.clone());
+        }
         for text in flags {
             let (alias, grants) = parse_flag(text).map_err(|error| {
                 let failure = Failure::usage(format!("--grant {text}: {error}"));

@@ -185,7 +185,7 @@ impl Orchestrator {
         declared: &Declared,
         granted: Grants,
     ) -> Result<Arc<LoadedPlugin>, Fault> {
-        let Wanted { workflow, alias, .. } = wanted;
+        let Wanted { workflow, alias, policy, .. } = wanted;
         let refuse = |message: String| Fault::user("plugin", format!("plugin `{alias}`: {message}"));
         let source = Source::parse(&declared.source, &workflow.base).map_err(|error| refuse(error.to_string()))?;
         let digest = declared.digest.as_deref().map(Digest::parse).transpose();
@@ -199,6 +199,7 @@ impl Orchestrator {
             requested: declared.requested.clone(),
             limits: declared.limits,
             base: self.shared.settings.root.clone().unwrap_or_else(|| workflow.base.clone()),
+            name_of: policy.whose(alias),
         };
         self.shared.plugins.load(reference).await.map_err(|error| error.to_fault())
     }

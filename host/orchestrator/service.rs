@@ -14,7 +14,7 @@ use cofferdam_core::id::Alias;
 use cofferdam_core::policy::{Grants, PluginLimits};
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Pressure, Sink, State, Want};
 use cofferdam_core::value::Map;
-use cofferdam_plugin::{Digest, LoadedPlugin, PluginHost, PluginReference, PluginSink, Source};
+use cofferdam_plugin::{Digest, LoadedPlugin, NameOf, PluginHost, PluginReference, PluginSink, Source};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::OnceCell;
@@ -66,6 +66,7 @@ impl ServicePlugin {
             requested: Grants::default(),
             limits: self.limits,
             base: self.base.clone(),
+            name_of: NameOf::Itself,
         };
         host.load(reference).await.map_err(|error| error.to_fault())
     }

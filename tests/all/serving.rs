@@ -171,6 +171,9 @@ steps: [{ id: count, tool: lines.words, args: { path: notes.md } }]
     let events = project.run(&["run", "taken.yaml", "--json"]).expect(1).json_lines();
     let denied: Vec<&Value> = events.iter().filter(|event| event["kind"] == "plugin_denied").collect();
     assert_eq!((denied.len(), &denied[0]["plugin"], &denied[0]["request"]), (1, &json!("lines"), &json!("fs")));
+    // Nothing that is written under this name reaches it, so nothing of that kind is advised.
+    let allow = denied[0]["allow"].as_str().unwrap();
+    assert!(allow.contains("give this plugin another name") && !allow.contains("[plugins.lines.grants]"), "{allow}");
     // Without a source the table is about plugins of documents.
     project.file("cofferdam.toml", grants);
     project.run(&["run", "taken.yaml"]).expect(0);

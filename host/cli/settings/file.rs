@@ -111,6 +111,11 @@ impl File {
         self.grants.iter().filter(move |(alias, _)| !self.plugins.contains_key(*alias))
     }
 
+    /// The names whose tables are about plugins that serve the host.
+    pub(crate) fn names_of_services(&self) -> impl Iterator<Item = &Alias> {
+        self.plugins.keys()
+    }
+
     /// A value of the table, with its line.
     pub(crate) fn value(&self, key: &str) -> Option<(&str, u32)> {
         self.values.get(key).map(|(value, line)| (value.as_str(), *line))

@@ -20,15 +20,33 @@ pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(limits::PLUGIN_EPO
 const EPOCH_REST: Duration = Duration::from_secs(1);
 
 /// How instances get their memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Allocation {
-    /// Reserved slots, reset between guests: an instance costs microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Allocation {
+    /// The largest pool that the address space takes, else on demand.
+    #[default]
+    Probed,
+    /// Reserved slots, reset between guests: an instance costs microseconds. No plugin loads where so many do not fit.
     Pooled {
         /// How many instances may live at once.
         slots: u32,
     },
-    /// Mapped for each instance, where the address space is too small for the pool.
-    OnDemand,
+    /// Mapped for each instance.
+    OnDemand {
+        /// How many instances may live at once.
+        slots: u32,
+    },
+}
+
+/// What engines hold at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Instances that may live at once.
+    pub slots: usize,
+    /// How many more may begin now.
+    pub free: usize,
+    /// Calls that run, or wait for their turn, on the threads of guests.
+    pub tasks: usize,
 }
 
 /// How the code of an engine is interrupted. Fuel is a matter of compiling, so each has an engine of its own.
@@ -68,6 +86,8 @@ pub(crate) struct Engine {
     meter: Meter,
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
+    /// How many slots there are.
+    places: usize,
     slots: Arc<Semaphore>,
     /// How many instances may wait for the next call of their step, each in a slot.
     waiting: Arc<Semaphore>,
@@ -76,17 +96,18 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Builds the engine: a few milliseconds, so never before the first plugin is used.
-    pub(crate) fn new(meter: Meter) -> wasmtime::Result<Self> {
-        let (wasm, allocation) = probe(meter)?;
+    pub(crate) fn new(meter: Meter, wanted: Allocation) -> wasmtime::Result<Self> {
+        let (wasm, places) = allocate(meter, wanted)?;
         let linker = crate::import::linker(&wasm)?;
-        let slots = match allocation {
-            Allocation::Pooled { slots } => slots as usize,
-            Allocation::OnDemand => limits::PLUGIN_POOL_SLOTS,
-        };
         let ticker = Ticker::start(&wasm)?;
-        tracing::debug!(?meter, ?allocation, "wasm engine ready");
-        let waiting = Arc::new(Semaphore::new(slots / limits::PLUGIN_KEPT_SHARE));
-        Ok(Self { meter, wasm, linker, slots: Arc::new(Semaphore::new(slots)), waiting, ticker })
+        tracing::debug!(?meter, ?wanted, places, "wasm engine ready");
+        let waiting = Arc::new(Semaphore::new(places / limits::PLUGIN_KEPT_SHARE));
+        Ok(Self { meter, wasm, linker, places, slots: Arc::new(Semaphore::new(places)), waiting, ticker })
+    }
+
+    /// How many instances may live at once, and how many more may begin now.
+    pub(crate) fn places(&self) -> (usize, usize) {
+        (self.places, self.slots.available_permits())
     }
 
     /// How its guests are interrupted.
@@ -164,18 +185,30 @@ pub(crate) fn compile_settings(meter: Meter) -> Config {
     config
 }
 
+/// The engine that is wanted, and how many instances may live in it at once.
+fn allocate(meter: Meter, wanted: Allocation) -> wasmtime::Result<(wasmtime::Engine, usize)> {
+    match wanted {
+        Allocation::Probed => probe(meter),
+        Allocation::Pooled { slots } => Ok((pooled(meter, slots)?, slots as usize)),
+        Allocation::OnDemand { slots } => Ok((wasmtime::Engine::new(&compile_settings(meter))?, slots as usize)),
+    }
+}
+
 /// The engine with the largest pool that the address space takes, else without one.
-fn probe(meter: Meter) -> wasmtime::Result<(wasmtime::Engine, Allocation)> {
+fn probe(meter: Meter) -> wasmtime::Result<(wasmtime::Engine, usize)> {
     for slots in [limits::PLUGIN_POOL_SLOTS, limits::PLUGIN_POOL_SLOTS_SMALL] {
-        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let mut config = compile_settings(meter);
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
-        match wasmtime::Engine::new(&config) {
-            Ok(engine) => return Ok((engine, Allocation::Pooled { slots })),
+        match pooled(meter, u32::try_from(slots).unwrap_or(u32::MAX)) {
+            Ok(engine) => return Ok((engine, slots)),
             Err(error) => tracing::debug!(slots, %error, "this pool does not fit the address space"),
         }
     }
-    Ok((wasmtime::Engine::new(&compile_settings(meter))?, Allocation::OnDemand))
+    Ok((wasmtime::Engine::new(&compile_settings(meter))?, limits::PLUGIN_POOL_SLOTS))
+}
+
+fn pooled(meter: Meter, slots: u32) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = compile_settings(meter);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+    wasmtime::Engine::new(&config)
 }
 
 fn pool(slots: u32) -> PoolingAllocationConfig {

@@ -1,4 +1,4 @@
-//! Why a call into a guest gave no answer: four kinds that are never merged.
+//! Why a call into a guest gave no answer: kinds that are never merged.
 //!
 //! It must not know what the call was for.
 
@@ -26,6 +26,8 @@ pub(crate) enum Failure {
     Limit(Limit),
     /// The guest broke the contract: lied about lengths, sent no UTF-8 or no JSON, or not what its schema says.
     Lie(String),
+    /// Others were in front of it for so long, and it never began.
+    Busy(Duration),
     /// The host does not do that.
     Refused(String),
     /// The host itself failed.
@@ -119,14 +121,18 @@ impl Failure {
             Self::Trap(_) => "plugin_trap",
             Self::Limit(_) => "plugin_limit",
             Self::Lie(_) => "plugin_protocol",
+            Self::Busy(_) => "plugin_busy",
             Self::Refused(_) => "plugin_refused",
             Self::Host(_) => "internal",
         }
     }
 
     fn class(&self) -> Class {
-        let Self::Own(error) = self else {
-            return if matches!(self, Self::Host(_)) { Class::Bug } else { Class::Step };
+        let error = match self {
+            Self::Own(error) => error,
+            Self::Host(_) => return Class::Bug,
+            Self::Busy(_) => return Class::Retry,
+            Self::Trap(_) | Self::Limit(_) | Self::Lie(_) | Self::Refused(_) => return Class::Step,
         };
         let retry = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Unavailable);
         match error.kind {
@@ -155,6 +161,9 @@ impl Culprit<'_> {
             Failure::Trap(trap) => format!("{who} crashed in `{}`: {trap}", self.function),
             Failure::Limit(limit) => format!("{who} was stopped in `{}`: it {limit}", self.function),
             Failure::Lie(what) => format!("{who} broke the plugin contract in `{}`: {what}", self.function),
+            Failure::Busy(waited) => {
+                format!("{who} is busy: `{}` waited {waited:?} for those in front of it and never began", self.function)
+            }
             Failure::Refused(why) => format!("{who} was refused `{}`: {why}", self.function),
             Failure::Host(why) => format!("the host failed while {who} ran `{}`: {why}", self.function),
         };

@@ -2,6 +2,7 @@
 //!
 //! It must not decide policy: grants come in resolved. It explains a refusal by the lines that would lift it.
 
+use crate::reference::NameOf;
 use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
 use cofferdam_core::policy::{FsGrant, Grants, Narrowings};
@@ -14,6 +15,8 @@ pub(crate) struct Rights {
     pub(crate) requested: Grants,
     /// What was granted before the step of this call narrowed it.
     narrowed: Option<Narrowed>,
+    /// Whose the name is under which it would be granted more.
+    name_of: NameOf,
 }
 
 /// What narrowed the rights of a call.
@@ -25,7 +28,12 @@ struct Narrowed {
 
 impl Rights {
     pub(crate) fn new(granted: Grants, requested: Grants) -> Self {
-        Self { granted, requested, narrowed: None }
+        Self { granted, requested, narrowed: None, name_of: NameOf::Itself }
+    }
+
+    /// The rights of a plugin whose name may be that of another.
+    pub(crate) fn named(self, name_of: NameOf) -> Self {
+        Self { name_of, ..self }
     }
 
     /// What is left of the rights for a call of a step that narrows.
@@ -37,6 +45,7 @@ impl Rights {
             granted: by.apply(&self.granted),
             requested: self.requested.clone(),
             narrowed: Some(Narrowed { from: self.granted.clone(), by: Arc::clone(by) }),
+            name_of: self.name_of,
         })
     }
 
@@ -88,6 +97,13 @@ impl Denial {
     pub(crate) fn new(alias: &Alias, rights: &Rights, request: String, wanted: &Grants) -> Self {
         if let Some(who) = rights.culprit(wanted) {
             let allow = format!("# it is granted, and the `grants` of {who} take it away: change them");
+            return Self { request, allow, certainty: Certainty::Certain };
+        }
+        if rights.name_of == NameOf::Service {
+            let allow = format!(
+                "# `{alias}` is the name of a plugin that serves the host, and grants under it are for that one: give \
+                 this plugin another name in the document, and grant it under that"
+            );
             return Self { request, allow, certainty: Certainty::Certain };
         }
         let missing = wanted.missing_from(&rights.granted);

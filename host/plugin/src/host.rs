@@ -6,7 +6,7 @@ use crate::about::About;
 use crate::artifact::{Artifact, Digest};
 use crate::cache::{Cache, Kind};
 use crate::compile::{CompileChild, Compiler};
-use crate::engine::{Engine, Meter};
+use crate::engine::{Allocation, Engine, Meter, Occupancy};
 use crate::error::{LoadError, LoadFault};
 use crate::grant::Rights;
 use crate::import::Network;
@@ -65,6 +65,7 @@ pub struct CacheDirs {
 /// Loads plugins. Creating one starts nothing.
 pub struct PluginHost {
     settings: HostSettings,
+    allocation: Allocation,
     core: Mutex<Option<Arc<Core>>>,
     kept: Arc<AtomicBool>,
 }
@@ -74,6 +75,7 @@ pub(crate) struct Core {
     plain: Arc<Engine>,
     /// Built when the first transform or condition is loaded.
     metered: Mutex<Option<Arc<Engine>>>,
+    allocation: Allocation,
     pub(crate) runtime: GuestRuntime,
     compiler: Compiler,
     cache: Option<Cache>,
@@ -123,7 +125,21 @@ impl PluginHost {
     /// A host with these settings. Threads, engine and directories come with the first plugin.
     #[must_use]
     pub fn new(settings: HostSettings) -> Self {
-        Self { settings, core: Mutex::new(None), kept: Arc::default() }
+        Self { settings, allocation: Allocation::default(), core: Mutex::new(None), kept: Arc::default() }
+    }
+
+    /// The host with instances that get their memory like this. Left alone, it takes what the machine offers.
+    #[must_use]
+    pub fn with_allocation(mut self, allocation: Allocation) -> Self {
+        self.allocation = allocation;
+        self
+    }
+
+    /// What the engines hold now, summed; nothing before the first plugin.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.as_ref().map(|core| core.occupancy()).unwrap_or_default()
     }
 
     /// Whether any plugin has kept a value that goes with its run, since this host was made.
@@ -180,7 +196,7 @@ impl PluginHost {
             digest: known.artifact.digest,
             config: Arc::clone(&config),
             services: services.clone(),
-            rights: Arc::new(Rights::new(reference.granted, reference.requested)),
+            rights: Arc::new(Rights::new(reference.granted, reference.requested).named(reference.name_of)),
             limits,
             id: known.about.id.clone(),
         };
@@ -222,15 +238,15 @@ impl PluginHost {
         if let Some(core) = &*core {
             return Ok(Arc::clone(core));
         }
-        let fresh = Arc::new(Core::new(&self.settings)?);
+        let fresh = Arc::new(Core::new(&self.settings, self.allocation)?);
         *core = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
 }
 
 impl Core {
-    fn new(settings: &HostSettings) -> Result<Self, LoadFault> {
-        let plain = engine(Meter::Plain)?;
+    fn new(settings: &HostSettings, allocation: Allocation) -> Result<Self, LoadFault> {
+        let plain = engine(Meter::Plain, allocation)?;
         let runtime = GuestRuntime::start().map_err(|error| LoadFault::Host(error.to_string()))?;
         let cache = settings.cache.as_ref().and_then(|dirs| match Cache::open(&dirs.code, &dirs.state) {
             Ok(cache) => Some(cache),
@@ -241,7 +257,14 @@ impl Core {
         });
         let compiler = Compiler::new(settings.compile_child.clone());
         let clock = Arc::clone(&settings.clock);
-        Ok(Self { plain, metered: Mutex::new(None), runtime, compiler, cache, clock })
+        Ok(Self { plain, metered: Mutex::new(None), allocation, runtime, compiler, cache, clock })
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        let metered = self.metered.lock().unwrap_or_else(PoisonError::into_inner);
+        let engines = [Some(&self.plain), metered.as_ref()].into_iter().flatten();
+        let (places, free): (Vec<_>, Vec<_>) = engines.map(|engine| engine.places()).unzip();
+        Occupancy { slots: places.iter().sum(), free: free.iter().sum(), tasks: self.runtime.tasks() }
     }
 
     fn engine(&self, meter: Meter) -> Result<Arc<Engine>, LoadFault> {
@@ -252,7 +275,7 @@ impl Core {
         if let Some(engine) = &*metered {
             return Ok(Arc::clone(engine));
         }
-        let fresh = engine(meter)?;
+        let fresh = engine(meter, self.allocation)?;
         *metered = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
@@ -349,8 +372,8 @@ impl Core {
     }
 }
 
-fn engine(meter: Meter) -> Result<Arc<Engine>, LoadFault> {
-    Engine::new(meter).map(Arc::new).map_err(|error| LoadFault::Host(format!("{error:#}")))
+fn engine(meter: Meter, allocation: Allocation) -> Result<Arc<Engine>, LoadFault> {
+    Engine::new(meter, allocation).map(Arc::new).map_err(|error| LoadFault::Host(format!("{error:#}")))
 }
 
 /// Under what the code of a component is kept: it fits one engine, which the key names.

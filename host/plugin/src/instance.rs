@@ -144,6 +144,7 @@ impl Guest {
     /// Begins another call of a guest that lives on.
     pub(crate) fn renew(&mut self, call: Call) {
         self.call = call;
+        self.limiter.begin();
     }
 
     /// What the call was denied; what it printed goes to the log.
@@ -292,7 +293,7 @@ impl<W: World> Prepared<W> {
         // The epoch ends a guest that computes; this timer one that waits, for a slot or in a host call.
         let wait = deadline.remaining();
         let Ok(_slot) = tokio::time::timeout(wait, self.engine.enter()).await else {
-            return Ended { answer: Err(out_of_time()), denials: Vec::new() };
+            return Ended { answer: Err(Failure::Busy(deadline.allowed())), denials: Vec::new() };
         };
         let mut store = match new_store(&self.engine, guest) {
             Ok(store) => store,

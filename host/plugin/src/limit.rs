@@ -95,6 +95,11 @@ impl Limiter {
         Self { limits, memory_used: 0, elements_used: 0, hit: None }
     }
 
+    /// Begins another call: what was refused before does not explain how this one ends.
+    pub(crate) fn begin(&mut self) {
+        self.hit = None;
+    }
+
     /// The last bound that refused something.
     pub(crate) fn hit(&self) -> Option<Limit> {
         self.hit

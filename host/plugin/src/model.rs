@@ -126,11 +126,12 @@ impl Answering {
 
     async fn answer(&self) -> Result<(), Box<Broken>> {
         let at = |function: &'static str| move |failure: Failure| Broken::at(function, failure, Vec::new());
-        let guest = Guest::new(self.call()).map_err(at("complete"))?;
-        let engine = &self.world.engine;
-        let Ok(_slot) = tokio::time::timeout(self.identity.limits.wall, engine.enter()).await else {
-            return Err(at("complete")(Failure::classify(&wasmtime::Error::new(OutOfTime), &guest.allowed())));
+        let (engine, wall) = (&self.world.engine, self.identity.limits.wall);
+        let Ok(_slot) = tokio::time::timeout(wall, engine.enter()).await else {
+            return Err(at("complete")(Failure::Busy(wall)));
         };
+        // Its time begins here, not while it waited for others.
+        let guest = Guest::new(self.call()).map_err(at("complete"))?;
         let host = |error: wasmtime::Error| at("complete")(Failure::Host(error.to_string()));
         let mut store = new_store(engine, guest).map_err(host)?;
         let begun = self.begin(&mut store).await;

@@ -3,7 +3,7 @@
 use crate::bindings::cofferdam::types::common::{CallContext, PluginError};
 use crate::bindings::recall::exports::cofferdam::recall::recall::{Hit as GuestHit, Item};
 use crate::bindings::recall::{RecallPlugin, RecallPluginPre};
-use crate::failure::{Culprit, Failure};
+use crate::failure::Failure;
 use crate::instance::{Guest, Working};
 use crate::tool::LoadedPlugin;
 use crate::warm::{Opens, Warm};
@@ -56,27 +56,22 @@ impl PluginRecall {
             ext: Vec::new(),
         }
     }
+}
 
-    fn lied(&self, function: &str, what: String) -> Fault {
-        let identity = self.warm.identity();
-        Culprit { alias: &identity.alias, digest: identity.digest, function }.fault(&Failure::Lie(what), &[])
+fn hits(found: Vec<GuestHit>, limit: usize) -> Result<Vec<Hit>, Failure> {
+    if found.len() > limit {
+        return Err(Failure::Lie(format!("it found {} texts where at most {limit} were asked", found.len())));
     }
-
-    fn hits(&self, found: Vec<GuestHit>, limit: usize) -> Result<Vec<Hit>, Fault> {
-        if found.len() > limit {
-            return Err(self.lied("search", format!("it found {} texts where at most {limit} were asked", found.len())));
+    let hit = |GuestHit { item, score }: GuestHit| {
+        if !(0.0..=1.0).contains(&score) {
+            return Err(Failure::Lie(format!("the score {score} is not between 0 and 1")));
         }
-        let hit = |GuestHit { item, score }: GuestHit| {
-            if !(0.0..=1.0).contains(&score) {
-                return Err(self.lied("search", format!("the score {score} is not between 0 and 1")));
-            }
-            let Ok(Value::Object(meta)) = value::parse(&item.meta) else {
-                return Err(self.lied("search", "the data of a text is no JSON object".to_owned()));
-            };
-            Ok(Hit { memo: Memo { id: item.id, text: item.text, meta }, score })
+        let Ok(Value::Object(meta)) = value::parse(&item.meta) else {
+            return Err(Failure::Lie("the data of a text is no JSON object".to_owned()));
         };
-        found.into_iter().map(hit).collect()
-    }
+        Ok(Hit { memo: Memo { id: item.id, text: item.text, meta }, score })
+    };
+    found.into_iter().map(hit).collect()
 }
 
 fn text_of(map: &Map) -> String {
@@ -88,35 +83,46 @@ impl Recall for PluginRecall {
         let (context, space) = (self.context(), space.to_owned());
         let items: Vec<Item> =
             memos.into_iter().map(|memo| Item { id: memo.id, text: memo.text, meta: text_of(&memo.meta) }).collect();
-        Box::pin(self.warm.call("upsert", None, move |store, plugin| {
-            Box::pin(async move { plugin.cofferdam_recall_recall().call_upsert(store, &context, &space, &items).await })
-        }))
+        Box::pin(self.warm.call(
+            "upsert",
+            move |store, plugin| {
+                Box::pin(async move {
+                    plugin.cofferdam_recall_recall().call_upsert(store, &context, &space, &items).await
+                })
+            },
+            Ok,
+        ))
     }
 
     fn search<'a>(&'a self, space: &'a str, search: Search) -> BoxFuture<'a, Result<Vec<Hit>, Fault>> {
         let (context, space) = (self.context(), space.to_owned());
-        Box::pin(async move {
-            let Search { query, limit, filter } = search;
-            let (most, filter) = (u32::try_from(limit).unwrap_or(u32::MAX), text_of(&filter));
-            let found = self.warm.call("search", None, move |store, plugin| {
+        let Search { query, limit, filter } = search;
+        let (most, filter) = (u32::try_from(limit).unwrap_or(u32::MAX), text_of(&filter));
+        Box::pin(self.warm.call(
+            "search",
+            move |store, plugin| {
                 Box::pin(async move {
                     let recall = plugin.cofferdam_recall_recall();
                     recall.call_search(store, &context, &space, &query, most, &filter).await
                 })
-            });
-            self.hits(found.await?, limit)
-        })
+            },
+            move |found| hits(found, limit),
+        ))
     }
 
     fn forget<'a>(&'a self, space: &'a str, ids: Vec<String>) -> BoxFuture<'a, Result<usize, Fault>> {
-        let (context, space) = (self.context(), space.to_owned());
-        Box::pin(async move {
-            let forgotten = self.warm.call("forget", None, move |store, plugin| {
+        let (context, space, most) = (self.context(), space.to_owned(), ids.len());
+        Box::pin(self.warm.call(
+            "forget",
+            move |store, plugin| {
                 Box::pin(
                     async move { plugin.cofferdam_recall_recall().call_forget(store, &context, &space, &ids).await },
                 )
-            });
-            Ok(usize::try_from(forgotten.await?).unwrap_or(usize::MAX))
-        })
+            },
+            move |forgotten| match usize::try_from(forgotten).unwrap_or(usize::MAX) {
+                count if count <= most => Ok(count),
+                count => Err(Failure::Lie(format!("it forgot {count} texts of {most}"))),
+            },
+        ))
     }
 }

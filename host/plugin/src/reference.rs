@@ -63,6 +63,16 @@ impl fmt::Display for Source {
     }
 }
 
+/// Whose table of the project's file has a plugin's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NameOf {
+    /// Its own: what is granted there holds for it.
+    #[default]
+    Itself,
+    /// That of a plugin which serves the host: nothing granted under this name reaches this one.
+    Service,
+}
+
 /// A plugin and everything that was decided about it.
 #[derive(Clone, Debug)]
 pub struct PluginReference {
@@ -82,6 +92,8 @@ pub struct PluginReference {
     pub limits: PluginLimits,
     /// The directory that further directories in the grants are relative to.
     pub base: PathBuf,
+    /// Whose its name is, where grants are written; explains denials.
+    pub name_of: NameOf,
 }
 
 impl PluginReference {
@@ -97,6 +109,7 @@ impl PluginReference {
             requested: Grants::default(),
             limits: PluginLimits::default(),
             base: PathBuf::new(),
+            name_of: NameOf::Itself,
         }
     }
 }

@@ -41,6 +41,11 @@ impl GuestRuntime {
         self.turns.acquire().await.ok()
     }
 
+    /// How many futures run or wait there.
+    pub(crate) fn tasks(&self) -> usize {
+        self.runtime.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks())
+    }
+
     /// Runs the future there. Dropping the task ends it at its next tick.
     pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
         let runtime = self.runtime.as_ref().expect("the runtime is there until it is dropped");

@@ -7,7 +7,7 @@ use crate::bindings::sink::exports::cofferdam::sink::sink::{
     Ack as GuestAck, Batch as GuestBatch, Event as GuestEvent, Want as GuestWant,
 };
 use crate::bindings::sink::{SinkPlugin, SinkPluginPre};
-use crate::failure::{Culprit, Failure};
+use crate::failure::Failure;
 use crate::instance::{Guest, Working};
 use crate::tool::LoadedPlugin;
 use crate::warm::{Opens, Warm};
@@ -71,29 +71,16 @@ impl PluginSink {
         let batch_id = format!("{}/{}/{}/{count}", first.run_id, first.seq, first.sub.unwrap_or(0));
         let attempt = self.attempt(&batch_id);
         let guest = GuestBatch { batch_id, attempt, events, dropped_before: batch.dropped_before };
-        let ack = self
-            .warm
-            .call("deliver", None, move |store, plugin| {
+        let ack = self.warm.call(
+            "deliver",
+            move |store, plugin| {
                 Box::pin(async move { plugin.cofferdam_sink_sink().call_deliver(store, &guest).await })
-            })
-            .await
-            .map_err(to_be_offered_again)?;
-        match ack {
-            GuestAck::All if last => Ok(Ack::All),
-            GuestAck::All => Ok(Ack::First(count)),
-            GuestAck::First(taken) if taken as usize <= count => Ok(Ack::First(taken as usize)),
-            GuestAck::First(taken) => Err(self.lied(format!("it took {taken} events of a batch of {count}"))),
-            GuestAck::Except(rejected) => {
-                let rejections = rejected
-                    .into_iter()
-                    .map(|rejection| Rejection { index: rejection.index as usize, reason: clean(&rejection.reason) });
-                let rejections: Vec<Rejection> = rejections.collect();
-                match rejections.iter().find(|rejection| rejection.index >= count) {
-                    Some(beyond) => Err(self.lied(format!("it refused event {} of a batch of {count}", beyond.index))),
-                    // The plugin speaks of what was handed to it, which may be the first part of the batch only.
-                    None => Ok(Ack::Except { handled: count, rejected: rejections }),
-                }
-            }
+            },
+            move |ack| judge(ack, count),
+        );
+        match ack.await.map_err(to_be_offered_again)? {
+            Ack::All if !last => Ok(Ack::First(count)),
+            ack => Ok(ack),
         }
     }
 
@@ -124,17 +111,32 @@ impl PluginSink {
         offered.1
     }
 
-    fn lied(&self, what: String) -> Fault {
-        let identity = self.warm.identity();
-        let culprit = Culprit { alias: &identity.alias, digest: identity.digest, function: "deliver" };
-        culprit.fault(&Failure::Lie(what), &[])
-    }
-
     /// Tells the plugin that nothing more comes, and lets it go.
     pub async fn close(&self) {
         self.warm
             .close(|store, plugin| Box::pin(async move { plugin.cofferdam_sink_sink().call_close(store).await }))
             .await;
+    }
+}
+
+/// What it acknowledges of the `count` events that were handed to it, which may be the first part of a batch only.
+fn judge(ack: GuestAck, count: usize) -> Result<Ack, Failure> {
+    match ack {
+        GuestAck::All => Ok(Ack::All),
+        GuestAck::First(taken) if taken as usize <= count => Ok(Ack::First(taken as usize)),
+        GuestAck::First(taken) => Err(Failure::Lie(format!("it took {taken} events of a batch of {count}"))),
+        GuestAck::Except(rejected) => {
+            let rejections = rejected
+                .into_iter()
+                .map(|rejection| Rejection { index: rejection.index as usize, reason: clean(&rejection.reason) });
+            let rejections: Vec<Rejection> = rejections.collect();
+            match rejections.iter().find(|rejection| rejection.index >= count) {
+                Some(beyond) => {
+                    Err(Failure::Lie(format!("it refused event {} of a batch of {count}", beyond.index)))
+                }
+                None => Ok(Ack::Except { handled: count, rejected: rejections }),
+            }
+        }
     }
 }
 
@@ -156,9 +158,11 @@ impl Sink for PluginSink {
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(self.warm.call("flush", None, |store, plugin| {
-            Box::pin(async move { plugin.cofferdam_sink_sink().call_flush(store).await })
-        }))
+        Box::pin(self.warm.call(
+            "flush",
+            |store, plugin| Box::pin(async move { plugin.cofferdam_sink_sink().call_flush(store).await }),
+            Ok,
+        ))
     }
 }
 

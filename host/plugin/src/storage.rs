@@ -8,14 +8,14 @@ mod answers;
 
 use crate::bindings::cofferdam::types::common::PluginError;
 use crate::bindings::storage::exports::cofferdam::storage::storage::{
-    CommitRequest, JournalRecord, LeaseRequest as GuestLease, OpenInfo, Receipt, RunFilter as GuestFilter,
+    CommitRequest, JournalRecord, LeaseRequest as GuestLease, OpenInfo, RunFilter as GuestFilter,
     RunIndex as GuestIndex,
 };
 use crate::bindings::storage::{StoragePlugin, StoragePluginPre};
 use crate::instance::{Guest, Working};
 use crate::tool::LoadedPlugin;
 use crate::warm::{Opens, Warm};
-use answers::{Asked, broken, refused};
+use answers::{Asked, Judged, broken, refused};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
@@ -101,16 +101,17 @@ impl PluginStorage {
     }
 
     /// Calls any instance.
-    async fn ask<T: Send + 'static>(
+    async fn ask<T: Send + 'static, U: Send + 'static>(
         &self,
         asked: Asked<'_>,
         work: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s StoragePlugin) -> Working<'s, Result<T, PluginError>>
         + Send
         + 'static,
-    ) -> Result<T, JournalError> {
+        judge: impl FnOnce(T) -> Judged<U> + Send + 'static,
+    ) -> Result<U, JournalError> {
         let index = self.shared.next.fetch_add(1, Ordering::Relaxed) % self.shared.instances.len();
         let Some(instance) = self.shared.instances.get(index) else { return Err(broken("there is no instance")) };
-        instance.call(asked.function, None, work).await.map_err(|fault| refused(&asked, &fault))
+        instance.call(asked.function, work, judge).await.unwrap_or_else(|fault| Err(refused(&asked, &fault)))
     }
 
     async fn commit(&self, append: Append) -> Result<u64, JournalError> {
@@ -145,13 +146,15 @@ impl PluginStorage {
     async fn read_page(&self, run: &RunId, after: u64, limit: usize) -> Result<Page, JournalError> {
         let asked = Asked { function: "read", subject: run.as_str(), ..Asked::default() };
         let most = u32::try_from(limit.min(limits::JOURNAL_PAGE_RECORDS)).unwrap_or(u32::MAX);
-        let name = run.to_string();
-        let page = self
-            .ask(asked, move |store, plugin| {
+        let (name, run) = (run.to_string(), run.clone());
+        self.ask(
+            asked,
+            move |store, plugin| {
                 Box::pin(async move { plugin.cofferdam_storage_storage().call_read(store, &name, after, most).await })
-            })
-            .await?;
-        answers::page(run, (after, most), page)
+            },
+            move |page| answers::page(&run, (after, most), page),
+        )
+        .await
     }
 }
 
@@ -170,8 +173,8 @@ impl Shared {
         let (requests, waiting): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.request, waiting.done)).unzip();
         let answers = self.commit_group(&requests).await;
-        for ((request, done), answer) in requests.iter().zip(waiting).zip(answers) {
-            let _ = done.send(answer.and_then(|receipt| answers::head(request, &receipt)));
+        for (done, answer) in waiting.into_iter().zip(answers) {
+            let _ = done.send(answer);
         }
     }
 
@@ -187,35 +190,33 @@ impl Shared {
         queue.drain(..count).collect()
     }
 
-    async fn commit_group(&self, requests: &[CommitRequest]) -> Vec<Result<Receipt, JournalError>> {
+    async fn commit_group(&self, requests: &[CommitRequest]) -> Vec<Result<u64, JournalError>> {
         let all = |error: &JournalError| requests.iter().map(|_| Err(error.clone())).collect();
         let Some(writer) = self.instances.first() else { return all(&broken("there is no instance")) };
         let mut tries = 0;
         loop {
             tries += 1;
-            let batch = requests.to_vec();
-            let answers = writer.call_plain("commit", move |store, plugin| {
-                Box::pin(async move { plugin.cofferdam_storage_storage().call_commit(store, &batch).await })
-            });
+            let (batch, asked) = (requests.to_vec(), requests.to_vec());
+            let answers = writer.call(
+                "commit",
+                move |store, plugin| {
+                    Box::pin(async move { plugin.cofferdam_storage_storage().call_commit(store, &batch).await.map(Ok) })
+                },
+                move |answers| answers::heads(&asked, answers),
+            );
             match answers.await {
-                Ok(answers) if answers.len() == requests.len() => {
-                    let each = |(request, answer): (&CommitRequest, Result<Receipt, PluginError>)| {
-                        let expected = request.expected_head;
-                        let asked = Asked { function: "commit", subject: &request.run_id, expected };
-                        answer.map_err(|error| answers::own(&asked, &error))
-                    };
-                    return requests.iter().zip(answers).map(each).collect();
-                }
-                Ok(answers) => {
-                    let what = format!("it gave {} answers to {} commits", answers.len(), requests.len());
-                    return all(&broken(&what));
-                }
+                Ok(answers) => return answers,
                 // The same commits again, under the same ids, to a fresh instance.
-                Err(_) if tries < limits::PLUGIN_STRIKES => {}
+                Err(fault) if tries < limits::PLUGIN_STRIKES && !is_lie(&fault) => {}
                 Err(fault) => return all(&JournalError::Unavailable(fault.message)),
             }
         }
     }
+}
+
+/// Whoever lied about a commit is not believed when it is asked again.
+fn is_lie(fault: &Fault) -> bool {
+    fault.code == "plugin_protocol"
 }
 
 impl Journal for PluginStorage {
@@ -234,15 +235,17 @@ impl Journal for PluginStorage {
             let most = u32::try_from(limit).unwrap_or(u32::MAX);
             let filter = GuestFilter { workflow, statuses };
             let asked = Asked { function: "list-runs", ..Asked::default() };
-            let page = self
-                .ask(asked, move |store, plugin| {
+            self.ask(
+                asked,
+                move |store, plugin| {
                     Box::pin(async move {
                         let storage = plugin.cofferdam_storage_storage();
                         storage.call_list_runs(store, &filter, cursor.as_deref(), most).await
                     })
-                })
-                .await?;
-            answers::runs(limit, page)
+                },
+                move |page| answers::runs(limit, page),
+            )
+            .await
         })
     }
 
@@ -253,9 +256,15 @@ impl Journal for PluginStorage {
             }
             let asked = Asked { function: "put-blob", subject: id.as_str(), ..Asked::default() };
             let name = id.as_str().to_owned();
-            self.ask(asked, move |store, plugin| {
-                Box::pin(async move { plugin.cofferdam_storage_storage().call_put_blob(store, &name, &bytes).await })
-            })
+            self.ask(
+                asked,
+                move |store, plugin| {
+                    Box::pin(
+                        async move { plugin.cofferdam_storage_storage().call_put_blob(store, &name, &bytes).await },
+                    )
+                },
+                |()| Ok(Ok(())),
+            )
             .await
         })
     }
@@ -266,28 +275,24 @@ impl Journal for PluginStorage {
             loop {
                 let asked = Asked { function: "get-blob", subject: id.as_str(), ..Asked::default() };
                 let (name, offset) = (id.as_str().to_owned(), bytes.len() as u64);
-                let piece = self
-                    .ask(asked, move |store, plugin| {
-                        Box::pin(async move {
-                            let storage = plugin.cofferdam_storage_storage();
-                            storage.call_get_blob(store, &name, offset, limits::STORAGE_BLOB_PIECE_BYTES).await
-                        })
-                    })
+                let (before, wanted) = (std::mem::take(&mut bytes), id.clone());
+                let (so_far, is_last) = self
+                    .ask(
+                        asked,
+                        move |store, plugin| {
+                            Box::pin(async move {
+                                let storage = plugin.cofferdam_storage_storage();
+                                storage.call_get_blob(store, &name, offset, limits::STORAGE_BLOB_PIECE_BYTES).await
+                            })
+                        },
+                        move |piece| answers::piece(before, piece, &wanted),
+                    )
                     .await?;
-                let asked_for = limits::STORAGE_BLOB_PIECE_BYTES as usize;
-                if piece.len() > asked_for || bytes.len() > limits::BLOB_BYTES {
-                    return Err(broken("it gave more of a blob than there can be"));
+                if is_last {
+                    return Ok(so_far.into());
                 }
-                let last = piece.len() < asked_for;
-                bytes.extend(piece);
-                if last {
-                    break;
-                }
+                bytes = so_far;
             }
-            if BlobId::of(&bytes) != *id {
-                return Err(broken("the bytes of a blob are not those of its id"));
-            }
-            Ok(bytes.into())
         })
     }
 
@@ -302,12 +307,14 @@ impl Journal for PluginStorage {
                 owner_is_gone: request.owner_is_gone,
             };
             let asked = Asked { function: "lease", subject: request.run.as_str(), expected: request.epoch };
-            let state = self
-                .ask(asked, move |store, plugin| {
+            self.ask(
+                asked,
+                move |store, plugin| {
                     Box::pin(async move { plugin.cofferdam_storage_storage().call_lease(store, &guest).await })
-                })
-                .await?;
-            answers::lease(&state)
+                },
+                |state| answers::lease(&state),
+            )
+            .await
         })
     }
 
@@ -315,9 +322,13 @@ impl Journal for PluginStorage {
         Box::pin(async move {
             let asked = Asked { function: "delete-run", subject: run.as_str(), ..Asked::default() };
             let name = run.to_string();
-            self.ask(asked, move |store, plugin| {
-                Box::pin(async move { plugin.cofferdam_storage_storage().call_delete_run(store, &name).await })
-            })
+            self.ask(
+                asked,
+                move |store, plugin| {
+                    Box::pin(async move { plugin.cofferdam_storage_storage().call_delete_run(store, &name).await })
+                },
+                |()| Ok(Ok(())),
+            )
             .await
         })
     }

@@ -1,7 +1,8 @@
 //! An instance that lives over many calls, supervised: what storage, sinks, models and retrieval memories are.
 //!
 //! One call at a time enters it. After a trap, a timeout, a broken contract or a dropped call its store is gone, and the
-//! next call gets a fresh one after a rest that doubles. Failures in a row end it for good.
+//! next call gets a fresh one after a rest that doubles. Failures in a row end it for good: an answer that its caller calls
+//! a lie is one, waiting for those in front is none.
 
 use crate::bindings::cofferdam::types::common::PluginError;
 use crate::engine::{Deadline, EPOCH_TICK, Slot};
@@ -11,7 +12,6 @@ use crate::host::Core;
 use crate::instance::{Call, Guest, Identity, Prepared, Working, World, new_store};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
-use cofferdam_core::port::ToolContext;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -83,33 +83,21 @@ impl<W: Opens + 'static> Warm<W> {
         self.over("open", async move { inner.open().await }).await
     }
 
-    /// Calls the instance, a fresh one if there is none. Dropping the future ends the call and the instance.
+    /// Calls the instance, a fresh one if there is none. `judge` turns what it says into an answer, or calls it a lie: that
+    /// counts as a failure, and the instance is gone. Dropping the future ends the call and the instance.
     ///
     /// # Errors
     /// The plugin's own error, or what ended the call.
-    pub(crate) async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static, U: Send + 'static>(
         &self,
         function: &'static str,
-        ctx: Option<ToolContext>,
         work: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, Result<T, PluginError>>
         + Send
         + 'static,
-    ) -> Result<T, Fault> {
+        judge: impl FnOnce(T) -> Result<U, Failure> + Send + 'static,
+    ) -> Result<U, Fault> {
         let inner = Arc::clone(&self.inner);
-        self.over(function, async move { inner.enter(ctx, work).await }).await
-    }
-
-    /// As [`Self::call`], for a function that has no error of its own.
-    pub(crate) async fn call_plain<T: Send + 'static>(
-        &self,
-        function: &'static str,
-        work: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, T> + Send + 'static,
-    ) -> Result<T, Fault> {
-        self.call(function, None, move |store, instance| {
-            let work = work(store, instance);
-            Box::pin(async move { Ok(Ok(work.await?)) })
-        })
-        .await
+        self.over(function, async move { inner.enter(work, judge).await }).await
     }
 
     /// Lets the instance go, after telling it so.
@@ -120,7 +108,7 @@ impl<W: Opens + 'static> Warm<W> {
         let inner = Arc::clone(&self.inner);
         let closing = self.inner.core.runtime.spawn(async move {
             let Some(mut live) = inner.state.lock().await.live.take() else { return };
-            let call = inner.call(None);
+            let call = inner.call();
             live.store.data_mut().renew(call);
             let _ticking = inner.prepared.engine.ticking();
             let told = tokio::time::timeout(inner.identity.limits.wall, tell(&mut live.store, &live.instance)).await;
@@ -152,8 +140,8 @@ impl<W: Opens + 'static> Warm<W> {
 type Outcome<T> = Result<T, (Failure, Vec<Denial>)>;
 
 impl<W: Opens> Inner<W> {
-    fn call(&self, ctx: Option<ToolContext>) -> Call {
-        Call::new(Arc::clone(&self.identity), ctx, self.identity.limits.wall)
+    fn call(&self) -> Call {
+        Call::new(Arc::clone(&self.identity), None, self.identity.limits.wall)
     }
 
     async fn open(&self) -> Outcome<W::Opened> {
@@ -167,42 +155,42 @@ impl<W: Opens> Inner<W> {
         Ok(opened)
     }
 
-    async fn enter<T>(
+    async fn enter<T, U>(
         &self,
-        ctx: Option<ToolContext>,
         work: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, Result<T, PluginError>> + Send,
-    ) -> Outcome<T> {
+        judge: impl FnOnce(T) -> Result<U, Failure> + Send,
+    ) -> Outcome<U> {
         let mut state = self.turn().await?;
         let mut live = match state.live.take() {
             Some(live) => live,
             None => self.start(&mut state).await?,
         };
-        live.store.data_mut().renew(self.call(ctx));
-        let answer = {
+        live.store.data_mut().renew(self.call());
+        let said = {
             let _ticking = self.prepared.engine.ticking();
             self.timed(work(&mut live.store, &live.instance)).await
         };
         let denials = live.store.data_mut().end_call();
-        match answer {
-            Ok(answer) => {
-                // Only now: a store whose call was dropped half-way is never entered again.
-                state.live = Some(live);
-                state.strikes = 0;
-                answer.map_err(|error| (Failure::Own(error), denials))
-            }
-            Err(error) => {
-                let failure = self.classify(&error, &live.store);
-                state.strike();
-                Err((failure, denials))
-            }
+        let answer = match said {
+            Ok(Ok(said)) => judge(said),
+            Ok(Err(error)) => Err(Failure::Own(error)),
+            Err(error) => Err(self.classify(&error, &live.store)),
+        };
+        if matches!(answer, Ok(_) | Err(Failure::Own(_))) {
+            // Only now: a store whose call was dropped half-way is never entered again.
+            state.live = Some(live);
+            state.strikes = 0;
+        } else {
+            state.strike();
         }
+        answer.map_err(|failure| (failure, denials))
     }
 
     /// Waits until nobody else is in the instance and its rest is over.
     async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, State<W>>, (Failure, Vec<Denial>)> {
         let wall = self.identity.limits.wall;
         let Ok(state) = tokio::time::timeout(wall, self.state.lock()).await else {
-            return Err((Failure::Limit(crate::limit::Limit::Wall(wall)), Vec::new()));
+            return Err((Failure::Busy(wall), Vec::new()));
         };
         if state.strikes >= limits::PLUGIN_STRIKES {
             let why = format!("it failed {} times in a row and is not started again", state.strikes);
@@ -218,6 +206,8 @@ impl<W: Opens> Inner<W> {
     async fn start(&self, state: &mut State<W>) -> Outcome<Live<W>> {
         match self.bring_up().await {
             Ok(live) => Ok(live),
+            // That there is no room is not its fault.
+            Err(failed @ (Failure::Busy(_), _)) => Err(failed),
             Err(failed) => {
                 state.strike();
                 Err(failed)
@@ -227,11 +217,12 @@ impl<W: Opens> Inner<W> {
 
     async fn bring_up(&self) -> Outcome<Live<W>> {
         let engine = &self.prepared.engine;
-        let guest = Guest::new(self.call(None)).map_err(|failure| (failure, Vec::new()))?;
         let wall = self.identity.limits.wall;
         let Ok(slot) = tokio::time::timeout(wall, engine.slot()).await else {
-            return Err((Failure::Limit(crate::limit::Limit::Wall(wall)), Vec::new()));
+            return Err((Failure::Busy(wall), Vec::new()));
         };
+        // Its time begins here, not while it waited for others.
+        let guest = Guest::new(self.call()).map_err(|failure| (failure, Vec::new()))?;
         let broken = |error: wasmtime::Error| (Failure::Host(error.to_string()), Vec::new());
         let mut store = new_store(engine, guest).map_err(broken)?;
         let _ticking = engine.ticking();

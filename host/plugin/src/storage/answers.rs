@@ -1,13 +1,17 @@
 //! What a storage plugin answers, checked and turned into the port's form.
+//!
+//! What it cannot have meant honestly is a lie, a failure of the plugin; what may have happened to its disk is damage, an
+//! answer like any other.
 
 use crate::bindings::cofferdam::types::common::{ErrorKind, PluginError};
 use crate::bindings::storage::exports::cofferdam::storage::storage::{
     CommitRequest, JournalRecord, LeaseState, Receipt, RecordPage, RunPage as GuestRuns, RunRow as GuestRow,
 };
-use crate::failure::kind_name;
+use crate::failure::{Failure, kind_name};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{JournalError, Lease, Owner, Page, Record, RunIndex, RunPage, RunRow};
+use cofferdam_core::limits;
+use cofferdam_core::port::{BlobId, JournalError, Lease, Owner, Page, Record, RunIndex, RunPage, RunRow};
 use cofferdam_core::record;
 use cofferdam_core::text::clean;
 use cofferdam_core::time::Timestamp;
@@ -22,6 +26,13 @@ pub(super) struct Asked<'a> {
     pub(super) subject: &'a str,
     /// The head or the epoch that should be there.
     pub(super) expected: u64,
+}
+
+/// An answer that was judged.
+pub(super) type Judged<T> = Result<Result<T, JournalError>, Failure>;
+
+fn lie(what: impl Into<String>) -> Failure {
+    Failure::Lie(what.into())
 }
 
 /// The plugin broke the contract.
@@ -101,29 +112,44 @@ fn timestamp(millis: u64) -> Timestamp {
     Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
-/// The head after a commit, which can be one only.
-pub(super) fn head(request: &CommitRequest, receipt: &Receipt) -> Result<u64, JournalError> {
-    let head = request.expected_head.saturating_add(request.records.len() as u64);
-    if receipt.head == head {
-        return Ok(head);
+/// The head that each commit left, which can be one only.
+pub(super) fn heads(
+    requests: &[CommitRequest],
+    answers: Vec<Result<Receipt, PluginError>>,
+) -> Result<Vec<Result<u64, JournalError>>, Failure> {
+    if answers.len() != requests.len() {
+        return Err(lie(format!("it gave {} answers to {} commits", answers.len(), requests.len())));
     }
-    Err(broken(&format!("the head after a commit is {head}, and it said {}", receipt.head)))
+    let head = |(request, answer): (&CommitRequest, Result<Receipt, PluginError>)| match answer {
+        Err(error) => {
+            let asked =
+                Asked { function: "commit", subject: &request.run_id, expected: request.expected_head };
+            Ok(Err(own(&asked, &error)))
+        }
+        Ok(receipt) => {
+            let head = request.expected_head.saturating_add(request.records.len() as u64);
+            if receipt.head == head {
+                return Ok(Ok(head));
+            }
+            Err(lie(format!("the head after a commit is {head}, and it said {}", receipt.head)))
+        }
+    };
+    requests.iter().zip(answers).map(head).collect()
 }
 
 /// A page of records: dense, within what was asked, each with the sum that it was written with.
-pub(super) fn page(run: &RunId, (after, most): (u64, u32), page: RecordPage) -> Result<Page, JournalError> {
+pub(super) fn page(run: &RunId, (after, most): (u64, u32), page: RecordPage) -> Judged<Page> {
     let RecordPage { records, head } = page;
     if records.len() > most as usize {
-        return Err(broken(&format!("it gave {} records where at most {most} were asked", records.len())));
+        return Err(lie(format!("it gave {} records where at most {most} were asked", records.len())));
     }
     let first = after.saturating_add(1);
     let missing = records.is_empty() && most > 0 && after < head;
     let records = (first..=u64::MAX).zip(records).map(|(position, record)| read(run, position, &record));
-    let records = records.collect::<Result<Vec<Record>, _>>()?;
-    if missing {
-        return Err(record::damaged(run, first, "it is missing"));
-    }
-    Ok(Page { first, records, head })
+    Ok(records.collect::<Result<Vec<Record>, _>>().and_then(|records| match missing {
+        true => Err(record::damaged(run, first, "it is missing")),
+        false => Ok(Page { first, records, head }),
+    }))
 }
 
 fn read(run: &RunId, position: u64, found: &JournalRecord) -> Result<Record, JournalError> {
@@ -138,13 +164,13 @@ fn read(run: &RunId, position: u64, found: &JournalRecord) -> Result<Record, Jou
 }
 
 /// A page of a listing.
-pub(super) fn runs(most: usize, page: GuestRuns) -> Result<RunPage, JournalError> {
+pub(super) fn runs(most: usize, page: GuestRuns) -> Judged<RunPage> {
     if page.rows.len() > most {
-        return Err(broken(&format!("it listed {} runs where at most {most} were asked", page.rows.len())));
+        return Err(lie(format!("it listed {} runs where at most {most} were asked", page.rows.len())));
     }
     let row = |row: GuestRow| {
         Ok(RunRow {
-            run_id: RunId::parse(&row.run_id).map_err(|error| broken(&error.to_string()))?,
+            run_id: RunId::parse(&row.run_id).map_err(|error| lie(error.to_string()))?,
             head: row.head,
             updated_at: timestamp(row.updated_at),
             index: RunIndex {
@@ -154,11 +180,25 @@ pub(super) fn runs(most: usize, page: GuestRuns) -> Result<RunPage, JournalError
             },
         })
     };
-    Ok(RunPage { rows: page.rows.into_iter().map(row).collect::<Result<_, _>>()?, next: page.next })
+    Ok(Ok(RunPage { rows: page.rows.into_iter().map(row).collect::<Result<_, Failure>>()?, next: page.next }))
 }
 
 /// A lease.
-pub(super) fn lease(state: &LeaseState) -> Result<Lease, JournalError> {
-    let owner = serde_json::from_str(&state.owner).map_err(|_| broken("the owner of a lease cannot be read"))?;
-    Ok(Lease { owner, epoch: state.epoch, until: timestamp(state.until) })
+pub(super) fn lease(state: &LeaseState) -> Judged<Lease> {
+    let owner = serde_json::from_str(&state.owner).map_err(|_| lie("the owner of a lease cannot be read"))?;
+    Ok(Ok(Lease { owner, epoch: state.epoch, until: timestamp(state.until) }))
+}
+
+/// The bytes of a blob with one more piece, and whether it was the last.
+pub(super) fn piece(mut bytes: Vec<u8>, piece: Vec<u8>, id: &BlobId) -> Judged<(Vec<u8>, bool)> {
+    let asked_for = limits::STORAGE_BLOB_PIECE_BYTES as usize;
+    if piece.len() > asked_for || bytes.len() > limits::BLOB_BYTES {
+        return Err(lie("it gave more of a blob than there can be"));
+    }
+    let is_last = piece.len() < asked_for;
+    bytes.extend(piece);
+    if is_last && BlobId::of(&bytes) != *id {
+        return Err(lie("the bytes of a blob are not those of its id"));
+    }
+    Ok(Ok((bytes, is_last)))
 }
