@@ -176,6 +176,7 @@ limits! {
     PLUGIN_STRIKES: u32 = 3, "failures", "a plugin that crashes each time would be started for ever";
     PLUGIN_REST_MS: u64 = 100, "ms", "a plugin that crashes at once would be started as fast as the machine can; it doubles with each failure";
     PLUGIN_STORAGE_INSTANCES: u32 = 4, "instances", "each holds a slot of the pool and memory of its own for as long as the program runs";
+    PLUGIN_TOLD_BYTES: usize = 300, "bytes", "what a call of the host is about goes to whoever watches: a guest could fill a screen with one";
     PLUGIN_DENIALS: usize = 32, "denials", "a guest could ask ten thousand times for what it may not have";
     PLUGIN_INVOKE_DEPTH: u32 = 4, "calls", "tools that call each other could do so for ever, each with a slot of its own";
     PLUGIN_INVOKES: u32 = 256, "calls", "each call of another tool stands in the journal twice";

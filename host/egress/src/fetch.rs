@@ -10,14 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use cofferdam_core::limits::{EGRESS_ADDRESSES, EGRESS_CONNECT_MS};
 use cofferdam_core::policy::{HttpGrant, HttpLimits, Method};
-use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, LOCATION, RANGE};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
 
 use crate::address::{AddressClass, classify, is_allowed};
 use crate::redirect::{Body, Credentials, Hop};
 use crate::resolve::{Resolve, SystemResolver};
 use crate::swap::{Outgoing, Swapping};
 use crate::target::{Admitted, Target};
-use crate::{EgressError, Phase, Scrubber, Secrets, body, connect, header, secret_header};
+use crate::transport::{Outbound, Reply, Transport};
+use crate::{EgressError, Phase, Scrubber, Secrets, connect, header, secret_header};
 
 /// A request as a guest writes it.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +71,8 @@ impl FetchLimits {
 #[derive(Clone)]
 pub struct Egress {
     resolver: Arc<dyn Resolve>,
+    /// Answers in the place of the network.
+    transport: Option<Arc<dyn Transport>>,
 }
 
 impl Default for Egress {
@@ -94,7 +97,14 @@ impl Egress {
     /// A door that asks another resolver.
     #[must_use]
     pub fn with_resolver(resolver: Arc<dyn Resolve>) -> Self {
-        Self { resolver }
+        Self { resolver, transport: None }
+    }
+
+    /// A door with somebody behind it who plays the network: everything is checked as always, and no connection is
+    /// made.
+    #[must_use]
+    pub fn through(resolver: Arc<dyn Resolve>, transport: Arc<dyn Transport>) -> Self {
+        Self { resolver, transport: Some(transport) }
     }
 
     /// Sends a request, if the grants cover it. Dropping the future closes the connection.
@@ -182,9 +192,9 @@ impl Journey<'_> {
         let mut hop = first;
         for _ in 0..=self.limits.redirects {
             let response = self.send(&hop).await?;
-            header::check_size(response.headers())?;
-            let location = response.headers().get(LOCATION).map(|value| value.as_bytes().to_vec());
-            let Some(next) = hop.next(response.status(), location.as_deref())? else {
+            header::check_size(&response.headers)?;
+            let location = response.headers.get(LOCATION).map(|value| value.as_bytes().to_vec());
+            let Some(next) = hop.next(response.status, location.as_deref())? else {
                 return self.finish(&hop, response).await;
             };
             // Or the next host would be handed the credential of this one.
@@ -197,7 +207,7 @@ impl Journey<'_> {
         Err(EgressError::protocol(&hop.target.host, reason))
     }
 
-    async fn send(&mut self, hop: &Hop) -> Result<reqwest::Response, EgressError> {
+    async fn send(&mut self, hop: &Hop) -> Result<Reply, EgressError> {
         let admitted = hop.target.admit(hop.method, self.grants)?;
         let mut headers = hop.headers.clone();
         let mut url = hop.target.url.clone();
@@ -209,15 +219,26 @@ impl Journey<'_> {
             self.inject(&admitted, &mut headers)?;
         }
         let addresses = self.egress.addresses(&hop.target, &admitted).await?;
+        let body = if hop.body == Body::Sent { body } else { Bytes::new() };
+        if let Some(transport) = &self.egress.transport {
+            let header = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
+            let headers = headers.iter().map(header).collect();
+            let request = Outbound { method: hop.method.as_str().to_owned(), url: url.into(), headers, body };
+            let nobody = || EgressError::Connect {
+                host: hop.target.host.clone(),
+                reason: "nobody plays an answer to this request".to_owned(),
+            };
+            return transport.carry(request).await.map(Reply::from).ok_or_else(nobody);
+        }
         let connect = Duration::from_millis(EGRESS_CONNECT_MS).min(self.limits.total);
         let client = connect::pinned(&hop.target, &addresses, connect)?;
         let method = reqwest::Method::from_bytes(hop.method.as_str().as_bytes())
             .map_err(|_| EgressError::invalid("the method cannot be sent"))?;
         let mut request = client.request(method, url).headers(headers);
-        if hop.body == Body::Sent && !body.is_empty() {
+        if !body.is_empty() {
             request = request.body(body);
         }
-        connect::head(request, &hop.target.host, connect, self.limits.total).await
+        connect::head(request, &hop.target.host, connect, self.limits.total).await.map(Reply::from)
     }
 
     /// Adds credentials by rule. A rule's header replaces the guest's own.
@@ -237,19 +258,19 @@ impl Journey<'_> {
         Ok(())
     }
 
-    async fn finish(self, hop: &Hop, response: reqwest::Response) -> Result<Response, EgressError> {
+    async fn finish(self, hop: &Hop, response: Reply) -> Result<Response, EgressError> {
         let host = &hop.target.host;
-        let status = response.status().as_u16();
+        let status = response.status.as_u16();
         // What was not inflated cannot be searched.
-        if !self.scrubber.is_empty() && response.headers().contains_key(CONTENT_ENCODING) {
+        if !self.scrubber.is_empty() && response.headers.contains_key(CONTENT_ENCODING) {
             return Err(EgressError::protocol(host, "answers in an encoding that was not asked for"));
         }
         let headers = response
-            .headers()
+            .headers
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), self.scrubber.scrub(value.as_bytes()).into_owned()))
             .collect();
-        let body = body::read_all(response, host, self.limits.body_bytes).await?;
+        let body = response.body(host, self.limits.body_bytes).await?;
         let body = match self.scrubber.scrub(&body) {
             std::borrow::Cow::Borrowed(_) => body,
             std::borrow::Cow::Owned(clean) => Bytes::from(clean),

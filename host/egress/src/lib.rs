@@ -18,6 +18,7 @@ mod scrub;
 mod secret;
 mod swap;
 mod target;
+mod transport;
 
 #[cfg(test)]
 mod hostile;
@@ -31,6 +32,7 @@ pub use provider::{BoundedResponse, ProviderClient, Proxies, StreamingResponse, 
 pub use resolve::{Resolve, SystemResolver};
 pub use scrub::Scrubber;
 pub use secret::{NoSecrets, Secrets, StandIn, secret_header};
+pub use transport::{Inbound, Outbound, Transport};
 
 /// Headers as the HTTP library has them, so that callers need no second one.
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

@@ -2,7 +2,8 @@
 //!
 //! Standard libraries import both, for seeds of hash tables for instance, so they are there and not refused.
 
-use cofferdam_core::port::PureContext;
+use cofferdam_core::port::{PureContext, ToolContext};
+use cofferdam_core::time::Timestamp;
 use std::time::Duration;
 use wasmtime_wasi::random::Deterministic;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
@@ -23,6 +24,11 @@ impl Frozen {
     /// As it is for a step of a run.
     pub(crate) fn of(ctx: &PureContext) -> Self {
         Self::new(ctx.now.as_millis(), &[ctx.run_id.as_str(), ctx.path.as_str()])
+    }
+
+    /// As it is for a call of a tool whose effects are played.
+    pub(crate) fn rehearsed(now: Timestamp, ctx: &ToolContext) -> Self {
+        Self::new(now.as_millis(), &[ctx.run_id.as_str(), ctx.path.as_str(), &ctx.idempotency_key])
     }
 
     /// As it is for a plugin that describes itself, which belongs to no run.

@@ -17,8 +17,9 @@ use crate::reference::{PluginReference, Source};
 use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
 use crate::services::Services;
+use crate::tap::Observation;
 use crate::tool::{LoadedPlugin, Parts};
-use crate::worlds::{Worlds, meter_of};
+use crate::worlds::{Worlds, is_pure};
 use cofferdam_core::policy::{FsGrant, KindLimits, PluginKind};
 use cofferdam_core::port::{Clock, Journal, Redactor, State};
 use cofferdam_core::schema;
@@ -68,6 +69,7 @@ pub struct PluginHost {
     allocation: Allocation,
     core: Mutex<Option<Arc<Core>>>,
     kept: Arc<AtomicBool>,
+    observation: Observation,
 }
 
 /// What all plugins of a process share.
@@ -80,6 +82,8 @@ pub(crate) struct Core {
     compiler: Compiler,
     cache: Option<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Whether every kind is metered.
+    exact: bool,
 }
 
 /// What the cache keeps of a plugin besides its code.
@@ -125,7 +129,8 @@ impl PluginHost {
     /// A host with these settings. Threads, engine and directories come with the first plugin.
     #[must_use]
     pub fn new(settings: HostSettings) -> Self {
-        Self { settings, allocation: Allocation::default(), core: Mutex::new(None), kept: Arc::default() }
+        let observation = Observation::default();
+        Self { settings, allocation: Allocation::default(), core: Mutex::new(None), kept: Arc::default(), observation }
     }
 
     /// The host with instances that get their memory like this. Left alone, it takes what the machine offers.
@@ -140,6 +145,12 @@ impl PluginHost {
     pub fn occupancy(&self) -> Occupancy {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         core.as_ref().map(|core| core.occupancy()).unwrap_or_default()
+    }
+
+    /// The same host, watched. To be said before the first plugin is loaded.
+    #[must_use]
+    pub fn observed(self, observation: Observation) -> Self {
+        Self { observation, ..self }
     }
 
     /// Whether any plugin has kept a value that goes with its run, since this host was made.
@@ -157,6 +168,7 @@ impl PluginHost {
             clock: Arc::clone(&self.settings.clock),
             mounts: mount::open(granted, base)?.into(),
             kept: Arc::clone(&self.kept),
+            observation: self.observation.clone(),
         })
     }
 
@@ -216,7 +228,11 @@ impl PluginHost {
             // Nothing that is granted to the tool holds for what must give the same again.
             rights: Arc::default(),
             limits: pure,
-            services: Services::none(Arc::clone(&self.settings.clock)),
+            services: Services {
+                observation: self.observation.clone(),
+                redactor: Arc::clone(&self.settings.redactor),
+                ..Services::none(Arc::clone(&self.settings.clock))
+            },
             id: known.about.id.clone(),
         };
         let plugin = LoadedPlugin::new(Parts {
@@ -238,14 +254,14 @@ impl PluginHost {
         if let Some(core) = &*core {
             return Ok(Arc::clone(core));
         }
-        let fresh = Arc::new(Core::new(&self.settings, self.allocation)?);
+        let fresh = Arc::new(Core::new(&self.settings, self.allocation, self.observation.exact)?);
         *core = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
 }
 
 impl Core {
-    fn new(settings: &HostSettings, allocation: Allocation) -> Result<Self, LoadFault> {
+    fn new(settings: &HostSettings, allocation: Allocation, exact: bool) -> Result<Self, LoadFault> {
         let plain = engine(Meter::Plain, allocation)?;
         let runtime = GuestRuntime::start().map_err(|error| LoadFault::Host(error.to_string()))?;
         let cache = settings.cache.as_ref().and_then(|dirs| match Cache::open(&dirs.code, &dirs.state) {
@@ -257,7 +273,7 @@ impl Core {
         });
         let compiler = Compiler::new(settings.compile_child.clone());
         let clock = Arc::clone(&settings.clock);
-        Ok(Self { plain, metered: Mutex::new(None), allocation, runtime, compiler, cache, clock })
+        Ok(Self { plain, metered: Mutex::new(None), allocation, runtime, compiler, cache, clock, exact })
     }
 
     fn occupancy(&self) -> Occupancy {
@@ -265,6 +281,11 @@ impl Core {
         let engines = [Some(&self.plain), metered.as_ref()].into_iter().flatten();
         let (places, free): (Vec<_>, Vec<_>) = engines.map(|engine| engine.places()).unzip();
         Occupancy { slots: places.iter().sum(), free: free.iter().sum(), tasks: self.runtime.tasks() }
+    }
+
+    /// The meter of the engine that a kind runs on.
+    fn meter_of(&self, kind: PluginKind) -> Meter {
+        if self.exact || is_pure(kind) { Meter::Metered } else { Meter::Plain }
     }
 
     fn engine(&self, meter: Meter) -> Result<Arc<Engine>, LoadFault> {
@@ -326,7 +347,8 @@ impl Core {
     ) -> Result<(Worlds, Option<u64>), LoadFault> {
         let (mut worlds, mut compiled) = (Worlds::default(), None);
         for meter in [Meter::Plain, Meter::Metered] {
-            if !manifest.kinds.iter().copied().any(|kind| meter_of(kind) == meter) {
+            let kinds: Vec<_> = manifest.kinds.iter().copied().filter(|kind| self.meter_of(*kind) == meter).collect();
+            if kinds.is_empty() {
                 continue;
             }
             let engine = self.engine(meter)?;
@@ -339,7 +361,7 @@ impl Core {
                     component
                 }
             };
-            worlds.link(&engine, &component, manifest)?;
+            worlds.link(&engine, &component, &kinds)?;
         }
         Ok((worlds, compiled))
     }

@@ -11,11 +11,12 @@ mod secrets;
 mod sockets;
 mod stdio;
 mod tools;
+mod watched;
 
 pub(crate) use blobs::Blobs;
 pub(crate) use files::{Preopens, open_mounts};
 pub use http::Network;
-pub use kv::namespaces_of;
+pub use kv::{KeptValue, namespaces_of};
 pub(crate) use stdio::Captured;
 
 use crate::bindings::Served;
@@ -54,7 +55,8 @@ fn link_wasi(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     cli::terminal_stderr::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
     random::insecure_seed::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.ctx().ctx.random())?;
     filesystem::types::add_to_linker::<Guest, WasiFilesystem>(linker, Guest::filesystem)?;
-    filesystem::preopens::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)
+    filesystem::preopens::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    watched::link(linker)
 }
 
 impl WasiView for Guest {

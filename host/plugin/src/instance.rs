@@ -20,6 +20,7 @@ use crate::grant::{Denial, Denials, Rights, Seen};
 use crate::import::{Blobs, Captured, Preopens, open_mounts};
 use crate::limit::{Limiter, size};
 use crate::services::Services;
+use crate::tap::{Spent, Tap};
 use cofferdam_core::event::Body;
 use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
@@ -88,6 +89,11 @@ impl Call {
     /// A call that gives the same whenever it is made.
     pub(crate) fn pure(plugin: Arc<Identity>, frozen: Frozen, allowed: Duration) -> Self {
         Self { frozen: Some(frozen), ..Self::new(plugin, None, allowed) }
+    }
+
+    /// The same call, giving the same again whenever it is made.
+    pub(crate) fn repeatable(self, frozen: Frozen) -> Self {
+        Self { frozen: Some(frozen), ..self }
     }
 
     /// Keeps a denial, and tells the run of it the first time.
@@ -163,6 +169,14 @@ impl Guest {
             handles: limits.handles as usize,
             parts: limits.core_instances,
             hit: self.limiter.hit(),
+        }
+    }
+
+    /// Tells whoever watches what the call took.
+    fn tell_spent(&self, fuel_left: Option<u64>) {
+        if let Some(Tap(tap)) = &self.call.plugin.services.observation.tap {
+            let fuel = fuel_left.map(|left| fuel_of(&self.call.plugin.limits).saturating_sub(left));
+            tap.ended(Spent { fuel, memory_bytes: self.limiter.memory_used() as u64 });
         }
     }
 
@@ -305,7 +319,9 @@ impl<W: World> Prepared<W> {
         };
         let patience = deadline.remaining().saturating_add(EPOCH_TICK);
         let outcome = tokio::time::timeout(patience, running).await;
+        let left = store.get_fuel().ok();
         let guest = store.into_data();
+        guest.tell_spent(left);
         guest.log_output();
         let answer = match outcome {
             Ok(Ok(answer)) => Ok(answer),
@@ -320,6 +336,11 @@ impl<W: World> Prepared<W> {
     }
 }
 
+/// What a guest may spend where it is metered; tools have no bound but their time.
+fn fuel_of(limits: &KindLimits) -> u64 {
+    limits.fuel.unwrap_or(u64::MAX)
+}
+
 /// A store with every bound set, before anything of the guest runs in it.
 pub(crate) fn new_store(engine: &Engine, guest: Guest) -> wasmtime::Result<Store<Guest>> {
     let limits = guest.call.plugin.limits;
@@ -328,7 +349,7 @@ pub(crate) fn new_store(engine: &Engine, guest: Guest) -> wasmtime::Result<Store
     store.set_hostcall_fuel(size(limits.hostcall_bytes));
     store.set_max_component_handles(limits.handles as usize);
     if engine.meter() == Meter::Metered {
-        store.set_fuel(limits.fuel.unwrap_or_default())?;
+        store.set_fuel(fuel_of(&limits))?;
     }
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|context| {

@@ -30,6 +30,7 @@ mod import;
 mod instance;
 mod mount;
 mod services;
+mod tap;
 
 mod about;
 mod check;
@@ -53,7 +54,7 @@ pub use compile::{CompileChild, CompileError};
 pub use engine::{Allocation, Occupancy};
 pub use error::{LoadError, LoadFault};
 pub use host::{CacheDirs, History, HostSettings, PluginHost};
-pub use import::{Network, namespaces_of};
+pub use import::{KeptValue, Network, namespaces_of};
 pub use inspect::{Inspection, Lifetime};
 pub use limit::Limit;
 pub use manifest::{Capability, Import, ManifestError};
@@ -63,6 +64,7 @@ pub use reference::{NameOf, PluginReference, Source, SourceError};
 pub use scan::{Interpreter, ScanError};
 pub use sink::PluginSink;
 pub use storage::PluginStorage;
+pub use tap::{HostCall, HostCalls, Observation, Outcome, Spent, Tap};
 pub use tool::LoadedPlugin;
 
 #[cfg(test)]

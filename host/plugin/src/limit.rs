@@ -100,6 +100,11 @@ impl Limiter {
         self.hit = None;
     }
 
+    /// Linear memory in bytes, summed over all memories. It never shrinks.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.memory_used
+    }
+
     /// The last bound that refused something.
     pub(crate) fn hit(&self) -> Option<Limit> {
         self.hit

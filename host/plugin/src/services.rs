@@ -4,6 +4,7 @@
 
 use crate::import::Network;
 use crate::mount::Mounted;
+use crate::tap::Observation;
 use cofferdam_core::port::{Clock, Journal, NoRedactor, Redactor, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ pub(crate) struct Services {
     pub(crate) mounts: Arc<[Mounted]>,
     /// Whether any plugin of this host has kept a value that goes with its run.
     pub(crate) kept: Arc<AtomicBool>,
+    /// Who watches, and whether calls give the same again.
+    pub(crate) observation: Observation,
 }
 
 impl Services {
@@ -38,6 +41,7 @@ impl Services {
             clock,
             mounts: Arc::new([]),
             kept: Arc::default(),
+            observation: Observation::default(),
         }
     }
 

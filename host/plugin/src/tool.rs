@@ -6,6 +6,7 @@ use crate::about::About;
 use crate::bindings::cofferdam::types::common::{CallContext, Payload};
 use crate::bindings::exports::cofferdam::tool::tool::ToolOutput as GuestOutput;
 use crate::failure::{Culprit, Failure};
+use crate::frozen::Frozen;
 use crate::host::Core;
 use crate::instance::{Call, Ended, Identity, Invocation};
 use crate::limit::{Limit, size};
@@ -186,7 +187,12 @@ impl LoadedPlugin {
         // What a tool calls may be narrower than what a step calls: it gets an instance of its own.
         let in_step = self.manifest.interpreter.is_some_and(Interpreter::keeps_instance) && ctx.depth == 0;
         let kept = in_step.then(|| Arc::clone(&ctx.kept));
+        let frozen = self.identity.services.observation.exact.then(|| Frozen::rehearsed(now, &ctx));
         let call = Call::new(Arc::clone(&self.identity), Some(ctx), allowed);
+        let call = match frozen {
+            Some(frozen) => call.repeatable(frozen),
+            None => call,
+        };
         let invocation = Invocation { context, name: name.to_string(), args };
         let task = match kept {
             Some(kept) => self.core.runtime.spawn(world.call_in_step(call, invocation, kept)),

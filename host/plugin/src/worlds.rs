@@ -1,6 +1,6 @@
 //! A component matched with each world that it is of: the tool, the transform, the condition.
 //!
-//! Tools run on the plain engine, the pure kinds on the metered one. It must not know runs or grants.
+//! The pure kinds run on the metered engine, the others on the plain one. It must not know runs or grants.
 
 use crate::about::About;
 use crate::bindings::ServedPre;
@@ -11,12 +11,11 @@ use crate::bindings::recall::RecallPluginPre;
 use crate::bindings::sink::SinkPluginPre;
 use crate::bindings::storage::StoragePluginPre;
 use crate::bindings::transform::TransformPluginPre;
-use crate::engine::{Engine, Meter};
+use crate::engine::Engine;
 use crate::error::LoadFault;
 use crate::failure::Culprit;
 use crate::frozen::Frozen;
 use crate::instance::{Call, Ended, Guest, Identity, Prepared, SelfDescription};
-use crate::manifest::Manifest;
 use crate::reference::PluginReference;
 use crate::services::Services;
 use cofferdam_core::limits;
@@ -39,27 +38,24 @@ pub(crate) struct Worlds {
     pub(crate) recall: Option<Prepared<RecallPluginPre<Guest>>>,
 }
 
-/// The engine that a kind runs on.
-pub(crate) fn meter_of(kind: PluginKind) -> Meter {
-    match kind {
-        PluginKind::Transform | PluginKind::Condition => Meter::Metered,
-        _ => Meter::Plain,
-    }
+/// Whether what a kind gives may depend on nothing but what it is given.
+pub(crate) fn is_pure(kind: PluginKind) -> bool {
+    matches!(kind, PluginKind::Transform | PluginKind::Condition)
 }
 
 impl Worlds {
-    /// Matches the component's imports and exports with ours, types included, for every kind of this engine.
+    /// Matches the component's imports and exports with ours, types included, for these kinds.
     pub(crate) fn link(
         &mut self,
         engine: &Arc<Engine>,
         component: &Component,
-        manifest: &Manifest,
+        kinds: &[PluginKind],
     ) -> Result<(), LoadFault> {
         let interface =
             |error: wasmtime::Error| LoadFault::Interface(cofferdam_core::text::clean_to(&format!("{error:#}"), 500));
         let pre = || engine.linker().instantiate_pre(component).map_err(interface);
         let engine_of = || Arc::clone(engine);
-        for kind in manifest.kinds.iter().copied().filter(|kind| meter_of(*kind) == engine.meter()) {
+        for kind in kinds.iter().copied() {
             match kind {
                 PluginKind::Tool => {
                     let world = ServedPre::new(pre()?).map_err(interface)?;
@@ -184,10 +180,7 @@ impl Asked<'_> {
             services: Services::none(Arc::clone(self.clock)),
             id: String::new(),
         });
-        match meter_of(kind) {
-            Meter::Plain => Call::new(identity, None, wall),
-            Meter::Metered => Call::pure(identity, Frozen::outside(), wall),
-        }
+        if is_pure(kind) { Call::pure(identity, Frozen::outside(), wall) } else { Call::new(identity, None, wall) }
     }
 
     fn answer<T>(&self, function: &str, ended: Ended<T>) -> Result<T, LoadFault> {

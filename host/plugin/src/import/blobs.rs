@@ -25,11 +25,17 @@ pub(crate) struct Blobs {
 
 impl blobs::Host for Guest {
     async fn size(&mut self, blob: String) -> Answer<u64> {
-        guarded("blobs.size", self.call.deadline, async { Ok(fetch(&mut self.call, &blob).await?.len() as u64) }).await
+        let deadline = self.call.deadline;
+        let begun = self.call.begin(|| blob.clone());
+        let size = async { Ok(fetch(&mut self.call, &blob).await?.len() as u64) };
+        let answer = guarded("blobs.size", deadline, size).await;
+        self.call.end(begun, ("blobs", "size"), &answer, |size| format!("{size} bytes"));
+        answer
     }
 
     async fn read(&mut self, blob: String, offset: u64, len: u32) -> Answer<Vec<u8>> {
-        guarded("blobs.read", self.call.deadline, async {
+        let begun = self.call.begin(|| blob.clone());
+        let answer = guarded("blobs.read", self.call.deadline, async {
             let most = size(self.call.plugin.limits.payload_bytes);
             let bytes = fetch(&mut self.call, &blob).await?;
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
@@ -37,7 +43,9 @@ impl blobs::Host for Guest {
             let to = from.saturating_add(len).min(bytes.len());
             Ok(bytes.get(from..to).unwrap_or_default().to_vec())
         })
-        .await
+        .await;
+        self.call.end(begun, ("blobs", "read"), &answer, |bytes| format!("{} bytes", bytes.len()));
+        answer
     }
 }
 
@@ -73,14 +81,17 @@ impl blobs::HostWriter for Guest {
     }
 
     async fn finish(&mut self, writer: Resource<Writer>) -> Answer<String> {
-        guarded("blobs.finish", self.call.deadline, async {
+        let begun = self.call.begin(String::new);
+        let answer = guarded("blobs.finish", self.call.deadline, async {
             let written = self.call.blobs.writers.get_mut(writer.rep() as usize).and_then(Option::take);
             let bytes: Arc<[u8]> = written.ok_or_else(no_writer)?.into();
             let id = BlobId::of(&bytes);
             store(&self.call)?.put_blob(id.clone(), bytes).await.map_err(|error| failed(&error))?;
             Ok(id.as_str().to_owned())
         })
-        .await
+        .await;
+        self.call.end(begun, ("blobs", "finish"), &answer, Clone::clone);
+        answer
     }
 
     fn drop(&mut self, writer: Resource<Writer>) -> wasmtime::Result<()> {

@@ -12,13 +12,25 @@ use cofferdam_core::text::clean;
 
 impl log::Host for Guest {
     fn log(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
-        caught("log.log", || {
-            let call = &mut self.call;
-            call.log_lines = call.log_lines.saturating_add(1);
-            if call.log_lines <= limits::PLUGIN_LOG_LINES {
-                write(call, level, message, &fields);
-            }
-        })
+        let begun = self.call.begin(|| message.clone());
+        let call = &mut self.call;
+        call.log_lines = call.log_lines.saturating_add(1);
+        if call.log_lines > limits::PLUGIN_LOG_LINES {
+            return Ok(());
+        }
+        let answer = caught("log.log", || Ok(write(&self.call, level, message, &fields)));
+        self.call.end(begun, ("log", word(level)), &answer, |()| String::new());
+        answer.map(drop)
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 
@@ -39,7 +51,10 @@ fn write(call: &Call, level: Level, message: String, fields: &[(String, String)]
 
 impl config::Host for Guest {
     fn get(&mut self) -> wasmtime::Result<String> {
-        caught("config.get", || self.call.plugin.config.to_string())
+        let begun = self.call.begin(String::new);
+        let answer = caught("config.get", || Ok(self.call.plugin.config.to_string()));
+        self.call.end(begun, ("config", "get"), &answer, |config| format!("{} bytes", config.len()));
+        answer.map(Result::unwrap_or_default)
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::grant::Denial;
 use crate::instance::Guest;
 use crate::mount::{Mounted, overlap};
+use crate::tap::Outcome;
 use cofferdam_core::policy::FsGrant;
 use cofferdam_core::port::{DirHandle, StepDirs};
 use std::os::fd::AsRawFd as _;
@@ -95,6 +96,8 @@ impl preopens::Host for Guest {
         let rights = Arc::clone(&self.call.rights);
         if !rights.sees_files() && self.call.ctx.is_some() {
             let denial = Denial::new(&self.call.plugin.alias, &rights, "fs".to_owned(), &rights.wanted_files());
+            let begun = self.call.begin(|| "the directories".to_owned());
+            self.call.end_with(begun, ("files", "preopens"), || Outcome::Denied);
             if rights.requested.fs.is_empty() {
                 self.call.denials.suspect(denial);
             } else {

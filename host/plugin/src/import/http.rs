@@ -8,6 +8,7 @@ use crate::bindings::cofferdam::types::common::{ErrorKind, PluginError};
 use crate::failure::HostPanicked;
 use crate::grant::Denial;
 use crate::instance::{Call, Guest};
+use crate::tap::Begun;
 use cofferdam_core::policy::HttpLimits;
 use cofferdam_egress::{Egress, EgressError, FetchLimits, Kind, Secrets, StandIn};
 use futures_util::FutureExt as _;
@@ -61,7 +62,12 @@ async fn fetch_all(call: &mut Call, requests: Vec<Request>, limit: u32) -> Vec<R
     let answers: Vec<_> = stream::iter(counted)
         .map(|request| async move {
             match request {
-                Some(request) => send(sending, request, *rest).await,
+                Some(request) => {
+                    let begun = sending.begin(|| format!("{} {}", request.method, request.url));
+                    let answer = send(sending, request, *rest).await;
+                    tell(sending, begun, &answer);
+                    answer
+                }
                 None => Err(Refusal::TooMany(rest.calls)),
             }
         })
@@ -118,6 +124,17 @@ async fn send(call: &Call, request: Request, limits: HttpLimits) -> Result<Respo
         }),
         Err(error) => Err(Refusal::Egress { method, error }),
     }
+}
+
+/// Tells whoever watches what came of a request: one line each, also of several at once.
+fn tell(call: &Call, begun: Begun, answer: &Result<Response, Refusal>) {
+    let seen = match answer {
+        Ok(response) => Ok((response.status, response.body.len())),
+        Err(Refusal::Egress { error, .. }) => Err(refuse(error_kind(error.kind()), error.to_string())),
+        Err(Refusal::NoNetwork) => Err(refuse(ErrorKind::Denied, "the network is not available here")),
+        Err(Refusal::TooMany(_)) => return,
+    };
+    call.end(begun, ("http", "fetch"), &Ok(seen), |(status, bytes)| format!("{status}, {bytes} bytes"));
 }
 
 /// What the guest is told, after a denial was put on record.

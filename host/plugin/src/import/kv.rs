@@ -31,27 +31,75 @@ pub fn namespaces_of(run: &RunId) -> [String; 2] {
 
 impl kv::Host for Guest {
     async fn get_many(&mut self, keys: Vec<String>) -> Answer<Vec<Option<Entry>>> {
-        guarded("kv.get-many", self.call.deadline, async {
+        let begun = self.call.begin(|| keys.join(", "));
+        let answer = guarded("kv.get-many", self.call.deadline, async {
             let store = Store::of(&mut self.call)?;
             store.get_many(keys).await
         })
-        .await
+        .await;
+        self.call.end(begun, ("kv", "get-many"), &answer, |found| format!("{} found", found.iter().flatten().count()));
+        answer
     }
 
     async fn commit(&mut self, writes: Vec<Write>) -> Answer<Vec<u64>> {
-        guarded("kv.commit", self.call.deadline, async {
+        let begun = self.call.begin(|| writes.iter().map(written).collect::<Vec<_>>().join(", "));
+        let answer = guarded("kv.commit", self.call.deadline, async {
             let store = Store::of(&mut self.call)?;
             store.commit(writes).await
         })
-        .await
+        .await;
+        self.call.end(begun, ("kv", "commit"), &answer, |_| String::new());
+        answer
     }
 
     async fn scan(&mut self, prefix: String, cursor: Option<String>, limit: u32) -> Answer<Page> {
-        guarded("kv.scan", self.call.deadline, async {
+        let begun = self.call.begin(|| format!("{prefix}*"));
+        let answer = guarded("kv.scan", self.call.deadline, async {
             let store = Store::of(&mut self.call)?;
             store.scan(&prefix, cursor, limit).await
         })
-        .await
+        .await;
+        self.call.end(begun, ("kv", "scan"), &answer, |page| format!("{} keys", page.entries.len()));
+        answer
+    }
+}
+
+/// A write for whoever watches: the key, and how much is written.
+fn written(write: &Write) -> String {
+    match &write.value {
+        Some(value) => format!("{} ({} bytes)", write.key, value.len()),
+        None => format!("{} (deleted)", write.key),
+    }
+}
+
+/// A value of a plugin as a store keeps it: behind the moment at which it is forgotten. For those who put values there
+/// for a plugin, or look at what it left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptValue {
+    /// The bytes that the plugin sees.
+    pub bytes: Vec<u8>,
+    /// When it is forgotten, in milliseconds since 1970; 0 for never.
+    pub until_ms: u64,
+}
+
+impl KeptValue {
+    /// What the store holds.
+    #[must_use]
+    pub fn to_stored(&self) -> Arc<[u8]> {
+        self.until_ms.to_be_bytes().into_iter().chain(self.bytes.iter().copied()).collect()
+    }
+
+    /// Reads what a store holds; none when no plugin wrote it.
+    #[must_use]
+    pub fn from_stored(stored: &[u8]) -> Option<Self> {
+        let (until, bytes) = stored.split_first_chunk::<EXPIRY_BYTES>()?;
+        Some(Self { bytes: bytes.to_vec(), until_ms: u64::from_be_bytes(*until) })
+    }
+
+    /// Whether it is there at this moment.
+    #[must_use]
+    pub fn is_alive(&self, now_ms: u64) -> bool {
+        self.until_ms == 0 || now_ms < self.until_ms
     }
 }
 
@@ -170,16 +218,14 @@ impl Store {
     }
 
     fn stored(&self, value: &[u8], ttl_ms: Option<u64>) -> Arc<[u8]> {
-        let until = ttl_ms.map_or(0, |ttl| self.now_ms.saturating_add(ttl).max(1));
-        until.to_be_bytes().into_iter().chain(value.iter().copied()).collect()
+        let until_ms = ttl_ms.map_or(0, |ttl| self.now_ms.saturating_add(ttl).max(1));
+        KeptValue { bytes: value.to_vec(), until_ms }.to_stored()
     }
 
     /// The entry as the guest sees it, unless it is forgotten.
     fn alive(&self, entry: StateEntry) -> Option<Entry> {
-        let (until, value) = entry.value.split_first_chunk::<EXPIRY_BYTES>()?;
-        let until = u64::from_be_bytes(*until);
-        let is_alive = until == 0 || self.now_ms < until;
-        is_alive.then(|| Entry { key: entry.key, value: value.to_vec(), version: entry.version })
+        let kept = KeptValue::from_stored(&entry.value)?;
+        kept.is_alive(self.now_ms).then(|| Entry { key: entry.key, value: kept.bytes, version: entry.version })
     }
 }
 

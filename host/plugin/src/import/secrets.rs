@@ -20,14 +20,18 @@ const REVEALED: &str = "secret_revealed";
 
 impl secrets::Host for Guest {
     fn exists(&mut self, name: String) -> wasmtime::Result<bool> {
-        caught("secrets.exists", || {
+        let begun = self.call.begin(|| name.clone());
+        let answer = caught("secrets.exists", || {
             let call = &self.call;
-            call.rights.granted.secrets.iter().any(|secret| secret.name == name) && value(call, &name).is_some()
-        })
+            Ok(call.rights.granted.secrets.iter().any(|secret| secret.name == name) && value(call, &name).is_some())
+        });
+        self.call.end(begun, ("secrets", "exists"), &answer, |there| if *there { "yes" } else { "no" }.to_owned());
+        answer.map(|answer: Result<bool, PluginError>| answer.unwrap_or_default())
     }
 
     fn placeholder(&mut self, name: String) -> Answer<String> {
-        caught("secrets.placeholder", || {
+        let begun = self.call.begin(|| name.clone());
+        let answer = caught("secrets.placeholder", || {
             let call = &mut self.call;
             permit(call, &name, Wanted::Name)?;
             if let Some(known) = call.stand_ins.iter().find(|known| known.secret == name) {
@@ -36,13 +40,16 @@ impl secrets::Host for Guest {
             let text = format!("cofferdam-secret-{}", uuid::Uuid::new_v4().simple());
             call.stand_ins.push(StandIn { secret: name, text: text.clone() });
             Ok(text)
-        })
+        });
+        self.call.end(begun, ("secrets", "placeholder"), &answer, |_| String::new());
+        answer
     }
 }
 
 impl secrets_reveal::Host for Guest {
     async fn reveal(&mut self, name: String) -> Answer<Vec<u8>> {
-        guarded("secrets-reveal.reveal", self.call.deadline, async {
+        let begun = self.call.begin(|| name.clone());
+        let answer = guarded("secrets-reveal.reveal", self.call.deadline, async {
             let call = &mut self.call;
             permit(call, &name, Wanted::Value)?;
             let Some(value) = value(call, &name) else {
@@ -55,7 +62,9 @@ impl secrets_reveal::Host for Guest {
             told.map_err(|_| refuse(ErrorKind::Cancelled, "the call was cancelled"))?;
             Ok(value.expose_secret().as_bytes().to_vec())
         })
-        .await
+        .await;
+        self.call.end(begun, ("secrets-reveal", "reveal"), &answer, |_| String::new());
+        answer
     }
 }
 

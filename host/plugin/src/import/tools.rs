@@ -18,7 +18,8 @@ use std::collections::BTreeSet;
 
 impl tools::Host for Guest {
     async fn invoke(&mut self, name: String, args: String) -> wasmtime::Result<Result<Payload, PluginError>> {
-        guarded("tools.invoke", self.call.deadline, async {
+        let begun = self.call.begin(|| name.clone());
+        let answer = guarded("tools.invoke", self.call.deadline, async {
             let call = &mut self.call;
             let tool = permit(call, &name)?;
             let args = read(&args)?;
@@ -37,7 +38,9 @@ impl tools::Host for Guest {
                 Err(_) => Err(refuse(ErrorKind::Cancelled, "the call was cancelled")),
             }
         })
-        .await
+        .await;
+        self.call.end(begun, ("tools", "invoke"), &answer, |_| String::new());
+        answer
     }
 }
 
