@@ -38,7 +38,8 @@ pub use error::Error;
 pub use grants::GrantPolicy;
 pub use lock::{LOCK_FILE, LockEntry, LockError};
 pub use orchestrator::{
-    Builder, CloseReport, Orchestrator, PluginCheck, RunOptions, ServicePlugin, Undecided, UserDirs,
+    Builder, CloseReport, DeadLetter, Delivery, Orchestrator, PluginCheck, RunOptions, ServicePlugin, SinkStanding,
+    Undecided, UserDirs, WaitingRun,
 };
 pub use secrets::SecretSource;
 pub use servers::{ProjectServer, ServerPolicy};

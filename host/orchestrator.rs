@@ -19,7 +19,7 @@ pub use options::{CloseReport, RunOptions};
 use plugins::Loaded;
 pub use plugins::PluginCheck;
 use servers::{Reach, Servers};
-pub use service::ServicePlugin;
+pub use service::{DeadLetter, Delivery, ServicePlugin, SinkStanding, WaitingRun};
 
 use crate::error::Error;
 use crate::stream::{self, Stream, StreamOptions};
@@ -83,7 +83,7 @@ impl Orchestrator {
 
     pub(crate) fn from_settings(settings: Settings) -> Self {
         let plugins = Arc::new(PluginHost::new(settings.plugin_host()));
-        let _ = settings.services.host.set(Arc::downgrade(&plugins));
+        let _ = settings.services.host.cell.set(Arc::downgrade(&plugins));
         let executor = if settings.rehearsal.is_some() { Executor::in_place() } else { Executor::new() };
         let shared = Arc::new(Shared {
             settings,
@@ -218,9 +218,18 @@ impl Orchestrator {
         let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);
         let engine = engaged.map(|engaged| self.set_to_work(engaged, request.run_id.clone()));
+        // A run that no sink may see is owed to none. From here on it is recorded.
+        let taking = if covered { Ok(Vec::new()) } else { services.begin(&request.run_id).await };
+        let taking = taking.map_err(|fault| Error::Refused(vec![fault]))?;
+        ports.sinks.extend(taking.iter().map(|sink| Arc::clone(sink) as Arc<dyn Sink>));
         let task = tokio::spawn(async move {
-            let run_id = request.run_id.clone();
-            let outcome = running.shared.executor.run(ports, request).await;
+            let (run_id, cancel) = (request.run_id.clone(), request.cancel.clone());
+            let mut outcome = running.shared.executor.run(ports, request).await;
+            let unsettled = service::settle(&taking, &cancel).await;
+            match &mut outcome {
+                Ok(result) => result.warnings.extend(unsettled),
+                Err(_) => unsettled.iter().for_each(|warning| tracing::warn!("{warning}")),
+            }
             servers.close().await;
             drop(engine);
             // What has completed is never taken up again: nobody can read its values any more.
@@ -368,7 +377,10 @@ impl Orchestrator {
         }
         let still_running: Vec<RunId> = self.shared.running().values().cloned().collect();
         if still_running.is_empty() {
-            self.shared.settings.services.close().await;
+            tokio::select! {
+                () = self.shared.settings.services.close() => {}
+                () = self.shared.settings.clock.sleep(grace) => tracing::warn!("a plugin did not close in time"),
+            }
         }
         CloseReport { still_running }
     }

@@ -1,7 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 use super::Orchestrator;
-use super::service::{ServicePlugin, Services};
+use super::service::{Gate, Means, ServicePlugin, Services};
 use crate::compose::{self, PluginPorts};
 use crate::error::Error;
 use crate::grants::GrantPolicy;
@@ -65,7 +65,7 @@ pub(crate) struct Settings {
     /// The directory that further directories of plugins are relative to; none = that of the document.
     pub(crate) root: Option<PathBuf>,
     /// Which plugins were approved; none = nobody asks.
-    pub(crate) lock: Option<Lock>,
+    pub(crate) lock: Option<Arc<Lock>>,
     /// What becomes of what nobody decided.
     pub(crate) undecided: Undecided,
     /// Plugins that keep the runs and take the events.
@@ -401,27 +401,30 @@ impl Builder {
         tools.insert(0, compose::native_tools());
         let clock = self.clock.unwrap_or_else(compose::clock);
         let state = self.state.unwrap_or_else(|| compose::state(project));
-        let services = Services::new(self.storage_plugin, self.sink_plugins);
+        let (lock, root) = (self.lock.map(|path| Arc::new(Lock::new(path))), project.and_then(Path::parent));
+        let gate = Gate { lock: lock.clone(), root: root.map(Path::to_owned), undecided: self.undecided };
+        let mut services = Services::new(self.storage_plugin, self.sink_plugins, gate);
         let kept = services.journal.clone().map(|journal| journal as Arc<dyn Journal>).or(self.journal);
-        let mut sinks = self.sinks;
-        sinks.extend(services.durable_sinks(&state));
+        let journal = kept.unwrap_or_else(|| compose::journal(project));
+        let means = Means { state: Arc::clone(&state), journal: Arc::clone(&journal), clock: Arc::clone(&clock) };
+        services.employ(means, project);
         Ok(Orchestrator::from_settings(Settings {
             services,
             randomness: self.randomness.unwrap_or_else(compose::randomness),
-            journal: kept.unwrap_or_else(|| compose::journal(project)),
+            journal,
             state,
             models: compose::models(self.models, self.model, &clock),
             clock,
             default_model: self.default_model.or(model_name),
             agents: self.agents,
             tools,
-            sinks,
+            sinks: self.sinks,
             approver: self.approver,
             rules,
             grants: self.grants,
             vault: Arc::new(Vault::new(self.secrets)),
-            root: project.and_then(Path::parent).map(Path::to_owned),
-            lock: self.lock.map(Lock::new),
+            root: root.map(Path::to_owned),
+            lock,
             undecided: self.undecided,
             servers: self.servers,
             workdir: self.workdir.clone().unwrap_or_else(|| PathBuf::from(".")),

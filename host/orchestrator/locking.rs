@@ -98,7 +98,7 @@ impl Orchestrator {
 }
 
 /// The source as the lock file writes it: a path relative to the project, where it is inside.
-fn source_in(root: Option<&Path>, base: &Path, source: &str) -> String {
+pub(super) fn source_in(root: Option<&Path>, base: &Path, source: &str) -> String {
     if source.starts_with("builtin:") {
         return source.to_owned();
     }

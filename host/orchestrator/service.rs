@@ -3,21 +3,37 @@
 //! They are loaded and opened by the first run, not when the orchestrator is built, and closed with it. Only the user
 //! names them, so what stands beside the name is the grant.
 
-mod durable;
+mod alive;
+mod courier;
+mod gate;
 mod journal;
+mod leftover;
+mod ledger;
+mod letters;
+mod missed;
+mod run_sink;
 
-pub(super) use durable::DurableSink;
+pub(super) use courier::Means;
+pub(super) use gate::Gate;
 pub(super) use journal::PluginJournal;
+pub use leftover::{Delivery, SinkStanding, WaitingRun};
+pub use letters::DeadLetter;
+pub(super) use run_sink::RunSink;
 
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::Alias;
+use cofferdam_core::id::{Alias, RunId};
+use cofferdam_core::limits;
 use cofferdam_core::policy::{Grants, PluginLimits};
-use cofferdam_core::port::{Ack, Batch, BoxFuture, Pressure, Sink, State, Want};
+use cofferdam_core::port::{Ack, Batch, BoxFuture, JournalError, Pressure, Sink, Want};
 use cofferdam_core::value::Map;
 use cofferdam_plugin::{Digest, LoadedPlugin, NameOf, PluginHost, PluginReference, PluginSink, Source};
-use std::path::PathBuf;
+use courier::Courier;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
+use futures_util::future::join_all;
+use std::time::Duration;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 /// A plugin that serves the host.
 #[derive(Clone, Debug)]
@@ -52,9 +68,16 @@ impl ServicePlugin {
         }
     }
 
-    async fn load(&self, host: &HostCell) -> Result<Arc<LoadedPlugin>, Fault> {
+    async fn load(&self, host: &Hosted) -> Result<Arc<LoadedPlugin>, Fault> {
+        let plugin = self.load_unchecked(host).await?;
+        host.gate.check(self, &plugin)?;
+        Ok(plugin)
+    }
+
+    /// Its code has run only to describe itself.
+    async fn load_unchecked(&self, host: &Hosted) -> Result<Arc<LoadedPlugin>, Fault> {
         let refuse = |message: String| Fault::user("plugin", format!("plugin `{}`: {message}", self.alias));
-        let host = host.get().and_then(Weak::upgrade).ok_or_else(|| refuse("the plugin host is gone".to_owned()))?;
+        let host = host.cell.get().and_then(Weak::upgrade).ok_or_else(|| refuse("the plugin host is gone".to_owned()))?;
         let digest = self.digest.as_deref().map(Digest::parse).transpose();
         let config = if self.config.is_empty() { serde_json::Value::Null } else { self.config.clone().into() };
         let reference = PluginReference {
@@ -75,15 +98,22 @@ impl ServicePlugin {
 /// The plugin host, once there is one. Weak, since the host itself knows the journal.
 pub(super) type HostCell = Arc<OnceLock<Weak<PluginHost>>>;
 
+/// What loads services, and what they must pass.
+#[derive(Clone, Default)]
+pub(super) struct Hosted {
+    pub(super) cell: HostCell,
+    pub(super) gate: Arc<Gate>,
+}
+
 /// A sink that is a plugin, opened by the first run.
 pub(super) struct ServiceSink {
     plugin: ServicePlugin,
-    host: HostCell,
+    host: Hosted,
     open: OnceCell<PluginSink>,
 }
 
 impl ServiceSink {
-    pub(super) fn new(plugin: ServicePlugin, host: HostCell) -> Self {
+    pub(super) fn new(plugin: ServicePlugin, host: Hosted) -> Self {
         Self { plugin, host, open: OnceCell::new() }
     }
 
@@ -109,6 +139,10 @@ impl Sink for ServiceSink {
         self.open.get().map_or_else(|| Want::new(Vec::new(), Pressure::DropTransient), Sink::want)
     }
 
+    fn name(&self) -> String {
+        self.open.get().map_or_else(|| format!("sink `{}`", self.alias()), Sink::name)
+    }
+
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
         Box::pin(async move { self.open().await?.deliver(batch).await })
     }
@@ -124,32 +158,48 @@ impl Sink for ServiceSink {
 }
 
 /// What serves an orchestrator.
-#[derive(Default)]
 pub(crate) struct Services {
-    pub(super) host: HostCell,
+    pub(super) host: Hosted,
     pub(super) journal: Option<Arc<PluginJournal>>,
     pub(super) sinks: Vec<Arc<ServiceSink>>,
+    couriers: Vec<Arc<Courier>>,
 }
 
 impl Services {
-    pub(super) fn new(storage: Option<ServicePlugin>, sinks: Vec<ServicePlugin>) -> Self {
-        let host = HostCell::default();
-        let journal = storage.map(|plugin| Arc::new(PluginJournal::new(plugin, Arc::clone(&host))));
-        let sinks = sinks.into_iter().map(|plugin| Arc::new(ServiceSink::new(plugin, Arc::clone(&host)))).collect();
-        Self { host, journal, sinks }
+    pub(super) fn new(storage: Option<ServicePlugin>, sinks: Vec<ServicePlugin>, gate: Gate) -> Self {
+        let host = Hosted { cell: HostCell::default(), gate: Arc::new(gate) };
+        let journal = storage.map(|plugin| Arc::new(PluginJournal::new(plugin, host.clone())));
+        let sinks = sinks.into_iter().map(|plugin| Arc::new(ServiceSink::new(plugin, host.clone()))).collect();
+        Self { host, journal, sinks, couriers: Vec::new() }
     }
 
-    /// The sinks, each with a place that is kept.
-    pub(super) fn durable_sinks(&self, state: &Arc<dyn State>) -> Vec<Arc<dyn Sink>> {
-        let durable = |sink: &Arc<ServiceSink>| Arc::new(DurableSink::new(Arc::clone(sink), Arc::clone(state))) as _;
-        self.sinks.iter().map(durable).collect()
+    /// Gives every sink a courier.
+    pub(super) fn employ(&mut self, means: Means, project: Option<&Path>) {
+        let (means, alive) = (Arc::new(means), Arc::new(alive::Alive::new(project)));
+        let courier = |sink: &Arc<ServiceSink>| Arc::new(Courier::new(Arc::clone(sink), &means, &alive));
+        self.couriers = self.sinks.iter().map(courier).collect();
+    }
+
+    /// The sinks as a run sees them; before anything of it is recorded.
+    ///
+    /// # Errors
+    /// When it cannot be kept what a sink is owed.
+    pub(super) async fn begin(&self, run: &RunId) -> Result<Vec<Arc<RunSink>>, Fault> {
+        let mut begun = Vec::new();
+        for courier in &self.couriers {
+            begun.push(Arc::new(courier.begin(run).await.map_err(|error| lost(&error))?));
+        }
+        Ok(begun)
+    }
+
+    fn plugins(&self) -> impl Iterator<Item = &ServicePlugin> {
+        let journal = self.journal.iter().map(|journal| journal.plugin());
+        journal.chain(self.sinks.iter().map(|sink| &sink.plugin))
     }
 
     /// The names of the secrets that any of them may use.
     pub(super) fn secret_names(&self) -> Vec<String> {
-        let journal = self.journal.iter().map(|journal| journal.grants());
-        let sinks = self.sinks.iter().map(|sink| &sink.plugin.grants);
-        journal.chain(sinks).flat_map(Grants::secret_names).map(str::to_owned).collect()
+        self.plugins().flat_map(|plugin| plugin.grants.secret_names()).map(str::to_owned).collect()
     }
 
     /// Opens all; each once.
@@ -176,4 +226,16 @@ impl Services {
             journal.close().await;
         }
     }
+}
+
+/// Ends what sinks do for a run; says what they did not get.
+pub(super) async fn settle(sinks: &[Arc<RunSink>], cancel: &CancellationToken) -> Vec<String> {
+    let grace_ms = if cancel.is_cancelled() { limits::CANCEL_GRACE_MS } else { limits::CLOSE_GRACE_MS };
+    let settling = sinks.iter().map(|sink| sink.settle(Duration::from_millis(grace_ms)));
+    join_all(settling).await.into_iter().flatten().collect()
+}
+
+/// The state may be there again soon; the events come again then.
+fn lost(error: &JournalError) -> Fault {
+    Fault::retry("sink_place", format!("the place of a sink cannot be kept: {error}"))
 }

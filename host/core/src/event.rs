@@ -3,10 +3,12 @@
 //! It is the journal record, the NDJSON line, the sink item and the golden-test line. It is a wire type on purpose:
 //! fields are only ever added, and a reader skips kinds that it does not know within one major version.
 
+mod kinds;
 mod public;
 pub(crate) mod slots;
 mod status;
 
+pub use kinds::{KINDS, unknown_kind};
 pub use public::Sensitive;
 pub use status::{AnsweredBy, Decision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 

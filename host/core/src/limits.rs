@@ -86,6 +86,11 @@ limits! {
     SINK_QUEUE_EVENTS: usize = 10_000, "events", "a slow sink would fill the memory";
     SINK_BATCH_BYTES: usize = 4 * MIB, "bytes", "a batch is copied into the plugin that takes it";
     SINK_LINGER_MS: u64 = 5_000, "ms", "a sink that waits for full batches would tell of a run when it is long over";
+    SINK_RUNS: usize = 1_000, "runs", "a sink that is never there again would be owed the events of every run for ever";
+    SINK_RECORDS: usize = 256, "records", "what a sink missed is read from the journal a page at a time";
+    SINK_DEAD_LETTERS: u64 = 10_000, "events", "a sink that refuses every event would fill the disk";
+    SINK_DEAD_LETTER_BYTES: u64 = 256 * MIB as u64, "bytes", "events that a sink refuses may be large";
+    SINK_PAUSE_MS: u64 = 30_000, "ms", "a sink that is down would be tried again and again without a pause, or hardly ever";
     SINK_OFFERS: u32 = 6, "offers", "a batch that a sink refuses would be offered for ever, with doubling waits";
     WORKFLOW_DEPTH: usize = 10, "workflows", "a workflow whose agent runs a workflow whose agent runs a workflow would spend without end";
     CONVERGENCE_EDITS: usize = 2_000, "edits", "finding the fewest edits between two texts takes the square of them";

@@ -2,11 +2,10 @@
 //!
 //! Durable events are never dropped. Of transient ones a slow sink loses some and is told how many.
 
-use cofferdam_core::event::{Body, RunEvent};
+use cofferdam_core::event::RunEvent;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Batch, Clock, Pressure, Sink, Want};
-use cofferdam_core::spec::workflow::pattern_matches;
 use futures_util::future::join_all;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -21,6 +20,7 @@ pub(crate) struct Bus {
 }
 
 struct Line {
+    name: String,
     want: Want,
     queue: Arc<Queue>,
     task: JoinHandle<Option<String>>,
@@ -47,9 +47,9 @@ impl Bus {
     pub(crate) fn start(sinks: &[Arc<dyn Sink>], clock: &Arc<dyn Clock>) -> Self {
         let lines = sinks.iter().map(|sink| {
             let queue = Arc::new(Queue::default());
-            let (sink, want) = (Arc::clone(sink), sink.want());
-            let task = tokio::spawn(deliver_all(sink, want.clone(), Arc::clone(&queue), Arc::clone(clock)));
-            Line { want, queue, task }
+            let want = sink.want();
+            let task = tokio::spawn(deliver_all(Arc::clone(sink), want.clone(), Arc::clone(&queue), Arc::clone(clock)));
+            Line { name: sink.name(), want, queue, task }
         });
         Self { lines: lines.collect() }
     }
@@ -95,11 +95,11 @@ impl Line {
         tokio::select! {
             outcome = self.task => match outcome {
                 Ok(problem) => problem,
-                Err(error) => Some(format!("an event sink ended: {error}")),
+                Err(error) => Some(format!("{} ended: {error}", self.name)),
             },
             () = grace => {
                 abort.abort();
-                Some("an event sink did not take its last events in time".to_owned())
+                Some(format!("{} did not take its last events in time", self.name))
             }
         }
     }
@@ -110,14 +110,6 @@ impl Drop for Bus {
     fn drop(&mut self) {
         self.lines.iter().for_each(|line| line.queue.close());
     }
-}
-
-fn wants(want: &Want, body: &Body) -> bool {
-    let kind = body.kind();
-    if want.durable_only && body.is_transient() {
-        return false;
-    }
-    want.kinds.is_empty() || want.kinds.iter().any(|pattern| pattern_matches(pattern, kind))
 }
 
 impl Queue {
@@ -131,7 +123,7 @@ impl Queue {
             return;
         }
         state.dropped += lost;
-        for event in events.iter().filter(|event| wants(want, &event.body)) {
+        for event in events.iter().filter(|event| want.takes(&event.body)) {
             let full = state.events.len() >= limits::SINK_QUEUE_EVENTS;
             if full && event.body.is_transient() && want.pressure == Pressure::DropTransient {
                 state.dropped += 1;
@@ -223,10 +215,11 @@ impl Queue {
 async fn deliver_all(sink: Arc<dyn Sink>, want: Want, queue: Arc<Queue>, clock: Arc<dyn Clock>) -> Option<String> {
     let (mut problem, mut refused) = (None, 0);
     while let Some(batch) = queue.next(&want, clock.as_ref()).await {
-        match deliver(sink.as_ref(), batch, clock.as_ref()).await {
+        let patience = Patience { clock: clock.as_ref(), offers: limits::SINK_OFFERS };
+        match deliver(sink.as_ref(), batch, patience).await {
             Ok(count) => refused += count,
             Err(fault) => {
-                problem = Some(format!("an event sink stopped: {fault}"));
+                problem = Some(format!("{} stopped: {fault}", sink.name()));
                 queue.die();
                 break;
             }
@@ -234,16 +227,30 @@ async fn deliver_all(sink: Arc<dyn Sink>, want: Want, queue: Arc<Queue>, clock: 
     }
     if refused > 0 && problem.is_none() {
         let events = if refused == 1 { "1 event".to_owned() } else { format!("{refused} events") };
-        problem = Some(format!("an event sink will never take {events}: dead letters"));
+        problem = Some(format!("{} will never take {events}: dead letters", sink.name()));
     }
     match sink.flush().await {
         Ok(()) => problem,
-        Err(fault) => Some(problem.unwrap_or_else(|| format!("an event sink could not flush: {fault}"))),
+        Err(fault) => Some(problem.unwrap_or_else(|| format!("{} could not flush: {fault}", sink.name()))),
     }
 }
 
-/// Delivers a batch; says how many of its events can never be delivered.
-async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result<usize, Fault> {
+/// How patient whoever delivers is with a sink.
+#[derive(Clone, Copy)]
+pub struct Patience<'c> {
+    /// By which it waits between two offers.
+    pub clock: &'c dyn Clock,
+    /// How often a batch is offered again before it is given up.
+    pub offers: u32,
+}
+
+/// Delivers a batch, offered again as often as it takes and with a wait that doubles; says how many of its events can
+/// never be delivered.
+///
+/// # Errors
+/// The sink's last fault, when it may not be tried again or was tried often enough; an answer that cannot be.
+pub async fn deliver(sink: &dyn Sink, mut batch: Batch, patience: Patience<'_>) -> Result<usize, Fault> {
+    let Patience { clock, offers: most } = patience;
     let (mut offers, mut refused) = (0, 0);
     loop {
         let given = batch.events.len();
@@ -257,7 +264,7 @@ async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result
                         return Err(Fault::step("sink_protocol", message));
                     }
                     count if count == given => return Ok(refused),
-                    0 if offers == limits::SINK_OFFERS => {
+                    0 if offers == most => {
                         let message = "it takes nothing of a batch that was offered again and again";
                         return Err(Fault::step("sink_stuck", message));
                     }
@@ -270,7 +277,7 @@ async fn deliver(sink: &dyn Sink, mut batch: Batch, clock: &dyn Clock) -> Result
                     }
                 }
             }
-            Err(fault) if !fault.is_retryable() || offers == limits::SINK_OFFERS => return Err(fault),
+            Err(fault) if !fault.is_retryable() || offers == most => return Err(fault),
             Err(fault) => fault.retry_after_ms.unwrap_or(0),
         };
         clock.sleep(pause(offers, asked_ms)).await;
@@ -289,6 +296,7 @@ fn pause(offers: u32, asked_ms: u64) -> Duration {
 mod tests {
     use super::*;
     use crate::clock::TokioClock;
+    use cofferdam_core::event::Body;
     use cofferdam_core::id::{RunId, StepPath};
     use cofferdam_core::port::{Ack, BoxFuture, Rejection};
     use cofferdam_core::time::Timestamp;
@@ -321,6 +329,10 @@ mod tests {
         }
     }
 
+    fn patience(clock: &TokioClock) -> Patience<'_> {
+        Patience { clock, offers: limits::SINK_OFFERS }
+    }
+
     fn batch(count: u64) -> Batch {
         let event = |seq| {
             Arc::new(RunEvent {
@@ -340,7 +352,7 @@ mod tests {
     async fn what_was_not_handled_is_offered_again_beside_rejections() {
         let rejected = vec![Rejection { index: 1, reason: "it is odd".to_owned() }];
         let sink = Played::new(vec![Ok(Ack::Except { handled: 2, rejected })]);
-        assert_eq!(deliver(&sink, batch(3), &TokioClock::new()).await, Ok(1));
+        assert_eq!(deliver(&sink, batch(3), patience(&TokioClock::new())).await, Ok(1));
         assert_eq!(*sink.offered.lock().unwrap(), [vec![1, 2, 3], vec![3]]);
     }
 
@@ -349,7 +361,7 @@ mod tests {
         let busy = |wait| Err(Fault::retry("busy", "busy").with_retry_after(Duration::from_secs(wait)));
         let sink = Played::new(vec![busy(2), busy(3_600), Ok(Ack::First(0))]);
         let begun = tokio::time::Instant::now();
-        assert_eq!(deliver(&sink, batch(1), &TokioClock::new()).await, Ok(0));
+        assert_eq!(deliver(&sink, batch(1), patience(&TokioClock::new())).await, Ok(0));
         assert_eq!(begun.elapsed(), Duration::from_millis(2_000 + limits::CLOSE_GRACE_MS + 200));
     }
     /// Never answers.

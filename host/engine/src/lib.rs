@@ -22,6 +22,7 @@ mod person;
 mod recorder;
 
 pub use agent::LlmAgent;
+pub use bus::{Patience, deliver};
 pub use clock::{FixedRandomness, TokioClock};
 pub use executor::{Error, Executor, Ports, RunRequest, RunSettings, questions_of};
 pub use gateway::{Gateway, GatewayError};

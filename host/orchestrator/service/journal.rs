@@ -1,9 +1,8 @@
 //! A journal that is a plugin, opened when it is first used.
 
-use super::{HostCell, ServicePlugin};
+use super::{Hosted, ServicePlugin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
-use cofferdam_core::policy::Grants;
 use cofferdam_core::port::{
     Append, BlobId, BoxFuture, Journal, JournalError, Lease, LeaseRequest, Page, RunFilter, RunPage,
 };
@@ -14,17 +13,17 @@ use tokio::sync::OnceCell;
 /// The journal of an orchestrator that keeps its runs with a plugin.
 pub(crate) struct PluginJournal {
     plugin: ServicePlugin,
-    host: HostCell,
+    host: Hosted,
     open: OnceCell<PluginStorage>,
 }
 
 impl PluginJournal {
-    pub(crate) fn new(plugin: ServicePlugin, host: HostCell) -> Self {
+    pub(super) fn new(plugin: ServicePlugin, host: Hosted) -> Self {
         Self { plugin, host, open: OnceCell::new() }
     }
 
-    pub(crate) fn grants(&self) -> &Grants {
-        &self.plugin.grants
+    pub(super) fn plugin(&self) -> &ServicePlugin {
+        &self.plugin
     }
 
     pub(crate) async fn open(&self) -> Result<&PluginStorage, Fault> {

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::instance::{Guest, Working};
 use crate::tool::LoadedPlugin;
 use crate::warm::{Opens, Warm};
-use cofferdam_core::event::RunEvent;
+use cofferdam_core::event::{RunEvent, unknown_kind};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::limits;
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Pressure, Rejection, Sink, Want};
@@ -46,11 +46,16 @@ impl LoadedPlugin {
     /// The plugin as a sink, opened.
     ///
     /// # Errors
-    /// When it is none, or does not open.
+    /// When it is none, does not open, or wants events of a kind that there is not.
     pub async fn sink(&self) -> Result<PluginSink, Fault> {
         let Some(world) = self.worlds.sink.clone() else { return Err(self.is_no("sink")) };
         let warm = Warm::new(Arc::clone(&self.core), world, Arc::clone(&self.warm));
         let want = warm.opened().await?;
+        if let Some((kind, near)) = unknown_kind(want.kinds.iter().map(String::as_str)) {
+            let message = format!("sink `{}` wants events of the kind `{}`, and there is none", self.alias(), clean(kind));
+            let hint = near.unwrap_or_else(|| "`host/docs/events.md` lists the kinds; a final `*` matches any rest".into());
+            return Err(Fault::user("sink_kinds", message).with_hint(hint));
+        }
         Ok(PluginSink { warm, want, offered: Mutex::default() })
     }
 
@@ -151,6 +156,11 @@ impl Sink for PluginSink {
             linger: Duration::from_millis(u64::from(*max_linger_ms).min(limits::SINK_LINGER_MS)),
             ..Want::new(kinds.clone(), Pressure::DropTransient)
         }
+    }
+
+    fn name(&self) -> String {
+        let identity = self.warm.identity();
+        format!("sink `{}` ({})", identity.alias, identity.digest.short())
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

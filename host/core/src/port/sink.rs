@@ -1,9 +1,10 @@
 //! Where events go besides the journal.
 
 use super::BoxFuture;
-use crate::event::RunEvent;
+use crate::event::{Body, RunEvent};
 use crate::fault::Fault;
 use crate::limits;
+use crate::spec::workflow::pattern_matches;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,11 @@ use std::time::Duration;
 pub trait Sink: Send + Sync {
     /// What it wants to see; asked once.
     fn want(&self) -> Want;
+
+    /// What warnings call it.
+    fn name(&self) -> String {
+        "an event sink".to_owned()
+    }
 
     /// Takes a batch.
     ///
@@ -48,6 +54,15 @@ impl Want {
     #[must_use]
     pub fn new(kinds: Vec<String>, pressure: Pressure) -> Self {
         Self { kinds, pressure, durable_only: false, batch_events: limits::SINK_BATCH_EVENTS, linger: Duration::ZERO }
+    }
+
+    /// Whether it wants an event with this body.
+    #[must_use]
+    pub fn takes(&self, body: &Body) -> bool {
+        if self.durable_only && body.is_transient() {
+            return false;
+        }
+        self.kinds.is_empty() || self.kinds.iter().any(|pattern| pattern_matches(pattern, body.kind()))
     }
 }
 
