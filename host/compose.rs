@@ -4,12 +4,13 @@ use crate::orchestrator::UserDirs;
 use crate::secrets::Vault;
 use crate::sources::FileSources;
 use cofferdam_core::fault::Fault;
+use cofferdam_core::id::PluginModelName;
 use cofferdam_core::port::{Clock, Isolation, Journal, Model, Models, Randomness, Redactor, State, Tool};
 use cofferdam_egress::{Egress, Secrets};
 use cofferdam_engine::TokioClock;
-use cofferdam_llm::ModelCatalog;
 use cofferdam_llm::select::{Settings as ModelSettings, Variables};
-use cofferdam_plugin::{CacheDirs, CompileChild, HostSettings, Network};
+use cofferdam_llm::{ModelCatalog, Patient};
+use cofferdam_plugin::{CacheDirs, CompileChild, HostSettings, Network, PluginModel};
 use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
 use cofferdam_tools::{NativeTools, SharedDirectory};
 use secrecy::SecretString;
@@ -97,6 +98,11 @@ pub(crate) fn models(
     }
 }
 
+/// A model of a plugin, asked again as the native ones are.
+pub(crate) fn patient(model: PluginModel, clock: &Arc<dyn Clock>) -> Arc<dyn Model> {
+    Arc::new(Patient::new(Arc::new(model), Arc::clone(clock)))
+}
+
 /// Models by name, with the environment's keys and scripts below the current directory.
 pub(crate) fn catalogue_of(clock: &Arc<dyn Clock>) -> ModelCatalog {
     ModelCatalog::new(Arc::clone(clock))
@@ -132,5 +138,9 @@ struct WithOwn {
 impl Models for WithOwn {
     fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
         if *self.own.info().name == *name { Ok(Arc::clone(&self.own)) } else { self.catalogue.resolve(name) }
+    }
+
+    fn plugin_model(&self, name: &str) -> Option<PluginModelName> {
+        if *self.own.info().name == *name { None } else { self.catalogue.plugin_model(name) }
     }
 }

@@ -29,7 +29,7 @@ pub struct LockEntry {
     pub digest: String,
     /// What it says it is: `cofferdam/text 0.1.0`.
     pub name: String,
-    /// SHA-256 over what it says of its tools and its configuration.
+    /// SHA-256 over what it says of its tools, its models and its configuration.
     pub tools: String,
     /// The interfaces that it wants and offers, with their versions.
     pub interfaces: Vec<String>,
@@ -70,7 +70,12 @@ impl LockEntry {
     #[must_use]
     pub fn of(plugin: &LoadedPlugin, source: String) -> Self {
         let about = plugin.about();
-        let said = serde_json::to_vec(&(&about.config_schema, &about.tools)).unwrap_or_default();
+        // As it was before plugins were asked for their models, where there are none.
+        let said = match about.models.as_slice() {
+            [] => serde_json::to_vec(&(&about.config_schema, &about.tools)),
+            models => serde_json::to_vec(&(&about.config_schema, &about.tools, models)),
+        };
+        let said = said.unwrap_or_default();
         Self {
             alias: plugin.alias().to_string(),
             source,
@@ -91,7 +96,7 @@ impl LockEntry {
             found.push(format!("it was `{}`, and is `{}`", self.id(), now.id()));
         }
         if self.tools != now.tools {
-            found.push("what it says of its tools or its configuration is different".to_owned());
+            found.push("what it says of its tools, its models or its configuration is different".to_owned());
         }
         let missing = |from: &Self, than: &Self| -> Vec<String> {
             from.interfaces.iter().filter(|name| !than.interfaces.contains(name)).cloned().collect()

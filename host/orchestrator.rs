@@ -8,6 +8,7 @@ mod construct;
 mod engines;
 mod lineage;
 mod locking;
+mod models;
 mod options;
 mod plugins;
 mod servers;
@@ -35,6 +36,7 @@ use cofferdam_core::value::Map;
 use cofferdam_engine::{Executor, Gateway, Ports, RunRequest, RunSettings};
 use cofferdam_plugin::{PluginHost, namespaces_of};
 use lineage::Lineages;
+use models::{RunModels, Seen};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,6 +72,7 @@ struct Shared {
     closing: CancellationToken,
     running: Mutex<BTreeMap<usize, RunId>>,
     lineages: Lineages,
+    plugin_models: Seen,
     next_key: AtomicUsize,
     idle: tokio::sync::Notify,
 }
@@ -92,6 +95,7 @@ impl Orchestrator {
             closing: CancellationToken::new(),
             running: Mutex::default(),
             lineages: Lineages::default(),
+            plugin_models: Seen::default(),
             next_key: AtomicUsize::new(0),
             idle: tokio::sync::Notify::new(),
         });
@@ -253,8 +257,12 @@ impl Orchestrator {
         (cancel, servers): (CancellationToken, &Servers),
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
-        let Loaded { tools, pure, mut pins, checks } = self.load_plugins(workflow, inputs.as_ref()).await?;
-        pins.extend(servers.pins());
+        let loaded = self.load_plugins(workflow, inputs.as_ref()).await?;
+        let RunModels { models, pins: of_models, checks: models_checks } =
+            self.models_for(workflow, options, &loaded).await;
+        let Loaded { tools, pure, mut pins, mut checks, .. } = loaded;
+        pins.extend(of_models.into_iter().chain(servers.pins()));
+        checks.extend(models_checks);
         let document = &workflow.inner;
         let native =
             settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
@@ -275,7 +283,7 @@ impl Orchestrator {
             clock: Arc::clone(&settings.clock),
             randomness: Arc::clone(&settings.randomness),
             journal: Arc::clone(&settings.journal),
-            models: Arc::clone(&settings.models),
+            models,
             agents: self.agents_for(workflow),
             starter: None,
             natives: Arc::new(workflow.natives(&settings.natives)),

@@ -1,4 +1,4 @@
-//! Plugins that serve the host: which one keeps the runs, which ones take their events.
+//! Plugins that serve the host: which one keeps the runs, which ones take their events, which ones are models.
 //!
 //! `plugin:NAME` names a table `[plugins.NAME]` of `cofferdam.toml` that has a source, or is itself a source. It must not
 //! load anything.
@@ -69,6 +69,25 @@ impl Session {
         Ok(builder)
     }
 
+    /// Adds the plugins of the project that documents may name as models; none is loaded before one does.
+    pub(crate) fn with_models(&self, mut builder: Builder, grants: &[String]) -> Result<Builder, Failure> {
+        for (alias, listed) in self.listed() {
+            let mut plugin = self.of_listed(alias, listed);
+            plugin.grants = self.granted(&plugin, grants)?;
+            builder = builder.model_plugin(plugin);
+        }
+        Ok(builder)
+    }
+
+    fn of_listed(&self, alias: &Alias, listed: &ProjectPlugin) -> ServicePlugin {
+        ServicePlugin {
+            digest: listed.digest.clone(),
+            config: listed.config.clone(),
+            limits: listed.limits,
+            ..ServicePlugin::new(alias.clone(), listed.source.clone(), self.project.root())
+        }
+    }
+
     /// Those of these flags that grant to plugins of documents. A flag that names a plugin which serves this run grants to
     /// that one alone.
     pub(crate) fn grants_beside_services(&self, grants: &[String], sinks: &[String]) -> Vec<String> {
@@ -108,7 +127,7 @@ impl Session {
     }
 
     /// The plugins that have a source in the project's file.
-    fn listed(&self) -> BTreeMap<&Alias, &ProjectPlugin> {
+    pub(crate) fn listed(&self) -> BTreeMap<&Alias, &ProjectPlugin> {
         self.settings.files.iter().flat_map(|file| &file.plugins).collect()
     }
 
@@ -120,12 +139,7 @@ impl Session {
         let known = self.listed();
         let listed = Alias::parse(name).ok().and_then(|alias| Some((alias.clone(), *known.get(&alias)?)));
         let mut plugin = match listed {
-            Some((alias, listed)) => ServicePlugin {
-                digest: listed.digest.clone(),
-                config: listed.config.clone(),
-                limits: listed.limits,
-                ..ServicePlugin::new(alias, listed.source.clone(), self.project.root())
-            },
+            Some((alias, listed)) => self.of_listed(&alias, listed),
             None if name.contains([':', '/', '.']) => ServicePlugin::new(alias_of(name)?, name, base),
             None => {
                 let near = did_you_mean(name, known.keys().map(|alias| alias.as_str()));

@@ -1,6 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 use super::Orchestrator;
+use super::models::{ModelPlugin, ModelPlugins};
 use super::service::{Gate, Means, ServicePlugin, Services};
 use crate::compose::{self, PluginPorts};
 use crate::error::Error;
@@ -70,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) undecided: Undecided,
     /// Plugins that keep the runs and take the events.
     pub(crate) services: Services,
+    /// Plugins that documents may name as models.
+    pub(crate) model_plugins: ModelPlugins,
 }
 
 /// What becomes of what nobody decided.
@@ -134,6 +137,7 @@ pub struct Builder {
     undecided: Undecided,
     storage_plugin: Option<ServicePlugin>,
     sink_plugins: Vec<ServicePlugin>,
+    model_plugins: ModelPlugins,
 }
 
 impl Builder {
@@ -194,6 +198,14 @@ impl Builder {
     #[must_use]
     pub fn storage_plugin(mut self, plugin: ServicePlugin) -> Self {
         self.storage_plugin = Some(plugin);
+        self
+    }
+
+    /// A plugin whose models every document may name as `plugin:ALIAS/MODEL`, loaded by the first run that does. A second
+    /// one under the same alias takes its place.
+    #[must_use]
+    pub fn model_plugin(mut self, plugin: ServicePlugin) -> Self {
+        self.model_plugins.insert(plugin.alias.clone(), ModelPlugin::new(plugin));
         self
     }
 
@@ -410,6 +422,7 @@ impl Builder {
         services.employ(means, project);
         Ok(Orchestrator::from_settings(Settings {
             services,
+            model_plugins: self.model_plugins,
             randomness: self.randomness.unwrap_or_else(compose::randomness),
             journal,
             state,

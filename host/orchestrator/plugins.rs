@@ -17,6 +17,7 @@ use cofferdam_core::value::Map;
 use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source, user_key};
 use futures_util::future::join_all;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A plugin or an MCP server of a document, and what it lacks.
@@ -37,6 +38,14 @@ pub struct PluginCheck {
     pub(crate) approved: Option<LockEntry>,
 }
 
+impl PluginCheck {
+    /// Of a plugin that lacks nothing, since only the user names it.
+    pub(super) fn granted(alias: &Alias, granted: Vec<String>) -> Self {
+        let (missing, allow) = (Vec::new(), String::new());
+        Self { kind: "plugin", alias: alias.to_string(), granted, missing, allow, approved: None }
+    }
+}
+
 /// Where remembered answers about grants are kept.
 const REMEMBERED: &str = "grants";
 
@@ -45,6 +54,8 @@ const REMEMBERED: &str = "grants";
 pub(super) struct Loaded {
     pub(super) tools: Vec<(Option<Alias>, Arc<dyn Tool>)>,
     pub(super) pure: PurePlugins,
+    /// All of them, for those that are named as models.
+    pub(super) plugins: BTreeMap<Alias, Arc<LoadedPlugin>>,
     pub(super) pins: Vec<PluginPin>,
     pub(super) checks: Vec<PluginCheck>,
 }
@@ -53,6 +64,7 @@ impl Loaded {
     /// Takes in a plugin; its tools may be played by a script.
     fn add(&mut self, plugin: &Arc<LoadedPlugin>, played: bool) {
         let alias = plugin.alias().clone();
+        self.plugins.insert(alias.clone(), Arc::clone(plugin));
         if plugin.is(PluginKind::Tool) && !played {
             self.tools.push((Some(alias.clone()), Arc::clone(plugin) as Arc<dyn Tool>));
         }
@@ -78,7 +90,7 @@ impl Orchestrator {
     pub(super) async fn load_plugins(&self, workflow: &Workflow, inputs: Option<&Map>) -> Result<Loaded, Error> {
         let settings = &self.shared.settings;
         for alias in settings.grants.flagged() {
-            if !workflow.inner.plugins.contains_key(alias) {
+            if !workflow.inner.plugins.contains_key(alias) && !settings.model_plugins.contains_key(alias) {
                 tracing::warn!(%alias, "a grant names a plugin that the document does not have");
             }
         }

@@ -7,8 +7,8 @@ mod alive;
 mod courier;
 mod gate;
 mod journal;
-mod leftover;
 mod ledger;
+mod leftover;
 mod letters;
 mod missed;
 mod run_sink;
@@ -28,9 +28,9 @@ use cofferdam_core::port::{Ack, Batch, BoxFuture, JournalError, Pressure, Sink, 
 use cofferdam_core::value::Map;
 use cofferdam_plugin::{Digest, LoadedPlugin, NameOf, PluginHost, PluginReference, PluginSink, Source};
 use courier::Courier;
+use futures_util::future::join_all;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
-use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ impl ServicePlugin {
         }
     }
 
-    async fn load(&self, host: &Hosted) -> Result<Arc<LoadedPlugin>, Fault> {
+    pub(super) async fn load(&self, host: &Hosted) -> Result<Arc<LoadedPlugin>, Fault> {
         let plugin = self.load_unchecked(host).await?;
         host.gate.check(self, &plugin)?;
         Ok(plugin)
@@ -77,7 +77,8 @@ impl ServicePlugin {
     /// Its code has run only to describe itself.
     async fn load_unchecked(&self, host: &Hosted) -> Result<Arc<LoadedPlugin>, Fault> {
         let refuse = |message: String| Fault::user("plugin", format!("plugin `{}`: {message}", self.alias));
-        let host = host.cell.get().and_then(Weak::upgrade).ok_or_else(|| refuse("the plugin host is gone".to_owned()))?;
+        let host =
+            host.cell.get().and_then(Weak::upgrade).ok_or_else(|| refuse("the plugin host is gone".to_owned()))?;
         let digest = self.digest.as_deref().map(Digest::parse).transpose();
         let config = if self.config.is_empty() { serde_json::Value::Null } else { self.config.clone().into() };
         let reference = PluginReference {

@@ -350,8 +350,8 @@ fn a_model_of_a_plugin_answers_a_conversation() {
     let config = json!({ "base_url": url });
     let reference = PluginReference { config, ..reference("chat", component, &json!({ "http": [grant] })) };
     let plugin = load(&runtime, &host, reference);
-    let model = runtime.block_on(plugin.model("m-1")).unwrap();
-    assert_eq!(&*model.info().name, "chat/m-1");
+    let model = plugin.model("m-1").unwrap();
+    assert_eq!(&*model.info().name, "plugin:chat/m-1");
     let request = || ModelRequest {
         run_id: RunId::parse("r").unwrap(),
         path: StepPath::from("a"),
@@ -362,6 +362,7 @@ fn a_model_of_a_plugin_answers_a_conversation() {
         tool_choice: ToolChoice::Auto,
         settings: ModelSettings::default(),
         max_retries: 0,
+        asker: None,
     };
     let ask = || async { model.stream(request()).await.unwrap().collect::<Vec<_>>().await };
     let said = runtime.block_on(ask());

@@ -9,8 +9,8 @@ use crate::session::{self, Dotenv, Session};
 use crate::terminal;
 use crate::ui::paint;
 use cofferdam::ProjectServer;
-use cofferdam::core::id::Alias;
-use cofferdam::core::port::RunFilter;
+use cofferdam::core::id::{Alias, PluginModelName};
+use cofferdam::core::port::{Models, RunFilter};
 use cofferdam::core::server::ServerReference;
 use cofferdam::llm::provider::KNOWN;
 use cofferdam::plugin::{PluginReference, Source, builtin};
@@ -167,7 +167,15 @@ async fn model(session: &Session) -> Check {
     let catalog = session.models(Path::new("."), Dotenv::Read);
     let named = session.settings.model().map(|sourced| sourced.value.as_str());
     let choice = catalog.choose_auto(named).await;
-    match cofferdam::core::port::Models::resolve(&*catalog, &choice.model) {
+    if let Some(PluginModelName { alias, .. }) = Models::plugin_model(&*catalog, &choice.model) {
+        let is_listed = session.listed().contains_key(&alias);
+        let (state, found) = match is_listed {
+            true => (State::Good, choice.line),
+            false => (State::Bad, format!("{}: `cofferdam.toml` has no plugin `{alias}` with a source", choice.model)),
+        };
+        return Check { name: "model", state, found };
+    }
+    match Models::resolve(&*catalog, &choice.model) {
         Ok(_) => Check { name: "model", state: State::Good, found: choice.line },
         Err(fault) => {
             let hint = fault.hint.as_deref().map(|hint| format!("\n{hint}")).unwrap_or_default();

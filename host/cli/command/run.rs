@@ -92,6 +92,7 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
         .sink(Arc::clone(&recap) as Arc<dyn cofferdam::Sink>);
     builder = session.with_storage(builder, &args.grants.grant)?;
     builder = session.with_sinks(builder, &args.sinks, &args.grants.grant)?;
+    builder = session.with_models(builder, &args.grants.grant)?;
     session.check_services(&args.sinks, undecided)?;
     if let Some(choice) = &choice {
         builder = builder.default_model(&choice.model);
@@ -196,7 +197,8 @@ impl Start {
             return Ok(());
         }
         let out = self.out(&result.run_id);
-        let not_language_models = model::not_language_models(&self.catalog, &self.recap.models());
+        let of_plugins = self.orchestrator.plugin_models();
+        let not_language_models = model::not_language_models(&self.catalog, &of_plugins, &self.recap.models());
         let document = args.file.as_deref().unwrap_or(Path::new("."));
         let ending = Ending { result, document, out: &out, not_language_models: &not_language_models };
         terminal::tell(&self.recap.render(&ending));

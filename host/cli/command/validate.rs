@@ -48,7 +48,7 @@ async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
         Err(other) => return Err(Failure::from(other).into()),
     };
     let orchestrator = session
-        .orchestrator()
+        .with_models(session.orchestrator(), &[])?
         .models(session.models(document::directory(file), Dotenv::Ignore) as Arc<dyn Models>)
         .grants(session.grants(&[])?)
         .mcp_servers(session.servers(&[])?)

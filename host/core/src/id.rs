@@ -2,6 +2,10 @@
 //!
 //! It must not know what the names refer to.
 
+mod plugin_model;
+
+pub use plugin_model::PluginModelName;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
 use std::sync::Arc;

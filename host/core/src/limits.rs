@@ -171,6 +171,7 @@ limits! {
     PLUGIN_EPOCH_TICK_MS: u64 = 10, "ms", "a guest that computes is interrupted at ticks only";
     PLUGIN_DESCRIBE_MS: u64 = 2_000, "ms", "a plugin could hang before it has done anything";
     PLUGIN_TOOLS: usize = 256, "tools", "every tool is described to the model";
+    PLUGIN_MODELS: usize = 1_000, "models", "each is compared with every name that is asked for, and shown";
     PLUGIN_SCHEMA_BYTES: usize = 64 * KIB, "bytes", "a schema is compiled, and sent to the model with each turn";
     PLUGIN_SCHEMA_NODES: usize = 10_000, "nodes", "a schema of many nodes is slow to compile and to check against";
     PLUGIN_DESCRIPTION_BYTES: usize = 8 * KIB, "bytes", "a tool's description is sent to the model with each turn";

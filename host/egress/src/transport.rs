@@ -152,7 +152,9 @@ mod tests {
         assert_eq!((&*answer.body, answer.final_url.as_str()), (&b"[redacted] there"[..], "https://a.example/there"));
         let seen = played.0.lock().unwrap().clone();
         assert_eq!(seen.len(), 2);
-        assert!(seen.iter().all(|seen| seen.headers.contains(&("authorization".to_owned(), b"Bearer canary".to_vec()))));
+        assert!(
+            seen.iter().all(|seen| seen.headers.contains(&("authorization".to_owned(), b"Bearer canary".to_vec())))
+        );
         assert!(!format!("{seen:?}").contains("canary"));
         let kind = async |url: &str| fetch(url).await.unwrap_err().kind();
         assert_eq!(kind("https://a.example/large").await, Kind::TooLarge);

@@ -8,7 +8,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::message::{Message, ToolCall, Usage};
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, FinishReason, Model, ModelRequest,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Asker, BoxFuture, FinishReason, Model, ModelRequest,
     ToolChoice, ToolSpec,
 };
 use cofferdam_core::schema::Checker;
@@ -148,6 +148,11 @@ impl<'a> Conversation<'a> {
             tool_choice: choice,
             settings: self.agent.spec.settings.clone(),
             max_retries: self.agent.max_retries,
+            asker: Some(Asker {
+                events: Arc::clone(&self.ctx.events),
+                narrowings: Arc::clone(&self.ctx.narrowings),
+                deadline: self.ctx.deadline,
+            }),
         };
         let mut answer = Turn::new(turn, model);
         let outcome = answer.read(self.agent.model.as_ref(), request, self.ctx.events.as_ref()).await;

@@ -267,6 +267,7 @@ impl Setting {
             model: terms.model.clone(),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             tools: Arc::new(AttemptTools { setting: Arc::clone(self), specs: Arc::clone(&terms.tools) }),
+            narrowings: Arc::clone(&self.narrowings),
             events,
             run: Arc::clone(&self.chains.run),
             cancel: self.cancel.clone(),

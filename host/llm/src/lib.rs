@@ -4,7 +4,7 @@
 //! the environment, the clock or files by itself, and reaches the network only through `cofferdam-egress`.
 //!
 //! In reading order: [`kind`] says what can go wrong; [`scripted`] and [`extract`] answer without any network;
-//! [`provider`] says whom we know; [`openai`] asks them; [`select`] finds all of them by name.
+//! [`provider`] says whom we know; [`openai`] asks them; [`patient`] asks others again; [`select`] finds all by name.
 
 pub mod kind;
 
@@ -12,6 +12,7 @@ pub mod extract;
 pub mod scripted;
 
 pub mod openai;
+pub mod patient;
 pub mod provider;
 mod retry;
 mod sse;
@@ -25,6 +26,7 @@ mod testing;
 
 pub use extract::Extract;
 pub use openai::OpenAi;
+pub use patient::Patient;
 pub use provider::Provider;
 pub use scripted::Scripted;
 pub use select::{Choice, ModelCatalog};

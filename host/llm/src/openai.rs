@@ -124,16 +124,16 @@ fn events(first: ModelEvent, reader: Reader) -> ModelStream {
 
 /// A provider that answered 429 is left alone by all steps that use this model, not only by the one that was told.
 #[derive(Debug, Default)]
-struct Lane(Mutex<Option<Instant>>);
+pub(crate) struct Lane(Mutex<Option<Instant>>);
 
 impl Lane {
-    fn close(&self, wait: Duration) {
+    pub(crate) fn close(&self, wait: Duration) {
         let until = Instant::now() + wait;
         let mut closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *closed = Some(closed.map_or(until, |before| before.max(until)));
     }
 
-    fn closed_for(&self) -> Option<Duration> {
+    pub(crate) fn closed_for(&self) -> Option<Duration> {
         let closed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         closed.map(|until| until.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero())
     }

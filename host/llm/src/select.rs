@@ -17,6 +17,7 @@ use crate::openai::OpenAi;
 use crate::provider::{Provider, without_user};
 use crate::scripted::Scripted;
 use cofferdam_core::fault::Fault;
+use cofferdam_core::id::PluginModelName;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Clock, Model, Models, Sources};
 use cofferdam_core::spec::suggest;
@@ -213,6 +214,11 @@ impl Models for ModelCatalog {
         if let Some(model) = self.registered.get(target) {
             return Ok(Arc::clone(model));
         }
+        if PluginModelName::parse(target).is_some() {
+            return Err(Kind::NotConfigured.fault(format!(
+                "`{target}` is a model of a plugin, which is found where a workflow runs with its plugins"
+            )));
+        }
         if let Some(model) = self.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(target) {
             return Ok(Arc::clone(model));
         }
@@ -227,6 +233,12 @@ impl Models for ModelCatalog {
             resolved.clear();
         }
         Ok(Arc::clone(resolved.entry(target.to_owned()).or_insert(model)))
+    }
+
+    fn plugin_model(&self, name: &str) -> Option<PluginModelName> {
+        let target = self.unalias(name).ok()?;
+        let own = |name: &str| self.registered.contains_key(name);
+        if own(name) || own(target) { None } else { PluginModelName::parse(target)?.ok() }
     }
 }
 
@@ -307,6 +319,21 @@ mod tests {
         let catalog = catalog(&[]).with_model("ollama/x", Arc::clone(&own));
         assert!(Arc::ptr_eq(&catalog.resolve("ollama/x").unwrap(), &own));
         assert!(Arc::ptr_eq(&catalog.resolve("ollama/y").unwrap(), &catalog.resolve("ollama/y").unwrap()));
+    }
+
+    #[test]
+    fn models_of_plugins_are_found_behind_aliases_and_made_elsewhere() {
+        let mut settings = Settings::default();
+        settings.aliases.insert("fast".to_owned(), "plugin:corp/small".to_owned());
+        let own: Arc<dyn Model> = Arc::new(Scripted::answering("mine"));
+        let catalog = catalog(&[]).with_settings(settings).with_model("plugin:corp/mine", own);
+        for name in ["fast", "plugin:corp/small"] {
+            assert_eq!(catalog.plugin_model(name).unwrap().to_string(), "plugin:corp/small");
+            assert!(refusal(&catalog, name).0.contains("is a model of a plugin"));
+        }
+        for name in ["plugin:corp/mine", "openai/gpt-5", "plugin:corp"] {
+            assert_eq!(catalog.plugin_model(name), None, "{name}");
+        }
     }
 
     #[tokio::test]

@@ -35,6 +35,7 @@ pub(crate) fn request(step: &str, prompt: &str) -> ModelRequest {
         tool_choice: ToolChoice::Auto,
         settings: ModelSettings::default(),
         max_retries: 2,
+        asker: None,
     }
 }
 

@@ -36,8 +36,7 @@ impl Gate {
         match standing {
             Standing::Same => Ok(()),
             Standing::Changed(found) => {
-                let message =
-                    format!("plugin `{alias}` is not the one that was approved: {}", found.join("; "));
+                let message = format!("plugin `{alias}` is not the one that was approved: {}", found.join("; "));
                 let hint = format!(
                     "look at it with `cofferdam plugin inspect {}`; `cofferdam plugin lock` approves it",
                     now.source
@@ -49,7 +48,7 @@ impl Gate {
                 refuse("plugin_not_locked", message, "`cofferdam plugin lock` approves it".to_owned())
             }
             Standing::Absent if decided && !named => {
-                let message = format!("plugin `{alias}` serves the host and is not pinned (`--locked` or `--strict`)");
+                let message = format!("plugin `{alias}` is not pinned (`--locked` or `--strict`)");
                 let hint = format!(
                     "approve it with `cofferdam plugin lock`, or pin it with `digest = \"sha256:...\"` in \
                      `[plugins.{alias}]` of `cofferdam.toml`"

@@ -1,9 +1,9 @@
 //! What sinks left behind, for whoever looks after it: to show, to deliver, to send again, to drop.
 
+use super::Services;
 use super::courier::Courier;
 use super::letters::DeadLetter;
 use super::missed::last_seq;
-use super::Services;
 use crate::error::Error;
 use crate::lock::LockEntry;
 use crate::orchestrator::Orchestrator;

@@ -117,8 +117,7 @@ impl RunSink {
         let Some(standing) = &self.standing else { return Vec::new() };
         let pursuit = standing.now().pursuit.take();
         pursuit.iter().for_each(AbortHandle::abort);
-        let (own, earlier) =
-            tokio::join!(self.settle_own(standing, grace), self.courier.tell_of_earlier_runs(grace));
+        let (own, earlier) = tokio::join!(self.settle_own(standing, grace), self.courier.tell_of_earlier_runs(grace));
         own.into_iter().chain(earlier).collect()
     }
 

@@ -4,8 +4,9 @@
 
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::exports::cofferdam::tool::tool::{Effects as Claims, ToolDef};
+use crate::bindings::model::exports::cofferdam::model::model::ModelDef;
 use crate::instance::SelfDescription;
-use cofferdam_core::id::LocalName;
+use cofferdam_core::id::{LocalName, PluginModelName};
 use cofferdam_core::port::{Effects, ToolDefinition};
 use cofferdam_core::schema::{self, Root, SchemaError};
 use cofferdam_core::text::{clean, clean_to};
@@ -34,6 +35,20 @@ pub struct About {
     /// JSON Schema of its options as a condition; none when it takes none, or is no condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition_options: Option<Value>,
+    /// The models that it lists; empty when it takes any name, or is no model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ListedModel>,
+}
+
+/// A model that a plugin lists, as it claims it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedModel {
+    /// Its name, as documents write it after the plugin's.
+    pub name: String,
+    /// One line.
+    pub summary: String,
+    /// Whether a neural language model answers.
+    pub is_language_model: bool,
 }
 
 /// Why a description is refused.
@@ -55,6 +70,15 @@ pub enum AboutError {
     /// Too many tools.
     #[error("it has {0} tools, more than {max}", max = limits::PLUGIN_TOOLS)]
     TooManyTools(usize),
+    /// Too many models.
+    #[error("it has {0} models, more than {max}", max = limits::PLUGIN_MODELS)]
+    TooManyModels(usize),
+    /// A model's name is none.
+    #[error("its model `{0}` has a name that no document could write")]
+    ModelName(String),
+    /// Two models have one name.
+    #[error("it has two models named `{0}`")]
+    TwoModels(String),
     /// A tool's name is none.
     #[error("its tool `{0}` has a name that does not match {grammar}", grammar = LocalName::GRAMMAR)]
     ToolName(String),
@@ -83,7 +107,7 @@ pub enum AboutError {
 impl About {
     /// Checks what the guest said.
     pub(crate) fn check(said: SelfDescription) -> Result<Self, AboutError> {
-        let SelfDescription { description, tools, transform_options, condition_options } = said;
+        let SelfDescription { description, tools, transform_options, condition_options, models } = said;
         let Description { id, version, summary, config_schema } = description;
         if !is_plugin_id(&id) {
             return Err(AboutError::Id(clean_to(&id, 100)));
@@ -100,12 +124,30 @@ impl About {
             tools: check_tools(tools)?,
             transform_options: options(transform_options)?,
             condition_options: options(condition_options)?,
+            models: check_models(models)?,
         })
     }
 }
 
 fn options(schema: Option<String>) -> Result<Option<Value>, AboutError> {
     schema.map(|text| schema::read(&text, Root::Object)).transpose().map_err(AboutError::OptionsSchema)
+}
+
+fn check_models(models: Vec<ModelDef>) -> Result<Vec<ListedModel>, AboutError> {
+    if models.len() > limits::PLUGIN_MODELS {
+        return Err(AboutError::TooManyModels(models.len()));
+    }
+    let mut checked: Vec<ListedModel> = Vec::with_capacity(models.len());
+    for ModelDef { id, summary, is_language_model } in models {
+        if !PluginModelName::is_model(&id) {
+            return Err(AboutError::ModelName(clean_to(&id, 100)));
+        }
+        if checked.iter().any(|other| other.name == id) {
+            return Err(AboutError::TwoModels(id));
+        }
+        checked.push(ListedModel { name: id, summary: clean(&summary), is_language_model });
+    }
+    Ok(checked)
 }
 
 fn check_tools(tools: Vec<ToolDef>) -> Result<Vec<ToolDefinition>, AboutError> {
@@ -193,7 +235,24 @@ mod tests {
     fn check(id: &str, version: &str, tools: Vec<ToolDef>) -> Result<About, AboutError> {
         let description =
             Description { id: id.to_owned(), version: version.to_owned(), summary: String::new(), config_schema: None };
-        About::check(SelfDescription { description, tools, transform_options: None, condition_options: None })
+        About::check(SelfDescription { tools, ..SelfDescription::of(description) })
+    }
+
+    fn models(names: &[&str]) -> Result<Vec<ListedModel>, AboutError> {
+        let def = |id: &&str| ModelDef { id: (*id).into(), summary: "a\u{7}b".into(), is_language_model: true };
+        check_models(names.iter().map(def).collect())
+    }
+
+    #[test]
+    fn models_are_listed_once_under_names_that_can_be_written() {
+        assert_eq!(models(&["small", "Qwen/Qwen3"]).unwrap()[0].summary, "ab");
+        assert_eq!(models(&["a", "a"]), Err(AboutError::TwoModels("a".into())));
+        for name in ["", " ", "a\nb"] {
+            assert!(matches!(models(&[name]), Err(AboutError::ModelName(_))), "{name:?}");
+        }
+        let many: Vec<String> = (0..=limits::PLUGIN_MODELS).map(|index| index.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(models(&many), Err(AboutError::TooManyModels(many.len())));
     }
 
     #[test]

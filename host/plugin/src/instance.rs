@@ -9,6 +9,7 @@ use crate::bindings::condition::ConditionPluginPre;
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::exports::cofferdam::tool::tool::{ToolDef, ToolOutput};
 use crate::bindings::model::ModelPluginPre;
+use crate::bindings::model::exports::cofferdam::model::model::ModelDef;
 use crate::bindings::recall::RecallPluginPre;
 use crate::bindings::sink::SinkPluginPre;
 use crate::bindings::storage::StoragePluginPre;
@@ -25,7 +26,7 @@ use cofferdam_core::event::Body;
 use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
 use cofferdam_core::policy::KindLimits;
-use cofferdam_core::port::ToolContext;
+use cofferdam_core::port::{Asker, Recorder, ToolContext};
 use cofferdam_core::text::clean_to;
 use cofferdam_egress::StandIn;
 use std::sync::Arc;
@@ -49,8 +50,10 @@ pub(crate) struct Identity {
 /// One call: for whom it runs and what it did so far.
 pub(crate) struct Call {
     pub(crate) plugin: Arc<Identity>,
-    /// None while a plugin describes itself: then nothing of a run is there, and nothing is granted.
+    /// None while a plugin describes itself, where then nothing is granted, and for calls that are no tool's.
     pub(crate) ctx: Option<ToolContext>,
+    /// Who hears of denials when there is no context.
+    told: Option<Arc<dyn Recorder>>,
     /// The clock and the random numbers of what must give the same again.
     frozen: Option<Frozen>,
     /// What it may do: what the plugin was granted, without what the step takes away.
@@ -73,6 +76,7 @@ impl Call {
         Self {
             plugin,
             ctx,
+            told: None,
             frozen: None,
             rights,
             denials: Denials::default(),
@@ -84,6 +88,14 @@ impl Call {
             http_calls: 0,
             deadline: Deadline::after(allowed),
         }
+    }
+
+    /// A call of a model on behalf of a step, which may take away from what the plugin was granted.
+    pub(crate) fn asked(plugin: Arc<Identity>, asker: Option<&Asker>, allowed: Duration) -> Self {
+        let call = Self::new(plugin, None, allowed);
+        let Some(asker) = asker else { return call };
+        let rights = call.rights.narrowed(&asker.narrowings);
+        Self { rights, told: Some(Arc::clone(&asker.events)), ..call }
     }
 
     /// A call that gives the same whenever it is made.
@@ -104,8 +116,9 @@ impl Call {
             request: denial.request.clone(),
             allow: denial.allow.clone(),
         };
-        if let (Seen::First, Some(ctx)) = (self.denials.add(denial), &self.ctx) {
-            ctx.events.observe(body);
+        let events = self.ctx.as_ref().map(|ctx| &ctx.events).or(self.told.as_ref());
+        if let (Seen::First, Some(events)) = (self.denials.add(denial), events) {
+            events.observe(body);
         }
     }
 }
@@ -245,6 +258,15 @@ pub(crate) struct SelfDescription {
     pub(crate) tools: Vec<ToolDef>,
     pub(crate) transform_options: Option<String>,
     pub(crate) condition_options: Option<String>,
+    pub(crate) models: Vec<ModelDef>,
+}
+
+impl SelfDescription {
+    /// What says nothing more than this.
+    pub(crate) fn of(description: Description) -> Self {
+        let (tools, models) = (Vec::new(), Vec::new());
+        Self { description, tools, transform_options: None, condition_options: None, models }
+    }
 }
 
 /// The tool that is called.
@@ -260,7 +282,7 @@ impl Prepared<ServedPre<Guest>> {
         self.run(call, async |store: &mut Store<Guest>, served| {
             let description = served.cofferdam_plugin_lifecycle().call_describe(&mut *store).await?;
             let tools = served.cofferdam_tool_tool().call_list_tools(store).await?;
-            Ok(SelfDescription { description, tools, transform_options: None, condition_options: None })
+            Ok(SelfDescription { tools, ..SelfDescription::of(description) })
         })
         .await
     }

@@ -45,7 +45,7 @@ mod tool;
 mod warm;
 mod worlds;
 
-pub use about::{About, AboutError};
+pub use about::{About, AboutError, ListedModel};
 pub use artifact::{Digest, DigestError, ReadError};
 pub use cache::user_key;
 pub use check::{Finding, Weight, check};

@@ -351,7 +351,13 @@ mod tests {
 
     #[test]
     fn an_unknown_import_is_named() {
-        for name in ["wasi:http/outgoing-handler@0.2.0", "wasi:sockets/raw@0.2.0", "cofferdam:host/shell@0.1.0", "evil:thing/x", "plain"] {
+        for name in [
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:sockets/raw@0.2.0",
+            "cofferdam:host/shell@0.1.0",
+            "evil:thing/x",
+            "plain",
+        ] {
             assert_eq!(read(&[name], &TOOL), Err(ManifestError::UnknownImport(name.to_owned())));
         }
     }

@@ -6,26 +6,29 @@
 use crate::bindings::cofferdam::types::common::{CallContext, PluginError};
 use crate::bindings::model::exports::cofferdam::model::model::{
     AssistantMessage, Attachment as GuestAttachment, Chunk, FinishReason as GuestFinish, Message as GuestMessage,
-    ModelDef, Request, ToolCall as GuestCall, ToolChoice as GuestChoice, ToolResult, ToolSpec as GuestSpec,
-    UserMessage,
+    Request, ToolCall as GuestCall, ToolChoice as GuestChoice, ToolResult, ToolSpec as GuestSpec, UserMessage,
 };
 use crate::bindings::model::{ModelPlugin, ModelPluginPre};
 use crate::engine::{Deadline, EPOCH_TICK};
 use crate::failure::{Culprit, Failure, OutOfTime};
 use crate::grant::Denial;
 use crate::instance::{Call, Guest, Identity, Prepared, new_store};
+use crate::limit::{Limit, size};
 use crate::runtime::Task;
 use crate::tool::LoadedPlugin;
 use cofferdam_core::fault::Fault;
+use cofferdam_core::id::PluginModelName;
+use cofferdam_core::limits;
 use cofferdam_core::message::{Message, Opaque, ToolCall, Usage};
 use cofferdam_core::port::{
-    BoxFuture, Clock, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolChoice,
+    Asker, BoxFuture, Clock, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolChoice,
 };
-use cofferdam_core::text::clean;
+use cofferdam_core::spec::suggest::did_you_mean;
 use cofferdam_core::value;
 use futures_util::stream;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
@@ -42,30 +45,31 @@ pub struct PluginModel {
 }
 
 impl LoadedPlugin {
-    /// A model of the plugin by its name, which may be one that it does not list.
+    /// A model of the plugin by its name. A plugin that lists none takes any.
     ///
     /// # Errors
-    /// When the plugin is no model, or cannot say which it has.
-    pub async fn model(self: &Arc<Self>, name: &str) -> Result<PluginModel, Fault> {
+    /// When the plugin is no model, or lists others; the hint says which.
+    pub fn model(self: &Arc<Self>, name: &str) -> Result<PluginModel, Fault> {
         let Some(world) = self.worlds.model.clone() else { return Err(self.is_no("model")) };
-        let listed = self.models(&world).await?;
-        let def = listed.into_iter().find(|def| def.id == name);
+        let listed = &self.about.models;
+        let def = listed.iter().find(|def| def.name == name);
+        if def.is_none() && !listed.is_empty() {
+            return Err(self.unknown_model(name));
+        }
+        let asked = PluginModelName { alias: self.alias().clone(), model: name.to_owned() };
         let info = ModelInfo {
-            name: format!("{}/{name}", self.alias()).into(),
-            is_language_model: def.as_ref().is_none_or(|def| def.is_language_model),
-            summary: def.map_or_else(|| self.about.summary.clone(), |def| clean(&def.summary)),
+            name: asked.to_string().into(),
+            is_language_model: def.is_none_or(|def| def.is_language_model),
+            summary: def.map_or(&self.about.summary, |def| &def.summary).clone(),
         };
-        Ok(PluginModel { plugin: Arc::clone(self), world, name: name.to_owned(), info })
+        Ok(PluginModel { plugin: Arc::clone(self), world, name: asked.model, info })
     }
 
-    async fn models(&self, world: &Prepared<Pre>) -> Result<Vec<ModelDef>, Fault> {
-        let call = Call::new(Arc::clone(&self.warm), None, self.warm.limits.wall);
-        let listing = world.clone().run_owned(call, |store, plugin| {
-            Box::pin(async move { plugin.cofferdam_model_model().call_list_models(store).await })
-        });
-        let ended = self.core.runtime.spawn(listing).await;
-        let answer = ended.map_err(|panicked| Failure::Host(panicked.0)).and_then(|ended| ended.answer);
-        answer.map_err(|failure| fault(&self.warm, "list-models", &failure, &[]))
+    fn unknown_model(&self, name: &str) -> Fault {
+        let known: Vec<&str> = self.about.models.iter().map(|def| def.name.as_str()).collect();
+        let near = did_you_mean(name, known.iter().copied()).map(|near| format!("{near} ")).unwrap_or_default();
+        Fault::user("plugin_model", format!("plugin `{}` has no model `{name}`", self.alias()))
+            .with_hint(format!("{near}it has: {}", known.join(", ")))
     }
 }
 
@@ -81,6 +85,7 @@ impl Model for PluginModel {
             world: self.world.clone(),
             context: context(&request, self.plugin.clock.as_ref(), &self.plugin.warm),
             request: request_of(&request, &self.name),
+            asker: request.asker.clone(),
             pieces: sender,
         };
         let task = self.plugin.core.runtime.spawn(answering.run());
@@ -113,6 +118,7 @@ struct Answering {
     world: Prepared<Pre>,
     context: CallContext,
     request: Request,
+    asker: Option<Asker>,
     pieces: mpsc::Sender<Piece>,
 }
 
@@ -126,22 +132,36 @@ impl Answering {
 
     async fn answer(&self) -> Result<(), Box<Broken>> {
         let at = |function: &'static str| move |failure: Failure| Broken::at(function, failure, Vec::new());
+        let most = size(self.identity.limits.payload_bytes);
+        if request_bytes(&self.request) > most {
+            return Err(at("complete")(Failure::Refused(format!("the conversation has more than {most} bytes"))));
+        }
         let (engine, wall) = (&self.world.engine, self.identity.limits.wall);
         let Ok(_slot) = tokio::time::timeout(wall, engine.enter()).await else {
             return Err(at("complete")(Failure::Busy(wall)));
         };
         // Its time begins here, not while it waited for others.
+        let whole = Deadline::after(Duration::from_millis(limits::MODEL_CALL_MS));
         let guest = Guest::new(self.call()).map_err(at("complete"))?;
         let host = |error: wasmtime::Error| at("complete")(Failure::Host(error.to_string()));
         let mut store = new_store(engine, guest).map_err(host)?;
         let begun = self.begin(&mut store).await;
         let (plugin, completion) = self.settled(&mut store, "complete", begun)?;
+        let mut bytes = 0_usize;
         loop {
-            store.data_mut().call.deadline = Deadline::after(self.identity.limits.wall);
+            if whole.has_passed() {
+                return Err(at("next")(Failure::Limit(Limit::Wall(whole.allowed()))));
+            }
+            let left = self.identity.limits.wall.min(whole.remaining());
+            store.data_mut().call.deadline = Deadline::after(left);
             let next = self.next(&mut store, &plugin, completion).await;
             let chunks = self.settled(&mut store, "next", next)?;
             if chunks.is_empty() {
                 return Err(at("next")(Failure::Lie("it gave no piece before the end of its answer".to_owned())));
+            }
+            bytes = bytes.saturating_add(chunks.iter().map(chunk_bytes).sum());
+            if bytes > most {
+                return Err(at("next")(Failure::Limit(Limit::Result(most))));
             }
             for chunk in chunks {
                 let piece = self.piece(chunk).map_err(at("next"))?;
@@ -154,11 +174,11 @@ impl Answering {
     }
 
     fn call(&self) -> Call {
-        Call::new(Arc::clone(&self.identity), None, self.identity.limits.wall)
+        Call::asked(Arc::clone(&self.identity), self.asker.as_ref(), self.identity.limits.wall)
     }
 
     async fn begin(&self, store: &mut Store<Guest>) -> Reply<(ModelPlugin, ResourceAny)> {
-        self.timed(async {
+        self.timed(self.identity.limits.wall, async {
             let plugin = self.world.world.instantiate_async(&mut *store).await?;
             let begun = plugin.cofferdam_model_model().call_complete(store, &self.context, &self.request).await?;
             Ok(begun.map(|completion| (plugin, completion)))
@@ -167,11 +187,12 @@ impl Answering {
     }
 
     async fn next(&self, store: &mut Store<Guest>, plugin: &ModelPlugin, completion: ResourceAny) -> Reply<Vec<Chunk>> {
-        self.timed(plugin.cofferdam_model_model().completion().call_next(store, completion)).await
+        let within = store.data().call.deadline.allowed();
+        self.timed(within, plugin.cofferdam_model_model().completion().call_next(store, completion)).await
     }
 
-    async fn timed<T>(&self, work: impl Future<Output = Reply<T>>) -> Reply<T> {
-        let patience = self.identity.limits.wall.saturating_add(EPOCH_TICK);
+    async fn timed<T>(&self, within: Duration, work: impl Future<Output = Reply<T>>) -> Reply<T> {
+        let patience = within.saturating_add(EPOCH_TICK);
         tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(OutOfTime.into()))
     }
 
@@ -179,7 +200,11 @@ impl Answering {
         let denials = store.data_mut().end_call();
         match reply {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Broken::at(function, Failure::Own(error), denials)),
+            Ok(Err(mut error)) => {
+                // Redacted before it is cut: half of a secret could not be found any more.
+                error.message = self.identity.services.shown(error.message);
+                Err(Broken::at(function, Failure::Own(error), denials))
+            }
             Err(error) => Err(Broken::at(function, Failure::classify(&error, &store.data().allowed()), denials)),
         }
     }
@@ -230,7 +255,8 @@ fn fault(identity: &Identity, function: &str, failure: &Failure, denials: &[Deni
 }
 
 fn context(request: &ModelRequest, clock: &dyn Clock, identity: &Identity) -> CallContext {
-    let deadline = clock.now().after(identity.limits.wall);
+    let own = clock.now().after(identity.limits.wall);
+    let deadline = request.asker.as_ref().and_then(|asker| asker.deadline).map_or(own, |step| step.min(own));
     CallContext {
         run_id: request.run_id.to_string(),
         step_path: request.path.to_string(),
@@ -261,6 +287,31 @@ fn request_of(request: &ModelRequest, model: &str) -> Request {
         temperature: request.settings.temperature,
         top_p: request.settings.top_p,
         max_tokens: request.settings.max_tokens,
+    }
+}
+
+/// What a conversation costs to hand over.
+fn request_bytes(request: &Request) -> usize {
+    let messages = request.messages.iter().map(|message| match message {
+        GuestMessage::System(text) => text.len(),
+        GuestMessage::User(said) => {
+            said.text.len() + said.attachments.iter().map(|file| file.base64.len()).sum::<usize>()
+        }
+        GuestMessage::Assistant(said) => {
+            let calls: usize = said.tool_calls.iter().map(|call| call.arguments.len()).sum();
+            said.text.len() + calls + said.opaque.iter().map(String::len).sum::<usize>()
+        }
+        GuestMessage::Tool(result) => result.text.len(),
+    });
+    let tools = request.tools.iter().map(|tool| tool.description.len() + tool.parameters.len());
+    messages.chain(tools).sum()
+}
+
+fn chunk_bytes(chunk: &Chunk) -> usize {
+    match chunk {
+        Chunk::Text(text) | Chunk::Reasoning(text) | Chunk::Opaque(text) => text.len(),
+        Chunk::ToolCall(call) => call.id.len() + call.name.len() + call.arguments.len(),
+        Chunk::Usage(_) | Chunk::Finished(_) => 1,
     }
 }
 

@@ -86,9 +86,9 @@ impl Recall for PluginRecall {
         Box::pin(self.warm.call(
             "upsert",
             move |store, plugin| {
-                Box::pin(async move {
-                    plugin.cofferdam_recall_recall().call_upsert(store, &context, &space, &items).await
-                })
+                Box::pin(
+                    async move { plugin.cofferdam_recall_recall().call_upsert(store, &context, &space, &items).await },
+                )
             },
             Ok,
         ))

@@ -52,8 +52,10 @@ impl LoadedPlugin {
         let warm = Warm::new(Arc::clone(&self.core), world, Arc::clone(&self.warm));
         let want = warm.opened().await?;
         if let Some((kind, near)) = unknown_kind(want.kinds.iter().map(String::as_str)) {
-            let message = format!("sink `{}` wants events of the kind `{}`, and there is none", self.alias(), clean(kind));
-            let hint = near.unwrap_or_else(|| "`host/docs/events.md` lists the kinds; a final `*` matches any rest".into());
+            let message =
+                format!("sink `{}` wants events of the kind `{}`, and there is none", self.alias(), clean(kind));
+            let hint =
+                near.unwrap_or_else(|| "`host/docs/events.md` lists the kinds; a final `*` matches any rest".into());
             return Err(Fault::user("sink_kinds", message).with_hint(hint));
         }
         Ok(PluginSink { warm, want, offered: Mutex::default() })
@@ -136,9 +138,7 @@ fn judge(ack: GuestAck, count: usize) -> Result<Ack, Failure> {
                 .map(|rejection| Rejection { index: rejection.index as usize, reason: clean(&rejection.reason) });
             let rejections: Vec<Rejection> = rejections.collect();
             match rejections.iter().find(|rejection| rejection.index >= count) {
-                Some(beyond) => {
-                    Err(Failure::Lie(format!("it refused event {} of a batch of {count}", beyond.index)))
-                }
+                Some(beyond) => Err(Failure::Lie(format!("it refused event {} of a batch of {count}", beyond.index))),
                 None => Ok(Ack::Except { handled: count, rejected: rejections }),
             }
         }

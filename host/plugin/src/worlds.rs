@@ -7,6 +7,7 @@ use crate::bindings::ServedPre;
 use crate::bindings::condition::ConditionPluginPre;
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::model::ModelPluginPre;
+use crate::bindings::model::exports::cofferdam::model::model::ModelDef;
 use crate::bindings::recall::RecallPluginPre;
 use crate::bindings::sink::SinkPluginPre;
 use crate::bindings::storage::StoragePluginPre;
@@ -105,21 +106,25 @@ impl Worlds {
         if let Some(world) = self.transform.clone() {
             let options = world.options_schema(asked.call(PluginKind::Transform)).await;
             let (description, options) = asked.answer("options-schema", options)?;
-            said.get_or_insert_with(|| nothing(description)).transform_options = options;
+            said.get_or_insert_with(|| SelfDescription::of(description)).transform_options = options;
         }
         if let Some(world) = self.condition.clone() {
             let options = world.options_schema(asked.call(PluginKind::Condition)).await;
             let (description, options) = asked.answer("options-schema", options)?;
-            said.get_or_insert_with(|| nothing(description)).condition_options = options;
+            said.get_or_insert_with(|| SelfDescription::of(description)).condition_options = options;
         }
-        if let (None, Some(description)) = (&said, self.describe_warm(&asked).await?) {
-            said = Some(nothing(description));
+        if let Some(world) = self.model.clone() {
+            let (description, models) = asked.answer("list-models", world.list(asked.call(PluginKind::Model)).await)?;
+            said.get_or_insert_with(|| SelfDescription::of(description)).models = models;
+        }
+        if said.is_none() {
+            said = self.describe_warm(&asked).await?.map(SelfDescription::of);
         }
         let said = said.ok_or_else(|| LoadFault::Host("a plugin of no kind was described".to_owned()))?;
         About::check(said).map_err(LoadFault::About)
     }
 
-    /// What a plugin says whose instances stay up, when it says nothing as another kind.
+    /// What a plugin says that serves the host, when it says nothing as another kind.
     async fn describe_warm(&self, asked: &Asked<'_>) -> Result<Option<Description>, LoadFault> {
         let function = "describe";
         if let Some(world) = self.storage.clone() {
@@ -127,9 +132,6 @@ impl Worlds {
         }
         if let Some(world) = self.sink.clone() {
             return asked.answer(function, world.describe(asked.call(PluginKind::Sink)).await).map(Some);
-        }
-        if let Some(world) = self.model.clone() {
-            return asked.answer(function, world.describe(asked.call(PluginKind::Model)).await).map(Some);
         }
         if let Some(world) = self.recall.clone() {
             return asked.answer(function, world.describe(asked.call(PluginKind::Recall)).await).map(Some);
@@ -154,10 +156,19 @@ macro_rules! described {
     )*};
 }
 
-described!(StoragePluginPre<Guest>, SinkPluginPre<Guest>, ModelPluginPre<Guest>, RecallPluginPre<Guest>);
+described!(StoragePluginPre<Guest>, SinkPluginPre<Guest>, RecallPluginPre<Guest>);
 
-fn nothing(description: Description) -> SelfDescription {
-    SelfDescription { description, tools: Vec::new(), transform_options: None, condition_options: None }
+impl Prepared<ModelPluginPre<Guest>> {
+    /// What the plugin is, and the models that it lists.
+    async fn list(self, call: Call) -> Ended<(Description, Vec<ModelDef>)> {
+        self.run(call, async |store: &mut Store<Guest>, plugin| {
+            let said = plugin.cofferdam_plugin_lifecycle().call_describe(&mut *store).await?;
+            let (id, version, summary, config_schema) = (said.id, said.version, said.summary, said.config_schema);
+            let models = plugin.cofferdam_model_model().call_list_models(store).await?;
+            Ok((Description { id, version, summary, config_schema }, models))
+        })
+        .await
+    }
 }
 
 /// Who is asked.

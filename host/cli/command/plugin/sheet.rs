@@ -2,8 +2,9 @@
 
 use crate::ui::paint;
 use cofferdam::core::id::Alias;
+use cofferdam::core::policy::PluginKind;
 use cofferdam::core::port::ToolDefinition;
-use cofferdam::plugin::{Inspection, Lifetime};
+use cofferdam::plugin::{Inspection, Lifetime, ListedModel};
 use cofferdam::sink::{bytes, clean};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -41,6 +42,9 @@ pub(super) fn render(alias: &Alias, plugin: &Inspection) -> String {
     if !about.tools.is_empty() {
         push_tools(&mut text, &about.tools);
     }
+    if plugin.kinds.contains(&PluginKind::Model) {
+        push_models(&mut text, alias, &about.models);
+    }
     push_imports(&mut text, plugin);
     push_capabilities(&mut text, alias, plugin);
     push_limits(&mut text, plugin);
@@ -58,6 +62,20 @@ fn push_tools(text: &mut String, tools: &[ToolDefinition]) {
         let _ = writeln!(text, "      {}", clean(&tool.description, DESCRIPTION_CHARS));
         if let Some(arguments) = arguments(&tool.input_schema) {
             let _ = writeln!(text, "      takes {arguments}");
+        }
+    }
+}
+
+fn push_models(text: &mut String, alias: &Alias, models: &[ListedModel]) {
+    let _ = writeln!(text, "\n{}", paint::strong("Models"));
+    if models.is_empty() {
+        let _ = writeln!(text, "  it lists none and takes any name: plugin:{alias}/NAME");
+    }
+    for model in models {
+        let kind = if model.is_language_model { "" } else { "not a language model" };
+        let _ = writeln!(text, "  plugin:{alias}/{}  {}", clean(&model.name, 200), paint::quiet(kind));
+        if !model.summary.is_empty() {
+            let _ = writeln!(text, "      {}", clean(&model.summary, DESCRIPTION_CHARS));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::settings::Settings;
 use cofferdam::Workflow;
-use cofferdam::core::port::Models as _;
+use cofferdam::core::port::{ModelInfo, Models as _};
 use cofferdam::core::spec::workflow::{LoopKind, Scope, Step, Work};
 use cofferdam::llm::{Choice, ModelCatalog};
 use std::collections::BTreeSet;
@@ -24,32 +24,10 @@ pub(super) async fn choose(
 pub(super) fn unusual_places(catalog: &ModelCatalog, workflow: &Workflow, flagged: Option<&str>) -> Vec<String> {
     let names: BTreeSet<&str> = match flagged {
         Some(name) => BTreeSet::from([name]),
-        None => named(workflow),
+        None => workflow.document().model_names(),
     };
     let line = |name| catalog.unusual_place(name).map(|place| format!("using {name}, at {place}"));
     names.into_iter().filter_map(line).collect()
-}
-
-fn named(workflow: &Workflow) -> BTreeSet<&str> {
-    let document = workflow.document();
-    let mut names: BTreeSet<&str> = document.agents.values().filter_map(|agent| agent.model.as_deref()).collect();
-    names.extend(document.options.model.as_deref());
-    of_steps(&document.scope, &mut names);
-    names
-}
-
-fn of_steps<'a>(scope: &'a Scope, names: &mut BTreeSet<&'a str>) {
-    for step in &scope.steps {
-        if let Work::Agent(work) = &step.work {
-            names.extend(work.model.as_deref());
-        }
-        if let Some(Work::Agent(work)) = judge(step).map(|judge| &judge.work) {
-            names.extend(work.model.as_deref());
-        }
-        if let Some(inner) = step.inner() {
-            of_steps(inner, names);
-        }
-    }
 }
 
 /// The step that judges the iterations of a loop.
@@ -61,8 +39,11 @@ fn judge(step: &Step) -> Option<&Step> {
 }
 
 /// Of these models, those that are no language models.
-pub(super) fn not_language_models(catalog: &ModelCatalog, names: &[String]) -> Vec<String> {
-    let is_not = |name: &&String| catalog.resolve(name).is_ok_and(|model| !model.info().is_language_model);
+pub(super) fn not_language_models(catalog: &ModelCatalog, of_plugins: &[ModelInfo], names: &[String]) -> Vec<String> {
+    let is_not = |name: &&String| match of_plugins.iter().find(|info| *info.name == ***name) {
+        Some(info) => !info.is_language_model,
+        None => catalog.resolve(name).is_ok_and(|model| !model.info().is_language_model),
+    };
     names.iter().filter(is_not).cloned().collect()
 }
 

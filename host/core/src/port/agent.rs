@@ -5,6 +5,7 @@ use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::message::{Attachment, ToolCall, Usage};
+use crate::policy::Narrowings;
 use crate::spec::InputText;
 use crate::spec::workflow::AskWork;
 use crate::time::Timestamp;
@@ -70,6 +71,8 @@ pub struct AgentContext {
     pub answers: BTreeMap<String, InputText>,
     /// The tools that the step may use, behind the gateway.
     pub tools: Arc<dyn Toolbox>,
+    /// What the step takes away from what its plugins may do.
+    pub narrowings: Arc<Narrowings>,
     /// Turns, deltas and warnings go here.
     pub events: Arc<dyn Recorder>,
     /// The run as this step sees it: its variables and the steps that have ended.

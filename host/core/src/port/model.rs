@@ -1,11 +1,14 @@
 //! Language models, and what stands in for one.
 
-use super::{BoxFuture, BoxStream};
+use super::{BoxFuture, BoxStream, Recorder};
 use crate::fault::Fault;
-use crate::id::{RunId, StepPath};
+use crate::id::{PluginModelName, RunId, StepPath};
 use crate::message::{Message, Opaque, ToolCall, Usage};
+use crate::policy::Narrowings;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 use std::sync::Arc;
 
 /// What a model is.
@@ -45,6 +48,12 @@ pub trait Models: Send + Sync {
     /// # Errors
     /// When the provider is not known or not configured; the hint says how to configure it.
     fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault>;
+
+    /// The model of a plugin that this name leads to, through aliases or by itself; none when it leads elsewhere. It is
+    /// for whoever has loaded the plugins, and `resolve` need not know it.
+    fn plugin_model(&self, name: &str) -> Option<PluginModelName> {
+        PluginModelName::parse(name)?.ok()
+    }
 }
 
 /// What is asked.
@@ -68,6 +77,25 @@ pub struct ModelRequest {
     pub settings: ModelSettings,
     /// Retries before the first event.
     pub max_retries: u32,
+    /// The step's own bounds, which hold for a model that is a plugin; none outside of a step.
+    pub asker: Option<Asker>,
+}
+
+/// What a step tells a model that is a plugin.
+#[derive(Clone)]
+pub struct Asker {
+    /// What the plugin is denied goes here.
+    pub events: Arc<dyn Recorder>,
+    /// What the step takes away from what its plugins may do.
+    pub narrowings: Arc<Narrowings>,
+    /// When the step's time is over, if nobody is asked from now on.
+    pub deadline: Option<Timestamp>,
+}
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
 }
 
 /// Sampling and limits of a request.

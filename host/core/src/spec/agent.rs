@@ -6,7 +6,7 @@ use super::keys::AGENT;
 use super::kind::{Fields, open};
 use super::tree::{Entry, Node};
 use super::workflow::{AgentSpec, ToolFilter};
-use crate::id::{AgentName, Alias, LocalName};
+use crate::id::{AgentName, Alias, LocalName, PluginModelName};
 use crate::limits;
 use crate::port::ModelSettings;
 
@@ -35,7 +35,7 @@ impl Decoder<'_> {
             name: name?,
             description: fields.owned("description").unwrap_or_default(),
             prompt,
-            model: fields.filled("model").and_then(Node::text).map(str::to_owned),
+            model: fields.filled("model").and_then(|node| self.model_name(node)),
             tools,
             max_turns: fields.count("maxTurns").filter(|turns| *turns > 0).unwrap_or(limits::AGENT_TURNS),
             settings: ModelSettings {
@@ -100,6 +100,17 @@ impl Decoder<'_> {
             self.known_plugin(node, alias);
         }
         Some(text.to_owned())
+    }
+
+    /// The name of a model. Whether there is such a model is seen where the document runs.
+    pub(super) fn model_name(&mut self, node: &Node) -> Option<String> {
+        let name = node.text()?;
+        if let Some(Err(why)) = PluginModelName::parse(name) {
+            let hint = "write `plugin:ALIAS/MODEL`; `cofferdam plugin inspect` shows the models of a plugin";
+            self.report.error(code::BAD_NAME, node, why).hint(hint);
+            return None;
+        }
+        Some(name.to_owned())
     }
 
     /// Reports a plugin that the document does not have.

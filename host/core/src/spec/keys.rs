@@ -108,7 +108,7 @@ pub(super) static AGENT: Table = Table {
     keys: &[
         Key::new("description", Required, Kind::Text, "What the agent is for."),
         Key::new("prompt", Optional, Kind::AnyText, "The system text, or `@file`."),
-        Key::new("model", Optional, Kind::AnyText, "The model, `provider/name`."),
+        Key::new("model", Optional, Kind::AnyText, "The model, `provider/name` or `plugin:alias/name`."),
         Key::new("tools", Optional, TEXTS, "The tools it may use; absent means all. A final `*` matches any rest."),
         Key::new("disallowedTools", Optional, TEXTS, "The tools it may not use, whatever `tools` says."),
         Key::new("maxTurns", Optional, ANY_WHOLE, "Most turns; 0 or absent means 50."),

@@ -25,7 +25,7 @@ impl Decoder<'_> {
         };
         let most = fields.count("maxConcurrency").filter(|count| *count > 0);
         let options = Options {
-            model: fields.owned("model"),
+            model: fields.get("model").and_then(|node| self.model_name(node)),
             max_concurrency: most.and_then(|count| usize::try_from(count).ok()),
             timeout: limit("timeout"),
             scheduler: match fields.text("scheduler") {

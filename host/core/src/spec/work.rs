@@ -33,7 +33,7 @@ impl Decoder<'_> {
         });
         let context_files = fields.items("contextFiles").iter().filter_map(|node| self.context_file(node)).collect();
         let result_schema = self.json_schema(fields, "resultSchema");
-        let model = fields.filled("model").and_then(Node::text).map(str::to_owned);
+        let model = fields.filled("model").and_then(|node| self.model_name(node));
         Some(AgentWork { agent, instructions, input, context_files, model, result_schema })
     }
 

@@ -99,10 +99,9 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         door.gives.iter().try_for_each(|function| refuses(&mut instance, function))?;
     }
     // It has no error to answer with: what it gives opens nothing.
-    linker.instance(&format!("wasi:sockets/instance-network@{VERSION}"))?.func_wrap(
-        "instance-network",
-        |_: StoreContextMut<'_, Guest>, (): ()| Ok((Resource::<Closed>::new_own(0),)),
-    )
+    linker
+        .instance(&format!("wasi:sockets/instance-network@{VERSION}"))?
+        .func_wrap("instance-network", |_: StoreContextMut<'_, Guest>, (): ()| Ok((Resource::<Closed>::new_own(0),)))
 }
 
 fn refuses(instance: &mut LinkerInstance<'_, Guest>, function: &str) -> wasmtime::Result<()> {

@@ -7,7 +7,9 @@ use crate::tap::Outcome;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::filesystem::types;
-use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, Host as _, HostDescriptor as _, OpenFlags, PathFlags};
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, Host as _, HostDescriptor as _, OpenFlags, PathFlags,
+};
 
 /// The interface under the name by which WASI linked it; a test holds that it is that one.
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
@@ -38,14 +40,19 @@ macro_rules! watch {
 pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES)?;
-    watch!(types, "open-at", "open", open_at,
-        |follow: PathFlags, path: String, how: OpenFlags, access: DescriptorFlags| opened(&path, access));
+    watch!(types, "open-at", "open", open_at, |follow: PathFlags,
+                                               path: String,
+                                               how: OpenFlags,
+                                               access: DescriptorFlags| {
+        opened(&path, access)
+    });
     watch!(types, "stat-at", "stat", stat_at, |follow: PathFlags, path: String| path.clone());
     watch!(types, "create-directory-at", "make-directory", create_directory_at, |path: String| path.clone());
     watch!(types, "remove-directory-at", "remove-directory", remove_directory_at, |path: String| path.clone());
     watch!(types, "unlink-file-at", "remove", unlink_file_at, |path: String| path.clone());
-    watch!(types, "rename-at", "rename", rename_at,
-        |from: String, to_fd: Resource<Descriptor>, to: String| format!("{from} -> {to}"));
+    watch!(types, "rename-at", "rename", rename_at, |from: String, to_fd: Resource<Descriptor>, to: String| format!(
+        "{from} -> {to}"
+    ));
     linker.allow_shadowing(false);
     Ok(())
 }

@@ -122,8 +122,7 @@ pub(super) fn heads(
     }
     let head = |(request, answer): (&CommitRequest, Result<Receipt, PluginError>)| match answer {
         Err(error) => {
-            let asked =
-                Asked { function: "commit", subject: &request.run_id, expected: request.expected_head };
+            let asked = Asked { function: "commit", subject: &request.run_id, expected: request.expected_head };
             Ok(Err(own(&asked, &error)))
         }
         Ok(receipt) => {

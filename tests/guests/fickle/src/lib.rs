@@ -1,4 +1,6 @@
-//! A sink that does what its configuration says: what tests of supervision need, and what no plugin should do.
+//! A sink that does what its configuration says, and a model that does what its name says: what tests of supervision need, and what no plugin should do.
+
+mod chatter;
 
 use cofferdam_sdk::{Ack, Batch, Context, Error, ErrorKind, Result, Sink, Want};
 use schemars::JsonSchema;
@@ -8,13 +10,14 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 struct Config {
     /// What to do with a batch.
-    #[serde(rename = "do")]
+    #[serde(default, rename = "do")]
     act: Act,
 }
 
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Act {
+    #[default]
     Take,
     /// Takes one event at a time.
     One,
@@ -67,8 +70,8 @@ impl Sink for Fickle {
 }
 
 #[expect(clippy::panic, reason = "it is what is tried")]
-fn crash() -> ! {
+pub(crate) fn crash() -> ! {
     panic!("crash")
 }
 
-cofferdam_sdk::plugin!(id = "tests/fickle", config = Config, sink = Fickle);
+cofferdam_sdk::plugin!(id = "tests/fickle", config = Config, sink = Fickle, model = chatter::Chatter);

@@ -1,6 +1,6 @@
 //! What a workflow reaches: the plugins that its steps name, and the steps that must have ended before another begins.
 
-use super::{Condition, Scope, Step, Workflow};
+use super::{Condition, LoopKind, Scope, Step, Work, Workflow};
 use crate::id::Alias;
 use crate::transform::Transform;
 use std::collections::BTreeSet;
@@ -14,6 +14,15 @@ impl Workflow {
         let of_agents =
             self.agents.values().flat_map(|agent| agent.transform.input.iter().chain(&agent.transform.output));
         found.extend(of_agents.filter_map(Transform::plugin).cloned());
+        found
+    }
+
+    /// The models that the document names, of agents that no step needs too.
+    #[must_use]
+    pub fn model_names(&self) -> BTreeSet<&str> {
+        let mut found: BTreeSet<&str> = self.agents.values().filter_map(|agent| agent.model.as_deref()).collect();
+        found.extend(self.options.model.as_deref());
+        self.scope.model_names(&mut found);
         found
     }
 }
@@ -30,6 +39,23 @@ impl Scope {
             }
         }
         self.steps.iter().zip(seen).filter(|(_, seen)| *seen).map(|(step, _)| step)
+    }
+
+    fn model_names<'a>(&'a self, found: &mut BTreeSet<&'a str>) {
+        for step in &self.steps {
+            let judge = step.repeat.as_ref().and_then(|repeat| match &repeat.kind {
+                LoopKind::Repeat(repeat) => repeat.judge.as_deref(),
+                LoopKind::ForEach(_) => None,
+            });
+            for step in std::iter::once(step).chain(judge) {
+                if let Work::Agent(work) = &step.work {
+                    found.extend(work.model.as_deref());
+                }
+            }
+            if let Some(inner) = step.inner() {
+                inner.model_names(found);
+            }
+        }
     }
 
     /// The plugins that its steps and those inside them name in `transform`, `outputTransform` and `condition`.
