@@ -15,10 +15,10 @@ pub(crate) enum PluginCommand {
     Lock(LockArgs),
     /// List the plugins that are part of this program
     List(JsonArgs),
-    /// Write the crate of a new plugin
+    /// Write the folder of a new plugin
     #[command(after_help = text::PLUGIN_NEW)]
     New(NewArgs),
-    /// Build the plugin of a crate, and check it
+    /// Build the plugin of a folder, and check it
     #[command(after_help = text::PLUGIN_BUILD)]
     Build(BuildArgs),
     /// Say what an author should mend
@@ -152,18 +152,21 @@ pub(crate) enum LanguageArg {
     /// Rust
     #[default]
     Rust,
-    /// JavaScript; not built yet
+    /// JavaScript, for tools
     Js,
-    /// Python; not built yet
+    /// Python, for tools
     Python,
 }
 
 /// Flags of `plugin build`.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// The folder of the crate
+    /// The folder: of a crate, of a JavaScript package or of a Python project
     #[arg(value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
+    /// Install what a JavaScript or Python plugin is built with into its folder, if it is missing
+    #[arg(long)]
+    pub(crate) install: bool,
     /// Print path, size, digest and findings as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -93,18 +93,23 @@ Examples:
   cofferdam plugin new word-count             a tool in Rust, in the folder word-count
   cofferdam plugin new shout --kind transform
   cofferdam plugin new ~/plugins/mail --kind sink
+  cofferdam plugin new outline --lang js
+  cofferdam plugin new figures --lang python
 
-The SDK is unpacked into `NAME/.cofferdam-sdk`; what it needs besides comes from crates.io. Nothing
-is overwritten. Templates in JavaScript and Python are not built yet.";
+The SDK is unpacked into `NAME/.cofferdam-sdk`; what it needs besides comes from crates.io, npm or
+PyPI. Nothing is overwritten. In JavaScript and Python there are tools.";
 
 pub(super) const PLUGIN_BUILD: &str = "\
 Examples:
   cofferdam plugin build                      the crate of this folder
   cofferdam plugin build word-count
   CARGO_NET_OFFLINE=true cofferdam plugin build word-count
+  cofferdam plugin build outline --install    a folder of JavaScript, for the first time
 
-Runs `cargo build --release --target wasm32-wasip2`, then checks the component as `plugin check`
-does. The component's path goes to standard output.";
+A crate is built with `cargo build --release --target wasm32-wasip2`; a folder with `package.json` with
+componentize-js, one with `pyproject.toml` with componentize-py. Those are fetched with `--install` only:
+`npm ci` or `npm install`, or `pip install -r requirements.txt` in `.venv`. Then the component is checked
+as `plugin check` does. Its path goes to standard output.";
 
 pub(super) const PLUGIN_TEST: &str = "\
 Examples:

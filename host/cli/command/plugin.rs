@@ -4,6 +4,7 @@ mod build;
 mod call;
 mod check;
 mod new;
+mod script;
 mod sdk;
 mod sheet;
 mod test;

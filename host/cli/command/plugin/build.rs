@@ -1,6 +1,7 @@
-//! `plugin build`: cargo, and then the check of what it made. It must not know what is in a component.
+//! `plugin build`: cargo, or what another language needs, and then the check of what it made. It must not know what is in a component.
 
 use super::check;
+use super::script::{self, Install, Language};
 use crate::args::BuildArgs;
 use crate::environment;
 use crate::exit::Exit;
@@ -15,7 +16,8 @@ use std::process::{Command, Stdio};
 const TARGET: &str = "wasm32-wasip2";
 
 pub(super) async fn run(session: &Session, args: &BuildArgs) -> anyhow::Result<Exit> {
-    let component = build(&args.dir)?;
+    let install = if args.install { Install::Missing } else { Install::Never };
+    let component = build_with(&args.dir, install)?;
     let shown = component.display().to_string();
     let checked = check::check(session, &shown).await?;
     if args.json {
@@ -32,13 +34,26 @@ pub(super) async fn run(session: &Session, args: &BuildArgs) -> anyhow::Result<E
     Ok(checked.exit())
 }
 
-/// Builds the crate of a folder, and gives the path of its component.
+/// Builds the plugin of a folder with what is there, and gives the path of its component.
 pub(super) fn build(dir: &Path) -> Result<PathBuf, Failure> {
+    build_with(dir, Install::Never)
+}
+
+/// As [`build`]; what a script needs for it may be installed into its folder.
+fn build_with(dir: &Path, install: Install) -> Result<PathBuf, Failure> {
     let manifest = dir.join("Cargo.toml");
     if !manifest.is_file() {
-        let message = format!("there is no crate in `{}`", terminal::name(dir));
+        if let Some(language) = Language::of(dir) {
+            return script::build(language, dir, install).map(|path| path.canonicalize().map_or(path, |path| shortened(&path)));
+        }
+        let message = format!("there is no plugin in `{}`: no Cargo.toml, package.json or pyproject.toml", terminal::name(dir));
         return Err(Failure::usage(message).with_hint("`cofferdam plugin new NAME` writes one"));
     }
+    cargo(dir, &manifest)
+}
+
+/// Builds a crate.
+fn cargo(dir: &Path, manifest: &Path) -> Result<PathBuf, Failure> {
     let output = Command::new(environment::variable("CARGO").unwrap_or_else(|| "cargo".to_owned()))
         .current_dir(dir)
         .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"])
@@ -56,7 +71,7 @@ pub(super) fn build(dir: &Path) -> Result<PathBuf, Failure> {
             _ => failure,
         });
     }
-    let manifest = manifest.canonicalize().unwrap_or(manifest);
+    let manifest = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
     component(&String::from_utf8_lossy(&output.stdout), &manifest).map(|path| shortened(&path)).ok_or_else(|| {
         let message = format!("the crate in `{}` gave no component", terminal::name(dir));
         Failure::failed(message).with_hint("its `Cargo.toml` needs `[lib]` with `crate-type = [\"cdylib\"]`")

@@ -1,6 +1,6 @@
 //! `plugin new`: the crate of a plugin that builds, runs and tests as it stands. Nothing is overwritten.
 
-use super::sdk;
+use super::{script, sdk};
 use crate::args::{KindArg, LanguageArg, NewArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -83,18 +83,13 @@ fn template(kind: KindArg) -> Template {
 }
 
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<Exit> {
-    if args.lang != LanguageArg::Rust {
-        let language = if args.lang == LanguageArg::Js { "JavaScript" } else { "Python" };
-        let hint = "write it in Rust: leave `--lang` out. A component that another toolchain makes from the interfaces in \
-                    `wit/` is a plugin, too: `cofferdam plugin check FILE` says whether it is one";
-        let message = format!("templates in {language} are not built yet");
-        return Err(Failure::usage(message).with_hint(hint).into());
+    match args.lang {
+        LanguageArg::Js => return script::new(args, script::Language::JavaScript),
+        LanguageArg::Python => return script::new(args, script::Language::Python),
+        LanguageArg::Rust => {}
     }
     let (dir, name) = (&args.path, name(&args.path)?);
-    if dir.symlink_metadata().is_ok() {
-        let message = format!("`{}` exists, and nothing is overwritten", terminal::name(dir));
-        return Err(Failure::usage(message).with_hint("give it another name, or take it away").into());
-    }
+    refuse_existing(dir)?;
     let template = template(args.kind);
     let component = format!("target/wasm32-wasip2/release/{}.wasm", name.replace('-', "_"));
     let filled = |text: &str| {
@@ -129,8 +124,16 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+pub(super) fn refuse_existing(dir: &Path) -> Result<(), Failure> {
+    if dir.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let message = format!("`{}` exists, and nothing is overwritten", terminal::name(dir));
+    Err(Failure::usage(message).with_hint("give it another name, or take it away"))
+}
+
 /// The plugin's name: the last part of the path. What is a name in grants is one of a crate and of a plugin as well.
-fn name(path: &Path) -> Result<String, Failure> {
+pub(super) fn name(path: &Path) -> Result<String, Failure> {
     let last = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     match Alias::parse(&last) {
         Ok(name) => Ok(name.to_string()),
@@ -151,7 +154,7 @@ fn readme(name: &str, kind: &str, usage: &[String], remark: &str) -> String {
     .replace("\n\n\n", "\n\n")
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
     let file = made.and_then(|()| std::fs::OpenOptions::new().write(true).create_new(true).open(path));
     file.and_then(|mut file| file.write_all(text.as_bytes()))
