@@ -11,6 +11,7 @@
     reason = "a test fails loudly, also where clippy sees only a function of one"
 )]
 
+mod archive;
 mod authoring;
 mod bad_input;
 mod cases;

@@ -48,6 +48,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("guest-echo", &["cofferdam-sdk"]),
     ("guest-fickle", &["cofferdam-sdk"]),
     ("guest-greet", &["cofferdam-sdk"]),
+    ("guest-kept", &["cofferdam-sdk"]),
     ("guest-mirror", &["cofferdam-sdk"]),
     ("cofferdam-guests", &[]),
 ];

@@ -7,6 +7,7 @@ use crate::artifact::{Digest, ReadError};
 use crate::compile::CompileError;
 use crate::manifest::ManifestError;
 use crate::scan::ScanError;
+use crate::version::{Mismatch, NEWER, REBUILD};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::Alias;
 use cofferdam_core::policy::PolicyError;
@@ -89,8 +90,14 @@ pub enum LoadFault {
     #[error("{0}")]
     Compile(#[source] CompileError),
     /// An interface has the right name and the wrong types.
-    #[error("its interfaces do not have the types of this host's: {0}")]
-    Interface(String),
+    #[error("its interfaces do not have the types of this host's: {reason}")]
+    Interface {
+        /// What differs.
+        reason: String,
+        /// An interface that it wants in a later version than the one that is served, if there is one: what it lacks may
+        /// be there.
+        later: Option<Mismatch>,
+    },
     /// It failed to say what it is.
     #[error("{0}")]
     Describe(#[source] Box<Fault>),
@@ -136,11 +143,11 @@ impl LoadFault {
             Self::Digest { .. } => "plugin_digest",
             Self::Scan(_) | Self::Size(_) => "plugin_malformed",
             Self::Manifest(ManifestError::UnknownImport(_)) => "plugin_unknown_import",
-            Self::Manifest(ManifestError::Version { .. }) => "plugin_version",
+            Self::Manifest(ManifestError::Version(_)) => "plugin_version",
             Self::Manifest(_) => "plugin_kind",
             Self::Compile(CompileError::Invalid(_)) => "plugin_malformed",
             Self::Compile(_) => "plugin_compile",
-            Self::Interface(_) => "plugin_interface",
+            Self::Interface { .. } => "plugin_interface",
             Self::Describe(_) | Self::About(_) => "plugin_describe",
             Self::Config(_) | Self::NoConfig => "plugin_config",
             Self::Limits(_) => "plugin_limits",
@@ -156,6 +163,11 @@ impl LoadFault {
             Self::Scan(error) => error.hint().map(str::to_owned),
             Self::Manifest(error) => error.hint(),
             Self::Describe(fault) => fault.hint.clone(),
+            Self::Interface { later: Some(later), .. } => {
+                let (wanted, served) = (later.interface(), later.served());
+                Some(format!("it wants `{wanted}`, and this host serves {served}: {NEWER}"))
+            }
+            Self::Interface { later: None, .. } => Some(REBUILD.to_owned()),
             Self::Limits(errors) => errors.first().and_then(|error| error.hint.clone()),
             Self::Digest { .. } => {
                 Some("the file was changed since it was pinned; check it, then pin its new digest".to_owned())

@@ -18,6 +18,7 @@ mod compile;
 pub mod compile_child;
 mod manifest;
 mod scan;
+mod version;
 
 mod engine;
 mod limit;
@@ -66,6 +67,7 @@ pub use sink::PluginSink;
 pub use storage::PluginStorage;
 pub use tap::{HostCall, HostCalls, Observation, Outcome, Spent, Tap};
 pub use tool::LoadedPlugin;
+pub use version::{Age, Mismatch, Mismatches};
 
 #[cfg(test)]
 mod testing;

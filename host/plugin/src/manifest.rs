@@ -3,14 +3,12 @@
 //! It must not run or compile anything: it compares names.
 
 use crate::scan::{Interpreter, Outline};
+use crate::version::{self, Mismatch, Mismatches};
 use cofferdam_core::policy::PluginKind;
 use serde::Serialize;
 
-/// The version of the `cofferdam:*` interfaces that this host serves.
-pub(crate) const SERVED_VERSION: &str = "0.1.0";
-/// The WASI version whose interfaces are linked as closed doors.
-const WASI_VERSION: &str = "0.2.6";
 const LIFECYCLE: &str = "cofferdam:plugin/lifecycle";
+const TYPES: &str = "cofferdam:types/common";
 
 const KINDS: [(&str, PluginKind); 7] = [
     ("cofferdam:tool/tool", PluginKind::Tool),
@@ -142,14 +140,9 @@ const WASI: [(&str, Capability); 26] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// It wants another version of an interface.
-    #[error("it wants `{wanted}`, and this host serves {served}")]
-    Version {
-        /// The interface with the version that it wants.
-        wanted: String,
-        /// The version that there is.
-        served: &'static str,
-    },
+    /// It wants other versions of interfaces.
+    #[error("{0}")]
+    Version(Mismatches),
     /// It wants an interface that does not exist here.
     #[error("it imports `{0}`, which this host does not have")]
     UnknownImport(String),
@@ -165,7 +158,7 @@ pub enum ManifestError {
         kind: String,
     },
     /// It lacks the interface that all plugins have.
-    #[error("it does not export `{LIFECYCLE}@{SERVED_VERSION}`")]
+    #[error("it does not export `{LIFECYCLE}@{}`", version::served(LIFECYCLE).unwrap_or_default())]
     NoLifecycle,
 }
 
@@ -174,9 +167,7 @@ impl ManifestError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Version { .. } => {
-                Some("use a release of the plugin for this version, or another Cofferdam".to_owned())
-            }
+            Self::Version(mismatches) => Some(mismatches.hint()),
             Self::UnknownImport(name) if name.starts_with("wasi:http") => {
                 Some("plugins reach the network through `cofferdam:host/http` only".to_owned())
             }
@@ -184,7 +175,8 @@ impl ManifestError {
                 Some("export `cofferdam:tool/tool` or another kind, which `cofferdam_sdk::plugin!` does".to_owned())
             }
             Self::NotPure { .. } => Some("do what has effects in a tool".to_owned()),
-            Self::UnknownImport(_) | Self::NoLifecycle => None,
+            Self::UnknownImport(name) => version::later([name.as_str()]).map(|_| version::NEWER.to_owned()),
+            Self::NoLifecycle => None,
         }
     }
 }
@@ -212,11 +204,21 @@ pub struct Import {
 impl Manifest {
     /// Reads what the outline says, and refuses what cannot be served.
     pub(crate) fn read(outline: &Outline) -> Result<Self, ManifestError> {
-        let imports = outline.imports.iter().filter_map(|name| import(name).transpose()).collect::<Result<_, _>>()?;
-        let (kinds, exports) = (kinds(&outline.exports)?, outline.exports.clone());
+        // Before names that are not known: those of a later contract are not.
+        let kinds = kinds(outline)?;
+        let mut imports = Vec::new();
+        for name in &outline.imports {
+            imports.extend(import(name)?);
+        }
+        let exports = outline.exports.clone();
         let manifest = Self { kinds, imports, exports, interpreter: outline.interpreter };
         manifest.require_pure()?;
         Ok(manifest)
+    }
+
+    /// Every interface that it wants or offers, with its version.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &str> {
+        self.imports.iter().map(|import| import.interface.as_str()).chain(self.exports.iter().map(String::as_str))
     }
 
     /// Whether it is a plugin of this kind.
@@ -260,39 +262,75 @@ impl Manifest {
     }
 }
 
+/// What an import stands for; none for types, which have nothing behind them. Its version is looked at elsewhere.
 fn import(name: &str) -> Result<Option<Import>, ManifestError> {
-    let (interface, version) = split(name);
-    if interface == "cofferdam:types/common" {
-        check_version(name, version, SERVED_VERSION)?;
+    let interface = split(name).0;
+    if interface == TYPES {
         return Ok(None);
     }
     let ours = interface.strip_prefix("cofferdam:host/").and_then(|short| find(&HOST, short));
-    let (capability, served) = match (ours, find(&WASI, interface)) {
-        (Some(capability), _) => (capability, SERVED_VERSION),
-        (None, Some(capability)) => (capability, WASI_VERSION),
-        (None, None) => return Err(ManifestError::UnknownImport(name.to_owned())),
-    };
-    check_version(name, version, served)?;
+    let capability = ours.or_else(|| find(&WASI, interface));
+    let capability = capability.ok_or_else(|| ManifestError::UnknownImport(name.to_owned()))?;
+    let served = version::served(interface).unwrap_or_default();
     Ok(Some(Import { interface: name.to_owned(), served, capability }))
 }
 
-fn kinds(exports: &[String]) -> Result<Vec<PluginKind>, ManifestError> {
-    let mut kinds = Vec::new();
-    let mut lifecycle = false;
-    for name in exports {
-        let (interface, version) = split(name);
-        let kind = find(&KINDS, interface);
-        if kind.is_some() || interface == LIFECYCLE {
-            check_version(name, version, SERVED_VERSION)?;
+/// The kinds that it has in a version that is served. Others than those beside it are for other hosts; imports have to
+/// be there, each of them.
+fn kinds(outline: &Outline) -> Result<Vec<PluginKind>, ManifestError> {
+    let (mut kinds, mut mismatches) = (Vec::new(), Vec::new());
+    for (interface, kind) in KINDS {
+        match offered(&outline.exports, interface) {
+            Offer::Served => kinds.push(kind),
+            Offer::Others(others) => mismatches.extend(others),
+            Offer::None => {}
         }
-        lifecycle |= interface == LIFECYCLE;
-        kinds.extend(kind);
     }
-    match (kinds.is_empty(), lifecycle) {
-        (true, _) => Err(ManifestError::NotAPlugin),
-        (false, false) => Err(ManifestError::NoLifecycle),
-        (false, true) => Ok(kinds),
+    let lifecycle = match offered(&outline.exports, LIFECYCLE) {
+        Offer::Served => true,
+        Offer::Others(others) => {
+            mismatches.extend(others);
+            true
+        }
+        Offer::None => false,
+    };
+    mismatches.extend(outline.imports.iter().filter_map(|name| mismatch(name)));
+    match (mismatches.is_empty(), kinds.is_empty(), lifecycle) {
+        (false, ..) => Err(ManifestError::Version(Mismatches(mismatches))),
+        (true, true, _) => Err(ManifestError::NotAPlugin),
+        (true, false, false) => Err(ManifestError::NoLifecycle),
+        (true, false, true) => Ok(kinds),
     }
+}
+
+/// In which versions an interface is exported.
+enum Offer {
+    /// In one that is served, perhaps beside others.
+    Served,
+    /// In these only, which are not served.
+    Others(Vec<Mismatch>),
+    /// In none.
+    None,
+}
+
+fn offered(exports: &[String], interface: &str) -> Offer {
+    let versions: Vec<Option<Mismatch>> =
+        exports.iter().filter(|name| split(name).0 == interface).map(|name| mismatch(name)).collect();
+    if versions.is_empty() {
+        return Offer::None;
+    }
+    // One that fits is enough.
+    versions.into_iter().collect::<Option<Vec<Mismatch>>>().map_or(Offer::Served, Offer::Others)
+}
+
+/// None as well for a name that is not known in any version.
+fn mismatch(name: &str) -> Option<Mismatch> {
+    let (interface, wanted) = split(name);
+    if interface.starts_with("wasi:") && find(&WASI, interface).is_none() {
+        return None;
+    }
+    let served = version::served(interface)?;
+    (!version::fits(wanted, served)).then(|| Mismatch::new(name, served))
 }
 
 fn find<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
@@ -301,24 +339,6 @@ fn find<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 
 fn split(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
-}
-
-/// Versions fit when they agree up to the first part that is not zero, as in Cargo.
-fn check_version(name: &str, wanted: &str, served: &'static str) -> Result<(), ManifestError> {
-    if track(wanted).is_some() && track(wanted) == track(served) {
-        return Ok(());
-    }
-    Err(ManifestError::Version { wanted: name.to_owned(), served })
-}
-
-fn track(version: &str) -> Option<(u64, u64, u64)> {
-    let version = version.split_once('+').map_or(version, |(version, _)| version);
-    let mut parts = version.splitn(3, '.').map(|part| part.parse::<u64>().ok());
-    match (parts.next()??, parts.next()??, parts.next()??) {
-        (0, 0, patch) => Some((0, 0, patch)),
-        (0, minor, _) => Some((0, minor, 0)),
-        (major, _, _) => Some((major, 0, 0)),
-    }
 }
 
 #[cfg(test)]
@@ -345,8 +365,23 @@ mod tests {
         let error = read(&[], &[TOOL[0], "cofferdam:tool/tool@0.2.0"]).unwrap_err();
         assert_eq!(error.to_string(), "it wants `cofferdam:tool/tool@0.2.0`, and this host serves 0.1.0");
         assert!(read(&["cofferdam:host/log@1.0.0"], &TOOL).is_err());
-        assert!(read(&["cofferdam:host/log@0.1.9"], &TOOL).is_ok());
+        assert!(read(&["cofferdam:types/common@0.2.0"], &TOOL).is_err());
+        assert!(read(&["cofferdam:host/log@0.1.9", "cofferdam:types/common@0.1.1"], &TOOL).is_ok());
         assert!(read(&["wasi:cli/environment@0.3.0"], &TOOL).is_err());
+    }
+
+    #[test]
+    fn an_export_may_stand_there_in_several_versions_and_an_import_may_not() {
+        let both = [TOOL[0], "cofferdam:plugin/lifecycle@1.0.0", "cofferdam:tool/tool@1.0.0", TOOL[1]];
+        assert_eq!(read(&[], &both).unwrap().kinds, [PluginKind::Tool]);
+        let twice = [TOOL[0], TOOL[1], "cofferdam:tool/tool@0.1.1"];
+        assert_eq!(read(&[], &twice).unwrap().kinds, [PluginKind::Tool]);
+        assert!(read(&["cofferdam:host/log@0.1.0", "cofferdam:host/log@1.0.0"], &TOOL).is_err());
+        // Not even as a kind beside one that could be used: it would be missed where it is asked for.
+        assert!(read(&[], &[TOOL[0], TOOL[1], "cofferdam:sink/sink@0.2.0"]).is_err());
+        let error = read(&["cofferdam:host/kv@0.2.0"], &[TOOL[0], "cofferdam:tool/tool@0.2.0"]).unwrap_err();
+        let text = "it wants `cofferdam:tool/tool@0.2.0` and `cofferdam:host/kv@0.2.0`, and this host serves 0.1.0";
+        assert_eq!(error.to_string(), text);
     }
 
     #[test]
@@ -367,6 +402,10 @@ mod tests {
         assert_eq!(read(&[], &["wasi:cli/run@0.2.0"]), Err(ManifestError::NotAPlugin));
         assert_eq!(read(&[], &[TOOL[1]]), Err(ManifestError::NoLifecycle));
         let engine = read(&[], &[TOOL[0], "cofferdam:engine/engine@0.1.0"]);
+        let later = read(&["cofferdam:host/clock@0.1.1"], &TOOL).unwrap_err();
+        assert_eq!(later.hint().as_deref(), Some(version::NEWER));
+        let next = read(&["cofferdam:host/clock@0.2.0"], &TOOL).unwrap_err().to_string();
+        assert_eq!(next, "it wants `cofferdam:host/clock@0.2.0`, and this host serves 0.1.0");
         assert_eq!(engine, Err(ManifestError::NotAPlugin));
     }
 

@@ -19,6 +19,7 @@ use crate::frozen::Frozen;
 use crate::instance::{Call, Ended, Guest, Identity, Prepared, SelfDescription};
 use crate::reference::PluginReference;
 use crate::services::Services;
+use crate::version;
 use cofferdam_core::limits;
 use cofferdam_core::policy::{KindLimits, PluginKind};
 use cofferdam_core::port::Clock;
@@ -52,8 +53,10 @@ impl Worlds {
         component: &Component,
         kinds: &[PluginKind],
     ) -> Result<(), LoadFault> {
-        let interface =
-            |error: wasmtime::Error| LoadFault::Interface(cofferdam_core::text::clean_to(&format!("{error:#}"), 500));
+        let interface = |error: wasmtime::Error| LoadFault::Interface {
+            reason: cofferdam_core::text::clean_to(&format!("{error:#}"), 500),
+            later: version::later(manifest.interfaces()),
+        };
         let pre = || engine.linker().instantiate_pre(component).map_err(interface);
         let engine_of = || Arc::clone(engine);
         for kind in kinds.iter().copied() {

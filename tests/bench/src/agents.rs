@@ -1,7 +1,7 @@
 //! Memory of agents that wait for a slow model.
 
 use crate::graph::{ports, request, step, workflow};
-use crate::measure::{resident_kib, row};
+use crate::measure::{count, resident_kib, row};
 use anyhow::Result;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::port::{BoxFuture, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream};
@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 pub(crate) fn run(runtime: &Runtime) -> Result<()> {
-    for (count, goal) in [(1_000, "12 KiB"), (10_000, "12 KiB")] {
+    for (count, goal) in [(count(1_000, 3), "12 KiB"), (count(10_000, 5), "12 KiB")] {
         let each = waiting(runtime, count)?;
         row(&format!("{count} agents waiting for a model, each"), &format!("{each:.1} KiB"), goal);
     }

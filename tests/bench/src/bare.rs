@@ -31,28 +31,92 @@ impl WasiView for State {
     }
 }
 
-/// How long `calls` calls of the tool `echo` take, each in an instance of its own.
-pub(crate) fn call(runtime: &Runtime, component: &[u8], calls: usize) -> Result<Duration> {
+/// What is called, and how often.
+pub(crate) struct Work<'a> {
+    pub(crate) component: &'a [u8],
+    pub(crate) tool: &'a str,
+    pub(crate) args: &'a str,
+    pub(crate) calls: usize,
+}
+
+/// How long an instance lives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instance {
+    /// As long as a call.
+    Fresh,
+    /// As long as all of them.
+    Warm,
+}
+
+/// How long each call takes.
+pub(crate) fn call(runtime: &Runtime, work: &Work<'_>, instance: Instance) -> Result<Vec<Duration>> {
     let engine = engine()?;
-    let component = Component::new(&engine, component)?;
-    let mut linker: Linker<State> = Linker::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    close_host_imports(&engine, &component, &mut linker)?;
-    let ready = bindings::ToolPluginPre::new(linker.instantiate_pre(&component)?)?;
+    let component = Component::new(&engine, work.component)?;
+    let ready = link(&engine, &component)?;
+    let (tool, args, calls) = (work.tool.to_owned(), work.args.to_owned(), work.calls);
     let calls = runtime.spawn(async move {
-        let start = Instant::now();
+        let (mut times, mut kept) = (Vec::with_capacity(calls), None);
         for _ in 0..calls {
-            let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
-            let mut store = Store::new(&engine, state);
-            store.set_epoch_deadline(u64::MAX / 2);
-            let instance = ready.instantiate_async(&mut store).await?;
-            let tool = instance.cofferdam_tool_tool();
-            let args = r#"{"value":"a small argument"}"#.to_owned();
-            tool.call_call(&mut store, &context(), "echo", &args).await?.map_err(|error| Error::msg(error.message))?;
+            let start = Instant::now();
+            let (mut store, plugin) = match kept.take() {
+                Some(kept) => kept,
+                None => begin(&engine, &ready).await?,
+            };
+            let exports = plugin.cofferdam_tool_tool();
+            let answer = exports.call_call(&mut store, &context(), &tool, &args).await?;
+            answer.map_err(|error| Error::msg(error.message))?;
+            if instance == Instance::Warm {
+                kept = Some((store, plugin));
+            }
+            times.push(start.elapsed());
         }
-        Ok(start.elapsed())
+        Ok(times)
     });
     runtime.block_on(calls).map_err(|error| Error::msg(error.to_string()))?
+}
+
+type Ready = bindings::ToolPluginPre<State>;
+
+async fn begin(engine: &Engine, ready: &Ready) -> Result<(Store<State>, bindings::ToolPlugin)> {
+    let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
+    let mut store = Store::new(engine, state);
+    store.set_epoch_deadline(u64::MAX / 2);
+    let instance = ready.instantiate_async(&mut store).await?;
+    Ok((store, instance))
+}
+
+fn link(engine: &Engine, component: &Component) -> Result<Ready> {
+    bindings::ToolPluginPre::new(linker(engine, component)?.instantiate_pre(component)?)
+}
+
+fn linker(engine: &Engine, component: &Component) -> Result<Linker<State>> {
+    let mut linker: Linker<State> = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    close_host_imports(engine, component, &mut linker)?;
+    Ok(linker)
+}
+
+/// Compiled code, and what it is linked with.
+pub(crate) struct Code {
+    engine: Engine,
+    linker: Linker<State>,
+    bytes: Vec<u8>,
+}
+
+impl Code {
+    pub(crate) fn of(component: &[u8]) -> Result<Self> {
+        let engine = engine()?;
+        let component = Component::new(&engine, component)?;
+        Ok(Self { linker: linker(&engine, &component)?, bytes: component.serialize()?, engine })
+    }
+
+    /// Loads the code and links it, as a host does with one whose code it has compiled before.
+    #[expect(unsafe_code, reason = "the code was compiled by this process")]
+    pub(crate) fn load(&self) -> Result<()> {
+        // SAFETY: these bytes come from `Component::serialize` and were not changed.
+        let component = unsafe { Component::deserialize(&self.engine, &self.bytes)? };
+        bindings::ToolPluginPre::new(self.linker.instantiate_pre(&component)?).map(drop)
+    }
 }
 
 /// Links what the host would serve as doors that stay closed; the tool that is called opens none.

@@ -1,7 +1,7 @@
 //! Cost of a delta: from a model's stream to a sink that takes NDJSON.
 
 use crate::graph::{ports, request, step, workflow};
-use crate::measure::{micros, processor_time, row};
+use crate::measure::{count, micros, processor_time, row};
 use anyhow::Result;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::port::{BoxFuture, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, Sink};
@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-const DELTAS: usize = 200_000;
-
 pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let floor = spent(runtime, false)?;
     let whole = spent(runtime, true)?;
-    row("delta without a sink, processor time", &micros(floor, DELTAS), "");
-    row("delta from provider to NDJSON sink, processor time", &micros(whole, DELTAS), "2 us");
+    row("delta without a sink, processor time", &micros(floor, deltas()), "");
+    row("delta from provider to NDJSON sink, processor time", &micros(whole, deltas()), "2 us");
     Ok(())
+}
+
+fn deltas() -> usize {
+    count(200_000, 40)
 }
 
 fn spent(runtime: &Runtime, with_sink: bool) -> Result<Duration> {
@@ -43,7 +45,7 @@ impl Model for Talkative {
     }
 
     fn stream(&self, _: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {
-        let deltas = (0..DELTAS).map(|_| Ok(ModelEvent::Text("word ".to_owned())));
+        let deltas = (0..deltas()).map(|_| Ok(ModelEvent::Text("word ".to_owned())));
         let events = deltas.chain([Ok(ModelEvent::Finished(FinishReason::Stop))]);
         let stream = futures_util::stream::iter(events);
         // Gives way as a stream that comes over a network does.

@@ -1,6 +1,6 @@
 //! Cost of a step: chains and fans of steps whose model answers at once, journal in memory.
 
-use crate::measure::{best, micros, micros_each, row};
+use crate::measure::{best, count, micros, micros_each, row};
 use anyhow::Result;
 use cofferdam_core::id::{RunId, StepId};
 use cofferdam_core::permission::Rules;
@@ -18,17 +18,18 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) fn run(runtime: &Runtime) -> Result<()> {
-    let floor = best(3, || runtime.block_on(async { drop(tokio::spawn(bare_chain(10_000)).await) }));
-    row("floor: bare tokio, chain of 10 000 tasks, per task", &micros(floor, 10_000), "0.3-0.7 us");
-    let small = chain(runtime, 1_000);
-    let large = chain(runtime, 10_000);
-    row("chain of 1 000 steps, per step", &micros(small, 1_000), "10 us");
-    row("chain of 10 000 steps, per step", &micros(large, 10_000), "10 us");
+    let (few, many) = (count(1_000, 2), count(10_000, 4));
+    let floor = best(3, || runtime.block_on(async { drop(tokio::spawn(bare_chain(many)).await) }));
+    row("floor: bare tokio, chain of 10 000 tasks, per task", &micros(floor, many), "0.3-0.7 us");
+    let small = chain(runtime, few);
+    let large = chain(runtime, many);
+    row("chain of 1 000 steps, per step", &micros(small, few), "10 us");
+    row("chain of 10 000 steps, per step", &micros(large, many), "10 us");
     let growth = large.as_secs_f64() / small.as_secs_f64();
     row("chain of 10 000 against 1 000", &format!("{growth:.1} x"), "12 x");
-    let fan = fan(runtime, 10_000);
-    row("fan-out of 10 000 steps, per step", &micros(fan, 10_000), "10 us");
-    let ratio = micros_each(large, 10_000) / micros_each(floor, 10_000);
+    let fan = fan(runtime, many);
+    row("fan-out of 10 000 steps, per step", &micros(fan, many), "10 us");
+    let ratio = micros_each(large, many) / micros_each(floor, many);
     row("chain of 10 000 against the floor", &format!("{ratio:.1} x"), "");
     Ok(())
 }
@@ -42,13 +43,13 @@ async fn bare_chain(count: usize) {
     }
 }
 
-fn chain(runtime: &Runtime, count: usize) -> std::time::Duration {
-    let steps = (0..count).map(|index| step(index, index.checked_sub(1).into_iter().collect()));
+fn chain(runtime: &Runtime, steps: usize) -> std::time::Duration {
+    let steps = (0..steps).map(|index| step(index, index.checked_sub(1).into_iter().collect()));
     measure(runtime, steps.collect())
 }
 
-fn fan(runtime: &Runtime, count: usize) -> std::time::Duration {
-    measure(runtime, (0..count).map(|index| step(index, Vec::new())).collect())
+fn fan(runtime: &Runtime, steps: usize) -> std::time::Duration {
+    measure(runtime, (0..steps).map(|index| step(index, Vec::new())).collect())
 }
 
 fn measure(runtime: &Runtime, steps: Vec<Step>) -> std::time::Duration {

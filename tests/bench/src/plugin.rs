@@ -1,7 +1,8 @@
-//! Cost of a plugin: a call with a fresh instance, and a load from the cache.
+//! Cost of a call with a fresh instance, and the surroundings that calls need.
 
 use crate::graph::Nowhere;
-use crate::measure::{micros, micros_each, row};
+use crate::bare::{self, Instance, Work};
+use crate::measure::{count, micros, micros_each, row};
 use anyhow::{Context as _, Result, anyhow};
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
@@ -17,24 +18,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-const CALLS: usize = 5_000;
-
 pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let component: Arc<[u8]> = cofferdam_guests::built_bytes("echo")?.into();
-    let bare = crate::bare::call(runtime, &component, CALLS).map_err(|error| anyhow!("{error:#}"))?;
-    row("floor: bare wasmtime, fresh instance + call", &micros(bare, CALLS), "47 us");
-    let plugin = runtime.block_on(host(dir.path()).load(reference(&component)))?;
-    let (driven, spawned) = (calls(runtime, &plugin)?, calls_in_task(runtime, &plugin)?);
-    row("tool call with a fresh instance, small JSON", &micros(spawned, CALLS), "60 us");
-    row("the same, driven from outside the runtime", &micros(driven, CALLS), "");
-    row("call against bare wasmtime", &format!("{:.2} x", micros_each(spawned, CALLS) / micros_each(bare, CALLS)), "");
-    let load = cached_load(runtime, dir.path(), &component)?;
-    row("cached component load", &format!("{:.2} ms", load.as_secs_f64() * 1e3), "1 ms");
+    let calls = count(5_000, 3);
+    let work = Work { component: &component, tool: "echo", args: r#"{"value":"a small argument"}"#, calls };
+    let bare = bare::call(runtime, &work, Instance::Fresh).map_err(|error| anyhow!("{error:#}"))?.iter().sum();
+    row("floor: bare wasmtime, fresh instance + call", &micros(bare, calls), "47 us");
+    let plugin = runtime.block_on(host(dir.path()).load(reference("echo", &component)))?;
+    let driven = runtime.block_on(call_often(Arc::clone(&plugin), calls))?;
+    let spawned = runtime.block_on(runtime.spawn(call_often(plugin, calls)))??;
+    row("tool call with a fresh instance, small JSON", &micros(spawned, calls), "60 us");
+    row("the same, driven from outside the runtime", &micros(driven, calls), "");
+    row("call against bare wasmtime", &format!("{:.2} x", micros_each(spawned, calls) / micros_each(bare, calls)), "");
     Ok(())
 }
 
-fn host(dir: &Path) -> PluginHost {
+pub(crate) fn host(dir: &Path) -> PluginHost {
     PluginHost::new(HostSettings {
         clock: Arc::new(TokioClock::new()),
         cache: Some(CacheDirs { code: dir.join("code"), state: dir.join("state") }),
@@ -46,12 +46,12 @@ fn host(dir: &Path) -> PluginHost {
     })
 }
 
-fn reference(component: &Arc<[u8]>) -> PluginReference {
-    let alias = Alias::parse("echo").expect("the name follows the grammar");
+pub(crate) fn reference(alias: &str, component: &Arc<[u8]>) -> PluginReference {
+    let alias = Alias::parse(alias).expect("the name follows the grammar");
     PluginReference::new(alias, Source::Bytes(Arc::clone(component)))
 }
 
-async fn context() -> Result<ToolContext> {
+pub(crate) async fn context() -> Result<ToolContext> {
     let run_id = RunId::parse("bench")?;
     let dirs = Nowhere.enter(&run_id, &StepPath::ROOT).await?;
     Ok(ToolContext {
@@ -72,36 +72,15 @@ async fn context() -> Result<ToolContext> {
     })
 }
 
-async fn call_often(plugin: Arc<LoadedPlugin>) -> Result<Duration> {
+pub(crate) async fn call_often(plugin: Arc<LoadedPlugin>, calls: usize) -> Result<Duration> {
     let (ctx, name) = (context().await?, LocalName::parse("echo")?);
     let args = Arc::new(json!({ "value": "a small argument" }));
     plugin.call(ctx.clone(), &name, Arc::clone(&args)).await.context("the first call")?;
     let start = Instant::now();
-    for _ in 0..CALLS {
+    for _ in 0..calls {
         plugin.call(ctx.clone(), &name, Arc::clone(&args)).await?;
     }
     Ok(start.elapsed())
-}
-
-fn calls(runtime: &Runtime, plugin: &Arc<LoadedPlugin>) -> Result<Duration> {
-    runtime.block_on(call_often(Arc::clone(plugin)))
-}
-
-fn calls_in_task(runtime: &Runtime, plugin: &Arc<LoadedPlugin>) -> Result<Duration> {
-    runtime.block_on(runtime.spawn(call_often(Arc::clone(plugin))))?
-}
-
-/// The fastest of some loads, each by a host of its own, engine and threads not counted.
-fn cached_load(runtime: &Runtime, dir: &Path, component: &Arc<[u8]>) -> Result<Duration> {
-    let mut best = Duration::MAX;
-    let host = host(dir);
-    for _ in 0..20 {
-        let start = Instant::now();
-        let plugin = runtime.block_on(host.load(reference(component)))?;
-        best = best.min(start.elapsed());
-        drop(plugin);
-    }
-    Ok(best)
 }
 
 /// Records nothing.

@@ -1,13 +1,11 @@
 //! Cost of a whole process: start, run, exit.
 
-use crate::measure::row;
+use crate::measure::{count, row};
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-
-const ROUNDS: usize = 30;
 
 const ONE_STEP: &str = "name: one\nsteps:\n  - {id: only, instructions: go}\n";
 const ONE_TOOL: &str =
@@ -49,8 +47,9 @@ fn with(binary: &Path, arguments: &[&str]) -> Command {
 
 /// The median over some rounds, after one that is not counted.
 fn median(command: impl Fn() -> Command, dir: &Path) -> Result<Duration> {
-    let mut times = Vec::with_capacity(ROUNDS);
-    for round in 0..=ROUNDS {
+    let rounds = count(30, 1);
+    let mut times = Vec::with_capacity(rounds);
+    for round in 0..=rounds {
         let mut command = command();
         command.env("XDG_CACHE_HOME", dir.join("cache")).env("XDG_STATE_HOME", dir.join("state"));
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -63,7 +62,7 @@ fn median(command: impl Fn() -> Command, dir: &Path) -> Result<Duration> {
         }
     }
     times.sort_unstable();
-    times.get(ROUNDS / 2).copied().context("there are rounds")
+    times.get(rounds / 2).copied().context("there are rounds")
 }
 
 fn millis(time: Duration) -> String {

@@ -1,28 +1,27 @@
 //! Reading and checking a document of 1 000 steps with 1 000 expressions.
 
 use crate::graph::Nowhere;
-use crate::measure::{best, row};
+use crate::measure::{best, count, row};
 use anyhow::Result;
 use std::fmt::Write as _;
 use tokio::runtime::Runtime;
 
-const STEPS: usize = 1_000;
-
 pub(crate) fn run(_: &Runtime) -> Result<()> {
-    let document = document()?;
-    let time = best(9, || {
+    let steps = count(1_000, 3);
+    let document = document(steps)?;
+    let time = best(count(9, 1), || {
         let loaded = cofferdam_core::spec::parse(&document, "bench.yaml", &Nowhere);
         assert!(loaded.is_ok(), "the document has no faults");
     });
-    let what = format!("validate {STEPS} steps with {STEPS} expressions, {} KiB", document.len() / 1024);
+    let what = format!("validate {steps} steps with {steps} expressions, {} KiB", document.len() / 1024);
     row(&what, &format!("{:.1} ms", time.as_secs_f64() * 1e3), "50 ms");
     Ok(())
 }
 
 /// A chain in which every step has a condition that reads the one before it.
-fn document() -> Result<String> {
+fn document(steps: usize) -> Result<String> {
     let mut text = String::from("name: bench\nsteps:\n  - {id: step-0, instructions: begin, condition: 'true'}\n");
-    for at in 1..STEPS {
+    for at in 1..steps {
         let before = at - 1;
         write!(
             text,

@@ -49,7 +49,23 @@ fn package(name: &str) -> Option<String> {
     }
 }
 
+/// Builds the guests that get archived, and answers the folder with their components.
+///
+/// # Errors
+///
+/// Those of [`built`].
+pub(crate) fn built_to_keep() -> Result<PathBuf> {
+    Ok(build(&["--package", "guest-kept", "--examples"])?.join("examples"))
+}
+
 fn build_all() -> Result<PathBuf> {
+    let packages: Vec<String> = FIRST_PARTY.iter().chain(&FOR_TESTS).filter_map(|name| package(name)).collect();
+    let selection: Vec<&str> = packages.iter().flat_map(|package| ["--package", package]).collect();
+    build(&selection)
+}
+
+/// Runs cargo, and answers the folder that it writes to.
+fn build(selection: &[&str]) -> Result<PathBuf> {
     let root = repository();
     let target_directory = root.join("target/guests");
     fs::create_dir_all(&target_directory)?;
@@ -58,10 +74,7 @@ fn build_all() -> Result<PathBuf> {
 
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(&root).args(["build", "--locked", "--target", TARGET, "--profile", "guest"]);
-    cargo.arg("--target-dir").arg(&target_directory);
-    for name in FIRST_PARTY.iter().chain(&FOR_TESTS) {
-        cargo.args(["--package", &package(name).expect("every listed guest has a package")]);
-    }
+    cargo.arg("--target-dir").arg(&target_directory).args(selection);
     // The test run's own settings would end in the component, or build it anew.
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(variable);

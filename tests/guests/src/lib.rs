@@ -1,13 +1,16 @@
 //! The components that tests and benchmarks use: those shipped in
-//! `plugins/dist`, and all of them built from source, at most once a process.
+//! `plugins/dist`, all of them built from source, at most once a process, and the
+//! archive of those that were built for released contracts.
 //!
 //! Knows cargo and paths of this repository; must not know how a component runs.
 
+mod archive;
 mod build;
 mod dist;
 
 use std::path::{Path, PathBuf};
 
+pub use archive::{Archived, MOST_BYTES, add_missing, archived, archived_bytes};
 pub use build::{built, built_bytes};
 pub use dist::{digest, dist_bytes, dist_path, recorded_digests, refresh};
 

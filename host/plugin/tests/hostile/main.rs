@@ -11,3 +11,4 @@ mod loading;
 mod sandbox;
 mod scene;
 mod shipped;
+mod versions;

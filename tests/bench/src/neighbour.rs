@@ -1,0 +1,104 @@
+//! A plugin beside another that makes 200 calls at once, over 64 slots: what its own calls then take, and whether those of
+//! the other all end in time.
+
+use crate::measure::{Spread, count, row, spread};
+use crate::plugin::{context, host, reference};
+use anyhow::Result;
+use cofferdam_core::id::LocalName;
+use cofferdam_core::port::Tool as _;
+use cofferdam_plugin::LoadedPlugin;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// Calls of the other plugin at once.
+const AT_ONCE: usize = 200;
+/// How long one of them may take.
+const WALL: Duration = Duration::from_millis(300);
+/// How much later it may end.
+const GRACE: Duration = Duration::from_millis(200);
+
+pub(crate) fn run(runtime: &Runtime) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let component: Arc<[u8]> = cofferdam_guests::built_bytes("echo")?.into();
+    let host = host(dir.path());
+    let good = runtime.block_on(host.load(reference("good", &component)))?;
+    let mut other = reference("other", &component);
+    other.limits.wall = Some(WALL);
+    let other = runtime.block_on(host.load(other))?;
+    let alone = runtime.block_on(runtime.spawn(calls(Arc::clone(&good), count(2_000, 3))))??;
+    row("a plugin alone, p99 of its calls", &alone.p99(), "");
+    let small = ("echo", json!({ "value": 1 }));
+    let endless = ("wait_for_cancel", json!({}));
+    for (what, (tool, args), samples) in
+        [("small calls", small, count(500, 2)), ("calls that compute until they are ended", endless, count(100, 1))]
+    {
+        let crowd = Crowd::start(runtime, &other, tool, &args)?;
+        let beside = runtime.block_on(runtime.spawn(calls(Arc::clone(&good), samples)))??;
+        let (served, ended, late) = crowd.stop(runtime)?;
+        row(&format!("beside {AT_ONCE} {what}, p99"), &beside.p99(), "2 x alone");
+        let ratio = beside.p99.as_secs_f64() / alone.p99.as_secs_f64();
+        row("against alone", &format!("{ratio:.1} x"), "2 x");
+        row("of those calls: served, refused in time, late", &format!("{served}, {ended}, {late}"), "none late");
+    }
+    Ok(())
+}
+
+async fn calls(plugin: Arc<LoadedPlugin>, samples: usize) -> Result<Spread> {
+    let (ctx, name, args) = (context().await?, LocalName::parse("echo")?, Arc::new(json!({ "value": 1 })));
+    let mut times = Vec::with_capacity(samples);
+    for _ in 0..samples {
+        let start = Instant::now();
+        plugin.call(ctx.clone(), &name, Arc::clone(&args)).await?;
+        times.push(start.elapsed());
+    }
+    Ok(spread(times))
+}
+
+/// Many tasks that call one plugin without end.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    counts: Arc<[AtomicUsize; 3]>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn start(runtime: &Runtime, plugin: &Arc<LoadedPlugin>, tool: &str, args: &Value) -> Result<Self> {
+        let (stop, counts) = (Arc::<AtomicBool>::default(), Arc::<[AtomicUsize; 3]>::default());
+        let ctx = runtime.block_on(context())?;
+        let name = LocalName::parse(tool)?;
+        let args = Arc::new(args.clone());
+        let one = || {
+            let (plugin, ctx, name, args) = (Arc::clone(plugin), ctx.clone(), name.clone(), Arc::clone(&args));
+            let (stop, counts) = (Arc::clone(&stop), Arc::clone(&counts));
+            async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let start = Instant::now();
+                    let answer = plugin.call(ctx.clone(), &name, Arc::clone(&args)).await;
+                    let late = start.elapsed() > WALL + GRACE;
+                    let [served, refused, too_late] = &*counts;
+                    let count = match answer {
+                        _ if late => too_late,
+                        Ok(_) => served,
+                        Err(_) => refused,
+                    };
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        let tasks = (0..AT_ONCE).map(|_| runtime.spawn(one())).collect();
+        Ok(Self { stop, counts, tasks })
+    }
+
+    /// How many were served, refused in time, and late.
+    fn stop(self, runtime: &Runtime) -> Result<(usize, usize, usize)> {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            runtime.block_on(task)?;
+        }
+        let [served, refused, late] = &*self.counts;
+        Ok((served.load(Ordering::Relaxed), refused.load(Ordering::Relaxed), late.load(Ordering::Relaxed)))
+    }
+}
