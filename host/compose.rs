@@ -67,6 +67,8 @@ pub(crate) struct PluginPorts<'p> {
     pub(crate) state: &'p Arc<dyn State>,
     pub(crate) journal: &'p Arc<dyn Journal>,
     pub(crate) vault: &'p Arc<Vault>,
+    /// The door to a network that is played; none is the real one.
+    pub(crate) egress: Option<&'p Egress>,
 }
 
 pub(crate) fn plugin_host(
@@ -78,7 +80,10 @@ pub(crate) fn plugin_host(
         clock: Arc::clone(ports.clock),
         cache: user.map(|user| CacheDirs { code: user.cache.join("components"), state: user.state.clone() }),
         compile_child: child,
-        network: Some(Network { egress: Egress::new(), secrets: Arc::clone(ports.vault) as Arc<dyn Secrets> }),
+        network: Some(Network {
+            egress: ports.egress.cloned().unwrap_or_default(),
+            secrets: Arc::clone(ports.vault) as Arc<dyn Secrets>,
+        }),
         state: Some(Arc::clone(ports.state)),
         blobs: Some(Arc::clone(ports.journal)),
         redactor: Arc::clone(ports.vault) as Arc<dyn Redactor>,

@@ -14,6 +14,7 @@ mod plugins;
 mod servers;
 mod service;
 
+pub(crate) use builder::Played;
 pub use builder::{Builder, Undecided, UserDirs};
 pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, RunOptions};
@@ -85,7 +86,8 @@ impl Orchestrator {
     }
 
     pub(crate) fn from_settings(settings: Settings) -> Self {
-        let plugins = Arc::new(PluginHost::new(settings.plugin_host()));
+        let plugins = PluginHost::new(settings.plugin_host()).observed(settings.observation.clone());
+        let plugins = Arc::new(plugins);
         let _ = settings.services.host.cell.set(Arc::downgrade(&plugins));
         let executor = if settings.rehearsal.is_some() { Executor::in_place() } else { Executor::new() };
         let shared = Arc::new(Shared {

@@ -45,11 +45,18 @@ pub(crate) struct Vault {
     sources: BTreeMap<String, SecretSource>,
     known: RwLock<Scrubber>,
     knows: AtomicBool,
+    /// Whether a name without a source has no value.
+    closed: bool,
 }
 
 impl Vault {
     pub(crate) fn new(sources: BTreeMap<String, SecretSource>) -> Self {
         Self { sources, ..Self::default() }
+    }
+
+    /// One in which a name without a source has no value.
+    pub(crate) fn only(sources: BTreeMap<String, SecretSource>) -> Self {
+        Self { closed: true, ..Self::new(sources) }
     }
 
     /// Learns the values of all secrets that have a source, and of these names, so that they are redacted wherever they
@@ -61,6 +68,7 @@ impl Vault {
 
     fn look_up(&self, name: &str) -> Option<SecretString> {
         match self.sources.get(name) {
+            None if self.closed => None,
             None => compose::variable(name).map(SecretString::from),
             Some(SecretSource::Variable(variable)) => compose::variable(variable).map(SecretString::from),
             Some(SecretSource::Value(value)) => Some(value.clone()),

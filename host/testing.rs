@@ -40,7 +40,7 @@ mod verdict;
 
 pub use case::Case;
 pub use file::TestFile;
-pub use plugin::{PluginCase, PluginTests, Subject};
+pub use plugin::{PluginCase, PluginTests, RecordError, Subject};
 pub use stage::Machine;
 pub use verdict::{Miss, Verdict};
 
@@ -63,8 +63,7 @@ pub fn keys() -> Vec<&'static str> {
 /// Every key that a test file of a plugin may have, for its documentation.
 #[must_use]
 pub fn plugin_keys() -> Vec<&'static str> {
-    let shapes = [&plugin::CALLED, &plugin::FAILED].into_iter().flat_map(|shape| shape.keys);
-    plugin::KEYS.into_iter().flatten().copied().chain(shapes.map(|(key, _)| *key)).collect()
+    plugin::keys()
 }
 
 /// Runs cases, so many at the same time, and tells of each in the order given.

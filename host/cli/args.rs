@@ -6,7 +6,7 @@ mod test;
 mod text;
 
 pub(crate) use plugin::{
-    BuildArgs, CallArgs, CheckArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand, PluginTestArgs,
+    BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand, PluginTestArgs,
 };
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
 pub(crate) use test::{TestArgs, TestFormat};

@@ -19,7 +19,8 @@ use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
     Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Natives, Randomness, Sink, State, Tool,
 };
-use cofferdam_plugin::{CompileChild, HostSettings};
+use cofferdam_egress::Egress;
+use cofferdam_plugin::{CompileChild, HostSettings, Observation, Tap};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,12 @@ pub struct UserDirs {
     pub cache: PathBuf,
     /// The secret key that compiled plugins and remembered answers are authenticated with.
     pub state: PathBuf,
+}
+
+/// What stands in the place of the world outside in a test of a plugin.
+pub(crate) struct Played {
+    /// The door behind which somebody plays the network.
+    pub(crate) egress: Egress,
 }
 
 /// Everything an orchestrator is made of.
@@ -60,6 +67,10 @@ pub(crate) struct Settings {
     pub(crate) user_dirs: Option<UserDirs>,
     /// What plays tools in a test.
     pub(crate) rehearsal: Option<Arc<StandIns>>,
+    /// Who watches plugins, and how closely.
+    pub(crate) observation: Observation,
+    /// A network that is played for plugins.
+    egress: Option<Egress>,
     compile_child: Option<CompileChild>,
     /// The values of secrets, and what is redacted.
     pub(crate) vault: Arc<Vault>,
@@ -87,7 +98,8 @@ pub struct Undecided {
 
 impl Settings {
     pub(crate) fn plugin_host(&self) -> HostSettings {
-        let ports = PluginPorts { clock: &self.clock, state: &self.state, journal: &self.journal, vault: &self.vault };
+        let (state, journal, egress) = (&self.state, &self.journal, self.egress.as_ref());
+        let ports = PluginPorts { clock: &self.clock, state, journal, vault: &self.vault, egress };
         compose::plugin_host(&ports, self.user_dirs.as_ref(), self.compile_child.clone())
     }
 
@@ -131,6 +143,8 @@ pub struct Builder {
     engines: BTreeMap<String, Arc<dyn WorkflowEngine>>,
     durability: Option<Durability>,
     rehearsal: Option<Arc<StandIns>>,
+    observation: Observation,
+    played: Option<Played>,
     compile_child: Option<CompileChild>,
     secrets: BTreeMap<String, SecretSource>,
     lock: Option<PathBuf>,
@@ -391,6 +405,22 @@ impl Builder {
         self
     }
 
+    /// Who is told what plugins ask of their host while they work. Default: nobody.
+    #[must_use]
+    pub fn tap(mut self, tap: Tap) -> Self {
+        self.observation.tap = Some(tap);
+        self
+    }
+
+    /// Plays the world outside for plugins, and has every call of theirs give the same again. Secrets are those that were
+    /// named, and the environment holds none.
+    #[must_use]
+    pub(crate) fn played(mut self, played: Played) -> Self {
+        self.observation.exact = true;
+        self.played = Some(played);
+        self
+    }
+
     /// Builds it; starts nothing.
     ///
     /// # Errors
@@ -435,7 +465,9 @@ impl Builder {
             approver: self.approver,
             rules,
             grants: self.grants,
-            vault: Arc::new(Vault::new(self.secrets)),
+            vault: Arc::new(if self.played.is_some() { Vault::only(self.secrets) } else { Vault::new(self.secrets) }),
+            egress: self.played.map(|played| played.egress),
+            observation: self.observation,
             root: root.map(Path::to_owned),
             lock,
             undecided: self.undecided,

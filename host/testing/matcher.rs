@@ -61,6 +61,12 @@ impl Matcher {
         Self { checks: vec![Check::Equals(value)] }
     }
 
+    /// At most this number.
+    pub(super) fn at_most(most: u64) -> Self {
+        // Exact up to 2^53, which is far beyond what a plugin may take.
+        Self { checks: vec![Check::AtMost(most as f64)] }
+    }
+
     /// The value that must be there exactly, when nothing else is asked.
     pub(super) fn exact(&self) -> Option<&Value> {
         match self.checks.as_slice() {

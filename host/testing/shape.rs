@@ -2,12 +2,13 @@
 //! can be expected of it; the decoder, the check and the documentation follow it.
 
 use super::matcher::{Matcher, is_operators};
-use super::reader::members;
+use super::reader::{Fields, items, members, wrong};
 use super::verdict::Miss;
-use cofferdam_core::spec::authored::{Findings, Part};
+use cofferdam_core::policy::PluginLimits;
+use cofferdam_core::spec::authored::{Findings, Member, Part};
 use cofferdam_core::spec::code;
 use cofferdam_core::value;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What can be expected of one kind of thing.
 pub(super) struct Shape {
@@ -27,6 +28,14 @@ pub(super) enum Form {
     Words(&'static [&'static str]),
     /// A table of its own.
     Table(&'static Shape),
+    /// A list of such things, each for the one at its place; or operators about the list.
+    List(&'static Shape),
+    /// A table by names, of which each must be as said; others do not matter.
+    Members,
+    /// At most this number of units: `{max: 1000}`.
+    Most,
+    /// At most this size: `{max: 4MiB}`.
+    MostBytes,
 }
 
 use Form::{Number, Table, Value as Any, Words};
@@ -113,6 +122,10 @@ pub(super) enum Want {
     Match(Matcher),
     /// These keys of a table.
     Table(Vec<(&'static str, Want)>),
+    /// These members of a table.
+    Members(Vec<(String, Want)>),
+    /// Exactly these things.
+    List(Vec<Want>),
     /// It must not be there.
     Nothing,
 }
@@ -165,13 +178,53 @@ impl Want {
                 };
                 wants.iter().flat_map(inner).collect()
             }
+            Self::Members(wants) => {
+                let inner = |(key, want): &(String, Self)| {
+                    want.misses(&format!("{about}.{key}"), found.get(key).unwrap_or(&Value::Null))
+                };
+                wants.iter().flat_map(inner).collect()
+            }
+            Self::List(wants) => {
+                let found = found.as_array().map(Vec::as_slice).unwrap_or_default();
+                if wants.len() != found.len() {
+                    let shown: Vec<String> = found.iter().map(value::to_text).collect();
+                    let shown = format!("{}: {}", shown.len(), shown.join("; "));
+                    return vec![Miss::new(about, format!("{} of them", wants.len()), shown)];
+                }
+                let each = wants.iter().zip(found).enumerate();
+                each.flat_map(|(index, (want, found))| want.misses(&format!("{about}[{index}]"), found)).collect()
+            }
+        }
+    }
+
+    /// What is expected of a member of that name.
+    pub(super) fn member(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Table(wants) => wants.iter().find(|(key, _)| *key == name).map(|(_, want)| want),
+            Self::Members(wants) => wants.iter().find(|(key, _)| key == name).map(|(_, want)| want),
+            Self::Match(_) | Self::List(_) | Self::Nothing => None,
         }
     }
 }
 
 fn of_form(part: Part<'_>, form: &'static Form, findings: &mut Findings) -> Want {
-    if let Table(shape) = form {
-        return Want::decode(part, shape, findings);
+    match form {
+        Table(shape) => return Want::decode(part, shape, findings),
+        Form::List(shape) if part.items().is_some() => {
+            let items = items(part, findings).into_iter();
+            return Want::List(items.map(|item| Want::decode(item, shape, findings)).collect());
+        }
+        Form::List(_) if !is_operators(part) => {
+            wrong(part, "a list, or a table of operators", findings);
+            return Want::Nothing;
+        }
+        Form::Members => {
+            let members = members(part, findings).unwrap_or_default().into_iter();
+            let one = |member: Member<'_>| (member.key.to_owned(), of_form(member.value, &Any, findings));
+            return Want::Members(members.map(one).collect());
+        }
+        Form::Most | Form::MostBytes => return most(part, form, findings),
+        _ => {}
     }
     let matcher = Matcher::decode(part, findings);
     match (form, matcher.exact()) {
@@ -183,6 +236,29 @@ fn of_form(part: Part<'_>, form: &'static Form, findings: &mut Findings) -> Want
         _ => {}
     }
     Want::Match(matcher)
+}
+
+/// `{max: N}`.
+fn most(part: Part<'_>, form: &Form, findings: &mut Findings) -> Want {
+    const KEYS: [&str; 1] = ["max"];
+    let Some(fields) = Fields::open(part, &KEYS, findings) else { return Want::Nothing };
+    let Some(max) = fields.get("max") else {
+        let hint = Some("write `{ max: ... }`".to_owned());
+        findings.at(part, code::MISSING_KEY, "the key `max` is missing", hint);
+        return Want::Nothing;
+    };
+    if matches!(form, Form::Most) {
+        return Want::Match(Matcher::at_most(fields.number("max", findings).unwrap_or_default()));
+    }
+    match PluginLimits::parse(&json!({ "memory": max.to_json() })) {
+        Ok(limits) => Want::Match(Matcher::at_most(limits.memory_bytes.unwrap_or_default())),
+        Err(errors) => {
+            for error in errors {
+                findings.at(max, code::WRONG_TYPE, error.message, error.hint);
+            }
+            Want::Nothing
+        }
+    }
 }
 
 fn check_word(part: Part<'_>, value: &Value, words: &[&str], findings: &mut Findings) {

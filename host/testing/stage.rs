@@ -20,7 +20,7 @@ use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{Durability, Journal, Models, RecordBody};
 use cofferdam_engine::FixedRandomness;
 use cofferdam_llm::Scripted;
-use cofferdam_plugin::CompileChild;
+use cofferdam_plugin::{CompileChild, Tap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -34,6 +34,8 @@ pub struct Machine {
     pub user_dirs: Option<UserDirs>,
     /// Compiles plugins in a process of its own.
     pub compile_child: Option<CompileChild>,
+    /// Who is told what tested plugins ask of their host.
+    pub tap: Option<Tap>,
 }
 
 /// How soon a case notices that it is to stop.
@@ -71,6 +73,7 @@ pub(super) fn run(case: &Arc<Case>, machine: &Machine, stop: &AtomicBool) -> Opt
         case: case.name.clone(),
         line: case.line,
         misses: case.expect.misses(&observed),
+        spent: None,
         took: began.elapsed(),
     })
 }

@@ -1,5 +1,6 @@
 //! What came of a case.
 
+use cofferdam_plugin::Spent;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ pub struct Verdict {
     pub line: u32,
     /// What does not hold; empty when the case passed.
     pub misses: Vec<Miss>,
+    /// What the call of a plugin took: fuel, and memory at its largest. None for a workflow, and where nothing was called.
+    #[serde(skip)]
+    pub spent: Option<Spent>,
     /// How long it really took.
     #[serde(skip)]
     pub took: Duration,

@@ -1,5 +1,9 @@
 //! The flags of the commands about plugins.
 
+mod dev;
+
+pub(crate) use dev::DevArgs;
+
 use super::{JsonArgs, text};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -27,6 +31,9 @@ pub(crate) enum PluginCommand {
     /// Call one tool, outside of a workflow
     #[command(after_help = text::PLUGIN_CALL)]
     Call(CallArgs),
+    /// Build again on each change, and call or test
+    #[command(after_help = text::PLUGIN_DEV)]
+    Dev(DevArgs),
     /// Run the test cases of plugins
     #[command(after_help = text::PLUGIN_TEST)]
     Test(PluginTestArgs),
@@ -42,7 +49,7 @@ impl PluginCommand {
             Self::Check(args) => args.json,
             Self::Call(args) => args.json,
             Self::Test(args) => args.json,
-            Self::Lock(_) | Self::New(_) => false,
+            Self::Lock(_) | Self::New(_) | Self::Dev(_) => false,
         }
     }
 }
@@ -107,6 +114,9 @@ pub(crate) struct CallArgs {
     /// The directory that it may be granted as `/step` [default: this one]
     #[arg(long, short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) workdir: Option<PathBuf>,
+    /// Show what the plugin asks of its host, as it asks
+    #[arg(long)]
+    pub(crate) trace: bool,
     /// Print what became of the call as JSON, failures included
     #[arg(long)]
     pub(crate) json: bool,
@@ -181,6 +191,9 @@ pub(crate) struct PluginTestArgs {
     /// Only cases that have this text in their name
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
+    /// Write what comes of cases that expect nothing into their file, as what they expect
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) record: bool,
     /// Print a line of JSON a case, and a summary
     #[arg(long)]
     pub(crate) json: bool,

@@ -82,6 +82,7 @@ Examples:
   cofferdam plugin call ./my-tool.wasm count @args.json
   cofferdam plugin call ./my-tool.wasm read '{\"path\": \"/step/a\"}' --grant my-tool:fs=read -C docs
   cofferdam plugin call ./my-tool.wasm count '{}' --config @config.json --json
+  cofferdam plugin call ./my-tool.wasm count '{}' --trace    show what it asks of its host
 
 The call goes the way of every call of a run: arguments are checked, limits hold, and what is not
 granted is denied. Nothing is recorded. The result goes to standard output; what the plugin logs and
@@ -111,11 +112,24 @@ componentize-js, one with `pyproject.toml` with componentize-py. Those are fetch
 `npm ci` or `npm install`, or `pip install -r requirements.txt` in `.venv`. Then the component is checked
 as `plugin check` does. Its path goes to standard output.";
 
+pub(super) const PLUGIN_DEV: &str = "\
+Examples:
+  cofferdam plugin dev                        the crate of this folder, and its test files
+  cofferdam plugin dev word-count --call count --args '{\"text\": \"two words\"}'
+  cofferdam plugin dev word-count --test word-count/tool.plugin-test.yaml
+
+Builds as `plugin build` does, checks, calls or tests, and does it again after each change of a file
+in the folder, until Ctrl-C. What the plugin asks of its host is shown as it asks: requests, values,
+files, secrets by name, other tools, and what it is denied with the lines that would allow it. What
+a build writes (`target`, `node_modules`, `dist`, `build`, hidden files, `*.wasm`, `*.lock`) is not
+watched, nor are crates outside of the folder.";
+
 pub(super) const PLUGIN_TEST: &str = "\
 Examples:
   cofferdam plugin test                       every *.plugin-test.yaml of this folder and below
   cofferdam plugin test word-count
   cofferdam plugin test word-count/tool.plugin-test.yaml --json
+  cofferdam plugin test word-count --record   fill in what cases without `expect` are to expect
 
 A test file:
   plugin: { source: ./tool.wasm }             or { build: . }: built first
@@ -123,12 +137,26 @@ A test file:
     - name: counts
       call: { tool: count, args: { text: two words } }
       expect: { result: { words: 2 } }
+    - name: asks a server, with a token that it never sees
+      grants:
+        http:
+          - host: api.example.com
+            inject: [{ secret: TOKEN, header: authorization, format: \"Bearer {}\" }]
+      secrets: { TOKEN: test-token-1 }
+      http:
+        - { request: \"https://api.example.com/items\", response: { json: [1, 2] } }
+      call: { tool: list }
+      expect:
+        result: [1, 2]
+        requests: [{ method: GET, headers: { authorization: Bearer test-token-1 } }]
     - name: reads nothing that is not granted
       call: { tool: read, args: { path: /step/a.txt } }
       grants: {}
       expect: { error: { code: plugin_error }, denied: [fs] }
 
-`host/docs/plugins.md` has every key. Exit code 1 when a case fails, 2 when a test file is broken.";
+No case reaches the network, reads the environment or depends on the time. Transforms have cases
+with `apply`, conditions with `decide` and `choose`. `host/docs/plugins.md` has every key. Exit code
+1 when a case fails, 2 when a test file is broken.";
 
 pub(super) const PLUGIN_INSPECT: &str = "\
 Examples:

@@ -3,11 +3,14 @@
 mod build;
 mod call;
 mod check;
+mod dev;
 mod new;
+mod record;
 mod script;
 mod sdk;
 mod sheet;
 mod test;
+mod trace;
 
 use super::document::{self, Warnings};
 use crate::args::{Global, InspectArgs, LockArgs, PluginCommand};
@@ -37,6 +40,7 @@ pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exi
             PluginCommand::Check(args) => check::run(&session, &args).await,
             PluginCommand::Call(args) => call::run(&session, &args).await,
             PluginCommand::Build(args) => build::run(&session, &args).await,
+            PluginCommand::Dev(args) => dev::run(&session, &args).await,
             PluginCommand::Test(args) => test::run(&args).await,
             PluginCommand::New(args) => new::run(&args),
         }

@@ -86,6 +86,7 @@ pub(super) fn machine() -> Machine {
     Machine {
         user_dirs: environment::user_dirs(),
         compile_child: program.map(|program| CompileChild { program, args: vec![COMPILE_CHILD.into()] }),
+        tap: None,
     }
 }
 

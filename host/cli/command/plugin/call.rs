@@ -1,6 +1,6 @@
 //! `plugin call`: one tool, called as a run would call it, without a workflow and without a record.
 
-use super::{look, named_or_made};
+use super::{look, named_or_made, trace};
 use crate::args::CallArgs;
 use crate::command::run::stop;
 use crate::exit::{Exit, Signal};
@@ -58,8 +58,9 @@ pub(super) async fn run(session: &Session, args: &CallArgs) -> anyhow::Result<Ex
     let plugin = look(session, PluginReference::new(call.alias.clone(), source)).await?;
     has_tool(&plugin, &call)?;
     let ear = Arc::new(Ear::default());
-    let orchestrator = session
-        .passing_orchestrator()
+    let builder = session.passing_orchestrator();
+    let builder = if args.trace { builder.tap(trace::tap()) } else { builder };
+    let orchestrator = builder
         .storage(Arc::new(Memory::new()))
         .state(Arc::new(MemoryState::new()))
         .grants(policy)

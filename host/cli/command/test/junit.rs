@@ -78,6 +78,7 @@ mod tests {
             case: "<quotes \"and\" more>".into(),
             line: 3,
             misses: vec![miss],
+            spent: None,
             took: Duration::from_millis(1_500),
         };
         let text = render(&[verdict]);

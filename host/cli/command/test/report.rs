@@ -5,6 +5,8 @@ use crate::args::TestFormat;
 use crate::terminal;
 use crate::ui::paint;
 use cofferdam::core::text::{escaped, is_unseen};
+use cofferdam::plugin::Spent;
+use cofferdam::sink::bytes;
 use cofferdam::testing::{Miss, Verdict};
 use serde_json::json;
 use similar::{ChangeTag, TextDiff};
@@ -35,7 +37,7 @@ impl Reporter {
                 terminal::print(&format!("{head}{}", of_case(verdict)))
             }
             TestFormat::Json => {
-                let line = json!({
+                let mut line = json!({
                     "kind": "case",
                     "file": verdict.file,
                     "case": verdict.case,
@@ -43,6 +45,10 @@ impl Reporter {
                     "passed": verdict.passed(),
                     "misses": verdict.misses,
                 });
+                if let (Some(members), Some(spent)) = (line.as_object_mut(), verdict.spent) {
+                    members.insert("fuel".to_owned(), spent.fuel.into());
+                    members.insert("memory_bytes".to_owned(), spent.memory_bytes.into());
+                }
                 terminal::print(&format!("{line}\n"))
             }
             TestFormat::Junit => Ok(()),
@@ -83,12 +89,24 @@ impl Reporter {
 }
 
 fn of_case(verdict: &Verdict) -> String {
+    let spent = verdict.spent.map(|spent| paint::quiet(&of_spent(spent))).unwrap_or_default();
     if verdict.passed() {
-        return format!("  {}     {}\n", paint::good("ok"), visible(&verdict.case));
+        return format!("  {}     {}{spent}\n", paint::good("ok"), visible(&verdict.case));
     }
-    let mut text = format!("  {} {}\n", paint::bad("FAILED"), visible(&verdict.case));
+    let mut text = format!("  {} {}{spent}\n", paint::bad("FAILED"), visible(&verdict.case));
     verdict.misses.iter().for_each(|miss| push(&mut text, miss));
     text
+}
+
+/// What a call took, for people.
+fn of_spent(spent: Spent) -> String {
+    let fuel = match spent.fuel {
+        None => String::new(),
+        Some(fuel @ 0..10_000) => format!("fuel {fuel}, "),
+        Some(fuel @ 10_000..10_000_000) => format!("fuel {} k, ", fuel / 1_000),
+        Some(fuel) => format!("fuel {} M, ", fuel / 1_000_000),
+    };
+    format!("  ({fuel}memory {})", bytes(spent.memory_bytes))
 }
 
 fn push(text: &mut String, miss: &Miss) {
