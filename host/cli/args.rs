@@ -2,13 +2,16 @@
 
 mod plugin;
 mod run;
+mod sinks;
 mod test;
 mod text;
 
 pub(crate) use plugin::{
-    BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand, PluginTestArgs,
+    BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand,
+    PluginTestArgs,
 };
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
+pub(crate) use sinks::SinksCommand;
 pub(crate) use test::{TestArgs, TestFormat};
 
 use crate::exit::{self, Exit};
@@ -92,6 +95,9 @@ pub(crate) enum Command {
     /// Look at recorded runs
     #[command(subcommand, after_help = text::RUNS)]
     Runs(RunsCommand),
+    /// Look after what sinks left behind
+    #[command(subcommand, after_help = text::SINKS)]
+    Sinks(SinksCommand),
     /// Write a small workflow to begin with
     #[command(after_help = text::INIT)]
     Init(InitArgs),

@@ -12,6 +12,7 @@ mod plugin;
 mod run;
 mod runs;
 mod schema;
+mod sinks;
 mod test;
 mod validate;
 
@@ -39,6 +40,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(&args),
         Command::Plugin(command) => plugin::run(&global, command),
         Command::Runs(command) => runs::run(&global, command),
+        Command::Sinks(command) => sinks::run(&global, &command),
         Command::Init(args) => init::run(&args),
         Command::Schema => schema::run(),
         Command::Config(ConfigCommand::Show { origin, json }) => config::run(&global, origin, json),
@@ -67,6 +69,7 @@ fn audience(command: &Command) -> Audience {
         Command::Plugin(command) => command.json(),
         Command::Doctor(args) | Command::Limits(args) => args.json,
         Command::Runs(RunsCommand::List { json, .. } | RunsCommand::Show { json, .. }) => *json,
+        Command::Sinks(command) => command.shared().json,
         Command::Config(ConfigCommand::Show { json, .. }) => *json,
         Command::Init(_) | Command::Schema | Command::Completions { .. } | Command::Explain { .. } => false,
     };

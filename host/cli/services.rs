@@ -10,7 +10,8 @@ use cofferdam::core::id::Alias;
 use cofferdam::core::policy::{Grants, PluginLimits, parse_flag};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::Map;
-use cofferdam::{Builder, ServicePlugin, Undecided};
+use cofferdam::plugin::builtin;
+use cofferdam::{Builder, ServicePlugin};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,13 @@ pub(crate) struct ProjectPlugin {
     pub(crate) digest: Option<String>,
     pub(crate) config: Map,
     pub(crate) limits: PluginLimits,
+}
+
+/// What a plugin is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wants {
+    Storage,
+    Sink,
 }
 
 /// The word for the journal that needs no plugin.
@@ -44,7 +52,7 @@ impl Session {
             Origin::File(..) => self.project.root().to_owned(),
             _ => PathBuf::from("."),
         };
-        let plugin = self.service(&setting.value, &base, grants)?;
+        let plugin = self.service((&setting.value, Wants::Storage), &base, grants)?;
         Ok(builder.storage_plugin(plugin))
     }
 
@@ -59,7 +67,7 @@ impl Session {
         let all = of_files.chain(flags.iter().map(|sink| (sink, Path::new("."))));
         let mut names: Vec<Alias> = Vec::new();
         for (sink, base) in all {
-            let plugin = self.service(sink, base, grants)?;
+            let plugin = self.service((sink, Wants::Sink), base, grants)?;
             if names.contains(&plugin.alias) {
                 return Err(Failure::usage(format!("two sinks are called `{}`", plugin.alias)));
             }
@@ -97,26 +105,6 @@ impl Session {
         grants.iter().filter(beside).cloned().collect()
     }
 
-    /// Refuses plugins that may be another component the next time, where only what was decided may run: the lock file
-    /// holds the plugins of documents, and a digest holds these.
-    pub(crate) fn check_services(&self, sinks: &[String], undecided: Undecided) -> Result<(), Failure> {
-        if !undecided.locked && !undecided.strict {
-            return Ok(());
-        }
-        for name in self.serving(sinks) {
-            let listed = Alias::parse(name).ok().and_then(|alias| self.listed().get(&alias).copied());
-            let source = listed.map_or(name, |listed| listed.source.as_str());
-            if source.starts_with(BUILTIN) || listed.is_some_and(|listed| listed.digest.is_some()) {
-                continue;
-            }
-            let table = listed.map_or("NAME", |_| name);
-            let hint = format!("pin it with `digest = \"sha256:...\"` in `[plugins.{table}]` of `cofferdam.toml`");
-            let message = format!("plugin `{name}` serves the host and is not pinned (`--locked` or `--strict`)");
-            return Err(Failure::invalid(message).with_hint(hint));
-        }
-        Ok(())
-    }
-
     /// What stands behind `plugin:` in the storage and the sinks of a run.
     fn serving<'a>(&'a self, sinks: &'a [String]) -> Vec<&'a str> {
         let storage = self.settings.values().iter().filter(|(key, _)| *key == "run.storage");
@@ -131,15 +119,23 @@ impl Session {
         self.settings.files.iter().flat_map(|file| &file.plugins).collect()
     }
 
-    fn service(&self, text: &str, base: &Path, grants: &[String]) -> Result<ServicePlugin, Failure> {
+    fn service(&self, (text, wants): (&str, Wants), base: &Path, grants: &[String]) -> Result<ServicePlugin, Failure> {
         let Some(name) = text.strip_prefix(PREFIX) else {
-            let hint = format!("write `{PREFIX}NAME` for a table `[plugins.NAME]`, or `{PREFIX}builtin:NAME`");
-            return Err(Failure::usage(format!("`{text}` names no plugin")).with_hint(hint));
+            let near = self.near(text, wants);
+            let otherwise = || format!("write `{PREFIX}NAME` for a table `[plugins.NAME]`, or `{PREFIX}builtin:NAME`");
+            return Err(Failure::usage(format!("`{text}` names no plugin")).with_hint(near.unwrap_or_else(otherwise)));
         };
         let known = self.listed();
         let listed = Alias::parse(name).ok().and_then(|alias| Some((alias.clone(), *known.get(&alias)?)));
         let mut plugin = match listed {
             Some((alias, listed)) => self.of_listed(&alias, listed),
+            None if name.strip_prefix(BUILTIN).is_some_and(|name| builtin::find(name).is_none()) => {
+                let name = name.strip_prefix(BUILTIN).unwrap_or(name);
+                let names: Vec<&str> = builtin::ALL.iter().map(|builtin| builtin.name).collect();
+                let near = did_you_mean(name, names.iter().copied());
+                let hint = near.unwrap_or_else(|| format!("there are {}", names.join(", ")));
+                return Err(Failure::usage(format!("there is no builtin plugin `{name}`")).with_hint(hint));
+            }
             None if name.contains([':', '/', '.']) => ServicePlugin::new(alias_of(name)?, name, base),
             None => {
                 let near = did_you_mean(name, known.keys().map(|alias| alias.as_str()));
@@ -152,6 +148,19 @@ impl Session {
         };
         plugin.grants = self.granted(&plugin, grants)?;
         Ok(plugin)
+    }
+
+    /// What may have been meant by a text that names no plugin.
+    fn near(&self, text: &str, wants: Wants) -> Option<String> {
+        let known = self.listed();
+        let tables = known.keys().map(|alias| format!("{PREFIX}{alias}"));
+        let builtins = builtin::ALL.iter().map(|builtin| format!("{PREFIX}{BUILTIN}{}", builtin.name));
+        let all: Vec<String> = tables.chain(builtins).collect();
+        let sqlite = (wants == Wants::Storage).then_some(SQLITE);
+        // Who leaves out what stands before the name means that one.
+        let whole = all.iter().find(|name| name.rsplit(':').next() == Some(text));
+        let whole = whole.map(|name| format!("did you mean `{name}`?"));
+        whole.or_else(|| did_you_mean(text, sqlite.into_iter().chain(all.iter().map(String::as_str))))
     }
 
     /// What the project's file and these flags grant to a plugin that only the user names. A table with another source is

@@ -211,7 +211,8 @@ fn case(part: Part<'_>, common: &Common<'_>, findings: &mut Findings) -> Option<
     let act = Act::decode(part, fields, findings)?;
     let expected = fields.get("expect");
     if expected.is_none() && common.missing == Missing::Wrong {
-        let hint = "`expect: { result: ... }`, or `{ error: { code: plugin_error } }`; `--record` writes what comes of it";
+        let hint =
+            "`expect: { result: ... }`, or `{ error: { code: plugin_error } }`; `--record` writes what comes of it";
         findings.at(part, code::MISSING_KEY, "the case expects nothing", Some(hint.to_owned()));
         return None;
     }

@@ -9,8 +9,8 @@ use cofferdam::core::id::{Alias, RunId, StepPath};
 use cofferdam::core::message::Message;
 use cofferdam::core::policy::Grants;
 use cofferdam::core::port::{
-    BlobId, Journal as _, LeaseRequest, Memo, Model as _, ModelEvent, ModelRequest, ModelSettings, NoRedactor, Owner, Recall as _,
-    RunFilter, Search, State, ToolChoice,
+    BlobId, Journal as _, LeaseRequest, Memo, Model as _, ModelEvent, ModelRequest, ModelSettings, NoRedactor, Owner,
+    Recall as _, RunFilter, Search, State, ToolChoice,
 };
 use cofferdam::core::time::Timestamp;
 use cofferdam::plugin::{HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
@@ -250,7 +250,8 @@ fn sink(scene: &Scene) -> Value {
     assert!(!outcome.stderr.contains(SECRET), "{}", outcome.stderr);
     let (told, secret) = scene.told();
     // How events fall into batches is a matter of the moment, their order is not.
-    let taken: Vec<&Value> = told.iter().filter_map(|report| report.get("taken")).filter(|kind| !kind.is_null()).collect();
+    let taken: Vec<&Value> =
+        told.iter().filter_map(|report| report.get("taken")).filter(|kind| !kind.is_null()).collect();
     json!({
         "exit": outcome.code,
         "opened": told.first(),
@@ -324,7 +325,7 @@ fn whole_runs(scene: &Scene) -> Value {
 fn model(scene: &Scene) -> Value {
     let runtime = runtime();
     let (_host, plugin) = scene.load(&runtime);
-    let model = runtime.block_on(plugin.model("kept")).unwrap();
+    let model = plugin.model("kept").unwrap();
     let request = ModelRequest {
         run_id: RunId::parse("r").unwrap(),
         path: StepPath::from("a"),
@@ -335,6 +336,7 @@ fn model(scene: &Scene) -> Value {
         tool_choice: ToolChoice::Auto,
         settings: ModelSettings::default(),
         max_retries: 0,
+        asker: None,
     };
     let events = runtime.block_on(async {
         match model.stream(request).await {

@@ -57,9 +57,15 @@ impl PluginCommand {
 /// Flags of `plugin lock`.
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
-    /// Documents whose plugins are approved
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Documents whose plugins are approved, besides those that keep the runs and take the events
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
+    /// A sink beside those of `cofferdam.toml`, as for `run` (repeatable)
+    #[arg(long = "sink", value_name = "PLUGIN")]
+    pub(crate) sinks: Vec<String>,
+    /// Allow a sink, or the plugin that keeps the runs, something, as for `run` (repeatable)
+    #[arg(long, value_name = "ALIAS:WHAT")]
+    pub(crate) grant: Vec<String>,
 }
 
 /// Flags of `plugin inspect`.

@@ -166,6 +166,7 @@ Examples:
 pub(super) const PLUGIN_LOCK: &str = "\
 Examples:
   cofferdam plugin lock review.yaml           writes cofferdam.lock; grants nothing
+  cofferdam plugin lock                       the plugins that keep the runs and take the events
   cofferdam run --locked review.yaml          takes only what stands there";
 
 pub(super) const RUNS: &str = "\
@@ -173,6 +174,16 @@ Examples:
   cofferdam runs list
   cofferdam runs show last                    steps, times, tokens and errors
   cofferdam runs show last --json             every recorded event";
+
+pub(super) const SINKS: &str = "\
+Examples:
+  cofferdam sinks list                        what each sink lacks and refused
+  cofferdam sinks deliver                     what they lack, now and without a run
+  cofferdam sinks dead-letters hook
+  cofferdam sinks resend hook --all
+  cofferdam sinks drop hook --all
+
+A sink is named as in `cofferdam.toml`. Exit code 1 when something is left.";
 
 pub(super) const INIT: &str = "\
 Examples:

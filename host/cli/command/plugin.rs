@@ -88,12 +88,21 @@ async fn look_with(session: &Session, reference: PluginReference) -> anyhow::Res
 }
 
 async fn lock(session: &Session, args: &LockArgs) -> anyhow::Result<Exit> {
-    let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
-    let mut any = false;
+    let builder = session.with_storage(session.orchestrator(), &args.grant)?;
+    let orchestrator = session.with_sinks(builder, &args.sinks, &args.grant)?.build().map_err(Failure::from)?;
+    let (services, mut any) = orchestrator.lock_services().await.map_err(Failure::from)?;
+    if args.files.is_empty() && services.is_empty() {
+        let hint = "name a document, or set a storage or a sink in `[run]` of `cofferdam.toml`";
+        return Err(Failure::usage("there is no plugin to approve").with_hint(hint).into());
+    }
+    let mut locked = vec![services];
     for file in &args.files {
         let workflow = document::load(file, Warnings::Hide)?;
         let (entries, changed) = orchestrator.lock_plugins(&workflow).await.map_err(Failure::from)?;
         any |= changed;
+        locked.push(entries);
+    }
+    for entries in locked {
         for entry in entries {
             let line = format!("{} {} {} {}\n", entry.alias, entry.source, entry.digest, entry.name);
             terminal::print(&line)?;

@@ -93,7 +93,6 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     builder = session.with_storage(builder, &args.grants.grant)?;
     builder = session.with_sinks(builder, &args.sinks, &args.grants.grant)?;
     builder = session.with_models(builder, &args.grants.grant)?;
-    session.check_services(&args.sinks, undecided)?;
     if let Some(choice) = &choice {
         builder = builder.default_model(&choice.model);
     }
@@ -171,6 +170,10 @@ impl Start {
             (self.orchestrator.clone(), self.workflow.clone(), self.options.clone());
         let run = tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await });
         let stopped = stop::until_end(run, &self.orchestrator, &self.stop).await;
+        if matches!(stopped, stop::Ended::Itself(_, None)) {
+            // However it ended, plugins that serve the host are told that nothing more comes.
+            self.orchestrator.close().await;
+        }
         self.view.stop();
         let (result, signal) = match stopped {
             stop::Ended::Itself(outcome, signal) => match (*outcome, signal) {

@@ -31,13 +31,15 @@ pub(super) fn run(global: &Global, command: RunsCommand) -> anyhow::Result<Exit>
     let orchestrator = session.with_storage(session.orchestrator(), grant)?.build().map_err(Failure::from)?;
     let journal = orchestrator.runs();
     session::runtime()?.block_on(async {
-        match command {
+        let outcome = match command {
             RunsCommand::List { limit, status, json, .. } => list(&*journal, limit, status, json).await,
             RunsCommand::Show { run, json, reveal, .. } => {
                 let form = if json { Form::Events } else { Form::Tree };
                 show(&*journal, &run, form, if reveal { Content::All } else { Content::Public }).await
             }
-        }
+        };
+        orchestrator.close().await;
+        outcome
     })
 }
 

@@ -60,7 +60,7 @@ pub fn encode(record: &Record) -> Result<String, JournalError> {
     let text = text.map_err(|error| JournalError::Invalid(format!("a record cannot be written as JSON: {error}")))?;
     if text.len() > limits::JOURNAL_RECORD_BYTES {
         let (found, most) = (text.len(), limits::JOURNAL_RECORD_BYTES);
-        return Err(JournalError::Invalid(format!("a record of {found} bytes is larger than {most} bytes")));
+        return Err(JournalError::TooLarge(format!("a record of {found} bytes is larger than {most} bytes")));
     }
     Ok(text)
 }

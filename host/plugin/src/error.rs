@@ -11,6 +11,7 @@ use crate::version::{Mismatch, NEWER, REBUILD};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::Alias;
 use cofferdam_core::policy::PolicyError;
+use cofferdam_core::spec::suggest::did_you_mean;
 use serde_json::json;
 
 /// A plugin that could not be loaded.
@@ -172,9 +173,12 @@ impl LoadFault {
             Self::Digest { .. } => {
                 Some("the file was changed since it was pinned; check it, then pin its new digest".to_owned())
             }
-            Self::NoBuiltin(_) => {
+            Self::NoBuiltin(name) => {
                 let names: Vec<&str> = crate::builtin::ALL.iter().map(|builtin| builtin.name).collect();
-                Some(format!("there are {}", names.join(", ")))
+                Some(
+                    did_you_mean(name, names.iter().copied())
+                        .unwrap_or_else(|| format!("there are {}", names.join(", "))),
+                )
             }
             Self::Host(_) => Some("this is a bug in Cofferdam; please report it".to_owned()),
             _ => None,

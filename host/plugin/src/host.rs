@@ -361,7 +361,7 @@ impl Core {
                     component
                 }
             };
-            worlds.link(&engine, &component, &kinds)?;
+            worlds.link(&engine, &component, manifest, &kinds)?;
         }
         Ok((worlds, compiled))
     }

@@ -5,11 +5,11 @@
 //! dense, another head than there can be, a list of the wrong length are a broken contract.
 
 mod answers;
+mod split;
 
 use crate::bindings::cofferdam::types::common::PluginError;
 use crate::bindings::storage::exports::cofferdam::storage::storage::{
-    CommitRequest, JournalRecord, LeaseRequest as GuestLease, OpenInfo, RunFilter as GuestFilter,
-    RunIndex as GuestIndex,
+    CommitRequest, LeaseRequest as GuestLease, OpenInfo, RunFilter as GuestFilter,
 };
 use crate::bindings::storage::{StoragePlugin, StoragePluginPre};
 use crate::instance::{Guest, Working};
@@ -20,10 +20,8 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::port::{
-    Append, BlobId, BoxFuture, Journal, JournalError, Lease, LeaseRequest, Page, Record, RecordBody, RunFilter,
-    RunIndex, RunPage,
+    Append, BlobId, BoxFuture, Journal, JournalError, Lease, LeaseRequest, Page, RunFilter, RunPage,
 };
-use cofferdam_core::record;
 use cofferdam_core::time::Timestamp;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,8 +112,17 @@ impl PluginStorage {
         instance.call(asked.function, work, judge).await.unwrap_or_else(|fault| Err(refused(&asked, &fault)))
     }
 
-    async fn commit(&self, append: Append) -> Result<u64, JournalError> {
-        let request = request_of(append, self.shared.info.max_commit_bytes)?;
+    /// An append that is more than the plugin takes at once goes as several commits, one after another: what is recorded of
+    /// it when one of them fails is a prefix.
+    async fn append_all(&self, append: Append) -> Result<u64, JournalError> {
+        let mut head = append.expected_head;
+        for request in split::commits_of(append, self.shared.most_bytes())? {
+            head = self.commit(request).await?;
+        }
+        Ok(head)
+    }
+
+    async fn commit(&self, request: CommitRequest) -> Result<u64, JournalError> {
         if request.records.is_empty() {
             return self.head_if(&request).await;
         }
@@ -163,6 +170,11 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Most bytes of the records of one call.
+    fn most_bytes(&self) -> u64 {
+        self.info.max_commit_bytes.min(limits::STORAGE_COMMIT_BYTES)
+    }
+
     /// Commits what waits, as one group. Others who wait find nothing left to do.
     async fn drain(&self) {
         let _turn = self.turn.lock().await;
@@ -184,7 +196,7 @@ impl Shared {
         let mut bytes = 0_u64;
         let fits = |waiting: &&Waiting| {
             bytes = bytes.saturating_add(waiting.bytes as u64);
-            bytes <= self.info.max_commit_bytes.min(limits::STORAGE_COMMIT_BYTES)
+            bytes <= self.most_bytes()
         };
         let count = queue.iter().take_while(fits).count().max(1).min(queue.len());
         queue.drain(..count).collect()
@@ -221,7 +233,7 @@ fn is_lie(fault: &Fault) -> bool {
 
 impl Journal for PluginStorage {
     fn append(&self, request: Append) -> BoxFuture<'_, Result<u64, JournalError>> {
-        Box::pin(self.commit(request))
+        Box::pin(self.append_all(request))
     }
 
     fn read<'a>(&'a self, run: &'a RunId, after: u64, limit: usize) -> BoxFuture<'a, Result<Page, JournalError>> {
@@ -336,41 +348,4 @@ impl Journal for PluginStorage {
 
 fn millis(at: Timestamp) -> u64 {
     u64::try_from(at.as_millis()).unwrap_or(0)
-}
-
-/// The commit of an append: its id is new for each append and the same for each try of it.
-fn request_of(append: Append, most: u64) -> Result<CommitRequest, JournalError> {
-    let Append { run, expected_head, records, index, .. } = append;
-    let positions = expected_head.saturating_add(1)..;
-    let records = positions.zip(&records).map(|(position, record)| record_of(&run, position, record));
-    let records = records.collect::<Result<Vec<_>, _>>()?;
-    let bytes: u64 = records.iter().map(|record| record.body.len() as u64).sum();
-    if bytes > most {
-        let message = format!("an append has {bytes} bytes, and the storage plugin takes {most} at once");
-        return Err(JournalError::Invalid(message));
-    }
-    let index = index.map(|RunIndex { workflow, status, started_at }| GuestIndex {
-        workflow,
-        status,
-        started_at: millis(started_at),
-    });
-    let commit_id = uuid::Uuid::now_v7().to_string();
-    Ok(CommitRequest { commit_id, run_id: run.to_string(), expected_head, records, index })
-}
-
-fn record_of(run: &RunId, position: u64, record: &Record) -> Result<JournalRecord, JournalError> {
-    let kind = match &record.body {
-        RecordBody::Event(event) if event.run_id != *run => {
-            return Err(JournalError::Invalid(format!("an event of run `{}` in run `{run}`", event.run_id)));
-        }
-        RecordBody::Event(event) if event.body.is_transient() => {
-            return Err(JournalError::Invalid(format!("`{}` is transient and not recorded", event.body.kind())));
-        }
-        RecordBody::Event(event) => event.body.kind().to_owned(),
-        RecordBody::Note { kind, .. } => format!("note:{kind}"),
-    };
-    let text = record::encode(record)?;
-    let sum = record::sum_of(run, position, &text);
-    let body = format!("{sum} {text}").into_bytes();
-    Ok(JournalRecord { position, at: millis(record.at), kind, body })
 }

@@ -116,8 +116,7 @@ impl Mismatches {
 /// What to do with a component that was built for a later contract.
 pub(crate) const NEWER: &str =
     "it was built for a newer Cofferdam: update Cofferdam, or use a release of the plugin for a version that is served";
-const OLDER: &str =
-    "it was built for an older Cofferdam: build it again with the SDK of this one, or use a newer release of the plugin";
+const OLDER: &str = "it was built for an older Cofferdam: build it again with the SDK of this one, or use a newer release of the plugin";
 /// What to do with a component that fits no contract.
 pub(crate) const REBUILD: &str = "build it again with the SDK of this Cofferdam";
 
@@ -214,7 +213,8 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_named_with_what_is_served() {
-        let of = |names: &[&str]| Mismatches(names.iter().map(|name| Mismatch::new(name, served(name).unwrap())).collect());
+        let of =
+            |names: &[&str]| Mismatches(names.iter().map(|name| Mismatch::new(name, served(name).unwrap())).collect());
         let one = of(&["cofferdam:tool/tool@0.2.0"]);
         assert_eq!(one.to_string(), "it wants `cofferdam:tool/tool@0.2.0`, and this host serves 0.1.0");
         assert_eq!(one.hint(), NEWER);

@@ -17,6 +17,7 @@ use crate::error::LoadFault;
 use crate::failure::Culprit;
 use crate::frozen::Frozen;
 use crate::instance::{Call, Ended, Guest, Identity, Prepared, SelfDescription};
+use crate::manifest::Manifest;
 use crate::reference::PluginReference;
 use crate::services::Services;
 use crate::version;
@@ -46,11 +47,12 @@ pub(crate) fn is_pure(kind: PluginKind) -> bool {
 }
 
 impl Worlds {
-    /// Matches the component's imports and exports with ours, types included, for these kinds.
+    /// Matches the component's imports and exports with ours, types included, for these of its kinds.
     pub(crate) fn link(
         &mut self,
         engine: &Arc<Engine>,
         component: &Component,
+        manifest: &Manifest,
         kinds: &[PluginKind],
     ) -> Result<(), LoadFault> {
         let interface = |error: wasmtime::Error| LoadFault::Interface {

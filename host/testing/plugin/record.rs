@@ -57,7 +57,9 @@ impl PluginCase {
         let error = of("error");
         match &self.act {
             _ if !error.is_null() => _ = expect.insert("error".to_owned(), of_error(&error)),
-            Act::Call { .. } if of("result").is_null() => _ = expect.insert("content".to_owned(), literal(of("content"))),
+            Act::Call { .. } if of("result").is_null() => {
+                _ = expect.insert("content".to_owned(), literal(of("content")))
+            }
             Act::Call { .. } => _ = expect.insert("result".to_owned(), literal(of("result"))),
             Act::Apply { .. } => {
                 let outcomes = of("outcomes").as_array().into_iter().flatten().map(of_outcome).collect();
@@ -140,7 +142,8 @@ impl PluginTests {
             let place = (case.line, case.column);
             let is_json = self.name.ends_with(".json");
             let changed = insert(&text, place, expect, is_json).filter(|new| self.holds(&text, new, index, expect));
-            let form = || RecordError::Form { case: case.name.clone(), expect: json!({ "expect": expect }).to_string() };
+            let form =
+                || RecordError::Form { case: case.name.clone(), expect: json!({ "expect": expect }).to_string() };
             text = changed.ok_or_else(form)?;
         }
         Ok(text)

@@ -47,12 +47,7 @@ pub(super) struct Found {
 }
 
 /// Stages what is there, does what is to be done, and looks.
-pub(super) async fn observe(
-    act: &Act,
-    staged: &Staged,
-    source: &str,
-    machine: &Machine,
-) -> Result<Found, String> {
+pub(super) async fn observe(act: &Act, staged: &Staged, source: &str, machine: &Machine) -> Result<Found, String> {
     let folder = tempfile::Builder::new().prefix("cofferdam-case-").tempdir().map_err(|error| error.to_string())?;
     lay_out(staged, folder.path()).map_err(|error| format!("the case cannot be staged: {error}"))?;
     let values = Values::seeded(&staged.kv).await.map_err(|error| format!("`kv` cannot be staged: {error}"))?;

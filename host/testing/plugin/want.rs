@@ -60,12 +60,7 @@ pub(in crate::testing) const FAILED: Shape = Shape {
 /// Of what becomes of an item.
 pub(in crate::testing) const OUTCOME: Shape = Shape {
     short: "keep",
-    keys: &[
-        ("keep", Form::Value),
-        ("replace", Form::Value),
-        ("drop", Form::Value),
-        ("fail", Form::Table(&FAILED)),
-    ],
+    keys: &[("keep", Form::Value), ("replace", Form::Value), ("drop", Form::Value), ("fail", Form::Table(&FAILED))],
 };
 
 /// Of a request that was sent.

@@ -74,9 +74,7 @@ fn end_of_block(text: &str, start: usize, indent: usize) -> usize {
         at += line.len();
         let spaces = line.len() - line.trim_start_matches(' ').len();
         let said = line.trim();
-        let own = index == 0
-            || spaces > indent
-            || (spaces == indent && !said.is_empty() && !said.starts_with('#'));
+        let own = index == 0 || spaces > indent || (spaces == indent && !said.is_empty() && !said.starts_with('#'));
         match said {
             // Blank lines and comments at the end may be about what follows.
             "" => {}
@@ -120,7 +118,8 @@ fn flow(value: &Value) -> String {
     match value {
         Value::Object(map) if map.is_empty() => "{}".to_owned(),
         Value::Object(map) => {
-            let members: Vec<String> = map.iter().map(|(key, value)| format!("{}: {}", scalar(key), flow(value))).collect();
+            let members: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", scalar(key), flow(value))).collect();
             format!("{{ {} }}", members.join(", "))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),

@@ -8,6 +8,10 @@ use std::fs::{self, File};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Nobody works on a temporary file for so long.
+const ABANDONED: Duration = Duration::from_secs(600);
 
 /// The directory.
 pub(crate) struct Disk {
@@ -116,7 +120,10 @@ impl Disk {
             }
             created => created?,
         };
-        operation()?;
+        if let Err(died) = operation() {
+            tear(&mut file, bytes);
+            return Err(died);
+        }
         file.write_all(bytes)?;
         operation()?;
         file.sync_all()?;
@@ -138,6 +145,19 @@ impl Disk {
         removed.map_err(|error| unavailable("a folder cannot be removed", &error))
     }
 
+    /// Removes what crashes left in a folder that only instances at work have something in.
+    pub(crate) fn clean(&self, folder: &Path) {
+        // What cannot be removed now is in nobody's way, and the next one tries again.
+        let entries = fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten();
+        for entry in entries {
+            let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|made| made.elapsed().ok());
+            if age.is_some_and(|age| age > ABANDONED) {
+                let path = entry.path();
+                let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            }
+        }
+    }
+
     pub(crate) fn remove_file(&self, path: &Path) {
         // What is left behind is in nobody's way.
         let _ = fs::remove_file(self.root.join(path));
@@ -157,6 +177,15 @@ impl Disk {
 #[cfg(not(test))]
 fn operation() -> io::Result<()> {
     Ok(())
+}
+
+/// What a write leaves when it dies.
+#[cfg(not(test))]
+fn tear(_: &mut File, _: &[u8]) {}
+
+#[cfg(test)]
+fn tear(file: &mut File, bytes: &[u8]) {
+    let _ = file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default());
 }
 
 #[cfg(test)]

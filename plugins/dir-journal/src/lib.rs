@@ -13,6 +13,8 @@
 //! ```
 
 mod commit;
+#[cfg(test)]
+mod crashes;
 mod disk;
 mod leases;
 mod runs;
@@ -104,12 +106,17 @@ impl DirJournal {
                 }
                 disk.put(Path::new("FORMAT"), FORMAT.to_string().as_bytes())?;
             }
-            Some(text) => {
-                let found = String::from_utf8_lossy(&text).trim().parse().unwrap_or(u32::MAX);
-                if found > FORMAT {
-                    return Err(too_new(found, FORMAT));
+            Some(text) => match String::from_utf8_lossy(&text).trim().parse::<u32>() {
+                Ok(found) if found > FORMAT => return Err(too_new(found, FORMAT)),
+                Ok(_) => {}
+                Err(_) if disk.names(Path::new("runs"))?.is_empty() => {
+                    disk.put(Path::new("FORMAT"), FORMAT.to_string().as_bytes())?;
                 }
-            }
+                Err(_) => return Err(unreadable_format()),
+            },
+        }
+        for folder in ["tmp", "trash"] {
+            disk.clean(Path::new(folder));
         }
         let info = OpenInfo { schema_version: FORMAT, max_concurrency: 4, max_commit_bytes: COMMIT_BYTES };
         Ok((Self { disk, tails: BTreeMap::new() }, info))
@@ -216,6 +223,13 @@ fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The version cannot be read, and there are runs: nobody should guess how they are kept.
+fn unreadable_format() -> Error {
+    let what = "the file `FORMAT` of the journal names no version";
+    let then = format!("a journal of this version has `{FORMAT}` in it; if this is one, write that");
+    Error::new(ErrorKind::Internal, format!("{what}; {then}")).with_code("damaged").permanent()
+}
+
 /// Something of the disk that may be over later.
 fn unavailable(what: &str, error: &std::io::Error) -> Error {
     let hint = "grant a directory: `fs: { also: [{ from: DIR, at: /journal, read: true, write: true }] }`";
@@ -225,11 +239,11 @@ fn unavailable(what: &str, error: &std::io::Error) -> Error {
 cofferdam_sdk::plugin!(id = "cofferdam/dir-journal", storage = DirJournal);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use cofferdam_sdk::storage::{Record, RunIndex};
 
-    fn commit(run: &str, head: u64, count: u64) -> Commit {
+    pub(crate) fn commit(run: &str, head: u64, count: u64) -> Commit {
         let record = |position| Record { position, at_ms: 1_000 + position, kind: "x".into(), body: b"body".to_vec() };
         Commit {
             id: format!("{run}-{head}"),
@@ -240,51 +254,9 @@ mod tests {
         }
     }
 
-    fn positions(journal: &mut DirJournal, run: &str) -> Vec<u64> {
+    pub(crate) fn positions(journal: &mut DirJournal, run: &str) -> Vec<u64> {
         let page = journal.read(&Context::fake(), run, 0, 1_000);
         page.map(|page| page.records.iter().map(|record| record.position).collect()).unwrap_or_default()
-    }
-
-    /// Everything that a run does, on a disk that dies after so many operations; what was answered by then.
-    fn until_death(root: &Path, operations: usize) -> Vec<(String, u64)> {
-        disk::die_after(operations);
-        let mut answered = Vec::new();
-        let ctx = Context::fake();
-        if let Ok((mut journal, _)) = DirJournal::at(root) {
-            for (run, head, count) in [("a", 0, 2), ("b", 0, 1), ("a", 2, 3), ("a", 5, 1), ("b", 1, 4)] {
-                for receipt in journal.commit(&ctx, vec![commit(run, head, count)]).into_iter().flatten() {
-                    answered.push((run.to_owned(), receipt.head));
-                }
-            }
-        }
-        disk::die_never();
-        answered
-    }
-
-    #[test]
-    fn whatever_was_answered_is_there_after_a_crash_at_any_operation() {
-        let mut operations = 0;
-        loop {
-            let root = tempfile::tempdir().unwrap();
-            let answered = until_death(root.path(), operations);
-            let (mut journal, _) = DirJournal::at(root.path()).unwrap();
-            for (run, head) in &answered {
-                let found = positions(&mut journal, run);
-                assert!(found.len() as u64 >= *head, "{run} has {found:?} and {head} was answered ({operations})");
-                assert!(found.iter().copied().eq(1..=found.len() as u64), "{found:?}");
-            }
-            // The same commits again say what happened, and go on where it ended.
-            for (run, head, count) in [("a", 0, 2), ("b", 0, 1), ("a", 2, 3), ("a", 5, 1), ("b", 1, 4)] {
-                let answers = journal.commit(&Context::fake(), vec![commit(run, head, count)]);
-                assert_eq!(answers[0].as_ref().unwrap().head, head + count, "{run} {head} ({operations})");
-            }
-            assert_eq!((positions(&mut journal, "a").len(), positions(&mut journal, "b").len()), (6, 5));
-            if answered.len() == 5 {
-                break;
-            }
-            operations += 1;
-        }
-        assert!(operations > 20, "{operations} places to die at");
     }
 
     #[test]
@@ -376,6 +348,36 @@ mod tests {
         std::fs::write(root.path().join("FORMAT"), "7").unwrap();
         let error = DirJournal::at(root.path()).err().unwrap();
         assert_eq!((error.code(), error.detail().unwrap()["found"].as_u64()), (Some("too-new"), Some(7)));
+    }
+
+    #[test]
+    fn a_store_that_names_no_version_is_damaged_unless_it_is_empty() {
+        for text in ["", "x", "1.0"] {
+            let root = tempfile::tempdir().unwrap();
+            let (mut journal, _) = DirJournal::at(root.path()).unwrap();
+            std::fs::write(root.path().join("FORMAT"), text).unwrap();
+            assert!(DirJournal::at(root.path()).is_ok());
+            assert_eq!(std::fs::read_to_string(root.path().join("FORMAT")).unwrap(), "1");
+            journal.commit_one(&commit("a", 0, 1)).unwrap();
+            std::fs::write(root.path().join("FORMAT"), text).unwrap();
+            let error = DirJournal::at(root.path()).err().unwrap();
+            assert!(error.to_string().contains("names no version"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_crashes_left_is_removed_and_what_is_under_way_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        drop(DirJournal::at(root.path()).unwrap());
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        for (name, is_old) in [("tmp/old", true), ("tmp/new", false)] {
+            let file = std::fs::File::create(root.path().join(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        drop(DirJournal::at(root.path()).unwrap());
+        assert!(!root.path().join("tmp/old").exists() && root.path().join("tmp/new").exists());
     }
 
     #[test]

@@ -25,7 +25,8 @@ fn figures(runtime: &Runtime, name: &str, component: &Arc<[u8]>) -> Result<()> {
     let host = host(dir.path());
     drop(runtime.block_on(host.load(reference(name, component)))?);
     let rounds = count(200, 2);
-    let whole = often(rounds, || runtime.block_on(host.load(reference(name, component))).map(drop).map_err(Into::into))?;
+    let whole =
+        often(rounds, || runtime.block_on(host.load(reference(name, component))).map(drop).map_err(Into::into))?;
     let digest = often(rounds, || Ok(_ = black_box(Digest::of(component))))?;
     let entry = largest(&dir.path().join("code"))?;
     let read = often(rounds, || Ok(_ = black_box(std::fs::read(&entry)?)))?;
@@ -55,7 +56,8 @@ fn often(rounds: usize, mut work: impl FnMut() -> Result<()>) -> Result<Spread> 
 }
 
 fn largest(folder: &Path) -> Result<std::path::PathBuf> {
-    let sizes = std::fs::read_dir(folder)?.flatten().map(|entry| (entry.metadata().map_or(0, |data| data.len()), entry));
+    let sizes =
+        std::fs::read_dir(folder)?.flatten().map(|entry| (entry.metadata().map_or(0, |data| data.len()), entry));
     Ok(sizes.max_by_key(|(size, _)| *size).context("the cache is empty")?.1.path())
 }
 

@@ -58,7 +58,8 @@ fn main() -> Result<()> {
     }
     measure::title();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for (name, run) in GROUPS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)) {
+    for (name, run) in GROUPS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name))
+    {
         anstream::println!("\n[{name}]");
         let before = measure::figures();
         run(&runtime)?;

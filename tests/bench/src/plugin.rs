@@ -1,7 +1,7 @@
 //! Cost of a call with a fresh instance, and the surroundings that calls need.
 
-use crate::graph::Nowhere;
 use crate::bare::{self, Instance, Work};
+use crate::graph::Nowhere;
 use crate::measure::{count, micros, micros_each, row};
 use anyhow::{Context as _, Result, anyhow};
 use cofferdam_core::event::Body;

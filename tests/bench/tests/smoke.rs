@@ -19,7 +19,8 @@ fn every_section_prints_figures_and_none_fails() {
     assert!(sections.len() >= 12, "{sections:?}");
     let printed = bench(&["--smoke"]);
     for section in sections {
-        let (_, rest) = printed.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("{section}\n{printed}"));
+        let (_, rest) =
+            printed.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("{section}\n{printed}"));
         let figures = rest.lines().take_while(|line| !line.starts_with('['));
         let figure = |line: &&str| line.chars().any(|found| found.is_ascii_digit());
         assert!(figures.clone().any(|line| figure(&line)), "`{section}` prints no figure\n{printed}");

@@ -100,7 +100,12 @@ pub fn add_missing() -> Result<Vec<(Archived, bool)>> {
             ),
             Some(known) => answer.push((known.clone(), false)),
             None => {
-                ensure!(fresh.bytes <= MOST_BYTES, "`{}` has {} bytes, more than {MOST_BYTES}", fresh.name, fresh.bytes);
+                ensure!(
+                    fresh.bytes <= MOST_BYTES,
+                    "`{}` has {} bytes, more than {MOST_BYTES}",
+                    fresh.name,
+                    fresh.bytes
+                );
                 write_new(&path_of(&fresh.name), &component)?;
                 kept.push(fresh.clone());
                 answer.push((fresh, true));

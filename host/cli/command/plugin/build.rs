@@ -44,9 +44,11 @@ fn build_with(dir: &Path, install: Install) -> Result<PathBuf, Failure> {
     let manifest = dir.join("Cargo.toml");
     if !manifest.is_file() {
         if let Some(language) = Language::of(dir) {
-            return script::build(language, dir, install).map(|path| path.canonicalize().map_or(path, |path| shortened(&path)));
+            return script::build(language, dir, install)
+                .map(|path| path.canonicalize().map_or(path, |path| shortened(&path)));
         }
-        let message = format!("there is no plugin in `{}`: no Cargo.toml, package.json or pyproject.toml", terminal::name(dir));
+        let message =
+            format!("there is no plugin in `{}`: no Cargo.toml, package.json or pyproject.toml", terminal::name(dir));
         return Err(Failure::usage(message).with_hint("`cofferdam plugin new NAME` writes one"));
     }
     cargo(dir, &manifest)

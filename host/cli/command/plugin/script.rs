@@ -101,18 +101,15 @@ fn hint(said: &str, language: Language) -> String {
     let missing = said.contains("cofferdam:host/") && said.contains("Error loading module");
     match language {
         Language::JavaScript if missing => {
-            "what a plugin asks of the host stands in its `package.json`: `\"cofferdam\": { \"imports\": [\"http\"] }`".to_owned()
+            "what a plugin asks of the host stands in its `package.json`: `\"cofferdam\": { \"imports\": [\"http\"] }`"
+                .to_owned()
         }
-        Language::JavaScript => {
-            "`plugin.js` is evaluated once while it is built, and exports `lifecycle` and `tool`: \
+        Language::JavaScript => "`plugin.js` is evaluated once while it is built, and exports `lifecycle` and `tool`: \
              `export const { lifecycle, tool } = plugin({ ... })`"
-                .to_owned()
-        }
-        Language::Python => {
-            "`src/plugin.py` is run once while it is built, and defines `Lifecycle` and `Tool`: \
+            .to_owned(),
+        Language::Python => "`src/plugin.py` is run once while it is built, and defines `Lifecycle` and `Tool`: \
              `Lifecycle, Tool = plugin(...)`"
-                .to_owned()
-        }
+            .to_owned(),
     }
 }
 

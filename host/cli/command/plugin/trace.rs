@@ -58,7 +58,9 @@ mod tests {
             took: Duration::from_micros(31_400),
         };
         let shown = |outcome| line(&call(outcome));
-        assert!(shown(Outcome::Answered("200, 12 bytes".to_owned())).contains("GET https://a.example/ -> 200, 12 bytes"));
+        assert!(
+            shown(Outcome::Answered("200, 12 bytes".to_owned())).contains("GET https://a.example/ -> 200, 12 bytes")
+        );
         assert!(shown(Outcome::Denied).contains("denied"));
         assert!(shown(Outcome::Failed("timeout: x".to_owned())).contains("31 ms"));
         assert_eq!(time(Duration::from_micros(7)), "7 µs");

@@ -268,6 +268,9 @@ pub enum JournalError {
         /// The newest version that is read.
         supported: u32,
     },
+    /// A record is larger than the store takes. Nothing was appended.
+    #[error("{0}")]
+    TooLarge(String),
     /// There is no room for more.
     #[error("{0}")]
     Full(String),

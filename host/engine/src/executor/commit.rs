@@ -2,8 +2,12 @@
 
 use super::Error;
 use super::run::{Pass, Run};
-use cofferdam_core::event::{Body, RunEvent};
-use cofferdam_core::port::{Append, Durability, Record, RecordBody, RunIndex};
+use cofferdam_core::event::{Body, RunEvent, RunStatus};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::StepPath;
+use cofferdam_core::port::{Append, Durability, JournalError, Record, RecordBody, RunIndex};
+use cofferdam_core::run::Emission;
+use serde_json::Value;
 use std::sync::Arc;
 
 impl Run {
@@ -68,8 +72,38 @@ impl Run {
             records,
             index,
         };
+        let last = request.records.iter().rev().find_map(|record| match &record.body {
+            RecordBody::Event(event) => Some(event.seq),
+            RecordBody::Note { .. } => None,
+        });
         self.head = self.ports.journal.append(request).await?;
+        self.recorded = last.unwrap_or(self.recorded);
         Ok(())
+    }
+
+    /// A record that the journal does not take ends the run, which must not look as if it went on: what was not recorded did
+    /// not happen, and the end follows what was.
+    pub(super) async fn end_beyond_journal(&mut self, error: &JournalError) {
+        let JournalError::TooLarge(why) = error else { return };
+        if self.recorded == 0 {
+            return;
+        }
+        let fault = Fault::user("record_too_large", format!("the journal does not take what happened: {why}"))
+            .with_hint("write large results to a file, `out:NAME`, and pass its name on");
+        let body = Body::RunFinished {
+            status: RunStatus::Failed,
+            reason: None,
+            output: Value::Null,
+            usage: self.machine.usage(),
+            error: Some(fault),
+        };
+        self.seq = self.recorded;
+        let event = Arc::new(self.stamp(Emission { path: StepPath::ROOT, attempt: None, body }));
+        let events = [event];
+        // The error that led here is told anyway.
+        if self.append(&events).await.is_ok() {
+            self.publish(&events).await;
+        }
     }
 
     /// Only barriers wait for the disk.

@@ -63,7 +63,9 @@ pub(super) struct Run {
     /// What sinks must not get, when there is any.
     pub(super) sensitive: Option<Sensitive>,
     pub(super) head: u64,
-    seq: u64,
+    /// The last event that is in the journal.
+    pub(super) recorded: u64,
+    pub(super) seq: u64,
     sub: u64,
     pub(super) started_at: Timestamp,
 }
@@ -136,6 +138,7 @@ impl Run {
             starter_failed: None,
             sensitive,
             head: 0,
+            recorded: 0,
             seq: 0,
             sub: 0,
             started_at,
@@ -146,6 +149,9 @@ impl Run {
     pub(super) async fn execute(mut self) -> Result<RunResult, Error> {
         self.prepared.initialize().await.map_err(Error::Refused)?;
         let outcome = self.walk().await;
+        if let Err(Error::Journal(error)) = &outcome {
+            self.end_beyond_journal(error).await;
+        }
         self.tasks.abort_all();
         self.leave_all().await;
         let mut problems = self.prepared.cleanup().await;
@@ -398,7 +404,7 @@ impl Run {
     }
 
     /// Gives an event its place; what must not be seen is taken out before anybody sees it.
-    fn stamp(&mut self, mut emission: Emission) -> RunEvent {
+    pub(super) fn stamp(&mut self, mut emission: Emission) -> RunEvent {
         if let Body::StepStarted { narrowed, .. } = &mut emission.body {
             *narrowed = self.machine.narrowings(&emission.path).explain();
         }

@@ -83,7 +83,10 @@ fn told(asked: &Asked<'_>, told: &Told<'_>) -> JournalError {
             (None, None) => broken("a conflict without the head that was found"),
         };
     }
-    if is(ErrorKind::InvalidInput) || is(ErrorKind::TooLarge) {
+    if is(ErrorKind::TooLarge) {
+        return JournalError::TooLarge(message.to_owned());
+    }
+    if is(ErrorKind::InvalidInput) {
         return JournalError::Invalid(message.to_owned());
     }
     match (code, number("position"), number("found"), RunId::parse(asked.subject)) {

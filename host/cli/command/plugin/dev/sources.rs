@@ -60,7 +60,8 @@ impl Sources {
                 changed.push(super::shown(&self.root, path));
             }
         }
-        changed.extend(before.keys().filter(|path| !self.seen.contains_key(*path)).map(|path| super::shown(&root, path)));
+        changed
+            .extend(before.keys().filter(|path| !self.seen.contains_key(*path)).map(|path| super::shown(&root, path)));
         changed
     }
 
@@ -122,11 +123,12 @@ mod tests {
         write("src/lib.rs", "a");
         write("Cargo.toml", "b");
         let mut sources = Sources::new(folder.path());
-        let named = |changed: Vec<PathBuf>| -> Vec<String> {
-            changed.iter().map(|path| path.display().to_string()).collect()
-        };
+        let named =
+            |changed: Vec<PathBuf>| -> Vec<String> { changed.iter().map(|path| path.display().to_string()).collect() };
         assert_eq!(named(sources.changed()), ["Cargo.toml", "src/lib.rs"]);
-        for path in ["target/a.rs", "made/CACHEDIR.TAG", "made/a.rs", ".git/index", "x.wasm", "Cargo.lock", "src/lib.rs~"] {
+        for path in
+            ["target/a.rs", "made/CACHEDIR.TAG", "made/a.rs", ".git/index", "x.wasm", "Cargo.lock", "src/lib.rs~"]
+        {
             write(path, "c");
         }
         write("src/lib.rs", "a");

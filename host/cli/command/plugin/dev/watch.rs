@@ -72,8 +72,7 @@ impl Watched {
             // Full: it is known already. Closed: nobody waits any more.
             let _ = told.try_send(());
         });
-        let mut watched =
-            Self { sources: Sources::new(root), wakes, watcher: None, folders: BTreeSet::new(), sender };
+        let mut watched = Self { sources: Sources::new(root), wakes, watcher: None, folders: BTreeSet::new(), sender };
         match watcher {
             Ok(watcher) => watched.watcher = Some(watcher),
             Err(error) => watched.look_instead(&error),

@@ -24,7 +24,9 @@ pub(super) fn tool(dir: &Path, manifest: &Manifest, install: Install) -> Result<
     let main = dir.join(&manifest.main);
     if !main.is_file() {
         let message = format!("there is no `{}`", terminal::name(&main));
-        return Err(Failure::usage(message).with_hint("`main` in `package.json` names the module; `plugin.js` without it"));
+        return Err(
+            Failure::usage(message).with_hint("`main` in `package.json` names the module; `plugin.js` without it")
+        );
     }
     let mut found = installed(dir);
     if found.as_deref() != Some(&manifest.pin) && install == Install::Missing {

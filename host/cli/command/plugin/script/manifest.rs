@@ -29,7 +29,9 @@ pub(super) struct Manifest {
 impl Manifest {
     pub(super) fn read(language: Language, dir: &Path) -> Result<Self, Failure> {
         match language {
-            Language::JavaScript => of_package(&read(&dir.join("package.json"))?).map_err(|fault| in_file("package.json", fault)),
+            Language::JavaScript => {
+                of_package(&read(&dir.join("package.json"))?).map_err(|fault| in_file("package.json", fault))
+            }
             Language::Python => {
                 let project = read(&dir.join("pyproject.toml"))?;
                 let requirements = std::fs::read_to_string(dir.join("requirements.txt")).unwrap_or_default();
@@ -76,7 +78,8 @@ fn of_package(text: &str) -> Result<Manifest, Fault> {
 }
 
 fn of_project(text: &str) -> Result<Manifest, Fault> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fault(error.to_string(), "mend its TOML"))?;
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| fault(error.to_string(), "mend its TOML"))?;
     let project = serde_json::to_value(table).map_err(|error| fault(error.to_string(), "mend its TOML"))?;
     let own = project.pointer("/tool/cofferdam").unwrap_or(&Value::Null);
     Ok(Manifest {

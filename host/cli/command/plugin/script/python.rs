@@ -21,7 +21,8 @@ pub(super) fn tool(dir: &Path, manifest: &Manifest, install: Install) -> Result<
     let root = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let own = root.join(".venv/bin").join(COMPONENTIZE_PY);
     let places = [own.clone(), PathBuf::from(COMPONENTIZE_PY)];
-    let found = |places: &[PathBuf]| places.iter().find(|place| version(place).as_deref() == Some(&manifest.pin)).cloned();
+    let found =
+        |places: &[PathBuf]| places.iter().find(|place| version(place).as_deref() == Some(&manifest.pin)).cloned();
     if let Some(place) = found(&places) {
         return Ok(place);
     }
