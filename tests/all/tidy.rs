@@ -57,7 +57,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 const ABOVE_ALL: &[&str] = &["cofferdam-bench"];
 
 /// What tests of a crate may use beside its floor.
-const FOR_TESTS: &[&str] = &["cofferdam-guests", "cofferdam-sdk"];
+const FOR_TESTS: &[&str] = &["cofferdam-guests", "cofferdam-sdk", "cofferdam-store"];
 
 /// Heavy or powerful libraries and the only crates that may use them.
 const KEPT_IN: &[(&str, &[&str])] = &[

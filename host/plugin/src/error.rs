@@ -50,7 +50,12 @@ impl LoadError {
     /// The error as a fault of a run.
     #[must_use]
     pub fn to_fault(&self) -> Fault {
-        let class = if matches!(*self.fault, LoadFault::Host(_)) { Class::Bug } else { Class::User };
+        let class = match &*self.fault {
+            LoadFault::Host(_) => Class::Bug,
+            // It found no slot in time, say.
+            LoadFault::Describe(fault) if fault.class == Class::Retry => Class::Retry,
+            _ => Class::User,
+        };
         let fault = Fault::new(class, self.fault.code(), self.to_string())
             .with_detail(json!({ "plugin": self.alias.as_str(), "source": self.origin }));
         match self.hint() {
@@ -87,6 +92,9 @@ pub enum LoadFault {
     /// It is larger than plugins of its kind may be.
     #[error("it is larger than the {} MiB of a transform or condition", .0 >> 20)]
     Size(u64),
+    /// It has more or larger parts than instances get.
+    #[error("it has more or larger parts than a plugin may: {0}")]
+    Parts(String),
     /// It cannot be compiled.
     #[error("{0}")]
     Compile(#[source] CompileError),
@@ -142,7 +150,7 @@ impl LoadFault {
             Self::Read(_) => "plugin_unreadable",
             Self::NoBuiltin(_) => "plugin_unknown_builtin",
             Self::Digest { .. } => "plugin_digest",
-            Self::Scan(_) | Self::Size(_) => "plugin_malformed",
+            Self::Scan(_) | Self::Size(_) | Self::Parts(_) => "plugin_malformed",
             Self::Manifest(ManifestError::UnknownImport(_)) => "plugin_unknown_import",
             Self::Manifest(ManifestError::Version(_)) => "plugin_version",
             Self::Manifest(_) => "plugin_kind",

@@ -187,6 +187,15 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_under_the_name_of_a_service_advises_another_name() {
+        let rights = Rights::default().named(NameOf::Service);
+        let read = Grants { fs: FsGrant { read: true, ..FsGrant::default() }, ..Grants::default() };
+        let hint = Denial::new(&Alias::parse("lines").unwrap(), &rights, "fs".to_owned(), &read).hint();
+        assert!(hint.contains("give this plugin another name"), "{hint}");
+        assert!(!hint.contains("[plugins.lines.grants]") && !hint.contains("--grant"), "{hint}");
+    }
+
+    #[test]
     fn a_denial_names_the_step_that_takes_it_away() {
         let read = Grants { fs: FsGrant { read: true, ..FsGrant::default() }, ..Grants::default() };
         let rights = Arc::new(Rights::new(read.clone(), Grants::default()));

@@ -20,9 +20,11 @@ use crate::services::Services;
 use crate::tap::Observation;
 use crate::tool::{LoadedPlugin, Parts};
 use crate::worlds::{Worlds, is_pure};
+use cofferdam_core::limits;
 use cofferdam_core::policy::{FsGrant, KindLimits, PluginKind};
 use cofferdam_core::port::{Clock, Journal, Redactor, State};
 use cofferdam_core::schema;
+use cofferdam_core::text::clean_to;
 use cofferdam_core::value;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -386,7 +388,9 @@ impl Core {
         let begun = Instant::now();
         let bytes: Arc<[u8]> = Arc::from(&*artifact.bytes);
         let code = self.compiler.compile(engine, bytes).await.map_err(LoadFault::Compile)?;
-        let component = deserialize(engine.wasm(), &code).map_err(|error| LoadFault::Host(format!("{error:#}")))?;
+        // It was compiled for this very engine: what does not fit is the size of its parts in the pool.
+        let component = deserialize(engine.wasm(), &code)
+            .map_err(|error| LoadFault::Parts(clean_to(&format!("{error:#}"), limits::PLUGIN_MESSAGE_BYTES)))?;
         if let Some(cache) = &self.cache {
             cache.store(key, Kind::Code, &code);
         }

@@ -1,53 +1,11 @@
 //! Components that do not load, caches that were tampered with, and the way into the compile child.
 
-use crate::guest::{Scratch, assemble, component, echo};
+use crate::guest::{Scratch, component, echo};
 use crate::scene::{Scene, compile_child, dirs_of, nothing, reference};
 use cofferdam_core::policy::PluginKind;
-use cofferdam_plugin::{Capability, Digest, LoadError};
+use cofferdam_plugin::{Capability, Digest};
 use serde_json::json;
 use std::path::PathBuf;
-
-/// Wants the network by another way than the host's.
-const HTTP: &str = r#"(component (import "wasi:http/outgoing-handler@0.2.3" (instance))
-    (instance $i)
-    (export "cofferdam:plugin/lifecycle@0.1.0" (instance $i))
-    (export "cofferdam:tool/tool@0.1.0" (instance $i)))"#;
-
-async fn refused(component: Vec<u8>) -> LoadError {
-    Scene::new().load(component, nothing()).await.unwrap_err()
-}
-
-#[tokio::test]
-async fn what_is_no_plugin_is_refused_with_the_reason() {
-    for (component, code, says) in [
-        (b"hello".to_vec(), "plugin_malformed", "not WebAssembly"),
-        (wat::parse_str("(module)").unwrap(), "plugin_malformed", "core WebAssembly module"),
-        (wat::parse_str("(component)").unwrap(), "plugin_kind", "no Cofferdam plugin"),
-        (echo()[..echo().len() / 2].to_vec(), "plugin_malformed", "malformed or cut off"),
-        (wat::parse_str(HTTP).unwrap(), "plugin_unknown_import", "`wasi:http/outgoing-handler@0.2.3`"),
-    ] {
-        let error = refused(component).await;
-        assert_eq!(error.to_fault().code, code, "{error}");
-        assert!(error.to_string().contains(says), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn another_version_is_named() {
-    let component = |version: &str| {
-        let text = format!(
-            r#"(component (instance $i)
-                (export "cofferdam:plugin/lifecycle@0.1.0" (instance $i))
-                (export "cofferdam:tool/tool@{version}" (instance $i)))"#
-        );
-        wat::parse_str(text).unwrap()
-    };
-    let error = refused(component("0.2.0")).await;
-    assert!(error.to_string().contains("wants `cofferdam:tool/tool@0.2.0`, and this host serves 0.1.0"), "{error}");
-    // The right name with nothing behind it.
-    let error = refused(component("0.1.0")).await;
-    assert_eq!(error.to_fault().code, "plugin_interface", "{error}");
-}
 
 #[tokio::test]
 async fn a_digest_that_does_not_match_is_refused() {
@@ -66,13 +24,6 @@ async fn configuration_that_nobody_takes_is_refused() {
     wanted.config = json!({ "org": "acme" });
     let error = scene.host.load(wanted).await.unwrap_err();
     assert_eq!(error.to_fault().code, "plugin_config");
-}
-
-#[tokio::test]
-async fn a_description_that_is_not_acceptable_is_refused() {
-    // `type: object` becomes `type: objecx`.
-    let error = refused(assemble(r#"(func $start (i32.store8 (i32.const 95) (i32.const 0x78))) (start $start)"#)).await;
-    assert!(error.to_string().contains("the input schema of its tool `run`"), "{error}");
 }
 
 #[tokio::test]

@@ -1,23 +1,32 @@
-//! A host, a run around it, and what the run hears.
+//! A host, a run around it, what the run hears, and a secret that nobody may see.
 
 use crate::guest::Scratch;
+use crate::watch::Present;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::{
-    BoxFuture, CancelFlag, Clock, Detached, DirHandle, NoRedactor, Recorder, StepDirs, Tool as _, ToolContext,
-    ToolOutput,
+    BoxFuture, CancelFlag, Clock, Detached, DirHandle, Recorder, Redactor, StepDirs, Tool as _, ToolContext, ToolOutput,
 };
 use cofferdam_core::time::Timestamp;
-use cofferdam_egress::{Egress, NoSecrets};
+use cofferdam_egress::{Egress, Resolve};
 use cofferdam_plugin::{
-    CacheDirs, CompileChild, HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source,
+    Allocation, CacheDirs, CompileChild, HostSettings, LoadError, LoadedPlugin, Network, PluginHost, PluginReference,
+    Source,
 };
+use cofferdam_store::{Memory, MemoryState};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::fs::File;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The value of the secret `KEY`.
+pub(crate) const CANARY: &str = "canary-0123456789abcdef";
+/// The wall limit of guests.
+pub(crate) const WALL: Duration = Duration::from_millis(200);
 
 /// One host with its directories.
 pub(crate) struct Scene {
@@ -25,6 +34,7 @@ pub(crate) struct Scene {
     pub(crate) scratch: Scratch,
     pub(crate) heard: Arc<Heard>,
     dirs: Arc<StepDirs>,
+    _present: Present,
 }
 
 /// The events of the run.
@@ -34,6 +44,11 @@ pub(crate) struct Heard(Mutex<Vec<Body>>);
 impl Heard {
     pub(crate) fn all(&self) -> Vec<Body> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// What was heard since it was last taken.
+    pub(crate) fn take(&self) -> Vec<Body> {
+        std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
 
@@ -62,6 +77,30 @@ impl Clock for WallClock {
     }
 }
 
+/// Knows the canary, as the vault of a run does.
+struct KnowsCanary;
+
+impl Redactor for KnowsCanary {
+    fn redact(&self, text: &str) -> Option<String> {
+        text.contains(CANARY).then(|| text.replace(CANARY, "[redacted]"))
+    }
+}
+
+/// Every name is this machine, except those that say otherwise.
+struct Names;
+
+impl Resolve for Names {
+    fn resolve<'a>(&'a self, host: &'a str) -> futures_util::future::BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
+        let answers: &[&str] = match host {
+            "mixed.example" => &["93.184.216.34", "127.0.0.1"],
+            "metadata.example" => &["169.254.169.254"],
+            _ => &["127.0.0.1"],
+        };
+        let answers = answers.iter().map(|answer| answer.parse().unwrap()).collect();
+        Box::pin(std::future::ready(Ok(answers)))
+    }
+}
+
 impl Scene {
     pub(crate) fn new() -> Self {
         Self::with(|_| {})
@@ -69,37 +108,51 @@ impl Scene {
 
     /// A scene whose settings are changed.
     pub(crate) fn with(change: impl FnOnce(&mut HostSettings)) -> Self {
+        Self::allocating(Allocation::Probed, change)
+    }
+
+    /// A scene whose guests get their memory like this.
+    pub(crate) fn allocating(allocation: Allocation, change: impl FnOnce(&mut HostSettings)) -> Self {
+        let present = Present::new();
         let scratch = Scratch::new();
         for name in ["step", "out"] {
             std::fs::create_dir(scratch.path().join(name)).unwrap();
         }
         let open = |name| DirHandle::new(File::open(scratch.path().join(name)).unwrap());
         let dirs = Arc::new(StepDirs { step: open("step"), out: open("out") });
+        let secrets = |name: &str| (name == "KEY").then(|| SecretString::from(CANARY));
         let mut settings = HostSettings {
             clock: Arc::new(WallClock),
             cache: None,
             compile_child: None,
-            network: Some(Network { egress: Egress::new(), secrets: Arc::new(NoSecrets) }),
-            state: None,
-            blobs: None,
-            redactor: Arc::new(NoRedactor),
+            network: Some(Network { egress: Egress::with_resolver(Arc::new(Names)), secrets: Arc::new(secrets) }),
+            state: Some(Arc::new(MemoryState::new())),
+            blobs: Some(Arc::new(Memory::new())),
+            redactor: Arc::new(KnowsCanary),
         };
         change(&mut settings);
-        Self { host: PluginHost::new(settings), heard: Arc::default(), dirs, scratch }
+        let host = PluginHost::new(settings).with_allocation(allocation);
+        Self { host, heard: Arc::default(), dirs, scratch, _present: present }
     }
 
-    /// Loads a component under the alias `guest`, with these grants and a wall limit of 300 ms.
-    pub(crate) async fn load(
-        &self,
-        component: Vec<u8>,
-        grants: Value,
-    ) -> Result<Arc<LoadedPlugin>, cofferdam_plugin::LoadError> {
+    /// Loads a component under the alias `guest`, with these grants and lowered bounds.
+    pub(crate) async fn load(&self, component: Vec<u8>, grants: Value) -> Result<Arc<LoadedPlugin>, LoadError> {
         self.host.load(reference(component, &grants)).await
     }
 
     /// Calls the tool `run`.
     pub(crate) async fn call(&self, plugin: &LoadedPlugin, args: Value) -> Result<ToolOutput, Fault> {
-        plugin.call(self.context(), &LocalName::parse("run").unwrap(), Arc::new(args)).await
+        self.call_as(self.context(), plugin, args).await
+    }
+
+    /// Calls the tool `run` in this context.
+    pub(crate) async fn call_as(
+        &self,
+        context: ToolContext,
+        plugin: &LoadedPlugin,
+        args: Value,
+    ) -> Result<ToolOutput, Fault> {
+        plugin.call(context, &LocalName::parse("run").unwrap(), Arc::new(args)).await
     }
 
     /// Where a call runs.
@@ -133,7 +186,7 @@ pub(crate) fn reference(component: Vec<u8>, grants: &Value) -> PluginReference {
     let source = Source::Bytes(Arc::from(component));
     let mut reference = PluginReference::new(Alias::parse("guest").unwrap(), source);
     reference.granted = Grants::parse(grants).unwrap();
-    reference.limits.wall = Some(Duration::from_millis(300));
+    reference.limits.wall = Some(WALL);
     reference.limits.memory_bytes = Some(16 << 20);
     reference
 }

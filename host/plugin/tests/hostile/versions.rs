@@ -9,7 +9,7 @@ use std::path::Path;
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
-const PARTS: &str = include_str!("parts.wat");
+const PARTS: &str = concat!(include_str!("parts/common.wat"), "\n", include_str!("parts/tool.wat"));
 const SERVED: &str = "0.1.0";
 /// Calls the function that is given, with an interface that the host has.
 const LOGS: &str = r#"

@@ -1,10 +1,10 @@
 ;; Wants sockets and addresses without asking the host, and fails unless each is refused with `access-denied`.
-(import "wasi:sockets/instance-network@0.2.3" "instance-network" (func $network (result i32)))
-(import "wasi:sockets/network@0.2.3" "[resource-drop]network" (func $drop (param i32)))
-(import "wasi:sockets/ip-name-lookup@0.2.3" "resolve-addresses" (func $resolve (param i32 i32 i32 i32)))
-(import "wasi:sockets/tcp-create-socket@0.2.3" "create-tcp-socket" (func $tcp (param i32 i32)))
-(import "wasi:sockets/udp-create-socket@0.2.3" "create-udp-socket" (func $udp (param i32 i32)))
-(import "wasi:sockets/tcp@0.2.3" "[method]tcp-socket.finish-bind" (func $bind (param i32 i32)))
+(import "wasi:sockets/instance-network@WASI" "instance-network" (func $network (result i32)))
+(import "wasi:sockets/network@WASI" "[resource-drop]network" (func $drop (param i32)))
+(import "wasi:sockets/ip-name-lookup@WASI" "resolve-addresses" (func $resolve (param i32 i32 i32 i32)))
+(import "wasi:sockets/tcp-create-socket@WASI" "create-tcp-socket" (func $tcp (param i32 i32)))
+(import "wasi:sockets/udp-create-socket@WASI" "create-udp-socket" (func $udp (param i32 i32)))
+(import "wasi:sockets/tcp@WASI" "[method]tcp-socket.finish-bind" (func $bind (param i32 i32)))
 (data (i32.const 400) "localhost")
 ;; A result at 512 is an error, and it is the second one of the list.
 (func $refused

@@ -1,6 +1,6 @@
 ;; Creates the file that its argument names, below the last directory that it sees.
-(import "wasi:filesystem/preopens@0.2.3" "get-directories" (func $directories (param i32)))
-(import "wasi:filesystem/types@0.2.3" "[method]descriptor.open-at" (func $open (param i32 i32 i32 i32 i32 i32 i32)))
+(import "wasi:filesystem/preopens@WASI" "get-directories" (func $directories (param i32)))
+(import "wasi:filesystem/types@WASI" "[method]descriptor.open-at" (func $open (param i32 i32 i32 i32 i32 i32 i32)))
 (data (i32.const 2048) "not opened")
 (func $call (export "cofferdam:tool/tool@0.1.0#call")
   (param i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32) (param $args i32) (param $len i32) (result i32)

@@ -1,6 +1,5 @@
 ;; Fetches the URL that its argument names, and gives back the host's error as its own.
-(import "cofferdam:host/http@0.1.0" "fetch"
-  (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+(import "cofferdam:host/http@0.1.0" "fetch" (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
 (data (i32.const 2048) "GET")
 (func $call (export "cofferdam:tool/tool@0.1.0#call")
   (param i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32) (param $args i32) (param $len i32) (result i32)

@@ -1,5 +1,5 @@
-;; What a guest has unless its file says otherwise. A line of semicolons begins a part; the name after it is the
-;; export that replaces it.
+;; What a guest of any kind has unless its code says otherwise. A line that begins with four semicolons begins a part;
+;; the name after it is the export that replaces it.
 
 ;;;; memory
 (memory (export "memory") 2)
@@ -36,13 +36,12 @@
 ;;;; cofferdam:plugin/lifecycle@0.1.0#describe
 (func $describe (export "cofferdam:plugin/lifecycle@0.1.0#describe") (result i32) (i32.const 128))
 
-;;;; cofferdam:tool/tool@0.1.0#list-tools
-(func $list (export "cofferdam:tool/tool@0.1.0#list-tools") (result i32) (i32.const 192))
-
-;;;; cofferdam:tool/tool@0.1.0#call
-;; Gives back its arguments.
-(func $call (export "cofferdam:tool/tool@0.1.0#call")
-  (param i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32) (param $args i32) (param $len i32) (result i32)
-  (i32.store (i32.const 332) (local.get $args))
-  (i32.store (i32.const 336) (local.get $len))
-  (i32.const 320))
+;;;; $fail
+;; err(plugin-error {kind, code: none, message, ..none}): the answer of every function that may fail.
+(func $fail (param $kind i32) (param $text i32) (param $size i32) (result i32)
+  (i64.store (i32.const 520) (i64.const 0))
+  (i32.store (i32.const 512) (i32.const 1))
+  (i32.store8 (i32.const 520) (local.get $kind))
+  (i32.store (i32.const 536) (local.get $text))
+  (i32.store (i32.const 540) (local.get $size))
+  (i32.const 512))

@@ -1,7 +1,0 @@
-;; Returns JSON nested a hundred thousand deep.
-(func $call (export "cofferdam:tool/tool@0.1.0#call")
-  (param i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32) (param $args i32) (param $len i32) (result i32)
-  (memory.fill (i32.const 1024) (i32.const 0x5b) (i32.const 100000))
-  (i32.store (i32.const 332) (i32.const 1024))
-  (i32.store (i32.const 336) (i32.const 100000))
-  (i32.const 320))

@@ -1,2 +1,0 @@
-;; Declares more memory than it may have.
-(memory (export "memory") 16000)
