@@ -55,7 +55,7 @@ fn apply(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
             }
             Change::Repeat(at, size) => {
                 let at = place(at);
-                let again = bytes[at..(at + size).min(bytes.len())].to_vec();
+                let again: Vec<u8> = bytes.iter().copied().skip(at).take(*size).collect();
                 bytes.splice(at..at, again);
             }
         }

@@ -207,7 +207,8 @@ impl Stage {
             (_, _, found) => assert!(found.is_none(), "{what}: {found:?}"),
         }
         let denials: Vec<&Body> = heard.iter().filter(|body| matches!(body, Body::PluginDenied { .. })).collect();
-        let twice = denials.iter().enumerate().any(|(index, denial)| denials[..index].contains(denial));
+        let twice =
+            denials.iter().enumerate().any(|(index, denial)| denials.iter().take(index).any(|before| before == denial));
         assert!(!twice, "{what}: one denial is told twice");
         let denied = !denials.is_empty();
         let said = fault.is_some_and(|fault| fault.detail.as_ref().is_some_and(|detail| detail["denied"].is_array()));

@@ -22,7 +22,7 @@ async fn run(family: Family) {
     assert!(!all.is_empty(), "no probe of {family:?}");
     let cache = Scratch::new();
     // The first probe of a process brings along what every later one finds: threads, allocator, compiler.
-    round(&all[..1], &cache, family).await;
+    round(all.get(..1).unwrap(), &cache, family).await;
     let before = resident_bytes();
     let mut kept = whole(&all, &cache, family, before).await;
     if kept > LEFT_BYTES {
