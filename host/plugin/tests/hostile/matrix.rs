@@ -55,15 +55,17 @@ impl Import {
                 None if Some(index) == retptr => RESULT,
                 None => 0,
             };
-            match granted && index == 0 && row.contains("[method]descriptor") {
+            match granted && directories(&row).contains(&index) {
                 true => call.push_str("(call $dir)"),
                 false => call.push_str(&format!("({}.const {value})", core_type(*ty))),
             }
         }
+        // A function is imported once.
+        let directory = if row.ends_with("#get-directories") { "" } else { DIRECTORY };
         let dropped = if self.signature.results.is_empty() { "" } else { "(drop)" };
         format!(
             r#"(import "{}" "{}" (func $f (param{params}) (result{results})))
-            {DIRECTORY} {DATA}
+            {directory} {DATA}
             (func $attack (param i32 i32) (result i32) {call} (call $f) {dropped} {})"#,
             self.interface,
             self.name,
@@ -85,6 +87,17 @@ fn core_type(ty: WasmType) -> &'static str {
         WasmType::F32 => "f32",
         WasmType::F64 => "f64",
         _ => "i32",
+    }
+}
+
+/// Which arguments of a function are directories.
+fn directories(row: &str) -> &'static [usize] {
+    match row.split_once("[method]descriptor.").map(|(_, name)| name) {
+        None => &[],
+        Some("link-at") => &[0, 4],
+        Some("rename-at") => &[0, 3],
+        Some("is-same-object") => &[0, 1],
+        Some(_) => &[0],
     }
 }
 

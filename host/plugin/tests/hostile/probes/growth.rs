@@ -96,16 +96,11 @@ fn tables_and_instances() -> Vec<Probe> {
             Growth,
             "a larger table than it may have, declared",
             "(table 100000 funcref)".to_owned(),
-            Unloaded("plugin_", "100000"),
+            Unloaded("plugin_", "20000"),
         ),
-        component(Growth, "forty instances of modules", || crowd("(core module $m)", 40), Unloaded("plugin_", "32")),
-        component(Growth, "forty memories", || crowd("(core module $m (memory 1))", 40), Unloaded("plugin_", "32")),
-        component(
-            Growth,
-            "forty tables",
-            || crowd("(core module $m (table 1 funcref))", 40),
-            Unloaded("plugin_", "32"),
-        ),
+        component(Growth, "forty instances of modules", || crowd("(core module $m)", 40), Unloaded("plugin_", "")),
+        component(Growth, "forty memories", || crowd("(core module $m (memory 1))", 40), Unloaded("plugin_", "")),
+        component(Growth, "forty tables", || crowd("(core module $m (table 1 funcref))", 40), Unloaded("plugin_", "")),
     ]
 }
 
