@@ -145,7 +145,8 @@ fn credentials() -> Vec<Probe> {
         "inject": [{ "secret": "KEY", "header": "authorization", "format": "Bearer {}" }] }] }"#;
     let placed = r#"{ "secrets": ["KEY"], "http": [{ "host": "a.example", "scheme": "http", "port": {P}, "cidrs": ["127.0.0.1/32"] }] }"#;
     let with = format!(
-        r#"{FETCH} (import "cofferdam:host/secrets@0.1.0" "placeholder" (func $placeholder (param i32 i32 i32)))
+        r#"{FETCH}
+        (import "cofferdam:host/secrets@0.1.0" "placeholder" (func $placeholder (param i32 i32 i32)))
         (data (i32.const 2100) "KEY") (data (i32.const 2110) "authorization")"#
     );
     let place = "(call $placeholder (i32.const 2100) (i32.const 3) (i32.const 1024))
