@@ -1,7 +1,7 @@
 //! What is no plugin, or costs more to look at than any honest one.
 
 use crate::guest::echo;
-use crate::probe::{Ends, Family, Probe, Runs, code_of, component};
+use crate::probe::{Ends, Family, Probe, Runs, component};
 use Ends::Unloaded;
 use Family::{Components, Imports, Kinds};
 use std::fmt::Write as _;
@@ -30,13 +30,39 @@ fn text(text: &str) -> Vec<u8> {
 fn imports() -> Vec<Probe> {
     let whole = |name, bytes, says| component(Imports, name, bytes, Unloaded("plugin_unknown_import", says));
     vec![
-        whole("requests beside the host", || named(r#"(import "wasi:http/outgoing-handler@0.2.0" (instance))"#), "wasi:http/outgoing-handler"),
-        whole("an interface that there is not", || named(r#"(import "cofferdam:host/shell@0.1.0" (instance))"#), "cofferdam:host/shell"),
-        whole("an interface that looks like another", || named(r#"(import "cofferdam:host/l0g@0.1.0" (instance))"#), "cofferdam:host/l0g"),
-        whole("a package that looks like another", || named(r#"(import "cofferdarn:host/log@0.1.0" (instance))"#), "cofferdarn:host/log"),
+        whole(
+            "requests beside the host",
+            || named(r#"(import "wasi:http/outgoing-handler@0.2.0" (instance))"#),
+            "wasi:http/outgoing-handler",
+        ),
+        whole(
+            "an interface that there is not",
+            || named(r#"(import "cofferdam:host/shell@0.1.0" (instance))"#),
+            "cofferdam:host/shell",
+        ),
+        whole(
+            "an interface that looks like another",
+            || named(r#"(import "cofferdam:host/l0g@0.1.0" (instance))"#),
+            "cofferdam:host/l0g",
+        ),
+        whole(
+            "a package that looks like another",
+            || named(r#"(import "cofferdarn:host/log@0.1.0" (instance))"#),
+            "cofferdarn:host/log",
+        ),
         whole("a function without an interface", || named(r#"(import "reveal" (func))"#), "`reveal`"),
-        component(Imports, "another version", || named(r#"(import "cofferdam:host/log@0.2.0" (instance))"#), Unloaded("plugin_version", "0.2.0")),
-        component(Imports, "no version", || named(r#"(import "cofferdam:host/log" (instance))"#), Unloaded("plugin_version", "cofferdam:host/log")),
+        component(
+            Imports,
+            "another version",
+            || named(r#"(import "cofferdam:host/log@0.2.0" (instance))"#),
+            Unloaded("plugin_version", "0.2.0"),
+        ),
+        component(
+            Imports,
+            "no version",
+            || named(r#"(import "cofferdam:host/log" (instance))"#),
+            Unloaded("plugin_version", "cofferdam:host/log"),
+        ),
         component(
             Imports,
             "the right name with another type",
