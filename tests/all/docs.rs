@@ -4,7 +4,7 @@
 use crate::support::{Project, repository, tracked_files};
 use cofferdam::Workflow;
 use cofferdam::llm::Scripted;
-use cofferdam::testing::TestFile;
+use cofferdam::testing::{PluginTests, TestFile};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +36,10 @@ fn every_yaml_file_is_a_workflow_or_a_script() {
         }
         if name.ends_with(".test.yaml") {
             faults.extend(TestFile::load(&path).err().map(|error| format!("{name}: {error}")));
+            continue;
+        }
+        if name.ends_with(".plugin-test.yaml") {
+            faults.extend(PluginTests::load(&path).err().map(|error| format!("{name}: {error}")));
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();

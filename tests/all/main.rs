@@ -37,6 +37,7 @@ mod plan;
 mod pure;
 mod questions;
 mod reference;
+mod scripts;
 mod secrets;
 mod serving;
 mod streams;

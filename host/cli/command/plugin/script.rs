@@ -2,6 +2,7 @@
 //!
 //! It must not fetch anything unless it was told to, and it must not know what is in a component.
 
+mod fresh;
 mod javascript;
 mod manifest;
 mod new;
@@ -14,6 +15,7 @@ pub(super) use new::run as new;
 use crate::failure::Failure;
 use crate::terminal;
 use manifest::Manifest;
+use world::World;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -55,7 +57,7 @@ impl Language {
     }
 }
 
-/// Makes the component of a folder, and gives its path.
+/// Makes the component of a folder unless nothing has changed since, and gives its path.
 pub(super) fn build(language: Language, dir: &Path, install: Install) -> Result<PathBuf, Failure> {
     let manifest = Manifest::read(language, dir)?;
     let tool = match language {
@@ -64,7 +66,11 @@ pub(super) fn build(language: Language, dir: &Path, install: Install) -> Result<
     };
     sdk::unpack_missing(language, dir)?;
     let built = PathBuf::from("dist").join(format!("{}.wasm", manifest.name));
-    world::write(dir, &manifest.imports)?;
+    let path = dir.join(&built);
+    let world = world::write(dir, &manifest.imports)?;
+    if world == World::AsItWas && fresh::is_newer(&path, dir) {
+        return Ok(path);
+    }
     let mut command = match language {
         Language::JavaScript => javascript::componentize(&tool, &manifest, &built),
         Language::Python => python::componentize(&tool, &built),
@@ -75,7 +81,6 @@ pub(super) fn build(language: Language, dir: &Path, install: Install) -> Result<
         .stdin(Stdio::null())
         .output()
         .map_err(|error| Failure::failed(format!("{} cannot be run: {error}", tool.display())))?;
-    let path = dir.join(&built);
     if output.status.success() && path.is_file() {
         return Ok(path);
     }

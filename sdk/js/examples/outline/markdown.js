@@ -4,10 +4,12 @@ const FENCE = /^ {0,3}(`{3,}|~{3,})/;
 const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$/;
 const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
 
-/** Letters and digits of any script, joined by `-`; accents are dropped. */
+// Signs of ASCII, Latin-1, and the blocks of punctuation, arrows and symbols. The engine knows no `\p{L}`.
+const SIGNS = /[\s\u0000-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00bf\u00d7\u00f7\u2000-\u206f\u2190-\u2bff\u3000-\u303f\uff01-\uff0f]+/;
+
+/** Letters and digits of any script in lower case, joined by `-`. */
 export function slug(text) {
-  const plain = text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
-  return (plain.match(/[\p{L}\p{N}]+/gu) ?? []).join('-');
+  return text.toLowerCase().split(SIGNS).filter(Boolean).join('-');
 }
 
 /** All headings with level, line and a slug that no other heading of the text has. */

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cofferdam_sdk::{Context, Error, ErrorKind, Level, Output, Payload, Result, Text, Write, http, tool};
@@ -232,6 +233,15 @@ struct InvokeArgs {
     args: Value,
 }
 
+/// How often this instance was called.
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+/// Counts the calls of its instance.
+#[tool(read_only)]
+fn count_calls(_ctx: &Context) -> Result<u32> {
+    Ok(CALLS.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
 /// Calls another tool and returns what it gives.
 #[tool]
 fn relay(ctx: &Context, args: InvokeArgs) -> Result<Payload> {
@@ -265,6 +275,7 @@ cofferdam_sdk::plugin!(
         echo,
         whoami,
         config,
+        count_calls,
         say,
         fail,
         read_file,

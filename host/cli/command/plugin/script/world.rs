@@ -18,17 +18,26 @@ const BASE: [&str; 3] = ["config", "log", "run-control"];
 /// What an author lists to use it. `inspect` shows it, and most of it needs a grant.
 pub(super) const EXTRA: [&str; 6] = ["blobs", "http", "kv", "secrets", "secrets-reveal", "tools"];
 
-/// Writes world and interfaces for the build, anew each time.
-pub(super) fn write(dir: &Path, imports: &[String]) -> Result<(), Failure> {
+/// Whether what a component is made of stood there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum World {
+    AsItWas,
+    Written,
+}
+
+/// Writes world and interfaces for the build, unless exactly they are there.
+pub(super) fn write(dir: &Path, imports: &[String]) -> Result<World, Failure> {
     let folder = dir.join(FOLDER);
+    let deps = sdk::WIT.iter().map(|(path, text)| (folder.join("deps").join(path), (*text).to_owned()));
+    let files: Vec<_> = deps.chain([(folder.join("plugin.wit"), text(imports))]).collect();
+    if files.iter().all(|(path, text)| std::fs::read_to_string(path).is_ok_and(|there| there == *text)) {
+        return Ok(World::AsItWas);
+    }
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
     }
-    put(&folder.join("plugin.wit"), &text(imports))?;
-    for (path, text) in sdk::WIT {
-        put(&folder.join("deps").join(path), text)?;
-    }
-    Ok(())
+    files.iter().try_for_each(|(path, text)| put(path, text))?;
+    Ok(World::Written)
 }
 
 fn text(imports: &[String]) -> String {
