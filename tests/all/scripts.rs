@@ -44,7 +44,11 @@ fn kinds_without_a_template_say_which_there_is() {
     for (lang, name) in [("js", "JavaScript"), ("python", "Python")] {
         for kind in ["transform", "condition", "sink", "storage", "model", "recall"] {
             let outcome = Project::new().run(&["plugin", "new", "words", "--lang", lang, "--kind", kind]).expect(3);
-            outcome.says(&[&format!("no template for a {kind} in {name}"), "the kind there is: tool", "leave `--lang` out"]);
+            outcome.says(&[
+                &format!("no template for a {kind} in {name}"),
+                "the kind there is: tool",
+                "leave `--lang` out",
+            ]);
         }
     }
 }
@@ -55,7 +59,11 @@ fn nothing_is_installed_unless_one_says_so() {
     program(&project, "bin/node", "echo v20.0.0");
     program(&project, "bin/npm", "echo npm $* >> ../npm.log");
     project.run(&["plugin", "new", "words", "--lang", "js"]).expect(0);
-    project.run(&["plugin", "build", "words"]).expect(3).says(&["are not installed", "`npm install` in `words`", "--install"]);
+    project.run(&["plugin", "build", "words"]).expect(3).says(&[
+        "are not installed",
+        "`npm install` in `words`",
+        "--install",
+    ]);
     assert!(!project.path("npm.log").exists());
     project.run(&["plugin", "test", "words"]).expect(3).says(&["are not installed"]);
     project.run(&["plugin", "build", "words", "--install"]).expect(3).says(&["in words: npm install"]);
@@ -69,13 +77,28 @@ fn nothing_is_installed_unless_one_says_so() {
 #[test]
 fn missing_programs_are_named_with_what_installs_them() {
     let project = Project::new().variable("PATH", "/nonexistent");
+    // Nothing but what is put there; the small programs need no others.
+    let bin = project.path("bin").display().to_string();
     project.run(&["plugin", "new", "words", "--lang", "js"]).expect(0);
     project.run(&["plugin", "build", "words"]).expect(3).says(&["node cannot be run", "install Node.js"]);
+    program(&project, "bin/node", "echo v20.0.0");
+    let project = project.variable("PATH", &bin);
+    project
+        .run(&["plugin", "build", "words", "--install"])
+        .expect(3)
+        .says(&["npm cannot be run", "npm comes with Node.js"]);
     project.run(&["plugin", "new", "figures", "--lang", "python"]).expect(0);
     let outcome = project.run(&["plugin", "build", "figures"]).expect(3);
-    outcome.says(&["componentize-py 0.25.1 is not installed", "python3 -m venv .venv", "pip install -r requirements.txt"]);
+    outcome.says(&[
+        "componentize-py 0.25.1 is not installed",
+        "python3 -m venv .venv",
+        "pip install -r requirements.txt",
+    ]);
     project.run(&["plugin", "build", "figures", "--install"]).expect(3).says(&["python3 cannot be run", "venv"]);
-    project.run(&["plugin", "build", "."]).expect(3).says(&["no plugin in", "Cargo.toml, package.json or pyproject.toml"]);
+    project
+        .run(&["plugin", "build", "."])
+        .expect(3)
+        .says(&["no plugin in", "Cargo.toml, package.json or pyproject.toml"]);
 }
 
 #[test]
@@ -125,7 +148,12 @@ cp ../echo.wasm "$last""#;
     let made = written("words/dist/words.wasm");
     project.file("words/tool.plugin-test.yaml", tests);
     let old = made - std::time::Duration::from_secs(10);
-    fs::File::options().write(true).open(project.path("words/tool.plugin-test.yaml")).unwrap().set_modified(old).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(project.path("words/tool.plugin-test.yaml"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
     let outcome = project.run(&["plugin", "test", "words"]).expect(0);
     assert!(outcome.stdout.contains("1 passed, 0 failed"), "{}", outcome.stdout);
     assert_eq!(calls(), 1);
@@ -145,12 +173,20 @@ cp ../echo.wasm "$last""#;
 #[test]
 fn what_does_not_build_shows_what_the_tool_says_of_it() {
     let project = with_programs(Project::new());
-    program(&project, "bin/node", "[ \"$1\" = --version ] && exit 0\necho 'Error: plugin.js:3 TypeError: no' >&2\necho '    at x (file:///y)' >&2\nexit 1");
+    program(
+        &project,
+        "bin/node",
+        "[ \"$1\" = --version ] && exit 0\necho 'Error: plugin.js:3 TypeError: no' >&2\necho '    at x (file:///y)' >&2\nexit 1",
+    );
     project.run(&["plugin", "new", "words", "--lang", "js"]).expect(0);
     project.file(JS, r#"{"version":"0.23.0"}"#);
     let outcome = project.run(&["plugin", "build", "words"]).expect(1);
     assert!(!outcome.stderr.contains("file:///"), "{}", outcome.stderr);
-    outcome.says(&["plugin.js:3 TypeError: no", "the plugin in `words` does not build", "export const { lifecycle, tool }"]);
+    outcome.says(&[
+        "plugin.js:3 TypeError: no",
+        "the plugin in `words` does not build",
+        "export const { lifecycle, tool }",
+    ]);
 }
 
 #[test]
@@ -163,7 +199,10 @@ for last; do :; done
 cp ../echo.wasm "$last""#;
     project.run(&["plugin", "new", "figures", "--lang", "python"]).expect(0);
     program(&project, "bin/componentize-py", "echo componentize-py 0.1.0");
-    project.run(&["plugin", "build", "figures"]).expect(3).says(&["componentize-py 0.1.0 is installed", "wants 0.25.1"]);
+    project
+        .run(&["plugin", "build", "figures"])
+        .expect(3)
+        .says(&["componentize-py 0.1.0 is installed", "wants 0.25.1"]);
     program(&project, "figures/.venv/bin/componentize-py", tool);
     fs::remove_dir_all(project.path("figures/.cofferdam-sdk")).unwrap();
     let outcome = project.run(&["plugin", "build", "figures"]).expect(0).says(&["wrote figures/.cofferdam-sdk"]);
@@ -216,11 +255,51 @@ fn the_examples_pin_what_the_templates_pin() {
     let project = Project::new();
     project.run(&["plugin", "new", "words", "--lang", "js"]).expect(0);
     project.run(&["plugin", "new", "figures", "--lang", "python"]).expect(0);
-    let pin = |text: &str, before: &str| text.split(before).nth(1).unwrap().split(['"', '\n']).next().unwrap().to_owned();
+    let pin =
+        |text: &str, before: &str| text.split(before).nth(1).unwrap().split(['"', '\n']).next().unwrap().to_owned();
     let (js, python) = ("componentize-js\": \"", "componentize-py==");
     let read = |path: &str| fs::read_to_string(repository().join(path)).unwrap();
     let example = read("sdk/js/examples/outline/package.json");
     assert_eq!(pin(&project.read("words/package.json"), js), pin(&example, js));
     let example = read("sdk/python/examples/figures/requirements.txt");
     assert_eq!(pin(&project.read("figures/requirements.txt"), python), pin(&example, python));
+}
+
+/// The one block of a language in `sdk/README.md`.
+fn taught(language: &str) -> String {
+    let page = fs::read_to_string(repository().join("sdk/README.md")).unwrap();
+    let mut blocks = page.split(&format!("```{language}\n")).skip(1).map(|rest| rest.split("```\n").next().unwrap());
+    let block = blocks.next().unwrap().to_owned();
+    assert_eq!(blocks.next(), None, "{language}");
+    block
+}
+
+#[test]
+fn what_the_page_teaches_is_what_new_writes() {
+    let project = Project::new();
+    for (lang, language, file) in [("js", "js", "plugin.js"), ("python", "python", "src/plugin.py")] {
+        project.run(&["plugin", "new", "words", "--lang", lang]).expect(0);
+        let written = project.read(&format!("words/{file}"));
+        let block = taught(language);
+        assert!(block.len() > 300 && written.ends_with(&block), "{block}\n--- but\n{written}");
+        fs::remove_dir_all(project.path("words")).unwrap();
+    }
+}
+
+#[test]
+fn the_page_names_every_helper() {
+    let page = fs::read_to_string(repository().join("sdk/README.md")).unwrap();
+    for folder in ["sdk/js", "sdk/python/cofferdam"] {
+        for entry in fs::read_dir(repository().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let Some((stem, "js" | "py")) = name.rsplit_once('.') else { continue };
+            if stem.starts_with('_') {
+                continue;
+            }
+            assert!(
+                page.contains(&format!("`{stem}.js`")) || page.contains(&format!(".{stem}`")) || stem == "cofferdam",
+                "{name}"
+            );
+        }
+    }
 }

@@ -15,9 +15,9 @@ pub(super) use new::run as new;
 use crate::failure::Failure;
 use crate::terminal;
 use manifest::Manifest;
-use world::World;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use world::World;
 
 /// Whether the tools that build a plugin may be installed into its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,7 +31,8 @@ pub(super) fn tool(dir: &Path, manifest: &Manifest, install: Install) -> Result<
     let mut found = installed(dir);
     if found.as_deref() != Some(&manifest.pin) && install == Install::Missing {
         let act = if dir.join("package-lock.json").is_file() { "ci" } else { "install" };
-        visibly(dir, Path::new("npm"), &[act, "--no-audit", "--no-fund"])?;
+        let fetched = visibly(dir, Path::new("npm"), &[act, "--no-audit", "--no-fund"]);
+        fetched.map_err(|failure| failure.with_hint("npm comes with Node.js, and fetches from its registry"))?;
         found = installed(dir);
     }
     match found {

@@ -31,7 +31,10 @@ pub(super) fn tool(dir: &Path, manifest: &Manifest, install: Install) -> Result<
             visibly(&root, &python()?, &["-m", "venv", ".venv"])?;
         }
         let pip = root.join(".venv/bin/pip");
-        visibly(&root, &pip, &["install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"])?;
+        visibly(&root, &pip, &["install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"])
+            .map_err(|failure| {
+                failure.with_hint("pip fetches from its registry; without `pip` in `.venv`, take that folder away")
+            })?;
         if let Some(place) = found(&places) {
             return Ok(place);
         }
