@@ -107,10 +107,10 @@ Examples:
   CARGO_NET_OFFLINE=true cofferdam plugin build word-count
   cofferdam plugin build outline --install    a folder of JavaScript, for the first time
 
-A crate is built with `cargo build --release --target wasm32-wasip2`; a folder with `package.json` with
-componentize-js, one with `pyproject.toml` with componentize-py. Those are fetched with `--install` only:
-`npm ci` or `npm install`, or `pip install -r requirements.txt` in `.venv`. Then the component is checked
-as `plugin check` does. Its path goes to standard output.";
+A crate is built with `cargo build --release --target wasm32-wasip2`, a folder with `package.json`
+by componentize-js, one with `pyproject.toml` by componentize-py. Those two are fetched only with
+`--install`: by `npm ci` or `npm install`, or by `pip install -r requirements.txt` into `.venv`. Then
+the component is checked as `plugin check` does. Its path goes to standard output.";
 
 pub(super) const PLUGIN_DEV: &str = "\
 Examples:
