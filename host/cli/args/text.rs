@@ -109,8 +109,8 @@ Examples:
 
 A crate is built with `cargo build --release --target wasm32-wasip2`, a folder with `package.json`
 by componentize-js, one with `pyproject.toml` by componentize-py. Those two are fetched only with
-`--install`: by `npm ci` or `npm install`, or by `pip install -r requirements.txt` into `.venv`. Then
-the component is checked as `plugin check` does. Its path goes to standard output.";
+`--install`: by `npm ci` or `npm install`, or by `pip install -r requirements.txt` into `.venv`.
+Then the component is checked as `plugin check` does. Its path goes to standard output.";
 
 pub(super) const PLUGIN_DEV: &str = "\
 Examples:
