@@ -4,7 +4,9 @@
 //! secrets, the values and the time are played. It must not build anything: who runs a case says where the component is.
 
 mod act;
+mod bystander;
 mod exchange;
+mod player;
 mod record;
 mod run;
 mod staged;

@@ -89,7 +89,7 @@ fn a_call_keeps_arguments_and_configuration_to_their_schemas() {
 }
 
 /// A folder in which cargo works offline, with the versions that this repository has tested.
-fn with_cargo() -> Project {
+pub(crate) fn with_cargo() -> Project {
     let variable = |name: &str| std::env::var_os(name).unwrap_or_default().into_string().unwrap();
     let home = variable("HOME");
     let or_home = |name: &str, below: &str| match variable(name) {

@@ -34,6 +34,8 @@ mod mcp;
 mod misbehaving;
 mod nested;
 mod plan;
+mod plugin_cases;
+mod plugin_dev;
 mod pure;
 mod questions;
 mod reference;

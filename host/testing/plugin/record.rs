@@ -54,23 +54,22 @@ impl PluginCase {
     fn expectation(&self, found: &Found) -> Value {
         let of = |key: &str| found.value.get(key).cloned().unwrap_or_default();
         let mut expect = Map::new();
-        let error = of("error");
+        let mut put = |key: &str, value: Value| drop(expect.insert(key.to_owned(), value));
+        let (error, result) = (of("error"), of("result"));
         match &self.act {
-            _ if !error.is_null() => _ = expect.insert("error".to_owned(), of_error(&error)),
-            Act::Call { .. } if of("result").is_null() => {
-                _ = expect.insert("content".to_owned(), literal(of("content")))
-            }
-            Act::Call { .. } => _ = expect.insert("result".to_owned(), literal(of("result"))),
+            _ if !error.is_null() => put("error", of_error(&error)),
+            Act::Call { .. } if result.is_null() => put("content", literal(of("content"))),
+            Act::Call { .. } => put("result", literal(result)),
             Act::Apply { .. } => {
-                let outcomes = of("outcomes").as_array().into_iter().flatten().map(of_outcome).collect();
-                expect.insert("outcomes".to_owned(), outcomes);
+                put("outcomes", of("outcomes").as_array().into_iter().flatten().map(of_outcome).collect())
             }
             Act::Decide { .. } => {
-                expect.insert("verdict".to_owned(), of("verdict"));
-                let reason = Some(of("reason")).filter(|reason| !reason.is_null());
-                expect.extend(reason.map(|reason| ("reason".to_owned(), reason)));
+                put("verdict", of("verdict"));
+                if !of("reason").is_null() {
+                    put("reason", of("reason"));
+                }
             }
-            Act::Choose { .. } => _ = expect.insert("choice".to_owned(), of("choice")),
+            Act::Choose { .. } => put("choice", of("choice")),
         }
         if of("denied").as_array().is_some_and(|denied| !denied.is_empty()) {
             expect.insert("denied".to_owned(), of("denied"));

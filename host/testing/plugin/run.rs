@@ -2,7 +2,8 @@
 //! that of the engine, and all of them with a network, values, secrets and a time that are played.
 
 use super::act::Act;
-use super::exchange::{Player, Somewhere};
+use super::bystander::{MeterOf, Still, Unheard};
+use super::player::{Player, Somewhere};
 use super::staged::Staged;
 use super::values::{self, Values};
 use crate::call::Call;
@@ -17,18 +18,15 @@ use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, RunId, StepPath};
 use cofferdam_core::policy::Grants;
-use cofferdam_core::port::{
-    BoxFuture, Choice, Clock, Condition, Item, ItemValue, Outcome, PureContext, PureVerdict, Recorder, State, Transform,
-};
+use cofferdam_core::port::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PureVerdict, State, Transform};
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value::Map;
 use cofferdam_egress::{Egress, Resolve, Scrubber, Transport};
-use cofferdam_plugin::{HostCall, HostCalls, LoadedPlugin, PluginReference, Source, Spent, Tap};
+use cofferdam_plugin::{HostCalls, LoadedPlugin, PluginReference, Source, Spent, Tap};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 /// What the plugin of a test file is called in grants and messages.
 const ALIAS: &str = "plugin";
@@ -54,7 +52,7 @@ pub(super) async fn observe(act: &Act, staged: &Staged, source: &str, machine: &
     let scene = Scene {
         player: Arc::new(Player::new(Arc::clone(&staged.http))),
         values: Arc::new(values),
-        meter: Arc::new(MeterOf { outer: machine.tap.clone(), spent: Mutex::default() }),
+        meter: Arc::new(MeterOf::new(machine.tap.clone())),
     };
     let orchestrator = scene.orchestrator(staged, folder.path(), machine)?;
     let outcome = match act {
@@ -105,7 +103,7 @@ impl Scene {
     }
 
     async fn found(&self, mut value: Map, now: Timestamp) -> Result<Found, String> {
-        let spent = *self.meter.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = self.meter.spent();
         let kept = self.values.at(now).await.map_err(|error| error.to_string())?;
         value.insert("requests".to_owned(), self.player.seen().into());
         value.insert("kv".to_owned(), values::shown(&kept, None));
@@ -259,49 +257,4 @@ pub(super) fn scrubber(staged: &Staged) -> Scrubber {
 /// Everything the grants of a case allow, for what is recorded of it.
 pub(super) fn keeps_values(grants: &Grants) -> bool {
     grants.kv.is_some()
-}
-
-/// A wall clock that stands.
-struct Still(Timestamp);
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
-
-    fn sleep(&self, wait: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(wait))
-    }
-}
-
-/// Adds up what a case takes; whoever else watches hears of its calls.
-struct MeterOf {
-    outer: Option<Tap>,
-    spent: Mutex<Option<Spent>>,
-}
-
-impl HostCalls for MeterOf {
-    fn called(&self, call: HostCall) {
-        if let Some(Tap(outer)) = &self.outer {
-            outer.called(call);
-        }
-    }
-
-    fn ended(&self, spent: Spent) {
-        let mut sum = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = sum.unwrap_or(Spent { fuel: Some(0), memory_bytes: 0 });
-        let fuel = before.fuel.zip(spent.fuel).map(|(before, fuel)| before.saturating_add(fuel));
-        *sum = Some(Spent { fuel, memory_bytes: before.memory_bytes.max(spent.memory_bytes) });
-    }
-}
-
-/// Nobody hears of what fails here: the failure is the outcome.
-struct Unheard;
-
-impl Recorder for Unheard {
-    fn record(&self, _: Body) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn observe(&self, _: Body) {}
 }

@@ -18,7 +18,10 @@ impl log::Host for Guest {
         if call.log_lines > limits::PLUGIN_LOG_LINES {
             return Ok(());
         }
-        let answer = caught("log.log", || Ok(write(&self.call, level, message, &fields)));
+        let answer = caught("log.log", || {
+            write(&self.call, level, message, &fields);
+            Ok(())
+        });
         self.call.end(begun, ("log", word(level)), &answer, |()| String::new());
         answer.map(drop)
     }

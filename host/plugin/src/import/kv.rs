@@ -225,7 +225,7 @@ impl Store {
     /// The entry as the guest sees it, unless it is forgotten.
     fn alive(&self, entry: StateEntry) -> Option<Entry> {
         let kept = KeptValue::from_stored(&entry.value)?;
-        kept.is_alive(self.now_ms).then(|| Entry { key: entry.key, value: kept.bytes, version: entry.version })
+        kept.is_alive(self.now_ms).then_some(Entry { key: entry.key, value: kept.bytes, version: entry.version })
     }
 }
 
