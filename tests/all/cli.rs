@@ -28,6 +28,12 @@ const COMMANDS: &[&[&str]] = &[
     &["doctor"],
     &["completions"],
     &["limits"],
+    &["sinks"],
+    &["sinks", "list"],
+    &["sinks", "deliver"],
+    &["sinks", "dead-letters"],
+    &["sinks", "resend"],
+    &["sinks", "drop"],
     &["explain"],
 ];
 

@@ -1,7 +1,7 @@
 //! The examples do what they promise: the audit finds what was planted and nothing else, and reaches nothing outside;
 //! the denial says what would allow it.
 
-use crate::support::{Outcome, Project, repository};
+use crate::support::{Answer, Outcome, Project, Provider, repository};
 use std::fs;
 
 /// Planted: path, line, kind and the secret. Put together here, so that an audit of this repository finds nothing.
@@ -137,6 +137,37 @@ fn a_denial_names_the_plugin_the_request_and_the_lines_that_allow_it() {
     let outcome =
         outcome.says(&["web", "https://example.com/", "--grant web:http=https://example.com", "[plugins.web.grants]"]);
     assert!(outcome.stdout.is_empty());
+}
+
+#[test]
+fn the_run_of_the_example_is_kept_in_a_directory() {
+    let project = Project::with_plugins();
+    project.copy_from_repository("host/examples/kept");
+    let at = ["--project", "host/examples/kept"];
+    let run = ["run", "host/examples/kept/kept.yaml", "A cofferdam keeps the water out.", "--model", "builtin/extract"];
+    project.run(&[&run[..], &at[..]].concat()).expect(0);
+    assert_eq!(project.read("host/examples/kept/journals/FORMAT"), "1");
+    let listed = project.run(&[&["runs", "list", "--json"], &at[..]].concat()).expect(0).json_lines();
+    assert_eq!((listed.len(), &listed[0]["workflow"], &listed[0]["status"]), (1, &"kept".into(), &"completed".into()));
+    assert!(!project.path("host/examples/kept/.cofferdam/runs.db").exists());
+}
+
+#[test]
+fn the_events_of_the_example_go_to_a_file_and_to_an_address() {
+    let provider = Provider::start(vec![Answer::Http(200, "", String::new())]);
+    let port = provider.url().trim_end_matches("/v1").rsplit(':').next().unwrap().to_owned();
+    let project = Project::with_plugins();
+    project.copy_from_repository("host/examples/watched");
+    let settings = project.read("host/examples/watched/cofferdam.toml");
+    project.file("host/examples/watched/cofferdam.toml", settings.replace("8080", &port));
+    let run = ["run", "host/examples/watched/watched.yaml", "A cofferdam keeps the water out.", "--json"];
+    let at = ["--project", "host/examples/watched", "--model", "builtin/extract"];
+    let events = project.run(&[&run[..], &at[..]].concat()).expect(0).json_lines();
+    let durable = events.iter().filter(|event| event.get("sub").is_none()).count();
+    assert_eq!(project.read("host/examples/watched/log/events.ndjson").lines().count(), durable);
+    let posted = provider.requests().concat();
+    assert_eq!(posted.matches("\"kind\":\"step_finished\"").count(), 2);
+    assert_eq!(posted.matches("\"kind\":\"run_finished\"").count(), 1);
 }
 
 #[path = "../../host/examples/workflow_engine.rs"]

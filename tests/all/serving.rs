@@ -7,8 +7,8 @@ use cofferdam::core::id::{Alias, RunId, StepPath};
 use cofferdam::core::message::Message;
 use cofferdam::core::policy::Grants;
 use cofferdam::core::port::{
-    Ack, Batch, Journal, Model as _, ModelEvent, ModelRequest, ModelSettings, NoRedactor, Recall, Sink as _, State,
-    ToolChoice,
+    Ack, Batch, Journal, JournalError, LeaseRequest, Model as _, ModelEvent, ModelRequest, ModelSettings, NoRedactor,
+    Owner, Recall, Sink as _, State, ToolChoice,
 };
 use cofferdam::core::time::Timestamp;
 use cofferdam::plugin::{HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
@@ -74,6 +74,39 @@ fn a_journal_in_a_directory_keeps_the_laws_of_journals() {
         Arc::new(wait(plugin.storage()).unwrap()) as Arc<dyn Journal>
     };
     runtime.block_on(contract::journal(make)).unwrap();
+}
+
+#[test]
+fn of_two_programs_over_one_directory_one_gets_a_lease() {
+    let (runtime, folder) = (runtime(), tempfile::tempdir().unwrap());
+    let hosts = [host(), host()];
+    let open = |host| Arc::new(runtime.block_on(load(&runtime, host, in_directory(folder.path())).storage()).unwrap());
+    let journals = hosts.iter().map(open).collect::<Vec<_>>();
+    let ask = |pid: u32, now: i64| LeaseRequest {
+        run: RunId::parse("r").unwrap(),
+        owner: Owner { host: "h".into(), boot_id: "b".into(), pid, process_started: 1 },
+        epoch: 0,
+        now: Timestamp::from_millis(now),
+        hold: Duration::from_millis(10),
+        owner_is_gone: false,
+    };
+    for round in 0..5_u32 {
+        let asking = (0..8).map(|number| {
+            let journal = Arc::clone(&journals[number as usize % 2]);
+            runtime.spawn(async move { journal.lease(ask(round * 8 + number, i64::from(round) * 100)).await })
+        });
+        let asking: Vec<_> = asking.collect();
+        let answers: Vec<_> = asking.into_iter().map(|asked| runtime.block_on(asked).unwrap()).collect();
+        let holder = answers.iter().find_map(|answer| answer.as_ref().ok()).unwrap();
+        for answer in &answers {
+            match answer {
+                Ok(lease) => assert_eq!(lease, holder, "two hold it: {answers:?}"),
+                Err(JournalError::Held(lease)) => assert_eq!(&**lease, holder),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!(holder.epoch, u64::from(round) + 1);
+    }
 }
 
 #[test]
@@ -193,7 +226,7 @@ fn services_are_pinned_where_only_what_was_decided_may_run() {
     project.file("cofferdam.toml", settings(""));
     for flag in ["--locked", "--strict"] {
         let outcome = project.run(&["run", "three.yaml", flag]).expect(2);
-        outcome.says(&["plugin `lines`", "is not pinned", "digest = \"sha256:...\"", "[plugins.lines]"]);
+        outcome.says(&["plugin `lines`", "is not pinned", "digest = \"sha256:...\"", "[plugins.lines]", "plugin lock"]);
     }
     let run = ["run", "three.yaml", "--locked", "--strict", "--allow", "write", "--allow", "glob"];
     project.file("cofferdam.toml", settings(&format!("digest = \"sha256:{digest}\"")));
@@ -289,7 +322,7 @@ fn a_run_offers_a_batch_again_to_a_sink_that_crashed_until_it_has_crashed_too_of
             .file("cofferdam.toml", settings);
         let outcome = project.run(&["run", "three.yaml"]).expect(0);
         match problem {
-            None => assert!(!outcome.stderr.contains("an event sink"), "{}", outcome.stderr),
+            None => assert!(!outcome.stderr.contains("sink `"), "{}", outcome.stderr),
             Some(problem) => drop(outcome.says(&[problem])),
         }
     }

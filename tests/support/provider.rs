@@ -41,8 +41,10 @@ impl Provider {
                 let Ok(stream) = stream else { return };
                 let index = kept.lock().unwrap().len();
                 let answer = answers.get(index).or(answers.last()).cloned().unwrap_or(Answer::Nothing);
-                let request = serve(&stream, &answer).unwrap_or_default();
+                // Kept first: whoever has the answer must find the request.
+                let request = read_request(&stream).unwrap_or_default();
                 kept.lock().unwrap().push(request);
+                let _ = answer_with(&stream, &answer);
                 if matches!(answer, Answer::Silence) {
                     silent.push(stream);
                 }
@@ -62,9 +64,7 @@ impl Provider {
     }
 }
 
-fn serve(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<String> {
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let request = read_request(stream)?;
+fn answer_with(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
     let text = match answer {
         Answer::Http(status, head, body) => {
             format!(
@@ -78,11 +78,11 @@ fn serve(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<String> {
         ),
         Answer::Nothing | Answer::Silence => String::new(),
     };
-    stream.write_all(text.as_bytes())?;
-    Ok(request)
+    stream.write_all(text.as_bytes())
 }
 
 fn read_request(mut stream: &TcpStream) -> std::io::Result<String> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut bytes = Vec::new();
     let mut buffer = [0_u8; 4_096];
     loop {

@@ -46,7 +46,8 @@ pub trait Sink: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// One that may be retried brings the same batch again after a wait; any other ends the sink for this run.
+    /// One that may be retried brings the same batch again after a wait; after any other the run goes on without the sink,
+    /// which gets what it missed later if it is durable.
     fn deliver(&mut self, ctx: &Context, batch: &Batch) -> Result<Ack>;
 
     /// Makes safe what it holds back. Called before the end of a run.

@@ -16,6 +16,7 @@ mod memory;
 mod neighbour;
 mod plugin;
 mod process;
+mod sink;
 mod validate;
 
 use anyhow::{Result, bail, ensure};
@@ -36,6 +37,7 @@ const GROUPS: &[Group] = &[
     ("load", load::run),
     ("memory", memory::run),
     ("neighbour", neighbour::run),
+    ("sink", sink::run),
     ("commit", commit::run),
     ("process", process::run),
 ];

@@ -2,16 +2,21 @@
 //!
 //! It must not need threads: a store that does its work elsewhere gets all requests at once.
 
-use super::sample::{append, event, read_all, request, run};
+use super::sample::{append, at, event, read_all, request, run};
 use super::{Law, Verdict, done, same};
-use cofferdam_core::port::{Journal, JournalError};
+use cofferdam_core::port::{Journal, JournalError, LeaseRequest, Owner};
 use futures_util::future::join_all;
+use std::time::Duration;
 
 pub(super) const LAWS: &[Law<dyn Journal>] = &[
     Law { sentence: "of racing writers exactly one wins a head", holds: |journal| Box::pin(one_wins(journal)) },
     Law {
         sentence: "racing writers that try again all get through, each once",
         holds: |journal| Box::pin(all_pass(journal)),
+    },
+    Law {
+        sentence: "of owners that ask for a lease at once exactly one gets it",
+        holds: |journal| Box::pin(one_holds(journal)),
     },
     Law { sentence: "runs that are written at once keep apart", holds: |journal| Box::pin(many_runs(journal)) },
 ];
@@ -55,6 +60,28 @@ async fn all_pass(journal: &dyn Journal) -> Verdict {
     same("the heads that were won", &heads, &(2..=WRITERS + 1).collect())?;
     let page = done("reading", read_all(journal, run).await)?;
     same("the count", &(page.records.len() as u64), &(WRITERS + 1))
+}
+
+async fn one_holds(journal: &dyn Journal) -> Verdict {
+    let ask = |pid| LeaseRequest {
+        run: run("wanted"),
+        owner: Owner { host: "host".to_owned(), boot_id: "boot".to_owned(), pid, process_started: 7 },
+        epoch: 0,
+        now: at(0),
+        hold: Duration::from_secs(30),
+        owner_is_gone: false,
+    };
+    let answers = join_all((1..=20).map(|pid| journal.lease(ask(pid)))).await;
+    let holder = answers.iter().find_map(|answer| answer.as_ref().ok());
+    let Some(holder) = holder else { return Err(format!("nobody got it: {answers:?}")) };
+    for answer in &answers {
+        match answer {
+            Ok(lease) => same("the holder", lease, holder)?,
+            Err(JournalError::Held(lease)) => same("who holds it", &**lease, holder)?,
+            Err(other) => return Err(format!("an owner found {other:?}")),
+        }
+    }
+    same("the epoch", &holder.epoch, &1)
 }
 
 async fn many_runs(journal: &dyn Journal) -> Verdict {

@@ -67,6 +67,10 @@ impl Sink for Fickle {
             Act::Take | Act::TrapOnce | Act::Shut => Ok(Ack::All),
         }
     }
+
+    fn close(&mut self, ctx: &Context) {
+        ctx.log(cofferdam_sdk::Level::Info, "it is closed");
+    }
 }
 
 #[expect(clippy::panic, reason = "it is what is tried")]
