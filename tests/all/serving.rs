@@ -52,8 +52,12 @@ fn load(runtime: &Runtime, host: &PluginHost, reference: PluginReference) -> Arc
 }
 
 fn in_directory(directory: &Path) -> PluginReference {
+    journal_in(directory, "dir-journal")
+}
+
+fn journal_in(directory: &Path, guest: &str) -> PluginReference {
     let mount = json!({ "from": directory, "at": "/journal", "read": true, "write": true });
-    let component = cofferdam_guests::built_bytes("dir-journal").unwrap();
+    let component = cofferdam_guests::built_bytes(guest).unwrap();
     reference("journal", component, &json!({ "fs": { "also": [mount] } }))
 }
 
@@ -74,6 +78,28 @@ fn a_journal_in_a_directory_keeps_the_laws_of_journals() {
         Arc::new(wait(plugin.storage()).unwrap()) as Arc<dyn Journal>
     };
     runtime.block_on(contract::journal(make)).unwrap();
+}
+
+/// One crash a law, at each change of the disk that the first commits of a run make, torn writes among them.
+#[test]
+fn a_journal_in_a_directory_keeps_its_laws_when_it_crashes_at_any_write() {
+    let (runtime, host, folder) = (runtime(), host(), tempfile::tempdir().unwrap());
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    for change in 0..14_usize {
+        let crashed = std::sync::Mutex::new(Vec::new());
+        let make = || {
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let directory = folder.path().join(number.to_string());
+            std::fs::create_dir(&directory).unwrap();
+            std::fs::write(directory.join("crash"), change.to_string()).unwrap();
+            crashed.lock().unwrap().push(directory.join("crash"));
+            let plugin = wait(host.load(journal_in(&directory, "frail-journal"))).unwrap();
+            Arc::new(wait(plugin.storage()).unwrap()) as Arc<dyn Journal>
+        };
+        runtime.block_on(contract::journal(make)).unwrap_or_else(|broken| panic!("crash at {change}: {broken}"));
+        let crashed = crashed.into_inner().unwrap().iter().filter(|order| !order.exists()).count();
+        assert!(crashed > 5, "it crashed in {crashed} laws at change {change}");
+    }
 }
 
 #[test]

@@ -47,6 +47,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("plugin-webhook", &["cofferdam-sdk"]),
     ("guest-echo", &["cofferdam-sdk"]),
     ("guest-fickle", &["cofferdam-sdk"]),
+    ("guest-frail-journal", &["cofferdam-sdk"]),
     ("guest-greet", &["cofferdam-sdk"]),
     ("guest-kept", &["cofferdam-sdk"]),
     ("guest-mirror", &["cofferdam-sdk"]),

@@ -3,8 +3,9 @@
 //!
 //! It must not know what was taken on.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -35,7 +36,7 @@ impl Alive {
     pub(super) fn mark(&self) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(folder) = self.folder.as_ref().filter(|_| file.is_none()) else { return Ok(()) };
-        fs::create_dir_all(folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         sweep(folder);
         let (path, new) = (folder.join(&self.id), folder.join(format!("{}.{NEW}", self.id)));
         let made = File::create(&new)?;

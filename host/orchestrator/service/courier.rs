@@ -265,15 +265,15 @@ impl Courier {
     /// Runs of which something is owed and that nobody sees to, here or elsewhere. Of more than can be kept the oldest are
     /// given up.
     pub(super) async fn left(&self) -> Result<Vec<Owed>, JournalError> {
-        let mut all = self.ledger.all().await?;
-        let beyond = all.len().saturating_sub(limits::SINK_RUNS);
-        for owed in all.drain(..beyond) {
-            tracing::warn!(sink = %self.alias(), run = %owed.run, "it is owed events of too many runs; those of this one are given up");
-            self.ledger.strike_out(&owed.run).await?;
-        }
+        let mut left = self.ledger.all().await?;
         let elsewhere = |owner: &String| owner != self.alive.id() && self.alive.lives(owner);
-        all.retain(|owed| !self.is_under_way(&owed.run) && !owed.owner.as_ref().is_some_and(elsewhere));
-        Ok(all)
+        left.retain(|owed| !self.is_under_way(&owed.run) && !owed.owner.as_ref().is_some_and(elsewhere));
+        let beyond = left.len().saturating_sub(limits::SINK_RUNS);
+        for Owed { run, .. } in left.drain(..beyond) {
+            tracing::warn!(sink = %self.alias(), %run, "it lacks events of too many runs; those of this one are given up");
+            self.ledger.strike_out(&run).await?;
+        }
+        Ok(left)
     }
 
     /// What is left of earlier runs when this one has ended: in words, unless there is nothing.

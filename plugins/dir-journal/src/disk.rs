@@ -1,5 +1,13 @@
 //! Files below the root: written whole or not at all, and synced before anybody is told.
 
+#[cfg(all(feature = "crashes", not(test)))]
+mod crash;
+
+#[cfg(all(feature = "crashes", not(test)))]
+pub(crate) use crash::commits;
+#[cfg(all(feature = "crashes", not(test)))]
+use crash::{died, dies};
+
 use crate::unavailable;
 use cofferdam_sdk::Result;
 use std::cell::Cell;
@@ -120,9 +128,9 @@ impl Disk {
             }
             created => created?,
         };
-        if let Err(died) = operation() {
+        if dies() {
             tear(&mut file, bytes);
-            return Err(died);
+            return Err(died());
         }
         file.write_all(bytes)?;
         operation()?;
@@ -174,16 +182,25 @@ impl Disk {
 }
 
 /// Every change of the disk passes here, so that tests can let it die at each.
-#[cfg(not(test))]
 fn operation() -> io::Result<()> {
-    Ok(())
+    if dies() { Err(died()) } else { Ok(()) }
+}
+
+#[cfg(not(any(test, feature = "crashes")))]
+fn dies() -> bool {
+    false
+}
+
+#[cfg(any(test, not(feature = "crashes")))]
+fn died() -> io::Error {
+    io::Error::other("the disk died")
 }
 
 /// What a write leaves when it dies.
-#[cfg(not(test))]
+#[cfg(not(any(test, feature = "crashes")))]
 fn tear(_: &mut File, _: &[u8]) {}
 
-#[cfg(test)]
+#[cfg(any(test, feature = "crashes"))]
 fn tear(file: &mut File, bytes: &[u8]) {
     let _ = file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default());
 }
@@ -194,14 +211,13 @@ std::thread_local! {
 }
 
 #[cfg(test)]
-fn operation() -> io::Result<()> {
+fn dies() -> bool {
     match LEFT.get() {
-        Some(0) => Err(io::Error::other("the disk died")),
-        Some(left) => {
-            LEFT.set(Some(left - 1));
-            Ok(())
+        Some(0) => true,
+        left => {
+            LEFT.set(left.map(|left| left - 1));
+            false
         }
-        None => Ok(()),
     }
 }
 

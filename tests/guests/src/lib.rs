@@ -33,7 +33,7 @@ pub const FIRST_PARTY: [&str; 14] = [
 ];
 
 /// The guests that only tests use, by their names in `tests/guests/`.
-pub const FOR_TESTS: [&str; 4] = ["echo", "fickle", "greet", "mirror"];
+pub const FOR_TESTS: [&str; 5] = ["echo", "fickle", "frail-journal", "greet", "mirror"];
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {

@@ -105,7 +105,7 @@ mod tests {
             commits.iter().map(|commit| (commit.expected_head, commit.records.len(), commit.index.is_some())).collect()
         };
         assert_eq!(shape(0, &[10, 10]), [(0, 2, true)]);
-        assert_eq!(shape(0, &[400, 400, 400, 10, 800]), [(0, 1, true), (1, 2, false), (3, 2, true)]);
+        assert_eq!(shape(0, &[600, 600, 10, 800]), [(0, 1, true), (1, 2, false), (3, 1, true)]);
         assert_eq!(shape(7, &[800, 800]), [(7, 1, false), (8, 1, true)]);
         assert_eq!(shape(7, &[]), [(7, 0, true)]);
         let error = commits_of(append(0, &[10, 1_000]), 1_000).unwrap_err();
