@@ -170,6 +170,45 @@ fn the_events_of_the_example_go_to_a_file_and_to_an_address() {
     assert_eq!(posted.matches("\"kind\":\"run_finished\"").count(), 1);
 }
 
+#[test]
+fn the_cases_of_every_example_pass() {
+    let project = folder();
+    let cases = fs::read_dir(project.path("host/examples")).unwrap().filter_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.ends_with(".test.yaml").then(|| format!("host/examples/{name}"))
+    });
+    let cases: Vec<String> = cases.collect();
+    assert!(cases.len() >= 5, "{cases:?}");
+    let args: Vec<&str> = ["test"].into_iter().chain(cases.iter().map(String::as_str)).collect();
+    project.run(&args).expect(0);
+}
+
+#[test]
+fn the_example_of_an_endpoint_speaks_to_one_and_keeps_its_key() {
+    let answer = |message: serde_json::Value, finish: &str| {
+        let choice = serde_json::json!({ "message": message, "finish_reason": finish });
+        Answer::Http(200, "content-type: application/json\r\n", serde_json::json!({ "choices": [choice] }).to_string())
+    };
+    let function = serde_json::json!({ "name": "submit_result", "arguments": "{\"kind\":\"fault\"}" });
+    let call = serde_json::json!({ "tool_calls": [{ "id": "1", "type": "function", "function": function }] });
+    let provider = Provider::start(vec![
+        answer(call, "tool_calls"),
+        answer(serde_json::json!({ "content": "Somebody will look at it." }), "stop"),
+    ]);
+    let project = Project::with_plugins().variable("CHAT_KEY", "sk-canary-41aa");
+    project.copy_from_repository("host/examples");
+    let port = provider.url().trim_end_matches("/v1").rsplit(':').next().unwrap().to_owned();
+    let document = project.read("host/examples/endpoint.yaml").replace("11434", &port);
+    project.file("host/examples/endpoint.yaml", document);
+    let args = ["run", "host/examples/endpoint.yaml", "--grant-requested", "The door does not close."];
+    let outcome = project.run(&args).expect(0);
+    assert_eq!(outcome.stdout, "Somebody will look at it.\n");
+    let requests = provider.requests();
+    assert!(requests.iter().all(|request| request.contains("Bearer sk-canary-41aa")), "{requests:?}");
+    assert!(requests[1].contains("The door does not close.") && requests[1].contains("fault"), "{}", requests[1]);
+    assert!(!outcome.stderr.contains("canary"));
+}
+
 #[path = "../../host/examples/workflow_engine.rs"]
 #[expect(dead_code, reason = "`main` is for people")]
 mod workflow_engine;

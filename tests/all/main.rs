@@ -34,6 +34,7 @@ mod locked;
 mod loops_in_code;
 mod mcp;
 mod misbehaving;
+mod models;
 mod nested;
 mod plan;
 mod plugin_cases;

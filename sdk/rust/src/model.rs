@@ -51,7 +51,7 @@ pub trait Model: 'static {
     /// An answer under way.
     type Completion: Completion;
 
-    /// The models that the plugin knows; others may be asked for as well.
+    /// The models that the plugin knows. One that lists none is asked for any name; one that lists some, for those only.
     fn list() -> Vec<ModelDef>;
 
     /// Begins an answer.

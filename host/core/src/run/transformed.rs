@@ -40,6 +40,16 @@ pub struct Untransformed {
     pub chain: Vec<Transform>,
 }
 
+impl Untransformed {
+    /// Whether both are the same change of the very same output.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let (one, two) = (&self.output, &other.output);
+        let same = Arc::ptr_eq(&one.content, &two.content) && Arc::ptr_eq(&one.result, &two.result);
+        same && self.path == other.path && self.chain == other.chain
+    }
+}
+
 /// Reads outputs for one message and notes which of them are not transformed yet.
 pub(super) struct Reader<'t> {
     transformed: &'t Transformed,

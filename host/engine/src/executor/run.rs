@@ -3,12 +3,13 @@
 use super::choose::Choosing;
 use super::later::Evaluations;
 use super::prepare::Prepared;
+use super::transformed::Changing;
 use super::{Answer, Error, Ports, RunRequest, Wake};
 use crate::attempt::{Place, timed_out};
 use crate::bus::Bus;
 use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
-use crate::person::{Open, Presence};
+use crate::person::{AtWork, Open, Presence};
 use crate::recorder::Inbox;
 use cofferdam_core::event::{self, Body, RunEvent, RunReason, Sensitive};
 use cofferdam_core::fault::Fault;
@@ -49,6 +50,8 @@ pub(super) struct Run {
     pub(super) shortened: HashMap<StepPath, Vec<String>>,
     /// Outputs as plugins have them enter prompts.
     pub(super) transformed: Transformed,
+    /// Those that are being changed.
+    pub(super) changing: Changing,
     /// Choices between steps that are being made, by the first of the steps.
     pub(super) choosing: HashMap<StepPath, Choosing>,
     pub(super) bus: Bus,
@@ -75,6 +78,8 @@ pub(super) struct UnderWay {
     pub(super) handle: AbortHandle,
     /// Says when its time is over.
     pub(super) timer: Option<AbortHandle>,
+    /// Says that somebody is at work, as long as it lives.
+    pub(super) _at_work: AtWork,
     pub(super) cancel: CancelFlag,
     pub(super) place: Arc<Place>,
 }
@@ -130,6 +135,7 @@ impl Run {
             leaving: JoinSet::new(),
             shortened: HashMap::new(),
             transformed: Transformed::default(),
+            changing: Changing::default(),
             choosing: HashMap::new(),
             bus,
             concluding: false,
@@ -179,7 +185,7 @@ impl Run {
 
     /// Ends the work on a step from outside; says whether there was any. Its directories are left meanwhile.
     pub(super) fn abandon(&mut self, path: &StepPath) -> bool {
-        let Some(UnderWay { handle, timer, cancel, place }) = self.attempts.remove(path) else { return false };
+        let Some(UnderWay { handle, timer, cancel, place, .. }) = self.attempts.remove(path) else { return false };
         cancel.set();
         handle.abort();
         timer.iter().for_each(AbortHandle::abort);

@@ -61,7 +61,8 @@ impl Run {
         };
         let handle = self.tasks.spawn(work.instrument(span));
         let timer = deadline.map(|deadline| self.time(path.clone(), number, deadline));
-        self.attempts.insert(path, UnderWay { handle, timer, cancel, place });
+        let at_work = self.ports.gateway.person().work(path.clone(), &self.ports.clock);
+        self.attempts.insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place });
         None
     }
 

@@ -117,24 +117,37 @@ fn the_time_of_a_person_counts_in_no_timeout() {
     assert_eq!((seen.result.status, seen.took), (RunStatus::Failed, second(3_605)));
 }
 
+/// A group with a time limit, in which somebody works beside a question, and a step beside the group.
+fn beside_a_question(in_group: u64, outside: u64, timeout: Option<Duration>) -> crate::scene::Seen {
+    let inner = vec![ask("approve", |_| ()), agent("slow", "slow", "work")];
+    let document =
+        workflow(vec![Step { timeout: Some(second(5)), ..group("outer", inner) }, agent("long", "long", "work")]);
+    let scene = Scene { timeout, ..Scene::default() };
+    let works = |wait: u64| {
+        move |_, message: Arc<str>| async move {
+            tokio::time::sleep(second(wait)).await;
+            Ok(crate::scene::text(&message))
+        }
+    };
+    scene.agent("slow", works(in_group)).agent("long", works(outside)).run(document)
+}
+
 #[test]
 fn a_question_that_nobody_can_answer_stops_the_time_of_what_is_around_it_but_not_of_the_run() {
-    let document = || {
-        let slow = Step { timeout: Some(second(60)), ..agent("slow", "slow", "work") };
-        workflow(vec![Step { timeout: Some(second(5)), ..group("outer", vec![ask("approve", |_| ()), slow]) }])
-    };
-    let run = |timeout: Option<Duration>| {
-        let scene = Scene { timeout, ..Scene::default() }.agent("slow", |_, message| async move {
-            tokio::time::sleep(second(10)).await;
-            Ok(crate::scene::text(&message))
-        });
-        scene.run(document())
-    };
-    let seen = run(None);
-    assert_eq!((seen.result.status, seen.took), (RunStatus::Waiting, second(10)));
+    let seen = beside_a_question(3, 60, None);
+    assert_eq!((seen.result.status, seen.took), (RunStatus::Waiting, second(60)));
     assert_eq!(seen.result.step("outer.slow").unwrap().status, StepStatus::Completed);
-    let seen = run(Some(second(6)));
+    let seen = beside_a_question(3, 60, Some(second(6)));
     assert_eq!((seen.result.status, seen.took), (RunStatus::Failed, second(6)));
+}
+
+#[test]
+fn who_hangs_beside_a_question_that_nobody_can_answer_has_the_time_of_the_group() {
+    let seen = beside_a_question(100_000, 7, None);
+    assert_eq!((seen.result.status, seen.took), (RunStatus::Partial, second(7)));
+    let outer = seen.result.step("outer").unwrap();
+    assert!(outer.error.as_ref().unwrap().message.contains("5s"), "{outer:?}");
+    assert_eq!(seen.result.step("outer.slow").unwrap().status, StepStatus::Cancelled);
 }
 
 #[test]

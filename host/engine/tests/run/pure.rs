@@ -6,13 +6,14 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, StepId};
 use cofferdam_core::limits;
 use cofferdam_core::port::{self, BoxFuture, Choice, PureContext, PureVerdict};
-use cofferdam_core::spec::workflow::{Condition, PluginCondition, Step, Work, Workflow};
+use cofferdam_core::spec::workflow::{Condition, FailurePolicy, PluginCondition, Step, Work, Workflow};
 use cofferdam_core::transform::{Transform, Transforms};
 use cofferdam_core::value::Map;
 use cofferdam_engine::contract::Mirror;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 fn alias() -> Alias {
     Alias::parse("mirror").unwrap()
@@ -86,6 +87,80 @@ fn outputs_are_changed_before_they_enter_a_prompt_and_nowhere_else() {
     assert_eq!(seen.content("a"), "## Task\na");
     assert_eq!(seen.content("b"), "## Task\nb\n\n## Results of earlier steps\n\n### a\n## TASK\nA");
     assert!(seen.content("c").contains("### a\n## TASK\nA"), "{}", seen.content("c"));
+}
+
+/// Changes nothing, after a second, and counts how often it was asked to and how often it came to its end.
+#[derive(Default)]
+struct Slow {
+    asked: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl port::Transform for Slow {
+    fn refuse(&self, _: &Map) -> Option<String> {
+        None
+    }
+
+    fn apply<'a>(
+        &'a self,
+        _: PureContext,
+        _: &'a Map,
+        items: Vec<port::Item>,
+    ) -> BoxFuture<'a, Result<Vec<port::Outcome>, Fault>> {
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.done.fetch_add(1, Ordering::Relaxed);
+            Ok(items.into_iter().map(port::Outcome::Keep).collect())
+        })
+    }
+}
+
+fn slowly() -> (Arc<Slow>, Scene) {
+    let (slow, mut scene) = (Arc::new(Slow::default()), scene());
+    scene.plugins.transforms.insert(alias(), Arc::clone(&slow) as Arc<dyn port::Transform>);
+    (slow, scene)
+}
+
+#[test]
+fn readers_that_start_together_have_an_output_changed_once() {
+    let readers = ["b", "c", "d"].map(|id| after(plain(id), &[0]));
+    let hasty = Step { timeout: Some(Duration::from_millis(500)), ..after(plain("e"), &[0]) };
+    // Whoever gives up first was the first to ask, and leaves the work to the others.
+    let steps = [plain("a"), hasty].into_iter().chain(readers).collect();
+    let (slow, scene) = slowly();
+    let seen = scene.run(with_output_transform(steps, vec![link("keep", "")]));
+    assert_eq!((slow.asked.load(Ordering::Relaxed), slow.done.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!(seen.result.step("e").unwrap().status, StepStatus::Failed);
+    assert!(seen.content("d").contains("### a\n## Task\na"), "{}", seen.content("d"));
+    let alone = Step { timeout: Some(Duration::from_millis(500)), ..after(plain("b"), &[0]) };
+    let (slow, scene) = slowly();
+    scene.run(with_output_transform(vec![plain("a"), alone], vec![link("keep", "")]));
+    assert_eq!((slow.asked.load(Ordering::Relaxed), slow.done.load(Ordering::Relaxed)), (1, 0), "nobody waits for it");
+}
+
+#[test]
+fn a_stop_that_comes_together_with_the_end_of_a_change_ends_who_waited_for_it() {
+    // Both come at the same second, the change first: the step that fails has waited as long as the transform.
+    let late = Step { on_failure: Some(FailurePolicy::Abort), ..agent("x", "late", "x") };
+    let (slow, scene) = slowly();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let scene = scene
+        .agent("late", |_, _| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Err(Fault::step("late", "it fails"))
+        })
+        .agent("reads", move |_, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::future::pending()
+        });
+    let reader = after(agent("b", "reads", "b"), &[0]);
+    let seen = scene.run(with_output_transform(vec![plain("a"), reader, late], vec![link("keep", "")]));
+    assert_eq!(slow.done.load(Ordering::Relaxed), 1, "the change had come to its end");
+    assert_eq!((seen.result.status, seen.took), (RunStatus::Failed, Duration::from_secs(1)));
+    assert_eq!(seen.result.step("b").unwrap().status, StepStatus::Cancelled);
+    assert_eq!(begun.load(Ordering::Relaxed), 0);
 }
 
 #[test]
