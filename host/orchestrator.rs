@@ -238,8 +238,8 @@ impl Orchestrator {
             }
             servers.close().await;
             drop(engine);
-            // What has completed is never taken up again: nobody can read its values any more.
-            if outcome.as_ref().is_ok_and(|result| result.status == RunStatus::Completed)
+            // Only what waits for an answer goes on some day: nobody else can read its values any more.
+            if !outcome.as_ref().is_ok_and(|result| result.status == RunStatus::Waiting)
                 && let Err(error) = running.shared.forget_values(&run_id).await
             {
                 tracing::warn!(%error, "the values that plugins kept for the run are still there");
@@ -340,8 +340,8 @@ impl Orchestrator {
         Arc::clone(&self.shared.settings.journal)
     }
 
-    /// Forgets the values that plugins kept for a run and its steps: call it when the run is deleted. A completed run
-    /// has none.
+    /// Forgets the values that plugins kept for a run and its steps: call it when the run is deleted. Only a run
+    /// that waits for an answer has some.
     ///
     /// # Errors
     /// When the store of values fails.

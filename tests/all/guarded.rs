@@ -95,13 +95,23 @@ fn values_live_as_long_as_their_scope_says() {
 }
 
 #[test]
-fn what_a_completed_run_kept_is_gone_from_the_disk() {
+fn what_a_run_kept_is_gone_from_the_disk_when_it_has_ended() {
     let project = with_echo();
     let document = keeping("run").replace("value: v", "value: left-behind");
     project.file("keeping.yaml", document);
     project.run(&["run", "keeping.yaml", "--grant-requested", "-q"]).expect(0);
-    let rows = sqlite_rows(&project);
-    assert_eq!(rows, 0);
+    assert_eq!(sqlite_rows(&project), 0);
+    let fails = "  - { id: fails, tool: read, args: { path: none.txt }, dependsOn: [keep] }\n";
+    let waits = "  - { id: waits, ask: { prompt: on? }, dependsOn: [keep] }\n";
+    for (more, code, rows) in [(fails, 1, 0), (waits, 4, 1)] {
+        let document = format!(
+            "name: keeping\nplugins: {{ it: {{ source: ./echo.wasm, grants: {{ kv: {{ scope: run }} }} }} }}\nsteps:\n  \
+             - {{ id: keep, tool: it.keep, args: {{ key: k, value: left-behind }} }}\n{more}"
+        );
+        project.file("more.yaml", document);
+        project.run(&["run", "more.yaml", "--grant-requested", "-q"]).expect(code);
+        assert_eq!(sqlite_rows(&project), rows, "{more}");
+    }
 }
 
 /// How many values the project holds, by its own list of them.

@@ -166,6 +166,35 @@ steps:
 }
 
 #[test]
+fn a_secret_in_the_document_or_among_the_inputs_is_in_no_record() {
+    let project = project();
+    let json = CANARY.replace('"', "\\\"");
+    let document = format!(
+        "
+name: given
+plugins: {{ echo: {{ source: ./echo.wasm, grants: {{ secrets: [KEY] }} }} }}
+inputs: {{ word: {{ type: string }}, table: {{ type: object }} }}
+steps:
+  # the key is {CANARY}
+  - {{ id: say, tool: echo.echo, args: {{ value: '{{{{ inputs.word }}}} and {{{{ inputs.table.deep }}}} and {{{{ input }}}}' }} }}
+"
+    );
+    project.file("given.yaml", document);
+    let (word, table) = (format!("word={CANARY}"), format!("table={{\"deep\": \"{json}\"}}"));
+    let args = ["run", "given.yaml", CANARY, "--input", &word, "--input", &table, "--grant-requested", "--json"];
+    let outcome = project.run(&args).expect(0);
+    let started = &outcome.json_lines()[0];
+    assert_eq!(started["inputs"]["word"], "[redacted]");
+    assert!(started["sources"][0]["text"].as_str().unwrap().contains("the key is [redacted]"), "{started}");
+    assert!(outcome.stdout.contains("[redacted] and [redacted] and [redacted]"), "{}", outcome.stdout);
+    holds_none("stdout", outcome.stdout.as_bytes());
+    let mut found = Vec::new();
+    recorded(&project.path(".cofferdam"), &mut found);
+    assert!(found.iter().any(|(path, _)| path.ends_with("runs.db")));
+    found.iter().for_each(|(path, bytes)| holds_none(path, bytes));
+}
+
+#[test]
 fn a_value_is_revealed_only_where_that_is_granted() {
     let project = project();
     let document = "

@@ -40,7 +40,7 @@ pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlu
 pub use randomness::Randomness;
 pub use recall::{Hit, Memo, Recall, Search};
 pub use recorder::{CancelFlag, Recorder};
-pub use redactor::{NoRedactor, Redactor, redact_event, redact_fault, redact_text, redact_value};
+pub use redactor::{NoRedactor, Redactor, redact_event, redact_fault, redact_map, redact_text, redact_value};
 pub use sink::{Ack, Batch, Pressure, Rejection, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
 pub use starter::{Starter, Team, Worker};

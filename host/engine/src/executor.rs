@@ -29,8 +29,8 @@ use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId};
 use cofferdam_core::port::{
-    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, PurePlugins, Randomness, Sink,
-    Sources, Starter,
+    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, PurePlugins, Randomness, Redactor,
+    Sink, Sources, Starter, redact_map, redact_text,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -92,6 +92,16 @@ pub struct RunRequest {
     pub settings: RunSettings,
     /// Cancels the run.
     pub cancel: CancellationToken,
+}
+
+impl RunRequest {
+    /// Takes known secrets out of what the run is given: it is recorded, and all that follows is made from the record.
+    fn take_out_secrets(&mut self, redactor: &dyn Redactor) {
+        redact_map(redactor, &mut self.inputs);
+        if let Some(input) = &mut self.input {
+            redact_text(redactor, input);
+        }
+    }
 }
 
 /// What the host decides about a run.
@@ -166,6 +176,8 @@ impl Executor {
     /// # Errors
     /// When the run cannot start, or the journal fails.
     pub async fn run(&self, ports: Ports, request: RunRequest) -> Result<RunResult, Error> {
+        let mut request = request;
+        request.take_out_secrets(ports.gateway.redactor());
         let prepared = Prepared::new(&ports, &request).map_err(Error::Refused)?;
         let span = tracing::info_span!("run", id = %request.run_id, workflow = %request.workflow.name);
         Run::new(Arc::clone(&self.evaluator), ports, request, prepared).execute().instrument(span).await

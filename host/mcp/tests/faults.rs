@@ -2,52 +2,24 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
-use cofferdam_core::event::Body;
+#[path = "support/real.rs"]
+mod real;
+
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
 use cofferdam_core::port::{
-    BoxFuture, CancelFlag, Clock, Detached, DirHandle, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
+    CancelFlag, Clock, Detached, DirHandle, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
 };
 use cofferdam_core::server::ServerReference;
-use cofferdam_core::time::Timestamp;
 use cofferdam_mcp::{Server, ServerSettings, Trust};
+use real::{Real, Warnings};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// Time that passes as it does.
-struct Real(Instant);
-
-impl Clock for Real {
-    fn now(&self) -> Timestamp {
-        Timestamp::default().after(self.0.elapsed())
-    }
-
-    fn sleep(&self, wait: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(wait))
-    }
-}
-
-/// Keeps the warnings.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Recorder for Warnings {
-    fn record(&self, body: Body) -> BoxFuture<'_, Result<(), Fault>> {
-        self.observe(body);
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn observe(&self, body: Body) {
-        if let Body::Warning { message, .. } = body {
-            self.0.lock().unwrap().push(message);
-        }
-    }
-}
 
 struct Scene {
     folder: TempDir,
@@ -64,7 +36,7 @@ fn program() -> PathBuf {
 impl Scene {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        Self { folder, clock: Arc::new(Real(Instant::now())), warnings: Arc::default() }
+        Self { folder, clock: Arc::new(Real::new()), warnings: Arc::default() }
     }
 
     fn settings(&self, mode: &str) -> ServerSettings {
@@ -131,7 +103,7 @@ impl Scene {
     }
 
     fn warnings(&self) -> String {
-        self.warnings.0.lock().unwrap().join("\n")
+        self.warnings.heard().join("\n")
     }
 
     /// Waits until something is so.

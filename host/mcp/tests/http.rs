@@ -2,24 +2,25 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail loudly")]
 
+#[path = "support/real.rs"]
+#[expect(dead_code, reason = "what was heard is nothing here")]
+mod real;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
-use cofferdam_core::port::{
-    BoxFuture, CancelFlag, Clock, Detached, DirHandle, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
-};
+use cofferdam_core::port::{CancelFlag, Detached, DirHandle, StepDirs, Tool as _, ToolContext, ToolOutput};
 use cofferdam_core::server::ServerReference;
-use cofferdam_core::time::Timestamp;
 use cofferdam_mcp::{Server, ServerSettings, Trust};
+use real::{Real, Warnings};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// What the server does with a call.
@@ -83,28 +84,6 @@ async fn handle(State(server): State<Scripted>, method: Method, headers: HeaderM
         .into_response()
 }
 
-struct Real(Instant);
-
-impl Clock for Real {
-    fn now(&self) -> Timestamp {
-        Timestamp::default().after(self.0.elapsed())
-    }
-
-    fn sleep(&self, wait: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(wait))
-    }
-}
-
-struct Deaf;
-
-impl Recorder for Deaf {
-    fn record(&self, _: Body) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn observe(&self, _: Body) {}
-}
-
 struct Scene {
     server: Arc<Server>,
     seen: Arc<Mutex<Vec<(String, HeaderMap)>>>,
@@ -119,7 +98,7 @@ fn settings(url: String) -> ServerSettings {
         directory: ".".into(),
         trust: Trust::default(),
         variables: Arc::new(|name| (name == "TOKEN").then(|| SecretString::from("abc-secret-abc".to_owned()))),
-        clock: Arc::new(Real(Instant::now())),
+        clock: Arc::new(Real::new()),
     }
 }
 
@@ -149,7 +128,7 @@ impl Scene {
             idempotency_key: Arc::from("key"),
             deadline: None,
             dirs: Arc::new(StepDirs { step: open(), out: open() }),
-            events: Arc::new(Deaf),
+            events: Arc::new(Warnings::default()),
             run: Arc::new(Detached::new(run_id, StepPath::ROOT)),
             cancel: CancelFlag::default(),
         };

@@ -22,6 +22,12 @@ pub(crate) trait Change {
 /// Shows all content of an event to `change`.
 pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
     match body {
+        Body::RunStarted { sources, inputs, input, settings, .. } => {
+            sources.iter_mut().for_each(|source| shared(&mut source.text, change));
+            map(inputs, change);
+            input.iter_mut().for_each(|input| shared(input, change));
+            map(settings, change);
+        }
         Body::RunFinished { output, error, .. } => {
             data(output, change);
             fault(error.as_mut(), change);
@@ -58,8 +64,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::Progress { message: told, .. }
         | Body::PluginDenied { request: told, .. }
         | Body::Warning { message: told, .. } => text(told, change),
-        Body::RunStarted { .. }
-        | Body::StepReady {}
+        Body::StepReady {}
         | Body::LoopIterationStarted { .. }
         | Body::LoopIterationFinished { .. }
         | Body::LoopFinished { .. }
@@ -126,6 +131,6 @@ pub(crate) fn shared_data(slot: &mut Arc<Value>, change: &mut dyn Change) {
     }
 }
 
-fn map(map: &mut Map, change: &mut dyn Change) {
+pub(crate) fn map(map: &mut Map, change: &mut dyn Change) {
     map.values_mut().for_each(|value| data(value, change));
 }

@@ -3,6 +3,7 @@
 use crate::event::Body;
 use crate::event::slots::{self, Change};
 use crate::fault::Fault;
+use crate::value::Map;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -49,6 +50,13 @@ pub fn redact_fault(redactor: &dyn Redactor, fault: &mut Fault) {
 /// Redacts data in place.
 pub fn redact_value(redactor: &dyn Redactor, value: &mut Arc<Value>) {
     slots::shared_data(value, &mut Redacting(redactor));
+}
+
+/// Redacts what data by name contains.
+pub fn redact_map(redactor: &dyn Redactor, map: &mut Map) {
+    if !redactor.is_idle() {
+        slots::map(map, &mut Redacting(redactor));
+    }
 }
 
 /// Redacts text in place.
