@@ -21,6 +21,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What each call of a component answers, by step: the result, or the failure without the component's digest.
 fn answers(component: &[u8], calls: &[(&str, &str)]) -> Vec<(String, Value, String)> {
@@ -249,6 +250,14 @@ async fn behaviour(name: &str, component: Vec<u8>, provider: &Provider) -> Strin
         "openai-shaped" => model(&plugin).await,
         other => panic!("nobody compares `{other}`"),
     };
+    // The server keeps a request after it has answered it.
+    let asks = matches!(name, "webhook" | "slack" | "openai-shaped");
+    let kept = async {
+        while asks && provider.requests().len() == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), kept).await.unwrap();
     let sent: Vec<String> = provider.requests().split_off(before);
     let seen = format!("{:?}\n{said}\n{sent:?}\n{:?}", plugin.about(), files(folder.path()));
     // The digest of the component stands in its failures.
