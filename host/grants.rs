@@ -80,7 +80,8 @@ impl GrantPolicy {
     /// What a plugin may do in the end. `remembered` is an earlier answer of a person.
     #[must_use]
     pub fn effective(&self, alias: &Alias, requested: &Grants, remembered: &Grants) -> Grants {
-        if self.requested {
+        // A document that requests nothing is granted what the project says, with this flag as without.
+        if self.requested && !requested.is_empty() {
             return requested.union(self.flags.get(alias).unwrap_or(&Grants::default()));
         }
         let none = Grants::default();
@@ -115,5 +116,14 @@ mod tests {
         let project = GrantPolicy::deny_all()
             .with_project(alias.clone(), &grants(&json!({ "fs": { "read": true, "write": true } })));
         assert_eq!(project.effective(&alias, &requested, &none), requested);
+    }
+
+    #[test]
+    fn allowing_requests_takes_nothing_away() {
+        let alias = Alias::parse("scan").unwrap();
+        let (none, reads) = (Grants::default(), grants(&json!({ "fs": { "read": true } })));
+        let project = GrantPolicy::deny_all().with_project(alias.clone(), &reads);
+        assert_eq!(project.effective(&alias, &none, &none), reads);
+        assert_eq!(project.with_requested().effective(&alias, &none, &none), reads);
     }
 }

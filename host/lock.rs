@@ -29,7 +29,7 @@ pub struct LockEntry {
     pub digest: String,
     /// What it says it is: `cofferdam/text 0.1.0`.
     pub name: String,
-    /// SHA-256 over what it says of its tools, its models and its configuration.
+    /// SHA-256 over what it says of its tools, its models, its configuration and its options.
     pub tools: String,
     /// The interfaces that it wants and offers, with their versions.
     pub interfaces: Vec<String>,
@@ -70,10 +70,12 @@ impl LockEntry {
     #[must_use]
     pub fn of(plugin: &LoadedPlugin, source: String) -> Self {
         let about = plugin.about();
-        // As it was before plugins were asked for their models, where there are none.
-        let said = match about.models.as_slice() {
-            [] => serde_json::to_vec(&(&about.config_schema, &about.tools)),
-            models => serde_json::to_vec(&(&about.config_schema, &about.tools, models)),
+        let (config, tools) = (&about.config_schema, &about.tools);
+        let options = (&about.transform_options, &about.condition_options);
+        // The rest only where there is some, so that what was approved of a plugin of tools stays approved.
+        let said = match (options, about.models.as_slice()) {
+            ((None, None), []) => serde_json::to_vec(&(config, tools)),
+            (options, models) => serde_json::to_vec(&(config, tools, options, models)),
         };
         let said = said.unwrap_or_default();
         Self {
@@ -96,7 +98,9 @@ impl LockEntry {
             found.push(format!("it was `{}`, and is `{}`", self.id(), now.id()));
         }
         if self.tools != now.tools {
-            found.push("what it says of its tools, its models or its configuration is different".to_owned());
+            found.push(
+                "what it says of its tools, its models, its configuration or its options is different".to_owned(),
+            );
         }
         let missing = |from: &Self, than: &Self| -> Vec<String> {
             from.interfaces.iter().filter(|name| !than.interfaces.contains(name)).cloned().collect()

@@ -29,6 +29,7 @@ struct Scene {
     project: Project,
     server: Server,
     guest: Archived,
+    component: Vec<u8>,
     granted: bool,
 }
 
@@ -36,19 +37,10 @@ struct Scene {
 fn every_archived_guest_runs_on_this_host() {
     let mut differences = Vec::new();
     for guest in archived().unwrap() {
-        let run = match guest.kind.as_str() {
-            "tool" => tool,
-            "transform" => transform,
-            "condition" => condition,
-            "sink" => sink,
-            "storage" => storage,
-            "model" => model,
-            "recall" => recall,
-            other => panic!("`{}` is of the kind `{other}`, which nothing here runs", guest.name),
-        };
+        let component = archived_bytes(&guest.name).unwrap();
         let report = json!({
-            "with everything granted": run(&Scene::new(&guest, true)),
-            "with nothing granted": run(&Scene::new(&guest, false)),
+            "with everything granted": run(&Scene::new(&guest, &component, true)),
+            "with nothing granted": run(&Scene::new(&guest, &component, false)),
         });
         let path = repository().join(format!("tests/guests/archive/{}.json", guest.name));
         let actual = serde_json::to_string_pretty(&report).unwrap() + "\n";
@@ -57,12 +49,76 @@ fn every_archived_guest_runs_on_this_host() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
+/// What a guest reports.
+fn run(scene: &Scene) -> Value {
+    match scene.guest.kind.as_str() {
+        "tool" => tool(scene),
+        "transform" => transform(scene),
+        "condition" => condition(scene),
+        "sink" => sink(scene),
+        "storage" => storage(scene),
+        "model" => model(scene),
+        "recall" => recall(scene),
+        other => panic!("`{}` is of the kind `{other}`, which nothing here runs", scene.guest.name),
+    }
+}
+
+/// The same guest, as if its contract had other numbers.
+fn renumbered(component: &[u8], version: &str) -> Vec<u8> {
+    const PRESENT: &[u8] = b"@0.1.0";
+    let wanted = format!("@{version}");
+    assert_eq!(wanted.len(), PRESENT.len(), "sizes stand in the component");
+    let mut bytes = component.to_vec();
+    for at in 0..bytes.len().saturating_sub(PRESENT.len()) {
+        if bytes[at..].starts_with(PRESENT) {
+            bytes[at..at + PRESENT.len()].copy_from_slice(wanted.as_bytes());
+        }
+    }
+    bytes
+}
+
+fn of_the_first_contract() -> Vec<Archived> {
+    archived().unwrap().into_iter().filter(|guest| guest.sdk == "0.1.0").collect()
+}
+
+#[test]
+fn a_guest_of_a_later_contract_that_fits_finds_the_same_host() {
+    for guest in of_the_first_contract() {
+        let component = archived_bytes(&guest.name).unwrap();
+        let report = run(&Scene::new(&guest, &renumbered(&component, "0.1.7"), true));
+        let path = repository().join(format!("tests/guests/archive/{}.json", guest.name));
+        let kept: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert_eq!(report, kept["with everything granted"], "{}", guest.name);
+    }
+}
+
+#[test]
+fn a_guest_of_a_contract_that_is_not_served_is_told_which_is_and_what_to_do() {
+    for guest in of_the_first_contract() {
+        let component = archived_bytes(&guest.name).unwrap();
+        let own = guest.interfaces.iter().find(|name| name.contains(&format!("/{}@", guest.kind))).unwrap();
+        for (version, what_to_do) in
+            [("0.2.0", "update Cofferdam"), ("9.0.0", "update Cofferdam"), ("0.0.9", "build it again with the SDK")]
+        {
+            let project = Project::new();
+            project.file("kept.wasm", renumbered(&component, version));
+            let wanted = format!("it wants `{}`", own.replace("0.1.0", version));
+            let outcome = project.run(&["plugin", "inspect", "kept.wasm"]).expect(2);
+            let text = outcome.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            for says in [wanted.as_str(), "and this host serves 0.1.0", what_to_do] {
+                assert!(text.contains(says), "`{says}` is not in\n{}", outcome.stderr);
+            }
+        }
+    }
+}
+
 impl Scene {
-    fn new(guest: &Archived, granted: bool) -> Self {
+    fn new(guest: &Archived, component: &[u8], granted: bool) -> Self {
         let project = Project::new().variable("KEPT_SECRET", SECRET);
-        project.file("kept.wasm", archived_bytes(&guest.name).unwrap());
+        project.file("kept.wasm", component);
         project.file("notes.txt", "a note\n").file("kept/.keep", "").file("script.yaml", "default: { text: said }\n");
-        Self { project, server: Server::start(Manner::Repeats), guest: guest.clone(), granted }
+        let (guest, component) = (guest.clone(), component.to_vec());
+        Self { project, server: Server::start(Manner::Repeats), guest, component, granted }
     }
 
     fn url(&self) -> String {
@@ -183,8 +239,8 @@ impl Scene {
             blobs: None,
             redactor: Arc::new(NoRedactor),
         });
-        let component = archived_bytes(&self.guest.name).unwrap();
-        let mut reference = PluginReference::new(Alias::parse("kept").unwrap(), Source::Bytes(Arc::from(component)));
+        let source = Source::Bytes(Arc::from(self.component.as_slice()));
+        let mut reference = PluginReference::new(Alias::parse("kept").unwrap(), source);
         reference.granted = Grants::parse(&self.grants()).unwrap();
         reference.config = self.config();
         let plugin = runtime.block_on(host.load(reference)).unwrap();

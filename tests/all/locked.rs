@@ -66,3 +66,26 @@ fn a_lock_file_that_cannot_be_read_lets_nothing_run() {
             .says(&["cofferdam.lock", "cannot be read"]);
     }
 }
+
+const LOUD: &str = "
+name: loud
+plugins: { kept: { source: ./kept.wasm, config: { word: again } } }
+steps:
+  - { id: say, instructions: go on, transform: { output: [{ plugin: kept, options: { outcome: keep } }] } }
+";
+
+#[test]
+fn a_transform_whose_options_say_something_else_needs_another_approval() {
+    let project = Project::new();
+    let component = cofferdam_guests::archived_bytes("transform-0.1.0").unwrap();
+    project.file("kept.wasm", &component).file("script.yaml", "default: { text: said }\n").file("loud.yaml", LOUD);
+    let run = || project.run(&["run", "loud.yaml", "-q", "--model", "scripted/script.yaml"]);
+    project.run(&["plugin", "lock", "loud.yaml"]).expect(0);
+    run().expect(0);
+    let (said, says) = (b"What becomes of each item.", b"What became of every item.");
+    let at = component.windows(said.len()).position(|part| part == said).unwrap();
+    let mut changed = component.clone();
+    changed[at..at + says.len()].copy_from_slice(says);
+    project.file("kept.wasm", changed);
+    run().expect(2).says(&["not the one that was approved", "its options is different"]);
+}

@@ -268,7 +268,8 @@ fn the_examples_pin_what_the_templates_pin() {
 /// The one block of a language in `sdk/README.md`.
 fn taught(language: &str) -> String {
     let page = fs::read_to_string(repository().join("sdk/README.md")).unwrap();
-    let mut blocks = page.split(&format!("```{language}\n")).skip(1).map(|rest| rest.split("```\n").next().unwrap());
+    let fence = format!("```{language}\n");
+    let mut blocks = page.split(&fence).skip(1).map(|rest| rest.split("```\n").next().unwrap());
     let block = blocks.next().unwrap().to_owned();
     assert_eq!(blocks.next(), None, "{language}");
     block

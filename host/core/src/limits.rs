@@ -162,6 +162,7 @@ limits! {
     PLUGIN_COMPILES: usize = 2, "compilations", "each takes all cores and hundreds of MiB";
     PLUGIN_CACHE_ENTRIES: usize = 512, "files", "every version of every plugin ever run would stay on the disk";
     PLUGIN_POOL_SLOTS: usize = 64, "instances", "each slot reserves 4 GiB of address space for each of its memories";
+    PLUGIN_SLOTS_EACH: usize = 48, "instances", "a plugin that makes many calls would take the slots of all others";
     PLUGIN_POOL_SLOTS_SMALL: usize = 8, "instances", "a small address space takes few slots";
     PLUGIN_POOLED_MEMORY_BYTES: usize = 1024 * MIB, "bytes", "a slot must know its largest memory when it is reserved";
     PLUGIN_KEEP_RESIDENT_BYTES: usize = 256 * KIB, "bytes", "a free slot would keep the pages of its last guest";

@@ -3,10 +3,10 @@
 //! It must not look inside them.
 
 use crate::builtin::Builtin;
+use bytes::Bytes;
 use cofferdam_core::limits;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
-use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -86,22 +86,22 @@ pub struct DigestError {
 /// A component's bytes and what they hash to.
 #[derive(Clone, Debug)]
 pub(crate) struct Artifact {
-    pub(crate) bytes: Cow<'static, [u8]>,
+    pub(crate) bytes: Bytes,
     pub(crate) digest: Digest,
 }
 
 impl Artifact {
     /// Bytes that are part of this program.
     pub(crate) fn embedded(builtin: &Builtin) -> Self {
-        Self { digest: builtin.digest(), bytes: Cow::Borrowed(builtin.component) }
+        Self { digest: builtin.digest(), bytes: Bytes::from_static(builtin.component) }
     }
 
-    /// Bytes that somebody hands over.
-    pub(crate) fn owned(bytes: Vec<u8>) -> Result<Self, ReadError> {
+    /// Bytes that somebody hands over; none of them are copied.
+    pub(crate) fn new(bytes: Bytes) -> Result<Self, ReadError> {
         if bytes.len() > limits::PLUGIN_COMPONENT_BYTES {
             return Err(ReadError::TooLarge);
         }
-        Ok(Self { digest: Digest::of(&bytes), bytes: Cow::Owned(bytes) })
+        Ok(Self { digest: Digest::of(&bytes), bytes })
     }
 
     /// Reads a file, at most one byte more than allowed.
@@ -118,7 +118,7 @@ impl Artifact {
         let mut bytes = Vec::new();
         let bound = u64::try_from(limits::PLUGIN_COMPONENT_BYTES).unwrap_or(u64::MAX);
         file.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
-        Self::owned(bytes)
+        Self::new(bytes.into())
     }
 }
 

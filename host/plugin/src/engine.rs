@@ -330,6 +330,11 @@ impl Deadline {
         Instant::now() >= self.at
     }
 
+    /// Whether it has passed, and so much more.
+    pub(crate) fn is_past_by(self, more: Duration) -> bool {
+        Instant::now().checked_duration_since(self.at).is_some_and(|past| past >= more)
+    }
+
     /// What is left until then.
     pub(crate) fn remaining(self) -> Duration {
         self.at.saturating_duration_since(Instant::now())

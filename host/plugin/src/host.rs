@@ -17,9 +17,11 @@ use crate::reference::{PluginReference, Source};
 use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
 use crate::services::Services;
+use crate::share::Share;
 use crate::tap::Observation;
 use crate::tool::{LoadedPlugin, Parts};
 use crate::worlds::{Worlds, is_pure};
+use bytes::Bytes;
 use cofferdam_core::limits;
 use cofferdam_core::policy::{FsGrant, KindLimits, PluginKind};
 use cofferdam_core::port::{Clock, Journal, Redactor, State};
@@ -161,7 +163,7 @@ impl PluginHost {
         self.kept.load(Ordering::Relaxed)
     }
 
-    fn services(&self, granted: &FsGrant, base: &Path) -> Result<Services, LoadFault> {
+    fn services(&self, core: &Core, granted: &FsGrant, base: &Path) -> Result<Services, LoadFault> {
         Ok(Services {
             network: self.settings.network.clone(),
             state: self.settings.state.clone(),
@@ -171,6 +173,7 @@ impl PluginHost {
             mounts: mount::open(granted, base)?.into(),
             kept: Arc::clone(&self.kept),
             observation: self.observation.clone(),
+            share: Share::of(core.plain.places().0),
         })
     }
 
@@ -204,7 +207,7 @@ impl PluginHost {
             Purpose::Look | Purpose::Use => config(&known.about, &reference.config)?,
         };
         let [limits, pure, warm] = bounds(&reference, &known.manifest)?;
-        let services = self.services(&reference.granted.fs, &reference.base)?;
+        let services = self.services(&core, &reference.granted.fs, &reference.base)?;
         let identity = Identity {
             alias: reference.alias.clone(),
             digest: known.artifact.digest,
@@ -451,7 +454,7 @@ fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Compo
 fn read(source: &Source) -> Result<Artifact, LoadFault> {
     match source {
         Source::File { path, .. } => Artifact::read(path).map_err(LoadFault::Read),
-        Source::Bytes(bytes) => Artifact::owned(bytes.to_vec()).map_err(LoadFault::Read),
+        Source::Bytes(bytes) => Artifact::new(Bytes::from_owner(Arc::clone(bytes))).map_err(LoadFault::Read),
         Source::Builtin(name) => match crate::builtin::find(name) {
             Some(builtin) => Ok(Artifact::embedded(builtin)),
             None => Err(LoadFault::NoBuiltin(name.clone())),

@@ -327,8 +327,9 @@ impl<W: World> Prepared<W> {
         let allowed = guest.allowed();
         let out_of_time = || Failure::classify(&wasmtime::Error::new(OutOfTime), &allowed);
         // The epoch ends a guest that computes; this timer one that waits, for a slot or in a host call.
-        let wait = deadline.remaining();
-        let Ok(_slot) = tokio::time::timeout(wait, self.engine.enter()).await else {
+        let (wait, share) = (deadline.remaining(), guest.call.plugin.services.share.clone());
+        let entering = async { (share.place().await, self.engine.enter().await) };
+        let Ok(_slot) = tokio::time::timeout(wait, entering).await else {
             return Ended { answer: Err(Failure::Busy(deadline.allowed())), denials: Vec::new() };
         };
         let mut store = match new_store(&self.engine, guest) {
@@ -340,19 +341,19 @@ impl<W: World> Prepared<W> {
             work(&mut store, served).await
         };
         let patience = deadline.remaining().saturating_add(EPOCH_TICK);
-        let outcome = tokio::time::timeout(patience, running).await;
+        let outcome = tokio::time::timeout(patience, share.paced(deadline, running)).await;
         let left = store.get_fuel().ok();
         let guest = store.into_data();
         guest.tell_spent(left);
         guest.log_output();
         let answer = match outcome {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
+            Ok(Some(Ok(answer))) => Ok(answer),
+            Ok(Some(Err(error))) => {
                 let shown = guest.call.plugin.services.shown(format!("{error:?}"));
                 tracing::debug!(plugin = %guest.call.plugin.alias, "{shown}");
                 Err(Failure::classify(&error, &guest.allowed()))
             }
-            Err(_) => Err(out_of_time()),
+            Ok(None) | Err(_) => Err(out_of_time()),
         };
         Ended { answer, denials: guest.call.denials.explaining() }
     }

@@ -31,6 +31,7 @@ mod import;
 mod instance;
 mod mount;
 mod services;
+mod share;
 mod tap;
 
 mod about;

@@ -15,25 +15,30 @@ const MOST_THREADS: usize = 8;
 /// File operations of guests block one of these each.
 const BLOCKING_THREADS: usize = 32;
 
+/// How many guests of one plugin may compute at once: as many as there are processors, within bounds.
+pub(crate) fn threads() -> usize {
+    available_parallelism().map_or(FEWEST_THREADS, usize::from).clamp(FEWEST_THREADS, MOST_THREADS)
+}
+
 /// The threads on which guests run.
 pub(crate) struct GuestRuntime {
     /// There until it is dropped.
     runtime: Option<Runtime>,
-    /// As many as there are threads.
+    /// As many as guests of one plugin may compute at once.
     turns: Semaphore,
 }
 
 impl GuestRuntime {
     /// Starts the threads.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let threads = available_parallelism().map_or(FEWEST_THREADS, usize::from).clamp(FEWEST_THREADS, MOST_THREADS);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
+            // Two plugins that compute on all their turns leave one thread to the calls of others.
+            .worker_threads(2 * threads() + 1)
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("cofferdam-guest")
             .enable_all()
             .build()?;
-        Ok(Self { runtime: Some(runtime), turns: Semaphore::new(threads) })
+        Ok(Self { runtime: Some(runtime), turns: Semaphore::new(threads()) })
     }
 
     /// A turn for work that computes and waits for nothing, so that its time is not spent on that of others.

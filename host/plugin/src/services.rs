@@ -4,6 +4,7 @@
 
 use crate::import::Network;
 use crate::mount::Mounted;
+use crate::share::Share;
 use crate::tap::Observation;
 use cofferdam_core::port::{Clock, Journal, NoRedactor, Redactor, State};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(crate) struct Services {
     pub(crate) kept: Arc<AtomicBool>,
     /// Who watches, and whether calls give the same again.
     pub(crate) observation: Observation,
+    /// How much of what all plugins share the plugin may take at once.
+    pub(crate) share: Share,
 }
 
 impl Services {
@@ -42,6 +45,7 @@ impl Services {
             mounts: Arc::new([]),
             kept: Arc::default(),
             observation: Observation::default(),
+            share: Share::of(cofferdam_core::limits::PLUGIN_POOL_SLOTS),
         }
     }
 

@@ -67,6 +67,7 @@ impl Prepared<ServedPre<Guest>> {
         let Live { mut store, served, slot } = live;
         let patience = store.data().call.deadline.remaining().saturating_add(EPOCH_TICK);
         let Invocation { context, name, args } = invocation;
+        let (deadline, share) = (store.data().call.deadline, store.data().call.plugin.services.share.clone());
         let running = async {
             let served = match served {
                 Some(served) => served,
@@ -77,7 +78,8 @@ impl Prepared<ServedPre<Guest>> {
         };
         let outcome = {
             let _ticking = self.engine.ticking();
-            tokio::time::timeout(patience, running).await.unwrap_or_else(|_| Err(OutOfTime.into()))
+            let paced = tokio::time::timeout(patience, share.paced(deadline, running)).await;
+            paced.ok().flatten().unwrap_or_else(|| Err(OutOfTime.into()))
         };
         let denials = store.data_mut().end_call();
         match outcome {

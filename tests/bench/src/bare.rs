@@ -17,7 +17,7 @@ mod bindings {
     });
 }
 
-struct State {
+pub(crate) struct State {
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -75,7 +75,8 @@ pub(crate) fn call(runtime: &Runtime, work: &Work<'_>, instance: Instance) -> Re
     runtime.block_on(calls).map_err(|error| Error::msg(error.to_string()))?
 }
 
-type Ready = bindings::ToolPluginPre<State>;
+/// A component that can be instantiated.
+pub(crate) type Ready = bindings::ToolPluginPre<State>;
 
 async fn begin(engine: &Engine, ready: &Ready) -> Result<(Store<State>, bindings::ToolPlugin)> {
     let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
@@ -110,12 +111,16 @@ impl Code {
         Ok(Self { linker: linker(&engine, &component)?, bytes: component.serialize()?, engine })
     }
 
-    /// Loads the code and links it, as a host does with one whose code it has compiled before.
+    /// Loads the code, as a host does with one that it has compiled before.
     #[expect(unsafe_code, reason = "the code was compiled by this process")]
-    pub(crate) fn load(&self) -> Result<()> {
+    pub(crate) fn load(&self) -> Result<Component> {
         // SAFETY: these bytes come from `Component::serialize` and were not changed.
-        let component = unsafe { Component::deserialize(&self.engine, &self.bytes)? };
-        bindings::ToolPluginPre::new(self.linker.instantiate_pre(&component)?).map(drop)
+        unsafe { Component::deserialize(&self.engine, &self.bytes) }
+    }
+
+    /// Matches it with what it imports.
+    pub(crate) fn link(&self, component: &Component) -> Result<Ready> {
+        bindings::ToolPluginPre::new(self.linker.instantiate_pre(component)?)
     }
 }
 

@@ -27,7 +27,8 @@ enum Which {
 fn decide(ctx: &PureContext, options: &Options, view: &Value) -> Result<Verdict> {
     ctx.log(Level::Info, "a kept guest is asked");
     let word = ctx.config::<Config>()?.word;
-    let reason = format!("{word} {}", view["inputs"]["topic"]);
+    let topic = view.pointer("/inputs/topic").unwrap_or(&Value::Null);
+    let reason = format!("{word} {topic}");
     match options.verdict {
         Which::Proceed => Ok(Verdict::Proceed),
         Which::Skip => Ok(Verdict::Skip(reason)),
