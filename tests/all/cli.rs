@@ -13,6 +13,7 @@ const COMMANDS: &[&[&str]] = &[
     &["plugin", "build"],
     &["plugin", "call"],
     &["plugin", "check"],
+    &["plugin", "dev"],
     &["plugin", "inspect"],
     &["plugin", "lock"],
     &["plugin", "list"],

@@ -8,7 +8,6 @@ use std::ffi::OsStr;
 use std::fs::{DirEntry, Metadata};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// The mark of folders whose content can be made again: <https://bford.info/cachedir>.
 const CACHE_MARK: &str = "CACHEDIR.TAG";
@@ -26,15 +25,9 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 /// The files of a folder, as they were last seen.
 pub(super) struct Sources {
     root: PathBuf,
-    seen: BTreeMap<PathBuf, Seen>,
+    /// A hash of the content of each. Times are not asked: two writes may have one.
+    seen: BTreeMap<PathBuf, u64>,
     folders: BTreeSet<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    modified: Option<SystemTime>,
-    bytes: u64,
-    content: u64,
 }
 
 impl Sources {
@@ -53,19 +46,14 @@ impl Sources {
         let before = std::mem::take(&mut self.seen);
         self.folders.clear();
         let root = self.root.clone();
-        self.look(&root, 0, &before);
-        let mut changed = Vec::new();
-        for (path, seen) in &self.seen {
-            if before.get(path).is_none_or(|old| old.content != seen.content) {
-                changed.push(super::shown(&self.root, path));
-            }
-        }
-        changed
-            .extend(before.keys().filter(|path| !self.seen.contains_key(*path)).map(|path| super::shown(&root, path)));
-        changed
+        self.look(&root, 0);
+        let other =
+            self.seen.iter().filter(|(path, content)| before.get(*path) != Some(*content)).map(|(path, _)| path);
+        let gone = before.keys().filter(|path| !self.seen.contains_key(*path));
+        other.chain(gone).map(|path| super::shown(&root, path)).collect()
     }
 
-    fn look(&mut self, folder: &Path, depth: usize, before: &BTreeMap<PathBuf, Seen>) {
+    fn look(&mut self, folder: &Path, depth: usize) {
         // What cannot be read now may be gone; the next look finds it if it is not.
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         self.folders.insert(folder.to_owned());
@@ -73,11 +61,10 @@ impl Sources {
             let (path, Ok(about)) = (entry.path(), entry.metadata()) else { continue };
             if about.is_dir() {
                 if depth < DEPTH && is_source_folder(&entry, &path) {
-                    self.look(&path, depth + 1, before);
+                    self.look(&path, depth + 1);
                 }
             } else if about.is_file() && self.seen.len() < MOST_FILES && is_source(&path, &about) {
-                let seen = see(&path, &about, before.get(&path));
-                self.seen.insert(path, seen);
+                self.seen.insert(path.clone(), content(&path));
             }
         }
     }
@@ -97,15 +84,11 @@ fn is_source(path: &Path, about: &Metadata) -> bool {
     !is_hidden(path) && !written && about.len() <= MOST_BYTES
 }
 
-/// Reads a file only when it may be another one.
-fn see(path: &Path, about: &Metadata, before: Option<&Seen>) -> Seen {
-    let (modified, bytes) = (about.modified().ok(), about.len());
-    if let Some(before) = before.filter(|old| old.modified == modified && modified.is_some() && old.bytes == bytes) {
-        return *before;
-    }
+/// What cannot be read counts as empty.
+fn content(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     std::fs::read(path).unwrap_or_default().hash(&mut hasher);
-    Seen { modified, bytes, content: hasher.finish() }
+    hasher.finish()
 }
 
 #[cfg(test)]
