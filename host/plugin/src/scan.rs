@@ -23,7 +23,7 @@ pub(crate) struct Outline {
 
 /// A language whose interpreter is part of the component. It says so itself; nothing that protects anybody depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Interpreter {
     /// Made by componentize-js, which writes its name into the component's `producers` section.
