@@ -19,8 +19,7 @@ pub(super) fn tool(dir: &Path, manifest: &Manifest, install: Install) -> Result<
     }
     // Absolute: the command is run in the folder.
     let root = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let own = root.join(".venv/bin").join(COMPONENTIZE_PY);
-    let places = [own.clone(), PathBuf::from(COMPONENTIZE_PY)];
+    let places = [root.join(".venv/bin").join(COMPONENTIZE_PY), PathBuf::from(COMPONENTIZE_PY)];
     let found =
         |places: &[PathBuf]| places.iter().find(|place| version(place).as_deref() == Some(&manifest.pin)).cloned();
     if let Some(place) = found(&places) {
