@@ -134,7 +134,7 @@ fn wasi_folder() -> PathBuf {
         .output()
         .unwrap();
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
+    let packages = metadata.get("packages").and_then(Value::as_array).unwrap();
     let wasi = packages.iter().find(|package| package["name"] == "wasmtime-wasi").unwrap();
     Path::new(wasi["manifest_path"].as_str().unwrap()).parent().unwrap().join("src/p2/wit")
 }

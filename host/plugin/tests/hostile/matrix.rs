@@ -140,7 +140,7 @@ fn all() -> Vec<Import> {
     });
     let mut imports = Vec::new();
     for id in named.flat_map(|package| package.interfaces.values()) {
-        for function in resolve.interfaces[*id].functions.values() {
+        for function in resolve.interfaces.get(*id).unwrap().functions.values() {
             imports.push(Import {
                 interface: resolve.id_of(*id).unwrap(),
                 name: function.name.clone(),
