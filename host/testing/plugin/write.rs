@@ -48,8 +48,10 @@ fn closing(text: &str, start: usize) -> Option<usize> {
             (Some('"'), '\\') => escaped = true,
             (Some(open), letter) if open == letter => quote = None,
             (Some(_), _) => {}
-            // A quote inside of a word is a letter of it.
-            (None, '"' | '\'') if matches!(before, ' ' | '\n' | '\t' | '{' | '[' | ',' | ':') => quote = Some(letter),
+            // A quote inside of a word is a letter of it; one behind a quote, as in `it''s`, goes on with the text.
+            (None, '"' | '\'') if matches!(before, ' ' | '\n' | '\t' | '{' | '[' | ',' | ':' | '\'') => {
+                quote = Some(letter);
+            }
             (None, '#') if before.is_whitespace() => comment = true,
             (None, '{' | '[') => depth += 1,
             (None, '}' | ']') => {
