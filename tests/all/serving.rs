@@ -80,12 +80,12 @@ fn a_journal_in_a_directory_keeps_the_laws_of_journals() {
     runtime.block_on(contract::journal(make)).unwrap();
 }
 
-/// One crash a law, at each change of the disk that the first commits of a run make, torn writes among them.
+/// One crash a law, at each change of the disk that the first commit of a run makes, torn writes among them.
 #[test]
 fn a_journal_in_a_directory_keeps_its_laws_when_it_crashes_at_any_write() {
     let (runtime, host, folder) = (runtime(), host(), tempfile::tempdir().unwrap());
     let count = std::sync::atomic::AtomicUsize::new(0);
-    for change in 0..14_usize {
+    for change in 0..9_usize {
         let crashed = std::sync::Mutex::new(Vec::new());
         let make = || {
             let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

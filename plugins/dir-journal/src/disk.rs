@@ -4,7 +4,7 @@
 mod crash;
 
 #[cfg(all(feature = "crashes", not(test)))]
-pub(crate) use crash::commits;
+pub(crate) use crash::Committing;
 #[cfg(all(feature = "crashes", not(test)))]
 use crash::{died, dies};
 

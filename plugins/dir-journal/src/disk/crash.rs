@@ -10,9 +10,20 @@ std::thread_local! {
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Says whether a commit is under way: nothing else is done again by the host after a crash.
-pub(crate) fn commits(now: bool) {
-    COMMITS.set(now);
+/// While commits are under way: nothing else is done again by the host after a crash.
+pub(crate) struct Committing(());
+
+impl Committing {
+    pub(crate) fn begin() -> Self {
+        COMMITS.set(true);
+        Self(())
+    }
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        COMMITS.set(false);
+    }
 }
 
 pub(super) fn dies() -> bool {
