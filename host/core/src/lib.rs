@@ -8,6 +8,7 @@ pub mod limits;
 pub mod digest;
 pub mod fault;
 pub mod id;
+pub mod oci;
 pub mod schema;
 pub mod text;
 pub mod time;

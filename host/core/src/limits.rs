@@ -205,6 +205,16 @@ limits! {
     EGRESS_CONNECT_MS: u64 = 10_000, "ms", "an address that drops packets would use up the whole call";
     EGRESS_SECRET_BYTES: usize = 16 * KIB, "bytes", "every response is searched for all forms of a secret";
 
+    // Registries of plugins
+    REGISTRY_MANIFEST_BYTES: usize = 4 * MIB, "bytes", "a manifest is parsed whole; the specification asks registries to take this much";
+    REGISTRY_LAYERS: usize = 64, "layers", "the layers of what is no component are listed in the message";
+    REGISTRY_TOKEN_BYTES: usize = 64 * KIB, "bytes", "a token goes into a header of each further request";
+    REGISTRY_ERROR_BYTES: usize = 16 * KIB, "bytes", "a registry's error page is read to show its first sentence";
+    REGISTRY_REDIRECTS: u32 = 5, "redirects", "a registry could send a download in circles";
+    REGISTRY_IDLE_MS: u64 = 30_000, "ms", "a registry that says nothing would hold the command for ever";
+    REGISTRY_TOTAL_MS: u64 = 600_000, "ms", "a registry that sends a byte at a time would never be done";
+    REGISTRY_CREDENTIALS_BYTES: usize = MIB, "bytes", "the configuration of docker is read whole";
+
     // Servers of the Model Context Protocol
     MCP_ARGUMENTS: usize = 64, "arguments, variables or headers", "a command line that nobody can read cannot be allowed";
     MCP_VALUE_BYTES: usize = 8 * KIB, "bytes", "a value of the environment or of a header is copied to each start or request";

@@ -74,7 +74,7 @@ codes! {
     MISSING_INPUT = "W061", "input missing", "An input without a default was not given.";
     BAD_INPUT = "W062", "input that does not fit", "The value given for an input has another type, or is none of its choices.";
 
-    BAD_SOURCE = "W070", "malformed source", "A plugin comes from `builtin:NAME` or a path to a component, relative to the document; an MCP server is a program or an address.";
+    BAD_SOURCE = "W070", "malformed source", "A plugin comes from `builtin:NAME`, a registry (`oci://HOST/REPOSITORY:TAG`) or a path to a component, relative to the document; an MCP server is a program or an address.";
     BAD_DIGEST = "W071", "malformed digest", "A digest is `sha256:` and 64 hexadecimal digits.";
     BAD_GRANTS = "W072", "malformed grants", "The table of what a plugin asks for has a fault; it grants nothing until it is right.";
     BAD_LIMITS = "W073", "malformed limits", "The table of a plugin's limits has a fault.";

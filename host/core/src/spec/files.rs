@@ -10,6 +10,7 @@ use super::tree::Node;
 use crate::digest::sha256_hex;
 use crate::event::Source;
 use crate::limits;
+use crate::oci::Reference;
 use crate::port::{SourceError, Sources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,7 +99,7 @@ impl<'s> Files<'s> {
 
     /// The source of a plugin as the document that runs would write it.
     pub(super) fn plugin_source(&self, source: &str) -> String {
-        if self.directory.is_empty() || source.starts_with("builtin:") {
+        if self.directory.is_empty() || source.starts_with("builtin:") || Reference::is_meant(source) {
             return source.to_owned();
         }
         let resolved = self.resolve(source).unwrap_or_else(|| format!("{}{source}", self.directory));

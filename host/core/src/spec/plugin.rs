@@ -9,6 +9,7 @@ use super::tree::{Content, Entry, Node};
 use super::workflow::PluginReference;
 use crate::expr::Names;
 use crate::id::Alias;
+use crate::oci::Reference;
 use crate::policy::{Grants, Narrowing, PluginLimits, PolicyError};
 use crate::template::Template;
 use crate::value::Map;
@@ -77,14 +78,17 @@ impl Decoder<'_> {
         if built_in || file {
             return Some(self.files.plugin_source(text));
         }
-        if matches!(scheme, Some("oci")) {
-            let message =
-                format!("a plugin from a registry (`{text}`) is part of the language but not built in this version");
-            self.report.error(code::NOT_BUILT, node, message).hint("fetch the component and name its path");
-            return None;
+        if Reference::is_meant(text) {
+            return match Reference::parse(text) {
+                Ok(_) => Some(text.to_owned()),
+                Err(error) => {
+                    self.report.error(code::BAD_SOURCE, node, error.to_string()).hint(error.hint);
+                    None
+                }
+            };
         }
-        let hint =
-            "write `builtin:NAME`, or a path to a component such as `./plugins/x.wasm`, relative to the document";
+        let hint = "write `builtin:NAME`, `oci://HOST/REPOSITORY:TAG`, or a path to a component such as \
+                    `./plugins/x.wasm`, relative to the document";
         self.report.error(code::BAD_SOURCE, node, format!("`{text}` is not the source of a plugin")).hint(hint);
         None
     }

@@ -14,7 +14,12 @@ const PENALTY: Kind = Kind::Number { min: -2.0, max: 2.0 };
 pub(in super::super) static PLUGIN: Table = Table {
     name: "plugin",
     keys: &[
-        Key::new("source", Required, Kind::Text, "`builtin:NAME`, or a path to a component, relative to the document."),
+        Key::new(
+            "source",
+            Required,
+            Kind::Text,
+            "`builtin:NAME`, `oci://HOST/REPOSITORY:TAG`, or a path to a component, relative to the document.",
+        ),
         Key::new("digest", Optional, Kind::Text, "The digest that the component must have: `sha256:...`."),
         Key::new("config", Optional, Kind::Object, "Its configuration."),
         Key::new(
