@@ -2,7 +2,8 @@
 //!
 //! Plugins go through [`Egress::fetch`]: nothing leaves unless a grant names it, and nothing reaches an
 //! address that is not public unless a grant lists its block. Model providers go through
-//! [`ProviderClient`]: its base URL is the grant. This crate must not know plugins, models or files; nothing
+//! [`ProviderClient`]: its base URL is the grant. Registries go through [`NamedHost`]: the host that the user
+//! named is the grant, and where it leads is checked. This crate must not know plugins, models or files; nothing
 //! is built before the first request. In reading order:
 
 mod address;
@@ -28,7 +29,9 @@ mod loopback;
 pub use address::{AddressClass, classify, is_allowed};
 pub use error::{EgressError, Kind, Phase};
 pub use fetch::{Egress, FetchLimits, Request, Response};
-pub use provider::{BoundedResponse, ProviderClient, Proxies, StreamingResponse, Timeouts};
+pub use provider::{
+    BoundedResponse, NamedHost, NamedLimits, NamedRequest, ProviderClient, Proxies, StreamingResponse, Timeouts,
+};
 pub use resolve::{Resolve, SystemResolver};
 pub use scrub::Scrubber;
 pub use secret::{NoSecrets, Secrets, StandIn, secret_header};

@@ -4,6 +4,7 @@
 //! The configured base URL is itself the grant for exactly that scheme, host and port, private addresses
 //! included, redirects excluded. It must not know what is in a request.
 
+mod named;
 mod settings;
 mod stream;
 
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::target::Target;
 use crate::{EgressError, connect, header};
+pub use named::{NamedHost, NamedLimits, NamedRequest};
 pub use settings::{Proxies, Timeouts};
 use stream::Reading;
 pub use stream::StreamingResponse;

@@ -55,12 +55,19 @@ pub(super) struct Reading {
     deadline: Instant,
     timeouts: Timeouts,
     received: usize,
+    limit: usize,
 }
 
 impl Reading {
     /// A body of which nothing has been read.
     pub(super) fn new(response: reqwest::Response, host: &str, deadline: Instant, timeouts: Timeouts) -> Self {
-        Self { response, host: host.to_owned(), deadline, timeouts, received: 0 }
+        let host = host.to_owned();
+        Self { response, host, deadline, timeouts, received: 0, limit: MODEL_RESPONSE_BYTES }
+    }
+
+    /// With another bound on the whole body, in bytes.
+    pub(super) fn at_most(self, limit: usize) -> Self {
+        Self { limit, ..self }
     }
 
     /// The pieces, up to the end or the first error.
@@ -95,8 +102,8 @@ impl Reading {
             Ok(piece) => piece.map_err(|error| EgressError::from_reqwest(&self.host, &error, self.timeouts.connect))?,
         };
         self.received += piece.as_ref().map_or(0, Bytes::len);
-        if self.received > MODEL_RESPONSE_BYTES {
-            return Err(EgressError::TooLarge { what: "the response's body", limit: MODEL_RESPONSE_BYTES as u64 });
+        if self.received > self.limit {
+            return Err(EgressError::TooLarge { what: "the response's body", limit: self.limit as u64 });
         }
         Ok(piece)
     }
