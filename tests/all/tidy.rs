@@ -16,6 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("cofferdam-llm", &["cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-mcp", &["cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-plugin", &["cofferdam-core", "cofferdam-egress"]),
+    ("cofferdam-registry", &["cofferdam-core", "cofferdam-egress"]),
     (
         "cofferdam",
         &[
@@ -25,6 +26,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "cofferdam-llm",
             "cofferdam-mcp",
             "cofferdam-plugin",
+            "cofferdam-registry",
             "cofferdam-store",
             "cofferdam-tools",
         ],
@@ -71,6 +73,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("rmcp", &["cofferdam-mcp"]),
     ("rusqlite", &["cofferdam-store"]),
     ("rustls", &["cofferdam-egress"]),
+    ("toml_edit", &["cofferdam"]),
     ("wasmtime", &["cofferdam-plugin"]),
     ("wasmtime-wasi", &["cofferdam-plugin"]),
 ];
