@@ -10,7 +10,7 @@ use cofferdam_egress::{Egress, Secrets};
 use cofferdam_engine::TokioClock;
 use cofferdam_llm::select::{Settings as ModelSettings, Variables};
 use cofferdam_llm::{ModelCatalog, Patient};
-use cofferdam_plugin::{CacheDirs, CompileChild, HostSettings, Network, PluginModel};
+use cofferdam_plugin::{CacheDirs, CompileChild, ComponentStore, HostSettings, Network, PluginModel};
 use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
 use cofferdam_tools::{NativeTools, SharedDirectory};
 use secrecy::SecretString;
@@ -79,6 +79,7 @@ pub(crate) fn plugin_host(
     HostSettings {
         clock: Arc::clone(ports.clock),
         cache: user.map(|user| CacheDirs { code: user.cache.join("components"), state: user.state.clone() }),
+        fetched: user.map(component_store),
         compile_child: child,
         network: Some(Network {
             egress: ports.egress.cloned().unwrap_or_default(),
@@ -88,6 +89,11 @@ pub(crate) fn plugin_host(
         blobs: Some(Arc::clone(ports.journal)),
         redactor: Arc::clone(ports.vault) as Arc<dyn Redactor>,
     }
+}
+
+/// Where components of registries are kept: with the compiled code, since both can be had again.
+pub(crate) fn component_store(user: &UserDirs) -> ComponentStore {
+    ComponentStore::new(user.cache.join("fetched"))
 }
 
 /// The embedder's own model, and behind it the catalogue.

@@ -1,5 +1,6 @@
 //! Why an entry point gave no result: nothing ran, or nothing could be recorded.
 
+use crate::orchestrator::FetchError;
 use cofferdam_core::diagnostic::Diagnostics;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::port::JournalError;
@@ -44,6 +45,9 @@ pub enum Error {
     /// A store failed.
     #[error("the journal failed: {0}")]
     Journal(#[from] JournalError),
+    /// A plugin cannot be fetched or pushed.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The settings contradict each other.
     #[error("{0}")]
     Settings(String),

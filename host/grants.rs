@@ -12,6 +12,18 @@ pub struct GrantPolicy {
     flags: BTreeMap<Alias, Grants>,
     requested: bool,
     services: BTreeSet<Alias>,
+    named: BTreeMap<Alias, ProjectPlugin>,
+}
+
+/// A plugin that the project's file names by its source: its grants are that plugin's and no other's of the same alias.
+#[derive(Clone, Debug)]
+pub struct ProjectPlugin {
+    /// Where it comes from; a path is relative to the project.
+    pub source: String,
+    /// The digest that it must have, `sha256:...`.
+    pub digest: Option<String>,
+    /// What it may do.
+    pub grants: Grants,
 }
 
 impl GrantPolicy {
@@ -26,6 +38,19 @@ impl GrantPolicy {
     pub fn with_project(mut self, alias: Alias, grants: &Grants) -> Self {
         merge(&mut self.project, alias, grants);
         self
+    }
+
+    /// Adds a plugin of the project file: its grants hold for a document's plugin of this alias and source alone, which must
+    /// have its digest.
+    #[must_use]
+    pub fn with_project_plugin(mut self, alias: Alias, plugin: ProjectPlugin) -> Self {
+        self.named.insert(alias, plugin);
+        self
+    }
+
+    /// The plugin of the project file with this alias and source, both as the project writes them.
+    pub(crate) fn named(&self, alias: &Alias, is_source: impl Fn(&str) -> bool) -> Option<&ProjectPlugin> {
+        self.named.get(alias).filter(|plugin| is_source(&plugin.source))
     }
 
     /// Adds a grant of a person for this plugin: it holds as it is.
@@ -63,7 +88,11 @@ impl GrantPolicy {
         let table = |table: &BTreeMap<Alias, Grants>| {
             table.iter().map(|(alias, grants)| Ok((alias.clone(), change(grants)?))).collect::<Result<_, E>>()
         };
-        Ok(Self { project: table(&self.project)?, flags: table(&self.flags)?, ..self.clone() })
+        let named = self.named.iter().map(|(alias, plugin)| {
+            Ok((alias.clone(), ProjectPlugin { grants: change(&plugin.grants)?, ..plugin.clone() }))
+        });
+        let named = named.collect::<Result<_, E>>()?;
+        Ok(Self { project: table(&self.project)?, flags: table(&self.flags)?, named, ..self.clone() })
     }
 
     /// Whether whatever documents request is allowed.

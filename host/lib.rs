@@ -35,11 +35,12 @@ pub use call::Call;
 pub use cofferdam_mcp::Trust;
 pub use compose::model_catalog;
 pub use error::Error;
-pub use grants::GrantPolicy;
+pub use grants::{GrantPolicy, ProjectPlugin};
 pub use lock::{LOCK_FILE, LockEntry, LockError};
 pub use orchestrator::{
-    Builder, CloseReport, DeadLetter, Delivery, Orchestrator, PluginCheck, RunOptions, ServicePlugin, SinkStanding,
-    Undecided, UserDirs, WaitingRun,
+    Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, Orchestrator, PluginCheck, Registries,
+    RegistryAccess, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun,
+    Wish,
 };
 pub use secrets::SecretSource;
 pub use servers::{ProjectServer, ServerPolicy};
@@ -55,6 +56,7 @@ pub use workflow::{
 pub use cofferdam_core as core;
 pub use cofferdam_llm as llm;
 pub use cofferdam_plugin as plugin;
+pub use cofferdam_registry as registry;
 pub use cofferdam_store as store;
 
 pub use cofferdam_core::port::{Agent, Journal, Model, Sink, Tool};

@@ -4,8 +4,9 @@
 //! decide what follows from a difference.
 
 use cofferdam_core::digest::sha256_hex;
+use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
-use cofferdam_plugin::LoadedPlugin;
+use cofferdam_plugin::{About, Inspection, LoadedPlugin};
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ pub struct LockEntry {
     pub source: String,
     /// The digest of its component.
     pub digest: String,
+    /// The digest of the manifest that it was fetched by, when it comes from a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
     /// What it says it is: `cofferdam/text 0.1.0`.
     pub name: String,
     /// SHA-256 over what it says of its tools, its models, its configuration and its options.
@@ -69,7 +73,20 @@ impl LockEntry {
     /// What would be approved of a plugin.
     #[must_use]
     pub fn of(plugin: &LoadedPlugin, source: String) -> Self {
-        let about = plugin.about();
+        let entry = Self::saying(plugin.alias(), plugin.about());
+        Self { source, digest: plugin.digest().to_string(), interfaces: plugin.interfaces(), ..entry }
+    }
+
+    /// What would be approved of a plugin that was taken apart and not loaded.
+    #[must_use]
+    pub fn of_inspection(alias: &Alias, plugin: &Inspection, source: String) -> Self {
+        let imports = plugin.imports.iter().map(|import| import.interface.clone());
+        let mut interfaces: Vec<String> = imports.chain(plugin.exports.iter().cloned()).collect();
+        interfaces.sort();
+        Self { source, digest: plugin.digest.to_string(), interfaces, ..Self::saying(alias, &plugin.about) }
+    }
+
+    fn saying(alias: &Alias, about: &About) -> Self {
         let (config, tools) = (&about.config_schema, &about.tools);
         let options = (&about.transform_options, &about.condition_options);
         // The rest only where there is some, so that what was approved of a plugin of tools stays approved.
@@ -79,17 +96,28 @@ impl LockEntry {
         };
         let said = said.unwrap_or_default();
         Self {
-            alias: plugin.alias().to_string(),
-            source,
-            digest: plugin.digest().to_string(),
+            alias: alias.to_string(),
+            source: String::new(),
+            digest: String::new(),
+            manifest: None,
             name: format!("{} {}", about.id, about.version),
             tools: format!("sha256:{}", sha256_hex(&said)),
-            interfaces: plugin.interfaces(),
+            interfaces: Vec::new(),
         }
     }
 
     fn is_for(&self, other: &Self) -> bool {
-        self.alias == other.alias && self.source == other.source
+        self.is_of(&other.alias, &other.source)
+    }
+
+    fn is_of(&self, alias: &str, source: &str) -> bool {
+        self.alias == alias && self.source == source
+    }
+
+    /// The entry with what an earlier one of the same component knew, and a run does not: by which manifest it came.
+    fn after(self, known: Option<&Self>) -> Self {
+        let earlier = known.filter(|known| known.digest == self.digest).and_then(|known| known.manifest.clone());
+        Self { manifest: self.manifest.or(earlier), ..self }
     }
 
     fn differences(&self, now: &Self) -> Vec<String> {
@@ -143,6 +171,19 @@ impl Lock {
         Ok(if found.is_empty() { Standing::Rebuilt } else { Standing::Changed(found) })
     }
 
+    /// What was approved of the plugin with this name and source. Without a name, of any with this source, when all of them
+    /// are one component.
+    pub(crate) fn pinned(&self, alias: Option<&str>, source: &str) -> Result<Option<LockEntry>, LockError> {
+        let content = self.read()?;
+        if let Some(alias) = alias {
+            return Ok(content.plugin.into_iter().find(|entry| entry.is_of(alias, source)));
+        }
+        let mut entries = content.plugin.into_iter().filter(|entry| entry.source == source);
+        let first = entries.next();
+        let is_one = entries.all(|entry| first.as_ref().is_some_and(|first| first.digest == entry.digest));
+        Ok(first.filter(|_| is_one))
+    }
+
     /// Writes what was approved, in place of what was approved of the same plugins before. Says whether anything
     /// changed.
     pub(crate) fn approve(&self, entries: &[LockEntry]) -> Result<bool, LockError> {
@@ -150,8 +191,9 @@ impl Lock {
         let mut content = self.read()?;
         let before = content.plugin.clone();
         for entry in entries {
-            content.plugin.retain(|known| !known.is_for(entry));
-            content.plugin.push(entry.clone());
+            let entry = entry.clone().after(content.plugin.iter().find(|known| known.is_for(entry)));
+            content.plugin.retain(|known| !known.is_for(&entry));
+            content.plugin.push(entry);
         }
         content.plugin.sort_by(|a, b| (&a.alias, &a.source).cmp(&(&b.alias, &b.source)));
         if content.plugin == before {
@@ -204,6 +246,7 @@ mod tests {
             alias: "scan".into(),
             source: "scan.wasm".into(),
             digest: digest.into(),
+            manifest: None,
             name: "acme/scan 1.0.0".into(),
             tools: tools.into(),
             interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
@@ -229,6 +272,22 @@ mod tests {
         lock.approve(&[entry("2", "u", &["http"])]).unwrap();
         let text = std::fs::read_to_string(folder.path().join(LOCK_FILE)).unwrap();
         assert_eq!(text.matches("[[plugin]]").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn by_which_manifest_it_came_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::new(folder.path().join(LOCK_FILE));
+        let fetched = LockEntry { manifest: Some("sha256:m".into()), ..entry("1", "t", &[]) };
+        assert!(lock.approve(std::slice::from_ref(&fetched)).unwrap());
+        assert!(!lock.approve(&[entry("1", "t", &[])]).unwrap());
+        assert_eq!(lock.pinned(Some("scan"), "scan.wasm").unwrap(), Some(fetched.clone()));
+        assert_eq!(lock.pinned(None, "scan.wasm").unwrap(), Some(fetched));
+        assert_eq!(lock.pinned(Some("other"), "scan.wasm").unwrap(), None);
+        lock.approve(&[LockEntry { alias: "other".into(), ..entry("2", "t", &[]) }]).unwrap();
+        assert_eq!(lock.pinned(None, "scan.wasm").unwrap(), None, "which of them?");
+        lock.approve(&[entry("3", "t", &[])]).unwrap();
+        assert_eq!(lock.pinned(Some("scan"), "scan.wasm").unwrap().unwrap().manifest, None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod builder;
 mod construct;
 mod engines;
+mod fetching;
 mod lineage;
 mod locking;
 mod models;
@@ -16,6 +17,7 @@ mod service;
 
 pub(crate) use builder::Played;
 pub use builder::{Builder, Undecided, UserDirs};
+pub use fetching::{FetchError, Fetched, Registries, RegistryAccess, TransferReport, Update, Wish};
 pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, RunOptions};
 use plugins::Loaded;

@@ -1,6 +1,7 @@
 //! What can be typed: commands, flags and their help. It must not decide anything.
 
 mod plugin;
+mod registry;
 mod run;
 mod sinks;
 mod test;
@@ -10,6 +11,7 @@ pub(crate) use plugin::{
     BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand,
     PluginTestArgs,
 };
+pub(crate) use registry::{AddArgs, PluginDoctorArgs, PushArgs, RegistryArgs};
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
 pub(crate) use sinks::SinksCommand;
 pub(crate) use test::{TestArgs, TestFormat};

@@ -5,9 +5,11 @@
 use crate::exit::Exit;
 use crate::terminal;
 use crate::ui::finding;
+use cofferdam::FetchError;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::fault::{Class, Fault};
 use cofferdam::core::text::escaped;
+use cofferdam::registry::Kind;
 use serde_json::json;
 use std::fmt::{self, Write as _};
 
@@ -60,6 +62,23 @@ impl Failure {
     fn faults(faults: Vec<Fault>) -> Self {
         let exit = if faults.iter().all(is_configuration) { Exit::Usage } else { Exit::Invalid };
         Self { faults, ..Self::new(exit, "the run cannot start") }
+    }
+
+    /// A plugin could not be fetched or pushed. What is there and must not be taken is invalid; all else may work another
+    /// time.
+    fn fetch(error: &FetchError) -> Self {
+        let exit = match error {
+            FetchError::Registry { cause, .. } if cause.kind() == Kind::Content => Exit::Invalid,
+            FetchError::Moved { .. } => Exit::Invalid,
+            _ => Exit::Failed,
+        };
+        Self { hint: error.hint(), ..Self::new(exit, error.to_string()) }
+    }
+
+    /// Adds to what to do about it.
+    pub(crate) fn and_hint(self, more: &str) -> Self {
+        let hint = self.hint.as_deref().map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}"));
+        Self { hint: Some(hint), ..self }
     }
 
     /// Adds what to do about it.
@@ -120,6 +139,7 @@ impl From<cofferdam::Error> for Failure {
             cofferdam::Error::Inputs(findings) => Self::findings(Exit::Usage, findings),
             cofferdam::Error::Refused(faults) => Self::faults(faults),
             cofferdam::Error::Tools(error) => Self::invalid(error.to_string()),
+            cofferdam::Error::Fetch(error) => Self::fetch(&error),
             cofferdam::Error::Journal(error) => Self::failed(format!("the journal failed: {error}")),
             other => Self::usage(other.to_string()),
         }

@@ -11,6 +11,7 @@ mod command;
 
 mod environment;
 mod project;
+mod registries;
 mod settings;
 
 mod failure;

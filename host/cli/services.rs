@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::settings::{File, Origin};
 use cofferdam::core::id::Alias;
+use cofferdam::core::oci::Reference;
 use cofferdam::core::policy::{Grants, PluginLimits, parse_flag};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::Map;
@@ -106,7 +107,7 @@ impl Session {
     }
 
     /// What stands behind `plugin:` in the storage and the sinks of a run.
-    fn serving<'a>(&'a self, sinks: &'a [String]) -> Vec<&'a str> {
+    pub(crate) fn serving<'a>(&'a self, sinks: &'a [String]) -> Vec<&'a str> {
         let storage = self.settings.values().iter().filter(|(key, _)| *key == "run.storage");
         let storage = storage.map(|(_, setting)| setting.value.as_str());
         let of_files = self.settings.files.iter().flat_map(|file| &file.sinks).map(String::as_str);
@@ -183,7 +184,9 @@ impl Session {
 
 /// The name of a plugin that is given by its source: the last part of it.
 fn alias_of(source: &str) -> Result<Alias, Failure> {
+    let registry = Reference::parse(source).ok();
     let last = source.rsplit([':', '/']).next().unwrap_or(source);
+    let last = registry.as_ref().map_or(last, Reference::name);
     let name = last.strip_suffix(".wasm").unwrap_or(last).to_ascii_lowercase().replace('.', "-");
     Alias::parse(&name).map_err(|error| Failure::usage(format!("`{source}` gives no name for a plugin: {error}")))
 }

@@ -12,7 +12,7 @@ use cofferdam::core::id::Alias;
 use cofferdam::core::policy::parse_flag;
 use cofferdam::llm::ModelCatalog;
 use cofferdam::plugin::CompileChild;
-use cofferdam::{Builder, GrantPolicy, Orchestrator, ServerPolicy, Undecided};
+use cofferdam::{Builder, GrantPolicy, Orchestrator, ProjectPlugin, ServerPolicy, Undecided};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -51,8 +51,15 @@ impl Session {
         for (alias, grants) in self.settings.files.iter().flat_map(File::grants_of_documents) {
             policy = policy.with_project(alias.clone(), grants);
         }
-        for alias in self.settings.files.iter().flat_map(File::names_of_services) {
-            policy = policy.with_service(alias.clone());
+        // What serves the host has grants of its own: no document gets them, whatever it names.
+        let serving = self.serving(&[]);
+        for (alias, listed, grants) in self.settings.files.iter().flat_map(File::named_plugins) {
+            if serving.contains(&alias.as_str()) {
+                policy = policy.with_service(alias.clone());
+                continue;
+            }
+            let (source, digest) = (listed.source.clone(), listed.digest.clone());
+            policy = policy.with_project_plugin(alias.clone(), ProjectPlugin { source, digest, grants });
         }
         for text in flags {
             let (alias, grants) = parse_flag(text).map_err(|error| {

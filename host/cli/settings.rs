@@ -6,6 +6,7 @@ mod code;
 mod file;
 mod position;
 mod reader;
+mod registries;
 mod servers;
 mod toml_table;
 

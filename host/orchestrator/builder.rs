@@ -1,6 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 use super::Orchestrator;
+use super::fetching::Registries;
 use super::models::{ModelPlugin, ModelPlugins};
 use super::service::{Gate, Means, ServicePlugin, Services};
 use crate::compose::{self, PluginPorts};
@@ -84,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) services: Services,
     /// Plugins that documents may name as models.
     pub(crate) model_plugins: ModelPlugins,
+    /// How plugins are fetched and pushed.
+    pub(crate) registries: Registries,
 }
 
 /// What becomes of what nobody decided.
@@ -152,6 +155,7 @@ pub struct Builder {
     storage_plugin: Option<ServicePlugin>,
     sink_plugins: Vec<ServicePlugin>,
     model_plugins: ModelPlugins,
+    registries: Registries,
 }
 
 impl Builder {
@@ -390,6 +394,13 @@ impl Builder {
         self
     }
 
+    /// How registries of plugins are spoken to. Default: over TLS, as nobody.
+    #[must_use]
+    pub fn registries(mut self, registries: Registries) -> Self {
+        self.registries = registries;
+        self
+    }
+
     /// What becomes of what nobody decided. Default: it is asked, where somebody can be, else denied when it comes up.
     #[must_use]
     pub fn undecided(mut self, undecided: Undecided) -> Self {
@@ -470,6 +481,7 @@ impl Builder {
             observation: self.observation,
             root: root.map(Path::to_owned),
             lock,
+            registries: self.registries,
             undecided: self.undecided,
             servers: self.servers,
             workdir: self.workdir.clone().unwrap_or_else(|| PathBuf::from(".")),

@@ -3,27 +3,32 @@
 //! It must not decide grants.
 
 use super::Orchestrator;
+use super::fetching::Update;
 use super::plugins::{PluginCheck, Wanted};
 use crate::error::Error;
 use crate::lock::{LockEntry, LockError, Standing};
 use crate::workflow::Workflow;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::StepPath;
+use cofferdam_core::id::{Alias, StepPath};
+use cofferdam_core::oci::Reference;
 use cofferdam_core::port::{Answer, Question};
-use cofferdam_plugin::LoadedPlugin;
+use cofferdam_core::spec::workflow::PluginReference as Declared;
+use cofferdam_plugin::{LoadedPlugin, Source};
+use std::borrow::Cow;
 use std::path::Path;
 
 impl Orchestrator {
     /// Approves the plugins of a workflow as they are now, and gives their entries and whether the lock file changed.
-    /// Their code runs only to describe itself, with everything denied.
+    /// Their code runs only to describe itself, with everything denied. Those of registries are fetched: what is locked as it
+    /// is locked, unless `update` says otherwise.
     ///
     /// # Errors
-    /// A plugin that does not load; a lock file that cannot be read or written.
-    pub async fn lock_plugins(&self, workflow: &Workflow) -> Result<(Vec<LockEntry>, bool), Error> {
+    /// A plugin that cannot be fetched or does not load; a lock file that cannot be read or written.
+    pub async fn lock_plugins(&self, workflow: &Workflow, update: Update) -> Result<(Vec<LockEntry>, bool), Error> {
         let Some(lock) = &self.shared.settings.lock else {
             return Err(Error::Settings("there is no lock file".to_owned()));
         };
-        let entries = self.entries(workflow).await?;
+        let entries = self.entries(workflow, update).await?;
         let changed = lock.approve(&entries).map_err(|error| Error::Settings(error.to_string()))?;
         Ok((entries, changed))
     }
@@ -46,6 +51,71 @@ impl Orchestrator {
         let base = &wanted.workflow.base;
         let root = self.shared.settings.root.as_deref();
         LockEntry::of(plugin, source_in(root, base, source))
+    }
+
+    /// Writes down a plugin that somebody approved by itself, outside of a document. Says whether the file changed.
+    ///
+    /// # Errors
+    /// When there is no lock file, or it cannot be read or written.
+    pub fn approve_plugin(&self, entry: &LockEntry) -> Result<bool, Error> {
+        let lock = self.shared.settings.lock.as_ref();
+        let lock = lock.ok_or_else(|| Error::Settings("there is no lock file".to_owned()))?;
+        lock.approve(std::slice::from_ref(entry)).map_err(|error| Error::Settings(error.to_string()))
+    }
+
+    /// What was approved of the plugin with this source, and with this name if one is given.
+    ///
+    /// # Errors
+    /// A lock file that cannot be read.
+    pub fn approved_plugin(&self, alias: Option<&Alias>, source: &str) -> Result<Option<LockEntry>, Error> {
+        let Some(lock) = &self.shared.settings.lock else { return Ok(None) };
+        lock.pinned(alias.map(Alias::as_str), source).map_err(|error| Error::Settings(error.to_string()))
+    }
+
+    /// A source as the lock file writes it; a relative path is relative to `base`.
+    #[must_use]
+    pub fn source_of(&self, base: &Path, source: &str) -> String {
+        source_in(self.shared.settings.root.as_deref(), base, source)
+    }
+
+    /// The digest that a plugin of a document must have. What comes from a registry has the one that was locked, if the
+    /// document says none: what is there under a tag today is no answer.
+    pub(super) fn digest_of(
+        &self,
+        alias: &Alias,
+        declared: &Declared,
+        source: &Source,
+    ) -> Result<Option<String>, Fault> {
+        if declared.digest.is_some() || !matches!(source, Source::Registry(_)) {
+            return Ok(declared.digest.clone());
+        }
+        let Some(lock) = &self.shared.settings.lock else { return Ok(None) };
+        let pinned = lock.pinned(Some(alias.as_str()), &declared.source);
+        pinned.map(|entry| entry.map(|entry| entry.digest)).map_err(|error| Fault::user("lock_file", error.to_string()))
+    }
+
+    /// The plugin with what `cofferdam.toml` says of the one with its alias and source: grants, and the digest.
+    pub(super) fn as_named<'w>(&self, wanted: &Wanted<'w>) -> Result<Wanted<'w>, Fault> {
+        let root = self.shared.settings.root.as_deref();
+        let source = source_in(root, &wanted.workflow.base, &wanted.declared.source);
+        let is_it = |other: &str| source_in(root, root.unwrap_or(&wanted.workflow.base), other) == source;
+        let mut declared = wanted.declared.clone();
+        let Some(named) = wanted.policy.named(wanted.alias, is_it) else {
+            return Ok(Wanted { declared, policy: wanted.policy.clone(), ..*wanted });
+        };
+        let (alias, policy) =
+            (wanted.alias, (*wanted.policy).clone().with_project(wanted.alias.clone(), &named.grants));
+        match (&declared.digest, &named.digest) {
+            (Some(own), Some(pinned)) if !own.eq_ignore_ascii_case(pinned) => {
+                let message = format!("plugin `{alias}` is {own} in the document and {pinned} in `cofferdam.toml`");
+                return Err(
+                    Fault::user("plugin_digest", message).with_hint("they must be one component, or have two names")
+                );
+            }
+            (None, Some(pinned)) => declared.digest = Some(pinned.clone()),
+            _ => {}
+        }
+        Ok(Wanted { declared, policy: Cow::Owned(policy), ..*wanted })
     }
 
     /// Refuses a plugin that is not the one that was approved. Gives whether it was approved anew just now.
@@ -99,7 +169,7 @@ impl Orchestrator {
 
 /// The source as the lock file writes it: a path relative to the project, where it is inside.
 pub(super) fn source_in(root: Option<&Path>, base: &Path, source: &str) -> String {
-    if source.starts_with("builtin:") {
+    if source.starts_with("builtin:") || Reference::is_meant(source) {
         return source.to_owned();
     }
     // An empty path is this directory.
@@ -120,6 +190,8 @@ mod tests {
         assert_eq!(source_in(None, base, "./x.wasm"), "x.wasm");
         assert_eq!(source_in(Some(root), Path::new("/q"), "x.wasm"), "/q/x.wasm");
         assert_eq!(source_in(Some(Path::new("")), Path::new(""), "./x.wasm"), "x.wasm");
-        assert_eq!(source_in(Some(root), base, "builtin:text"), "builtin:text");
+        for source in ["builtin:text", "oci://ghcr.io/a/b:1"] {
+            assert_eq!(source_in(Some(root), base, source), source);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A run's plugins: loaded, with what the user granted.
 
 use super::Orchestrator;
+use super::fetching::{Update, Wish};
 use crate::error::Error;
 use crate::grants::GrantPolicy;
 use crate::lock::LockEntry;
@@ -17,6 +18,7 @@ use cofferdam_core::value::Map;
 use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source, user_key};
 use futures_util::future::join_all;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -82,7 +84,7 @@ pub(super) struct Wanted<'w> {
     pub(super) workflow: &'w Workflow,
     pub(super) alias: &'w Alias,
     pub(super) declared: Declared,
-    pub(super) policy: &'w GrantPolicy,
+    pub(super) policy: Cow<'w, GrantPolicy>,
 }
 
 impl Orchestrator {
@@ -105,7 +107,7 @@ impl Orchestrator {
             let requested = mounts::render(&declared.requested, inputs)
                 .map_err(|error| refuse(format!("plugin `{alias}`: {error}")))?;
             let declared = Declared { requested, ..declared.clone() };
-            wanted.push(Wanted { workflow, alias, declared, policy: &policy });
+            wanted.push(Wanted { workflow, alias, declared, policy: Cow::Borrowed(&policy) });
         }
         let (mut loaded, mut faults) = (Loaded::default(), Vec::new());
         for outcome in join_all(wanted.iter().map(|wanted| self.load_plugin(wanted))).await {
@@ -122,7 +124,7 @@ impl Orchestrator {
     }
 
     async fn load_plugin(&self, wanted: &Wanted<'_>) -> Result<(Arc<LoadedPlugin>, PluginPin, PluginCheck), Fault> {
-        let Wanted { alias, declared, policy, .. } = wanted;
+        let Wanted { alias, declared, policy, .. } = &self.as_named(wanted)?;
         let strict = self.shared.settings.undecided.strict;
         let requested = &declared.requested;
         let mut granted = policy.effective(alias, requested, &Grants::default());
@@ -168,18 +170,22 @@ impl Orchestrator {
         Ok((plugin, pin, check))
     }
 
-    /// What would be locked of all plugins of a document.
-    pub(super) async fn entries(&self, workflow: &Workflow) -> Result<Vec<LockEntry>, Error> {
-        let policy = GrantPolicy::deny_all();
-        let wanted: Vec<Wanted<'_>> = workflow
-            .inner
-            .plugins
-            .iter()
-            .map(|(alias, declared)| Wanted { workflow, alias, declared: declared.clone(), policy: &policy })
-            .collect();
-        let loads = wanted.iter().map(|wanted| async move {
+    /// What would be locked of all plugins of a document; what is in a registry is fetched.
+    pub(super) async fn entries(&self, workflow: &Workflow, update: Update) -> Result<Vec<LockEntry>, Error> {
+        let (mut wanted, mut manifests) = (Vec::new(), Vec::new());
+        for (alias, declared) in &workflow.inner.plugins {
+            let (mut declared, mut manifest) = (declared.clone(), None);
+            if let Ok(Source::Registry(reference)) = Source::parse(&declared.source, &workflow.base) {
+                let wish = Wish { alias: Some(alias), digest: declared.digest.clone(), update };
+                let fetched = self.fetch(&reference, wish).await?;
+                (declared.digest, manifest) = (Some(fetched.digest), fetched.manifest);
+            }
+            wanted.push(Wanted { workflow, alias, declared, policy: Cow::Owned(GrantPolicy::deny_all()) });
+            manifests.push(manifest);
+        }
+        let loads = wanted.iter().zip(manifests).map(|(wanted, manifest)| async move {
             let plugin = self.load_with(wanted, &wanted.declared, Grants::default()).await?;
-            Ok(self.entry(wanted, &plugin))
+            Ok(LockEntry { manifest, ..self.entry(wanted, &plugin) })
         });
         let (mut entries, mut faults) = (Vec::new(), Vec::new());
         for outcome in join_all(loads).await {
@@ -199,8 +205,14 @@ impl Orchestrator {
     ) -> Result<Arc<LoadedPlugin>, Fault> {
         let Wanted { workflow, alias, policy, .. } = wanted;
         let refuse = |message: String| Fault::user("plugin", format!("plugin `{alias}`: {message}"));
-        let source = Source::parse(&declared.source, &workflow.base).map_err(|error| refuse(error.to_string()))?;
-        let digest = declared.digest.as_deref().map(Digest::parse).transpose();
+        let parsed = Source::parse(&declared.source, &workflow.base);
+        let source = parsed.map_err(|error| {
+            let hint = error.hint().map(str::to_owned);
+            let fault = refuse(error.to_string());
+            hint.into_iter().fold(fault, Fault::with_hint)
+        })?;
+        let digest = self.digest_of(alias, declared, &source)?;
+        let digest = digest.as_deref().map(Digest::parse).transpose();
         let config = if declared.config.is_empty() { serde_json::Value::Null } else { declared.config.clone().into() };
         let reference = PluginReference {
             alias: (*alias).clone(),

@@ -23,6 +23,7 @@ pub(super) use run_sink::RunSink;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, RunId};
 use cofferdam_core::limits;
+use cofferdam_core::oci::Reference;
 use cofferdam_core::policy::{Grants, PluginLimits};
 use cofferdam_core::port::{Ack, Batch, BoxFuture, JournalError, Pressure, Sink, Want};
 use cofferdam_core::value::Map;
@@ -75,11 +76,11 @@ impl ServicePlugin {
     }
 
     /// Its code has run only to describe itself.
-    async fn load_unchecked(&self, host: &Hosted) -> Result<Arc<LoadedPlugin>, Fault> {
+    async fn load_unchecked(&self, hosted: &Hosted) -> Result<Arc<LoadedPlugin>, Fault> {
         let refuse = |message: String| Fault::user("plugin", format!("plugin `{}`: {message}", self.alias));
-        let host =
-            host.cell.get().and_then(Weak::upgrade).ok_or_else(|| refuse("the plugin host is gone".to_owned()))?;
-        let digest = self.digest.as_deref().map(Digest::parse).transpose();
+        let host = hosted.cell.get().and_then(Weak::upgrade);
+        let host = host.ok_or_else(|| refuse("the plugin host is gone".to_owned()))?;
+        let digest = self.pinned(hosted)?.as_deref().map(Digest::parse).transpose();
         let config = if self.config.is_empty() { serde_json::Value::Null } else { self.config.clone().into() };
         let reference = PluginReference {
             alias: self.alias.clone(),
@@ -93,6 +94,14 @@ impl ServicePlugin {
             name_of: NameOf::Itself,
         };
         host.load(reference).await.map_err(|error| error.to_fault())
+    }
+
+    /// The digest that it must have: the one that is given, else, when it comes from a registry, the locked one.
+    fn pinned(&self, hosted: &Hosted) -> Result<Option<String>, Fault> {
+        let lock = hosted.gate.lock.as_ref().filter(|_| self.digest.is_none() && Reference::is_meant(&self.source));
+        let Some(lock) = lock else { return Ok(self.digest.clone()) };
+        let entry = lock.pinned(Some(self.alias.as_str()), &self.source);
+        entry.map(|entry| entry.map(|entry| entry.digest)).map_err(|error| Fault::user("lock_file", error.to_string()))
     }
 }
 

@@ -233,6 +233,7 @@ impl Scene {
         let host = PluginHost::new(HostSettings {
             clock: Arc::new(TokioClock::new()),
             cache: None,
+            fetched: None,
             compile_child: None,
             network: Some(Network { egress: cofferdam_egress::Egress::new(), secrets: Arc::new(OneSecret) }),
             state: Some(Arc::new(MemoryState::new()) as Arc<dyn State>),

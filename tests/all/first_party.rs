@@ -228,6 +228,7 @@ async fn behaviour(name: &str, component: Vec<u8>, provider: &Provider) -> Strin
     let host = PluginHost::new(HostSettings {
         clock: Arc::new(TokioClock::new()),
         cache: None,
+        fetched: None,
         compile_child: None,
         network: Some(Network {
             egress: cofferdam_egress::Egress::new(),

@@ -11,6 +11,7 @@
     reason = "a test fails loudly, also where clippy sees only a function of one"
 )]
 
+mod adding;
 mod archive;
 mod authoring;
 mod bad_input;
@@ -42,6 +43,7 @@ mod plugin_dev;
 mod pure;
 mod questions;
 mod reference;
+mod registries;
 mod scripts;
 mod secrets;
 mod serving;

@@ -29,6 +29,7 @@ fn host() -> PluginHost {
     PluginHost::new(HostSettings {
         clock: Arc::new(TokioClock::new()),
         cache: None,
+        fetched: None,
         compile_child: None,
         network: Some(Network {
             egress: cofferdam_egress::Egress::new(),

@@ -6,12 +6,14 @@ mod goldens;
 mod guest;
 mod project;
 mod provider;
+mod registry;
 mod source;
 
 pub(crate) use goldens::{Golden, check_golden, is_update};
 pub(crate) use guest::{Manner, Server, with_echo};
 pub(crate) use project::{Outcome, Project};
 pub(crate) use provider::{Answer, Provider};
+pub(crate) use registry::{Fault, Gate, Registry};
 pub(crate) use source::{Source, rust_sources, tracked_files};
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@ mod dev;
 
 pub(crate) use dev::DevArgs;
 
+use super::registry::{AddArgs, PluginDoctorArgs, PushArgs};
 use super::{JsonArgs, text};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -14,6 +15,9 @@ pub(crate) enum PluginCommand {
     /// Show what a plugin is, wants and may do
     #[command(after_help = text::PLUGIN_INSPECT)]
     Inspect(InspectArgs),
+    /// Fetch a plugin, and write it into `cofferdam.toml`
+    #[command(after_help = text::PLUGIN_ADD)]
+    Add(AddArgs),
     /// Approve the plugins of documents as they are now
     #[command(after_help = text::PLUGIN_LOCK)]
     Lock(LockArgs),
@@ -37,6 +41,12 @@ pub(crate) enum PluginCommand {
     /// Run the test cases of plugins
     #[command(after_help = text::PLUGIN_TEST)]
     Test(PluginTestArgs),
+    /// Put a component into a registry
+    #[command(after_help = text::PLUGIN_PUSH)]
+    Push(PushArgs),
+    /// Say whether this machine can build and run plugins
+    #[command(after_help = text::PLUGIN_DOCTOR)]
+    Doctor(PluginDoctorArgs),
 }
 
 impl PluginCommand {
@@ -44,6 +54,9 @@ impl PluginCommand {
     pub(crate) fn json(&self) -> bool {
         match self {
             Self::Inspect(args) => args.json,
+            Self::Add(args) => args.json,
+            Self::Push(args) => args.json,
+            Self::Doctor(args) => args.json,
             Self::List(args) => args.json,
             Self::Build(args) => args.json,
             Self::Check(args) => args.json,
@@ -66,6 +79,9 @@ pub(crate) struct LockArgs {
     /// Allow a sink, or the plugin that keeps the runs, something, as for `run` (repeatable)
     #[arg(long, value_name = "ALIAS:WHAT")]
     pub(crate) grant: Vec<String>,
+    /// Take what tags of registries point to now, also where another component is locked
+    #[arg(long)]
+    pub(crate) update: bool,
 }
 
 /// Flags of `plugin inspect`.

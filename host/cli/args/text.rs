@@ -64,6 +64,7 @@ pub(super) const PLUGIN: &str = "\
 Examples:
   cofferdam plugin list
   cofferdam plugin inspect builtin:text
+  cofferdam plugin add oci://ghcr.io/acme/github-tools:1.4.2 --as github
   cofferdam plugin lock review.yaml
   cofferdam plugin new my-tool                to write one: new, build, check, call, test";
 
@@ -167,7 +168,42 @@ pub(super) const PLUGIN_LOCK: &str = "\
 Examples:
   cofferdam plugin lock review.yaml           writes cofferdam.lock; grants nothing
   cofferdam plugin lock                       the plugins that keep the runs and take the events
+  cofferdam plugin lock review.yaml --update  takes what tags of registries point to now
   cofferdam run --locked review.yaml          takes only what stands there";
+
+pub(super) const PLUGIN_ADD: &str = "\
+Examples:
+  cofferdam plugin add oci://ghcr.io/acme/github-tools:1.4.2 --as github
+  cofferdam plugin add builtin:text
+  cofferdam plugin add ./my-tool.wasm --grant my-tool:fs=read
+  cofferdam plugin add oci://ghcr.io/acme/github-tools:1.4.2 --as github --update
+
+Fetches the component, compiles it, asks it what it is with everything denied, and shows that. Then
+`[plugins.NAME]` with source and digest stands in the nearest `cofferdam.toml`, which is made when
+there is none, and the component in `cofferdam.lock`. Nothing is granted but what `--grant` and
+`--grant-requested` say. Runs never fetch: they take what is locked from this machine.
+Keys: `--username`, COFFERDAM_REGISTRY_USERNAME and COFFERDAM_REGISTRY_PASSWORD, or the `auths` of
+docker's `config.json`; its helper programs are not run.";
+
+pub(super) const PLUGIN_PUSH: &str = "\
+Examples:
+  cofferdam plugin push my-tool.wasm oci://ghcr.io/acme/my-tool:1.0.0
+  cofferdam plugin push my-tool.wasm oci://localhost:5000/my-tool:dev
+  pass ghcr | cofferdam plugin push my-tool.wasm oci://ghcr.io/acme/my-tool:1.0.0 \\
+      --username ann --password-stdin
+
+The component is checked as by `plugin check`; what does not pass is not pushed. The reference with
+the digest goes to standard output: it names this very component for ever, while a tag can be moved.
+The artifact has the Wasm OCI layout that other tools read, too. Keys are those of `plugin add`.";
+
+pub(super) const PLUGIN_DOCTOR: &str = "\
+Examples:
+  cofferdam plugin doctor                     this machine, and the plugins of cofferdam.toml
+  cofferdam plugin doctor review.yaml         also those of a document
+  cofferdam plugin doctor ./my-tool.wasm --json
+
+Nothing is fetched, changed or run: compilers are asked for their version, and plugins for what
+they are. Exit code 1 when something must be mended.";
 
 pub(super) const RUNS: &str = "\
 Examples:

@@ -1,10 +1,14 @@
 //! `plugin`: what plugins are, want and may do, before one lets them run; and the tools of their authors.
 
+mod add;
 mod build;
 mod call;
 mod check;
 mod dev;
+mod doctor;
+mod entry;
 mod new;
+mod push;
 mod record;
 mod script;
 mod sdk;
@@ -16,12 +20,15 @@ use super::document::{self, Warnings};
 use crate::args::{Global, InspectArgs, LockArgs, PluginCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::registries::Speech;
 use crate::session::{self, Session};
 use crate::terminal;
 use crate::ui::table::{self, Wide};
+use cofferdam::Update;
 use cofferdam::core::id::Alias;
+use cofferdam::core::oci::Reference;
 use cofferdam::core::policy::Grants;
-use cofferdam::plugin::{Inspection, LoadError, PluginReference, Source, builtin};
+use cofferdam::plugin::{Digest, Inspection, LoadError, PluginReference, Source, builtin};
 use cofferdam::sink::{bytes, clean};
 use std::path::Path;
 
@@ -36,6 +43,9 @@ pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exi
         match command {
             PluginCommand::Inspect(args) => inspect(&session, &args).await,
             PluginCommand::Lock(args) => lock(&session, &args).await,
+            PluginCommand::Add(args) => add::run(&session, &args).await,
+            PluginCommand::Push(args) => push::run(&session, &args).await,
+            PluginCommand::Doctor(args) => doctor::run(&session, &args).await,
             PluginCommand::List(args) => list(&session, args.json).await,
             PluginCommand::Check(args) => check::run(&session, &args).await,
             PluginCommand::Call(args) => call::run(&session, &args).await,
@@ -50,7 +60,7 @@ pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exi
 }
 
 async fn inspect(session: &Session, args: &InspectArgs) -> anyhow::Result<Exit> {
-    let source = Source::parse(&args.source, Path::new("")).map_err(|error| Failure::usage(error.to_string()))?;
+    let source = source(&args.source)?;
     let alias = named_or_made(args.alias.as_deref(), &args.source)?;
     let policy = session.grants(&args.grant)?;
     if let Some(stray) = policy.flagged().find(|flagged| **flagged != alias) {
@@ -70,6 +80,14 @@ async fn inspect(session: &Session, args: &InspectArgs) -> anyhow::Result<Exit> 
     Ok(Exit::Done)
 }
 
+/// A source that was typed.
+fn source(text: &str) -> Result<Source, Failure> {
+    Source::parse(text, Path::new("")).map_err(|error| {
+        let failure = Failure::usage(error.to_string());
+        error.hint().map(str::to_owned).into_iter().fold(failure, Failure::with_hint)
+    })
+}
+
 async fn look(session: &Session, reference: PluginReference) -> anyhow::Result<Inspection> {
     look_with(session, reference).await?.map_err(|error| {
         let fault = error.to_fault();
@@ -82,14 +100,20 @@ async fn look(session: &Session, reference: PluginReference) -> anyhow::Result<I
 }
 
 /// Takes a plugin apart, or says why it cannot be loaded.
-async fn look_with(session: &Session, reference: PluginReference) -> anyhow::Result<Result<Inspection, LoadError>> {
+async fn look_with(session: &Session, mut reference: PluginReference) -> anyhow::Result<Result<Inspection, LoadError>> {
     let orchestrator = session.orchestrator().build().map_err(Failure::from)?;
+    if let (Source::Registry(artifact), None) = (&reference.source, reference.digest) {
+        let known = orchestrator.approved_plugin(None, &artifact.to_string()).map_err(Failure::from)?;
+        reference.digest = known.map(|known| Digest::parse(&known.digest)).transpose()?;
+    }
     Ok(orchestrator.plugins().inspect(reference).await)
 }
 
 async fn lock(session: &Session, args: &LockArgs) -> anyhow::Result<Exit> {
-    let builder = session.with_storage(session.orchestrator(), &args.grant)?;
+    let speech = Speech::of_documents(session);
+    let builder = session.with_storage(session.orchestrator().registries(speech.registries()), &args.grant)?;
     let orchestrator = session.with_sinks(builder, &args.sinks, &args.grant)?.build().map_err(Failure::from)?;
+    let update = if args.update { Update::Take } else { Update::Keep };
     let (services, mut any) = orchestrator.lock_services().await.map_err(Failure::from)?;
     if args.files.is_empty() && services.is_empty() {
         let hint = "name a document, or set a storage or a sink in `[run]` of `cofferdam.toml`";
@@ -98,7 +122,8 @@ async fn lock(session: &Session, args: &LockArgs) -> anyhow::Result<Exit> {
     let mut locked = vec![services];
     for file in &args.files {
         let workflow = document::load(file, Warnings::Hide)?;
-        let (entries, changed) = orchestrator.lock_plugins(&workflow).await.map_err(Failure::from)?;
+        let (entries, changed) =
+            orchestrator.lock_plugins(&workflow, update).await.map_err(|error| speech.failure(error))?;
         any |= changed;
         locked.push(entries);
     }
@@ -124,8 +149,11 @@ fn named_or_made(given: Option<&str>, source: &str) -> Result<Alias, Failure> {
 
 /// A name made from the source: what it is called in grants.
 fn alias_of(source: &str) -> Alias {
+    let registry = Reference::parse(source).ok();
     let stem = source.strip_prefix("builtin:").unwrap_or(source);
-    let stem = Path::new(stem).file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+    // The last part of a repository, whose dots are no ending of a file.
+    let stem = registry.as_ref().map_or_else(|| stem.to_owned(), |registry| registry.name().replace('.', "-"));
+    let stem = Path::new(&stem).file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mut letters: String =
         stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
     letters.truncate(30);
@@ -157,9 +185,12 @@ mod tests {
 
     #[test]
     fn a_plugin_has_a_name_for_grants() {
-        for (source, expected) in
-            [("builtin:secrets-scan", "secrets-scan"), ("./My Tool.wasm", "my-tool"), ("/x/9.wasm", "plugin")]
-        {
+        for (source, expected) in [
+            ("builtin:secrets-scan", "secrets-scan"),
+            ("./My Tool.wasm", "my-tool"),
+            ("/x/9.wasm", "plugin"),
+            ("oci://ghcr.io/acme/git.hub:1.4.2", "git-hub"),
+        ] {
             assert_eq!(alias_of(source).as_str(), expected);
         }
     }

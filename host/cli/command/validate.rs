@@ -94,9 +94,8 @@ fn of_absence(file: &Path, absence: Absence) -> Diagnostic {
 /// What this machine lacks is a warning: the document may be right. A broken plugin is an error anywhere.
 fn of_fault(file: &Path, workflow: &Workflow, fault: &Fault) -> Diagnostic {
     let severity = match fault.code.as_ref() {
-        "unknown_tool" | "mcp_unknown_server" | "unknown_native" | "unknown_engine" | "unknown_agent" => {
-            Severity::Warning
-        }
+        "unknown_tool" | "mcp_unknown_server" | "unknown_native" | "unknown_engine" | "unknown_agent"
+        | "plugin_not_fetched" => Severity::Warning,
         code if code.starts_with("model_") => Severity::Warning,
         _ => Severity::Error,
     };

@@ -42,6 +42,8 @@ pub(crate) struct File {
     pub(crate) models: Option<Models>,
     pub(crate) secrets: BTreeMap<String, SecretSource>,
     pub(crate) strict: bool,
+    /// Registries that are spoken to with TLS or without, whatever their host is.
+    pub(crate) registries: BTreeMap<String, bool>,
 }
 
 impl File {
@@ -100,20 +102,27 @@ impl File {
             models: None,
             secrets: BTreeMap::new(),
             strict: false,
+            registries: BTreeMap::new(),
         };
         let found = reader::fill(&mut file, text, kind);
         if found.has_errors() { Err(found) } else { Ok(file) }
     }
 
-    /// What plugins of documents may do. A table with a source is about that very plugin, which serves the host: a document
-    /// must not get its grants by taking its name.
+    /// Whether a text can be the file of a project.
+    pub(crate) fn check(path: &Path, text: &str) -> Result<(), Diagnostics> {
+        Self::parse(path, text, Kind::Project).map(|_| ())
+    }
+
+    /// What plugins of documents may do. A table with a source is about that very plugin: a document must not get its grants
+    /// by taking its name.
     pub(crate) fn grants_of_documents(&self) -> impl Iterator<Item = (&Alias, &Grants)> {
         self.grants.iter().filter(move |(alias, _)| !self.plugins.contains_key(*alias))
     }
 
-    /// The names whose tables are about plugins that serve the host.
-    pub(crate) fn names_of_services(&self) -> impl Iterator<Item = &Alias> {
-        self.plugins.keys()
+    /// Plugins with a source, and their grants: a document that names the same source under the same name gets them.
+    pub(crate) fn named_plugins(&self) -> impl Iterator<Item = (&Alias, &ProjectPlugin, Grants)> {
+        let granted = |alias| self.grants.get(alias).cloned().unwrap_or_default();
+        self.plugins.iter().map(move |(alias, plugin)| (alias, plugin, granted(alias)))
     }
 
     /// A value of the table, with its line.

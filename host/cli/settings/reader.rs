@@ -105,10 +105,11 @@ impl Reader<'_> {
                     self.find(PLACE, (entry.1, "mcp_servers"), message, Some(hint));
                 }
                 "mcp_servers" => self.servers(entry, file),
+                "registries" => self.registries(entry, file),
                 _ => self.unknown(
                     entry,
                     "",
-                    &["run", "permissions", "models", "plugins", "mcp_servers", "secrets", "strict"],
+                    &["run", "permissions", "models", "plugins", "mcp_servers", "registries", "secrets", "strict"],
                 ),
             }
         }
@@ -284,7 +285,7 @@ impl Reader<'_> {
         }
     }
 
-    fn switch(&mut self, (key, _, value): Entry<'_, '_>) -> bool {
+    pub(super) fn switch(&mut self, (key, _, value): Entry<'_, '_>) -> bool {
         if let DeValue::Boolean(on) = value.get_ref() {
             return *on;
         }
@@ -294,15 +295,16 @@ impl Reader<'_> {
         true
     }
 
-    /// A finding without a place: whoever shows the place shows the line.
-    fn hidden(&mut self, path: &str, line: u32) {
+    /// A finding without a place: whoever shows the place shows the line, which may hold a secret.
+    pub(super) fn unseen(&mut self, code: Code, (offset, path): (usize, &str), message: &str, hint: String) {
+        let line = place(self.path, self.text, offset).line;
         self.found.push(Diagnostic {
-            code: TYPE.id,
+            code: code.id,
             severity: Severity::Error,
             place: None,
             path: path.to_owned(),
-            message: format!("`{path}` takes a table, and line {line} has something else, which is not shown"),
-            hint: Some("write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`; a secret does not belong here".to_owned()),
+            message: format!("{message}; line {line} of `{}` is not shown", self.path.display()),
+            hint: Some(hint),
         });
     }
 
@@ -319,7 +321,9 @@ impl Reader<'_> {
                 continue;
             }
             if secret.2.get_ref().as_table().is_none() {
-                self.hidden(&path, place(self.path, self.text, at).line);
+                let hint =
+                    "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`; a secret does not belong here".to_owned();
+                self.unseen(TYPE, (at, &path), &format!("`{path}` takes a table"), hint);
                 continue;
             }
             let mut sources = Vec::new();

@@ -187,22 +187,29 @@ pub(crate) fn compile_settings(meter: Meter) -> Config {
 
 /// The engine that is wanted, and how many instances may live in it at once.
 fn allocate(meter: Meter, wanted: Allocation) -> wasmtime::Result<(wasmtime::Engine, usize)> {
-    match wanted {
-        Allocation::Probed => probe(meter),
-        Allocation::Pooled { slots } => Ok((pooled(meter, slots)?, slots as usize)),
-        Allocation::OnDemand { slots } => Ok((wasmtime::Engine::new(&compile_settings(meter))?, slots as usize)),
-    }
+    let (engine, found) = match wanted {
+        Allocation::Probed => probe(meter)?,
+        Allocation::Pooled { slots } => (pooled(meter, slots)?, wanted),
+        Allocation::OnDemand { .. } => (wasmtime::Engine::new(&compile_settings(meter))?, wanted),
+    };
+    let places = match found {
+        Allocation::Pooled { slots } | Allocation::OnDemand { slots } => slots as usize,
+        Allocation::Probed => limits::PLUGIN_POOL_SLOTS,
+    };
+    Ok((engine, places))
 }
 
 /// The engine with the largest pool that the address space takes, else without one.
-fn probe(meter: Meter) -> wasmtime::Result<(wasmtime::Engine, usize)> {
-    for slots in [limits::PLUGIN_POOL_SLOTS, limits::PLUGIN_POOL_SLOTS_SMALL] {
-        match pooled(meter, u32::try_from(slots).unwrap_or(u32::MAX)) {
-            Ok(engine) => return Ok((engine, slots)),
+pub(crate) fn probe(meter: Meter) -> wasmtime::Result<(wasmtime::Engine, Allocation)> {
+    let bound = |slots: usize| u32::try_from(slots).unwrap_or(u32::MAX);
+    for slots in [limits::PLUGIN_POOL_SLOTS, limits::PLUGIN_POOL_SLOTS_SMALL].map(bound) {
+        match pooled(meter, slots) {
+            Ok(engine) => return Ok((engine, Allocation::Pooled { slots })),
             Err(error) => tracing::debug!(slots, %error, "this pool does not fit the address space"),
         }
     }
-    Ok((wasmtime::Engine::new(&compile_settings(meter))?, limits::PLUGIN_POOL_SLOTS))
+    let engine = wasmtime::Engine::new(&compile_settings(meter))?;
+    Ok((engine, Allocation::OnDemand { slots: bound(limits::PLUGIN_POOL_SLOTS) }))
 }
 
 fn pooled(meter: Meter, slots: u32) -> wasmtime::Result<wasmtime::Engine> {

@@ -7,6 +7,7 @@ use crate::artifact::{Digest, ReadError};
 use crate::compile::CompileError;
 use crate::manifest::ManifestError;
 use crate::scan::ScanError;
+use crate::store::StoreError;
 use crate::version::{Mismatch, NEWER, REBUILD};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::Alias;
@@ -75,6 +76,21 @@ pub enum LoadFault {
     /// There is no such component in this program.
     #[error("there is no builtin plugin `{0}`")]
     NoBuiltin(String),
+    /// It comes from a registry, and nobody said which component that is.
+    #[error("it was never fetched: no lock file and no digest says which component that is")]
+    Unpinned {
+        /// What fetches it.
+        command: String,
+    },
+    /// It was to be fetched before, and what is there cannot be used.
+    #[error("{cause}")]
+    Fetched {
+        /// What is the matter with it.
+        #[source]
+        cause: StoreError,
+        /// What fetches it.
+        command: String,
+    },
     /// It is not the component that was pinned.
     #[error("its digest is {found}, and {expected} is expected")]
     Digest {
@@ -149,6 +165,9 @@ impl LoadFault {
         match self {
             Self::Read(_) => "plugin_unreadable",
             Self::NoBuiltin(_) => "plugin_unknown_builtin",
+            Self::Unpinned { .. } | Self::Fetched { cause: StoreError::Absent(_), .. } => "plugin_not_fetched",
+            Self::Fetched { cause: StoreError::Changed { .. }, .. } => "plugin_digest",
+            Self::Fetched { .. } => "plugin_unreadable",
             Self::Digest { .. } => "plugin_digest",
             Self::Scan(_) | Self::Size(_) | Self::Parts(_) => "plugin_malformed",
             Self::Manifest(ManifestError::UnknownImport(_)) => "plugin_unknown_import",
@@ -181,6 +200,9 @@ impl LoadFault {
             Self::Digest { .. } => {
                 Some("the file was changed since it was pinned; check it, then pin its new digest".to_owned())
             }
+            Self::Unpinned { command } | Self::Fetched { command, .. } => Some(format!(
+                "nothing is fetched by a run; `{command}` fetches it, or `cofferdam plugin lock` of the document"
+            )),
             Self::NoBuiltin(name) => {
                 let names: Vec<&str> = crate::builtin::ALL.iter().map(|builtin| builtin.name).collect();
                 Some(

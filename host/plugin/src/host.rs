@@ -18,6 +18,7 @@ use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
 use crate::services::Services;
 use crate::share::Share;
+use crate::store::{ComponentStore, StoreError};
 use crate::tap::Observation;
 use crate::tool::{LoadedPlugin, Parts};
 use crate::worlds::{Worlds, is_pure};
@@ -46,6 +47,8 @@ pub struct HostSettings {
     pub clock: Arc<dyn Clock>,
     /// Where compiled code is kept, and the directory that holds the key which authenticates it; none keeps nothing.
     pub cache: Option<CacheDirs>,
+    /// Components that were fetched from registries; none has none of them.
+    pub fetched: Option<ComponentStore>,
     /// How to compile in another process; none compiles in this one.
     pub compile_child: Option<CompileChild>,
     /// How granted requests leave; none refuses them all.
@@ -85,6 +88,7 @@ pub(crate) struct Core {
     pub(crate) runtime: GuestRuntime,
     compiler: Compiler,
     cache: Option<Cache>,
+    fetched: Option<ComponentStore>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether every kind is metered.
     exact: bool,
@@ -278,7 +282,8 @@ impl Core {
         });
         let compiler = Compiler::new(settings.compile_child.clone());
         let clock = Arc::clone(&settings.clock);
-        Ok(Self { plain, metered: Mutex::new(None), allocation, runtime, compiler, cache, clock, exact })
+        let fetched = settings.fetched.clone();
+        Ok(Self { plain, metered: Mutex::new(None), allocation, runtime, compiler, cache, fetched, clock, exact })
     }
 
     fn occupancy(&self) -> Occupancy {
@@ -309,7 +314,7 @@ impl Core {
     /// Everything about a plugin that does not depend on who uses it.
     async fn know(self: &Arc<Self>, reference: &PluginReference) -> Result<Known, LoadFault> {
         let begun = Instant::now();
-        let artifact = read(&reference.source)?;
+        let artifact = self.read(reference)?;
         if let Some(expected) = reference.digest
             && expected != artifact.digest
         {
@@ -338,6 +343,24 @@ impl Core {
         };
         let history = history(&artifact, cached, compiled.unwrap_or(kept.compile_ms), begun);
         Ok(Known { artifact, manifest, about: kept.about, worlds, history })
+    }
+
+    fn read(&self, reference: &PluginReference) -> Result<Artifact, LoadFault> {
+        match &reference.source {
+            Source::File { path, .. } => Artifact::read(path).map_err(LoadFault::Read),
+            Source::Bytes(bytes) => Artifact::new(Bytes::from_owner(Arc::clone(bytes))).map_err(LoadFault::Read),
+            Source::Builtin(name) => match crate::builtin::find(name) {
+                Some(builtin) => Ok(Artifact::embedded(builtin)),
+                None => Err(LoadFault::NoBuiltin(name.clone())),
+            },
+            Source::Registry(artifact) => {
+                let command = format!("cofferdam plugin add {artifact} --as {}", reference.alias);
+                let Some(digest) = reference.digest else { return Err(LoadFault::Unpinned { command }) };
+                let absent = Err(StoreError::Absent(digest));
+                let loaded = self.fetched.as_ref().map_or(absent, |fetched| fetched.load(digest));
+                loaded.map_err(|cause| LoadFault::Fetched { cause, command })
+            }
+        }
     }
 
     fn recall(&self, key: &str) -> Option<Kept> {
@@ -449,17 +472,6 @@ fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Compo
     // SAFETY: `code` comes from our own compiler, in this process, in a child of it, or earlier, in which case it
     // was authenticated under a key that only our user can read.
     unsafe { Component::deserialize(engine, code) }
-}
-
-fn read(source: &Source) -> Result<Artifact, LoadFault> {
-    match source {
-        Source::File { path, .. } => Artifact::read(path).map_err(LoadFault::Read),
-        Source::Bytes(bytes) => Artifact::new(Bytes::from_owner(Arc::clone(bytes))).map_err(LoadFault::Read),
-        Source::Builtin(name) => match crate::builtin::find(name) {
-            Some(builtin) => Ok(Artifact::embedded(builtin)),
-            None => Err(LoadFault::NoBuiltin(name.clone())),
-        },
-    }
 }
 
 /// Grants that cannot be kept are refused, not ignored.

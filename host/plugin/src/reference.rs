@@ -4,6 +4,7 @@
 
 use crate::artifact::Digest;
 use cofferdam_core::id::Alias;
+use cofferdam_core::oci;
 use cofferdam_core::policy::{Grants, PluginLimits};
 use serde_json::Value;
 use std::fmt;
@@ -23,30 +24,58 @@ pub enum Source {
     },
     /// A component that is part of this program: `builtin:NAME`.
     Builtin(String),
+    /// An artifact in a registry: `oci://HOST/REPOSITORY:TAG`. Its component must have been fetched, and its digest be
+    /// known; nothing is fetched to load it.
+    Registry(Box<oci::Reference>),
     /// Bytes that an embedder has at hand.
     Bytes(Arc<[u8]>),
 }
 
 /// Text that names no source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a source of plugins{reason}")]
-pub struct SourceError {
-    given: String,
-    reason: &'static str,
+#[non_exhaustive]
+pub enum SourceError {
+    /// It is no source at all.
+    #[error("`{given}` is not a source of plugins{reason}")]
+    Unknown {
+        /// The text.
+        given: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// It names nothing in a registry.
+    #[error(transparent)]
+    Registry(#[from] oci::ReferenceError),
+}
+
+impl SourceError {
+    /// What to write instead.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Unknown { .. } => None,
+            Self::Registry(error) => Some(&error.hint),
+        }
+    }
 }
 
 impl Source {
-    /// Reads `builtin:NAME`, or a path relative to `base`.
+    /// Reads `builtin:NAME`, `oci://...`, or a path relative to `base`.
     ///
     /// # Errors
-    /// When it is neither.
+    /// When it is none of them.
     pub fn parse(text: &str, base: &Path) -> Result<Self, SourceError> {
-        let refuse = |reason| Err(SourceError { given: cofferdam_core::text::clean_to(text, 200), reason });
+        let given = || cofferdam_core::text::clean_to(text, 200);
+        let refuse = |reason| Err(SourceError::Unknown { given: given(), reason });
+        if oci::Reference::is_meant(text) {
+            return Ok(Self::Registry(Box::new(oci::Reference::parse(text)?)));
+        }
         match text.split_once(':') {
             Some(("builtin", name)) if !name.is_empty() => Ok(Self::Builtin(name.to_owned())),
             Some(("builtin", _)) => refuse(": write `builtin:NAME`"),
-            Some(("oci", _)) => refuse(": this version of Cofferdam does not fetch plugins from registries"),
-            Some((_, rest)) if rest.starts_with("//") => refuse(": plugins are files or `builtin:NAME`"),
+            Some((_, rest)) if rest.starts_with("//") => {
+                refuse(": plugins are files, `builtin:NAME` or `oci://HOST/REPOSITORY:TAG`")
+            }
             _ if text.is_empty() => refuse(": it is empty"),
             _ => Ok(Self::File { path: base.join(text), shown: text.to_owned() }),
         }
@@ -58,6 +87,7 @@ impl fmt::Display for Source {
         match self {
             Self::File { shown, .. } => f.write_str(shown),
             Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::Registry(reference) => write!(f, "{reference}"),
             Self::Bytes(bytes) => write!(f, "{} bytes in memory", bytes.len()),
         }
     }
@@ -124,7 +154,9 @@ mod tests {
         let file = Source::parse("./a.wasm", base).unwrap();
         assert_eq!(file, Source::File { path: PathBuf::from("/base/./a.wasm"), shown: "./a.wasm".to_owned() });
         assert_eq!(Source::parse("builtin:text", base).unwrap().to_string(), "builtin:text");
-        for bad in ["", "builtin:", "oci://ghcr.io/a/b:1", "https://example.com/a.wasm"] {
+        let registry = Source::parse("oci://ghcr.io/a/b:1", base).unwrap();
+        assert_eq!(registry.to_string(), "oci://ghcr.io/a/b:1");
+        for bad in ["", "builtin:", "oci://ghcr.io/a/b", "https://example.com/a.wasm"] {
             assert!(Source::parse(bad, base).is_err(), "{bad}");
         }
     }

@@ -38,6 +38,7 @@ pub(crate) fn host(dir: &Path) -> PluginHost {
     PluginHost::new(HostSettings {
         clock: Arc::new(TokioClock::new()),
         cache: Some(CacheDirs { code: dir.join("code"), state: dir.join("state") }),
+        fetched: None,
         compile_child: None,
         network: None,
         state: None,

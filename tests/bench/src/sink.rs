@@ -39,6 +39,7 @@ fn host() -> PluginHost {
     PluginHost::new(HostSettings {
         clock: Arc::new(TokioClock::new()),
         cache: None,
+        fetched: None,
         compile_child: None,
         network: None,
         state: None,

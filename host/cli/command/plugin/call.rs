@@ -14,7 +14,7 @@ use cofferdam::core::id::LocalName;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::{self, Map};
-use cofferdam::plugin::{Inspection, PluginReference, Source};
+use cofferdam::plugin::{Inspection, PluginReference};
 use cofferdam::sink::clean;
 use cofferdam::store::{Memory, MemoryState};
 use cofferdam::{Call, Orchestrator, RunResult};
@@ -54,7 +54,7 @@ pub(super) async fn run(session: &Session, args: &CallArgs) -> anyhow::Result<Ex
         let message = format!("the grant is for `{stray}`, and this plugin is `{}`", call.alias);
         return Err(Failure::usage(message).with_hint(hint).into());
     }
-    let source = Source::parse(&call.source, Path::new("")).map_err(|error| Failure::usage(error.to_string()))?;
+    let source = super::source(&call.source)?;
     let plugin = look(session, PluginReference::new(call.alias.clone(), source)).await?;
     has_tool(&plugin, &call)?;
     let ear = Arc::new(Ear::default());

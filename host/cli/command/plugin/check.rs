@@ -6,10 +6,9 @@ use crate::exit::Exit;
 use crate::session::Session;
 use crate::terminal;
 use crate::ui::paint;
-use cofferdam::plugin::{self, Finding, Inspection, LoadError, PluginReference, Source, Weight};
+use cofferdam::plugin::{self, Finding, Inspection, LoadError, PluginReference, Weight};
 use cofferdam::sink::{bytes, clean};
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// What came of a check.
 pub(super) struct Checked {
@@ -35,8 +34,7 @@ pub(super) async fn run(session: &Session, args: &CheckArgs) -> anyhow::Result<E
 
 /// Loads a plugin with everything denied and looks for what to mend.
 pub(super) async fn check(session: &Session, text: &str) -> anyhow::Result<Checked> {
-    let source =
-        Source::parse(text, Path::new("")).map_err(|error| crate::failure::Failure::usage(error.to_string()))?;
+    let source = super::source(text)?;
     let reference = PluginReference::new(alias_of(text), source);
     Ok(match look_with(session, reference).await? {
         Ok(plugin) => Checked { findings: plugin::check(&plugin), plugin: Some(plugin) },

@@ -124,6 +124,7 @@ impl Scene {
         let mut settings = HostSettings {
             clock: Arc::new(WallClock),
             cache: None,
+            fetched: None,
             compile_child: None,
             network: Some(Network { egress: Egress::with_resolver(Arc::new(Names)), secrets: Arc::new(secrets) }),
             state: Some(Arc::new(MemoryState::new())),
