@@ -61,7 +61,7 @@ impl PluginCase {
             Act::Call { .. } if result.is_null() => put("content", literal(of("content"))),
             Act::Call { .. } => put("result", literal(result)),
             Act::Apply { .. } => {
-                put("outcomes", of("outcomes").as_array().into_iter().flatten().map(of_outcome).collect())
+                put("outcomes", of("outcomes").as_array().into_iter().flatten().map(of_outcome).collect());
             }
             Act::Decide { .. } => {
                 put("verdict", of("verdict"));
