@@ -79,10 +79,12 @@ mod tests {
     use std::sync::Mutex;
 
     /// Answers with these events, one list for each request, the last one again and again.
-    struct Odd(Mutex<(usize, Vec<Vec<Result<ModelEvent, Fault>>>)>);
+    struct Odd(Mutex<(usize, Vec<Answer>)>);
+
+    type Answer = Vec<Result<ModelEvent, Fault>>;
 
     impl Odd {
-        fn patient(answers: Vec<Vec<Result<ModelEvent, Fault>>>) -> (Arc<Self>, Patient) {
+        fn patient(answers: Vec<Answer>) -> (Arc<Self>, Patient) {
             let model = Arc::new(Self(Mutex::new((0, answers))));
             (Arc::clone(&model), Patient::new(model, Arc::new(Idle)))
         }
