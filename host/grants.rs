@@ -53,6 +53,11 @@ impl GrantPolicy {
         self.named.get(alias).filter(|plugin| is_source(&plugin.source))
     }
 
+    /// Whether the project file gives this alias to a plugin, whatever its source.
+    pub(crate) fn names(&self, alias: &Alias) -> bool {
+        self.named.contains_key(alias)
+    }
+
     /// Adds a grant of a person for this plugin: it holds as it is.
     #[must_use]
     pub fn with_flag(mut self, alias: Alias, grants: &Grants) -> Self {

@@ -36,7 +36,7 @@ pub use cofferdam_mcp::Trust;
 pub use compose::model_catalog;
 pub use error::Error;
 pub use grants::{GrantPolicy, ProjectPlugin};
-pub use lock::{LOCK_FILE, LockEntry, LockError};
+pub use lock::{LOCK_FILE, LockEntry, LockError, alone_in};
 pub use orchestrator::{
     Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, Orchestrator, PluginCheck, Registries,
     RegistryAccess, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun,

@@ -8,7 +8,9 @@ use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
 use cofferdam_plugin::{About, Inspection, LoadedPlugin};
 use serde::{Deserialize, Serialize};
+use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -188,6 +190,7 @@ impl Lock {
     /// changed.
     pub(crate) fn approve(&self, entries: &[LockEntry]) -> Result<bool, LockError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = alone_in(self.folder()).map_err(|error| self.failed("written", &error))?;
         let mut content = self.read()?;
         let before = content.plugin.clone();
         for entry in entries {
@@ -223,10 +226,15 @@ impl Lock {
         Ok(content)
     }
 
-    /// Beside the file first, so that nobody ever reads half of it.
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// Beside the file first, so that nobody ever reads half of it. It belongs into version control, so that it is as open as
+    /// any file of its user.
     fn write(&self, text: &str) -> std::io::Result<()> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file =
+            tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(self.folder())?;
         file.write_all(text.as_bytes())?;
         file.persist(&self.path).map_err(|error| error.error)?;
         Ok(())
@@ -235,6 +243,17 @@ impl Lock {
     fn failed(&self, act: &'static str, reason: &impl ToString) -> LockError {
         LockError { path: self.path.clone(), act, reason: reason.to_string() }
     }
+}
+
+/// Waits until no other process changes the files of a project's folder that everybody changes as a whole. Who holds the
+/// answer must not ask again.
+///
+/// # Errors
+/// When the folder cannot be opened, or its file system knows no locks.
+pub fn alone_in(folder: &Path) -> std::io::Result<File> {
+    let folder = File::open(folder)?;
+    folder.lock()?;
+    Ok(folder)
 }
 
 #[cfg(test)]

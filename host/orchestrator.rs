@@ -16,10 +16,10 @@ mod servers;
 mod service;
 
 pub(crate) use builder::Played;
-pub use builder::{Builder, Undecided, UserDirs};
+pub use builder::{Builder, Undecided};
 pub use fetching::{FetchError, Fetched, Registries, RegistryAccess, TransferReport, Update, Wish};
 pub(crate) use lineage::Lineage;
-pub use options::{CloseReport, RunOptions};
+pub use options::{CloseReport, RunOptions, UserDirs};
 use plugins::Loaded;
 pub use plugins::PluginCheck;
 use servers::{Reach, Servers};

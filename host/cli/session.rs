@@ -47,12 +47,17 @@ impl Session {
 
     /// What plugins of documents may do: by the project's file and by these flags.
     pub(crate) fn grants(&self, flags: &[String]) -> Result<GrantPolicy, Failure> {
+        self.grants_beside(flags, &[])
+    }
+
+    /// The same beside these sinks, which flags name.
+    pub(crate) fn grants_beside(&self, flags: &[String], sinks: &[String]) -> Result<GrantPolicy, Failure> {
         let mut policy = GrantPolicy::deny_all();
         for (alias, grants) in self.settings.files.iter().flat_map(File::grants_of_documents) {
             policy = policy.with_project(alias.clone(), grants);
         }
         // What serves the host has grants of its own: no document gets them, whatever it names.
-        let serving = self.serving(&[]);
+        let serving = self.serving(sinks);
         for (alias, listed, grants) in self.settings.files.iter().flat_map(File::named_plugins) {
             if serving.contains(&alias.as_str()) {
                 policy = policy.with_service(alias.clone());

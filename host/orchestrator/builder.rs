@@ -3,6 +3,7 @@
 use super::Orchestrator;
 use super::fetching::Registries;
 use super::models::{ModelPlugin, ModelPlugins};
+use super::options::UserDirs;
 use super::service::{Gate, Means, ServicePlugin, Services};
 use crate::compose::{self, PluginPorts};
 use crate::error::Error;
@@ -25,16 +26,6 @@ use cofferdam_plugin::{CompileChild, HostSettings, Observation, Tap};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Directories of the user, outside every project: what a folder of somebody else brings along must never be taken for
-/// the user's own code or answers. Both are made when needed, closed to others.
-#[derive(Clone, Debug)]
-pub struct UserDirs {
-    /// Compiled plugins; may be deleted at any time.
-    pub cache: PathBuf,
-    /// The secret key that compiled plugins and remembered answers are authenticated with.
-    pub state: PathBuf,
-}
 
 /// What stands in the place of the world outside in a test of a plugin.
 pub(crate) struct Played {

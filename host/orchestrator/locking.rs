@@ -101,7 +101,12 @@ impl Orchestrator {
         let is_it = |other: &str| source_in(root, root.unwrap_or(&wanted.workflow.base), other) == source;
         let mut declared = wanted.declared.clone();
         let Some(named) = wanted.policy.named(wanted.alias, is_it) else {
-            return Ok(Wanted { declared, policy: wanted.policy.clone(), ..*wanted });
+            let mut policy = wanted.policy.clone();
+            if policy.names(wanted.alias) {
+                // The table is another plugin's: nothing that stands there reaches this one.
+                policy = Cow::Owned(policy.into_owned().with_service(wanted.alias.clone()));
+            }
+            return Ok(Wanted { declared, policy, ..*wanted });
         };
         let (alias, policy) =
             (wanted.alias, (*wanted.policy).clone().with_project(wanted.alias.clone(), &named.grants));
@@ -121,8 +126,11 @@ impl Orchestrator {
     /// Refuses a plugin that is not the one that was approved. Gives whether it was approved anew just now.
     pub(super) async fn check_lock(&self, wanted: &Wanted<'_>, now: &LockEntry) -> Result<bool, Fault> {
         let settings = &self.shared.settings;
-        let Some(lock) = &settings.lock else { return Ok(false) };
         let alias = wanted.alias;
+        let Some(lock) = &settings.lock else {
+            let message = format!("plugin `{alias}` is held to no lock file");
+            return if settings.undecided.locked { Err(Fault::user("plugin_not_locked", message)) } else { Ok(false) };
+        };
         let unreadable = |error: LockError| Fault::user("lock_file", error.to_string());
         let hint = format!(
             "look at it with `cofferdam plugin inspect {}`; `cofferdam plugin lock FILE` approves it",

@@ -1,12 +1,23 @@
-//! What one run is given, and what closing reports.
+//! What an orchestrator and one run are given, and what closing reports.
 
 use crate::workflow::InputText;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
 use cofferdam_core::value::Map;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Directories of the user, outside every project: what a folder of somebody else brings along must never be taken for
+/// the user's own code or answers. Both are made when needed, closed to others.
+#[derive(Clone, Debug)]
+pub struct UserDirs {
+    /// Compiled plugins; may be deleted at any time.
+    pub cache: PathBuf,
+    /// The secret key that compiled plugins and remembered answers are authenticated with.
+    pub state: PathBuf,
+}
 
 /// What one run is given.
 #[derive(Clone, Default)]

@@ -124,7 +124,8 @@ impl Orchestrator {
     }
 
     async fn load_plugin(&self, wanted: &Wanted<'_>) -> Result<(Arc<LoadedPlugin>, PluginPin, PluginCheck), Fault> {
-        let Wanted { alias, declared, policy, .. } = &self.as_named(wanted)?;
+        let wanted = &self.as_named(wanted)?;
+        let Wanted { alias, declared, policy, .. } = wanted;
         let strict = self.shared.settings.undecided.strict;
         let requested = &declared.requested;
         let mut granted = policy.effective(alias, requested, &Grants::default());

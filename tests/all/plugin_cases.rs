@@ -282,8 +282,8 @@ cases:
   - { name: braces, call: { tool: fail, args: { kind: denied } } }
   - name: asks
     http:
-    - { request: 'https://a.example/?q=made-up-key-1', response: { body: hello } }
-    call: { tool: get, args: { url: 'https://a.example/?q=made-up-key-1' } }
+    - { request: 'https://a.example/?q=1', response: { body: hello } }
+    call: { tool: get, args: { url: 'https://a.example/?q=1' } }
   - name: keeps
     kv: { old: 1 }
     call: { tool: keep, args: { key: new, value: v } }
@@ -299,7 +299,7 @@ cases:
     let added = [
         "    expect: { result: { value: { contains: looks like an operator } } }\n",
         ", expect: { error: { code: plugin_error, kind: denied, own: asked } }",
-        "    expect: { content: hello, requests: [{ method: GET }] }\n",
+        "    expect: { content: hello, requests: [{ method: GET, url: \"https://a.example/?q=1\" }] }\n",
         "    expect: { result: [",
     ];
     let mut old = new.clone();

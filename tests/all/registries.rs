@@ -306,6 +306,25 @@ fn a_blob_elsewhere_is_fetched_without_the_key() {
 }
 
 #[test]
+fn a_place_that_blobs_are_led_to_gets_no_password_by_naming_a_token_server() {
+    for gate in [Gate::Token, Gate::Basic] {
+        let (registry, cdn) = (Registry::start(), Registry::start());
+        let project = project(&registry);
+        let project = project
+            .variable("COFFERDAM_REGISTRY_USERNAME", "ann")
+            .variable("COFFERDAM_REGISTRY_PASSWORD", "canary-pass");
+        push(&project, &registry, "text.wasm");
+        cdn.copy_blobs(&registry);
+        cdn.gate(gate);
+        registry.fault(Fault::BlobsAt(cdn.port));
+        add(&project, &registry, &[]).says(&["no key goes there"]);
+        let seen = cdn.seen();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert!(!seen[0].contains("authorization"), "{seen:?}");
+    }
+}
+
+#[test]
 fn what_names_nothing_is_answered_with_what_to_write() {
     let registry = Registry::start();
     let project = project(&registry);

@@ -11,7 +11,7 @@ use cofferdam::core::port::{
     Owner, Recall, Sink as _, State, ToolChoice,
 };
 use cofferdam::core::time::Timestamp;
-use cofferdam::plugin::{HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
+use cofferdam::plugin::{CacheDirs, HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
 use cofferdam::store::{MemoryState, contract};
 use cofferdam_engine::TokioClock;
 use futures_util::StreamExt as _;
@@ -26,9 +26,14 @@ fn runtime() -> Runtime {
 }
 
 fn host() -> PluginHost {
+    host_with(None)
+}
+
+/// A host that compiles each component once, as it does for a user.
+fn host_with(cache: Option<CacheDirs>) -> PluginHost {
     PluginHost::new(HostSettings {
         clock: Arc::new(TokioClock::new()),
-        cache: None,
+        cache,
         fetched: None,
         compile_child: None,
         network: Some(Network {
@@ -84,7 +89,9 @@ fn a_journal_in_a_directory_keeps_the_laws_of_journals() {
 /// One crash a law, at each change of the disk that the first commit of a run makes, torn writes among them.
 #[test]
 fn a_journal_in_a_directory_keeps_its_laws_when_it_crashes_at_any_write() {
-    let (runtime, host, folder) = (runtime(), host(), tempfile::tempdir().unwrap());
+    let (runtime, folder) = (runtime(), tempfile::tempdir().unwrap());
+    let dirs = |name: &str| folder.path().join(name);
+    let host = host_with(Some(CacheDirs { code: dirs("code"), state: dirs("state") }));
     let count = std::sync::atomic::AtomicUsize::new(0);
     for change in 0..9_usize {
         let crashed = std::sync::Mutex::new(Vec::new());

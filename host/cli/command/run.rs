@@ -73,7 +73,8 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     workflow.document().bind_inputs(&options.inputs).map_err(|found| Failure::findings(Exit::Usage, found))?;
     let choice = model::choose(&catalog, &workflow, &session.settings, options.model.is_some()).await;
     let recap = Arc::new(Recap::default());
-    let mut policy = session.grants(&session.grants_beside_services(&args.grants.grant, &args.sinks))?;
+    let mut policy =
+        session.grants_beside(&session.grants_beside_services(&args.grants.grant, &args.sinks), &args.sinks)?;
     let mut servers = session.servers(&args.grants.allow_mcp)?;
     if args.grants.grant_requested {
         policy = policy.with_requested();

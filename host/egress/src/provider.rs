@@ -193,7 +193,7 @@ impl ProviderClient {
         }
         let headers = response.headers().clone();
         let body = Reading::new(response, host, deadline, timeouts).into_stream();
-        Ok(StreamingResponse { status: status.as_u16(), headers, body })
+        Ok(StreamingResponse { status: status.as_u16(), headers, origin: self.base.origin(), body })
     }
 }
 

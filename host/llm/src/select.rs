@@ -216,7 +216,7 @@ impl Models for ModelCatalog {
         }
         if PluginModelName::parse(target).is_some() {
             return Err(Kind::NotConfigured.fault(format!(
-                "`{target}` is a model of a plugin, which is found where a workflow runs with its plugins"
+                "`{target}` names no model of a plugin that this run has: `plugin:ALIAS/MODEL` is one of the plugin `ALIAS`"
             )));
         }
         if let Some(model) = self.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(target) {

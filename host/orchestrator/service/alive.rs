@@ -66,7 +66,8 @@ impl Drop for Alive {
 
 fn is_held(path: &Path) -> bool {
     match File::open(path) {
-        Ok(file) => match file.try_lock() {
+        // Shared, so that two who look do not take each other for its owner.
+        Ok(file) => match file.try_lock_shared() {
             Ok(()) => false,
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => true,
         },

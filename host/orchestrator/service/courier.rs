@@ -4,12 +4,12 @@
 //! It must not know how a run goes.
 
 use super::alive::Alive;
-use super::ledger::{Ledger, Owed};
+use super::ledger::{Held, Ledger, Owed};
 use super::letters::Letters;
 use super::missed::{Missed, last_seq};
 use super::run_sink::RunSink;
 use super::{ServiceSink, lost};
-use cofferdam_core::fault::Fault;
+use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, RunId};
 use cofferdam_core::limits;
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Clock, Journal, JournalError, Rejection, Sink, State, Want};
@@ -31,11 +31,21 @@ pub(crate) struct Means {
 pub(super) struct Place {
     pub(super) run: RunId,
     seq: AtomicU64,
+    /// Of a run that goes on nowhere: that nobody else has taken it on.
+    held: Mutex<Option<Held>>,
 }
 
 impl Place {
-    fn of(owed: &Owed) -> Self {
-        Self { run: owed.run.clone(), seq: AtomicU64::new(owed.seq) }
+    fn of(owed: &Owed, held: Option<Held>) -> Self {
+        Self { run: owed.run.clone(), seq: AtomicU64::new(owed.seq), held: Mutex::new(held) }
+    }
+
+    fn held(&self) -> Option<Held> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, held: Held) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
     }
 
     pub(super) fn seq(&self) -> u64 {
@@ -110,25 +120,22 @@ impl Courier {
             return Ok(RunSink::passing(Arc::clone(self), run.clone()));
         }
         self.mark()?;
-        self.under_way().insert(run.clone());
-        let begun = self.enter(run).await;
-        if begun.is_err() {
-            self.leave(run);
-        }
-        let (owed, last) = begun?;
+        let entering = Entering::new(self, run);
+        let (owed, last) = self.enter(run).await?;
+        entering.succeed();
         // Whoever is at it already does it for all.
         if let Ok(mut last) = Arc::clone(&self.catching).try_lock_owned() {
             let courier = Arc::clone(self);
             tokio::spawn(async move { *last = courier.catch_up_on_each(&AtomicUsize::new(0)).await.err() });
         }
         let behind = owed.seq < last;
-        Ok(RunSink::keeping(Arc::clone(self), Place::of(&owed), behind))
+        Ok(RunSink::keeping(Arc::clone(self), Place::of(&owed, None), behind))
     }
 
     async fn enter(&self, run: &RunId) -> Result<(Owed, u64), JournalError> {
-        // Nobody delivers for the run any more who was catching up on it.
-        let _turn = self.turn().await;
         let last = last_seq(&*self.means.journal, run).await?;
+        // Nobody delivers for the run any more who was catching up on it. Of a new one nobody could.
+        let _turn = if last > 0 { Some(self.turn().await) } else { None };
         let owed = self.ledger.enter(run, last).await?;
         Ok((owed, last))
     }
@@ -179,9 +186,21 @@ impl Courier {
         let Some(last) = handled.checked_sub(1).and_then(|last| events.get(last)) else {
             return Err(Fault::retry("sink_stuck", "it takes nothing of a batch that was offered again and again"));
         };
-        self.ledger.move_to(&place.run, last.seq).await.map_err(|error| lost(&error))?;
+        self.move_place(place, last.seq).await?;
         place.seq.store(last.seq, Ordering::Release);
         Ok(shifted(ack, known))
+    }
+
+    async fn move_place(&self, place: &Place, seq: u64) -> Result<(), Fault> {
+        let Some(held) = place.held() else {
+            return self.ledger.move_to(&place.run, seq).await.map_err(|error| lost(&error));
+        };
+        match self.ledger.move_held(&place.run, seq, held).await.map_err(|error| lost(&error))? {
+            Some(held) => place.hold(held),
+            // Somebody else sees to it now, and was told by nobody that this was delivered.
+            None => return Err(Fault::cancelled()),
+        }
+        Ok(())
     }
 
     /// Delivers what the journal has of a run behind the sink's place. `at_the_end` is called while nobody else can offer
@@ -236,16 +255,15 @@ impl Courier {
     async fn catch_up_on_each(&self, delivered: &AtomicUsize) -> Result<(), Fault> {
         let mut unread = None;
         for owed in self.left().await.map_err(|error| lost(&error))? {
-            if !self.ledger.take_on(&owed).await.map_err(|error| lost(&error))? {
-                continue;
-            }
-            let place = Place::of(&owed);
+            let Some(held) = self.ledger.take_on(&owed).await.map_err(|error| lost(&error))? else { continue };
+            let place = Place::of(&owed, Some(held));
             let round = Round { courier: self, place: &place, delivered, whose: Whose::Nobodys };
             match self.catch_up(&round, limits::SINK_OFFERS, || {}).await {
-                Ok(()) => self.close_account(&owed.run).await.map_err(|error| lost(&error))?,
+                Ok(()) => self.close_account(&place).await.map_err(|error| lost(&error))?,
                 // One run that cannot be read does not hold up the others.
                 Err(fault) if &*fault.code == UNREAD => drop(unread.get_or_insert(fault)),
                 Err(_) if self.is_under_way(&owed.run) => {}
+                Err(fault) if fault.class == Class::Cancelled => {}
                 Err(fault) => return Err(fault),
             }
         }
@@ -253,9 +271,12 @@ impl Courier {
     }
 
     /// Strikes out a run that has nothing to come, unless it goes on here by now.
-    async fn close_account(&self, run: &RunId) -> Result<(), JournalError> {
+    async fn close_account(&self, place: &Place) -> Result<(), JournalError> {
         let _turn = self.turn().await;
-        if self.is_under_way(run) { Ok(()) } else { self.ledger.strike_out(run).await }
+        match place.held() {
+            Some(held) if !self.is_under_way(&place.run) => self.ledger.strike_out_held(&place.run, held).await,
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn is_under_way(&self, run: &RunId) -> bool {
@@ -295,6 +316,31 @@ impl Courier {
     pub(super) async fn count(&self, place: &Place) -> Result<usize, JournalError> {
         let missed = Missed::new(&*self.means.journal, &place.run, self.want(), place.seq());
         missed.count(limits::SINK_QUEUE_EVENTS).await
+    }
+}
+
+/// A run that is about to go on here. Whoever gives up before it does has not begun it.
+struct Entering<'c> {
+    courier: &'c Courier,
+    run: Option<RunId>,
+}
+
+impl<'c> Entering<'c> {
+    fn new(courier: &'c Courier, run: &RunId) -> Self {
+        courier.under_way().insert(run.clone());
+        Self { courier, run: Some(run.clone()) }
+    }
+
+    fn succeed(mut self) {
+        self.run = None;
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.courier.leave(&run);
+        }
     }
 }
 

@@ -21,6 +21,19 @@ pub(super) struct Owed {
     version: u64,
 }
 
+/// An entry that was taken on, as it was written last: whoever takes it on after that writes another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held(u64);
+
+/// What was written; none when the entry was another.
+fn if_it_is<T>(written: Result<T, JournalError>) -> Result<Option<T>, JournalError> {
+    match written {
+        Ok(done) => Ok(Some(done)),
+        Err(JournalError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The entries of one sink, kept under its alias.
 pub(super) struct Ledger {
     state: Arc<dyn State>,
@@ -44,23 +57,34 @@ impl Ledger {
         Ok(Owed { run: run.clone(), seq, owner: Some(self.owner.clone()), version })
     }
 
-    /// Takes an entry on whose owner is gone; false when somebody else was faster.
-    pub(super) async fn take_on(&self, owed: &Owed) -> Result<bool, JournalError> {
-        match self.write(&owed.run, owed.seq, Some(owed.version)).await {
-            Ok(_) => Ok(true),
-            Err(JournalError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Takes an entry on whose owner is gone; none when somebody else was faster.
+    pub(super) async fn take_on(&self, owed: &Owed) -> Result<Option<Held>, JournalError> {
+        let version = if_it_is(self.write(&owed.run, owed.seq, Some(owed.version)).await)?;
+        Ok(version.map(Held))
     }
 
-    /// Moves the place in a run.
+    /// Moves the place in a run that goes on here.
     pub(super) async fn move_to(&self, run: &RunId, seq: u64) -> Result<(), JournalError> {
         self.write(run, seq, None).await.map(drop)
     }
 
+    /// Moves the place in a run that was taken on; none when it is somebody else's by now.
+    pub(super) async fn move_held(&self, run: &RunId, seq: u64, held: Held) -> Result<Option<Held>, JournalError> {
+        Ok(if_it_is(self.write(run, seq, Some(held.0)).await)?.map(Held))
+    }
+
     /// Strikes a run out.
     pub(super) async fn strike_out(&self, run: &RunId) -> Result<(), JournalError> {
-        let put = Put { namespace: self.namespace.clone(), key: run.to_string(), value: None, expected: None };
+        self.remove(run, None).await
+    }
+
+    /// Strikes out a run that was taken on, unless it is somebody else's by now.
+    pub(super) async fn strike_out_held(&self, run: &RunId, held: Held) -> Result<(), JournalError> {
+        if_it_is(self.remove(run, Some(held.0)).await).map(drop)
+    }
+
+    async fn remove(&self, run: &RunId, expected: Option<u64>) -> Result<(), JournalError> {
+        let put = Put { namespace: self.namespace.clone(), key: run.to_string(), value: None, expected };
         self.state.put_if(put).await.map(drop)
     }
 
@@ -118,10 +142,15 @@ mod tests {
         one.move_to(&run, 7).await.unwrap();
         let seen = other.all().await.unwrap();
         assert_eq!((seen.len(), seen[0].seq, seen[0].owner.as_deref()), (1, 7, Some("one")));
-        assert!(other.take_on(&seen[0]).await.unwrap());
-        assert!(!one.take_on(&seen[0]).await.unwrap());
+        let held = other.take_on(&seen[0]).await.unwrap().unwrap();
+        assert_eq!(one.take_on(&seen[0]).await.unwrap(), None);
+        let held = other.move_held(&run, 7, held).await.unwrap().unwrap();
         // A run that goes on is owed from where it was.
         assert_eq!(one.enter(&run, 20).await.unwrap().seq, 7);
+        // Whoever was catching up on it writes nothing over that any more.
+        assert_eq!(other.move_held(&run, 9, held).await.unwrap(), None);
+        other.strike_out_held(&run, held).await.unwrap();
+        assert_eq!(one.all().await.unwrap().len(), 1);
         one.strike_out(&run).await.unwrap();
         assert_eq!(one.all().await.unwrap(), []);
     }

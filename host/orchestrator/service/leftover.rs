@@ -96,7 +96,7 @@ impl Orchestrator {
     /// Delivers what sinks missed of runs that have ended; all sinks, or the one of this name.
     ///
     /// # Errors
-    /// A name that is none; a sink that does not open.
+    /// A name that is none; a place that cannot be read or kept. A sink that does not open has its fault in its report.
     pub async fn deliver_missed(&self, alias: Option<&str>) -> Result<Vec<Delivery>, Error> {
         let couriers = match alias {
             Some(alias) => vec![self.courier(alias)?],
@@ -104,7 +104,12 @@ impl Orchestrator {
         };
         let mut deliveries = Vec::new();
         for courier in couriers {
-            self.open_sink(courier).await?;
+            if let Err(fault) = self.open_sink(courier).await {
+                let left = courier.left().await?.len();
+                let error = Some(fault);
+                deliveries.push(Delivery { sink: courier.alias().clone(), delivered: 0, left, error });
+                continue;
+            }
             let caught = courier.catch_up_on_earlier_runs().await?;
             let left = courier.left().await?.len();
             let flushed = courier.sink().flush().await.err();
@@ -114,10 +119,10 @@ impl Orchestrator {
         Ok(deliveries)
     }
 
-    async fn open_sink(&self, courier: &Courier) -> Result<(), Error> {
+    async fn open_sink(&self, courier: &Courier) -> Result<(), Fault> {
         let settings = &self.shared.settings;
         settings.vault.learn(settings.services.secret_names().iter().map(String::as_str));
-        courier.sink().open().await.map(drop).map_err(|fault| Error::Refused(vec![fault]))
+        courier.sink().open().await.map(drop)
     }
 
     /// What a sink refused for good, by run and in order.
@@ -138,7 +143,7 @@ impl Orchestrator {
         if let Some(unknown) = keys.iter().find(|key| !letters.iter().any(|letter| letter.key == **key)) {
             return Err(Error::Settings(format!("sink `{alias}` has no dead letter `{unknown}`")));
         }
-        self.open_sink(courier).await?;
+        self.open_sink(courier).await.map_err(|fault| Error::Refused(vec![fault]))?;
         let mut delivery = Delivery { sink: courier.alias().clone(), delivered: 0, left: 0, error: None };
         for letter in letters.iter().filter(|letter| keys.is_empty() || keys.contains(&letter.key)) {
             let Some(event) = &letter.event else { continue };

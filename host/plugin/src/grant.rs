@@ -101,7 +101,7 @@ impl Denial {
         }
         if rights.name_of == NameOf::Service {
             let allow = format!(
-                "# `{alias}` is the name of a plugin that serves the host, and grants under it are for that one: give \
+                "# `{alias}` is the name of another plugin in `cofferdam.toml`, and grants under it are for that one: give \
                  this plugin another name in the document, and grant it under that"
             );
             return Self { request, allow, certainty: Certainty::Certain };

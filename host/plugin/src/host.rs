@@ -24,7 +24,7 @@ use crate::tool::{LoadedPlugin, Parts};
 use crate::worlds::{Worlds, is_pure};
 use bytes::Bytes;
 use cofferdam_core::limits;
-use cofferdam_core::policy::{FsGrant, KindLimits, PluginKind};
+use cofferdam_core::policy::{FsGrant, PluginKind};
 use cofferdam_core::port::{Clock, Journal, Redactor, State};
 use cofferdam_core::schema;
 use cofferdam_core::text::clean_to;
@@ -210,7 +210,7 @@ impl PluginHost {
             Purpose::Look if reference.config.is_null() => Arc::from("{}"),
             Purpose::Look | Purpose::Use => config(&known.about, &reference.config)?,
         };
-        let [limits, pure, warm] = bounds(&reference, &known.manifest)?;
+        let [limits, pure, warm] = reference.bounds(&known.manifest)?;
         let services = self.services(&core, &reference.granted.fs, &reference.base)?;
         let identity = Identity {
             alias: reference.alias.clone(),
@@ -434,31 +434,6 @@ fn code_key(engine: &Engine, digest: Digest) -> String {
     engine.wasm().precompile_compatibility_hash().hash(&mut hasher);
     CACHE_VERSION.hash(&mut hasher);
     format!("{}-{:016x}-{}", digest.hex(), hasher.finish(), engine.meter().as_str())
-}
-
-/// The bounds of a plugin as a tool, as a transform or condition, and as what stays up. A bound that is above the host's
-/// for one of its kinds is lowered there; it is refused when it is above it for all.
-fn bounds(reference: &PluginReference, manifest: &Manifest) -> Result<[KindLimits; 3], LoadFault> {
-    const GROUPS: [PluginKind; 3] = [PluginKind::Tool, PluginKind::Transform, PluginKind::Storage];
-    let served = |kind: PluginKind| manifest.kinds.iter().copied().any(|known| known.limits() == kind.limits());
-    let mut refused = GROUPS.into_iter().filter(|kind| served(*kind)).map(|kind| reference.limits.apply(kind).err());
-    let mut first = None;
-    if refused.all(|errors| errors.map(|errors| first.get_or_insert(errors)).is_some())
-        && let Some(errors) = first
-    {
-        return Err(LoadFault::Limits(errors));
-    }
-    Ok(GROUPS.map(|kind| reference.limits.apply(kind).unwrap_or_else(|_| at_most(reference, kind))))
-}
-
-fn at_most(reference: &PluginReference, kind: PluginKind) -> KindLimits {
-    let (host, asked) = (kind.limits(), &reference.limits);
-    KindLimits {
-        memory_bytes: asked.memory_bytes.map_or(host.memory_bytes, |bytes| bytes.min(host.memory_bytes)),
-        wall: asked.wall.map_or(host.wall, |wall| wall.min(host.wall)),
-        fuel: host.fuel.map(|fuel| asked.fuel.map_or(fuel, |asked| asked.min(fuel))),
-        ..host
-    }
 }
 
 fn within_size(artifact: &Artifact, manifest: &Manifest) -> Result<(), LoadFault> {

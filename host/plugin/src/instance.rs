@@ -186,7 +186,7 @@ impl Guest {
     }
 
     /// Tells whoever watches what the call took.
-    fn tell_spent(&self, fuel_left: Option<u64>) {
+    pub(crate) fn tell_spent(&self, fuel_left: Option<u64>) {
         if let Some(Tap(tap)) = &self.call.plugin.services.observation.tap {
             let fuel = fuel_left.map(|left| fuel_of(&self.call.plugin.limits).saturating_sub(left));
             tap.ended(Spent { fuel, memory_bytes: self.limiter.memory_used() as u64 });
@@ -362,6 +362,14 @@ impl<W: World> Prepared<W> {
 /// What a guest may spend where it is metered; tools have no bound but their time.
 fn fuel_of(limits: &KindLimits) -> u64 {
     limits.fuel.unwrap_or(u64::MAX)
+}
+
+/// Gives a metered store what a call may spend, whatever the calls before it have spent.
+pub(crate) fn refuel(engine: &Engine, store: &mut Store<Guest>) {
+    let fuel = fuel_of(&store.data().call.plugin.limits);
+    if engine.meter() == Meter::Metered && store.set_fuel(fuel).is_err() {
+        tracing::debug!("a metered engine takes no fuel");
+    }
 }
 
 /// A store with every bound set, before anything of the guest runs in it.

@@ -20,6 +20,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::PluginModelName;
 use cofferdam_core::limits;
 use cofferdam_core::message::{Message, Opaque, ToolCall, Usage};
+use cofferdam_core::policy::PluginKind;
 use cofferdam_core::port::{
     Asker, BoxFuture, Clock, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolChoice,
 };
@@ -137,7 +138,9 @@ impl Answering {
             return Err(at("complete")(Failure::Refused(format!("the conversation has more than {most} bytes"))));
         }
         let (engine, wall) = (&self.world.engine, self.identity.limits.wall);
-        let Ok(_slot) = tokio::time::timeout(wall, engine.enter()).await else {
+        let share = &self.identity.services.share;
+        let entering = async { (share.place().await, engine.enter().await) };
+        let Ok(_slot) = tokio::time::timeout(wall, entering).await else {
             return Err(at("complete")(Failure::Busy(wall)));
         };
         // Its time begins here, not while it waited for others.
@@ -152,7 +155,7 @@ impl Answering {
             if whole.has_passed() {
                 return Err(at("next")(Failure::Limit(Limit::Wall(whole.allowed()))));
             }
-            let left = self.identity.limits.wall.min(whole.remaining());
+            let left = self.wall().min(whole.remaining());
             store.data_mut().call.deadline = Deadline::after(left);
             let next = self.next(&mut store, &plugin, completion).await;
             let chunks = self.settled(&mut store, "next", next)?;
@@ -173,12 +176,19 @@ impl Answering {
         }
     }
 
+    /// How long a piece may take. A model that is asked elsewhere thinks for minutes before its first word: unless the user
+    /// says less, a piece has the time of the whole answer.
+    fn wall(&self) -> Duration {
+        let wall = self.identity.limits.wall;
+        if wall < PluginKind::Model.limits().wall { wall } else { Duration::from_millis(limits::MODEL_CALL_MS) }
+    }
+
     fn call(&self) -> Call {
-        Call::asked(Arc::clone(&self.identity), self.asker.as_ref(), self.identity.limits.wall)
+        Call::asked(Arc::clone(&self.identity), self.asker.as_ref(), self.wall())
     }
 
     async fn begin(&self, store: &mut Store<Guest>) -> Reply<(ModelPlugin, ResourceAny)> {
-        self.timed(self.identity.limits.wall, async {
+        self.timed(self.wall(), async {
             let plugin = self.world.world.instantiate_async(&mut *store).await?;
             let begun = plugin.cofferdam_model_model().call_complete(store, &self.context, &self.request).await?;
             Ok(begun.map(|completion| (plugin, completion)))
@@ -200,11 +210,7 @@ impl Answering {
         let denials = store.data_mut().end_call();
         match reply {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(mut error)) => {
-                // Redacted before it is cut: half of a secret could not be found any more.
-                error.message = self.identity.services.shown(error.message);
-                Err(Broken::at(function, Failure::Own(error), denials))
-            }
+            Ok(Err(error)) => Err(Broken::at(function, self.identity.services.told(Failure::Own(error)), denials)),
             Err(error) => Err(Broken::at(function, Failure::classify(&error, &store.data().allowed()), denials)),
         }
     }

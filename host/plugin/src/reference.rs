@@ -3,9 +3,11 @@
 //! It must not know how documents or settings spell it.
 
 use crate::artifact::Digest;
+use crate::error::LoadFault;
+use crate::manifest::Manifest;
 use cofferdam_core::id::Alias;
 use cofferdam_core::oci;
-use cofferdam_core::policy::{Grants, PluginLimits};
+use cofferdam_core::policy::{Grants, KindLimits, PluginKind, PluginLimits};
 use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -140,6 +142,33 @@ impl PluginReference {
             limits: PluginLimits::default(),
             base: PathBuf::new(),
             name_of: NameOf::Itself,
+        }
+    }
+}
+
+impl PluginReference {
+    /// The bounds of a plugin as a tool, as a transform or condition, and as what stays up. A bound that is above the host's
+    /// for one of its kinds is lowered there; it is refused when it is above it for all.
+    pub(crate) fn bounds(&self, manifest: &Manifest) -> Result<[KindLimits; 3], LoadFault> {
+        const GROUPS: [PluginKind; 3] = [PluginKind::Tool, PluginKind::Transform, PluginKind::Storage];
+        let served = |kind: PluginKind| manifest.kinds.iter().copied().any(|known| known.limits() == kind.limits());
+        let mut refused = GROUPS.into_iter().filter(|kind| served(*kind)).map(|kind| self.limits.apply(kind).err());
+        let mut first = None;
+        if refused.all(|errors| errors.map(|errors| first.get_or_insert(errors)).is_some())
+            && let Some(errors) = first
+        {
+            return Err(LoadFault::Limits(errors));
+        }
+        Ok(GROUPS.map(|kind| self.limits.apply(kind).unwrap_or_else(|_| self.at_most(kind))))
+    }
+
+    fn at_most(&self, kind: PluginKind) -> KindLimits {
+        let (host, asked) = (kind.limits(), &self.limits);
+        KindLimits {
+            memory_bytes: asked.memory_bytes.map_or(host.memory_bytes, |bytes| bytes.min(host.memory_bytes)),
+            wall: asked.wall.map_or(host.wall, |wall| wall.min(host.wall)),
+            fuel: host.fuel.map(|fuel| asked.fuel.map_or(fuel, |asked| asked.min(fuel))),
+            ..host
         }
     }
 }

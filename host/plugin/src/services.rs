@@ -2,6 +2,7 @@
 //!
 //! It must not decide who gets any of it: each host function asks the rights of its call.
 
+use crate::failure::Failure;
 use crate::import::Network;
 use crate::mount::Mounted;
 use crate::share::Share;
@@ -52,6 +53,15 @@ impl Services {
     /// Notes that there is something to forget when a run is over.
     pub(crate) fn note_kept(&self) {
         self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// The failure as it may be told. What a plugin says of itself is redacted before it is cut: half of a secret could not
+    /// be found any more.
+    pub(crate) fn told(&self, failure: Failure) -> Failure {
+        let Failure::Own(mut error) = failure else { return failure };
+        error.message = self.shown(error.message);
+        error.code = error.code.map(|code| self.shown(code));
+        Failure::Own(error)
     }
 
     /// The text as it may be written to a log.

@@ -7,7 +7,8 @@ use crate::bindings::exports::cofferdam::tool::tool::ToolOutput;
 use crate::bindings::{Served, ServedPre};
 use crate::engine::{EPOCH_TICK, Slot};
 use crate::failure::{Failure, OutOfTime};
-use crate::instance::{Call, Ended, Guest, Identity, Invocation, Prepared, new_store};
+use crate::instance::{Call, Ended, Guest, Identity, Invocation, Prepared, new_store, refuel};
+use crate::share::Place;
 use cofferdam_core::port::Kept;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ struct Waiting {
 struct Live {
     store: Store<Guest>,
     served: Option<Served>,
-    slot: Slot,
+    slot: (Place, Slot),
 }
 
 impl Prepared<ServedPre<Guest>> {
@@ -36,6 +37,7 @@ impl Prepared<ServedPre<Guest>> {
         let live = match kept.take::<Waiting>(&key) {
             Some(Waiting { mut live, .. }) => {
                 live.store.data_mut().renew(call);
+                refuel(&self.engine, &mut live.store);
                 live
             }
             None => match self.begin(call).await {
@@ -55,9 +57,10 @@ impl Prepared<ServedPre<Guest>> {
     /// A store in a slot; the instance comes with the first call, within its time.
     async fn begin(&self, call: Call) -> Result<Live, Failure> {
         let wait = call.deadline.remaining();
+        let (allowed, share) = (call.deadline.allowed(), call.plugin.services.share.clone());
         let guest = Guest::new(call)?;
-        let late = Failure::classify(&wasmtime::Error::new(OutOfTime), &guest.allowed());
-        let slot = tokio::time::timeout(wait, self.engine.slot()).await.map_err(|_| late)?;
+        let entering = async { (share.place().await, self.engine.slot().await) };
+        let slot = tokio::time::timeout(wait, entering).await.map_err(|_| Failure::Busy(allowed))?;
         let store = new_store(&self.engine, guest).map_err(|error| Failure::Host(error.to_string()))?;
         Ok(Live { store, served: None, slot })
     }
@@ -81,6 +84,8 @@ impl Prepared<ServedPre<Guest>> {
             let paced = tokio::time::timeout(patience, share.paced(deadline, running)).await;
             paced.ok().flatten().unwrap_or_else(|| Err(OutOfTime.into()))
         };
+        let left = store.get_fuel().ok();
+        store.data().tell_spent(left);
         let denials = store.data_mut().end_call();
         match outcome {
             Ok((served, answer)) => {

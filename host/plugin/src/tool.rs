@@ -138,7 +138,7 @@ impl LoadedPlugin {
         };
         let failure = match answer.and_then(|output| self.output(index, output)) {
             Ok(output) => return Ok(output),
-            Err(failure) => self.shown(failure),
+            Err(failure) => self.identity.services.told(failure),
         };
         let culprit = Culprit { alias: &self.identity.alias, digest: self.identity.digest, function: name.as_str() };
         let fault = culprit.fault(&failure, &denials);
@@ -150,15 +150,6 @@ impl LoadedPlugin {
             });
         }
         Err(fault)
-    }
-
-    /// What a plugin says of its failure is redacted before it is cut: half of a secret could not be found any more.
-    fn shown(&self, failure: Failure) -> Failure {
-        let Failure::Own(mut error) = failure else { return failure };
-        let services = &self.identity.services;
-        error.message = services.shown(error.message);
-        error.code = error.code.map(|code| services.shown(code));
-        Failure::Own(error)
     }
 
     /// Hands the call over to the guests' threads and waits for it.

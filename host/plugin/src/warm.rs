@@ -132,6 +132,7 @@ impl<W: Opens + 'static> Warm<W> {
             Err(panicked) => (Failure::Host(panicked.0), Vec::new()),
         };
         let identity = &self.inner.identity;
+        let failure = identity.services.told(failure);
         let culprit = Culprit { alias: &identity.alias, digest: identity.digest, function };
         Err(culprit.fault(&failure, &denials))
     }
@@ -251,7 +252,8 @@ impl<W: Opens> Inner<W> {
     }
 
     fn classify(&self, error: &wasmtime::Error, store: &Store<Guest>) -> Failure {
-        tracing::debug!(plugin = %self.identity.alias, "{error:?}");
+        let shown = self.identity.services.shown(format!("{error:?}"));
+        tracing::debug!(plugin = %self.identity.alias, "{shown}");
         Failure::classify(error, &store.data().allowed())
     }
 }

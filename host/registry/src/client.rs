@@ -118,6 +118,11 @@ impl Client {
         if first.status != 401 {
             return Ok(first);
         }
+        if first.origin != self.door.origin() {
+            // It could name a token server of its own, and would be sent the registry's password.
+            let said = "leads to a place that wants to know who asks, and no key goes there";
+            return Err(Error::protocol(&self.host, said));
+        }
         let challenge = Challenge::of(&first.headers);
         let detail = self.detail(first).await;
         self.authorize(challenge, ask.right, &detail).await?;
@@ -140,15 +145,16 @@ impl Client {
         let request = NamedRequest { method: ask.method, url: ask.url.clone(), headers, body: ask.body.clone() };
         // Where it leads is followed for what is read, never for what is written.
         let redirects = if matches!(ask.method, Method::Get | Method::Head) { limits::REGISTRY_REDIRECTS } else { 0 };
-        let bounds = NamedLimits { timeouts: self.timeouts(), redirects, body_bytes: ask.limit };
+        let bounds = NamedLimits { timeouts: self.timeouts(ask.method), redirects, body_bytes: ask.limit };
         self.door.send(request, bounds).await.map_err(|cause| Error::network(&self.host, cause))
     }
 
-    fn timeouts(&self) -> Timeouts {
+    fn timeouts(&self, method: Method) -> Timeouts {
         let total = self.access.timeout.unwrap_or(Duration::from_millis(limits::REGISTRY_TOTAL_MS));
         let idle = Duration::from_millis(limits::REGISTRY_IDLE_MS).min(total);
         // An upload is answered when all of it is there.
-        Timeouts { connect: Duration::from_millis(limits::EGRESS_CONNECT_MS).min(total), headers: total, idle, total }
+        let headers = if matches!(method, Method::Get | Method::Head) { idle } else { total };
+        Timeouts { connect: Duration::from_millis(limits::EGRESS_CONNECT_MS).min(total), headers, idle, total }
     }
 
     /// Gets what the challenge wants, once a request: a password to send along, or a token for it.
@@ -192,7 +198,7 @@ impl Client {
         }
         let request = NamedRequest { method: Method::Get, url: url.into(), headers, body: Bytes::new() };
         let limit = limits::REGISTRY_TOKEN_BYTES;
-        let bounds = NamedLimits { timeouts: self.timeouts(), redirects: 0, body_bytes: limit };
+        let bounds = NamedLimits { timeouts: self.timeouts(Method::Get), redirects: 0, body_bytes: limit };
         let answer = self.door.send(request, bounds).await.map_err(network)?;
         match answer.status {
             200 => {}

@@ -171,6 +171,12 @@ impl Disk {
         let _ = fs::remove_file(self.root.join(path));
     }
 
+    /// Makes sure that the names in a folder, and its own name, are on the disk.
+    pub(crate) fn settle(&self, path: &Path) -> Result<()> {
+        let synced = self.sync_folder(path).and_then(|()| self.sync_folder(path.parent().unwrap_or(Path::new(""))));
+        synced.map_err(|error| unavailable("a folder cannot be synced", &error))
+    }
+
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         operation()?;
         match File::open(self.root.join(path)).and_then(|folder| folder.sync_all()) {

@@ -167,7 +167,11 @@ impl DirJournal {
     /// The head is another. What came before a crash may have been this very commit.
     fn refuse(&self, commit: &Commit, folder: &Path) -> Result<Receipt> {
         match runs::at(&self.disk, folder, commit.expected_head.saturating_add(1))? {
-            Some(kept) if kept.id == commit.id => Ok(Receipt { head: last(commit), replayed: true }),
+            Some(kept) if kept.id == commit.id => {
+                // Whoever wrote it may have died before its name was on the disk.
+                self.disk.settle(folder)?;
+                Ok(Receipt { head: last(commit), replayed: true })
+            }
             _ => Err(conflict(commit.expected_head, runs::head(&self.disk, folder)?)),
         }
     }

@@ -142,15 +142,16 @@ pub(crate) fn delete(disk: &Disk, run: &str) -> Result<()> {
             blobs.remove(&kept);
         }
     }
-    disk.remove_folder(&folder)?;
-    let leases = Path::new("leases").join(crate::folder_name(run)?);
-    if disk.exists(&leases) {
-        disk.remove_folder(&leases)?;
-    }
+    // The run itself goes last: whoever crashes in between finds it again, and deletes the rest with it.
     let wanted = wanted::all(disk)?;
     for blob in blobs.difference(&wanted) {
         disk.remove_file(&blob_path(blob)?);
     }
+    let leases = Path::new("leases").join(crate::folder_name(run)?);
+    if disk.exists(&leases) {
+        disk.remove_folder(&leases)?;
+    }
+    disk.remove_folder(&folder)?;
     Ok(())
 }
 

@@ -16,7 +16,9 @@ use cofferdam::core::policy::{Grants, PluginKind, parse_flag};
 use cofferdam::plugin::{Digest, Inspection, PluginReference, Source};
 use cofferdam::{Fetched, LockEntry, Orchestrator, Update, Wish};
 use serde_json::json;
+use std::fs::Permissions;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What is added, before it is known what it is.
@@ -59,16 +61,13 @@ pub(super) async fn run(session: &Session, args: &AddArgs) -> anyhow::Result<Exi
     let digest = plugin.digest.to_string();
     let (alias, source) = (&asked.alias, asked.shown.as_str());
     let wanted = Wanted { alias, source, digest: &digest, grants: Some(&grants).filter(|grants| **grants != known) };
-    let after = entry::write(&before, &wanted, asked.consent).map_err(|refusal| asked.refused(session, refusal))?;
+    entry::write(&before, &wanted, asked.consent).map_err(|refusal| asked.refused(session, refusal))?;
     let manifest = fetched.as_ref().and_then(|fetched| fetched.manifest.clone());
     let in_lock = orchestrator.source_of(session.project.root(), &asked.shown);
     let locked = LockEntry { manifest, ..LockEntry::of_inspection(&asked.alias, &plugin, in_lock) };
     asked.check_lock(session, &orchestrator, &locked)?;
     let is_locked = orchestrator.approve_plugin(&locked).map_err(Failure::from)?;
-    let is_written = after != before;
-    if is_written {
-        write_settings(session, &after)?;
-    }
+    let is_written = asked.write(session, &wanted)?;
     let added = Added { plugin, fetched, is_written, is_locked, grants };
     asked.show(session, &added, args.json)?;
     Ok(Exit::Done)
@@ -140,6 +139,21 @@ impl Asked {
         }
     }
 
+    /// Writes the plugin into the project's settings as they are now: others may have changed them meanwhile.
+    fn write(&self, session: &Session, wanted: &Wanted<'_>) -> anyhow::Result<bool> {
+        let alone = cofferdam::alone_in(session.project.root());
+        let _alone =
+            alone.map_err(|error| Failure::failed(format!("the project's folder cannot be locked: {error}")))?;
+        let before = settings_text(session)?;
+        let after = entry::write(&before, wanted, self.consent).map_err(|refusal| self.refused(session, refusal))?;
+        // The lines end as they did.
+        let after = if before.contains("\r\n") { after.replace("\r\n", "\n").replace('\n', "\r\n") } else { after };
+        if after != before {
+            write_settings(session, &after)?;
+        }
+        Ok(after != before)
+    }
+
     fn refused(&self, session: &Session, refusal: Refusal) -> Failure {
         let (alias, file) = (&self.alias, terminal::name(&session.project.settings_file()));
         match refusal {
@@ -199,6 +213,9 @@ impl Asked {
         if has(PluginKind::Storage) {
             lines.push(format!("`storage = \"plugin:{alias}\"` in `[run]` has it keep the runs"));
         }
+        if has(PluginKind::Model) {
+            lines.push(format!("`model: plugin:{alias}/MODEL` has it answer conversations"));
+        }
         lines
     }
 }
@@ -223,26 +240,12 @@ fn write_settings(session: &Session, text: &str) -> anyhow::Result<()> {
         Failure::failed(format!("`{}` cannot be written: {error}", terminal::name(&shown)))
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+    // As open as it was, else as any file of its user: a temporary file would be closed to others.
+    let mode = std::fs::metadata(&path).map_or_else(|_| Permissions::from_mode(0o666), |found| found.permissions());
+    let made = tempfile::Builder::new().permissions(mode).tempfile_in(folder);
+    let mut file = made.map_err(|error| failed(&error))?;
     file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
-    if let Ok(metadata) = std::fs::metadata(&path) {
-        std::fs::set_permissions(file.path(), metadata.permissions()).map_err(|error| failed(&error))?;
-    } else {
-        open_to_all(file.path()).map_err(|error| failed(&error))?;
-    }
     file.persist(&path).map_err(|error| failed(&error.error))?;
-    Ok(())
-}
-
-/// A temporary file is closed to others; a file of settings is not.
-#[cfg(unix)]
-fn open_to_all(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn open_to_all(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 

@@ -173,7 +173,7 @@ impl NamedHost {
 fn answer(response: reqwest::Response, hop: &Hop, deadline: Instant, limits: NamedLimits) -> StreamingResponse {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let reading = Reading::new(response, &hop.target.host, deadline, limits.timeouts).at_most(limits.body_bytes);
-    StreamingResponse { status, headers, body: reading.into_stream() }
+    StreamingResponse { status, headers, origin: hop.target.origin(), body: reading.into_stream() }
 }
 
 /// Refuses addresses where the named host may not lead. Names of proxies pass: those are the user's.

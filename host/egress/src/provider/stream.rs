@@ -16,6 +16,8 @@ pub struct StreamingResponse {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
+    /// Who answered, after all redirects: `https://registry.example:5000`.
+    pub origin: String,
     /// The inflated body. After an error the stream ends. Dropping it closes the connection.
     pub body: BoxStream<'static, Result<Bytes, EgressError>>,
 }

@@ -13,6 +13,8 @@ use std::panic::AssertUnwindSafe;
 const LEFT_BYTES: u64 = 20 << 20;
 /// What allocators may keep at most.
 const KEPT_BYTES: u64 = 100 << 20;
+/// How often a family may run again until they do.
+const AGAIN: u32 = 4;
 /// How many probes there are at least.
 const FEWEST: usize = 60;
 
@@ -25,10 +27,12 @@ async fn run(family: Family) {
     round(all.get(..1).unwrap(), &cache, family).await;
     let before = resident_bytes();
     let mut kept = whole(&all, &cache, family, before).await;
-    if kept > LEFT_BYTES {
-        // Allocators keep what was once large for the next time. That happens once; what leaks happens again.
-        assert!(kept < KEPT_BYTES, "{family:?} left {} KiB behind", kept >> 10);
-        kept = whole(&all, &cache, family, resident_bytes()).await;
+    assert!(kept < KEPT_BYTES, "{family:?} left {} KiB behind", kept >> 10);
+    for _ in 0..AGAIN {
+        // Allocators keep what was once large for the next time, for each thread. That ends; what leaks goes on.
+        if kept > LEFT_BYTES {
+            kept = whole(&all, &cache, family, resident_bytes()).await;
+        }
     }
     assert!(kept < LEFT_BYTES, "{family:?} left {} KiB behind", kept >> 10);
     report(&format!("{family:?}: {} probes, {} KiB kept", all.len(), kept >> 10));

@@ -204,8 +204,17 @@ fn bombs() -> Vec<Probe> {
         component(
             Components,
             "one huge function",
-            || named(&format!("(core module (func {}))", "i32.const 70000 drop ".repeat(60_000))),
+            || named(&format!("(core module (func {}))", "i32.const 70000 drop ".repeat(120_000))),
             costly("largest function"),
+        ),
+        component(
+            Components,
+            "one large function with many locals",
+            || {
+                let body = "i32.const 70000 drop ".repeat(60_000);
+                named(&format!("(core module (func (local {}) {body}))", "i32 ".repeat(9)))
+            },
+            costly("largest function with locals"),
         ),
     ]
 }
