@@ -222,6 +222,11 @@ fn what_is_wrong_with_a_case_is_said_at_its_place() {
         ),
         ("{ name: a, call: { tool: x }, secrets: { K: abc }, expect: {} }", 4, &["too short"]),
         (
+            "{ name: a, call: { tool: x }, grants: { fs: { also: [{ from: /, at: /o, read: true }] } }, expect: {} }",
+            4,
+            &["`fs.also` cannot be granted", "`/step`"],
+        ),
+        (
             "{ name: a, call: { tool: x }, http: [{ reqest: u }], expect: {} }",
             4,
             &["`reqest`", "did you mean `request`"],

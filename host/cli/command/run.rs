@@ -171,11 +171,17 @@ impl Start {
             (self.orchestrator.clone(), self.workflow.clone(), self.options.clone());
         let run = tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await });
         let stopped = stop::until_end(run, &self.orchestrator, &self.stop).await;
-        if matches!(stopped, stop::Ended::Itself(_, None)) {
+        self.view.stop();
+        let unstopped = matches!(stopped, stop::Ended::Itself(_, None));
+        let ended = self.end(stopped, args);
+        if unstopped {
             // However it ended, plugins that serve the host are told that nothing more comes.
             self.orchestrator.close().await;
         }
-        self.view.stop();
+        ended
+    }
+
+    fn end(&self, stopped: stop::Ended, args: &RunArgs) -> anyhow::Result<Exit> {
         let (result, signal) = match stopped {
             stop::Ended::Itself(outcome, signal) => match (*outcome, signal) {
                 (Ok(result), signal) => (result, signal),

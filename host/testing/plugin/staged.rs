@@ -53,6 +53,13 @@ impl Staged {
 
 fn grants(part: Part<'_>, findings: &mut Findings) -> Option<Grants> {
     match Grants::parse(&part.to_json()) {
+        // A test file comes along with a plugin: nothing of the user's may be opened by it.
+        Ok(grants) if !grants.fs.also.is_empty() => {
+            let hint = Some("write `files`, and grant `fs: { read: true }`: they are in `/step`".to_owned());
+            let message = "a case has no directory but its own, so `fs.also` cannot be granted";
+            findings.at(part.nearest("fs.also"), code::BAD_GRANTS, message, hint);
+            None
+        }
         Ok(grants) => Some(grants),
         Err(errors) => {
             for error in errors {

@@ -136,6 +136,10 @@ pub(super) fn refuse_existing(dir: &Path) -> Result<(), Failure> {
 pub(super) fn name(path: &Path) -> Result<String, Failure> {
     let last = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     match Alias::parse(&last) {
+        Ok(name) if name.as_str() == "cofferdam-sdk" => {
+            let failure = Failure::usage("`cofferdam-sdk` is the name of the crate that plugins depend on");
+            Err(failure.with_hint("give the plugin another name"))
+        }
         Ok(name) => Ok(name.to_string()),
         Err(_) => {
             let message = format!("`{}` is no name for a plugin", terminal::name(Path::new(&last)));
