@@ -258,14 +258,14 @@ impl State {
         if request.path == "/token" {
             return self.token(request);
         }
+        if let Some(refusal) = self.refusal(request, port) {
+            return refusal;
+        }
         if let Some(digest) = request.path.strip_prefix("/cdn/") {
             return match self.blobs.get(digest) {
                 Some(blob) => Reply::new(200, blob.clone()),
                 None => Reply::new(404, ""),
             };
-        }
-        if let Some(refusal) = self.refusal(request, port) {
-            return refusal;
         }
         if let Fault::Status(status) = self.fault {
             let reply = Reply::error(status, "TOOBAD", "come back \u{1b}[31mlater");

@@ -329,7 +329,7 @@ mod tests {
         let catalog = catalog(&[]).with_settings(settings).with_model("plugin:corp/mine", own);
         for name in ["fast", "plugin:corp/small"] {
             assert_eq!(catalog.plugin_model(name).unwrap().to_string(), "plugin:corp/small");
-            assert!(refusal(&catalog, name).0.contains("is a model of a plugin"));
+            assert!(refusal(&catalog, name).0.contains("names no model of a plugin"));
         }
         for name in ["plugin:corp/mine", "openai/gpt-5", "plugin:corp"] {
             assert_eq!(catalog.plugin_model(name), None, "{name}");
