@@ -180,6 +180,20 @@ fn a_lock_without_the_manifest_does_not_follow_the_tag_either() {
 }
 
 #[test]
+fn who_locks_what_the_settings_pin_otherwise_is_told_what_changes_both() {
+    let registry = Registry::start();
+    let project = project(&registry);
+    push(&project, &registry, "text.wasm");
+    add(&project, &registry, &[]).expect(0);
+    project.file("again.wasm", rebuilt());
+    push(&project, &registry, "again.wasm");
+    let outcome = project.run(&["plugin", "lock", "flow.yaml", "--update"]).expect(2);
+    outcome.says(&["pinned as", "cofferdam plugin add oci://", "--as text --update"]);
+    add(&project, &registry, &["--update"]).expect(0);
+    run(&project, &["--locked"]).expect(0);
+}
+
+#[test]
 fn a_registry_that_gives_other_bytes_is_found_out() {
     let registry = Registry::start();
     let project = elsewhere(project(&registry));

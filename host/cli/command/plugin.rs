@@ -24,12 +24,12 @@ use crate::registries::Speech;
 use crate::session::{self, Session};
 use crate::terminal;
 use crate::ui::table::{self, Wide};
-use cofferdam::Update;
 use cofferdam::core::id::Alias;
 use cofferdam::core::oci::Reference;
 use cofferdam::core::policy::Grants;
 use cofferdam::plugin::{Digest, Inspection, LoadError, PluginReference, Source, builtin};
 use cofferdam::sink::{bytes, clean};
+use cofferdam::{LockEntry, Update};
 use std::path::Path;
 
 pub(super) fn run(global: &Global, command: PluginCommand) -> anyhow::Result<Exit> {
@@ -127,16 +127,32 @@ async fn lock(session: &Session, args: &LockArgs) -> anyhow::Result<Exit> {
         any |= changed;
         locked.push(entries);
     }
+    let mut other = None;
     for entries in locked {
         for entry in entries {
             let line = format!("{} {} {} {}\n", entry.alias, entry.source, entry.digest, entry.name);
             terminal::print(&line)?;
+            other = other.or_else(|| pinned_otherwise(session, &entry));
         }
     }
     let path = session.project.lock_file();
     let said = if any { "was written" } else { "is as it was" };
     terminal::tell(&format!("{} {said}", terminal::name(&path)));
+    if let Some(other) = other {
+        return Err(other.into());
+    }
     Ok(Exit::Done)
+}
+
+/// What is wrong when the project's settings pin another component than the one that is locked now: no run could take either.
+fn pinned_otherwise(session: &Session, entry: &LockEntry) -> Option<Failure> {
+    let alias = Alias::parse(&entry.alias).ok()?;
+    let listed = session.listed().get(&alias).copied().filter(|listed| listed.source == entry.source)?;
+    let pinned = listed.digest.as_ref().filter(|digest| !digest.eq_ignore_ascii_case(&entry.digest))?;
+    let file = terminal::name(&session.project.settings_file());
+    let message = format!("`{alias}` is locked as {} and pinned as {pinned} in `{file}`", entry.digest);
+    let hint = format!("`cofferdam plugin add {} --as {alias} --update` changes both", entry.source);
+    Some(Failure::invalid(message).with_hint(hint))
 }
 
 /// The name that was given, else one made from the source.
