@@ -33,6 +33,10 @@ impl ModelPlugin {
         Self { plugin, loaded: OnceCell::new() }
     }
 
+    pub(super) fn plugin(&self) -> &ServicePlugin {
+        &self.plugin
+    }
+
     /// What a run records of it.
     fn pin(&self, loaded: &LoadedPlugin) -> PluginPin {
         PluginPin { source: self.plugin.source.clone(), digest: loaded.digest().to_string(), ..loaded.pin() }

@@ -148,6 +148,9 @@ fn a_plugin_of_the_project_is_pinned_where_only_what_was_decided_runs() {
     project.run(&["run", "f.yaml"]).expect(0);
     let outcome = project.run(&["run", "f.yaml", "--locked"]).expect(2);
     outcome.says(&["plugin `own` is not pinned", "[plugins.own]"]);
+    project.run(&["plugin", "lock"]).expect(0).says(&["was written"]);
+    project.run(&["run", "f.yaml", "--locked"]).expect(0);
+    std::fs::remove_file(project.path("cofferdam.lock")).unwrap();
     let digest = cofferdam_guests::digest(&cofferdam_guests::built_bytes("fickle").unwrap());
     project.file("cofferdam.toml", format!("[plugins.own]\nsource = \"./fickle.wasm\"\ndigest = \"{digest}\"\n"));
     project.run(&["run", "f.yaml", "--locked", "--strict"]).expect(0);

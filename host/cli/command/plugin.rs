@@ -112,7 +112,8 @@ async fn look_with(session: &Session, mut reference: PluginReference) -> anyhow:
 async fn lock(session: &Session, args: &LockArgs) -> anyhow::Result<Exit> {
     let speech = Speech::of_documents(session);
     let builder = session.with_storage(session.orchestrator().registries(speech.registries()), &args.grant)?;
-    let orchestrator = session.with_sinks(builder, &args.sinks, &args.grant)?.build().map_err(Failure::from)?;
+    let builder = session.with_models(session.with_sinks(builder, &args.sinks, &args.grant)?, &args.grant)?;
+    let orchestrator = builder.build().map_err(Failure::from)?;
     let update = if args.update { Update::Take } else { Update::Keep };
     let (services, mut any) = orchestrator.lock_services().await.map_err(Failure::from)?;
     if args.files.is_empty() && services.is_empty() {

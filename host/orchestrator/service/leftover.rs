@@ -11,6 +11,7 @@ use cofferdam_core::event::RunEvent;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, RunId};
 use cofferdam_core::limits;
+use cofferdam_core::policy::PluginKind;
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Sink, Want};
 use cofferdam_core::spec::suggest::did_you_mean;
 use cofferdam_engine::Patience;
@@ -179,8 +180,8 @@ impl Orchestrator {
         Ok(true)
     }
 
-    /// Approves the plugins that keep the runs and take the events as they are now, and gives their entries and whether the
-    /// lock file changed.
+    /// Approves the plugins that keep the runs, take the events, or are models of the project, as they are now, and gives
+    /// their entries and whether the lock file changed.
     ///
     /// # Errors
     /// A plugin that does not load; a lock file that cannot be read or written.
@@ -192,6 +193,16 @@ impl Orchestrator {
         for service in services.plugins() {
             let plugin = service.load_unchecked(&services.host).await;
             entries.push(gate.entry(service, &*plugin.map_err(|fault| Error::Refused(vec![fault]))?));
+        }
+        // Every table with a source could be a model's; what does not load is none, and a run that asks for it says why.
+        for model in self.shared.settings.model_plugins.values().map(|model| model.plugin()) {
+            match model.load_unchecked(&services.host).await {
+                Ok(plugin) if plugin.is(PluginKind::Model) => entries.push(gate.entry(model, &plugin)),
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::debug!(alias = %model.alias, why = %fault.message, "it is not locked as a model")
+                }
+            }
         }
         let changed = lock.approve(&entries).map_err(|error| Error::Settings(error.to_string()))?;
         Ok((entries, changed))
