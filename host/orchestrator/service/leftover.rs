@@ -7,6 +7,7 @@ use super::missed::last_seq;
 use crate::error::Error;
 use crate::lock::LockEntry;
 use crate::orchestrator::Orchestrator;
+use crate::orchestrator::models::ModelPlugin;
 use cofferdam_core::event::RunEvent;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, RunId};
@@ -195,12 +196,12 @@ impl Orchestrator {
             entries.push(gate.entry(service, &*plugin.map_err(|fault| Error::Refused(vec![fault]))?));
         }
         // Every table with a source could be a model's; what does not load is none, and a run that asks for it says why.
-        for model in self.shared.settings.model_plugins.values().map(|model| model.plugin()) {
+        for model in self.shared.settings.model_plugins.values().map(ModelPlugin::plugin) {
             match model.load_unchecked(&services.host).await {
                 Ok(plugin) if plugin.is(PluginKind::Model) => entries.push(gate.entry(model, &plugin)),
                 Ok(_) => {}
                 Err(fault) => {
-                    tracing::debug!(alias = %model.alias, why = %fault.message, "it is not locked as a model")
+                    tracing::debug!(alias = %model.alias, why = %fault.message, "it is not locked as a model");
                 }
             }
         }
