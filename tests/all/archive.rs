@@ -231,14 +231,10 @@ impl Scene {
     /// The guest as an embedder loads it.
     fn load(&self, runtime: &tokio::runtime::Runtime) -> (PluginHost, Arc<LoadedPlugin>) {
         let host = PluginHost::new(HostSettings {
-            clock: Arc::new(TokioClock::new()),
-            cache: None,
-            fetched: None,
-            compile_child: None,
             network: Some(Network { egress: cofferdam_egress::Egress::new(), secrets: Arc::new(OneSecret) }),
             state: Some(Arc::new(MemoryState::new()) as Arc<dyn State>),
-            blobs: None,
             redactor: Arc::new(NoRedactor),
+            ..HostSettings::alone(Arc::new(TokioClock::new()))
         });
         let source = Source::Bytes(Arc::from(self.component.as_slice()));
         let mut reference = PluginReference::new(Alias::parse("kept").unwrap(), source);

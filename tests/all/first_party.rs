@@ -9,8 +9,8 @@ use cofferdam::core::message::{Message, Usage};
 use cofferdam::core::policy::Grants;
 use cofferdam::core::port::{
     Append, Batch, BlobId, BoxFuture, Choice, Condition as _, Durability, Item, ItemValue, Journal as _, Memo,
-    Model as _, ModelRequest, ModelSettings, NoRedactor, PureContext, Recall as _, Record, RecordBody, Recorder,
-    RunFilter, RunIndex, Search, Sink as _, State, ToolChoice, Transform as _,
+    Model as _, ModelRequest, ModelSettings, PureContext, Recall as _, Record, RecordBody, Recorder, RunFilter,
+    RunIndex, Search, Sink as _, State, ToolChoice, Transform as _,
 };
 use cofferdam::core::time::Timestamp;
 use cofferdam::core::value::Map;
@@ -231,17 +231,12 @@ async fn behaviour(name: &str, component: Vec<u8>, provider: &Provider) -> Strin
         _ => (Value::Null, json!({})),
     };
     let host = PluginHost::new(HostSettings {
-        clock: Arc::new(TokioClock::new()),
-        cache: None,
-        fetched: None,
-        compile_child: None,
         network: Some(Network {
             egress: cofferdam_egress::Egress::new(),
             secrets: Arc::new(cofferdam_egress::NoSecrets),
         }),
         state: Some(Arc::new(MemoryState::new()) as Arc<dyn State>),
-        blobs: None,
-        redactor: Arc::new(NoRedactor),
+        ..HostSettings::alone(Arc::new(TokioClock::new()))
     });
     let source = Source::Bytes(component.into());
     let reference = PluginReference::new(Alias::parse(name).unwrap(), source);

@@ -31,16 +31,7 @@ impl Recorder for Heard {
 }
 
 fn host() -> PluginHost {
-    PluginHost::new(HostSettings {
-        clock: Arc::new(TokioClock::new()),
-        cache: None,
-        fetched: None,
-        compile_child: None,
-        network: None,
-        state: None,
-        blobs: None,
-        redactor: Arc::new(NoRedactor),
-    })
+    PluginHost::new(HostSettings { redactor: Arc::new(NoRedactor), ..HostSettings::alone(Arc::new(TokioClock::new())) })
 }
 
 fn reference(name: &str) -> PluginReference {

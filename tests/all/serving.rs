@@ -7,8 +7,8 @@ use cofferdam::core::id::{Alias, RunId, StepPath};
 use cofferdam::core::message::Message;
 use cofferdam::core::policy::Grants;
 use cofferdam::core::port::{
-    Ack, Batch, Journal, JournalError, LeaseRequest, Model as _, ModelEvent, ModelRequest, ModelSettings, NoRedactor,
-    Owner, Recall, Sink as _, State, ToolChoice,
+    Ack, Batch, Journal, JournalError, LeaseRequest, Model as _, ModelEvent, ModelRequest, ModelSettings, Owner,
+    Recall, Sink as _, State, ToolChoice,
 };
 use cofferdam::core::time::Timestamp;
 use cofferdam::plugin::{CacheDirs, HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
@@ -32,17 +32,13 @@ fn host() -> PluginHost {
 /// A host that compiles each component once, as it does for a user.
 fn host_with(cache: Option<CacheDirs>) -> PluginHost {
     PluginHost::new(HostSettings {
-        clock: Arc::new(TokioClock::new()),
         cache,
-        fetched: None,
-        compile_child: None,
         network: Some(Network {
             egress: cofferdam_egress::Egress::new(),
             secrets: Arc::new(cofferdam_egress::NoSecrets),
         }),
         state: Some(Arc::new(MemoryState::new()) as Arc<dyn State>),
-        blobs: None,
-        redactor: Arc::new(NoRedactor),
+        ..HostSettings::alone(Arc::new(TokioClock::new()))
     })
 }
 

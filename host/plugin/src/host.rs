@@ -25,7 +25,7 @@ use crate::worlds::{Worlds, is_pure};
 use bytes::Bytes;
 use cofferdam_core::limits;
 use cofferdam_core::policy::{FsGrant, PluginKind};
-use cofferdam_core::port::{Clock, Journal, Redactor, State};
+use cofferdam_core::port::{Clock, Journal, NoRedactor, Redactor, State};
 use cofferdam_core::schema;
 use cofferdam_core::text::clean_to;
 use cofferdam_core::value;
@@ -59,6 +59,23 @@ pub struct HostSettings {
     pub blobs: Option<Arc<dyn Journal>>,
     /// Knows what must not be written to a log.
     pub redactor: Arc<dyn Redactor>,
+}
+
+impl HostSettings {
+    /// A host with nothing around it but the time: it keeps nothing, and refuses what plugins ask of it.
+    #[must_use]
+    pub fn alone(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            cache: None,
+            fetched: None,
+            compile_child: None,
+            network: None,
+            state: None,
+            blobs: None,
+            redactor: Arc::new(NoRedactor),
+        }
+    }
 }
 
 /// The directories of the cache. Both are made when missing, and closed to other users.

@@ -36,14 +36,9 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
 
 pub(crate) fn host(dir: &Path) -> PluginHost {
     PluginHost::new(HostSettings {
-        clock: Arc::new(TokioClock::new()),
         cache: Some(CacheDirs { code: dir.join("code"), state: dir.join("state") }),
-        fetched: None,
-        compile_child: None,
-        network: None,
-        state: None,
-        blobs: None,
         redactor: Arc::new(NoRedactor),
+        ..HostSettings::alone(Arc::new(TokioClock::new()))
     })
 }
 

@@ -122,14 +122,11 @@ impl Scene {
         let dirs = Arc::new(StepDirs { step: open("step"), out: open("out") });
         let secrets = |name: &str| (name == "KEY").then(|| SecretString::from(CANARY));
         let mut settings = HostSettings {
-            clock: Arc::new(WallClock),
-            cache: None,
-            fetched: None,
-            compile_child: None,
             network: Some(Network { egress: Egress::with_resolver(Arc::new(Names)), secrets: Arc::new(secrets) }),
             state: Some(Arc::new(MemoryState::new())),
             blobs: Some(Arc::new(Memory::new())),
             redactor: Arc::new(KnowsCanary),
+            ..HostSettings::alone(Arc::new(WallClock))
         };
         change(&mut settings);
         let host = PluginHost::new(settings).with_allocation(allocation);
