@@ -20,11 +20,6 @@ pub(crate) struct Share {
     places: Arc<Semaphore>,
 }
 
-/// How many guests of one plugin compute at once: a processor is left to others.
-fn turns() -> usize {
-    threads().saturating_sub(1).max(1)
-}
-
 /// A place of the plugin. Dropping it gives it to the next call.
 pub(crate) struct Place {
     _permit: Option<OwnedSemaphorePermit>,
@@ -34,7 +29,7 @@ impl Share {
     /// The share of a plugin on an engine with so many slots.
     pub(crate) fn of(slots: usize) -> Self {
         let places = limits::PLUGIN_SLOTS_EACH.min(slots.saturating_sub(slots / 4)).max(1);
-        Self { turns: Arc::new(Semaphore::new(turns())), places: Arc::new(Semaphore::new(places)) }
+        Self { turns: Arc::new(Semaphore::new(threads())), places: Arc::new(Semaphore::new(places)) }
     }
 
     /// Waits until fewer calls of the plugin are alive than may be.
@@ -110,7 +105,7 @@ mod tests {
             assert_eq!(guest.await.unwrap(), Some(7));
         }
         let most = most.load(Ordering::SeqCst);
-        assert!((1..=turns()).contains(&most), "{most} at once");
+        assert!((1..=threads()).contains(&most), "{most} at once");
     }
 
     #[tokio::test]
