@@ -1,6 +1,6 @@
 //! Transforms and conditions by plugin, with a native plugin: what they change, skip, stop and choose.
 
-use crate::scene::{Scene, agent, workflow};
+use crate::scene::{Scene, agent, text, workflow};
 use cofferdam_core::event::{Body, RunStatus, SkippedBecause, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, StepId};
@@ -153,7 +153,11 @@ fn a_stop_that_comes_together_with_the_end_of_a_change_ends_who_waited_for_it() 
         })
         .agent("reads", move |_, _| {
             count.fetch_add(1, Ordering::Relaxed);
-            std::future::pending()
+            // Long, and not for ever: whoever begins it shows in the time that the run took.
+            async {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+                Ok(text("read"))
+            }
         });
     let reader = after(agent("b", "reads", "b"), &[0]);
     let seen = scene.run(with_output_transform(vec![plain("a"), reader, late], vec![link("keep", "")]));
