@@ -72,6 +72,23 @@ fn what_was_added_is_said_as_json() {
 }
 
 #[test]
+fn programs_that_add_at_the_same_time_keep_each_others_lines() {
+    let project = Project::new();
+    project.run(&["plugin", "add", "builtin:csv"]).expect(0);
+    let names: Vec<String> = (0..6).map(|number| format!("p{number}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| project.run(&["plugin", "add", "builtin:csv", "--as", name]).expect(0));
+        }
+    });
+    let (settings, lock) = (project.read("cofferdam.toml"), project.read("cofferdam.lock"));
+    for name in &names {
+        assert!(settings.contains(&format!("[plugins.{name}]")), "{name} is not in\n{settings}");
+        assert!(lock.contains(&format!("alias = \"{name}\"")), "{name} is not in\n{lock}");
+    }
+}
+
+#[test]
 fn a_plugin_that_serves_the_host_comes_from_a_registry_as_well() {
     let registry = Registry::start();
     let project = Project::with_plugins();
