@@ -23,6 +23,7 @@ mod error;
 mod grants;
 mod lock;
 mod mounts;
+mod replace;
 mod secrets;
 mod servers;
 mod sources;
@@ -42,6 +43,7 @@ pub use orchestrator::{
     RegistryAccess, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun,
     Wish,
 };
+pub use replace::replace;
 pub use secrets::SecretSource;
 pub use servers::{ProjectServer, ServerPolicy};
 pub use stream::{

@@ -3,14 +3,14 @@
 //! It restricts and never grants: a lock file that somebody brings along can only make a run be refused. It must not
 //! decide what follows from a difference.
 
+use crate::replace::replace;
 use cofferdam_core::digest::sha256_hex;
 use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
 use cofferdam_plugin::{About, Inspection, LoadedPlugin};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, Permissions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -204,7 +204,7 @@ impl Lock {
         }
         content.version = VERSION;
         let text = toml::to_string(&content).map_err(|error| self.failed("written", &error))?;
-        self.write(&format!("{HEAD}{text}")).map_err(|error| self.failed("written", &error))?;
+        replace(&self.path, &format!("{HEAD}{text}")).map_err(|error| self.failed("written", &error))?;
         Ok(true)
     }
 
@@ -228,16 +228,6 @@ impl Lock {
 
     fn folder(&self) -> &Path {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-    }
-
-    /// Beside the file first, so that nobody ever reads half of it. It belongs into version control, so that it is as open as
-    /// any file of its user.
-    fn write(&self, text: &str) -> std::io::Result<()> {
-        let mut file =
-            tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(self.folder())?;
-        file.write_all(text.as_bytes())?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        Ok(())
     }
 
     fn failed(&self, act: &'static str, reason: &impl ToString) -> LockError {

@@ -3,6 +3,7 @@
 //! It must not know what a guest is for: interfaces, grants and tools are above it.
 
 use crate::instance::Guest;
+use crate::levels::{self, Levels, Permit};
 use cofferdam_core::limits;
 use cofferdam_core::policy::{KindLimits, PluginKind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -86,9 +87,9 @@ pub(crate) struct Engine {
     meter: Meter,
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
-    /// How many slots there are.
-    places: usize,
-    slots: Arc<Semaphore>,
+    /// How many slots there are for calls that no tool made.
+    outer: usize,
+    slots: Levels,
     /// How many instances may wait for the next call of their step, each in a slot.
     waiting: Arc<Semaphore>,
     ticker: Ticker,
@@ -97,17 +98,22 @@ pub(crate) struct Engine {
 impl Engine {
     /// Builds the engine: a few milliseconds, so never before the first plugin is used.
     pub(crate) fn new(meter: Meter, wanted: Allocation) -> wasmtime::Result<Self> {
-        let (wasm, places) = allocate(meter, wanted)?;
+        let (wasm, outer) = allocate(meter, wanted)?;
         let linker = crate::import::linker(&wasm)?;
         let ticker = Ticker::start(&wasm)?;
-        tracing::debug!(?meter, ?wanted, places, "wasm engine ready");
-        let waiting = Arc::new(Semaphore::new(places / limits::PLUGIN_KEPT_SHARE));
-        Ok(Self { meter, wasm, linker, places, slots: Arc::new(Semaphore::new(places)), waiting, ticker })
+        tracing::debug!(?meter, ?wanted, outer, "wasm engine ready");
+        let waiting = Arc::new(Semaphore::new(outer / limits::PLUGIN_KEPT_SHARE));
+        Ok(Self { meter, wasm, linker, outer, slots: Levels::of(outer, |slots| slots), waiting, ticker })
     }
 
     /// How many instances may live at once, and how many more may begin now.
     pub(crate) fn places(&self) -> (usize, usize) {
-        (self.places, self.slots.available_permits())
+        (levels::all(self.outer), self.slots.free())
+    }
+
+    /// How many of them may be of calls that no tool made.
+    pub(crate) fn outer(&self) -> usize {
+        self.outer
     }
 
     /// How its guests are interrupted.
@@ -125,37 +131,20 @@ impl Engine {
         &self.linker
     }
 
-    /// Waits for a free slot and keeps the epoch clock ticking while the answer lives.
-    pub(crate) async fn enter(&self) -> Occupied {
-        Occupied { _slot: self.slot().await, _ticking: self.ticking() }
-    }
-
-    /// Waits for a free slot.
-    pub(crate) async fn slot(&self) -> Slot {
-        Slot { _permit: Arc::clone(&self.slots).acquire_owned().await.ok() }
+    /// Waits for a free slot, at this depth of calls of tools by tools.
+    pub(crate) async fn slot(&self, depth: u32) -> Permit {
+        self.slots.take(depth).await
     }
 
     /// A place for an instance that waits for its next call; none when enough of them wait.
-    pub(crate) fn place(&self) -> Option<Slot> {
-        let permit = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
-        Some(Slot { _permit: Some(permit) })
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).try_acquire_owned().ok()
     }
 
     /// Keeps the epoch clock ticking while the answer lives.
     pub(crate) fn ticking(&self) -> Ticking {
         self.ticker.tick()
     }
-}
-
-/// A taken slot. Dropping it frees the slot and lets the clock rest.
-pub(crate) struct Occupied {
-    _slot: Slot,
-    _ticking: Ticking,
-}
-
-/// A taken slot. Dropping it frees it.
-pub(crate) struct Slot {
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What the compiled code depends on. The compile child uses exactly this; the allocation strategy is not part
@@ -222,6 +211,7 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
     // The kinds differ in bytes and time, not in how many parts a component may have.
     const PARTS: KindLimits = PluginKind::Tool.limits();
     let mut pool = PoolingAllocationConfig::new();
+    let slots = u32::try_from(levels::all(slots as usize)).unwrap_or(u32::MAX);
     pool.total_component_instances(slots)
         .total_stacks(slots)
         .total_core_instances(slots.saturating_mul(PARTS.core_instances))

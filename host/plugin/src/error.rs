@@ -77,7 +77,7 @@ pub enum LoadFault {
     #[error("there is no builtin plugin `{0}`")]
     NoBuiltin(String),
     /// It comes from a registry, and nobody said which component that is.
-    #[error("it was never fetched: no lock file and no digest says which component that is")]
+    #[error("it was never fetched: neither a lock file nor `digest:` says which component that reference leads to")]
     Unpinned {
         /// What fetches it.
         command: String,

@@ -17,7 +17,7 @@ use crate::reference::{PluginReference, Source};
 use crate::runtime::GuestRuntime;
 use crate::scan::{Outline, scan};
 use crate::services::Services;
-use crate::share::Share;
+use crate::share::Shares;
 use crate::store::{ComponentStore, StoreError};
 use crate::tap::Observation;
 use crate::tool::{LoadedPlugin, Parts};
@@ -107,6 +107,7 @@ pub(crate) struct Core {
     cache: Option<Cache>,
     fetched: Option<ComponentStore>,
     pub(crate) clock: Arc<dyn Clock>,
+    shares: Shares<Digest>,
     /// Whether every kind is metered.
     exact: bool,
 }
@@ -184,7 +185,7 @@ impl PluginHost {
         self.kept.load(Ordering::Relaxed)
     }
 
-    fn services(&self, core: &Core, granted: &FsGrant, base: &Path) -> Result<Services, LoadFault> {
+    fn services(&self, core: &Core, digest: Digest, granted: &FsGrant, base: &Path) -> Result<Services, LoadFault> {
         Ok(Services {
             network: self.settings.network.clone(),
             state: self.settings.state.clone(),
@@ -194,7 +195,7 @@ impl PluginHost {
             mounts: mount::open(granted, base)?.into(),
             kept: Arc::clone(&self.kept),
             observation: self.observation.clone(),
-            share: Share::of(core.plain.places().0),
+            share: core.shares.of(digest, core.plain.outer()),
         })
     }
 
@@ -228,7 +229,7 @@ impl PluginHost {
             Purpose::Look | Purpose::Use => config(&known.about, &reference.config)?,
         };
         let [limits, pure, warm] = reference.bounds(&known.manifest)?;
-        let services = self.services(&core, &reference.granted.fs, &reference.base)?;
+        let services = self.services(&core, known.artifact.digest, &reference.granted.fs, &reference.base)?;
         let identity = Identity {
             alias: reference.alias.clone(),
             digest: known.artifact.digest,
@@ -300,7 +301,8 @@ impl Core {
         let compiler = Compiler::new(settings.compile_child.clone());
         let clock = Arc::clone(&settings.clock);
         let fetched = settings.fetched.clone();
-        Ok(Self { plain, metered: Mutex::new(None), allocation, runtime, compiler, cache, fetched, clock, exact })
+        let (metered, shares) = (Mutex::default(), Shares::default());
+        Ok(Self { plain, metered, allocation, runtime, compiler, cache, fetched, clock, shares, exact })
     }
 
     fn occupancy(&self) -> Occupancy {

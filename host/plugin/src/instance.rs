@@ -108,6 +108,11 @@ impl Call {
         Self { frozen: Some(frozen), ..self }
     }
 
+    /// How deep it is in calls of tools by tools.
+    pub(crate) fn depth(&self) -> u32 {
+        self.ctx.as_ref().map_or(0, |ctx| ctx.depth)
+    }
+
     /// Keeps a denial, and tells the run of it the first time.
     pub(crate) fn deny(&mut self, denial: Denial) {
         let body = Body::PluginDenied {
@@ -328,10 +333,11 @@ impl<W: World> Prepared<W> {
         let out_of_time = || Failure::classify(&wasmtime::Error::new(OutOfTime), &allowed);
         // The epoch ends a guest that computes; this timer one that waits, for a slot or in a host call.
         let (wait, share) = (deadline.remaining(), guest.call.plugin.services.share.clone());
-        let entering = async { (share.place().await, self.engine.enter().await) };
-        let Ok(_slot) = tokio::time::timeout(wait, entering).await else {
+        let entering = share.enter(&self.engine, guest.call.depth());
+        let Ok(_seat) = tokio::time::timeout(wait, entering).await else {
             return Ended { answer: Err(Failure::Busy(deadline.allowed())), denials: Vec::new() };
         };
+        let _ticking = self.engine.ticking();
         let mut store = match new_store(&self.engine, guest) {
             Ok(store) => store,
             Err(error) => return Ended { answer: Err(Failure::Host(error.to_string())), denials: Vec::new() },

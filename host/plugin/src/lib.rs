@@ -22,6 +22,9 @@ mod store;
 mod version;
 
 mod engine;
+mod lane;
+mod leg;
+mod levels;
 mod limit;
 mod runtime;
 

@@ -138,11 +138,11 @@ impl Answering {
             return Err(at("complete")(Failure::Refused(format!("the conversation has more than {most} bytes"))));
         }
         let (engine, wall) = (&self.world.engine, self.identity.limits.wall);
-        let share = &self.identity.services.share;
-        let entering = async { (share.place().await, engine.enter().await) };
-        let Ok(_slot) = tokio::time::timeout(wall, entering).await else {
+        let entering = self.identity.services.share.enter(engine, 0);
+        let Ok(_seat) = tokio::time::timeout(wall, entering).await else {
             return Err(at("complete")(Failure::Busy(wall)));
         };
+        let _ticking = engine.ticking();
         // Its time begins here, not while it waited for others.
         let whole = Deadline::after(Duration::from_millis(limits::MODEL_CALL_MS));
         let guest = Guest::new(self.call()).map_err(at("complete"))?;

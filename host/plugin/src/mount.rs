@@ -7,6 +7,7 @@ use cofferdam_core::policy::FsGrant;
 use cofferdam_core::port::DirHandle;
 use rustix::fs::{self, Mode, OFlags};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Levels above a directory that are looked at; file systems are not deeper.
@@ -27,7 +28,10 @@ pub(crate) fn open(grant: &FsGrant, base: &Path) -> Result<Vec<Mounted>, LoadFau
             return Err(LoadFault::Unserved(WRITE_ONLY));
         }
         let unreadable = |reason: String| LoadFault::Mount { from: mount.from.clone(), reason };
-        let file = File::open(base.join(&mount.from)).map_err(|error| unreadable(error.to_string()))?;
+        let file = File::open(base.join(&mount.from)).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => unreadable("there is no such directory; it is not made by itself".to_owned()),
+            _ => unreadable(error.to_string()),
+        })?;
         if !file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(unreadable("it is not a directory".to_owned()));
         }

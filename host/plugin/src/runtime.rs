@@ -1,19 +1,24 @@
-//! The small tokio runtime on which guests run, apart from that of the host.
+//! The threads on which guests run, apart from those of the host.
 //!
-//! A guest that computes yields at each epoch tick; on the host's own runtime it would hold up timers and
-//! streams for that long. It must not know what it runs.
+//! A guest that computes yields at each epoch tick; on the host's own runtime it would hold up timers and streams for that
+//! long. It must not know what it runs.
 
+use crate::lane::{Lane, Pace};
+use crate::leg::{End, Leg};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::thread::available_parallelism;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 const FEWEST_THREADS: usize = 2;
 const MOST_THREADS: usize = 8;
 /// File operations of guests block one of these each.
 const BLOCKING_THREADS: usize = 32;
+/// How many tasks a thread runs before it looks for those that came from outside: few, since every call comes from there.
+const FAIRNESS: u32 = 2;
 
 /// How many guests of one plugin may compute at once: as many as there are processors, within bounds.
 pub(crate) fn threads() -> usize {
@@ -22,23 +27,16 @@ pub(crate) fn threads() -> usize {
 
 /// The threads on which guests run.
 pub(crate) struct GuestRuntime {
-    /// There until it is dropped.
-    runtime: Option<Runtime>,
+    lanes: Arc<Lanes>,
     /// As many as guests of one plugin may compute at once.
     turns: Semaphore,
 }
 
 impl GuestRuntime {
-    /// Starts the threads.
+    /// Starts the threads for short calls; the others come with the first call that needs them.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            // Two plugins that compute on all their turns leave one thread to the calls of others.
-            .worker_threads(2 * threads() + 1)
-            .max_blocking_threads(BLOCKING_THREADS)
-            .thread_name("cofferdam-guest")
-            .enable_all()
-            .build()?;
-        Ok(Self { runtime: Some(runtime), turns: Semaphore::new(threads()) })
+        let lanes = Lanes { short: Some(start(Lane::Short)?), crowd: OnceLock::new(), long: OnceLock::new() };
+        Ok(Self { lanes: Arc::new(lanes), turns: Semaphore::new(threads()) })
     }
 
     /// A turn for work that computes and waits for nothing, so that its time is not spent on that of others.
@@ -48,46 +46,111 @@ impl GuestRuntime {
 
     /// How many futures run or wait there.
     pub(crate) fn tasks(&self) -> usize {
-        self.runtime.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks())
+        self.lanes.running().map(|runtime| runtime.metrics().num_alive_tasks()).sum()
     }
 
-    /// Runs the future there. Dropping the task ends it at its next tick.
+    /// Runs a call there, in the lane that the pace of its component asks for. Dropping the task ends it at its next tick.
+    pub(crate) fn call<T: Send + 'static>(
+        &self,
+        pace: &Pace,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
+        let leg = Leg::new(pace, work);
+        Task { leg: self.lanes.of(leg.lane()).spawn(leg), lanes: Arc::clone(&self.lanes) }
+    }
+
+    /// Runs work there that waits more than it computes. Dropping the task ends it.
     pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        let runtime = self.runtime.as_ref().expect("the runtime is there until it is dropped");
-        Task(runtime.spawn(work))
+        let leg = self.lanes.short().spawn(async { End::Of(work.await) });
+        Task { leg, lanes: Arc::clone(&self.lanes) }
     }
 }
 
-impl Drop for GuestRuntime {
+/// The threads of each lane.
+struct Lanes {
+    /// There until all is dropped.
+    short: Option<Runtime>,
+    crowd: OnceLock<Option<Runtime>>,
+    long: OnceLock<Option<Runtime>>,
+}
+
+impl Lanes {
+    fn short(&self) -> &Runtime {
+        self.short.as_ref().expect("it is there until all is dropped")
+    }
+
+    /// Those for short calls where the system gives no more.
+    fn of(&self, lane: Lane) -> &Runtime {
+        let later = match lane {
+            Lane::Short => return self.short(),
+            Lane::Crowd => &self.crowd,
+            Lane::Long => &self.long,
+        };
+        let begin = || start(lane).inspect_err(|error| tracing::warn!(%error, "plugins get fewer threads")).ok();
+        later.get_or_init(begin).as_ref().unwrap_or_else(|| self.short())
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Runtime> {
+        self.short.iter().chain([self.crowd.get(), self.long.get()].into_iter().flatten().flatten())
+    }
+}
+
+impl Drop for Lanes {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        let later = [self.crowd.take(), self.long.take()].into_iter().flatten().flatten();
+        for runtime in self.short.take().into_iter().chain(later) {
             // Waiting for the threads is not allowed where a future may drop this.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Work on the guests' threads.
-pub(crate) struct Task<T>(JoinHandle<T>);
+fn start(lane: Lane) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        // Two plugins that compute on all their turns leave one thread to the calls of others.
+        .worker_threads(2 * threads() + 1)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .global_queue_interval(FAIRNESS)
+        .thread_name(lane.name())
+        .on_thread_start(move || lane.enter())
+        .enable_all()
+        .build()
+}
+
+/// Work on the guests' threads. A call goes on in another lane, if it has to, when it is polled.
+pub(crate) struct Task<T> {
+    leg: JoinHandle<End<T>>,
+    lanes: Arc<Lanes>,
+}
 
 /// The host's own code failed while it worked for a guest.
 #[derive(Debug)]
 pub(crate) struct Panicked(pub(crate) String);
 
-impl<T> Future for Task<T> {
+impl<T: Send + 'static> Future for Task<T> {
     type Output = Result<T, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(|error| match error.try_into_panic() {
-            Ok(payload) => Panicked(message(&*payload)),
-            Err(_) => Panicked("the host is shutting down".to_owned()),
-        })
+        loop {
+            match ready!(Pin::new(&mut self.leg).poll(cx)) {
+                Ok(End::Of(answer)) => return Poll::Ready(Ok(answer)),
+                Ok(End::Moves(leg)) => self.leg = self.lanes.of(leg.lane()).spawn(leg),
+                Err(error) => return Poll::Ready(Err(panicked(error))),
+            }
+        }
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        self.leg.abort();
+    }
+}
+
+fn panicked(error: JoinError) -> Panicked {
+    match error.try_into_panic() {
+        Ok(payload) => Panicked(message(&*payload)),
+        Err(_) => Panicked("the host is shutting down".to_owned()),
     }
 }
 
@@ -99,6 +162,7 @@ fn message(payload: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[tokio::test]
     async fn a_panic_over_there_is_an_error_here() {
@@ -118,5 +182,41 @@ mod tests {
         });
         drop(task);
         assert!(told.await.is_err());
+    }
+
+    async fn lane_of_a_call(runtime: &GuestRuntime, pace: &Pace, computes: Duration) -> String {
+        let work = async move {
+            let begun = Instant::now();
+            while begun.elapsed() < computes {
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
+            std::thread::current().name().unwrap_or_default().to_owned()
+        };
+        runtime.call(pace, work).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_call_that_computes_long_goes_on_aside_and_the_next_one_begins_there() {
+        let (runtime, pace, other) = (GuestRuntime::start().unwrap(), Pace::default(), Pace::default());
+        assert_eq!(lane_of_a_call(&runtime, &pace, Duration::ZERO).await, Lane::Short.name());
+        // Of the processor's time, which is less than that of the clock where others compute.
+        assert_eq!(lane_of_a_call(&runtime, &pace, Duration::from_millis(500)).await, Lane::Long.name());
+        assert_eq!(lane_of_a_call(&runtime, &pace, Duration::ZERO).await, Lane::Long.name());
+        assert_eq!(lane_of_a_call(&runtime, &other, Duration::ZERO).await, Lane::Short.name());
+        // That one was short.
+        assert_eq!(lane_of_a_call(&runtime, &pace, Duration::ZERO).await, Lane::Short.name());
+    }
+
+    #[tokio::test]
+    async fn one_of_very_many_calls_begins_aside() {
+        let (runtime, pace, other) = (GuestRuntime::start().unwrap(), Pace::default(), Pace::default());
+        let many: Vec<_> = (0..100).map(|_| runtime.call(&pace, std::future::pending::<()>())).collect();
+        assert_eq!(lane_of_a_call(&runtime, &pace, Duration::ZERO).await, Lane::Crowd.name());
+        assert_eq!(lane_of_a_call(&runtime, &other, Duration::ZERO).await, Lane::Short.name());
+        drop(many);
+        while lane_of_a_call(&runtime, &pace, Duration::ZERO).await != Lane::Short.name() {
+            tokio::task::yield_now().await;
+        }
     }
 }

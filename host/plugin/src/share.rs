@@ -1,40 +1,78 @@
-//! How much one plugin may take at once of what all plugins share: threads and slots.
+//! How much one component may take at once of what all plugins share: threads and slots.
 //!
 //! Without it, whoever makes many calls has the others wait behind all of them. It must not know what the calls do.
 
-use crate::engine::{Deadline, EPOCH_TICK};
+use crate::engine::{Deadline, EPOCH_TICK, Engine};
+use crate::lane::Pace;
+use crate::levels::{Levels, Permit};
 use crate::runtime::threads;
 use cofferdam_core::limits;
+use std::collections::HashMap;
 use std::future::poll_fn;
+use std::hash::Hash;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Poll, ready};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{Semaphore, TryAcquireError};
 
-/// The share of one plugin. Clones are the same share.
+/// The share of one component. Clones are the same share.
 #[derive(Clone)]
-pub(crate) struct Share {
+pub(crate) struct Share(Arc<Parts>);
+
+struct Parts {
     /// For computing: a guest has one only while it runs, never while it waits.
     turns: Arc<Semaphore>,
     /// For living: some of the engine's slots are always left to others.
-    places: Arc<Semaphore>,
+    places: Levels,
+    pace: Pace,
 }
 
-/// A place of the plugin. Dropping it gives it to the next call.
-pub(crate) struct Place {
-    _permit: Option<OwnedSemaphorePermit>,
+/// Room for one instance. Dropping it gives it to the next.
+pub(crate) struct Seat {
+    _place: Permit,
+    _slot: Permit,
+}
+
+/// The shares that are in use. A component that was loaded more than once has one.
+pub(crate) struct Shares<K>(Mutex<HashMap<K, Weak<Parts>>>);
+
+impl<K> Default for Shares<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> Shares<K> {
+    /// The share of this component, on an engine with so many slots.
+    pub(crate) fn of(&self, component: K, slots: usize) -> Share {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parts) = shares.get(&component).and_then(Weak::upgrade) {
+            return Share(parts);
+        }
+        shares.retain(|_, parts| parts.strong_count() > 0);
+        let share = Share::of(slots);
+        shares.insert(component, Arc::downgrade(&share.0));
+        share
+    }
 }
 
 impl Share {
-    /// The share of a plugin on an engine with so many slots.
+    /// A share on an engine with so many slots.
     pub(crate) fn of(slots: usize) -> Self {
-        let places = limits::PLUGIN_SLOTS_EACH.min(slots.saturating_sub(slots / 4)).max(1);
-        Self { turns: Arc::new(Semaphore::new(threads())), places: Arc::new(Semaphore::new(places)) }
+        let places = Levels::of(slots, |slots| limits::PLUGIN_SLOTS_EACH.min(slots.saturating_sub(slots / 4)).max(1));
+        Self(Arc::new(Parts { turns: Arc::new(Semaphore::new(threads())), places, pace: Pace::default() }))
     }
 
-    /// Waits until fewer calls of the plugin are alive than may be.
-    pub(crate) async fn place(&self) -> Place {
-        Place { _permit: Arc::clone(&self.places).acquire_owned().await.ok() }
+    /// Waits until fewer calls of the component are alive than may be, and for a slot of the engine, at this depth of calls
+    /// of tools by tools.
+    pub(crate) async fn enter(&self, engine: &Engine, depth: u32) -> Seat {
+        let place = self.0.places.take(depth).await;
+        Seat { _place: place, _slot: engine.slot(depth).await }
+    }
+
+    /// What its calls did lately.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.0.pace
     }
 
     /// Runs a guest in turns with the other calls of its plugin: each time that it could go on, it waits for one. None
@@ -48,10 +86,10 @@ impl Share {
             }
             let turn = match waiting.as_mut() {
                 Some(_) => None,
-                None => match Arc::clone(&self.turns).try_acquire_owned() {
+                None => match Arc::clone(&self.0.turns).try_acquire_owned() {
                     Ok(turn) => Some(turn),
                     Err(TryAcquireError::NoPermits) => {
-                        waiting = Some(Box::pin(Arc::clone(&self.turns).acquire_owned()));
+                        waiting = Some(Box::pin(Arc::clone(&self.0.turns).acquire_owned()));
                         None
                     }
                     // Nobody closes it.
@@ -136,8 +174,18 @@ mod tests {
 
     #[test]
     fn some_slots_are_left_to_others() {
-        for (slots, places) in [(64, 48), (8, 6), (1, 1), (1_000, 48)] {
-            assert_eq!(Share::of(slots).places.available_permits(), places, "{slots}");
+        for (slots, places) in [(64, 48 + 4 * 3), (8, 6), (1, 1), (1_000, 48 + 4 * 47)] {
+            assert_eq!(Share::of(slots).0.places.free(), places, "{slots}");
         }
+    }
+
+    #[test]
+    fn a_component_has_one_share_as_long_as_somebody_uses_it() {
+        let shares = Shares::default();
+        let (one, same, other) = (shares.of("a", 64), shares.of("a", 64), shares.of("b", 64));
+        assert!(Arc::ptr_eq(&one.0, &same.0) && !Arc::ptr_eq(&one.0, &other.0));
+        drop((one, same));
+        drop(shares.of("c", 64));
+        assert_eq!(shares.0.lock().unwrap().len(), 2);
     }
 }

@@ -5,26 +5,27 @@
 
 use crate::bindings::exports::cofferdam::tool::tool::ToolOutput;
 use crate::bindings::{Served, ServedPre};
-use crate::engine::{EPOCH_TICK, Slot};
+use crate::engine::EPOCH_TICK;
 use crate::failure::{Failure, OutOfTime};
 use crate::instance::{Call, Ended, Guest, Identity, Invocation, Prepared, new_store, refuel};
-use crate::share::Place;
+use crate::share::Seat;
 use cofferdam_core::port::Kept;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 
 /// An instance between two calls.
 struct Waiting {
     live: Live,
-    _place: Slot,
+    _place: OwnedSemaphorePermit,
 }
 
-/// An instance in its slot.
+/// An instance with its room.
 struct Live {
     store: Store<Guest>,
     served: Option<Served>,
-    slot: (Place, Slot),
+    seat: Seat,
 }
 
 impl Prepared<ServedPre<Guest>> {
@@ -54,20 +55,20 @@ impl Prepared<ServedPre<Guest>> {
         ended
     }
 
-    /// A store in a slot; the instance comes with the first call, within its time.
+    /// A store with its room; the instance comes with the first call, within its time.
     async fn begin(&self, call: Call) -> Result<Live, Failure> {
         let wait = call.deadline.remaining();
-        let (allowed, share) = (call.deadline.allowed(), call.plugin.services.share.clone());
+        let (allowed, depth, share) = (call.deadline.allowed(), call.depth(), call.plugin.services.share.clone());
         let guest = Guest::new(call)?;
-        let entering = async { (share.place().await, self.engine.slot().await) };
-        let slot = tokio::time::timeout(wait, entering).await.map_err(|_| Failure::Busy(allowed))?;
+        let entering = share.enter(&self.engine, depth);
+        let seat = tokio::time::timeout(wait, entering).await.map_err(|_| Failure::Busy(allowed))?;
         let store = new_store(&self.engine, guest).map_err(|error| Failure::Host(error.to_string()))?;
-        Ok(Live { store, served: None, slot })
+        Ok(Live { store, served: None, seat })
     }
 
     /// One call. The instance comes back if it may be entered again.
     async fn enter(&self, live: Live, invocation: &Invocation) -> (Ended<ToolOutput>, Option<Live>) {
-        let Live { mut store, served, slot } = live;
+        let Live { mut store, served, seat } = live;
         let patience = store.data().call.deadline.remaining().saturating_add(EPOCH_TICK);
         let Invocation { context, name, args } = invocation;
         let (deadline, share) = (store.data().call.deadline, store.data().call.plugin.services.share.clone());
@@ -89,7 +90,7 @@ impl Prepared<ServedPre<Guest>> {
         let denials = store.data_mut().end_call();
         match outcome {
             Ok((served, answer)) => {
-                let live = Live { store, served: Some(served), slot };
+                let live = Live { store, served: Some(served), seat };
                 (Ended { answer: answer.map_err(Failure::Own), denials }, Some(live))
             }
             Err(error) => {

@@ -185,9 +185,10 @@ impl LoadedPlugin {
             None => call,
         };
         let invocation = Invocation { context, name: name.to_string(), args };
+        let (runtime, pace) = (&self.core.runtime, self.identity.services.share.pace());
         let task = match kept {
-            Some(kept) => self.core.runtime.spawn(world.call_in_step(call, invocation, kept)),
-            None => self.core.runtime.spawn(world.call(call, invocation)),
+            Some(kept) => runtime.call(pace, world.call_in_step(call, invocation, kept)),
+            None => runtime.call(pace, world.call(call, invocation)),
         };
         task.await.map_err(|panicked| Failure::Host(panicked.0))
     }

@@ -5,11 +5,12 @@
 //! a lie is one, waiting for those in front is none.
 
 use crate::bindings::cofferdam::types::common::PluginError;
-use crate::engine::{Deadline, EPOCH_TICK, Slot};
+use crate::engine::{Deadline, EPOCH_TICK};
 use crate::failure::{Culprit, Failure, OutOfTime};
 use crate::grant::Denial;
 use crate::host::Core;
 use crate::instance::{Call, Guest, Identity, Prepared, Working, World, new_store};
+use crate::levels::Permit;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ struct Live<W: Opens> {
     store: Store<Guest>,
     instance: W::Instance,
     opened: W::Opened,
-    _slot: Slot,
+    _slot: Permit,
 }
 
 impl<W: Opens + 'static> Warm<W> {
@@ -125,7 +126,7 @@ impl<W: Opens + 'static> Warm<W> {
         function: &str,
         work: impl Future<Output = Outcome<T>> + Send + 'static,
     ) -> Result<T, Fault> {
-        let ended = self.inner.core.runtime.spawn(work).await;
+        let ended = self.inner.core.runtime.call(self.inner.identity.services.share.pace(), work).await;
         let (failure, denials) = match ended {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failed)) => failed,
@@ -219,7 +220,7 @@ impl<W: Opens> Inner<W> {
     async fn bring_up(&self) -> Outcome<Live<W>> {
         let engine = &self.prepared.engine;
         let wall = self.identity.limits.wall;
-        let Ok(slot) = tokio::time::timeout(wall, engine.slot()).await else {
+        let Ok(slot) = tokio::time::timeout(wall, engine.slot(0)).await else {
             return Err((Failure::Busy(wall), Vec::new()));
         };
         // Its time begins here, not while it waited for others.

@@ -22,10 +22,10 @@ const GRACE: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let component: Arc<[u8]> = cofferdam_guests::built_bytes("echo")?.into();
+    let built = |name| -> Result<Arc<[u8]>> { Ok(cofferdam_guests::built_bytes(name)?.into()) };
     let host = host(dir.path());
-    let good = runtime.block_on(host.load(reference("good", &component)))?;
-    let mut other = reference("other", &component);
+    let good = runtime.block_on(host.load(reference("good", &built("greet")?)))?;
+    let mut other = reference("other", &built("echo")?);
     other.limits.wall = Some(WALL);
     let other = runtime.block_on(host.load(other))?;
     let alone = runtime.block_on(runtime.spawn(calls(Arc::clone(&good), count(2_000, 3))))??;
@@ -33,7 +33,7 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let small = ("echo", json!({ "value": 1 }));
     let endless = ("wait_for_cancel", json!({}));
     for (what, (tool, args), samples) in
-        [("small calls", small, count(500, 2)), ("calls that compute until they are ended", endless, count(100, 1))]
+        [("small calls", small, count(5_000, 2)), ("calls that compute until they are ended", endless, count(5_000, 1))]
     {
         let crowd = Crowd::start(runtime, &other, tool, &args)?;
         let beside = runtime.block_on(runtime.spawn(calls(Arc::clone(&good), samples)))??;
@@ -47,7 +47,7 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
 }
 
 async fn calls(plugin: Arc<LoadedPlugin>, samples: usize) -> Result<Spread> {
-    let (ctx, name, args) = (context().await?, LocalName::parse("echo")?, Arc::new(json!({ "value": 1 })));
+    let (ctx, name, args) = (context().await?, LocalName::parse("greet")?, Arc::new(json!({ "name": "Ada" })));
     let mut times = Vec::with_capacity(samples);
     for _ in 0..samples {
         let start = Instant::now();

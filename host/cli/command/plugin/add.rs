@@ -14,11 +14,8 @@ use crate::terminal;
 use cofferdam::core::id::Alias;
 use cofferdam::core::policy::{Grants, PluginKind, parse_flag};
 use cofferdam::plugin::{Digest, Inspection, PluginReference, Source};
-use cofferdam::{Fetched, LockEntry, Orchestrator, Update, Wish};
+use cofferdam::{Fetched, LockEntry, Orchestrator, Update, Wish, replace};
 use serde_json::json;
-use std::fs::Permissions;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What is added, before it is known what it is.
@@ -233,19 +230,9 @@ fn settings_text(session: &Session) -> Result<String, Failure> {
 /// Writes the project's settings beside themselves first, so that nobody ever reads half of them.
 fn write_settings(session: &Session, text: &str) -> anyhow::Result<()> {
     let shown = session.project.settings_file();
-    // Whatever the file is a link to is what is written.
-    let path = shown.canonicalize().unwrap_or_else(|_| shown.clone());
     File::check(&shown, text).map_err(|found| Failure::findings(Exit::Failed, found))?;
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("`{}` cannot be written: {error}", terminal::name(&shown)))
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // As open as it was, else as any file of its user: a temporary file would be closed to others.
-    let mode = std::fs::metadata(&path).map_or_else(|_| Permissions::from_mode(0o666), |found| found.permissions());
-    let made = tempfile::Builder::new().permissions(mode).tempfile_in(folder);
-    let mut file = made.map_err(|error| failed(&error))?;
-    file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
-    file.persist(&path).map_err(|error| failed(&error.error))?;
+    replace(&shown, text)
+        .map_err(|error| Failure::failed(format!("`{}` cannot be written: {error}", terminal::name(&shown))))?;
     Ok(())
 }
 

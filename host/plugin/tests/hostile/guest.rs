@@ -49,6 +49,9 @@ pub(crate) fn component(name: &str) -> Vec<u8> {
     tool(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
+/// Computes and never ends.
+pub(crate) const LOOP: &str = "(func $attack (param i32 i32) (result i32) (loop $again (br $again)) unreachable)";
+
 /// A tool with this code, and the parts that it does not replace.
 pub(crate) fn tool(code: &str) -> Vec<u8> {
     assemble(PluginKind::Tool, code)

@@ -1,6 +1,6 @@
 //! Slots of the pool: nothing of one guest is seen by the next, who is given up frees his, and nobody keeps all.
 
-use crate::guest::{assemble, echo, tool};
+use crate::guest::{LOOP, assemble, echo, tool};
 use crate::peer::Peer;
 use crate::scene::{Scene, WALL, nothing};
 use cofferdam_core::event::Body;
@@ -95,7 +95,6 @@ async fn assert_free(scene: &Scene, what: &str) {
     }
 }
 
-const LOOP: &str = "(func $attack (param i32 i32) (result i32) (loop $again (br $again)) unreachable)";
 const SLEEP: &str = r#"
 (import "wasi:clocks/monotonic-clock@WASI" "subscribe-duration" (func $subscribe (param i64) (result i32)))
 (import "wasi:io/poll@WASI" "[method]pollable.block" (func $block (param i32)))
@@ -215,5 +214,30 @@ async fn plugins_that_call_each_other_share_one_time_and_give_back_their_slots()
             assert_eq!(answer.is_ok(), slots > 1, "{allocation:?}: {answer:?}");
             assert_free(&scene, "another").await;
         }
+    }
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_deeper_ones_leave_them_slots() {
+    for allocation in [Allocation::Pooled { slots: 16 }, Allocation::OnDemand { slots: 16 }] {
+        let scene = Scene::allocating(allocation, |_| {});
+        let load = |component: Vec<u8>, grants: serde_json::Value| {
+            let mut reference = crate::scene::reference(component, &grants);
+            reference.limits.wall = Some(Duration::from_secs(20));
+            scene.host.load(reference)
+        };
+        // Two components, since one alone never gets all slots.
+        let callers = [tool(INVOKES), tool(&INVOKES.replace("2048", "2056"))];
+        let [one, two] = callers.map(|component| load(component, json!({ "tools": ["other"] })));
+        let (one, two, good) = (one.await.unwrap(), two.await.unwrap(), load(echo(), nothing()).await.unwrap());
+        let way: Arc<dyn Invoke> = Arc::new(Way(good));
+        let calls = (0..60).map(|index| {
+            let context = ToolContext { tools: Some(Arc::clone(&way)), ..scene.context() };
+            scene.call_as(context, if index % 2 == 0 { &one } else { &two }, json!({ "index": index }))
+        });
+        for answer in join_all(calls).await {
+            answer.unwrap();
+        }
+        assert_free(&scene, "nested calls").await;
     }
 }

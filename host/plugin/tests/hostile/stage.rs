@@ -3,7 +3,7 @@
 //! The ledger of a run: how it ended and when, what the run heard, whether the neighbour was served, and what was left
 //! behind: descriptors, slots, tasks, files.
 
-use crate::guest::{Scratch, assemble, echo};
+use crate::guest::{LOOP, Scratch, assemble, echo, tool};
 use crate::peer::Peer;
 use crate::probe::{Ends, Guest, Probe, Runs};
 use crate::scene::{CANARY, Scene, WALL, compile_child, dirs_of, nothing};
@@ -67,6 +67,9 @@ impl Stage {
         });
         let good = scene.load(echo(), nothing()).await.unwrap();
         scene.call(&good, json!(1)).await.unwrap();
+        // The threads for those who compute long come with the first of them, and stay.
+        let endless = scene.load(tool(LOOP), nothing()).await.unwrap();
+        scene.call(&endless, json!(1)).await.unwrap_err();
         let stage = Self { scene, good, peer: Peer::start().await };
         stage.furnish();
         stage

@@ -22,14 +22,15 @@ pub(super) async fn checks() -> Vec<Check> {
     let rustc = environment::variable("RUSTC").unwrap_or_else(|| "rustc".to_owned());
     let cargo = environment::variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let lib = ["--print", "target-libdir", "--target", TARGET];
+    let npm = Npm::new();
     let (rustc_version, cargo_version, lib, node, npm, componentize_js, python, componentize_py) = tokio::join!(
         asked(&rustc, &["--version"]),
         asked(&cargo, &["--version"]),
         asked(&rustc, &lib),
         asked("node", &["--version"]),
-        asked("npm", &["--version"]),
+        npm.asked("npm", &["--version"]),
         // Of this folder or of the machine; `--no-install` fetches nothing.
-        asked("npx", &["--no-install", "componentize-js", "--version"]),
+        npm.asked("npx", &["--no-install", "componentize-js", "--version"]),
         asked("python3", &["--version"]),
         asked("componentize-py", &["--version"]),
     );
@@ -88,10 +89,30 @@ fn python_of(python: Option<String>, componentize: Option<String>) -> Check {
     }
 }
 
-/// The first line of what a program says; none when it is not there, fails or hangs.
+/// Where programs of npm may leave what they write even when they are only asked: without a home, that would be here.
+struct Npm(Option<tempfile::TempDir>);
+
+impl Npm {
+    fn new() -> Self {
+        Self(tempfile::tempdir().ok())
+    }
+
+    async fn asked(&self, program: &str, args: &[&str]) -> Option<String> {
+        let mut command = Command::new(program);
+        command.args(args).env("npm_config_cache", self.0.as_ref()?.path());
+        answer(command).await
+    }
+}
+
 async fn asked(program: &str, args: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args(args);
+    answer(command).await
+}
+
+/// The first line of what a program says; none when it is not there, fails or hangs.
+async fn answer(mut command: Command) -> Option<String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;
     let output = child.stdout.take()?;
     let deadline = Instant::now() + PATIENCE;

@@ -1,0 +1,171 @@
+//! Which calls share threads, and how those threads share processors with all others.
+//!
+//! A short call must not wait for a processor that a long one has, nor behind hundreds of others. Linux lets a thread that
+//! wakes take the processor from one that asked for longer slices; from any other only when a slice is over, which are
+//! milliseconds. So short calls ask for short slices, and those that are long or very many for long ones and less weight.
+
+use crate::runtime::threads;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// From how many calls at once for each processor those of a component are a crowd.
+const CROWD: usize = 4;
+
+/// A kind of calls, with threads of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Those that are over within a tick.
+    Short,
+    /// Those of which one component has very many.
+    Crowd,
+    /// Those that compute for longer.
+    Long,
+}
+
+impl Lane {
+    /// What its threads are called: at most fifteen bytes are shown.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Short => "cofferdam-guest",
+            Self::Crowd => "cofferdam-crowd",
+            Self::Long => "cofferdam-long",
+        }
+    }
+
+    /// How long its threads want to go on when they do. The system takes 0.1 to 100 ms, and has up to 2.8 ms for those who say
+    /// nothing.
+    fn slice(self) -> Duration {
+        match self {
+            Self::Short => Duration::from_micros(100),
+            Self::Crowd => Duration::from_millis(5),
+            Self::Long => Duration::from_millis(10),
+        }
+    }
+
+    /// How much nicer they are than the process. A crowd also makes its callers work: against them it has to weigh next to
+    /// nothing, and it loses little, since each of its calls is short.
+    fn nicer(self) -> i32 {
+        match self {
+            Self::Short => 0,
+            Self::Long => 5,
+            Self::Crowd => 19,
+        }
+    }
+
+    /// Has the thread that calls this be one of the lane. Where the system does not know how, it is like all others.
+    pub(crate) fn enter(self) {
+        let nice = rustix::process::getpriority_process(None).unwrap_or(0).saturating_add(self.nicer()).min(19);
+        if let Err(error) = schedule(nice, self.slice()) {
+            tracing::debug!(%error, lane = self.name(), "a thread of guests is scheduled like all others");
+        }
+    }
+}
+
+/// What the calls of a component did lately. Clones are of the same component.
+#[derive(Clone, Default)]
+pub(crate) struct Pace(Arc<Lately>);
+
+#[derive(Default)]
+struct Lately {
+    /// Whether the last one that ended had computed long.
+    long: AtomicBool,
+    /// How many there are now.
+    calls: AtomicUsize,
+}
+
+impl Pace {
+    /// Where the next call begins.
+    pub(crate) fn lane(&self) -> Lane {
+        if self.0.long.load(Ordering::Relaxed) {
+            Lane::Long
+        } else if self.0.calls.load(Ordering::Relaxed) >= CROWD * threads() {
+            Lane::Crowd
+        } else {
+            Lane::Short
+        }
+    }
+
+    /// Notes that a call has ended.
+    pub(crate) fn ended(&self, computed_long: bool) {
+        self.0.long.store(computed_long, Ordering::Relaxed);
+    }
+
+    /// Notes that there is a call, until the answer is dropped.
+    pub(crate) fn count(&self) -> Counted {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+}
+
+/// A call that goes on.
+pub(crate) struct Counted(Pace);
+
+impl Counted {
+    /// The pace of its component.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `struct sched_attr` of sched_setattr(2), in its first version.
+#[cfg(target_os = "linux")]
+#[repr(C)]
+struct Attributes {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    /// For a normal thread its slice in nanoseconds, since Linux 6.12; before that, nothing.
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no library has sched_setattr; it reads one struct and concerns this thread alone")]
+fn schedule(nice: i32, slice: Duration) -> std::io::Result<()> {
+    let attributes = Attributes {
+        size: u32::try_from(size_of::<Attributes>()).unwrap_or(0),
+        policy: libc::SCHED_OTHER.unsigned_abs(),
+        flags: 0,
+        nice,
+        priority: 0,
+        runtime: u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX),
+        deadline: 0,
+        period: 0,
+    };
+    // SAFETY: the struct is what the call reads, and lives until it returns; 0 is this thread.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn schedule(_: i32, _: Duration) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_takes_the_priority_of_its_lane() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let inside = std::thread::spawn(move || {
+            Lane::Long.enter();
+            nice()
+        });
+        assert_eq!(inside.join().unwrap(), (before + Lane::Long.nicer()).min(19));
+        assert_eq!(nice(), before, "other threads stay as they are");
+    }
+}
