@@ -22,7 +22,11 @@ const FAIRNESS: u32 = 2;
 
 /// How many guests of one plugin may compute at once: as many as there are processors, within bounds.
 pub(crate) fn threads() -> usize {
-    available_parallelism().map_or(FEWEST_THREADS, usize::from).clamp(FEWEST_THREADS, MOST_THREADS)
+    // Asked once: the system looks it up in files.
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| {
+        available_parallelism().map_or(FEWEST_THREADS, usize::from).clamp(FEWEST_THREADS, MOST_THREADS)
+    })
 }
 
 /// The threads on which guests run.

@@ -2,8 +2,8 @@
 //! component that stays up, by a fresh component, and by a program that is started for it.
 
 use crate::bare::{self, Instance, Work};
-use crate::measure::{Spread, count, row, spread};
-use crate::plugin::{context, host, reference};
+use crate::measure::{Spread, count, micros, row, spread};
+use crate::plugin::{context, hand_over, host, reference};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::LocalName;
@@ -35,7 +35,10 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     figure("word count, native tool", &native.spread, "");
     figure("word count, component that stays up (bare wasmtime)", &spread(warm), "");
     figure("word count, fresh component (bare wasmtime)", &spread(bare), "");
-    figure("word count, fresh component (as a tool of the host)", &fresh.spread, "60 us");
+    figure("word count, fresh component (as a tool of the host)", &fresh.spread, "");
+    let handed = hand_over(runtime, many)? / u32::try_from(many)?;
+    row("of that, the hand-over to the guests' threads and back", &micros(handed, 1), "");
+    row("the median without it", &micros(fresh.spread.median.saturating_sub(handed), 1), "60 us");
     figure("word count, program started for each call", &program.spread, "");
     let ratio = program.spread.median.as_secs_f64() / fresh.spread.median.as_secs_f64();
     row("program against fresh component", &format!("{ratio:.1} x"), "");

