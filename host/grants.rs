@@ -114,14 +114,16 @@ impl GrantPolicy {
     /// What a plugin may do in the end. `remembered` is an earlier answer of a person.
     #[must_use]
     pub fn effective(&self, alias: &Alias, requested: &Grants, remembered: &Grants) -> Grants {
+        let none = Grants::default();
+        // Those under the name of another plugin of the project are for that one.
+        let flags = self.flags.get(alias).filter(|_| !self.services.contains(alias)).unwrap_or(&none);
         // A document that requests nothing is granted what the project says, with this flag as without.
         if self.requested && !requested.is_empty() {
-            return requested.union(self.flags.get(alias).unwrap_or(&Grants::default()));
+            return requested.union(flags);
         }
-        let none = Grants::default();
         let project = self.project.get(alias).unwrap_or(&none).union(remembered);
         let asked = (!requested.is_empty()).then_some(requested);
-        Grants::effective(asked, &project, self.flags.get(alias).unwrap_or(&none))
+        Grants::effective(asked, &project, flags)
     }
 }
 
@@ -150,6 +152,18 @@ mod tests {
         let project = GrantPolicy::deny_all()
             .with_project(alias.clone(), &grants(&json!({ "fs": { "read": true, "write": true } })));
         assert_eq!(project.effective(&alias, &requested, &none), requested);
+    }
+
+    #[test]
+    fn a_flag_under_the_name_of_a_service_is_for_the_service() {
+        let (lines, none) = (Alias::parse("lines").unwrap(), Grants::default());
+        let reads = grants(&json!({ "fs": { "read": true } }));
+        let flagged = GrantPolicy::deny_all().with_flag(lines.clone(), &reads);
+        assert_eq!(flagged.effective(&lines, &none, &none), reads);
+        let service = flagged.with_service(lines.clone());
+        assert!(service.effective(&lines, &none, &none).is_empty());
+        assert!(service.effective(&lines, &reads, &none).is_empty());
+        assert_eq!(service.with_requested().effective(&lines, &reads, &none), reads, "what it requests was allowed");
     }
 
     #[test]

@@ -389,10 +389,7 @@ impl Orchestrator {
         }
         let still_running: Vec<RunId> = self.shared.running().values().cloned().collect();
         if still_running.is_empty() {
-            tokio::select! {
-                () = self.shared.settings.services.close() => {}
-                () = self.shared.settings.clock.sleep(grace) => tracing::warn!("a plugin did not close in time"),
-            }
+            self.shared.settings.services.close(&*self.shared.settings.clock, grace).await;
         }
         CloseReport { still_running }
     }

@@ -15,7 +15,7 @@ use cofferdam_core::port::{Answer, Question};
 use cofferdam_core::spec::workflow::PluginReference as Declared;
 use cofferdam_plugin::{LoadedPlugin, Source};
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 impl Orchestrator {
     /// Approves the plugins of a workflow as they are now, and gives their entries and whether the lock file changed.
@@ -180,11 +180,24 @@ pub(super) fn source_in(root: Option<&Path>, base: &Path, source: &str) -> Strin
     if source.starts_with("builtin:") || Reference::is_meant(source) {
         return source.to_owned();
     }
-    // An empty path is this directory.
-    let absolute = |path: &Path| std::path::absolute(Path::new(".").join(path)).unwrap_or_else(|_| path.to_owned());
-    let path = absolute(&base.join(source));
-    let inside = path.strip_prefix(absolute(root.unwrap_or(base))).map(Path::to_owned);
+    let (path, root) = (base.join(source), root.unwrap_or(base));
+    // Behind a link `..` leads elsewhere than it says.
+    let climbs = path.components().any(|part| part == Component::ParentDir);
+    let resolved = climbs.then(|| Some((resolved(&path)?, absolute(root).canonicalize().ok()?))).flatten();
+    let (path, root) = resolved.unwrap_or_else(|| (absolute(&path), absolute(root)));
+    let inside = path.strip_prefix(root).map(Path::to_owned);
     inside.unwrap_or(path).to_string_lossy().into_owned()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    // An empty path is this directory.
+    std::path::absolute(Path::new(".").join(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A file by the directory that it is in; none when there is no such directory.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let path = absolute(path);
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }
 
 #[cfg(test)]
@@ -198,8 +211,23 @@ mod tests {
         assert_eq!(source_in(None, base, "./x.wasm"), "x.wasm");
         assert_eq!(source_in(Some(root), Path::new("/q"), "x.wasm"), "/q/x.wasm");
         assert_eq!(source_in(Some(Path::new("")), Path::new(""), "./x.wasm"), "x.wasm");
+        // No such directory: as it is written.
+        assert_eq!(source_in(Some(root), base, "../x.wasm"), "flows/../x.wasm");
         for source in ["builtin:text", "oci://ghcr.io/a/b:1"] {
             assert_eq!(source_in(Some(root), base, source), source);
         }
+    }
+
+    #[test]
+    fn a_source_that_climbs_is_what_it_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for directory in ["flows", "plugins", "elsewhere/deep"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("elsewhere/deep"), root.join("flows/link")).unwrap();
+        let of = |source| source_in(Some(root), &root.join("flows"), source);
+        assert_eq!(of("../plugins/x.wasm"), "plugins/x.wasm");
+        assert_eq!(of("link/../x.wasm"), "elsewhere/x.wasm");
     }
 }

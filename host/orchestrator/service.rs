@@ -25,7 +25,7 @@ use cofferdam_core::id::{Alias, RunId};
 use cofferdam_core::limits;
 use cofferdam_core::oci::Reference;
 use cofferdam_core::policy::{Grants, PluginLimits};
-use cofferdam_core::port::{Ack, Batch, BoxFuture, JournalError, Pressure, Sink, Want};
+use cofferdam_core::port::{Ack, Batch, BoxFuture, Clock, JournalError, Pressure, Sink, Want};
 use cofferdam_core::value::Map;
 use cofferdam_plugin::{Digest, LoadedPlugin, NameOf, PluginHost, PluginReference, PluginSink, Source};
 use courier::Courier;
@@ -227,14 +227,20 @@ impl Services {
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    /// Closes all that were opened.
-    pub(super) async fn close(&self) {
-        for sink in &self.sinks {
-            sink.close().await;
-        }
+    /// Closes all that were opened, each within the grace; the journal last, since the others write to it.
+    pub(super) async fn close(&self, clock: &dyn Clock, grace: Duration) {
+        let sinks = self.sinks.iter().map(|sink| in_time(sink.alias(), sink.close(), clock, grace));
+        join_all(sinks).await;
         if let Some(journal) = &self.journal {
-            journal.close().await;
+            in_time(&journal.plugin().alias, journal.close(), clock, grace).await;
         }
+    }
+}
+
+async fn in_time(alias: &Alias, closing: impl Future<Output = ()>, clock: &dyn Clock, grace: Duration) {
+    tokio::select! {
+        () = closing => {}
+        () = clock.sleep(grace) => tracing::warn!("plugin `{alias}` did not close in time"),
     }
 }
 

@@ -203,6 +203,7 @@ fn dead_letters_are_shown_sent_again_and_dropped() {
     wanted.remove(1);
     assert_eq!(arrived(&provider), wanted);
     project.run(&["sinks", "dead-letters", "hook"]).expect(0).says(&["has no dead letters"]);
+    project.run(&["sinks", "drop", "hook", "--all"]).expect(0).says(&["has no dead letters"]);
 }
 
 #[test]

@@ -222,8 +222,11 @@ fn what_breaks_in_an_answer_says_plugin_function_and_bound() {
     for (model, texts) in tries {
         let project = with_fickle(&ask(&format!("plugin:odd/{model}")));
         let begun = Instant::now();
-        project.run(&["run", "f.yaml"]).expect(1).says(texts);
+        let outcome = project.run(&["run", "f.yaml", "--json"]).expect(1).says(texts);
         assert!(begun.elapsed() < Duration::from_secs(20), "{model}: {:?}", begun.elapsed());
+        let events = outcome.json_lines();
+        let failed = of_kind(&events, "plugin_failed");
+        assert!(!failed.is_empty() && failed.iter().all(|event| event["plugin"] == "odd"), "{model}: {failed:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use cofferdam::core::message::Message;
 use cofferdam::core::policy::Grants;
 use cofferdam::core::port::{
     Ack, Batch, Journal, JournalError, LeaseRequest, Model as _, ModelEvent, ModelRequest, ModelSettings, Owner,
-    Recall, Sink as _, State, ToolChoice,
+    Recall, Redactor, Sink as _, State, ToolChoice,
 };
 use cofferdam::core::time::Timestamp;
 use cofferdam::plugin::{CacheDirs, HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
@@ -382,6 +382,38 @@ fn a_sink_that_lies_or_hangs_moves_nothing_and_ends_in_time() {
     }
     let fault = runtime.block_on(fickle(&runtime, &host, "shut").sink()).err().unwrap();
     assert!(fault.message.contains("it stays shut"), "{fault}");
+}
+
+struct Hides(&'static str);
+
+impl Redactor for Hides {
+    fn redact(&self, text: &str) -> Option<String> {
+        text.contains(self.0).then(|| text.replace(self.0, "[hidden]"))
+    }
+}
+
+#[test]
+fn what_a_sink_says_of_an_event_that_it_refuses_holds_no_secret() {
+    let runtime = runtime();
+    let settings = HostSettings::alone(Arc::new(TokioClock::new()));
+    let host = PluginHost::new(HostSettings { redactor: Arc::new(Hides("odd")), ..settings });
+    let sink = runtime.block_on(fickle(&runtime, &host, "odd").sink()).unwrap();
+    let Ack::Except { rejected, .. } = runtime.block_on(sink.deliver(batch(2))).unwrap() else { panic!("it takes all") };
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(rejected[0].reason, "it is [hidden]");
+}
+
+#[test]
+fn a_sink_that_was_closed_is_not_brought_up_again() {
+    let (runtime, host) = (runtime(), host());
+    let sink = runtime.block_on(fickle(&runtime, &host, "take").sink()).unwrap();
+    runtime.block_on(async {
+        assert_eq!(sink.deliver(batch(1)).await.unwrap(), Ack::All);
+        sink.close().await;
+        let fault = sink.deliver(batch(1)).await.unwrap_err();
+        assert!(fault.message.contains("it was closed"), "{fault}");
+        assert_eq!(host.occupancy().free, host.occupancy().slots);
+    });
 }
 
 #[test]

@@ -124,6 +124,9 @@ fn tell(deliveries: &[Delivery], json: bool, one: &str, several: &str) -> anyhow
 }
 
 async fn drop_each(orchestrator: &Orchestrator, sink: &str, which: &[String], json: bool) -> anyhow::Result<Exit> {
+    if which.is_empty() && !json {
+        terminal::tell(&format!("sink `{sink}` has no dead letters"));
+    }
     for what in which {
         if !orchestrator.drop_leftover(sink, what).await.map_err(Failure::from)? {
             let hint = "`cofferdam sinks list` and `cofferdam sinks dead-letters` name what there is";

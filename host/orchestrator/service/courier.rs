@@ -254,7 +254,7 @@ impl Courier {
 
     async fn catch_up_on_each(&self, delivered: &AtomicUsize) -> Result<(), Fault> {
         let mut unread = None;
-        for owed in self.left().await.map_err(|error| lost(&error))? {
+        for owed in self.kept().await.map_err(|error| lost(&error))? {
             let Some(held) = self.ledger.take_on(&owed).await.map_err(|error| lost(&error))? else { continue };
             let place = Place::of(&owed, Some(held));
             let round = Round { courier: self, place: &place, delivered, whose: Whose::Nobodys };
@@ -283,12 +283,17 @@ impl Courier {
         self.under_way().contains(run)
     }
 
-    /// Runs of which something is owed and that nobody sees to, here or elsewhere. Of more than can be kept the oldest are
-    /// given up.
+    /// Runs of which something is owed and that nobody sees to, here or elsewhere.
     pub(super) async fn left(&self) -> Result<Vec<Owed>, JournalError> {
         let mut left = self.ledger.all().await?;
         let elsewhere = |owner: &String| owner != self.alive.id() && self.alive.lives(owner);
         left.retain(|owed| !self.is_under_way(&owed.run) && !owed.owner.as_ref().is_some_and(elsewhere));
+        Ok(left)
+    }
+
+    /// As [`Self::left`]; of more than can be kept the oldest are given up.
+    async fn kept(&self) -> Result<Vec<Owed>, JournalError> {
+        let mut left = self.left().await?;
         let beyond = left.len().saturating_sub(limits::SINK_RUNS);
         for Owed { run, .. } in left.drain(..beyond) {
             tracing::warn!(sink = %self.alias(), %run, "it lacks events of too many runs; those of this one are given up");

@@ -117,6 +117,8 @@ impl RunSink {
         let Some(standing) = &self.standing else { return Vec::new() };
         let pursuit = standing.now().pursuit.take();
         pursuit.iter().for_each(AbortHandle::abort);
+        // One that hangs has had its time.
+        let grace = if standing.now().flushed { grace } else { Duration::ZERO };
         let (own, earlier) = tokio::join!(self.settle_own(standing, grace), self.courier.tell_of_earlier_runs(grace));
         own.into_iter().chain(earlier).collect()
     }
@@ -126,7 +128,6 @@ impl RunSink {
             let now = standing.now();
             (now.behind, now.flushed, now.fault.clone())
         };
-        // One that hangs has had its time.
         if behind && flushed && fault.as_ref().is_none_or(Fault::is_retryable) {
             tokio::select! {
                 outcome = catch_up(&self.courier, standing, 0) => if let Err(fault) = outcome {

@@ -58,6 +58,11 @@ pub(crate) struct Allowed {
 }
 
 impl Failure {
+    /// Whether the plugin did what no plugin may do: a run is told of that.
+    pub(crate) fn is_misconduct(&self) -> bool {
+        matches!(self, Self::Trap(_) | Self::Limit(_) | Self::Lie(_))
+    }
+
     /// Tells from what wasmtime reports which kind it is.
     pub(crate) fn classify(error: &wasmtime::Error, allowed: &Allowed) -> Self {
         if error.downcast_ref::<OutOfTime>().is_some() {

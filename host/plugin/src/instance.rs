@@ -23,6 +23,7 @@ use crate::limit::{Limiter, size};
 use crate::services::Services;
 use crate::tap::{Spent, Tap};
 use cofferdam_core::event::Body;
+use cofferdam_core::fault::Fault;
 use cofferdam_core::id::Alias;
 use cofferdam_core::limits;
 use cofferdam_core::policy::KindLimits;
@@ -45,6 +46,13 @@ pub(crate) struct Identity {
     pub(crate) rights: Arc<Rights>,
     pub(crate) limits: KindLimits,
     pub(crate) services: Services,
+}
+
+impl Identity {
+    /// What a run is told of its misconduct.
+    pub(crate) fn failed(&self, fault: &Fault) -> Body {
+        Body::PluginFailed { plugin: self.alias.to_string(), digest: self.digest.hex(), error: fault.clone() }
+    }
 }
 
 /// One call: for whom it runs and what it did so far.

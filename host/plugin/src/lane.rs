@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// From how many calls at once for each processor those of a component are a crowd.
-const CROWD: usize = 4;
+const CROWD: usize = 16;
 
 /// A kind of calls, with threads of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Lane {
     fn nicer(self) -> i32 {
         match self {
             Self::Short => 0,
-            Self::Long => 5,
+            Self::Long => 10,
             Self::Crowd => 19,
         }
     }

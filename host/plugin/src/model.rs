@@ -89,15 +89,16 @@ impl Model for PluginModel {
             asker: request.asker.clone(),
             pieces: sender,
         };
-        let task = self.plugin.core.runtime.spawn(answering.run());
-        let reading = Reading { pieces, _task: task, over: false };
+        let pace = self.plugin.warm.services.share.pace();
+        let task = self.plugin.core.runtime.call(pace, answering.run());
+        let reading = Reading { pieces, task: Some(task), over: false };
         let cut_off = fault(&self.plugin.warm, "next", &Failure::Lie("its answer has no end".to_owned()), &[]);
         Box::pin(async move {
             let stream: ModelStream = Box::pin(stream::unfold((reading, cut_off), |(mut reading, cut_off)| async {
                 if reading.over {
                     return None;
                 }
-                let piece = reading.pieces.recv().await.unwrap_or_else(|| Err(cut_off.clone()));
+                let piece = reading.next().await.unwrap_or_else(|| Err(cut_off.clone()));
                 reading.over = matches!(piece, Err(_) | Ok(ModelEvent::Finished(_)));
                 Some((piece, (reading, cut_off)))
             }));
@@ -109,8 +110,22 @@ impl Model for PluginModel {
 /// The reader's side; dropping it ends the instance.
 struct Reading {
     pieces: mpsc::Receiver<Piece>,
-    _task: Task<()>,
+    /// None when it has said all.
+    task: Option<Task<()>>,
     over: bool,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Piece> {
+        while let Some(task) = &mut self.task {
+            tokio::select! {
+                biased;
+                piece = self.pieces.recv() => return piece,
+                _ = task => self.task = None,
+            }
+        }
+        self.pieces.recv().await
+    }
 }
 
 /// The instance's side.
@@ -127,7 +142,11 @@ impl Answering {
     async fn run(self) {
         if let Err(broken) = self.answer().await {
             let Broken { failure, function, denials } = *broken;
-            let _ = self.pieces.send(Err(fault(&self.identity, function, &failure, &denials))).await;
+            let fault = fault(&self.identity, function, &failure, &denials);
+            if let (true, Some(asker)) = (failure.is_misconduct(), &self.asker) {
+                asker.events.observe(self.identity.failed(&fault));
+            }
+            let _ = self.pieces.send(Err(fault)).await;
         }
     }
 
@@ -203,7 +222,8 @@ impl Answering {
 
     async fn timed<T>(&self, within: Duration, work: impl Future<Output = Reply<T>>) -> Reply<T> {
         let patience = within.saturating_add(EPOCH_TICK);
-        tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(OutOfTime.into()))
+        let paced = self.identity.services.share.paced(Deadline::after(within), work);
+        tokio::time::timeout(patience, paced).await.ok().flatten().unwrap_or_else(|| Err(OutOfTime.into()))
     }
 
     fn settled<T>(&self, store: &mut Store<Guest>, function: &'static str, reply: Reply<T>) -> Result<T, Box<Broken>> {

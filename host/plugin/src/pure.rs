@@ -16,7 +16,6 @@ use crate::frozen::Frozen;
 use crate::instance::{Call, Ended, Guest, Identity, Prepared};
 use crate::limit::{Bytes, Limit, size};
 use crate::tool::LoadedPlugin;
-use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::port::{
     BoxFuture, Choice, Condition, Item, ItemValue, Outcome, PureContext, PureVerdict, Transform,
@@ -131,12 +130,8 @@ impl<'p> PureCall<'p> {
     /// The failure as a fault; what the plugin did wrong is told to the run as well.
     fn fault(&self, failure: &Failure) -> Fault {
         let fault = self.culprit().fault(failure, &[]);
-        if matches!(failure, Failure::Trap(_) | Failure::Limit(_) | Failure::Lie(_)) {
-            self.ctx.events.observe(Body::PluginFailed {
-                plugin: self.identity.alias.to_string(),
-                digest: self.identity.digest.hex(),
-                error: fault.clone(),
-            });
+        if failure.is_misconduct() {
+            self.ctx.events.observe(self.identity.failed(&fault));
         }
         fault
     }

@@ -78,12 +78,13 @@ impl PluginSink {
         let batch_id = format!("{}/{}/{}/{count}", first.run_id, first.seq, first.sub.unwrap_or(0));
         let attempt = self.attempt(&batch_id);
         let guest = GuestBatch { batch_id, attempt, events, dropped_before: batch.dropped_before };
+        let services = self.warm.identity().services.clone();
         let ack = self.warm.call(
             "deliver",
             move |store, plugin| {
                 Box::pin(async move { plugin.cofferdam_sink_sink().call_deliver(store, &guest).await })
             },
-            move |ack| judge(ack, count),
+            move |ack| judge(ack, count, |reason| services.shown(reason)),
         );
         match ack.await.map_err(to_be_offered_again)? {
             Ack::All if !last => Ok(Ack::First(count)),
@@ -127,7 +128,8 @@ impl PluginSink {
 }
 
 /// What it acknowledges of the `count` events that were handed to it, which may be the first part of a batch only.
-fn judge(ack: GuestAck, count: usize) -> Result<Ack, Failure> {
+/// Its reasons are told, once `shown` has taken out what must not be.
+fn judge(ack: GuestAck, count: usize, shown: impl Fn(String) -> String) -> Result<Ack, Failure> {
     match ack {
         GuestAck::All => Ok(Ack::All),
         GuestAck::First(taken) if taken as usize <= count => Ok(Ack::First(taken as usize)),
@@ -135,7 +137,7 @@ fn judge(ack: GuestAck, count: usize) -> Result<Ack, Failure> {
         GuestAck::Except(rejected) => {
             let rejections = rejected
                 .into_iter()
-                .map(|rejection| Rejection { index: rejection.index as usize, reason: clean(&rejection.reason) });
+                .map(|rejection| Rejection { index: rejection.index as usize, reason: clean(&shown(rejection.reason)) });
             let rejections: Vec<Rejection> = rejections.collect();
             match rejections.iter().find(|rejection| rejection.index >= count) {
                 Some(beyond) => Err(Failure::Lie(format!("it refused event {} of a batch of {count}", beyond.index))),

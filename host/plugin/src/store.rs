@@ -8,6 +8,10 @@ use crate::cache::{private_directory, private_file};
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a file that is being written may lie there.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A directory of components. Nothing is opened or made before it is used.
 #[derive(Clone, Debug)]
@@ -63,6 +67,7 @@ impl ComponentStore {
         if self.load(digest).is_ok() {
             return Ok(digest);
         }
+        self.sweep();
         let path = self.path(digest);
         let temporary = path.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
         let written =
@@ -73,6 +78,17 @@ impl ComponentStore {
             drop(fs::remove_file(&temporary));
         }
         done.map(|()| digest)
+    }
+
+    /// Removes what programs left that were killed while they wrote: nobody writes for so long.
+    fn sweep(&self) {
+        let Ok(listing) = fs::read_dir(&self.directory) else { return };
+        for entry in listing.flatten() {
+            let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+            if entry.path().extension().is_some_and(|ext| ext == "tmp") && age.is_some_and(|age| age > ABANDONED) {
+                drop(fs::remove_file(entry.path()));
+            }
+        }
     }
 
     /// Whether a component is there, whole and unchanged.
@@ -106,6 +122,21 @@ mod tests {
     use super::*;
     use crate::testing::Scratch;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_a_killed_program_left_goes_in_the_end() {
+        let folder = Scratch::new();
+        let store = ComponentStore::new(folder.path().join("fetched"));
+        store.put(b"one").unwrap();
+        let (old, new) = (store.directory().join("old.tmp"), store.directory().join("new.tmp"));
+        for path in [&old, &new] {
+            fs::write(path, b"half").unwrap();
+        }
+        let file = fs::File::options().write(true).open(&old).unwrap();
+        file.set_modified(std::time::SystemTime::now() - 2 * ABANDONED).unwrap();
+        store.put(b"two").unwrap();
+        assert!(!old.exists() && new.exists());
+    }
 
     #[test]
     fn a_changed_byte_is_an_error_until_it_is_fetched_again() {

@@ -13,7 +13,7 @@ use crate::limit::{Limit, size};
 use crate::manifest::{Capability, Manifest};
 use crate::scan::Interpreter;
 use crate::worlds::Worlds;
-use cofferdam_core::event::{Body, PluginPin};
+use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
 use cofferdam_core::policy::{Grants, Method, PluginKind};
@@ -142,12 +142,8 @@ impl LoadedPlugin {
         };
         let culprit = Culprit { alias: &self.identity.alias, digest: self.identity.digest, function: name.as_str() };
         let fault = culprit.fault(&failure, &denials);
-        if matches!(failure, Failure::Trap(_) | Failure::Limit(_) | Failure::Lie(_)) {
-            events.observe(Body::PluginFailed {
-                plugin: self.identity.alias.to_string(),
-                digest: self.identity.digest.hex(),
-                error: fault.clone(),
-            });
+        if failure.is_misconduct() {
+            events.observe(self.identity.failed(&fault));
         }
         Err(fault)
     }

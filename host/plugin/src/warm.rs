@@ -51,6 +51,8 @@ struct Inner<W: Opens> {
 
 struct State<W: Opens> {
     live: Option<Live<W>>,
+    /// Nobody calls it any more.
+    closed: bool,
     /// Failures in a row.
     strikes: u32,
     rests_until: Option<Instant>,
@@ -66,7 +68,7 @@ struct Live<W: Opens> {
 
 impl<W: Opens + 'static> Warm<W> {
     pub(crate) fn new(core: Arc<Core>, prepared: Prepared<W>, identity: Arc<Identity>) -> Self {
-        let state = Mutex::new(State { live: None, strikes: 0, rests_until: None });
+        let state = Mutex::new(State { live: None, closed: false, strikes: 0, rests_until: None });
         Self { inner: Arc::new(Inner { core, prepared, identity, state }) }
     }
 
@@ -101,14 +103,19 @@ impl<W: Opens + 'static> Warm<W> {
         self.over(function, async move { inner.enter(work, judge).await }).await
     }
 
-    /// Lets the instance go, after telling it so.
+    /// Lets the instance go, after telling it so; there is none any more afterwards.
     pub(crate) async fn close(
         &self,
         tell: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, ()> + Send + 'static,
     ) {
         let inner = Arc::clone(&self.inner);
         let closing = self.inner.core.runtime.spawn(async move {
-            let Some(mut live) = inner.state.lock().await.live.take() else { return };
+            let live = {
+                let mut state = inner.state.lock().await;
+                state.closed = true;
+                state.live.take()
+            };
+            let Some(mut live) = live else { return };
             let call = inner.call();
             live.store.data_mut().renew(call);
             let _ticking = inner.prepared.engine.ticking();
@@ -194,6 +201,9 @@ impl<W: Opens> Inner<W> {
         let Ok(state) = tokio::time::timeout(wall, self.state.lock()).await else {
             return Err((Failure::Busy(wall), Vec::new()));
         };
+        if state.closed {
+            return Err((Failure::Refused("it was closed".to_owned()), Vec::new()));
+        }
         if state.strikes >= limits::PLUGIN_STRIKES {
             let why = format!("it failed {} times in a row and is not started again", state.strikes);
             return Err((Failure::Refused(why), Vec::new()));

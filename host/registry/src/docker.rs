@@ -53,8 +53,12 @@ impl DockerKeys {
             serde_json::from_str(text).map_err(|error| DockerError { line: error.line(), column: error.column() })?;
         let mut keys = BTreeMap::new();
         for (name, entry) in file.auths {
-            if let Some(credentials) = entry.credentials() {
-                keys.insert(host_of(&name).to_owned(), credentials);
+            let host = host_of(&name);
+            let says_one = entry.auth.as_ref().is_some_and(|pair| !pair.is_empty());
+            match entry.credentials() {
+                Some(credentials) => drop(keys.insert(host.to_owned(), credentials)),
+                None if says_one => tracing::warn!("docker's key for `{host}` is no name and password in base64: unused"),
+                None => {}
             }
         }
         let helpers = file.cred_helpers.into_iter().map(|(name, program)| (host_of(&name).to_owned(), program));
