@@ -20,7 +20,8 @@ pub fn replace(path: &Path, text: &str) -> Result<()> {
         Err(_) => Permissions::from_mode(0o666),
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(|error| plain(&error))?;
+    let mut file =
+        tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(|error| plain(&error))?;
     file.write_all(text.as_bytes()).map_err(|error| plain(&error))?;
     file.persist(&path).map_err(|failed| plain(&failed.error))?;
     Ok(())

@@ -398,7 +398,9 @@ fn what_a_sink_says_of_an_event_that_it_refuses_holds_no_secret() {
     let settings = HostSettings::alone(Arc::new(TokioClock::new()));
     let host = PluginHost::new(HostSettings { redactor: Arc::new(Hides("odd")), ..settings });
     let sink = runtime.block_on(fickle(&runtime, &host, "odd").sink()).unwrap();
-    let Ack::Except { rejected, .. } = runtime.block_on(sink.deliver(batch(2))).unwrap() else { panic!("it takes all") };
+    let Ack::Except { rejected, .. } = runtime.block_on(sink.deliver(batch(2))).unwrap() else {
+        panic!("it takes all")
+    };
     assert_eq!(rejected.len(), 1);
     assert_eq!(rejected[0].reason, "it is [hidden]");
 }

@@ -24,9 +24,8 @@ const FAIRNESS: u32 = 2;
 pub(crate) fn threads() -> usize {
     // Asked once: the system looks it up in files.
     static THREADS: OnceLock<usize> = OnceLock::new();
-    *THREADS.get_or_init(|| {
-        available_parallelism().map_or(FEWEST_THREADS, usize::from).clamp(FEWEST_THREADS, MOST_THREADS)
-    })
+    *THREADS
+        .get_or_init(|| available_parallelism().map_or(FEWEST_THREADS, usize::from).clamp(FEWEST_THREADS, MOST_THREADS))
 }
 
 /// The threads on which guests run.

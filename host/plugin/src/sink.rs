@@ -135,9 +135,10 @@ fn judge(ack: GuestAck, count: usize, shown: impl Fn(String) -> String) -> Resul
         GuestAck::First(taken) if taken as usize <= count => Ok(Ack::First(taken as usize)),
         GuestAck::First(taken) => Err(Failure::Lie(format!("it took {taken} events of a batch of {count}"))),
         GuestAck::Except(rejected) => {
-            let rejections = rejected
-                .into_iter()
-                .map(|rejection| Rejection { index: rejection.index as usize, reason: clean(&shown(rejection.reason)) });
+            let rejections = rejected.into_iter().map(|rejection| Rejection {
+                index: rejection.index as usize,
+                reason: clean(&shown(rejection.reason)),
+            });
             let rejections: Vec<Rejection> = rejections.collect();
             match rejections.iter().find(|rejection| rejection.index >= count) {
                 Some(beyond) => Err(Failure::Lie(format!("it refused event {} of a batch of {count}", beyond.index))),

@@ -57,7 +57,9 @@ impl DockerKeys {
             let says_one = entry.auth.as_ref().is_some_and(|pair| !pair.is_empty());
             match entry.credentials() {
                 Some(credentials) => drop(keys.insert(host.to_owned(), credentials)),
-                None if says_one => tracing::warn!("docker's key for `{host}` is no name and password in base64: unused"),
+                None if says_one => {
+                    tracing::warn!("docker's key for `{host}` is no name and password in base64: unused")
+                }
                 None => {}
             }
         }

@@ -37,7 +37,9 @@ impl PluginModelName {
     }
 
     fn parse_rest(rest: &str) -> Result<Self, String> {
-        let (alias, model) = rest.split_once('/').ok_or("it is written `plugin:ALIAS/MODEL`, the alias of a plugin and what that calls the model")?;
+        let (alias, model) = rest
+            .split_once('/')
+            .ok_or("it is written `plugin:ALIAS/MODEL`, the alias of a plugin and what that calls the model")?;
         let alias = Alias::parse(alias).map_err(|error| error.to_string())?;
         if !Self::is_model(model) {
             return Err(format!("the name of a model has 1 to {MOST_BYTES} bytes and no control characters"));
