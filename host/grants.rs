@@ -58,7 +58,7 @@ impl GrantPolicy {
         self.named.contains_key(alias)
     }
 
-    /// Adds a grant of a person for this plugin: it holds as it is.
+    /// Adds a grant of a person for this plugin: it holds as it is, unless the name is that of another plugin of the project.
     #[must_use]
     pub fn with_flag(mut self, alias: Alias, grants: &Grants) -> Self {
         merge(&mut self.flags, alias, grants);
@@ -66,7 +66,7 @@ impl GrantPolicy {
     }
 
     /// Notes that the project's file gives this name to a plugin that serves the host. A document's plugin of the same name
-    /// gets nothing from its table, and is told so.
+    /// gets nothing from its table or from flags under it, and is told so.
     #[must_use]
     pub fn with_service(mut self, alias: Alias) -> Self {
         self.services.insert(alias);

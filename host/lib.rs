@@ -43,7 +43,7 @@ pub use orchestrator::{
     RegistryAccess, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun,
     Wish,
 };
-pub use replace::replace;
+pub use replace::{replace, replace_through};
 pub use secrets::SecretSource;
 pub use servers::{ProjectServer, ServerPolicy};
 pub use stream::{

@@ -371,7 +371,7 @@ impl Orchestrator {
         self.close_within(Duration::from_millis(limits::CLOSE_GRACE_MS)).await
     }
 
-    /// As [`Self::close`], with a grace of its own.
+    /// As [`Self::close`], with a grace of its own: runs have it, then the sinks, then the plugin that keeps the journals.
     pub async fn close_within(&self, grace: Duration) -> CloseReport {
         self.shared.closing.cancel();
         let all_ended = async {

@@ -15,7 +15,7 @@ use cofferdam_core::port::{Answer, Question};
 use cofferdam_core::spec::workflow::PluginReference as Declared;
 use cofferdam_plugin::{LoadedPlugin, Source};
 use std::borrow::Cow;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 impl Orchestrator {
     /// Approves the plugins of a workflow as they are now, and gives their entries and whether the lock file changed.
@@ -180,11 +180,9 @@ pub(super) fn source_in(root: Option<&Path>, base: &Path, source: &str) -> Strin
     if source.starts_with("builtin:") || Reference::is_meant(source) {
         return source.to_owned();
     }
-    let (path, root) = (base.join(source), root.unwrap_or(base));
-    // Behind a link `..` leads elsewhere than it says.
-    let climbs = path.components().any(|part| part == Component::ParentDir);
-    let resolved = climbs.then(|| Some((resolved(&path)?, absolute(root).canonicalize().ok()?))).flatten();
-    let (path, root) = resolved.unwrap_or_else(|| (absolute(&path), absolute(root)));
+    let (path, root) = (absolute(&base.join(source)), absolute(root.unwrap_or(base)));
+    // Behind a link `..` leads elsewhere than it says, and one folder may have several names.
+    let (path, root) = resolved(&path).zip(root.canonicalize().ok()).unwrap_or((path, root));
     let inside = path.strip_prefix(root).map(Path::to_owned);
     inside.unwrap_or(path).to_string_lossy().into_owned()
 }
@@ -196,7 +194,6 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// A file by the directory that it is in; none when there is no such directory.
 fn resolved(path: &Path) -> Option<PathBuf> {
-    let path = absolute(path);
     Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }
 
@@ -229,5 +226,6 @@ mod tests {
         let of = |source| source_in(Some(root), &root.join("flows"), source);
         assert_eq!(of("../plugins/x.wasm"), "plugins/x.wasm");
         assert_eq!(of("link/../x.wasm"), "elsewhere/x.wasm");
+        assert_eq!(of("link/x.wasm"), source_in(Some(root), &root.join("elsewhere"), "deep/x.wasm"));
     }
 }

@@ -149,7 +149,8 @@ impl Orchestrator {
         let missing = requested.missing_from(&granted);
         if strict && !missing.is_empty() {
             let message = format!("plugin `{alias}` requests what nobody granted: {}", missing.explain().join("; "));
-            let hint = format!("grant it: {}", missing.to_command_line(alias));
+            let advice = policy.whose(alias).advice(alias);
+            let hint = advice.unwrap_or_else(|| format!("grant it: {}", missing.to_command_line(alias)));
             return Err(Fault::user("plugin_undecided", message).with_hint(hint));
         }
         self.shared.settings.vault.learn(granted.secret_names());
@@ -165,7 +166,7 @@ impl Orchestrator {
             alias: alias.to_string(),
             granted: granted.explain(),
             missing: missing.explain(),
-            allow: if missing.is_empty() { String::new() } else { missing.to_command_line(alias) },
+            allow: if missing.is_empty() { String::new() } else { allowing(policy, alias, &missing) },
             approved: approved.then_some(entry),
         };
         Ok((plugin, pin, check))
@@ -298,4 +299,9 @@ impl Orchestrator {
             tracing::warn!(%error, "the answer cannot be remembered");
         }
     }
+}
+
+/// What a person can do to allow what is missing.
+fn allowing(policy: &GrantPolicy, alias: &Alias, missing: &Grants) -> String {
+    policy.whose(alias).advice(alias).map_or_else(|| missing.to_command_line(alias), |advice| format!("# {advice}"))
 }

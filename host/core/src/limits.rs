@@ -160,9 +160,13 @@ limits! {
     PLUGIN_COMPILE_CPU_MAX_S: u64 = 600, "s", "the largest component could compile for a quarter of an hour";
     PLUGIN_COMPILE_BYTES: u64 = 4 * 1024 * MIB as u64, "bytes", "a bomb takes all memory of the machine";
     PLUGIN_COMPILES: usize = 2, "compilations", "each takes all cores and hundreds of MiB";
+    PLUGIN_LEFTOVER_S: u64 = 24 * 60 * 60, "s", "what a killed program had begun to write would stay for good among the fetched components";
     PLUGIN_CACHE_ENTRIES: usize = 512, "files", "every version of every plugin ever run would stay on the disk";
     PLUGIN_POOL_SLOTS: usize = 64, "instances", "each slot reserves 4 GiB of address space for each of its memories";
     PLUGIN_SLOTS_EACH: usize = 48, "instances", "a plugin that makes many calls would take the slots of all others";
+    PLUGIN_INNER_SHARE: usize = 16, "slots for each", "tools would hold all slots while they wait for tools that they call; each depth of calls has some of its own";
+    PLUGIN_RESIDENT_SHARE: usize = 8, "slots for each", "a journal or sink that is started again would wait for calls that wait for it; what stays up has some slots of its own";
+    PLUGIN_CROWD: usize = 16, "calls for each processor", "others would wait behind the many calls of one plugin, which from so many in its queue on make way for theirs";
     PLUGIN_POOL_SLOTS_SMALL: usize = 8, "instances", "a small address space takes few slots";
     PLUGIN_POOLED_MEMORY_BYTES: usize = 1024 * MIB, "bytes", "a slot must know its largest memory when it is reserved";
     PLUGIN_KEEP_RESIDENT_BYTES: usize = 256 * KIB, "bytes", "a free slot would keep the pages of its last guest";

@@ -5,6 +5,7 @@
 use crate::bindings::exports::cofferdam::plugin::lifecycle::Description;
 use crate::bindings::exports::cofferdam::tool::tool::{Effects as Claims, ToolDef};
 use crate::bindings::model::exports::cofferdam::model::model::ModelDef;
+use crate::error::LoadFault;
 use crate::instance::SelfDescription;
 use cofferdam_core::id::{LocalName, PluginModelName};
 use cofferdam_core::port::{Effects, ToolDefinition};
@@ -105,6 +106,20 @@ pub enum AboutError {
 }
 
 impl About {
+    /// A configuration as text, valid for the schema that the plugin gave. Null is none.
+    pub(crate) fn config(&self, config: &Value) -> Result<Arc<str>, LoadFault> {
+        let given = if config.is_null() { Value::Object(value::Map::new()) } else { config.clone() };
+        let Some(schema) = &self.config_schema else {
+            let empty = given.as_object().is_some_and(value::Map::is_empty);
+            return if empty { Ok(Arc::from("{}")) } else { Err(LoadFault::NoConfig) };
+        };
+        let checker = schema::compile(schema).map_err(|error| LoadFault::Config(error.to_string()))?;
+        match checker.first_error(&given) {
+            Some(error) => Err(LoadFault::Config(error)),
+            None => Ok(Arc::from(given.to_string())),
+        }
+    }
+
     /// Checks what the guest said.
     pub(crate) fn check(said: SelfDescription) -> Result<Self, AboutError> {
         let SelfDescription { description, tools, transform_options, condition_options, models } = said;

@@ -90,6 +90,8 @@ pub(crate) struct Engine {
     /// How many slots there are for calls that no tool made.
     outer: usize,
     slots: Levels,
+    /// Slots that only what stays up takes: a journal that starts again must not wait for calls that wait for it.
+    residents: Arc<Semaphore>,
     /// How many instances may wait for the next call of their step, each in a slot.
     waiting: Arc<Semaphore>,
     ticker: Ticker,
@@ -103,12 +105,13 @@ impl Engine {
         let ticker = Ticker::start(&wasm)?;
         tracing::debug!(?meter, ?wanted, outer, "wasm engine ready");
         let waiting = Arc::new(Semaphore::new(outer / limits::PLUGIN_KEPT_SHARE));
-        Ok(Self { meter, wasm, linker, outer, slots: Levels::of(outer, |slots| slots), waiting, ticker })
+        let (slots, residents) = (Levels::of(outer, |slots| slots), Arc::new(Semaphore::new(residents(outer))));
+        Ok(Self { meter, wasm, linker, outer, slots, residents, waiting, ticker })
     }
 
     /// How many instances may live at once, and how many more may begin now.
     pub(crate) fn places(&self) -> (usize, usize) {
-        (levels::all(self.outer), self.slots.free())
+        (all_slots(self.outer), self.slots.free() + self.residents.available_permits())
     }
 
     /// How many of them may be of calls that no tool made.
@@ -136,6 +139,14 @@ impl Engine {
         self.slots.take(depth).await
     }
 
+    /// Waits for a free slot for what stays up.
+    pub(crate) async fn resident_slot(&self) -> Permit {
+        match Arc::clone(&self.residents).try_acquire_owned() {
+            Ok(permit) => permit.into(),
+            Err(_) => self.slots.take(0).await,
+        }
+    }
+
     /// A place for an instance that waits for its next call; none when enough of them wait.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.waiting).try_acquire_owned().ok()
@@ -145,6 +156,15 @@ impl Engine {
     pub(crate) fn ticking(&self) -> Ticking {
         self.ticker.tick()
     }
+}
+
+/// How many slots there are in all, with so many for calls that no tool made.
+fn all_slots(outer: usize) -> usize {
+    levels::all(outer).saturating_add(residents(outer))
+}
+
+fn residents(outer: usize) -> usize {
+    outer / limits::PLUGIN_RESIDENT_SHARE
 }
 
 /// What the compiled code depends on. The compile child uses exactly this; the allocation strategy is not part
@@ -211,7 +231,7 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
     // The kinds differ in bytes and time, not in how many parts a component may have.
     const PARTS: KindLimits = PluginKind::Tool.limits();
     let mut pool = PoolingAllocationConfig::new();
-    let slots = u32::try_from(levels::all(slots as usize)).unwrap_or(u32::MAX);
+    let slots = u32::try_from(all_slots(slots as usize)).unwrap_or(u32::MAX);
     pool.total_component_instances(slots)
         .total_stacks(slots)
         .total_core_instances(slots.saturating_mul(PARTS.core_instances))
@@ -346,12 +366,25 @@ impl Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
     use std::hash::{DefaultHasher, Hash, Hasher};
 
     fn compatibility(engine: &wasmtime::Engine) -> u64 {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.finish()
+    }
+
+    #[tokio::test]
+    async fn what_stays_up_does_not_wait_for_calls() {
+        let engine = Engine::new(Meter::Plain, Allocation::OnDemand { slots: 8 }).unwrap();
+        let calls: Vec<Permit> = (0..8).map(|_| engine.slot(0).now_or_never().unwrap()).collect();
+        assert!(engine.slot(0).now_or_never().is_none());
+        let resident = engine.resident_slot().now_or_never().unwrap();
+        assert!(engine.resident_slot().now_or_never().is_none());
+        assert_eq!(engine.places(), (9, 0));
+        drop((calls, resident));
+        assert_eq!(engine.places(), (9, 9));
     }
 
     #[test]

@@ -99,12 +99,8 @@ impl Denial {
             let allow = format!("# it is granted, and the `grants` of {who} take it away: change them");
             return Self { request, allow, certainty: Certainty::Certain };
         }
-        if rights.name_of == NameOf::Service {
-            let allow = format!(
-                "# `{alias}` is the name of another plugin in `cofferdam.toml`, and grants under it are for that one: give \
-                 this plugin another name in the document, and grant it under that"
-            );
-            return Self { request, allow, certainty: Certainty::Certain };
+        if let Some(advice) = rights.name_of.advice(alias) {
+            return Self { request, allow: format!("# {advice}"), certainty: Certainty::Certain };
         }
         let missing = wanted.missing_from(&rights.granted);
         let table = rights.granted.union(wanted).to_toml(alias);

@@ -11,6 +11,7 @@ use crate::error::{LoadError, LoadFault};
 use crate::grant::Rights;
 use crate::import::Network;
 use crate::instance::Identity;
+use crate::lane::Pace;
 use crate::manifest::Manifest;
 use crate::mount::{self, WRITE_ONLY};
 use crate::reference::{PluginReference, Source};
@@ -26,11 +27,8 @@ use bytes::Bytes;
 use cofferdam_core::limits;
 use cofferdam_core::policy::{FsGrant, PluginKind};
 use cofferdam_core::port::{Clock, Journal, NoRedactor, Redactor, State};
-use cofferdam_core::schema;
 use cofferdam_core::text::clean_to;
-use cofferdam_core::value;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -219,16 +217,20 @@ impl PluginHost {
         let core = self.core()?;
         let task = {
             let (core, reference) = (Arc::clone(&core), reference.clone());
-            Arc::clone(&core).runtime.spawn(async move { core.know(&reference).await })
+            Arc::clone(&core).runtime.call(&Pace::default(), async move { core.know(&reference).await })
         };
         let known = task.await.map_err(|panicked| LoadFault::Host(panicked.0))??;
         refuse_unserved(&reference)?;
         let source = reference.source.to_string();
         let config = match purpose {
             Purpose::Look if reference.config.is_null() => Arc::from("{}"),
-            Purpose::Look | Purpose::Use => config(&known.about, &reference.config)?,
+            Purpose::Look | Purpose::Use => known.about.config(&reference.config)?,
         };
         let [limits, pure, warm] = reference.bounds(&known.manifest)?;
+        if let Some(state) = self.settings.state.as_ref().filter(|_| reference.granted.kv.is_some()) {
+            // Not by the first call, whose thread may be one that makes way.
+            state.prepare();
+        }
         let services = self.services(&core, known.artifact.digest, &reference.granted.fs, &reference.base)?;
         let identity = Identity {
             alias: reference.alias.clone(),
@@ -472,20 +474,6 @@ fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Compo
 fn refuse_unserved(reference: &PluginReference) -> Result<(), LoadFault> {
     let fs = &reference.granted.fs;
     if fs.write && !fs.read { Err(LoadFault::Unserved(WRITE_ONLY)) } else { Ok(()) }
-}
-
-/// The configuration as text, valid for the schema that the plugin gave.
-fn config(about: &About, config: &Value) -> Result<Arc<str>, LoadFault> {
-    let given = if config.is_null() { Value::Object(value::Map::new()) } else { config.clone() };
-    let Some(schema) = &about.config_schema else {
-        let empty = given.as_object().is_some_and(value::Map::is_empty);
-        return if empty { Ok(Arc::from("{}")) } else { Err(LoadFault::NoConfig) };
-    };
-    let checker = schema::compile(schema).map_err(|error| LoadFault::Config(error.to_string()))?;
-    match checker.first_error(&given) {
-        Some(error) => Err(LoadFault::Config(error)),
-        None => Ok(Arc::from(given.to_string())),
-    }
 }
 
 fn history(artifact: &Artifact, cached: bool, compile_ms: u64, begun: Instant) -> History {

@@ -5,12 +5,13 @@
 //! milliseconds. So short calls ask for short slices, and those that are long or very many for long ones and less weight.
 
 use crate::runtime::threads;
+use cofferdam_core::limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// From how many calls at once for each processor those of a component are a crowd.
-const CROWD: usize = 16;
+/// As nice as a thread can be.
+const NICEST: i32 = 19;
 
 /// A kind of calls, with threads of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,29 +50,40 @@ impl Lane {
         match self {
             Self::Short => 0,
             Self::Long => 10,
-            Self::Crowd => 19,
+            Self::Crowd => NICEST,
         }
     }
 
     /// Has the thread that calls this be one of the lane. Where the system does not know how, it is like all others.
-    pub(crate) fn enter(self) {
-        let nice = rustix::process::getpriority_process(None).unwrap_or(0).saturating_add(self.nicer()).min(19);
+    pub(crate) fn enter(self, process: Nice) {
+        let nice = process.0.saturating_add(self.nicer()).min(NICEST);
         if let Err(error) = schedule(nice, self.slice()) {
             tracing::debug!(%error, lane = self.name(), "a thread of guests is scheduled like all others");
         }
     }
 }
 
-/// What the calls of a component did lately. Clones are of the same component.
+/// How nice a thread is to others: -20 to 19. A thread gets it from the one that starts it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nice(i32);
+
+impl Nice {
+    /// That of the thread that asks.
+    pub(crate) fn of_this_thread() -> Self {
+        Self(rustix::process::getpriority_process(None).unwrap_or(0))
+    }
+}
+
+/// What the calls of a component do. Clones are of the same component.
 #[derive(Clone, Default)]
 pub(crate) struct Pace(Arc<Lately>);
 
 #[derive(Default)]
 struct Lately {
-    /// Whether the last one that ended had computed long.
+    /// Whether the last one that ended, or went on aside, has computed long.
     long: AtomicBool,
-    /// How many there are now.
-    calls: AtomicUsize,
+    /// How many could go on, and wait for others of the component.
+    queued: AtomicUsize,
 }
 
 impl Pace {
@@ -79,40 +91,45 @@ impl Pace {
     pub(crate) fn lane(&self) -> Lane {
         if self.0.long.load(Ordering::Relaxed) {
             Lane::Long
-        } else if self.0.calls.load(Ordering::Relaxed) >= CROWD * threads() {
+        } else if self.0.queued.load(Ordering::Relaxed) >= crowd() {
             Lane::Crowd
         } else {
             Lane::Short
         }
     }
 
-    /// Notes that a call has ended.
-    pub(crate) fn ended(&self, computed_long: bool) {
-        self.0.long.store(computed_long, Ordering::Relaxed);
+    /// Notes whether a call computes long.
+    pub(crate) fn note(&self, long: bool) {
+        self.0.long.store(long, Ordering::Relaxed);
     }
 
-    /// Notes that there is a call, until the answer is dropped.
-    pub(crate) fn count(&self) -> Counted {
-        self.0.calls.fetch_add(1, Ordering::Relaxed);
-        Counted(self.clone())
-    }
-}
-
-/// A call that goes on.
-pub(crate) struct Counted(Pace);
-
-impl Counted {
-    /// The pace of its component.
-    pub(crate) fn pace(&self) -> &Pace {
-        &self.0
+    /// Notes that a call waits for others of its component, until the answer is dropped.
+    pub(crate) fn queue(&self) -> Queued {
+        self.0.queued.fetch_add(1, Ordering::Relaxed);
+        Queued(self.clone())
     }
 }
 
-impl Drop for Counted {
+/// From how many calls that wait for each other those of a component are a crowd.
+pub(crate) fn crowd() -> usize {
+    limits::PLUGIN_CROWD * threads()
+}
+
+/// A call that waits for others.
+pub(crate) struct Queued(Pace);
+
+impl Drop for Queued {
     fn drop(&mut self) {
-        self.0.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.queued.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// `SCHED_FLAG_KEEP_POLICY` of sched_setattr(2): the user may have chosen another.
+#[cfg(target_os = "linux")]
+const KEEP_POLICY: u64 = 0x08;
+/// `SCHED_FLAG_RESET_ON_FORK`: what a thread starts has no slice of its own.
+#[cfg(target_os = "linux")]
+const RESET_ON_FORK: u64 = 0x01;
 
 /// `struct sched_attr` of sched_setattr(2), in its first version.
 #[cfg(target_os = "linux")]
@@ -134,8 +151,8 @@ struct Attributes {
 fn schedule(nice: i32, slice: Duration) -> std::io::Result<()> {
     let attributes = Attributes {
         size: u32::try_from(size_of::<Attributes>()).unwrap_or(0),
-        policy: libc::SCHED_OTHER.unsigned_abs(),
-        flags: 0,
+        policy: 0,
+        flags: KEEP_POLICY | RESET_ON_FORK,
         nice,
         priority: 0,
         runtime: u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX),
@@ -159,13 +176,13 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_thread_takes_the_priority_of_its_lane() {
-        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let nice = || Nice::of_this_thread().0;
         let before = nice();
         let inside = std::thread::spawn(move || {
-            Lane::Long.enter();
+            Lane::Long.enter(Nice(before));
             nice()
         });
-        assert_eq!(inside.join().unwrap(), (before + Lane::Long.nicer()).min(19));
+        assert_eq!(inside.join().unwrap(), (before + Lane::Long.nicer()).min(NICEST));
         assert_eq!(nice(), before, "other threads stay as they are");
     }
 }

@@ -1,66 +1,141 @@
 //! A call in one lane, until it ends or turns out to belong into another.
 //!
-//! It must not know what the call does: it looks at the time of the processor that each of its steps takes.
+//! It must not know what the call does: it looks at the time of the processor that it takes.
 
 use crate::engine::EPOCH_TICK;
-use crate::lane::{Counted, Lane, Pace};
+use crate::lane::{Lane, Pace};
+use crate::runtime::{Lanes, Panicked};
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A call in a lane.
 pub(crate) struct Leg<T> {
     /// There until it ended or moved.
-    work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    call: Counted,
-    computed_long: bool,
+    parts: Option<Parts<T>>,
+    /// Of the processor, in all legs.
+    computed: Duration,
+}
+
+struct Parts<T> {
+    work: Work<T>,
     lane: Lane,
+    /// None for work that stays where it is.
+    pace: Option<Pace>,
+    answers: oneshot::Sender<Result<T, Panicked>>,
+    course: Arc<Course>,
+    /// Its timers belong to the lane where it began: none goes before it has ended.
+    lanes: Arc<Lanes>,
 }
 
-/// How a leg ended.
-pub(crate) enum End<T> {
-    /// With the call.
-    Of(T),
-    /// The call goes on in another lane.
-    Moves(Leg<T>),
-}
-
-impl<T> Leg<T> {
-    /// The first leg of a call.
-    pub(crate) fn new(pace: &Pace, work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { work: Some(Box::pin(work)), lane: pace.lane(), call: pace.count(), computed_long: false }
+impl<T: Send + 'static> Leg<T> {
+    /// The first leg of a call that answers there.
+    pub(crate) fn new(
+        work: Work<T>,
+        (lane, pace): (Lane, Option<Pace>),
+        answers: oneshot::Sender<Result<T, Panicked>>,
+        course: Arc<Course>,
+        lanes: Arc<Lanes>,
+    ) -> Self {
+        Self { parts: Some(Parts { work, lane, pace, answers, course, lanes }), computed: Duration::ZERO }
     }
 
-    /// Where it runs.
-    pub(crate) fn lane(&self) -> Lane {
-        self.lane
+    /// Whether it has taken so long that short calls must not wait for it.
+    fn is_long(&self) -> bool {
+        self.computed >= EPOCH_TICK / 2
+    }
+
+    /// Goes on in the lane for long calls.
+    fn moves(&mut self, mut parts: Parts<T>) {
+        parts.lane = Lane::Long;
+        parts.note(true);
+        let (course, lanes) = (Arc::clone(&parts.course), Arc::clone(&parts.lanes));
+        let next = Self { parts: Some(parts), computed: self.computed };
+        course.goes_on(|| lanes.of(Lane::Long).spawn(next).abort_handle());
     }
 }
 
-impl<T> Future for Leg<T> {
-    type Output = End<T>;
+impl<T: Send + 'static> Future for Leg<T> {
+    type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(mut work) = self.work.take() else { return Poll::Pending };
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut parts) = self.parts.take() else { return Poll::Ready(()) };
         let begun = processor_time();
-        let polled = work.as_mut().poll(cx);
-        // Less than a tick, since the first may come at once.
-        self.computed_long |= processor_time().saturating_sub(begun) >= EPOCH_TICK / 2;
+        let polled = catch_unwind(AssertUnwindSafe(|| parts.work.as_mut().poll(cx)));
+        self.computed += processor_time().saturating_sub(begun);
         match polled {
-            Poll::Ready(answer) => {
-                self.call.pace().ended(self.computed_long);
-                Poll::Ready(End::Of(answer))
+            Ok(Poll::Pending) if self.is_long() && parts.may_move() => self.moves(parts),
+            Ok(Poll::Pending) => {
+                self.parts = Some(parts);
+                return Poll::Pending;
             }
-            Poll::Pending if self.computed_long && self.lane != Lane::Long => {
-                let call = self.call.pace().count();
-                Poll::Ready(End::Moves(Self { work: Some(work), call, computed_long: true, lane: Lane::Long }))
+            Ok(Poll::Ready(answer)) => {
+                parts.note(self.is_long());
+                parts.end(Ok(answer));
             }
-            Poll::Pending => {
-                self.work = Some(work);
-                Poll::Pending
-            }
+            Err(payload) => parts.end(Err(Panicked(message(&*payload)))),
         }
+        Poll::Ready(())
+    }
+}
+
+impl<T> Parts<T> {
+    fn may_move(&self) -> bool {
+        self.pace.is_some() && self.lane != Lane::Long
+    }
+
+    fn note(&self, long: bool) {
+        if let Some(pace) = &self.pace {
+            pace.note(long);
+        }
+    }
+
+    /// Lets everything of the call go before it answers: whoever has the answer may count on that.
+    fn end(self, answer: Result<T, Panicked>) {
+        let Self { work, answers, .. } = self;
+        drop(work);
+        let _ = answers.send(answer);
+    }
+}
+
+/// The way of a call through the lanes, for whoever may end it.
+#[derive(Default)]
+pub(crate) struct Course(Mutex<Now>);
+
+#[derive(Default)]
+struct Now {
+    leg: Option<AbortHandle>,
+    is_over: bool,
+}
+
+impl Course {
+    /// Begins the next leg, unless the call was ended.
+    pub(crate) fn goes_on(&self, begin: impl FnOnce() -> AbortHandle) {
+        let mut now = self.now();
+        if !now.is_over {
+            now.leg = Some(begin());
+        }
+    }
+
+    /// Ends the call, wherever it is.
+    pub(crate) fn end(&self) {
+        let mut now = self.now();
+        now.is_over = true;
+        if let Some(leg) = now.leg.take() {
+            leg.abort();
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,4 +143,9 @@ impl<T> Future for Leg<T> {
 fn processor_time() -> Duration {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(tv_sec).unwrap_or(0), u32::try_from(tv_nsec).unwrap_or(0))
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }

@@ -7,9 +7,6 @@ use cofferdam_core::limits;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many outer permits bring one for each deeper level along. Fewer than so many have no deeper levels.
-const OUTER_FOR_EACH_INNER: usize = 16;
-
 /// Permits of some levels.
 pub(crate) struct Levels {
     outer: Arc<Semaphore>,
@@ -21,14 +18,20 @@ pub(crate) struct Permit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+impl From<OwnedSemaphorePermit> for Permit {
+    fn from(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Some(permit) }
+    }
+}
+
 /// How many permits there are in all, with so many outer ones.
 pub(crate) fn all(outer: usize) -> usize {
     outer.saturating_add(inner(outer).sum())
 }
 
-/// How many permits each deeper level has.
+/// How many permits each deeper level has; none where there are few.
 fn inner(outer: usize) -> impl Iterator<Item = usize> {
-    let each = outer / OUTER_FOR_EACH_INNER;
+    let each = outer / limits::PLUGIN_INNER_SHARE;
     std::iter::repeat_n(each, limits::PLUGIN_INVOKE_DEPTH as usize).filter(|permits| *permits > 0)
 }
 
@@ -39,11 +42,17 @@ impl Levels {
         Self { outer: level(outer), inner: inner(outer).map(level).collect() }
     }
 
-    /// Waits for a permit of this depth; 0 is who is called by no tool.
+    /// Waits for a permit of this depth; 0 is who is called by no tool. Who is deeper takes an outer one if one is free, and
+    /// else waits for those that only calls of its depth have.
     pub(crate) async fn take(&self, depth: u32) -> Permit {
         let deeper = (depth as usize).min(self.inner.len());
-        let level = deeper.checked_sub(1).and_then(|level| self.inner.get(level)).unwrap_or(&self.outer);
-        Permit { _permit: Arc::clone(level).acquire_owned().await.ok() }
+        let Some(own) = deeper.checked_sub(1).and_then(|level| self.inner.get(level)) else {
+            return Permit { _permit: Arc::clone(&self.outer).acquire_owned().await.ok() };
+        };
+        match Arc::clone(&self.outer).try_acquire_owned() {
+            Ok(permit) => permit.into(),
+            Err(_) => Permit { _permit: Arc::clone(own).acquire_owned().await.ok() },
+        }
     }
 
     /// How many are free.
@@ -67,6 +76,15 @@ mod tests {
         assert!(levels.take(4).now_or_never().is_none());
         assert!(levels.take(9).now_or_never().is_none(), "who is deeper than may be waits with the deepest");
         drop((outer, deeper));
+        assert_eq!(levels.free(), 20);
+    }
+
+    #[tokio::test]
+    async fn deeper_calls_have_what_nobody_else_needs() {
+        let levels = Levels::of(16, |permits| permits);
+        let deeper: Vec<Permit> = (0..17).map(|_| levels.take(1).now_or_never().unwrap()).collect();
+        assert!(levels.take(1).now_or_never().is_none());
+        drop(deeper);
         assert_eq!(levels.free(), 20);
     }
 

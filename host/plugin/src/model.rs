@@ -14,7 +14,7 @@ use crate::failure::{Culprit, Failure, OutOfTime};
 use crate::grant::Denial;
 use crate::instance::{Call, Guest, Identity, Prepared, new_store};
 use crate::limit::{Limit, size};
-use crate::runtime::Task;
+use crate::runtime::{Panicked, Task};
 use crate::tool::LoadedPlugin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::PluginModelName;
@@ -92,15 +92,22 @@ impl Model for PluginModel {
         let pace = self.plugin.warm.services.share.pace();
         let task = self.plugin.core.runtime.call(pace, answering.run());
         let reading = Reading { pieces, task: Some(task), over: false };
-        let cut_off = fault(&self.plugin.warm, "next", &Failure::Lie("its answer has no end".to_owned()), &[]);
+        let failed = {
+            let identity = Arc::clone(&self.plugin.warm);
+            move |failure: Failure| Err(fault(&identity, "next", &failure, &[]))
+        };
         Box::pin(async move {
-            let stream: ModelStream = Box::pin(stream::unfold((reading, cut_off), |(mut reading, cut_off)| async {
+            let stream: ModelStream = Box::pin(stream::unfold((reading, failed), |(mut reading, failed)| async {
                 if reading.over {
                     return None;
                 }
-                let piece = reading.next().await.unwrap_or_else(|| Err(cut_off.clone()));
+                let piece = match reading.next().await {
+                    Some(Ok(piece)) => piece,
+                    Some(Err(Panicked(why))) => failed(Failure::Host(why)),
+                    None => failed(Failure::Lie("its answer has no end".to_owned())),
+                };
                 reading.over = matches!(piece, Err(_) | Ok(ModelEvent::Finished(_)));
-                Some((piece, (reading, cut_off)))
+                Some((piece, (reading, failed)))
             }));
             Ok(stream)
         })
@@ -116,15 +123,21 @@ struct Reading {
 }
 
 impl Reading {
-    async fn next(&mut self) -> Option<Piece> {
+    /// The next piece; none after an answer that has no end.
+    async fn next(&mut self) -> Option<Result<Piece, Panicked>> {
         while let Some(task) = &mut self.task {
             tokio::select! {
                 biased;
-                piece = self.pieces.recv() => return piece,
-                _ = task => self.task = None,
+                piece = self.pieces.recv() => return piece.map(Ok),
+                ended = task => {
+                    self.task = None;
+                    if let Err(panicked) = ended {
+                        return Some(Err(panicked));
+                    }
+                }
             }
         }
-        self.pieces.recv().await
+        self.pieces.recv().await.map(Ok)
     }
 }
 

@@ -119,7 +119,7 @@ impl<'p> PureCall<'p> {
         let runtime = &self.plugin.core.runtime;
         // Its time begins here: what is pure may not fail because others wait in front of it.
         let _turn = runtime.turn().await;
-        let ended = runtime.call(self.identity.services.share.pace(), work(self.call())).await;
+        let ended = runtime.spawn(work(self.call())).await;
         ended.map_err(|panicked| Failure::Host(panicked.0))?.answer
     }
 

@@ -105,6 +105,19 @@ pub enum NameOf {
     Service,
 }
 
+impl NameOf {
+    /// What to do about a missing grant, where none under this name would help.
+    #[must_use]
+    pub fn advice(self, alias: &Alias) -> Option<String> {
+        (self == Self::Service).then(|| {
+            format!(
+                "`{alias}` is the name of another plugin in `cofferdam.toml`, and grants under it are for that one: give \
+                 this plugin another name in the document, and grant it under that"
+            )
+        })
+    }
+}
+
 /// A plugin and everything that was decided about it.
 #[derive(Clone, Debug)]
 pub struct PluginReference {

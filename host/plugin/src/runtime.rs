@@ -3,15 +3,15 @@
 //! A guest that computes yields at each epoch tick; on the host's own runtime it would hold up timers and streams for that
 //! long. It must not know what it runs.
 
-use crate::lane::{Lane, Pace};
-use crate::leg::{End, Leg};
+use crate::lane::{Lane, Nice, Pace};
+use crate::leg::{Course, Leg};
+use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 const FEWEST_THREADS: usize = 2;
 const MOST_THREADS: usize = 8;
@@ -20,7 +20,7 @@ const BLOCKING_THREADS: usize = 32;
 /// How many tasks a thread runs before it looks for those that came from outside: few, since every call comes from there.
 const FAIRNESS: u32 = 2;
 
-/// How many guests of one plugin may compute at once: as many as there are processors, within bounds.
+/// How many guests of one component may compute at once: as many as there are processors, within bounds.
 pub(crate) fn threads() -> usize {
     // Asked once: the system looks it up in files.
     static THREADS: OnceLock<usize> = OnceLock::new();
@@ -31,14 +31,16 @@ pub(crate) fn threads() -> usize {
 /// The threads on which guests run.
 pub(crate) struct GuestRuntime {
     lanes: Arc<Lanes>,
-    /// As many as guests of one plugin may compute at once.
+    /// As many as pure guests may compute at once.
     turns: Semaphore,
 }
 
 impl GuestRuntime {
     /// Starts the threads for short calls; the others come with the first call that needs them.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let lanes = Lanes { short: Some(start(Lane::Short)?), crowd: OnceLock::new(), long: OnceLock::new() };
+        let nice = Nice::of_this_thread();
+        let lanes =
+            Lanes { short: Some(start(Lane::Short, nice)?), crowd: OnceLock::new(), long: OnceLock::new(), nice };
         Ok(Self { lanes: Arc::new(lanes), turns: Semaphore::new(threads()) })
     }
 
@@ -52,29 +54,44 @@ impl GuestRuntime {
         self.lanes.running().map(|runtime| runtime.metrics().num_alive_tasks()).sum()
     }
 
-    /// Runs a call there, in the lane that the pace of its component asks for. Dropping the task ends it at its next tick.
+    /// Runs a call there, in the lane that its component's pace asks for, and in another when it turns out to be long.
+    /// Dropping the task ends it at its next tick.
     pub(crate) fn call<T: Send + 'static>(
         &self,
         pace: &Pace,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Task<T> {
-        let leg = Leg::new(pace, work);
-        Task { leg: self.lanes.of(leg.lane()).spawn(leg), lanes: Arc::clone(&self.lanes) }
+        self.begin(pace.lane(), Some(pace.clone()), work)
     }
 
-    /// Runs work there that waits more than it computes. Dropping the task ends it.
+    /// Runs work there among the short calls, however long it is: work that the host itself waits for. Dropping the task ends
+    /// it.
     pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        let leg = self.lanes.short().spawn(async { End::Of(work.await) });
-        Task { leg, lanes: Arc::clone(&self.lanes) }
+        self.begin(Lane::Short, None, work)
+    }
+
+    fn begin<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        pace: Option<Pace>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
+        let (answers, answer) = oneshot::channel();
+        let course = Arc::new(Course::default());
+        let leg = Leg::new(Box::pin(work), (lane, pace), answers, Arc::clone(&course), Arc::clone(&self.lanes));
+        course.goes_on(|| self.lanes.of(lane).spawn(leg).abort_handle());
+        Task { answer, course }
     }
 }
 
 /// The threads of each lane.
-struct Lanes {
+pub(crate) struct Lanes {
     /// There until all is dropped.
     short: Option<Runtime>,
     crowd: OnceLock<Option<Runtime>>,
     long: OnceLock<Option<Runtime>>,
+    /// Of the process, whatever lane a thread is started from.
+    nice: Nice,
 }
 
 impl Lanes {
@@ -82,14 +99,22 @@ impl Lanes {
         self.short.as_ref().expect("it is there until all is dropped")
     }
 
-    /// Those for short calls where the system gives no more.
-    fn of(&self, lane: Lane) -> &Runtime {
+    /// The threads of a lane; those for short calls where the system gives no more.
+    pub(crate) fn of(&self, lane: Lane) -> &Runtime {
         let later = match lane {
             Lane::Short => return self.short(),
             Lane::Crowd => &self.crowd,
             Lane::Long => &self.long,
         };
-        let begin = || start(lane).inspect_err(|error| tracing::warn!(%error, "plugins get fewer threads")).ok();
+        let begin = || {
+            // tokio panics where it gets no thread.
+            let started = catch_unwind(|| start(lane, self.nice));
+            let runtime = started.ok().and_then(Result::ok);
+            if runtime.is_none() {
+                tracing::warn!("the system gives no more threads: long calls of plugins hold up short ones");
+            }
+            runtime
+        };
         later.get_or_init(begin).as_ref().unwrap_or_else(|| self.short())
     }
 
@@ -108,63 +133,47 @@ impl Drop for Lanes {
     }
 }
 
-fn start(lane: Lane) -> std::io::Result<Runtime> {
+fn start(lane: Lane, nice: Nice) -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         // Two plugins that compute on all their turns leave one thread to the calls of others.
         .worker_threads(2 * threads() + 1)
         .max_blocking_threads(BLOCKING_THREADS)
         .global_queue_interval(FAIRNESS)
         .thread_name(lane.name())
-        .on_thread_start(move || lane.enter())
+        .on_thread_start(move || lane.enter(nice))
         .enable_all()
         .build()
 }
 
-/// Work on the guests' threads. A call goes on in another lane, if it has to, when it is polled.
+/// Work on the guests' threads.
 pub(crate) struct Task<T> {
-    leg: JoinHandle<End<T>>,
-    lanes: Arc<Lanes>,
+    answer: oneshot::Receiver<Result<T, Panicked>>,
+    course: Arc<Course>,
 }
 
 /// The host's own code failed while it worked for a guest.
 #[derive(Debug)]
 pub(crate) struct Panicked(pub(crate) String);
 
-impl<T: Send + 'static> Future for Task<T> {
+impl<T> Future for Task<T> {
     type Output = Result<T, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match ready!(Pin::new(&mut self.leg).poll(cx)) {
-                Ok(End::Of(answer)) => return Poll::Ready(Ok(answer)),
-                Ok(End::Moves(leg)) => self.leg = self.lanes.of(leg.lane()).spawn(leg),
-                Err(error) => return Poll::Ready(Err(panicked(error))),
-            }
-        }
+        let gone = || Err(Panicked("the host is shutting down".to_owned()));
+        Pin::new(&mut self.answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| gone()))
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.leg.abort();
+        self.course.end();
     }
-}
-
-fn panicked(error: JoinError) -> Panicked {
-    match error.try_into_panic() {
-        Ok(payload) => Panicked(message(&*payload)),
-        Err(_) => Panicked("the host is shutting down".to_owned()),
-    }
-}
-
-fn message(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lane::crowd;
     use std::time::{Duration, Instant};
 
     #[tokio::test]
@@ -178,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_task_ends() {
         let runtime = GuestRuntime::start().unwrap();
-        let (tell, told) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel::<()>();
         let task = runtime.spawn(async move {
             let _tell = tell;
             std::future::pending::<()>().await;
@@ -212,14 +221,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn work_of_the_host_stays_where_it_is() {
+        let runtime = GuestRuntime::start().unwrap();
+        let name = runtime.spawn(async {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(500) {
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
+            std::thread::current().name().unwrap_or_default().to_owned()
+        });
+        assert_eq!(name.await.unwrap(), Lane::Short.name());
+    }
+
+    #[tokio::test]
+    async fn a_call_moves_though_nobody_looks_and_ends_where_it_went() {
+        let (runtime, (tell, told)) = (GuestRuntime::start().unwrap(), oneshot::channel());
+        let task = runtime.call(&Pace::default(), async move {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(500) {
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
+            let _ = tell.send(std::thread::current().name().unwrap_or_default().to_owned());
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(told.await.unwrap(), Lane::Long.name());
+        drop(task);
+        while runtime.tasks() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
     async fn one_of_very_many_calls_begins_aside() {
         let (runtime, pace, other) = (GuestRuntime::start().unwrap(), Pace::default(), Pace::default());
-        let many: Vec<_> = (0..100).map(|_| runtime.call(&pace, std::future::pending::<()>())).collect();
+        let many: Vec<_> = (0..crowd()).map(|_| pace.queue()).collect();
         assert_eq!(lane_of_a_call(&runtime, &pace, Duration::ZERO).await, Lane::Crowd.name());
         assert_eq!(lane_of_a_call(&runtime, &other, Duration::ZERO).await, Lane::Short.name());
         drop(many);
-        while lane_of_a_call(&runtime, &pace, Duration::ZERO).await != Lane::Short.name() {
-            tokio::task::yield_now().await;
-        }
+        assert_eq!(lane_of_a_call(&runtime, &pace, Duration::ZERO).await, Lane::Short.name());
     }
 }

@@ -66,6 +66,7 @@ impl Share {
     /// Waits until fewer calls of the component are alive than may be, and for a slot of the engine, at this depth of calls
     /// of tools by tools.
     pub(crate) async fn enter(&self, engine: &Engine, depth: u32) -> Seat {
+        let _queued = self.0.pace.queue();
         let place = self.0.places.take(depth).await;
         Seat { _place: place, _slot: engine.slot(depth).await }
     }
@@ -89,7 +90,7 @@ impl Share {
                 None => match Arc::clone(&self.0.turns).try_acquire_owned() {
                     Ok(turn) => Some(turn),
                     Err(TryAcquireError::NoPermits) => {
-                        waiting = Some(Box::pin(Arc::clone(&self.0.turns).acquire_owned()));
+                        waiting = Some((Box::pin(Arc::clone(&self.0.turns).acquire_owned()), self.0.pace.queue()));
                         None
                     }
                     // Nobody closes it.
@@ -97,7 +98,7 @@ impl Share {
                 },
             };
             let turn = match waiting.as_mut() {
-                Some(queued) => ready!(queued.as_mut().poll(cx)).ok(),
+                Some((turn, _)) => ready!(turn.as_mut().poll(cx)).ok(),
                 None => turn,
             };
             waiting = None;

@@ -68,7 +68,8 @@ impl Prepared<ServedPre<Guest>> {
 
     /// One call. The instance comes back if it may be entered again.
     async fn enter(&self, live: Live, invocation: &Invocation) -> (Ended<ToolOutput>, Option<Live>) {
-        let Live { mut store, served, seat } = live;
+        // In this order: the room is given back after the store is gone.
+        let Live { seat, mut store, served } = live;
         let patience = store.data().call.deadline.remaining().saturating_add(EPOCH_TICK);
         let Invocation { context, name, args } = invocation;
         let (deadline, share) = (store.data().call.deadline, store.data().call.plugin.services.share.clone());

@@ -31,6 +31,7 @@ use wasmtime::Store;
 type Pre = StoragePluginPre<Guest>;
 
 impl Opens for Pre {
+    const IS_AWAITED: bool = true;
     type Opened = OpenInfo;
 
     fn open<'s>(

@@ -5,13 +5,14 @@
 
 use crate::artifact::{Artifact, Digest, ReadError};
 use crate::cache::{private_directory, private_file};
+use cofferdam_core::limits;
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a file that is being written may lie there.
-const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+const ABANDONED: Duration = Duration::from_secs(limits::PLUGIN_LEFTOVER_S);
 
 /// A directory of components. Nothing is opened or made before it is used.
 #[derive(Clone, Debug)]
@@ -133,7 +134,7 @@ mod tests {
             fs::write(path, b"half").unwrap();
         }
         let file = fs::File::options().write(true).open(&old).unwrap();
-        file.set_modified(std::time::SystemTime::now() - 2 * ABANDONED).unwrap();
+        file.set_modified(file.metadata().unwrap().modified().unwrap() - 2 * ABANDONED).unwrap();
         store.put(b"two").unwrap();
         assert!(!old.exists() && new.exists());
     }

@@ -10,16 +10,20 @@ use crate::failure::{Culprit, Failure, OutOfTime};
 use crate::grant::Denial;
 use crate::host::Core;
 use crate::instance::{Call, Guest, Identity, Prepared, Working, World, new_store};
+use crate::lane::Pace;
 use crate::levels::Permit;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use wasmtime::Store;
 
 /// What an instance is told when it begins, and what it says then.
 pub(crate) trait Opens: World {
+    /// Whether runs cannot go on before it has answered.
+    const IS_AWAITED: bool = false;
     /// What it said.
     type Opened: Clone + Send + Sync + 'static;
 
@@ -46,13 +50,13 @@ struct Inner<W: Opens> {
     core: Arc<Core>,
     prepared: Prepared<W>,
     identity: Arc<Identity>,
+    /// Nobody calls it any more.
+    is_closed: AtomicBool,
     state: Mutex<State<W>>,
 }
 
 struct State<W: Opens> {
     live: Option<Live<W>>,
-    /// Nobody calls it any more.
-    closed: bool,
     /// Failures in a row.
     strikes: u32,
     rests_until: Option<Instant>,
@@ -68,8 +72,8 @@ struct Live<W: Opens> {
 
 impl<W: Opens + 'static> Warm<W> {
     pub(crate) fn new(core: Arc<Core>, prepared: Prepared<W>, identity: Arc<Identity>) -> Self {
-        let state = Mutex::new(State { live: None, closed: false, strikes: 0, rests_until: None });
-        Self { inner: Arc::new(Inner { core, prepared, identity, state }) }
+        let state = Mutex::new(State { live: None, strikes: 0, rests_until: None });
+        Self { inner: Arc::new(Inner { core, prepared, identity, is_closed: AtomicBool::new(false), state }) }
     }
 
     /// Who it is.
@@ -108,14 +112,11 @@ impl<W: Opens + 'static> Warm<W> {
         &self,
         tell: impl for<'s> FnOnce(&'s mut Store<Guest>, &'s W::Instance) -> Working<'s, ()> + Send + 'static,
     ) {
+        // Before anybody is waited for: whoever is in it, or would be next, may hang.
+        self.inner.is_closed.store(true, Ordering::SeqCst);
         let inner = Arc::clone(&self.inner);
-        let closing = self.inner.core.runtime.spawn(async move {
-            let live = {
-                let mut state = inner.state.lock().await;
-                state.closed = true;
-                state.live.take()
-            };
-            let Some(mut live) = live else { return };
+        let closing = self.inner.core.runtime.call(&Pace::default(), async move {
+            let Some(mut live) = inner.state.lock().await.live.take() else { return };
             let call = inner.call();
             live.store.data_mut().renew(call);
             let _ticking = inner.prepared.engine.ticking();
@@ -133,7 +134,9 @@ impl<W: Opens + 'static> Warm<W> {
         function: &str,
         work: impl Future<Output = Outcome<T>> + Send + 'static,
     ) -> Result<T, Fault> {
-        let ended = self.inner.core.runtime.call(self.inner.identity.services.share.pace(), work).await;
+        let (runtime, pace) = (&self.inner.core.runtime, self.inner.identity.services.share.pace());
+        // Whole runs wait for some of them: those never make way.
+        let ended = if W::IS_AWAITED { runtime.spawn(work).await } else { runtime.call(pace, work).await };
         let (failure, denials) = match ended {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failed)) => failed,
@@ -201,15 +204,15 @@ impl<W: Opens> Inner<W> {
         let Ok(state) = tokio::time::timeout(wall, self.state.lock()).await else {
             return Err((Failure::Busy(wall), Vec::new()));
         };
-        if state.closed {
-            return Err((Failure::Refused("it was closed".to_owned()), Vec::new()));
-        }
         if state.strikes >= limits::PLUGIN_STRIKES {
             let why = format!("it failed {} times in a row and is not started again", state.strikes);
             return Err((Failure::Refused(why), Vec::new()));
         }
         if let Some(until) = state.rests_until {
             tokio::time::sleep_until(until.into()).await;
+        }
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err((Failure::Refused("it was closed".to_owned()), Vec::new()));
         }
         Ok(state)
     }
@@ -230,7 +233,7 @@ impl<W: Opens> Inner<W> {
     async fn bring_up(&self) -> Outcome<Live<W>> {
         let engine = &self.prepared.engine;
         let wall = self.identity.limits.wall;
-        let Ok(slot) = tokio::time::timeout(wall, engine.slot(0)).await else {
+        let Ok(slot) = tokio::time::timeout(wall, engine.resident_slot()).await else {
             return Err((Failure::Busy(wall), Vec::new()));
         };
         // Its time begins here, not while it waited for others.

@@ -58,7 +58,7 @@ impl DockerKeys {
             match entry.credentials() {
                 Some(credentials) => drop(keys.insert(host.to_owned(), credentials)),
                 None if says_one => {
-                    tracing::warn!("docker's key for `{host}` is no name and password in base64: unused")
+                    tracing::warn!("docker's key for `{host}` is no name and password in base64: unused");
                 }
                 None => {}
             }

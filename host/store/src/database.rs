@@ -41,10 +41,21 @@ impl From<JournalError> for Failure {
     }
 }
 
+const WRITER: &str = "cofferdam-store";
+const READER: &str = "cofferdam-store-read";
+
 impl Database {
     /// A file at a path. Nothing is opened.
     pub(crate) fn new(path: PathBuf, schema: Schema) -> Self {
         Self { path, schema, writer: Mutex::new(None), reader: Mutex::new(None) }
+    }
+
+    /// Starts the threads now. Each is as nice as the thread that starts it, for good.
+    pub(crate) fn prepare(&self) {
+        let writer = self.start(&self.writer, WRITER, write_loop).map(drop);
+        if let Err(error) = writer.and_then(|()| self.start(&self.reader, READER, read_loop).map(drop)) {
+            tracing::debug!(%error, "the threads of the store start with the first access");
+        }
     }
 
     /// Writes in one transaction with what waits beside it. The work is done again when that transaction failed.
@@ -55,7 +66,7 @@ impl Database {
     {
         let (reply, answer) = oneshot::channel();
         let job = WriteJob { durability, work, result: None, reply };
-        let sender = self.start(&self.writer, "cofferdam-store", write_loop)?;
+        let sender = self.start(&self.writer, WRITER, write_loop)?;
         self.ask(sender, Box::new(job), answer).await
     }
 
@@ -66,7 +77,7 @@ impl Database {
         R: FnOnce(Option<&Connection>, &Path) -> Result<T, JournalError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let sender = self.start(&self.reader, "cofferdam-store-read", read_loop)?;
+        let sender = self.start(&self.reader, READER, read_loop)?;
         self.ask(sender, Box::new(ReadJob { work, reply }), answer).await
     }
 

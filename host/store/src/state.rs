@@ -36,6 +36,10 @@ impl StateStore {
 }
 
 impl State for StateStore {
+    fn prepare(&self) {
+        self.database.prepare();
+    }
+
     fn get<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<StateEntry>, JournalError>> {
         let (namespace, key) = (namespace.to_owned(), key.to_owned());
         Box::pin(self.database.read(move |connection, path| match connection {

@@ -1,5 +1,5 @@
-//! A plugin beside another that makes 200 calls at once, over 64 slots: what its own calls then take, and whether those of
-//! the other all end in time.
+//! A plugin beside another that makes 200 calls at once, for which there are 64 slots: what its own calls then take, and
+//! whether those of the other all end in time. And nine beside a tenth.
 
 use crate::measure::{Spread, count, row, spread};
 use crate::plugin::{context, host, reference};
@@ -32,7 +32,13 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     row("a plugin alone, p99 of its calls", &alone.p99(), "");
     let small = ("echo", json!({ "value": 1 }));
     let endless = ("wait_for_cancel", json!({}));
-    let (beside_good, beside_hostile) = (nine(runtime, &good, &good)?, nine(runtime, &good, &other)?);
+    let nine = (0..9).map(|number| {
+        let component = variant(&built("greet")?, number).into();
+        Ok(runtime.block_on(host.load(reference("good", &component)))?)
+    });
+    let nine: Vec<Arc<LoadedPlugin>> = nine.collect::<Result<_>>()?;
+    let beside_good = together(runtime, &nine, (&good, "greet", &greeting()))?;
+    let beside_hostile = together(runtime, &nine, (&other, endless.0, &endless.1))?;
     row("nine plugins' calls beside those of a tenth", &millis(beside_good), "");
     row("the same beside a tenth that computes without end", &millis(beside_hostile), "1.2 x");
     let ratio = beside_hostile.as_secs_f64() / beside_good.as_secs_f64();
@@ -51,14 +57,23 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     Ok(())
 }
 
-/// How long nine tasks take for their calls while a tenth makes its own, the fastest of three times.
-fn nine(runtime: &Runtime, good: &Arc<LoadedPlugin>, tenth: &Arc<LoadedPlugin>) -> Result<Duration> {
-    let (tool, args) = if Arc::ptr_eq(good, tenth) { ("greet", greeting()) } else { ("wait_for_cancel", json!({})) };
+/// The same component under another digest: with a section that says nothing.
+fn variant(component: &[u8], number: u8) -> Vec<u8> {
+    [component, &[0, 3, 1, b'n', number]].concat()
+}
+
+/// How long these plugins take for some calls of each, while one more makes calls of its own: the fastest of three times.
+fn together(
+    runtime: &Runtime,
+    plugins: &[Arc<LoadedPlugin>],
+    (another, tool, args): (&Arc<LoadedPlugin>, &str, &Value),
+) -> Result<Duration> {
     let mut best = Duration::MAX;
     for _ in 0..3 {
-        let crowd = Crowd::start(runtime, tenth, 1, tool, &args)?;
+        let crowd = Crowd::start(runtime, another, 1, tool, args)?;
         let start = Instant::now();
-        let tasks: Vec<_> = (0..9).map(|_| runtime.spawn(calls(Arc::clone(good), count(2_000, 2)))).collect();
+        let tasks: Vec<_> =
+            plugins.iter().map(|plugin| runtime.spawn(calls(Arc::clone(plugin), count(2_000, 2)))).collect();
         for task in tasks {
             runtime.block_on(task)??;
         }

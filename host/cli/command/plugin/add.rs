@@ -14,7 +14,7 @@ use crate::terminal;
 use cofferdam::core::id::Alias;
 use cofferdam::core::policy::{Grants, PluginKind, parse_flag};
 use cofferdam::plugin::{Digest, Inspection, PluginReference, Source};
-use cofferdam::{Fetched, LockEntry, Orchestrator, Update, Wish, replace};
+use cofferdam::{Fetched, LockEntry, Orchestrator, Update, Wish, replace_through};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -231,7 +231,7 @@ fn settings_text(session: &Session) -> Result<String, Failure> {
 fn write_settings(session: &Session, text: &str) -> anyhow::Result<()> {
     let shown = session.project.settings_file();
     File::check(&shown, text).map_err(|found| Failure::findings(Exit::Failed, found))?;
-    replace(&shown, text)
+    replace_through(&shown, text)
         .map_err(|error| Failure::failed(format!("`{}` cannot be written: {error}", terminal::name(&shown))))?;
     Ok(())
 }

@@ -10,9 +10,9 @@ use crate::terminal;
 use crate::ui::paint;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::text::escaped;
+use cofferdam::replace_through;
 use cofferdam::testing::PluginTests;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 pub(super) async fn run(args: &PluginTestArgs) -> anyhow::Result<Exit> {
@@ -43,7 +43,7 @@ pub(super) async fn run(args: &PluginTestArgs) -> anyhow::Result<Exit> {
             Failure::failed(format!("{}: {error}", terminal::name(&path)))
                 .with_hint("nothing was written; a case that is a plain block or one pair of braces can be recorded")
         })?;
-        replace(&path, &text)?;
+        write(&path, &text)?;
         for name in expectations.keys() {
             recorded += 1;
             terminal::print(&format!("recorded {} ({})\n", escaped(name), terminal::name(&path)))?;
@@ -67,17 +67,7 @@ fn load(paths: &[PathBuf]) -> Result<Vec<(PathBuf, PluginTests)>, Failure> {
     if broken.is_empty() { Ok(files) } else { Err(Failure::findings(Exit::Invalid, broken)) }
 }
 
-/// Writes a file in the place of the old one; whoever reads it sees one or the other.
-fn replace(path: &Path, text: &str) -> Result<(), Failure> {
-    let written = || -> std::io::Result<()> {
-        // Through a link, so that it stays one.
-        let path = path.canonicalize()?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        new.write_all(text.as_bytes())?;
-        new.as_file().set_permissions(std::fs::metadata(&path)?.permissions())?;
-        new.persist(&path)?;
-        Ok(())
-    };
-    written().map_err(|error| Failure::usage(format!("`{}` cannot be written: {error}", terminal::name(path))))
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error| Failure::usage(format!("`{}` cannot be written: {error}", terminal::name(path)));
+    replace_through(path, text).map_err(failed)
 }

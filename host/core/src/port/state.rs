@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 /// A key-value store by namespace.
 pub trait State: Send + Sync {
+    /// Starts what it needs now, from the thread that calls this; otherwise the first access does. A failure shows there.
+    fn prepare(&self) {}
+
     /// The entry of a key.
     ///
     /// # Errors
