@@ -93,7 +93,14 @@ async fn calls_at_the_same_time_and_calls_of_tools_have_instances_of_their_own()
     let scene = Scene::new();
     let plugin = scene.load(counter(), nothing()).await.unwrap();
     let step = attempt(&scene, "one");
-    let both = futures_util::future::join(call(&plugin, &step, json!("loop!")), call(&plugin, &step, json!({}))).await;
+    let later = async {
+        // Once the first has its instance; before that it could find the one that the second leaves.
+        while scene.host.occupancy().free == scene.host.occupancy().slots {
+            tokio::task::yield_now().await;
+        }
+        call(&plugin, &step, json!({})).await
+    };
+    let both = futures_util::future::join(call(&plugin, &step, json!("loop!")), later).await;
     assert!(both.0.is_err());
     assert_eq!(both.1.unwrap(), 1);
     assert_eq!(call(&plugin, &step, json!({})).await.unwrap(), 2);
