@@ -13,8 +13,8 @@ use std::time::Duration;
 /// As nice as a thread can be.
 const NICEST: i32 = 19;
 
-/// A kind of calls, with threads of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A kind of calls, with threads of its own; in this order calls move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
     /// Those that are over within a tick.
     Short,

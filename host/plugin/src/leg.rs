@@ -53,13 +53,12 @@ impl<T: Send + 'static> Leg<T> {
         self.computed >= EPOCH_TICK / 2
     }
 
-    /// Goes on in the lane for long calls.
-    fn moves(&mut self, mut parts: Parts<T>) {
-        parts.lane = Lane::Long;
-        parts.note(true);
+    /// Goes on in another lane.
+    fn moves(&mut self, mut parts: Parts<T>, lane: Lane) {
+        parts.lane = lane;
         let (course, lanes) = (Arc::clone(&parts.course), Arc::clone(&parts.lanes));
         let next = Self { parts: Some(parts), computed: self.computed };
-        course.goes_on(|| lanes.of(Lane::Long).spawn(next).abort_handle());
+        course.goes_on(|| lanes.of(lane).spawn(next).abort_handle());
     }
 }
 
@@ -68,11 +67,19 @@ impl<T: Send + 'static> Future for Leg<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut parts) = self.parts.take() else { return Poll::Ready(()) };
+        // What the others of its component did meanwhile, while it waited for them.
+        if let Some(lane) = parts.further() {
+            self.moves(parts, lane);
+            return Poll::Ready(());
+        }
         let begun = processor_time();
         let polled = catch_unwind(AssertUnwindSafe(|| parts.work.as_mut().poll(cx)));
         self.computed += processor_time().saturating_sub(begun);
         match polled {
-            Ok(Poll::Pending) if self.is_long() && parts.may_move() => self.moves(parts),
+            Ok(Poll::Pending) if self.is_long() && parts.may_move() => {
+                parts.note(true);
+                self.moves(parts, Lane::Long);
+            }
             Ok(Poll::Pending) => {
                 self.parts = Some(parts);
                 return Poll::Pending;
@@ -90,6 +97,11 @@ impl<T: Send + 'static> Future for Leg<T> {
 impl<T> Parts<T> {
     fn may_move(&self) -> bool {
         self.pace.is_some() && self.lane != Lane::Long
+    }
+
+    /// Where calls of its component begin now, if that makes way for more than where it is.
+    fn further(&self) -> Option<Lane> {
+        self.pace.as_ref().map(Pace::lane).filter(|lane| *lane > self.lane)
     }
 
     fn note(&self, long: bool) {

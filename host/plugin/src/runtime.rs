@@ -254,6 +254,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_call_that_waited_goes_on_where_its_component_has_come_to() {
+        let (runtime, pace, (wake, woken)) = (GuestRuntime::start().unwrap(), Pace::default(), oneshot::channel());
+        let task = runtime.call(&pace, async move {
+            let _ = woken.await;
+            std::thread::current().name().unwrap_or_default().to_owned()
+        });
+        pace.note(true);
+        wake.send(()).unwrap();
+        assert_eq!(task.await.unwrap(), Lane::Long.name());
+    }
+
+    #[tokio::test]
     async fn one_of_very_many_calls_begins_aside() {
         let (runtime, pace, other) = (GuestRuntime::start().unwrap(), Pace::default(), Pace::default());
         let many: Vec<_> = (0..crowd()).map(|_| pace.queue()).collect();
