@@ -53,9 +53,15 @@ impl GrantPolicy {
         self.named.get(alias).filter(|plugin| is_source(&plugin.source))
     }
 
-    /// Whether the project file gives this alias to a plugin, whatever its source.
-    pub(crate) fn names(&self, alias: &Alias) -> bool {
-        self.named.contains_key(alias)
+    /// The policy for a plugin of this alias, with what the project file grants it where `is_source` knows the source of the
+    /// table as the plugin's own. Where it does not, the table is another plugin's, and nothing under the name reaches this one.
+    #[must_use]
+    pub fn for_plugin(&self, alias: &Alias, is_source: impl Fn(&str) -> bool) -> Self {
+        match self.named(alias, is_source) {
+            Some(plugin) => self.clone().with_project(alias.clone(), &plugin.grants),
+            None if self.named.contains_key(alias) => self.clone().with_service(alias.clone()),
+            None => self.clone(),
+        }
     }
 
     /// Adds a grant of a person for this plugin: it holds as it is, unless the name is that of another plugin of the project.
@@ -74,7 +80,8 @@ impl GrantPolicy {
     }
 
     /// Whose the name is under which a document's plugin would be granted something.
-    pub(crate) fn whose(&self, alias: &Alias) -> NameOf {
+    #[must_use]
+    pub fn whose(&self, alias: &Alias) -> NameOf {
         if self.services.contains(alias) { NameOf::Service } else { NameOf::Itself }
     }
 

@@ -12,7 +12,7 @@ use cofferdam::core::policy::{Grants, PluginLimits, parse_flag};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::Map;
 use cofferdam::plugin::builtin;
-use cofferdam::{Builder, ServicePlugin};
+use cofferdam::{Builder, GrantPolicy, Orchestrator, ServicePlugin};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -118,6 +118,17 @@ impl Session {
     /// The plugins that have a source in the project's file.
     pub(crate) fn listed(&self) -> BTreeMap<&Alias, &ProjectPlugin> {
         self.settings.files.iter().flat_map(|file| &file.plugins).collect()
+    }
+
+    /// What a run grants to a plugin of this alias and source, the latter as the project writes it.
+    pub(crate) fn grants_for(
+        &self,
+        host: &Orchestrator,
+        policy: &GrantPolicy,
+        alias: &Alias,
+        source: &str,
+    ) -> GrantPolicy {
+        policy.for_plugin(alias, |listed| host.source_of(self.project.root(), listed) == source)
     }
 
     fn service(&self, (text, wants): (&str, Wants), base: &Path, grants: &[String]) -> Result<ServicePlugin, Failure> {

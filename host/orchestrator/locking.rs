@@ -99,17 +99,9 @@ impl Orchestrator {
         let root = self.shared.settings.root.as_deref();
         let source = source_in(root, &wanted.workflow.base, &wanted.declared.source);
         let is_it = |other: &str| source_in(root, root.unwrap_or(&wanted.workflow.base), other) == source;
-        let mut declared = wanted.declared.clone();
-        let Some(named) = wanted.policy.named(wanted.alias, is_it) else {
-            let mut policy = wanted.policy.clone();
-            if policy.names(wanted.alias) {
-                // The table is another plugin's: nothing that stands there reaches this one.
-                policy = Cow::Owned(policy.into_owned().with_service(wanted.alias.clone()));
-            }
-            return Ok(Wanted { declared, policy, ..*wanted });
-        };
-        let (alias, policy) =
-            (wanted.alias, (*wanted.policy).clone().with_project(wanted.alias.clone(), &named.grants));
+        let (mut declared, alias) = (wanted.declared.clone(), wanted.alias);
+        let policy = Cow::Owned(wanted.policy.for_plugin(alias, is_it));
+        let Some(named) = wanted.policy.named(alias, is_it) else { return Ok(Wanted { declared, policy, ..*wanted }) };
         match (&declared.digest, &named.digest) {
             (Some(own), Some(pinned)) if !own.eq_ignore_ascii_case(pinned) => {
                 let message = format!("plugin `{alias}` is {own} in the document and {pinned} in `cofferdam.toml`");
@@ -120,7 +112,7 @@ impl Orchestrator {
             (None, Some(pinned)) => declared.digest = Some(pinned.clone()),
             _ => {}
         }
-        Ok(Wanted { declared, policy: Cow::Owned(policy), ..*wanted })
+        Ok(Wanted { declared, policy, ..*wanted })
     }
 
     /// Refuses a plugin that is not the one that was approved. Gives whether it was approved anew just now.

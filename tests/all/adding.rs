@@ -72,6 +72,19 @@ fn what_was_added_is_said_as_json() {
 }
 
 #[test]
+fn looking_at_a_plugin_shows_what_a_run_would_grant_it() {
+    let project = Project::new();
+    project.run(&["plugin", "add", "builtin:csv", "--as", "table", "--grant", "table:fs=read"]).expect(0);
+    let granted = |source: &str, flags: &[&str]| {
+        let args = [&["plugin", "inspect", source, "--alias", "table", "--json"], flags].concat();
+        serde_json::from_str::<serde_json::Value>(&project.run(&args).expect(0).stdout).unwrap()["granted"].clone()
+    };
+    assert_eq!(granted("builtin:csv", &[]).as_array().unwrap().len(), 1);
+    // Another plugin under that name gets nothing, as in a run.
+    assert_eq!(granted("builtin:text", &["--grant", "table:fs=read"]), serde_json::json!([]));
+}
+
+#[test]
 fn programs_that_add_at_the_same_time_keep_each_others_lines() {
     let project = Project::new();
     project.run(&["plugin", "add", "builtin:csv"]).expect(0);

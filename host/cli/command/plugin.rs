@@ -69,8 +69,11 @@ async fn inspect(session: &Session, args: &InspectArgs) -> anyhow::Result<Exit> 
             .with_hint(hint)
             .into());
     }
+    let host = session.orchestrator().build().map_err(Failure::from)?;
+    let policy = session.grants_for(&host, &policy, &alias, &host.source_of(Path::new(""), &args.source));
     let mut reference = PluginReference::new(alias.clone(), source);
     reference.granted = policy.effective(&alias, &Grants::default(), &Grants::default());
+    reference.name_of = policy.whose(&alias);
     let inspection = look(session, reference).await?;
     if args.json {
         terminal::print(&format!("{}\n", serde_json::to_string_pretty(&inspection)?))?;

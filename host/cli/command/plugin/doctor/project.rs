@@ -23,6 +23,8 @@ pub(super) struct Subject {
     limits: PluginLimits,
     /// Whether somebody named it in a document or in `cofferdam.toml`, so that it should be locked.
     is_declared: bool,
+    /// Whether it is described in `cofferdam.toml`, whose grants it has then.
+    is_of_project: bool,
 }
 
 /// What was typed, or what `cofferdam.toml` has.
@@ -43,6 +45,7 @@ pub(super) fn subjects(session: &Session, typed: &[String]) -> anyhow::Result<Ve
                 digest: listed.digest.clone(),
                 config: listed.config.clone(),
                 limits: listed.limits,
+                is_of_project: true,
                 ..Subject::new(alias.clone(), &listed.source, session.project.root())
             });
         }
@@ -85,6 +88,7 @@ impl Subject {
             requested: Grants::default(),
             limits: PluginLimits::default(),
             is_declared: true,
+            is_of_project: false,
         }
     }
 
@@ -106,8 +110,10 @@ impl Subject {
             Ok(digest) => digest,
             Err(error) => return Ok(Check::bad(name, error.to_string(), "`cofferdam plugin inspect` prints it")),
         };
-        let granted = session.settings.files.iter().filter_map(|file| file.grants.get(&self.alias));
+        let granted = session.settings.files.iter().filter(|_| self.is_of_project);
+        let granted = granted.filter_map(|file| file.grants.get(&self.alias));
         let granted = granted.fold(Grants::default(), |sum, grants| sum.union(grants));
+        let policy = session.grants_for(host, policy, &self.alias, &written);
         let effective = policy.effective(&self.alias, &self.requested, &Grants::default()).union(&granted);
         let config = if self.config.is_empty() { serde_json::Value::Null } else { self.config.clone().into() };
         let reference = PluginReference {
