@@ -72,6 +72,24 @@ fn what_was_added_is_said_as_json() {
 }
 
 #[test]
+fn what_cannot_be_added_is_not_approved_either() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = Project::new();
+    project.file("cofferdam.toml", "[run]\n");
+    let settings = project.path("cofferdam.toml");
+    fs::set_permissions(&settings, fs::Permissions::from_mode(0o444)).unwrap();
+    project.run(&["plugin", "add", "builtin:csv"]).expect(1).says(&["cofferdam.toml", "it is write-protected"]);
+    assert!(!project.path("cofferdam.lock").exists());
+}
+
+#[test]
+fn settings_that_lead_nowhere_stop_every_command() {
+    let project = Project::new();
+    std::os::unix::fs::symlink("gone", project.path("cofferdam.toml")).unwrap();
+    project.run(&["config", "show"]).expect(3).says(&["cofferdam.toml", "a link to nothing"]);
+}
+
+#[test]
 fn looking_at_a_plugin_shows_what_a_run_would_grant_it() {
     let project = Project::new();
     project.run(&["plugin", "add", "builtin:csv", "--as", "table", "--grant", "table:fs=read"]).expect(0);

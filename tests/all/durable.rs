@@ -109,6 +109,9 @@ fn what_a_sink_missed_may_be_given_up() {
     let run = run_of(&project.run(&["run", "two.yaml", "--json"]).expect(0));
     project.run(&["sinks", "drop", "hook", run.as_str().unwrap()]).expect(0).says(&["dropped"]);
     project.run(&["sinks", "drop", "hook", run.as_str().unwrap()]).expect(3).says(&["left nothing behind"]);
+    let runs = [(); 2].map(|()| run_of(&project.run(&["run", "two.yaml", "--json"]).expect(0)));
+    let dropped = project.run(&["sinks", "drop", "hook", "--all", "--json"]).expect(0).json_lines();
+    assert_eq!(dropped.iter().map(|line| line["dropped"].clone()).collect::<Vec<_>>(), runs);
     project.run(&["sinks", "deliver"]).expect(0);
 }
 

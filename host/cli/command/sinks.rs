@@ -45,7 +45,7 @@ async fn act(orchestrator: &Orchestrator, command: &SinksCommand) -> anyhow::Res
             tell(&[delivery], json, "a dead letter", "dead letters")
         }
         SinksCommand::Drop { sink, which, all, .. } => {
-            let which = if *all { letters_of(orchestrator, sink).await? } else { which.clone() };
+            let which = if *all { left_by(orchestrator, sink).await? } else { which.clone() };
             drop_each(orchestrator, sink, &which, json).await
         }
     }
@@ -99,9 +99,13 @@ async fn dead_letters(orchestrator: &Orchestrator, sink: &str, json: bool) -> an
     Ok(Exit::Done)
 }
 
-async fn letters_of(orchestrator: &Orchestrator, sink: &str) -> anyhow::Result<Vec<String>> {
+/// Its dead letters, and the runs of which it lacks something.
+async fn left_by(orchestrator: &Orchestrator, sink: &str) -> anyhow::Result<Vec<String>> {
     let letters = orchestrator.dead_letters(sink).await.map_err(Failure::from)?;
-    Ok(letters.into_iter().map(|letter| letter.key).collect())
+    let standings = orchestrator.sinks().await.map_err(Failure::from)?;
+    let own = standings.into_iter().filter(|standing| standing.sink.as_str() == sink);
+    let runs = own.flat_map(|standing| standing.runs).map(|run| run.run_id.to_string());
+    Ok(letters.into_iter().map(|letter| letter.key).chain(runs).collect())
 }
 
 /// Says what was delivered; a sink that still lacks something fails the command.
@@ -125,7 +129,7 @@ fn tell(deliveries: &[Delivery], json: bool, one: &str, several: &str) -> anyhow
 
 async fn drop_each(orchestrator: &Orchestrator, sink: &str, which: &[String], json: bool) -> anyhow::Result<Exit> {
     if which.is_empty() && !json {
-        terminal::tell(&format!("sink `{sink}` has no dead letters"));
+        terminal::tell(&format!("sink `{sink}` has no dead letters and lacks nothing"));
     }
     for what in which {
         if !orchestrator.drop_leftover(sink, what).await.map_err(Failure::from)? {

@@ -85,11 +85,22 @@ impl Bus {
 impl Line {
     async fn end(self, clock: &Arc<dyn Clock>, cancel: &CancellationToken) -> Option<String> {
         let patient = self.want.pressure == Pressure::Wait;
-        let grace = async {
+        // Whoever cancels does not want to wait as long.
+        let cancelled = async {
+            cancel.cancelled().await;
+            clock.sleep(Duration::from_millis(limits::CANCEL_GRACE_MS)).await;
+        };
+        let closing = async {
             if patient {
-                cancel.cancelled().await;
+                std::future::pending::<()>().await;
             }
             clock.sleep(Duration::from_millis(limits::CLOSE_GRACE_MS)).await;
+        };
+        let grace = async {
+            tokio::select! {
+                () = cancelled => {}
+                () = closing => {}
+            }
         };
         let abort = self.task.abort_handle();
         tokio::select! {
@@ -389,5 +400,20 @@ mod tests {
         bus.publish(&batch(1).events, 0, &CancellationToken::new()).await;
         assert_eq!(bus.close(&clock, &CancellationToken::new()).await.len(), 3);
         assert_eq!(begun.elapsed(), Duration::from_millis(limits::CLOSE_GRACE_MS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_cancels_meanwhile_waits_less_for_a_sink_that_hangs() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let (bus, cancel) = (Bus::start(&[Arc::new(Hung)], &clock), CancellationToken::new());
+        let begun = tokio::time::Instant::now();
+        bus.publish(&batch(1).events, 0, &cancel).await;
+        let closing = async {
+            clock.sleep(Duration::from_secs(1)).await;
+            cancel.cancel();
+        };
+        let (problems, ()) = tokio::join!(bus.close(&clock, &cancel), closing);
+        assert_eq!(problems.len(), 1);
+        assert_eq!(begun.elapsed(), Duration::from_millis(1_000 + limits::CANCEL_GRACE_MS));
     }
 }

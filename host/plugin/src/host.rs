@@ -226,6 +226,7 @@ impl PluginHost {
             Purpose::Look if reference.config.is_null() => Arc::from("{}"),
             Purpose::Look | Purpose::Use => known.about.config(&reference.config)?,
         };
+        let asked = reference.limits;
         let [limits, pure, warm] = reference.bounds(&known.manifest)?;
         if let Some(state) = self.settings.state.as_ref().filter(|_| reference.granted.kv.is_some()) {
             // Not by the first call, whose thread may be one that makes way.
@@ -273,6 +274,7 @@ impl PluginHost {
             warm: Arc::new(warm),
             manifest: known.manifest,
             about: known.about,
+            asked,
             source,
         });
         Ok((Arc::new(plugin), known.history))

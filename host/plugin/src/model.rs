@@ -20,7 +20,6 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::PluginModelName;
 use cofferdam_core::limits;
 use cofferdam_core::message::{Message, Opaque, ToolCall, Usage};
-use cofferdam_core::policy::PluginKind;
 use cofferdam_core::port::{
     Asker, BoxFuture, Clock, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolChoice,
 };
@@ -74,6 +73,15 @@ impl LoadedPlugin {
     }
 }
 
+impl PluginModel {
+    /// How long a piece may take. A model that is asked elsewhere thinks for minutes before its first word: unless the user
+    /// says less, a piece has the time of the whole answer.
+    fn wall(&self) -> Duration {
+        let asked = self.plugin.asked.wall.map(|_| self.plugin.warm.limits.wall);
+        asked.unwrap_or(Duration::from_millis(limits::MODEL_CALL_MS))
+    }
+}
+
 impl Model for PluginModel {
     fn info(&self) -> ModelInfo {
         self.info.clone()
@@ -84,7 +92,8 @@ impl Model for PluginModel {
         let answering = Answering {
             identity: Arc::clone(&self.plugin.warm),
             world: self.world.clone(),
-            context: context(&request, self.plugin.clock.as_ref(), &self.plugin.warm),
+            context: context(&request, self.plugin.clock.as_ref()),
+            wall: self.wall(),
             request: request_of(&request, &self.name),
             asker: request.asker.clone(),
             pieces: sender,
@@ -148,6 +157,8 @@ struct Answering {
     context: CallContext,
     request: Request,
     asker: Option<Asker>,
+    /// How long a piece may take.
+    wall: Duration,
     pieces: mpsc::Sender<Piece>,
 }
 
@@ -187,7 +198,7 @@ impl Answering {
             if whole.has_passed() {
                 return Err(at("next")(Failure::Limit(Limit::Wall(whole.allowed()))));
             }
-            let left = self.wall().min(whole.remaining());
+            let left = self.wall.min(whole.remaining());
             store.data_mut().call.deadline = Deadline::after(left);
             let next = self.next(&mut store, &plugin, completion).await;
             let chunks = self.settled(&mut store, "next", next)?;
@@ -208,19 +219,12 @@ impl Answering {
         }
     }
 
-    /// How long a piece may take. A model that is asked elsewhere thinks for minutes before its first word: unless the user
-    /// says less, a piece has the time of the whole answer.
-    fn wall(&self) -> Duration {
-        let wall = self.identity.limits.wall;
-        if wall < PluginKind::Model.limits().wall { wall } else { Duration::from_millis(limits::MODEL_CALL_MS) }
-    }
-
     fn call(&self) -> Call {
-        Call::asked(Arc::clone(&self.identity), self.asker.as_ref(), self.wall())
+        Call::asked(Arc::clone(&self.identity), self.asker.as_ref(), self.wall)
     }
 
     async fn begin(&self, store: &mut Store<Guest>) -> Reply<(ModelPlugin, ResourceAny)> {
-        self.timed(self.wall(), async {
+        self.timed(self.wall, async {
             let plugin = self.world.world.instantiate_async(&mut *store).await?;
             let begun = plugin.cofferdam_model_model().call_complete(store, &self.context, &self.request).await?;
             Ok(begun.map(|completion| (plugin, completion)))
@@ -293,8 +297,8 @@ fn fault(identity: &Identity, function: &str, failure: &Failure, denials: &[Deni
     Culprit { alias: &identity.alias, digest: identity.digest, function }.fault(failure, denials)
 }
 
-fn context(request: &ModelRequest, clock: &dyn Clock, identity: &Identity) -> CallContext {
-    let own = clock.now().after(identity.limits.wall);
+fn context(request: &ModelRequest, clock: &dyn Clock) -> CallContext {
+    let own = clock.now().after(Duration::from_millis(limits::MODEL_CALL_MS));
     let deadline = request.asker.as_ref().and_then(|asker| asker.deadline).map_or(own, |step| step.min(own));
     CallContext {
         run_id: request.run_id.to_string(),

@@ -16,7 +16,7 @@ use crate::worlds::Worlds;
 use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
-use cofferdam_core::policy::{Grants, Method, PluginKind};
+use cofferdam_core::policy::{Grants, Method, PluginKind, PluginLimits};
 use cofferdam_core::port::{BlobId, BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam_core::schema::{self, Checker};
 use cofferdam_core::value;
@@ -37,6 +37,8 @@ pub struct LoadedPlugin {
     pub(crate) worlds: Worlds,
     pub(crate) manifest: Manifest,
     pub(crate) about: About,
+    /// The bounds that the user gave.
+    pub(crate) asked: PluginLimits,
     source: String,
     definitions: Vec<ToolDefinition>,
     /// Compiled when first needed: most runs use few of the tools that they load.
@@ -53,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) worlds: Worlds,
     pub(crate) manifest: Manifest,
     pub(crate) about: About,
+    pub(crate) asked: PluginLimits,
     pub(crate) source: String,
 }
 
@@ -64,13 +67,13 @@ impl fmt::Debug for LoadedPlugin {
 
 impl LoadedPlugin {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { core, clock, identity, pure, warm, worlds, manifest, about, source } = parts;
+        let Parts { core, clock, identity, pure, warm, worlds, manifest, about, asked, source } = parts;
         let mut definitions = about.tools.clone();
         for definition in &mut definitions {
             definition.effects = believable(definition.effects, &identity.rights.granted);
         }
         let outputs = definitions.iter().map(|_| OnceLock::new()).collect();
-        Self { core, clock, identity, pure, warm, worlds, manifest, about, source, definitions, outputs }
+        Self { core, clock, identity, pure, warm, worlds, manifest, about, asked, source, definitions, outputs }
     }
 
     /// What documents call it.

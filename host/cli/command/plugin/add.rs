@@ -63,8 +63,9 @@ pub(super) async fn run(session: &Session, args: &AddArgs) -> anyhow::Result<Exi
     let in_lock = orchestrator.source_of(session.project.root(), &asked.shown);
     let locked = LockEntry { manifest, ..LockEntry::of_inspection(&asked.alias, &plugin, in_lock) };
     asked.check_lock(session, &orchestrator, &locked)?;
-    let is_locked = orchestrator.approve_plugin(&locked).map_err(Failure::from)?;
+    // First what may be refused: nothing is approved that is not added.
     let is_written = asked.write(session, &wanted)?;
+    let is_locked = orchestrator.approve_plugin(&locked).map_err(Failure::from)?;
     let added = Added { plugin, fetched, is_written, is_locked, grants };
     asked.show(session, &added, args.json)?;
     Ok(Exit::Done)
