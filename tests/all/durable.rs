@@ -295,3 +295,18 @@ fn a_slip_in_the_name_of_a_service_is_answered_with_what_was_meant() {
         project.run(&[&["run", "two.yaml"], &flags[..]].concat()).expect(3).says(&[hint]);
     }
 }
+
+#[test]
+fn who_stops_waiting_for_a_sink_that_hangs_has_the_result() {
+    let project = Project::with_plugins();
+    project.file("two.yaml", TWO).file("fickle.wasm", cofferdam_guests::built_bytes("fickle").unwrap()).file(
+        "cofferdam.toml",
+        "[run]\nsinks = [\"plugin:hangs\"]\n[plugins.hangs]\nsource = \"./fickle.wasm\"\nconfig = { do = \"loop\" }\n",
+    );
+    let whole = project.run(&["run", "two.yaml", "-q"]).stdout;
+    let running = project.start(&["run", "two.yaml"]);
+    running.until("completed");
+    running.signal(Signal::INT);
+    let outcome = running.wait().says(&["stopping", "sink `hangs`", "cofferdam runs show"]);
+    assert_eq!(outcome.stdout, whole, "{}", outcome.stderr);
+}

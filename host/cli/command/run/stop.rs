@@ -6,6 +6,7 @@ use crate::ui::paint;
 use anyhow::Context as _;
 use cofferdam::core::limits;
 use cofferdam::{Error, Orchestrator, RunResult};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -35,19 +36,30 @@ pub(in crate::command) async fn until_end(
         },
     };
     terminal::tell(&paint::warn("stopping; once more stops at once"));
+    let mut ended = None;
     let finish = async {
         // In this order: a question that nobody answers must find a run that is being stopped.
-        tokio::join!(orchestrator.close(), async { questions.cancel() });
-        (&mut run).await
+        let mut closing = pin!(async { tokio::join!(orchestrator.close(), async { questions.cancel() }) });
+        let (outcome, is_closed) = tokio::select! {
+            biased;
+            _ = &mut closing => ((&mut run).await, true),
+            outcome = &mut run => (outcome, false),
+        };
+        // What it gave is kept though a plugin does not close in time.
+        ended = Some(flatten(outcome));
+        if !is_closed {
+            closing.await;
+        }
     };
     tokio::select! {
-        outcome = finish => match flatten(outcome) {
-            // Closing before the run began is the reason, not a fault.
-            Err(Error::Closed) => Ended::Abandoned(first),
-            outcome => Ended::Itself(Box::new(outcome), Some(first)),
-        },
+        () = finish => {}
         second = next_signal() => at_once(second.unwrap_or(first)),
-        () = tokio::time::sleep(Duration::from_millis(limits::STOP_WAIT_MS)) => Ended::Abandoned(first),
+        () = tokio::time::sleep(Duration::from_millis(limits::STOP_WAIT_MS)) => {}
+    }
+    match ended {
+        // Closing before the run began is the reason, not a fault.
+        None | Some(Err(Error::Closed)) => Ended::Abandoned(first),
+        Some(outcome) => Ended::Itself(Box::new(outcome), Some(first)),
     }
 }
 
