@@ -305,7 +305,8 @@ fn who_stops_waiting_for_a_sink_that_hangs_has_the_result() {
     );
     let whole = project.run(&["run", "two.yaml", "-q"]).stdout;
     let running = project.start(&["run", "two.yaml"]);
-    running.until("completed");
+    // The run, not its first step.
+    running.until(&format!("{:<18}completed", "run"));
     running.signal(Signal::INT);
     let outcome = running.wait().says(&["stopping", "sink `hangs`", "cofferdam runs show"]);
     assert_eq!(outcome.stdout, whole, "{}", outcome.stderr);
