@@ -44,7 +44,7 @@ pub(crate) enum SinksCommand {
         /// A dead letter, or a run as `list` names it
         #[arg(value_name = "RUN/SEQ|RUN", required_unless_present = "all", conflicts_with = "all")]
         which: Vec<String>,
-        /// All dead letters
+        /// All dead letters, and all runs of which the sink lacks something
         #[arg(long)]
         all: bool,
         #[command(flatten)]

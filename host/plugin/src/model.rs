@@ -126,7 +126,7 @@ impl Model for PluginModel {
 /// The reader's side; dropping it ends the instance.
 struct Reading {
     pieces: mpsc::Receiver<Piece>,
-    /// None when it has said all.
+    /// None when it was heard how it ended.
     task: Option<Task<()>>,
     over: bool,
 }
@@ -134,19 +134,11 @@ struct Reading {
 impl Reading {
     /// The next piece; none after an answer that has no end.
     async fn next(&mut self) -> Option<Result<Piece, Panicked>> {
-        while let Some(task) = &mut self.task {
-            tokio::select! {
-                biased;
-                piece = self.pieces.recv() => return piece.map(Ok),
-                ended = task => {
-                    self.task = None;
-                    if let Err(panicked) = ended {
-                        return Some(Err(panicked));
-                    }
-                }
-            }
+        if let Some(piece) = self.pieces.recv().await {
+            return Some(Ok(piece));
         }
-        self.pieces.recv().await.map(Ok)
+        // How it ended is known after it let go of the pieces.
+        self.task.take()?.await.err().map(Err)
     }
 }
 
@@ -390,5 +382,24 @@ fn message(message: &Message) -> GuestMessage {
             text: text.to_string(),
             is_error: *is_error,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::GuestRuntime;
+
+    #[tokio::test]
+    async fn a_panic_of_the_host_is_no_broken_contract() {
+        let (runtime, (sender, pieces)) = (GuestRuntime::start().unwrap(), mpsc::channel(1));
+        let task = runtime.spawn(async move {
+            let _sender: mpsc::Sender<Piece> = sender;
+            assert_eq!(1, 2, "boom");
+        });
+        let mut reading = Reading { pieces, task: Some(task), over: false };
+        let Some(Err(Panicked(why))) = reading.next().await else { panic!("it is not told") };
+        assert!(why.contains("boom"), "{why}");
+        assert!(reading.next().await.is_none());
     }
 }
