@@ -139,3 +139,14 @@ fn events_that_cannot_be_written_and_a_missing_document_are_told_to_machines() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     assert_eq!(command.stdout(full).output().unwrap().status.code(), Some(1));
 }
+
+#[test]
+fn settings_that_lead_nowhere_are_not_passed_over_for_those_above() {
+    let project = Project::new();
+    project.file("cofferdam.toml", "").file("inner/.keep", "");
+    std::os::unix::fs::symlink("gone", project.path("inner/cofferdam.toml")).unwrap();
+    let output = project.command(&["config", "show"]).current_dir(project.path("inner")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("a link to nothing"), "{said}");
+}
