@@ -10,7 +10,7 @@ mod status;
 
 pub use kinds::{KINDS, unknown_kind};
 pub use public::Sensitive;
-pub use status::{AnsweredBy, Decision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
+pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 
 use crate::fault::Fault;
 use crate::id::{AgentName, RunId, StepId, StepPath, ToolName};
@@ -132,6 +132,15 @@ pub enum Body {
         /// Places whose content views must not show.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         sensitive: Vec<String>,
+    },
+    /// The run goes on, after its process ended or after it waited: what is finished stays, what had failed or was cut
+    /// short runs again.
+    RunResumed {
+        /// Effective settings.
+        settings: Map,
+        /// Plugins with digests and grants, as they are now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        plugins: Vec<PluginPin>,
     },
     /// The run ended.
     RunFinished {
@@ -342,6 +351,17 @@ pub enum Body {
         /// The rule that decided.
         rule: String,
     },
+    /// A call that an earlier process had begun may or may not have had its effect; what becomes of it was decided.
+    EffectDecided {
+        /// The call's id.
+        call_id: String,
+        /// The tool.
+        tool: ToolName,
+        /// What becomes of it.
+        decision: EffectDecision,
+        /// What decided: `the tool is idempotent`, a setting, a person.
+        rule: String,
+    },
     /// A plugin asked for what it was not granted.
     PluginDenied {
         /// What the document calls it.
@@ -386,6 +406,7 @@ impl Body {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::RunStarted { .. } => "run_started",
+            Self::RunResumed { .. } => "run_resumed",
             Self::RunFinished { .. } => "run_finished",
             Self::StepReady {} => "step_ready",
             Self::StepStarted { .. } => "step_started",
@@ -408,6 +429,7 @@ impl Body {
             Self::ThinkingDelta { .. } => "thinking_delta",
             Self::Progress { .. } => "progress",
             Self::PermissionDecided { .. } => "permission_decided",
+            Self::EffectDecided { .. } => "effect_decided",
             Self::PluginDenied { .. } => "plugin_denied",
             Self::PluginFailed { .. } => "plugin_failed",
             Self::Warning { .. } => "warning",

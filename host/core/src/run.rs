@@ -17,6 +17,7 @@ mod node;
 mod origin;
 mod output;
 mod questions;
+mod reopen;
 mod result;
 mod rounds;
 mod schedule;

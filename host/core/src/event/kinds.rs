@@ -6,6 +6,7 @@ use crate::spec::workflow::pattern_matches;
 /// The kinds, in the order of [`Body`](super::Body).
 pub const KINDS: &[&str] = &[
     "run_started",
+    "run_resumed",
     "run_finished",
     "step_ready",
     "step_started",
@@ -28,6 +29,7 @@ pub const KINDS: &[&str] = &[
     "thinking_delta",
     "progress",
     "permission_decided",
+    "effect_decided",
     "plugin_denied",
     "plugin_failed",
     "warning",

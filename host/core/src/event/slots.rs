@@ -28,6 +28,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             input.iter_mut().for_each(|input| shared(input, change));
             map(settings, change);
         }
+        Body::RunResumed { settings, .. } => map(settings, change),
         Body::RunFinished { output, error, .. } => {
             data(output, change);
             fault(error.as_mut(), change);
@@ -71,6 +72,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::BranchChosen { .. }
         | Body::TurnStarted { .. }
         | Body::PermissionDecided { .. }
+        | Body::EffectDecided { .. }
         | Body::Unknown => {}
     }
 }

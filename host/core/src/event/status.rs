@@ -148,3 +148,13 @@ pub enum Decision {
     /// The call does not run.
     Deny,
 }
+
+/// What becomes of a call whose effect is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectDecision {
+    /// It is made again, with the same idempotency key.
+    Repeat,
+    /// Its step fails.
+    Fail,
+}

@@ -62,13 +62,14 @@ impl Machine {
                 node.state,
                 NodeState::Waiting | NodeState::Due | NodeState::Deciding | NodeState::Queued | NodeState::Expanding
             );
-            if waits && node.attempt == node.base {
+            if waits && node.attempt == node.base && !node.again {
                 self.doom(id, Doom::Stop(why.to_owned()));
             }
         }
     }
 
-    fn members(&self, scope: ScopeId) -> impl Iterator<Item = NodeId> + use<> {
+    /// The steps of a scope.
+    pub(super) fn members(&self, scope: ScopeId) -> impl Iterator<Item = NodeId> + use<> {
         let first = self.scope(scope).first.0;
         let count = u32::try_from(self.scope(scope).scope.steps.len()).expect("scopes are bounded");
         (first..first + count).map(NodeId)

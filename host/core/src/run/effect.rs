@@ -2,6 +2,7 @@
 
 use crate::event::Body;
 use crate::id::StepPath;
+use crate::time::Timestamp;
 use std::time::Duration;
 
 /// An event that follows from the state alone: the engine appends it and feeds it back.
@@ -60,6 +61,8 @@ pub enum Effect {
         path: StepPath,
         /// How long.
         delay: Duration,
+        /// From when on; in a run that was resumed a part of it may be over.
+        since: Timestamp,
     },
     /// Call [`super::Machine::expire`] if the loop, group or include has not ended by then.
     Watch {

@@ -15,9 +15,11 @@ use std::time::Duration;
 
 impl Machine {
     pub(super) fn apply(&mut self, event: &RunEvent) {
+        let before = std::mem::replace(&mut self.last_event, event.at);
         match &event.body {
             Body::RunStarted { inputs, input, .. } => {
                 self.started = Some(event.at);
+                self.counts_from = event.at;
                 self.inputs = Arc::new(inputs.clone());
                 self.input.clone_from(input);
                 self.vars = Arc::new(self.workflow.first_variables(inputs));
@@ -25,6 +27,7 @@ impl Machine {
                 let plan = Arc::new(Plan::new(&scope));
                 self.open_scope(scope, plan, &StepPath::ROOT, None);
             }
+            Body::RunResumed { .. } => self.reopen(before, event.at),
             Body::RunFinished { status, reason, output, error, .. } => {
                 let (status, reason) = (*status, *reason);
                 self.ended = Some(Ended { at: event.at, status, reason, output: output.clone(), error: error.clone() });
@@ -51,6 +54,15 @@ impl Machine {
             Body::StepReady {} => self.ready(id),
             Body::StepStarted { .. } if self.node(id).works() => self.start(id, event),
             Body::StepStarted { .. } => self.open(id, event),
+            Body::ToolCallStarted { call_id, .. } => {
+                let calls = &mut self.node_mut(id).open_calls;
+                if !calls.iter().any(|open| **open == **call_id) {
+                    calls.push(call_id.as_str().into());
+                }
+            }
+            Body::ToolCallFinished { call_id, .. } => {
+                self.node_mut(id).open_calls.retain(|open| **open != **call_id);
+            }
             Body::TurnFinished { usage, model, .. } => {
                 self.node_mut(id).turns += *usage;
                 *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
@@ -63,6 +75,7 @@ impl Machine {
                 node.usage += *usage;
                 node.turns = Usage::default();
                 node.rest = Duration::from_millis(*delay_ms);
+                node.rests_since = event.at;
                 node.state = NodeState::Resting;
                 self.agenda.push_back(id);
             }
@@ -72,6 +85,9 @@ impl Machine {
                 node.error.clone_from(error);
                 node.truncated_inputs.clone_from(truncated_inputs);
                 node.turns = *usage;
+                if *status == StepStatus::Failed && !node.open_calls.is_empty() {
+                    node.cut = Some(Box::new(node.usage));
+                }
                 self.end(id, *status, event.at);
             }
             Body::BranchChosen { step, .. } => self.take_choice(id, step.as_ref()),
@@ -82,7 +98,13 @@ impl Machine {
                 self.node_mut(id).skipped = Some((*because, detail.clone()));
                 self.end(id, StepStatus::Skipped, event.at);
             }
-            Body::StepCancelled { .. } => self.end(id, StepStatus::Cancelled, event.at),
+            Body::StepCancelled { .. } => {
+                let node = self.node_mut(id);
+                if node.works() && node.state == NodeState::Running {
+                    node.cut = Some(Box::new(node.usage));
+                }
+                self.end(id, StepStatus::Cancelled, event.at);
+            }
             Body::LoopIterationFinished { status, .. } => self.end_iteration(id, *status, event.at),
             Body::LoopFinished { because, .. } => {
                 if let Kind::Loop(run) = &mut self.node_mut(id).kind {
@@ -141,6 +163,9 @@ impl Machine {
         }
         let node = self.node_mut(id);
         node.state = NodeState::Running;
+        if !std::mem::take(&mut node.resuming) {
+            node.open_calls.clear();
+        }
         node.attempt = event.attempt.unwrap_or(1);
         node.started.get_or_insert(event.at);
         self.agenda.push_back(id);

@@ -57,7 +57,10 @@ impl Machine {
                     effects.push(Effect::Cancel(path));
                 }
             }
-            NodeState::Resting => effects.push(Effect::Wait { path, delay: self.node(id).rest }),
+            NodeState::Resting => {
+                let node = self.node(id);
+                effects.push(Effect::Wait { path, delay: node.rest, since: node.rests_since });
+            }
             NodeState::Doomed => {
                 let body = match self.node(id).doom.clone() {
                     Some(Doom::Skip(detail)) => Body::StepSkipped { because: SkippedBecause::Upstream, detail },
@@ -118,7 +121,8 @@ impl Machine {
         let (node, step) = (self.node(id), self.step(id));
         let (agent, tool) = (step.agent().cloned(), step.tool().cloned());
         let body = Body::StepStarted { agent, tool, items: None, inputs: None, narrowed: Vec::new() };
-        emit(node.path.clone(), Some(node.attempt + 1), body)
+        let attempt = if node.resuming { node.attempt } else { node.attempt + 1 };
+        emit(node.path.clone(), Some(attempt), body)
     }
 
     pub(super) fn conclude(&mut self, effects: &mut Vec<Effect>) {

@@ -112,6 +112,7 @@ impl Machine {
 
     /// The iteration's event has come: the loop counts it.
     pub(super) fn end_iteration(&mut self, id: NodeId, status: StepStatus, at: Timestamp) {
+        self.node_mut(id).reported = true;
         let (of, index) = match self.node(id).kind {
             Kind::Repeat { of, index } => (of, index),
             Kind::Body { of, index, scope } => {

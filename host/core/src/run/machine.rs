@@ -84,6 +84,11 @@ pub struct Machine {
     pub(super) first_error: Option<NodeId>,
     pub(super) order_of_ends: Vec<NodeId>,
     pub(super) started: Option<Timestamp>,
+    /// From when on the run's time counts: a run that had ended has all of it again.
+    pub(super) counts_from: Timestamp,
+    pub(super) last_event: Timestamp,
+    /// When the run was no process's.
+    pub(super) outages: Vec<(Timestamp, Timestamp)>,
     pub(super) ended: Option<Ended>,
     pub(super) usage_by_model: BTreeMap<Arc<str>, Usage>,
     pub(super) warnings: Vec<String>,
@@ -126,6 +131,9 @@ impl Machine {
             first_error: None,
             order_of_ends: Vec::new(),
             started: None,
+            counts_from: Timestamp::default(),
+            last_event: Timestamp::default(),
+            outages: Vec::new(),
             ended: None,
             usage_by_model: BTreeMap::new(),
             warnings: Vec::new(),
@@ -268,6 +276,18 @@ impl Machine {
     #[must_use]
     pub fn began_at(&self) -> Timestamp {
         self.started.unwrap_or_default()
+    }
+
+    /// From when on the time of the run counts: its beginning, or when it was taken up again after its end.
+    #[must_use]
+    pub fn counts_from(&self) -> Timestamp {
+        self.counts_from
+    }
+
+    /// When the run was no process's: between what one recorded last and the next one's first. It counts in no time limit.
+    #[must_use]
+    pub fn outages(&self) -> &[(Timestamp, Timestamp)] {
+        &self.outages
     }
 
     /// Whether the run has ended.

@@ -115,6 +115,19 @@ pub(super) struct Node {
     pub(super) doom: Option<Doom>,
     /// How long the rest before the next try is.
     pub(super) rest: Duration,
+    /// When it began.
+    pub(super) rests_since: Timestamp,
+    /// Calls of tools in the last try that have begun and not ended.
+    pub(super) open_calls: Vec<Box<str>>,
+    /// The try was ended from outside while it was at work, or with a call open: what it had spent before. It is taken
+    /// up again when the run is.
+    pub(super) cut: Option<Box<Usage>>,
+    /// It had begun when its scope was told to begin nothing more, and runs again since the run was taken up.
+    pub(super) again: bool,
+    /// The next start takes the last try up again.
+    pub(super) resuming: bool,
+    /// The end of the iteration is recorded.
+    pub(super) reported: bool,
     /// Set when the time of a loop, group or include is over.
     pub(super) expired: Option<Box<Fault>>,
     /// Somebody looks at its time.
@@ -171,6 +184,12 @@ impl Node {
             truncated_inputs: Vec::new(),
             doom: None,
             rest: Duration::ZERO,
+            rests_since: Timestamp::default(),
+            open_calls: Vec::new(),
+            cut: None,
+            again: false,
+            resuming: false,
+            reported: false,
             expired: None,
             watched: false,
             announced: false,

@@ -139,7 +139,9 @@ impl Machine {
             return self.begin_iteration(id, effects);
         }
         self.loop_mut(id).phase = Phase::Pausing;
-        effects.push(Effect::Wait { path: self.node(id).path.clone(), delay: rules.delay });
+        let last = self.loop_of(id).iterations.last();
+        let since = last.and_then(|&last| self.node(last).ended).unwrap_or_default();
+        effects.push(Effect::Wait { path: self.node(id).path.clone(), delay: rules.delay, since });
     }
 
     /// The pause between two iterations is over.

@@ -30,6 +30,11 @@ impl Slots {
         Self { strategy, limit, taken: 0, lanes: BTreeMap::new(), clock: 0 }
     }
 
+    /// As many slots, with nobody in them and nobody waiting.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(self.strategy, self.limit)
+    }
+
     /// The lane of an agent; with declaration order there is one lane for all.
     fn lane(&mut self, agent: Option<&AgentName>) -> &mut Lane {
         let key = match self.strategy {
