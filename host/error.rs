@@ -3,8 +3,10 @@
 use crate::orchestrator::FetchError;
 use cofferdam_core::diagnostic::Diagnostics;
 use cofferdam_core::fault::Fault;
+use cofferdam_core::id::RunId;
 use cofferdam_core::port::JournalError;
 use cofferdam_engine::GatewayError;
+use std::sync::Arc;
 
 /// Nothing ran, or nothing could be recorded. What steps did, failures included, is in the result.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,14 @@ pub enum Error {
     /// The document is not valid.
     #[error("the document is not valid:\n{0}")]
     Invalid(#[from] Diagnostics),
+    /// A run cannot go on with a document that is another one than it was started with.
+    #[error("the document of run `{run}` has changed since it was started: {}", names(.changes))]
+    Changed {
+        /// The run.
+        run: RunId,
+        /// What changed, file by file.
+        changes: Vec<SourceChange>,
+    },
     /// The inputs are not those of the document.
     #[error("the inputs do not fit the document:\n{0}")]
     Inputs(Diagnostics),
@@ -51,6 +61,22 @@ pub enum Error {
     /// The settings contradict each other.
     #[error("{0}")]
     Settings(String),
+}
+
+/// A file that a run was started from and that is another one now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceChange {
+    /// The file, as the user named it or relative to the document.
+    pub path: String,
+    /// Its text when the run was started; none when it was no part of it.
+    pub before: Option<Arc<str>>,
+    /// Its text now; none when it is no part of it any more.
+    pub now: Option<Arc<str>>,
+}
+
+fn names(changes: &[SourceChange]) -> String {
+    let names: Vec<String> = changes.iter().map(|change| format!("`{}`", change.path)).collect();
+    names.join(", ")
 }
 
 fn join(faults: &[Fault]) -> String {

@@ -35,13 +35,13 @@ pub mod testing;
 pub use call::Call;
 pub use cofferdam_mcp::Trust;
 pub use compose::model_catalog;
-pub use error::Error;
+pub use error::{Error, SourceChange};
 pub use grants::{GrantPolicy, ProjectPlugin};
 pub use lock::{LOCK_FILE, LockEntry, LockError, alone_in};
 pub use orchestrator::{
-    Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, Orchestrator, PluginCheck, Registries,
-    RegistryAccess, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun,
-    Wish,
+    Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, Orchestrator, PluginCheck, RecordedRun,
+    Registries, RegistryAccess, ResumeOptions, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided,
+    Update, UserDirs, WaitingRun, Wish,
 };
 pub use replace::{replace, replace_through};
 pub use secrets::SecretSource;

@@ -7,11 +7,15 @@ mod builder;
 mod construct;
 mod engines;
 mod fetching;
+mod holder;
+mod launch;
 mod lineage;
 mod locking;
 mod models;
 mod options;
 mod plugins;
+mod recorded;
+mod resume;
 mod servers;
 mod service;
 
@@ -19,29 +23,28 @@ pub(crate) use builder::Played;
 pub use builder::{Builder, Undecided};
 pub use fetching::{FetchError, Fetched, Registries, RegistryAccess, TransferReport, Update, Wish};
 pub(crate) use lineage::Lineage;
-pub use options::{CloseReport, RunOptions, UserDirs};
-use plugins::Loaded;
+pub use options::{CloseReport, ResumeOptions, RunOptions, UserDirs};
 pub use plugins::PluginCheck;
-use servers::{Reach, Servers};
+pub use recorded::RecordedRun;
+use servers::Reach;
 pub use service::{DeadLetter, Delivery, ServicePlugin, SinkStanding, WaitingRun};
 
 use crate::error::Error;
 use crate::stream::{self, Stream, StreamOptions};
 use crate::workflow::Workflow;
 use builder::Settings;
-use cofferdam_core::event::RunStatus;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
-use cofferdam_core::permission::{Presence, Rules};
-use cofferdam_core::port::{Journal, JournalError, Redactor, Sink, Starter};
+use cofferdam_core::port::{Journal, JournalError, Sink};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
-use cofferdam_engine::{Executor, Gateway, Ports, RunRequest, RunSettings};
+use cofferdam_engine::Executor;
 use cofferdam_plugin::{PluginHost, namespaces_of};
+use launch::{Again, Launch};
 use lineage::Lineages;
-use models::{RunModels, Seen};
+use models::Seen;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +142,8 @@ impl Orchestrator {
     ) -> Result<RunResult, Error> {
         let cancel = self.shared.closing.child_token();
         let guard = cancel.clone().drop_guard();
-        let outcome = self.launch(Launch { workflow: workflow.clone(), options, cancel, sinks, lineage }).await;
+        let outcome =
+            self.launch(Launch { workflow: workflow.clone(), options, cancel, sinks, lineage, again: None }).await;
         drop(guard.disarm());
         outcome
     }
@@ -152,7 +156,8 @@ impl Orchestrator {
         options.timeout = options.timeout.into_iter().chain(stream.timeout).min();
         let parts = stream::open(workflow, run_id, stream, self.clock(), cancel.clone());
         let lineage = Lineage::outermost(workflow.name(), workflow.shared(), Some(parts.relay()));
-        let launch = Launch { workflow: workflow.clone(), options, cancel, sinks: vec![parts.sink()], lineage };
+        let launch =
+            Launch { workflow: workflow.clone(), options, cancel, sinks: vec![parts.sink()], lineage, again: None };
         // A run must not keep the orchestrator from ending with its last clone.
         let this = Self { shared: Arc::clone(&self.shared), _handle: None };
         let run = tokio::spawn(async move { this.launch(launch).await });
@@ -187,153 +192,12 @@ impl Orchestrator {
         inputs: Option<Map>,
     ) -> Result<Vec<PluginCheck>, Error> {
         let servers = self.load_servers(workflow, Reach::Look).await?;
+        let again = inputs.map(|inputs| Again { inputs, on_unknown_effect: None });
         let (ports, request, plugins) =
-            self.prepare(workflow, options, inputs, (CancellationToken::new(), &servers)).await?;
+            self.prepare(workflow, options, again, (CancellationToken::new(), &servers)).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         Ok(plugins.into_iter().chain(servers.checks).collect())
-    }
-
-    /// Runs in a task of its own, so that the executor is driven inside the runtime and survives a dropped future
-    /// long enough to record that it was cancelled.
-    async fn launch(&self, launch: Launch) -> Result<RunResult, Error> {
-        let Launch { workflow, mut options, cancel, sinks, lineage } = launch;
-        // Entered before anything else, so that `close` waits for a run that is still being prepared.
-        let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
-        let lineage = lineage.of_run(options.session.as_ref(), &options.sinks);
-        let covered = lineage.is_covered();
-        let running = Running::enter(&self.shared, run_id, lineage);
-        if self.is_closed() {
-            return Err(Error::Closed);
-        }
-        let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-        let stopped = cancel.clone();
-        let servers = tokio::select! {
-            biased;
-            servers = self.load_servers(&workflow, Reach::Connect) => servers?,
-            // Servers that are still starting are killed; there is no run yet that could be recorded as cancelled.
-            () = stopped.cancelled() => return Err(Error::Closed),
-        };
-        let services = &self.shared.settings.services;
-        self.shared.settings.vault.learn(services.secret_names().iter().map(String::as_str));
-        services.open().await.map_err(Error::Refused)?;
-        let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(inputs), (cancel, &servers)).await?;
-        self.write_lock(&checks);
-        if covered {
-            ports.sinks.clear();
-        }
-        ports.sinks.extend(sinks);
-        let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
-        ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);
-        let engine = engaged.map(|engaged| self.set_to_work(engaged, request.run_id.clone()));
-        // A run that no sink may see is owed to none. From here on it is recorded.
-        let taking = if covered { Ok(Vec::new()) } else { services.begin(&request.run_id).await };
-        let taking = taking.map_err(|fault| Error::Refused(vec![fault]))?;
-        ports.sinks.extend(taking.iter().map(|sink| Arc::clone(sink) as Arc<dyn Sink>));
-        let task = tokio::spawn(async move {
-            let (run_id, cancel) = (request.run_id.clone(), request.cancel.clone());
-            let mut outcome = running.shared.executor.run(ports, request).await;
-            let unsettled = service::settle(&taking, &cancel).await;
-            match &mut outcome {
-                Ok(result) => result.warnings.extend(unsettled),
-                Err(_) => unsettled.iter().for_each(|warning| tracing::warn!("{warning}")),
-            }
-            servers.close().await;
-            drop(engine);
-            // Only what waits for an answer goes on some day: nobody else can read its values any more.
-            if !outcome.as_ref().is_ok_and(|result| result.status == RunStatus::Waiting)
-                && let Err(error) = running.shared.forget_values(&run_id).await
-            {
-                tracing::warn!(%error, "the values that plugins kept for the run are still there");
-            }
-            drop(running);
-            outcome
-        });
-        let outcome = task.await.map_err(|error| Error::Settings(format!("the run's task ended: {error}")))?;
-        Ok(RunResult { metadata: options.metadata, session: options.session, ..outcome? })
-    }
-
-    async fn prepare(
-        &self,
-        workflow: &Workflow,
-        options: &RunOptions,
-        inputs: Option<Map>,
-        (cancel, servers): (CancellationToken, &Servers),
-    ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
-        let settings = &self.shared.settings;
-        let loaded = self.load_plugins(workflow, inputs.as_ref()).await?;
-        let RunModels { models, pins: of_models, checks: models_checks } =
-            self.models_for(workflow, options, &loaded).await;
-        let Loaded { tools, pure, mut pins, mut checks, .. } = loaded;
-        pins.extend(of_models.into_iter().chain(servers.pins()));
-        checks.extend(models_checks);
-        let document = &workflow.inner;
-        let native =
-            settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
-        let mut rules = settings.rules.clone();
-        rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
-        let gateway = Gateway::new(
-            native.into_iter().chain(tools).chain(servers.tools()),
-            rules,
-            settings.approver.clone(),
-            Arc::clone(&settings.clock),
-        )?
-        .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
-        .with_unlisted(servers.unlisted.iter().cloned());
-        warn_of_idle_rules(&settings.rules, &gateway);
-        let more = options.sinks.iter().filter(|sink| !settings.sinks.iter().any(|known| Arc::ptr_eq(known, sink)));
-        let sinks = settings.sinks.iter().chain(more).cloned().collect();
-        let ports = Ports {
-            clock: Arc::clone(&settings.clock),
-            randomness: Arc::clone(&settings.randomness),
-            journal: Arc::clone(&settings.journal),
-            models,
-            agents: self.agents_for(workflow),
-            starter: None,
-            natives: Arc::new(workflow.natives(&settings.natives)),
-            plugins: Arc::new(pure),
-            gateway: Arc::new(gateway),
-            isolation: Arc::clone(&settings.isolation),
-            sources: Arc::clone(&workflow.sources),
-            sinks,
-        };
-        let request = RunRequest {
-            run_id: options.run_id.clone().unwrap_or_else(builder::new_run_id),
-            workflow: Arc::clone(&workflow.inner),
-            inputs: inputs.unwrap_or_default(),
-            input: options.input.as_deref().map(Arc::from),
-            answers: options.answers.clone(),
-            plugins: pins,
-            settings: self.run_settings(options),
-            cancel,
-        };
-        Ok((ports, request, checks))
-    }
-
-    fn run_settings(&self, options: &RunOptions) -> RunSettings {
-        let settings = &self.shared.settings;
-        let mut shown = Map::new();
-        let mut show = |key: &str, value: Option<String>| {
-            if let Some(value) = value {
-                shown.insert(key.to_owned(), value.into());
-            }
-        };
-        show("model", options.model.clone());
-        show("default_model", settings.default_model.clone());
-        let nobody = "nobody to ask: tools that only read run, others are denied unless a rule allows them";
-        show("session", options.session.clone());
-        show("permissions", settings.approver.is_none().then(|| nobody.to_owned()));
-        if !options.metadata.is_empty() {
-            shown.insert("metadata".to_owned(), options.metadata.clone().into());
-        }
-        RunSettings {
-            model: options.model.clone(),
-            default_model: settings.default_model.clone(),
-            max_concurrency: settings.max_concurrency,
-            timeout: options.timeout,
-            durability: settings.durability,
-            shown,
-        }
     }
 
     /// The journal, to list and read runs.
@@ -395,30 +259,12 @@ impl Orchestrator {
     }
 }
 
-/// What a run is launched with.
-struct Launch {
-    workflow: Workflow,
-    options: RunOptions,
-    cancel: CancellationToken,
-    sinks: Vec<Arc<dyn Sink>>,
-    lineage: Lineage,
-}
-
 /// Which run a run is part of.
 pub(crate) struct Inner {
     /// The workflows around it, with its own at the end.
     pub(crate) lineage: Lineage,
     /// The step that it works for.
     pub(crate) path: StepPath,
-}
-
-/// A rule with a slip of the pen must not look like one that holds.
-fn warn_of_idle_rules(rules: &Rules, gateway: &Gateway) {
-    for (kind, rules) in [("deny", &rules.deny), ("allow", &rules.allow)] {
-        for rule in rules.iter().filter(|rule| !gateway.names().any(|tool| rule.names(tool))) {
-            tracing::warn!("the {kind} rule `{rule}` names no tool of this run");
-        }
-    }
 }
 
 impl Shared {
@@ -434,29 +280,5 @@ impl Shared {
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, RunId>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A run that is under way, as long as it lives.
-struct Running {
-    shared: Arc<Shared>,
-    key: usize,
-}
-
-impl Running {
-    fn enter(shared: &Arc<Shared>, run: RunId, lineage: Lineage) -> Self {
-        let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
-        shared.lineages.insert(run.clone(), lineage);
-        shared.running().insert(key, run);
-        Self { shared: Arc::clone(shared), key }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(run) = self.shared.running().remove(&self.key) {
-            self.shared.lineages.remove(&run);
-        }
-        self.shared.idle.notify_waiters();
     }
 }

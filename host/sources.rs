@@ -2,6 +2,7 @@
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use cofferdam_core::event::Source;
 use cofferdam_core::port::{SourceError, SourceFile, Sources};
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -75,6 +76,34 @@ impl Sources for WithRoot<'_> {
     fn read(&self, path: &str, max_bytes: usize) -> Result<SourceFile, SourceError> {
         let root = self.root.lock().unwrap_or_else(PoisonError::into_inner).take();
         root.map_or_else(|| self.files.read(path, max_bytes), |root| read_named(root, max_bytes))
+    }
+}
+
+/// The files of a document as a run recorded them, and nothing else.
+pub(crate) struct Pinned<'a> {
+    sources: &'a [Source],
+    /// The directory of the document as it was named, with a final `/`; empty for the current one.
+    named: &'a str,
+}
+
+impl<'a> Pinned<'a> {
+    /// The first of the sources is the document.
+    pub(crate) fn new(sources: &'a [Source]) -> Self {
+        let root = sources.first().map(|source| source.path.as_str()).unwrap_or_default();
+        let named = root.rfind(['/', '\\']).and_then(|at| root.get(..=at)).unwrap_or_default();
+        Self { sources, named }
+    }
+}
+
+impl Sources for Pinned<'_> {
+    fn read(&self, path: &str, max_bytes: usize) -> Result<SourceFile, SourceError> {
+        let name = format!("{}{path}", self.named);
+        let found = self.sources.iter().find(|source| source.path == name);
+        let text = &found.ok_or_else(|| SourceError::Missing(path.to_owned()))?.text;
+        if text.len() > max_bytes {
+            return Err(SourceError::TooLarge { path: path.to_owned(), bytes: text.len() as u64, limit: max_bytes });
+        }
+        Ok(SourceFile { bytes: text.as_bytes().into() })
     }
 }
 

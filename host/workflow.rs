@@ -29,9 +29,10 @@ pub(crate) use lifecycle::Kept;
 pub use step::{AgentRef, Step};
 
 use crate::error::Error;
-use crate::sources::{FileSources, WithRoot};
+use crate::sources::{FileSources, Pinned, WithRoot};
 use code::Code;
 use cofferdam_core::diagnostic::Diagnostics;
+use cofferdam_core::event::Source;
 use cofferdam_core::id::AgentName;
 use cofferdam_core::port::{Natives, Sources};
 use cofferdam_core::spec;
@@ -79,6 +80,17 @@ impl Workflow {
         let sources = FileSources::new(base.as_ref());
         let loaded = spec::parse(text, "workflow", &sources)?;
         Ok(Self::from_loaded(loaded, sources, None))
+    }
+
+    /// Reads a document as a run recorded it, with the files that it names; the first of the sources is the document. Files
+    /// that are read while it runs are below `base`.
+    ///
+    /// # Errors
+    /// Every fault of the document and of the files it names, with place and hint.
+    pub(crate) fn pinned(sources: &[Source], base: impl AsRef<Path>) -> Result<Self, Error> {
+        let root = sources.first().map(|source| source.path.as_str()).unwrap_or_default();
+        let loaded = spec::load(root, &Pinned::new(sources))?;
+        Ok(Self::from_loaded(loaded, FileSources::new(base.as_ref()), None))
     }
 
     fn from_loaded(loaded: spec::Loaded, sources: FileSources, file: Option<PathBuf>) -> Self {

@@ -3,6 +3,7 @@
 use crate::workflow::InputText;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
+use cofferdam_core::spec::workflow::UnknownEffect;
 use cofferdam_core::value::Map;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,6 +42,21 @@ pub struct RunOptions {
     pub session: Option<String>,
     /// Sinks of this run, and of the runs of workflows that work as its agents: the events of those come as they are, with
     /// the id of their own run, in the order of their run. A run with sensitive steps keeps its inner runs from them.
+    pub sinks: Vec<Arc<dyn Sink>>,
+}
+
+/// How a recorded run is taken up again.
+#[derive(Clone, Default)]
+pub struct ResumeOptions {
+    /// Answers to the questions of steps, as for a new run.
+    pub answers: BTreeMap<String, InputText>,
+    /// What becomes of a call that may or may not have had its effect; absent = what the document says.
+    pub on_unknown_effect: Option<UnknownEffect>,
+    /// Beats every model of the document; absent = as the run was started.
+    pub model: Option<String>,
+    /// The whole run, from now on where it had ended; the smaller of this and the document's.
+    pub timeout: Option<Duration>,
+    /// Sinks of this run, as for a new run.
     pub sinks: Vec<Arc<dyn Sink>>,
 }
 

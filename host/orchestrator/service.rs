@@ -212,6 +212,17 @@ impl Services {
         self.plugins().flat_map(|plugin| plugin.grants.secret_names()).map(str::to_owned).collect()
     }
 
+    /// Opens the plugin that keeps the runs, where one does.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub(super) async fn open_journal(&self) -> Result<(), Fault> {
+        match &self.journal {
+            Some(journal) => journal.open().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Opens all; each once.
     ///
     /// # Errors

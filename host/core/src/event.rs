@@ -290,6 +290,9 @@ pub enum Body {
         message: Message,
         /// Tokens of this turn.
         usage: Usage,
+        /// The answer was cut at the model's token limit.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
     },
     /// The intent to run a tool; durable before the tool runs.
     ToolCallStarted {

@@ -242,6 +242,8 @@ limits! {
     // Stores
     JOURNAL_QUEUE: usize = 1_024, "operations", "writers that are faster than the disk would fill the memory";
     JOURNAL_GROUP: usize = 256, "operations", "a commit that never ends would keep the first of its operations waiting";
+    LEASE_HOLD_MS: u64 = 30_000, "milliseconds", "a run whose machine died could not be taken up on another one";
+    LEASE_RENEW_MS: u64 = 10_000, "milliseconds", "the right to write to a run would end while its process works on it";
     JOURNAL_PAGE_RECORDS: usize = 10_000, "records", "a page is held in memory";
     STORAGE_COMMIT_BYTES: u64 = 16 * MIB as u64, "bytes", "a group commit is copied into the plugin that keeps it";
     STORAGE_BLOB_PIECE_BYTES: u32 = 4_194_304, "bytes", "a blob is copied out of the plugin that keeps it";

@@ -11,6 +11,7 @@ mod isolation;
 mod journal;
 mod kept;
 mod model;
+mod past;
 mod pure;
 mod randomness;
 mod recall;
@@ -36,6 +37,7 @@ pub use model::{
     Asker, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice,
     ToolSpec,
 };
+pub use past::{PastCall, PastTry, PastTurn};
 pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};
 pub use randomness::Randomness;
 pub use recall::{Hit, Memo, Recall, Search};

@@ -8,8 +8,8 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::message::{Message, ToolCall, Usage};
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Asker, BoxFuture, FinishReason, Model, ModelRequest,
-    ToolChoice, ToolSpec,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Asker, BoxFuture, Model, ModelRequest, ToolChoice,
+    ToolSpec,
 };
 use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::RunLimits;
@@ -136,6 +136,11 @@ impl<'a> Conversation<'a> {
     }
 
     async fn ask(&mut self, turn: u32, choice: ToolChoice) -> Result<Turn, Fault> {
+        if let Some(past) = self.ctx.events.past().and_then(|past| past.turn(turn)) {
+            let mut answer = Turn::recorded(turn, past);
+            self.take(&mut answer);
+            return Ok(answer);
+        }
         let model = self.agent.model.info().name;
         self.ctx.events.observe(Body::TurnStarted { turn, model: Arc::clone(&model) });
         let request = ModelRequest {
@@ -156,20 +161,30 @@ impl<'a> Conversation<'a> {
         };
         let mut answer = Turn::new(turn, model);
         let outcome = answer.read(self.agent.model.as_ref(), request, self.ctx.events.as_ref()).await;
+        if let Err(fault) = outcome {
+            self.count(&answer);
+            return Err(fault);
+        }
+        let (model, usage, cut) = (Arc::clone(&answer.model), answer.usage, answer.is_cut());
+        let message = self.take(&mut answer);
+        self.ctx.events.observe(Body::TurnFinished { turn, model, message, usage, cut });
+        Ok(answer)
+    }
+
+    /// What a turn cost and said, also one that broke off.
+    fn count(&mut self, answer: &Turn) {
         self.usage += answer.usage;
         if !answer.text.is_empty() {
             self.content = answer.text.as_str().into();
         }
-        outcome?;
+    }
+
+    /// Puts a turn into the conversation.
+    fn take(&mut self, answer: &mut Turn) -> Message {
+        self.count(answer);
         let message = answer.message();
-        self.ctx.events.observe(Body::TurnFinished {
-            turn,
-            model: Arc::clone(&answer.model),
-            message: message.clone(),
-            usage: answer.usage,
-        });
-        Arc::make_mut(&mut self.messages).push(message);
-        Ok(answer)
+        Arc::make_mut(&mut self.messages).push(message.clone());
+        message
     }
 
     async fn after(&mut self, answer: Turn, forced: bool) -> Result<Next, Fault> {
@@ -181,7 +196,7 @@ impl<'a> Conversation<'a> {
                 Next::Ask(ToolChoice::Auto)
             });
         }
-        let cut = answer.finish == Some(FinishReason::Length);
+        let cut = answer.is_cut();
         match (&self.agent.result, forced) {
             (Some(_), true) => Err(structured::never_submitted(&self.content, self.refused.as_deref())),
             (Some(_), false) => Ok(Next::Ask(ToolChoice::Tool(structured::NAME.to_owned()))),

@@ -11,8 +11,10 @@ mod end;
 mod expand;
 mod gather;
 mod later;
+mod lease;
 mod perform;
 mod prepare;
+mod resume;
 mod rounds;
 mod run;
 mod start;
@@ -20,7 +22,9 @@ mod transformed;
 mod wake;
 
 pub use answers::questions_of;
+pub use lease::Holder;
 pub(crate) use prepare::Offered;
+pub use resume::read_events;
 pub(crate) use wake::{Answer, Wake};
 
 use crate::evaluate::Evaluator;
@@ -88,6 +92,10 @@ pub struct RunRequest {
     pub answers: BTreeMap<String, InputText>,
     /// Plugins, as they were loaded.
     pub plugins: Vec<PluginPin>,
+    /// What is kept beside the first event and is none itself: by kind, for whoever takes the run up.
+    pub note: Option<(String, Map)>,
+    /// Who works on the run; none where nobody else could.
+    pub holder: Option<Holder>,
     /// What the host decides.
     pub settings: RunSettings,
     /// Cancels the run.
@@ -181,6 +189,21 @@ impl Executor {
         let prepared = Prepared::new(&ports, &request).map_err(Error::Refused)?;
         let span = tracing::info_span!("run", id = %request.run_id, workflow = %request.workflow.name);
         Run::new(Arc::clone(&self.evaluator), ports, request, prepared).execute().instrument(span).await
+    }
+
+    /// Goes on with a run that is recorded: what is finished stays, what had failed or was cut short runs again. One that is
+    /// completed gives its result, and nothing is recorded or called. `request` has the document, inputs and input that the
+    /// run was started with. Dropping the future ends the run as a crash would.
+    ///
+    /// # Errors
+    /// When the run cannot go on, or the journal fails; [`JournalError::Conflict`] when another process has written to the run
+    /// meanwhile.
+    pub async fn resume(&self, ports: Ports, request: RunRequest) -> Result<RunResult, Error> {
+        let mut request = request;
+        request.take_out_secrets(ports.gateway.redactor());
+        let prepared = Prepared::new(&ports, &request).map_err(Error::Refused)?;
+        let span = tracing::info_span!("run", id = %request.run_id, workflow = %request.workflow.name);
+        Run::new(Arc::clone(&self.evaluator), ports, request, prepared).take_up().instrument(span).await
     }
 
     /// Everything that keeps a workflow from starting: unknown tools, models and agents. Spends nothing.

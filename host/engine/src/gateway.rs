@@ -3,6 +3,8 @@
 //! In this order: the tool is known, the arguments fit its schema, the call is permitted, the intent is in the
 //! journal, the tool runs, the outcome is in the journal.
 
+mod past;
+
 use crate::context_tools::{self, ContextTools};
 use crate::person::{self, PersonTime};
 use cofferdam_core::event::{Body, Decision};
@@ -15,9 +17,10 @@ use cofferdam_core::port::{
     ToolDefinition, ToolOutput, ToolReply, ToolSpec, redact_fault, redact_text, redact_value,
 };
 use cofferdam_core::schema::{self, Checker, SchemaError};
-use cofferdam_core::spec::workflow::ToolFilter;
+use cofferdam_core::spec::workflow::{ToolFilter, UnknownEffect};
 use cofferdam_core::value;
 use futures_util::FutureExt as _;
+use past::Before;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -50,6 +53,8 @@ pub struct Gateway {
     clock: Arc<dyn Clock>,
     person: Arc<PersonTime>,
     redactor: Arc<dyn Redactor>,
+    /// What becomes of a call whose effect is not known; none = a person is asked, where there is one.
+    unknown_effect: Option<UnknownEffect>,
 }
 
 struct Entry {
@@ -96,6 +101,7 @@ impl Gateway {
             clock,
             person: Arc::default(),
             redactor: Arc::new(NoRedactor),
+            unknown_effect: None,
         })
     }
 
@@ -103,6 +109,13 @@ impl Gateway {
     #[must_use]
     pub fn with_redactor(mut self, redactor: Arc<dyn Redactor>) -> Self {
         self.redactor = redactor;
+        self
+    }
+
+    /// What becomes of a call of an earlier process that may or may not have had its effect.
+    #[must_use]
+    pub fn with_unknown_effect(mut self, policy: Option<UnknownEffect>) -> Self {
+        self.unknown_effect = policy;
         self
     }
 
@@ -168,6 +181,9 @@ impl Gateway {
         if let Err(fault) = entry.check(&call.tool, &call.args) {
             return Ok(refusal(fault));
         }
+        if let Before::Answered(reply) = self.before(entry, &call).await? {
+            return Ok(reply);
+        }
         let before = self.clock.now();
         let decided = self.decide(entry, &call).await;
         let asked = self.person.within(&call.ctx.path, before, self.clock.now());
@@ -186,8 +202,7 @@ impl Gateway {
                 let message = format!("{}; {hint}", fault.message);
                 call.ctx.events.observe(Body::Warning { code: "tool_denied".to_owned(), message });
             }
-            let text = format!("{}; do not ask for it again", fault.message);
-            return Ok(ToolReply { text: text.into(), result: Arc::default(), error: Some(fault) });
+            return Ok(denial_reply(&call.tool, &decided.rule));
         }
         let span = tracing::info_span!("tool_call", tool = %call.tool, call = %call.ctx.call_id);
         self.run(entry, call).instrument(span).await
@@ -303,6 +318,13 @@ fn denial(tool: &ToolName, rule: &str) -> Fault {
         None => format!("`--allow {tool}` would allow it"),
     };
     Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule})")).with_hint(hint)
+}
+
+/// A denial is a final answer for the model.
+fn denial_reply(tool: &ToolName, rule: &str) -> ToolReply {
+    let fault = denial(tool, rule);
+    let text = format!("{}; do not ask for it again", fault.message);
+    ToolReply { text: text.into(), result: Arc::default(), error: Some(fault) }
 }
 
 fn refusal(fault: Fault) -> ToolReply {

@@ -20,6 +20,8 @@ pub(crate) struct PersonTime {
 #[derive(Default)]
 struct Times {
     questions: Vec<Asked>,
+    /// When the run was no process's.
+    outages: Spans,
     /// Tries under way, and those that ended while a question stood open that nobody here can answer.
     works: BTreeMap<u64, Span>,
     next_work: u64,
@@ -97,6 +99,8 @@ impl Times {
             joined(questions.filter_map(|asked| asked.span.part(path, between)).collect())
         };
         let mut stopped = asked(Presence::Here);
+        let outage = |&(from, to): &(Timestamp, Timestamp)| (from.max(between.0), to.min(between.1));
+        stopped.extend(self.outages.iter().map(outage).filter(|(from, to)| from < to));
         let away = if path.is_root() { Vec::new() } else { asked(Presence::Away) };
         if !away.is_empty() {
             let works = self.works.values().filter_map(|work| work.part(path, between)).collect();
@@ -162,6 +166,11 @@ impl Drop for AtWork {
 impl PersonTime {
     fn lock(&self) -> MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says when the run was no process's: that counts for no step.
+    pub(crate) fn stand_still(&self, outages: &[(Timestamp, Timestamp)]) {
+        self.lock().outages = outages.to_vec();
     }
 
     /// Opens a question of the step at `path`.

@@ -5,7 +5,7 @@ use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
-use cofferdam_core::port::{BoxFuture, Recorder};
+use cofferdam_core::port::{BoxFuture, PastTry, Recorder};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -56,6 +56,8 @@ pub(crate) struct AttemptRecorder {
     pub(crate) inbox: Inbox,
     pub(crate) path: StepPath,
     pub(crate) attempt: Option<u32>,
+    /// What an earlier process recorded of the same try.
+    pub(crate) past: Option<Arc<PastTry>>,
 }
 
 impl AttemptRecorder {
@@ -75,6 +77,10 @@ impl Recorder for AttemptRecorder {
         let (path, attempt) = (self.path.clone(), self.attempt);
         self.inbox.send(Wake::Record { path, attempt, body, done: Some(done) });
         Box::pin(async { answer.await.unwrap_or_else(|_| Err(Fault::cancelled())) })
+    }
+
+    fn past(&self) -> Option<&PastTry> {
+        self.past.as_deref()
     }
 
     fn observe(&self, body: Body) {

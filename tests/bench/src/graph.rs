@@ -81,6 +81,8 @@ pub(crate) fn request(workflow: &Arc<Workflow>, max_concurrency: usize) -> RunRe
         input: None,
         answers: BTreeMap::new(),
         plugins: Vec::new(),
+        note: None,
+        holder: None,
         settings: RunSettings {
             default_model: Some("bench".to_owned()),
             max_concurrency: Some(max_concurrency),

@@ -361,7 +361,7 @@ mod tests {
         assert!(!shown_fault.contains("4711") && shown_fault.contains("`invalid_result` {"), "{shown_fault}");
         let call = ToolCall { id: "1".into(), name: "tell_4711".into(), arguments: String::new() };
         let message = Message::Assistant { text: "".into(), tool_calls: vec![call], opaque: Vec::new() };
-        let turn = Body::TurnFinished { turn: 1, model: "m".into(), message, usage: Usage::default() };
+        let turn = Body::TurnFinished { turn: 1, model: "m".into(), message, usage: Usage::default(), cut: false };
         let turn = shown(&mut hide, &event("secret", turn));
         assert!(!turn.contains("4711"), "{turn}");
     }

@@ -1,6 +1,6 @@
 //! How work inside an attempt tells the run what happened.
 
-use super::BoxFuture;
+use super::{BoxFuture, PastTry};
 use crate::event::Body;
 use crate::fault::Fault;
 use std::sync::Arc;
@@ -18,6 +18,11 @@ pub trait Recorder: Send + Sync {
 
     /// Passes the event on and does not wait: for transient kinds, denials and warnings.
     fn observe(&self, body: Body);
+
+    /// What an earlier process recorded of the same try, when the run was taken up in the middle of it.
+    fn past(&self) -> Option<&PastTry> {
+        None
+    }
 }
 
 /// Says whether the work was cancelled; for code that polls. Futures are cancelled by being dropped.

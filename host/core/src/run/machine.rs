@@ -278,6 +278,12 @@ impl Machine {
         self.started.unwrap_or_default()
     }
 
+    /// How the run ended, as it is recorded.
+    #[must_use]
+    pub fn ended_as(&self) -> Option<RunStatus> {
+        self.ended.as_ref().map(|ended| ended.status)
+    }
+
     /// From when on the time of the run counts: its beginning, or when it was taken up again after its end.
     #[must_use]
     pub fn counts_from(&self) -> Timestamp {

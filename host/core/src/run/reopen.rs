@@ -146,9 +146,8 @@ impl Machine {
     }
 
     fn has_open_iteration(&self, run: &LoopRun) -> bool {
-        let done = |id: NodeId| {
-            matches!(self.node(id).state, NodeState::Done(StepStatus::Completed | StepStatus::Skipped))
-        };
+        let done =
+            |id: NodeId| matches!(self.node(id).state, NodeState::Done(StepStatus::Completed | StepStatus::Skipped));
         run.iterations.iter().any(|&id| !done(id))
     }
 

@@ -3,7 +3,7 @@
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Message, Opaque, ToolCall, Usage};
-use cofferdam_core::port::{FinishReason, Model, ModelEvent, ModelRequest, Recorder};
+use cofferdam_core::port::{FinishReason, Model, ModelEvent, ModelRequest, PastTurn, Recorder};
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 
@@ -29,6 +29,21 @@ impl Turn {
             usage: Usage::default(),
             finish: None,
         }
+    }
+
+    /// The turn as an earlier process recorded it.
+    pub(super) fn recorded(number: u32, past: &PastTurn) -> Self {
+        let (text, calls, opaque) = match &past.message {
+            Message::Assistant { text, tool_calls, opaque } => (text.to_string(), tool_calls.clone(), opaque.clone()),
+            other => (other.text().to_owned(), Vec::new(), Vec::new()),
+        };
+        let finish = Some(if past.cut { FinishReason::Length } else { FinishReason::Stop });
+        Self { number, model: Arc::clone(&past.model), text, calls, opaque, usage: past.usage, finish }
+    }
+
+    /// Whether the answer was cut at the model's token limit.
+    pub(super) fn is_cut(&self) -> bool {
+        self.finish == Some(FinishReason::Length)
     }
 
     /// Reads the answer to its end; what was read before a fault stays.

@@ -64,6 +64,13 @@ impl Run {
         if records.is_empty() {
             return Ok(());
         }
+        let mut records = records;
+        if self.head == 0
+            && let Some((kind, data)) = self.request.note.take()
+        {
+            // Right behind the beginning, where it is found without reading on.
+            records.insert(1, Record { at: self.started_at, body: RecordBody::Note { kind, data } });
+        }
         let index = events.iter().find_map(|event| self.index_after(event));
         let request = Append {
             run: self.request.run_id.clone(),
@@ -118,6 +125,7 @@ impl Run {
                     | Body::StepStarted { .. }
                     | Body::QuestionAsked { .. }
                     | Body::VariableSet { .. }
+                    | Body::EffectDecided { .. }
             )
         });
         if ends_run || (barrier && self.request.settings.durability == Durability::Durable) {
@@ -129,7 +137,7 @@ impl Run {
 
     fn index_after(&self, event: &RunEvent) -> Option<RunIndex> {
         let status = match &event.body {
-            Body::RunStarted { .. } => "running",
+            Body::RunStarted { .. } | Body::RunResumed { .. } => "running",
             Body::RunFinished { status, .. } => status.as_str(),
             _ => return None,
         };

@@ -2,7 +2,9 @@
 
 use super::choose::Choosing;
 use super::later::Evaluations;
+use super::lease::Held;
 use super::prepare::Prepared;
+use super::resume::PastTries;
 use super::transformed::Changing;
 use super::{Answer, Error, Ports, RunRequest, Wake};
 use crate::attempt::{Place, timed_out};
@@ -16,7 +18,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::plan::Plan;
-use cofferdam_core::port::{CancelFlag, redact_event};
+use cofferdam_core::port::{CancelFlag, JournalError, redact_event};
 use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Stop, Transformed};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -65,6 +67,10 @@ pub(super) struct Run {
     pub(super) starter_failed: Option<Fault>,
     /// What sinks must not get, when there is any.
     pub(super) sensitive: Option<Sensitive>,
+    /// Who else writes to the run now.
+    pub(super) fenced: Option<JournalError>,
+    /// What tries of an earlier process had come to.
+    pub(super) past: PastTries,
     pub(super) head: u64,
     /// The last event that is in the journal.
     pub(super) recorded: u64,
@@ -143,6 +149,8 @@ impl Run {
             starter_asked: false,
             starter_failed: None,
             sensitive,
+            fenced: None,
+            past: PastTries::default(),
             head: 0,
             recorded: 0,
             seq: 0,
@@ -153,8 +161,17 @@ impl Run {
 
     /// Runs to the end.
     pub(super) async fn execute(mut self) -> Result<RunResult, Error> {
-        self.prepared.initialize().await.map_err(Error::Refused)?;
-        let outcome = self.walk().await;
+        let held = self.hold().await?;
+        let first = self.run_started();
+        self.execute_from(first, held).await
+    }
+
+    pub(super) async fn execute_from(mut self, first: Body, held: Option<Held>) -> Result<RunResult, Error> {
+        if let Err(faults) = self.prepared.initialize().await {
+            release(held).await;
+            return Err(Error::Refused(faults));
+        }
+        let outcome = self.walk(first).await;
         if let Err(Error::Journal(error)) = &outcome {
             self.end_beyond_journal(error).await;
         }
@@ -162,6 +179,7 @@ impl Run {
         self.leave_all().await;
         let mut problems = self.prepared.cleanup().await;
         problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
+        release(held).await;
         outcome?;
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
@@ -193,11 +211,12 @@ impl Run {
         true
     }
 
-    async fn walk(&mut self) -> Result<(), Error> {
-        self.watch_time_and_cancellation();
+    async fn walk(&mut self, first: Body) -> Result<(), Error> {
         let mut pass = Pass::default();
-        pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body: self.run_started() });
+        pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body: first });
         self.settle(&mut pass);
+        self.ports.gateway.person().stand_still(self.machine.outages());
+        self.watch_time_and_cancellation();
         self.commit(pass).await?;
         while !self.machine.is_finished() {
             let Some(wake) = self.wakes.recv().await else { break };
@@ -206,6 +225,9 @@ impl Run {
             for _ in 1..limits::COMMIT_WAKES {
                 let Ok(wake) = self.wakes.try_recv() else { break };
                 self.take(wake, &mut pass);
+            }
+            if let Some(error) = self.fenced.take() {
+                return Err(error.into());
             }
             self.commit(pass).await?;
             while self.tasks.try_join_next().is_some() {}
@@ -238,11 +260,18 @@ impl Run {
         });
     }
 
-    /// As [`Self::wake_after`], but the time in which a person is asked there does not count.
+    /// Waits out what is left of a rest.
+    pub(super) fn rest(&mut self, path: StepPath, delay: Duration, since: Timestamp) {
+        let over = self.ports.clock.now().since(since);
+        self.wake_after(delay.saturating_sub(over), Wake::Due(path));
+    }
+
+    /// As [`Self::wake_after`], but from when the step began, and the time in which a person is asked there does not count.
     pub(super) fn wake_after_own_time(&mut self, path: &StepPath, wait: Duration, wake: Wake) {
         let (inbox, path, clock) = (self.inbox.clone(), path.clone(), Arc::clone(&self.ports.clock));
         let person = Arc::clone(self.ports.gateway.person());
-        let from = clock.now();
+        let began = if path.is_root() { Some(self.machine.counts_from()) } else { self.machine.started_at(&path) };
+        let from = began.unwrap_or_else(|| clock.now());
         self.tasks.spawn(async move {
             person.sleep(&clock, &path, from, wait).await;
             inbox.send(wake);
@@ -330,6 +359,7 @@ impl Run {
             }
             Wake::Deadline => self.stop(Stop::Reason(RunReason::Timeout), pass),
             Wake::Cancelled => self.stop(Stop::Cancelled, pass),
+            Wake::Fenced(error) => self.fenced = Some(error),
         }
         self.settle(pass);
     }
@@ -432,6 +462,12 @@ impl Run {
             attempt: emission.attempt,
             body: emission.body,
         }
+    }
+}
+
+pub(super) async fn release(held: Option<Held>) {
+    if let Some(held) = held {
+        held.release().await;
     }
 }
 

@@ -45,7 +45,7 @@ impl Run {
             chains: self.chains(&path, Some(number)),
             deadline,
             cancel: cancel.clone(),
-            recorder: self.recorder(&path, Some(number)),
+            recorder: AttemptRecorder { past: self.past_of(&path, number), ..self.recorder(&path, Some(number)) },
             gateway: Arc::clone(&self.ports.gateway),
             place: Arc::clone(&place),
             narrowings: Arc::new(self.machine.narrowings(&path)),
@@ -88,7 +88,7 @@ impl Run {
     }
 
     fn recorder(&self, path: &StepPath, attempt: Option<u32>) -> AttemptRecorder {
-        AttemptRecorder { inbox: self.inbox.clone(), path: path.clone(), attempt }
+        AttemptRecorder { inbox: self.inbox.clone(), path: path.clone(), attempt, past: None }
     }
 
     /// Watches the time of a try, in a task of its own.

@@ -3,7 +3,7 @@
 use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{AgentFailure, AgentOutput, StepEnd};
+use cofferdam_core::port::{AgentFailure, AgentOutput, JournalError, StepEnd};
 use cofferdam_core::run::{Instance, Untransformed};
 use serde_json::Value;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(crate) enum Wake {
     Deadline,
     /// Somebody cancels the run.
     Cancelled,
+    /// Somebody else has the right to write to the run.
+    Fenced(JournalError),
 }
 
 /// What follows from an evaluation, a closure or a person.

@@ -132,6 +132,8 @@ impl Scene {
             input: None,
             answers: self.answers,
             plugins: Vec::new(),
+            note: None,
+            holder: None,
             settings: RunSettings { timeout: self.timeout, ..RunSettings::default() },
             cancel: tokio_util::sync::CancellationToken::new(),
         };

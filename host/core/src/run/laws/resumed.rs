@@ -23,7 +23,8 @@ fn cut(events: &[RunEvent], by: u16) -> &[RunEvent] {
 /// What every step gave, without times and order.
 fn gave(engine: &Engine) -> Vec<Value> {
     let result = engine.machine.result(&RunId::parse("r").unwrap()).unwrap();
-    let step = |step: &super::super::StepResult| json!([step.path, step.status, step.content, step.result, step.attempts]);
+    let step =
+        |step: &super::super::StepResult| json!([step.path, step.status, step.content, step.result, step.attempts]);
     result.steps.iter().map(step).chain([json!(result.status), json!(result.loops.len())]).collect()
 }
 

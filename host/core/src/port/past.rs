@@ -1,0 +1,97 @@
+//! What an earlier process recorded of a try that is taken up: what the model said and what became of calls.
+//!
+//! A conversation that is held again from it comes to where it was without asking anybody anything.
+
+use super::ToolReply;
+use crate::event::{Body, Decision};
+use crate::id::ToolName;
+use crate::message::{Message, Usage};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What is recorded of one try.
+#[derive(Clone, Debug, Default)]
+pub struct PastTry {
+    turns: BTreeMap<u32, PastTurn>,
+    calls: BTreeMap<String, PastCall>,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastTurn {
+    /// The model.
+    pub model: Arc<str>,
+    /// What it said.
+    pub message: Message,
+    /// What that cost.
+    pub usage: Usage,
+    /// It was cut at its token limit.
+    pub cut: bool,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PastCall {
+    /// The rule that denied it.
+    Denied(String),
+    /// It had begun; whether it had its effect is not known.
+    Open {
+        /// The tool.
+        tool: ToolName,
+        /// The arguments, as they are recorded.
+        args: Arc<Value>,
+    },
+    /// It was answered.
+    Answered {
+        /// The tool.
+        tool: ToolName,
+        /// The arguments, as they are recorded.
+        args: Arc<Value>,
+        /// The answer.
+        reply: ToolReply,
+    },
+}
+
+impl PastTry {
+    /// Takes in what is recorded, in order.
+    pub fn note(&mut self, body: &Body) {
+        match body {
+            Body::TurnFinished { turn, model, message, usage, cut } => {
+                let (model, message) = (Arc::clone(model), message.clone());
+                self.turns.insert(*turn, PastTurn { model, message, usage: *usage, cut: *cut });
+            }
+            Body::PermissionDecided { call_id, decision: Decision::Deny, rule, .. } => {
+                self.calls.insert(call_id.clone(), PastCall::Denied(rule.clone()));
+            }
+            Body::ToolCallStarted { call_id, tool, args } => {
+                self.calls.insert(call_id.clone(), PastCall::Open { tool: tool.clone(), args: Arc::clone(args) });
+            }
+            Body::ToolCallFinished { call_id, result, content, error, .. } => {
+                let Some(PastCall::Open { tool, args }) = self.calls.remove(call_id) else { return };
+                let text = if content.is_empty() { crate::value::to_text(result).into() } else { Arc::clone(content) };
+                let reply = ToolReply { text, result: Arc::clone(result), error: error.clone() };
+                self.calls.insert(call_id.clone(), PastCall::Answered { tool, args, reply });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether nothing is recorded that could be taken up.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty() && self.calls.is_empty()
+    }
+
+    /// What the model answered in a turn, from 1.
+    #[must_use]
+    pub fn turn(&self, turn: u32) -> Option<&PastTurn> {
+        self.turns.get(&turn)
+    }
+
+    /// What became of a call, if it was made.
+    #[must_use]
+    pub fn call(&self, call_id: &str) -> Option<&PastCall> {
+        self.calls.get(call_id)
+    }
+}

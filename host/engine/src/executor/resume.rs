@@ -1,0 +1,111 @@
+//! What is recorded of a run, folded: the state it goes on from, and what its tries had come to.
+//!
+//! It must not start anything.
+
+use super::Error;
+use super::run::{Run, release};
+use cofferdam_core::event::{Body, RunEvent, RunStatus, StepStatus};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::{RunId, StepPath};
+use cofferdam_core::limits;
+use cofferdam_core::port::{Journal, JournalError, PastTry, RecordBody};
+use cofferdam_core::run::RunResult;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Reads the events of a run in order, and gives its head.
+///
+/// # Errors
+/// When there is no such run, or a record cannot be read: it is never treated as absent.
+pub async fn read_events(
+    journal: &dyn Journal,
+    run: &RunId,
+    mut take: impl FnMut(&Arc<RunEvent>) + Send,
+) -> Result<u64, JournalError> {
+    let mut after = 0;
+    loop {
+        let page = journal.read(run, after, limits::JOURNAL_PAGE_RECORDS).await?;
+        for record in &page.records {
+            if let RecordBody::Event(event) = &record.body {
+                take(event);
+            }
+        }
+        after += page.records.len() as u64;
+        if page.records.is_empty() || after >= page.head {
+            return Ok(page.head);
+        }
+    }
+}
+
+/// What the last try of each step had come to, where it may be taken up.
+#[derive(Default)]
+pub(super) struct PastTries(HashMap<StepPath, (u32, PastTry)>);
+
+impl PastTries {
+    fn note(&mut self, event: &RunEvent) {
+        let Some(attempt) = event.attempt else {
+            if matches!(event.body, Body::StepRetrying { .. }) {
+                self.0.remove(&event.path);
+            }
+            return;
+        };
+        match &event.body {
+            Body::StepStarted { .. } => {
+                if self.0.get(&event.path).is_none_or(|(known, _)| *known != attempt) {
+                    self.0.insert(event.path.clone(), (attempt, PastTry::default()));
+                }
+            }
+            Body::StepFinished { status: StepStatus::Completed, .. } | Body::StepRetrying { .. } => {
+                self.0.remove(&event.path);
+            }
+            body => {
+                if let Some((_, past)) = self.0.get_mut(&event.path).filter(|(known, _)| *known == attempt) {
+                    past.note(body);
+                }
+            }
+        }
+    }
+}
+
+impl Run {
+    /// Goes on from what is recorded to the end.
+    pub(super) async fn take_up(mut self) -> Result<RunResult, Error> {
+        let held = self.hold().await?;
+        self.recall().await?;
+        if self.machine.is_finished() && self.machine.ended_as() == Some(RunStatus::Completed) {
+            release(held).await;
+            let result = self.machine.result(&self.request.run_id);
+            return result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]));
+        }
+        let first =
+            Body::RunResumed { settings: self.request.settings.shown.clone(), plugins: self.request.plugins.clone() };
+        self.execute_from(first, held).await
+    }
+
+    /// Folds what is recorded.
+    pub(super) async fn recall(&mut self) -> Result<(), JournalError> {
+        let journal = Arc::clone(&self.ports.journal);
+        let run = self.request.run_id.clone();
+        self.head = read_events(&*journal, &run, |event| {
+            self.machine.fold(event);
+            self.past.note(event);
+            if let Some(sensitive) = &mut self.sensitive {
+                sensitive.note(event);
+            }
+            self.seq = event.seq;
+        })
+        .await?;
+        self.recorded = self.seq;
+        self.started_at = self.machine.began_at();
+        for (key, value) in self.machine.vars().iter() {
+            self.context.variables.set(key, Some(value));
+        }
+        Ok(())
+    }
+
+    /// What an earlier process recorded of a try.
+    pub(super) fn past_of(&mut self, path: &StepPath, number: u32) -> Option<Arc<PastTry>> {
+        let (attempt, past) = self.past.0.remove(path)?;
+        (attempt == number && !past.is_empty()).then(|| Arc::new(past))
+    }
+}

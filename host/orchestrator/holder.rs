@@ -1,0 +1,64 @@
+//! Who this process is to others that look after the same runs, and whether another one has ended.
+
+use cofferdam_core::port::Owner;
+use cofferdam_engine::Holder;
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// The place of the start time in `/proc/PID/stat`, behind the name, which ends with the last `)` (proc_pid_stat(5)).
+const START_TIME: usize = 19;
+
+/// This process, for the leases of its runs.
+pub(super) fn holder() -> Holder {
+    static OWNER: OnceLock<Owner> = OnceLock::new();
+    Holder { owner: OWNER.get_or_init(this_process).clone(), is_gone }
+}
+
+fn this_process() -> Owner {
+    let pid = std::process::id();
+    Owner {
+        host: of_kernel("hostname"),
+        boot_id: of_kernel("random/boot_id"),
+        pid,
+        process_started: started(pid).unwrap_or_default(),
+    }
+}
+
+/// Whether the owner was a process of this machine that has ended. Of another machine nobody knows.
+fn is_gone(owner: &Owner) -> bool {
+    let here = holder().owner;
+    if owner.host != here.host {
+        return false;
+    }
+    owner.boot_id != here.boot_id || started(owner.pid) != Some(owner.process_started)
+}
+
+fn of_kernel(name: &str) -> String {
+    fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default().trim().to_owned()
+}
+
+/// When a process of this machine started, in ticks since the machine did; none when there is no such process.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    let (_, behind) = stat.rsplit_once(')')?;
+    behind.split_ascii_whitespace().nth(START_TIME)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_is_gone_and_one_elsewhere_may_be_there() {
+        let here = holder().owner;
+        assert!(here.process_started > 0 && !here.boot_id.is_empty());
+        assert!(!is_gone(&here));
+        assert!(
+            is_gone(&Owner { process_started: here.process_started + 1, ..here.clone() }),
+            "its number was given again"
+        );
+        assert!(is_gone(&Owner { boot_id: "another".to_owned(), ..here.clone() }));
+        assert!(!is_gone(&Owner { host: "another".to_owned(), ..here }));
+    }
+}

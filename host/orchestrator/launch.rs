@@ -1,0 +1,230 @@
+//! Launches a run: prepares what it works with, and drives it in a task of its own.
+
+use super::holder::holder;
+use super::lineage::Lineage;
+use super::models::RunModels;
+use super::plugins::Loaded;
+use super::recorded::origin;
+use super::servers::{Reach, Servers};
+use super::{Orchestrator, PluginCheck, RunOptions, Shared, builder, service};
+use crate::error::Error;
+use crate::workflow::Workflow;
+use cofferdam_core::event::RunStatus;
+use cofferdam_core::id::RunId;
+use cofferdam_core::permission::{Presence, Rules};
+use cofferdam_core::port::{Redactor, Sink, Starter};
+use cofferdam_core::run::RunResult;
+use cofferdam_core::spec::workflow::UnknownEffect;
+use cofferdam_core::value::Map;
+use cofferdam_engine::{Gateway, Ports, RunRequest, RunSettings};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio_util::sync::CancellationToken;
+
+/// What a run is launched with.
+pub(super) struct Launch {
+    pub(super) workflow: Workflow,
+    pub(super) options: RunOptions,
+    pub(super) cancel: CancellationToken,
+    pub(super) sinks: Vec<Arc<dyn Sink>>,
+    pub(super) lineage: Lineage,
+    /// What the run was started with, when it is taken up again.
+    pub(super) again: Option<Again>,
+}
+
+/// What a run was started with that is taken up again.
+pub(super) struct Again {
+    pub(super) inputs: Map,
+    pub(super) on_unknown_effect: Option<UnknownEffect>,
+}
+
+impl Orchestrator {
+    /// Runs in a task of its own, so that the executor is driven inside the runtime and survives a dropped future
+    /// long enough to record that it was cancelled.
+    pub(super) async fn launch(&self, launch: Launch) -> Result<RunResult, Error> {
+        let Launch { workflow, mut options, cancel, sinks, lineage, again } = launch;
+        // Entered before anything else, so that `close` waits for a run that is still being prepared.
+        let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
+        let lineage = lineage.of_run(options.session.as_ref(), &options.sinks);
+        let covered = lineage.is_covered();
+        let running = Running::enter(&self.shared, run_id, lineage);
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        let goes_on = again.is_some();
+        let again = match again {
+            Some(again) => again,
+            None => {
+                let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
+                Again { inputs, on_unknown_effect: None }
+            }
+        };
+        let stopped = cancel.clone();
+        let servers = tokio::select! {
+            biased;
+            servers = self.load_servers(&workflow, Reach::Connect) => servers?,
+            // Servers that are still starting are killed; there is no run yet that could be recorded as cancelled.
+            () = stopped.cancelled() => return Err(Error::Closed),
+        };
+        let services = &self.shared.settings.services;
+        self.shared.settings.vault.learn(services.secret_names().iter().map(String::as_str));
+        services.open().await.map_err(Error::Refused)?;
+        let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
+        self.write_lock(&checks);
+        if covered {
+            ports.sinks.clear();
+        }
+        ports.sinks.extend(sinks);
+        let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
+        ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);
+        let engine = engaged.map(|engaged| self.set_to_work(engaged, request.run_id.clone()));
+        // A run that no sink may see is owed to none. From here on it is recorded.
+        let taking = if covered { Ok(Vec::new()) } else { services.begin(&request.run_id).await };
+        let taking = taking.map_err(|fault| Error::Refused(vec![fault]))?;
+        ports.sinks.extend(taking.iter().map(|sink| Arc::clone(sink) as Arc<dyn Sink>));
+        let task = tokio::spawn(async move {
+            let (run_id, cancel) = (request.run_id.clone(), request.cancel.clone());
+            let executor = &running.shared.executor;
+            let mut outcome =
+                if goes_on { executor.resume(ports, request).await } else { executor.run(ports, request).await };
+            let unsettled = service::settle(&taking, &cancel).await;
+            match &mut outcome {
+                Ok(result) => result.warnings.extend(unsettled),
+                Err(_) => unsettled.iter().for_each(|warning| tracing::warn!("{warning}")),
+            }
+            servers.close().await;
+            drop(engine);
+            // A run that is completed is never taken up again: nobody can read its values any more.
+            if outcome.as_ref().is_ok_and(|result| result.status == RunStatus::Completed)
+                && let Err(error) = running.shared.forget_values(&run_id).await
+            {
+                tracing::warn!(%error, "the values that plugins kept for the run are still there");
+            }
+            drop(running);
+            outcome
+        });
+        let outcome = task.await.map_err(|error| Error::Settings(format!("the run's task ended: {error}")))?;
+        Ok(RunResult { metadata: options.metadata, session: options.session, ..outcome? })
+    }
+
+    pub(super) async fn prepare(
+        &self,
+        workflow: &Workflow,
+        options: &RunOptions,
+        again: Option<Again>,
+        (cancel, servers): (CancellationToken, &Servers),
+    ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
+        let settings = &self.shared.settings;
+        let loaded = self.load_plugins(workflow, again.as_ref().map(|again| &again.inputs)).await?;
+        let RunModels { models, pins: of_models, checks: models_checks } =
+            self.models_for(workflow, options, &loaded).await;
+        let Loaded { tools, pure, mut pins, mut checks, .. } = loaded;
+        pins.extend(of_models.into_iter().chain(servers.pins()));
+        checks.extend(models_checks);
+        let document = &workflow.inner;
+        let native =
+            settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
+        let mut rules = settings.rules.clone();
+        rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
+        let gateway = Gateway::new(
+            native.into_iter().chain(tools).chain(servers.tools()),
+            rules,
+            settings.approver.clone(),
+            Arc::clone(&settings.clock),
+        )?
+        .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
+        .with_unlisted(servers.unlisted.iter().cloned())
+        .with_unknown_effect(
+            again.as_ref().and_then(|again| again.on_unknown_effect).or(document.options.on_unknown_effect),
+        );
+        warn_of_idle_rules(&settings.rules, &gateway);
+        let more = options.sinks.iter().filter(|sink| !settings.sinks.iter().any(|known| Arc::ptr_eq(known, sink)));
+        let sinks = settings.sinks.iter().chain(more).cloned().collect();
+        let ports = Ports {
+            clock: Arc::clone(&settings.clock),
+            randomness: Arc::clone(&settings.randomness),
+            journal: Arc::clone(&settings.journal),
+            models,
+            agents: self.agents_for(workflow),
+            starter: None,
+            natives: Arc::new(workflow.natives(&settings.natives)),
+            plugins: Arc::new(pure),
+            gateway: Arc::new(gateway),
+            isolation: Arc::clone(&settings.isolation),
+            sources: Arc::clone(&workflow.sources),
+            sinks,
+        };
+        let request = RunRequest {
+            run_id: options.run_id.clone().unwrap_or_else(builder::new_run_id),
+            workflow: Arc::clone(&workflow.inner),
+            inputs: again.map(|again| again.inputs).unwrap_or_default(),
+            input: options.input.as_deref().map(Arc::from),
+            answers: options.answers.clone(),
+            plugins: pins,
+            note: Some(origin(workflow)),
+            holder: Some(holder()),
+            settings: self.run_settings(options),
+            cancel,
+        };
+        Ok((ports, request, checks))
+    }
+
+    fn run_settings(&self, options: &RunOptions) -> RunSettings {
+        let settings = &self.shared.settings;
+        let mut shown = Map::new();
+        let mut show = |key: &str, value: Option<String>| {
+            if let Some(value) = value {
+                shown.insert(key.to_owned(), value.into());
+            }
+        };
+        show("model", options.model.clone());
+        show("default_model", settings.default_model.clone());
+        let nobody = "nobody to ask: tools that only read run, others are denied unless a rule allows them";
+        show("session", options.session.clone());
+        show("permissions", settings.approver.is_none().then(|| nobody.to_owned()));
+        if !options.metadata.is_empty() {
+            shown.insert("metadata".to_owned(), options.metadata.clone().into());
+        }
+        RunSettings {
+            model: options.model.clone(),
+            default_model: settings.default_model.clone(),
+            max_concurrency: settings.max_concurrency,
+            timeout: options.timeout,
+            durability: settings.durability,
+            shown,
+        }
+    }
+}
+
+/// A rule with a slip of the pen must not look like one that holds.
+fn warn_of_idle_rules(rules: &Rules, gateway: &Gateway) {
+    for (kind, rules) in [("deny", &rules.deny), ("allow", &rules.allow)] {
+        for rule in rules.iter().filter(|rule| !gateway.names().any(|tool| rule.names(tool))) {
+            tracing::warn!("the {kind} rule `{rule}` names no tool of this run");
+        }
+    }
+}
+
+/// A run that is under way, as long as it lives.
+struct Running {
+    shared: Arc<Shared>,
+    key: usize,
+}
+
+impl Running {
+    fn enter(shared: &Arc<Shared>, run: RunId, lineage: Lineage) -> Self {
+        let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
+        shared.lineages.insert(run.clone(), lineage);
+        shared.running().insert(key, run);
+        Self { shared: Arc::clone(shared), key }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(run) = self.shared.running().remove(&self.key) {
+            self.shared.lineages.remove(&run);
+        }
+        self.shared.idle.notify_waiters();
+    }
+}

@@ -1,0 +1,118 @@
+//! Recorded runs that go on.
+
+use super::launch::{Again, Launch};
+use super::recorded::RecordedRun;
+use super::{Lineage, Orchestrator, ResumeOptions, RunOptions};
+use crate::error::Error;
+use crate::workflow::Workflow;
+use cofferdam_core::event::RunStatus;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::RunId;
+use cofferdam_core::run::{Machine, RunResult, Settings};
+use cofferdam_engine::read_events;
+use std::sync::Arc;
+
+impl Orchestrator {
+    /// What a recorded run was started with, and how it ended last.
+    ///
+    /// # Errors
+    /// When there is no such run, or its records cannot be read.
+    pub async fn recorded(&self, run: &RunId) -> Result<RecordedRun, Error> {
+        self.open_storage().await?;
+        Ok(RecordedRun::read(&*self.shared.settings.journal, run).await?)
+    }
+
+    /// Goes on with a recorded run: finished steps keep what they gave, a conversation goes on from where it was, what
+    /// failed or was cancelled runs again. A run that is completed gives its result, and nothing is called. Without a
+    /// workflow its document is taken from its file while that has not changed, else from the copy in the journal. Dropping
+    /// the future cancels the run and records that.
+    ///
+    /// # Errors
+    /// When the run cannot go on: there is none, its document is another one, somebody else works on it, or nothing can be
+    /// recorded. What steps did, failures included, is in the result.
+    pub async fn resume_flow(
+        &self,
+        run: &RunId,
+        workflow: Option<&Workflow>,
+        options: ResumeOptions,
+    ) -> Result<RunResult, Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        let recorded = self.recorded(run).await?;
+        let workflow = match workflow {
+            Some(given) if given.document().hash == recorded.hash => given.clone(),
+            Some(given) => return Err(recorded.changed(&given.document().sources)),
+            // What is done needs no file.
+            None if recorded.status == Some(RunStatus::Completed) => {
+                recorded.pinned().or_else(|_| recorded.workflow())?
+            }
+            None => recorded.workflow()?,
+        };
+        if recorded.status == Some(RunStatus::Completed) {
+            return self.result_of(&workflow, &recorded).await;
+        }
+        self.take_up(&workflow, recorded, options).await
+    }
+
+    async fn take_up(
+        &self,
+        workflow: &Workflow,
+        recorded: RecordedRun,
+        options: ResumeOptions,
+    ) -> Result<RunResult, Error> {
+        if self.shared.running().values().any(|running| *running == recorded.run_id) {
+            let message = format!("run `{}` is under way here", recorded.run_id);
+            return Err(Error::Refused(vec![Fault::user("held", message)]));
+        }
+        let again = Again { inputs: recorded.inputs.clone(), on_unknown_effect: options.on_unknown_effect };
+        let metadata = recorded.settings.get("metadata").and_then(|metadata| metadata.as_object()).cloned();
+        let options = RunOptions {
+            input: recorded.input.as_deref().map(str::to_owned),
+            answers: options.answers,
+            model: options.model.or_else(|| recorded.setting("model")),
+            timeout: options.timeout,
+            metadata: metadata.unwrap_or_default(),
+            session: recorded.setting("session"),
+            sinks: options.sinks,
+            run_id: Some(recorded.run_id),
+            ..RunOptions::default()
+        };
+        let cancel = self.shared.closing.child_token();
+        let guard = cancel.clone().drop_guard();
+        let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
+        let again = Some(again);
+        let launch = Launch { workflow: workflow.clone(), options, cancel, sinks: Vec::new(), lineage, again };
+        let outcome = self.launch(launch).await;
+        drop(guard.disarm());
+        outcome
+    }
+
+    /// The result of a run that has ended, from its records.
+    async fn result_of(&self, workflow: &Workflow, recorded: &RecordedRun) -> Result<RunResult, Error> {
+        let settings = Settings { max_concurrency: None };
+        let mut machine = Machine::new(Arc::clone(workflow.shared()), &settings);
+        let mut sensitive = cofferdam_core::event::Sensitive::of(workflow.document());
+        read_events(&*self.shared.settings.journal, &recorded.run_id, |event| {
+            machine.fold(event);
+            if let Some(sensitive) = &mut sensitive {
+                sensitive.note(event);
+            }
+        })
+        .await?;
+        let result = machine.result(&recorded.run_id);
+        let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
+        result.sensitive = sensitive.map(Arc::new);
+        result.session = recorded.setting("session");
+        result.metadata =
+            recorded.settings.get("metadata").and_then(|value| value.as_object()).cloned().unwrap_or_default();
+        Ok(result)
+    }
+
+    /// Opens the plugin that keeps the runs, where one does.
+    async fn open_storage(&self) -> Result<(), Error> {
+        let services = &self.shared.settings.services;
+        self.shared.settings.vault.learn(services.secret_names().iter().map(String::as_str));
+        services.open_journal().await.map_err(|fault| Error::Refused(vec![fault]))
+    }
+}
