@@ -263,7 +263,6 @@ limits! {
     INPUT_BYTES: usize = 16 * MIB, "bytes", "an input stands in the journal, and perhaps in every prompt";
     ANSWER_WAIT_MS: u64 = 300_000, "ms", "a question that nobody answers would keep its run waiting for ever";
     STOP_WAIT_MS: u64 = 6_000, "ms", "a run that does not end would keep an interrupted program from ending";
-
     DIFF_LINES: usize = 5_000, "lines", "the time to compare two texts that have nothing in common grows with the square of their lines";
     TRANSCRIPT_CHARS: usize = 200, "characters", "one line of a tool's result would fill the screen";
     TRANSCRIPT_LINES: usize = 6, "lines", "the files that an agent read would bury what it said; `--full` shows all of it";
