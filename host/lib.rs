@@ -29,6 +29,8 @@ mod servers;
 mod sources;
 mod stream;
 
+pub mod archive;
+pub mod diff;
 pub mod sink;
 pub mod testing;
 

@@ -3,6 +3,7 @@
 mod plugin;
 mod registry;
 mod run;
+mod runs;
 mod sinks;
 mod test;
 mod text;
@@ -13,6 +14,7 @@ pub(crate) use plugin::{
 };
 pub(crate) use registry::{AddArgs, PluginDoctorArgs, PushArgs, RegistryArgs};
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
+pub(crate) use runs::{DiffArgs, ExportArgs, GcArgs, ImportArgs, ListArgs, RmArgs, RunsCommand, ShowArgs};
 pub(crate) use sinks::SinksCommand;
 pub(crate) use test::{TestArgs, TestFormat};
 
@@ -94,7 +96,7 @@ pub(crate) enum Command {
     /// Look at plugins, and write them
     #[command(subcommand, after_help = text::PLUGIN)]
     Plugin(PluginCommand),
-    /// Look at recorded runs
+    /// Look at recorded runs, compare, move and delete them
     #[command(subcommand, after_help = text::RUNS)]
     Runs(RunsCommand),
     /// Look after what sinks left behind
@@ -189,40 +191,6 @@ pub(crate) enum PlanFormat {
     Dot,
     /// JSON
     Json,
-}
-
-/// Commands about runs.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RunsCommand {
-    /// List runs, the latest first
-    List {
-        /// Most runs to list
-        #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT")]
-        limit: usize,
-        /// Only runs with this status
-        #[arg(long, value_name = "STATUS")]
-        status: Vec<String>,
-        /// Print JSON, one line a run
-        #[arg(long)]
-        json: bool,
-        /// Allow the plugin that keeps the runs something, as for `run` (repeatable)
-        #[arg(long, value_name = "ALIAS:WHAT")]
-        grant: Vec<String>,
-    },
-    /// Show a run with its steps
-    Show {
-        /// The run's id, the beginning of it, or `last`
-        run: String,
-        /// Print every recorded event as JSON, one a line
-        #[arg(long)]
-        json: bool,
-        /// Show the content of sensitive steps, too
-        #[arg(long)]
-        reveal: bool,
-        /// Allow the plugin that keeps the runs something, as for `run` (repeatable)
-        #[arg(long, value_name = "ALIAS:WHAT")]
-        grant: Vec<String>,
-    },
 }
 
 /// Flags of `init`.

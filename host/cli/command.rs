@@ -16,7 +16,7 @@ mod sinks;
 mod test;
 mod validate;
 
-use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, RunsCommand, TestFormat};
+use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, TestFormat};
 use crate::exit::Exit;
 use crate::failure::{self, Audience};
 use crate::log::{self, Guests};
@@ -68,7 +68,7 @@ fn audience(command: &Command) -> Audience {
         Command::Plan(args) => args.format == PlanFormat::Json,
         Command::Plugin(command) => command.json(),
         Command::Doctor(args) | Command::Limits(args) => args.json,
-        Command::Runs(RunsCommand::List { json, .. } | RunsCommand::Show { json, .. }) => *json,
+        Command::Runs(command) => command.json(),
         Command::Sinks(command) => command.shared().json,
         Command::Config(ConfigCommand::Show { json, .. }) => *json,
         Command::Init(_) | Command::Schema | Command::Completions { .. } | Command::Explain { .. } => false,

@@ -8,6 +8,11 @@ pub(crate) fn utc_offset_s() -> i32 {
     TimeZone::system().to_offset(jiff::Timestamp::now()).seconds()
 }
 
+/// The time of this machine.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
 /// `2026-11-20 10:31:02`, in local time.
 pub(crate) fn date_and_time(at: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(at.as_millis()) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod paint;
 
+pub(crate) mod diff;
 pub(crate) mod finding;
 pub(crate) mod live;
 pub(crate) mod question;

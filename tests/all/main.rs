@@ -44,6 +44,7 @@ mod pure;
 mod questions;
 mod reference;
 mod registries;
+mod runs;
 mod scripts;
 mod secrets;
 mod serving;

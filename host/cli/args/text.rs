@@ -209,7 +209,68 @@ pub(super) const RUNS: &str = "\
 Examples:
   cofferdam runs list
   cofferdam runs show last                    steps, times, tokens and errors
-  cofferdam runs show last --json             every recorded event";
+  cofferdam runs show last --json             every recorded event
+  cofferdam runs show last --transcript       what the agents said and did
+  cofferdam runs diff 0198a1 last             what is different, and why
+  cofferdam runs export last -o run.jsonl     one file for another machine
+  cofferdam runs gc --older-than 7d --dry-run";
+
+pub(super) const RUNS_SHOW: &str = "\
+Examples:
+  cofferdam runs show last
+  cofferdam runs show last --transcript               each agent step
+  cofferdam runs show last --transcript review --full
+  cofferdam runs show last --transcript 'scan[2].lint'
+  cofferdam runs show last --transcript review --json
+
+A step is named by its path: `review`, `scan[2].lint`; `scan.lint` means that of every iteration,
+and `scan` all that is inside of it. Long texts are cut after some lines unless `--full` is given.
+With `--json` the events of that step alone are printed.";
+
+pub(super) const RUNS_DIFF: &str = "\
+Examples:
+  cofferdam runs diff 0198a1 0198b2
+  cofferdam runs diff 0198a1 last --json
+
+Compared are document, inputs, plugins and settings; and of each step whether it is there, its
+status, output, error, attempts and tokens. Times and ids are no differences. Exit code 0 when
+status and outputs of the runs and of all their steps are the same, 1 when they are not.";
+
+pub(super) const RUNS_EXPORT: &str = "\
+Examples:
+  cofferdam runs export last -o run.jsonl
+  cofferdam runs export last | gzip > run.jsonl.gz
+
+The file holds everything that is recorded: documents, inputs, outputs, conversations, and the
+content of sensitive steps, too. It does not hold the files in the run's output directory. Its
+lines are JSON; each record has its sum, and the last line the sum over all.";
+
+pub(super) const RUNS_IMPORT: &str = "\
+Examples:
+  cofferdam runs import run.jsonl
+  gzip -dc run.jsonl.gz | cofferdam runs import -
+
+All of it is checked before anything is imported: a file that was cut or changed is refused with the
+line. The run keeps its id. One that is there already is refused unless it is the very same.";
+
+pub(super) const RUNS_RM: &str = "\
+Examples:
+  cofferdam runs rm last
+  cofferdam runs rm 0198a1 0198b2
+  cofferdam runs rm last --force              also when it is `running`: it was killed, say
+
+A run is deleted with its records and blobs, what plugins keep for it, and its output directory. All
+runs that are named are looked up before the first is deleted.";
+
+pub(super) const RUNS_GC: &str = "\
+Examples:
+  cofferdam runs gc --dry-run                 what is older than 30 days
+  cofferdam runs gc --older-than 7d --keep 20
+  cofferdam runs gc --status failed --older-than 12h --yes
+
+Runs that are `running` or `waiting` stay unless `--status` names them. Output directories of that
+age go, too, when neither the store in use nor the one of the project has their run. On a terminal
+you are asked first, unless `--yes` is given.";
 
 pub(super) const SINKS: &str = "\
 Examples:

@@ -1,23 +1,31 @@
 //! `runs`: what was recorded.
 
+mod archive;
+mod compare;
+mod diff;
+mod gc;
 mod history;
+mod removal;
+mod show;
+mod side;
+mod transcript;
 mod tree;
 
-use crate::args::{Global, RunsCommand};
+use crate::args::{Global, ListArgs, RunsCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local_time;
 use crate::session::{self, Session};
 use crate::terminal;
 use crate::ui::table::{self, Wide};
-use cofferdam::Journal;
-use cofferdam::core::event::Sensitive;
+use cofferdam::core::event::RunEvent;
 use cofferdam::core::id::RunId;
 use cofferdam::core::limits;
 use cofferdam::core::port::{JournalError, RecordBody, RunFilter, RunRow};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::sink::{clean, duration};
-use history::History;
+use cofferdam::{Journal, Orchestrator};
+use serde::Serialize;
 
 /// Statuses that runs can have, `running` included.
 const STATUSES: [&str; 7] = ["running", "waiting", "cancelled", "failed", "partial", "completed", "damaged"];
@@ -27,32 +35,33 @@ const CANDIDATES: usize = 5;
 
 pub(super) fn run(global: &Global, command: RunsCommand) -> anyhow::Result<Exit> {
     let session = Session::open(global, &[])?;
-    let (RunsCommand::List { grant, .. } | RunsCommand::Show { grant, .. }) = &command;
-    let orchestrator = session.with_storage(session.orchestrator(), grant)?.build().map_err(Failure::from)?;
-    let journal = orchestrator.runs();
+    let orchestrator = session.with_storage(session.orchestrator(), command.grant())?.build().map_err(Failure::from)?;
     session::runtime()?.block_on(async {
-        let outcome = match command {
-            RunsCommand::List { limit, status, json, .. } => list(&*journal, limit, status, json).await,
-            RunsCommand::Show { run, json, reveal, .. } => {
-                let form = if json { Form::Events } else { Form::Tree };
-                show(&*journal, &run, form, if reveal { Content::All } else { Content::Public }).await
-            }
-        };
+        let outcome = act(&session, &orchestrator, command).await;
         orchestrator.close().await;
         outcome
     })
 }
 
-async fn list(journal: &dyn Journal, limit: usize, statuses: Vec<String>, json: bool) -> anyhow::Result<Exit> {
-    if let Some(unknown) = statuses.iter().find(|status| !STATUSES.contains(&status.as_str())) {
-        let hint = did_you_mean(unknown, STATUSES).unwrap_or_else(|| format!("it is one of {}", STATUSES.join(", ")));
-        return Err(Failure::usage(format!("there is no status `{unknown}`")).with_hint(hint).into());
+async fn act(session: &Session, orchestrator: &Orchestrator, command: RunsCommand) -> anyhow::Result<Exit> {
+    let journal = &*orchestrator.runs();
+    match command {
+        RunsCommand::List(args) => list(journal, args).await,
+        RunsCommand::Show(args) => show::run(journal, &args).await,
+        RunsCommand::Diff(args) => diff::run(journal, &args).await,
+        RunsCommand::Export(args) => archive::export(journal, &args).await,
+        RunsCommand::Import(args) => archive::import(journal, &args).await,
+        RunsCommand::Rm(args) => removal::run(session, orchestrator, &args).await,
+        RunsCommand::Gc(args) => gc::run(session, orchestrator, &args).await,
     }
+}
+
+async fn list(journal: &dyn Journal, args: ListArgs) -> anyhow::Result<Exit> {
+    let ListArgs { limit, status: statuses, json, .. } = args;
+    known(&statuses)?;
     let rows = rows(journal, RunFilter { statuses, ..RunFilter::default() }, limit).await?;
     if json {
-        let lines = rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n"));
-        terminal::print(&lines.collect::<Result<String, serde_json::Error>>()?)?;
-        return Ok(Exit::Done);
+        return print_lines(&rows).map(|()| Exit::Done);
     }
     if rows.is_empty() {
         terminal::tell("no run is recorded here");
@@ -88,82 +97,67 @@ async fn rows(journal: &dyn Journal, mut filter: RunFilter, limit: usize) -> Res
     }
 }
 
-/// How a run is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// Every event as a line of JSON.
-    Events,
-    /// For people.
-    Tree,
-}
-
-/// What is shown of sensitive steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Content {
-    /// What sinks got of it.
-    Public,
-    /// All that the journal has.
-    All,
-}
-
-async fn show(journal: &dyn Journal, given: &str, form: Form, content: Content) -> anyhow::Result<Exit> {
-    let run = find(journal, given).await?;
-    let mut sensitive = None;
-    let mut history = History::new(run.clone());
+/// Calls with each event of a run, and the position of its record.
+async fn each_event(
+    journal: &dyn Journal,
+    run: &RunId,
+    mut take: impl FnMut(u64, &RunEvent) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut after = 0;
     loop {
-        let page = journal.read(&run, after, limits::JOURNAL_PAGE_RECORDS).await.map_err(|error| refused(&error))?;
-        let mut lines = String::new();
-        for record in &page.records {
-            let RecordBody::Event(event) = &record.body else { continue };
-            if content == Content::Public && sensitive.is_none() {
-                sensitive = Sensitive::recorded(event);
-            }
-            let public = sensitive.as_mut().and_then(|sensitive| sensitive.publish(event));
-            let event = public.as_ref().unwrap_or(event);
-            match form {
-                Form::Events => {
-                    lines.push_str(&serde_json::to_string(event)?);
-                    lines.push('\n');
-                }
-                Form::Tree => history.add(event),
+        let page = journal.read(run, after, limits::JOURNAL_PAGE_RECORDS).await.map_err(|error| refused(&error))?;
+        for (position, record) in (page.first..).zip(&page.records) {
+            if let RecordBody::Event(event) = &record.body {
+                take(position, event)?;
             }
         }
-        terminal::print(&lines)?;
         after += page.records.len() as u64;
         if page.records.is_empty() || after >= page.head {
-            break;
+            return Ok(());
         }
     }
-    if form == Form::Tree {
-        terminal::print(&tree::render(&history))?;
-    }
-    Ok(Exit::Done)
 }
 
 /// A run by its id, the beginning of it, or `last`.
 async fn find(journal: &dyn Journal, given: &str) -> Result<RunId, Failure> {
+    find_row(journal, given).await.map(|row| row.run_id)
+}
+
+/// The row of a run by its id, the beginning of it, or `last`.
+async fn find_row(journal: &dyn Journal, given: &str) -> Result<RunRow, Failure> {
     if given == "last" {
-        let latest = rows(journal, RunFilter::default(), 1).await?;
-        let latest = latest.into_iter().next().map(|row| row.run_id);
+        let latest = rows(journal, RunFilter::default(), 1).await?.into_iter().next();
         return latest
             .ok_or_else(|| Failure::usage("no run is recorded here").with_hint("`cofferdam run FILE` makes one"));
     }
-    let all = rows(journal, RunFilter::default(), 0).await?;
-    let ids = || all.iter().map(|row| &row.run_id);
-    if let Some(exact) = ids().find(|id| id.as_str() == given) {
-        return Ok(exact.clone());
+    let mut matching = rows(journal, RunFilter::default(), 0).await?;
+    matching.retain(|row| !given.is_empty() && row.run_id.as_str().starts_with(given));
+    if let Some(exact) = matching.iter().position(|row| row.run_id.as_str() == given) {
+        return Ok(matching.swap_remove(exact));
     }
-    let matching: Vec<&RunId> = ids().filter(|id| !given.is_empty() && id.as_str().starts_with(given)).collect();
-    match matching.as_slice() {
-        [one] => Ok((*one).clone()),
-        [] => Err(Failure::usage(format!("no run is called `{given}`")).with_hint("`cofferdam runs list` lists them")),
-        several => {
-            let names: Vec<&str> = several.iter().take(CANDIDATES).map(|id| id.as_str()).collect();
-            Err(Failure::usage(format!("`{given}` is the beginning of {} runs", several.len()))
-                .with_hint(format!("write more of it: {}", names.join(", "))))
-        }
+    if let [one] = matching.as_slice() {
+        return Ok(one.clone());
     }
+    if matching.is_empty() {
+        let hint = "`cofferdam runs list` lists them";
+        return Err(Failure::usage(format!("no run is called `{given}`")).with_hint(hint));
+    }
+    let names: Vec<&str> = matching.iter().take(CANDIDATES).map(|row| row.run_id.as_str()).collect();
+    Err(Failure::usage(format!("`{given}` is the beginning of {} runs", matching.len()))
+        .with_hint(format!("write more of it: {}", names.join(", "))))
+}
+
+/// Refuses a status that no run can have.
+fn known(statuses: &[String]) -> Result<(), Failure> {
+    let Some(unknown) = statuses.iter().find(|status| !STATUSES.contains(&status.as_str())) else { return Ok(()) };
+    let hint = did_you_mean(unknown, STATUSES).unwrap_or_else(|| format!("it is one of {}", STATUSES.join(", ")));
+    Err(Failure::usage(format!("there is no status `{unknown}`")).with_hint(hint))
+}
+
+fn print_lines<T: Serialize>(items: &[T]) -> anyhow::Result<()> {
+    let lines = items.iter().map(|item| Ok(serde_json::to_string(item)? + "\n"));
+    terminal::print(&lines.collect::<Result<String, serde_json::Error>>()?)?;
+    Ok(())
 }
 
 fn refused(error: &JournalError) -> Failure {
@@ -173,7 +167,7 @@ fn refused(error: &JournalError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofferdam::core::event::{Body, RunEvent};
+    use cofferdam::core::event::Body;
     use cofferdam::core::id::StepPath;
     use cofferdam::core::port::{Append, Durability, Record, RunIndex};
     use cofferdam::core::time::Timestamp;

@@ -250,6 +250,10 @@ limits! {
     JOURNAL_RECORD_BYTES: usize = 64 * MIB, "bytes", "a record is read and parsed whole, by every fold of its run";
     JOURNAL_LIST_ROWS: usize = 1_000, "runs", "a page is held in memory";
     BLOB_BYTES: usize = 256 * MIB, "bytes", "a blob is held in memory whole, by its writer and by each of its readers";
+    ARCHIVE_RECORDS: usize = 256, "records", "the records of an exported or imported run would be held in memory all at once";
+    ARCHIVE_APPEND_BYTES: usize = 16 * MIB, "bytes", "large records of an imported run would be held in memory until there are many of them";
+    ARCHIVE_FRAME_BYTES: usize = 64 * KIB, "bytes", "a line of a file that is no export would be read into memory whole, however long it is";
+    ARCHIVE_NAMES: usize = 1_000_000, "digests", "every digest in a run may be the name of a blob, and is remembered until the run is written or read";
     STATE_VALUE_BYTES: usize = 16 * MIB, "bytes", "a value is held in memory whole, and a scan reads many";
     STATE_KEY_BYTES: usize = 4 * KIB, "bytes", "keys stand in the index of the store, whose pages hold few long ones";
     STATE_SCAN_ENTRIES: usize = 10_000, "entries", "a scan is held in memory";
@@ -261,6 +265,9 @@ limits! {
     INPUT_BYTES: usize = 16 * MIB, "bytes", "an input stands in the journal, and perhaps in every prompt";
     ANSWER_WAIT_MS: u64 = 300_000, "ms", "a question that nobody answers would keep its run waiting for ever";
     STOP_WAIT_MS: u64 = 6_000, "ms", "a run that does not end would keep an interrupted program from ending";
+    DIFF_LINES: usize = 5_000, "lines", "the time to compare two texts that have nothing in common grows with the square of their lines";
+    TRANSCRIPT_CHARS: usize = 200, "characters", "one line of a tool's result would fill the screen";
+    TRANSCRIPT_LINES: usize = 6, "lines", "the files that an agent read would bury what it said; `--full` shows all of it";
 
     // Native tools
     TOOL_PATH_BYTES: usize = 4 * KIB, "bytes", "no file system takes a longer path, and it is quoted in messages";

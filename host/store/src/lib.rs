@@ -22,6 +22,7 @@ mod state;
 
 pub use memory::Memory;
 pub use memory_state::MemoryState;
+pub use mention::named_blobs;
 pub use recall::MemoryRecall;
 pub use sqlite::Sqlite;
 pub use state::StateStore;

@@ -2,11 +2,17 @@
 //!
 //! It must not parse: an id is 64 lower hex digits with none beside them, wherever it stands.
 
-use cofferdam_core::port::{Record, RecordBody};
+use cofferdam_core::port::{BlobId, Record, RecordBody};
 use std::io;
 
 /// Digits of a SHA-256.
 const DIGITS: usize = 64;
+
+/// The blobs that the text of a record would name, in order, repetitions included; most digests are of no blob.
+#[must_use]
+pub fn named_blobs(text: &str) -> Vec<BlobId> {
+    Mentions::in_text(text).iter().filter_map(|id| BlobId::parse(id)).collect()
+}
 
 /// Collects ids from text that comes in pieces.
 #[derive(Default)]

@@ -37,6 +37,15 @@ pub(super) fn render(history: &History) -> String {
     text
 }
 
+/// One step by itself: its path, how it ended, and why.
+pub(super) fn line(step: &Step) -> String {
+    let mut text = format!("{}  {}  {}\n", paint::strong(&step.path), painted(step.status), details(step));
+    if let Some(error) = &step.error {
+        push_fault(&mut text, error, "  ");
+    }
+    text
+}
+
 fn push_output(text: &mut String, output: &Value) {
     let output = match output {
         Value::Null => String::new(),

@@ -3,13 +3,12 @@
 use super::junit;
 use crate::args::TestFormat;
 use crate::terminal;
-use crate::ui::paint;
+use crate::ui::{diff, paint};
 use cofferdam::core::text::{escaped, is_unseen};
 use cofferdam::plugin::Spent;
 use cofferdam::sink::bytes;
 use cofferdam::testing::{Miss, Verdict};
 use serde_json::json;
-use similar::{ChangeTag, TextDiff};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -125,21 +124,8 @@ fn push(text: &mut String, miss: &Miss) {
 
 /// Texts of several lines: the lines that differ, with some around them.
 fn push_difference(text: &mut String, expected: &str, found: &str) {
-    let difference = TextDiff::from_lines(expected, found);
     let _ = writeln!(text, "      {}", paint::quiet("- expected, + found"));
-    for (index, group) in difference.grouped_ops(2).iter().enumerate() {
-        if index > 0 {
-            let _ = writeln!(text, "      {}", paint::quiet("..."));
-        }
-        for change in group.iter().flat_map(|operation| difference.iter_changes(operation)) {
-            let line = change.value().trim_end_matches('\n');
-            let _ = match change.tag() {
-                ChangeTag::Delete => writeln!(text, "      {}", paint::bad(&format!("- {line}"))),
-                ChangeTag::Insert => writeln!(text, "      {}", paint::good(&format!("+ {line}"))),
-                ChangeTag::Equal => writeln!(text, "        {line}"),
-            };
-        }
-    }
+    diff::push(text, "      ", (expected, found));
 }
 
 /// A text within bounds, safe for a terminal.
