@@ -2,6 +2,7 @@
 
 mod plugin;
 mod registry;
+mod resume;
 mod run;
 mod runs;
 mod sinks;
@@ -13,6 +14,7 @@ pub(crate) use plugin::{
     PluginTestArgs,
 };
 pub(crate) use registry::{AddArgs, PluginDoctorArgs, PushArgs, RegistryArgs};
+pub(crate) use resume::{AnswerArgs, ResumeArgs, UnknownEffectArg};
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
 pub(crate) use runs::{DiffArgs, ExportArgs, GcArgs, ImportArgs, ListArgs, RmArgs, RunsCommand, ShowArgs};
 pub(crate) use sinks::SinksCommand;
@@ -84,6 +86,12 @@ pub(crate) enum Command {
     /// Run a workflow; without a file, list those in this folder
     #[command(alias = "flow", after_help = text::RUN)]
     Run(Box<RunArgs>),
+    /// Go on with a recorded run: what is finished stays, the rest runs
+    #[command(after_help = text::RESUME)]
+    Resume(Box<ResumeArgs>),
+    /// Answer the question of a run that waits, and go on with it
+    #[command(after_help = text::ANSWER)]
+    Answer(Box<AnswerArgs>),
     /// Check documents without running or spending anything
     #[command(after_help = text::VALIDATE)]
     Validate(ValidateArgs),

@@ -9,6 +9,7 @@ mod init;
 mod limits;
 mod plan;
 mod plugin;
+mod resume;
 mod run;
 mod runs;
 mod schema;
@@ -35,6 +36,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => run::run(&global, &args),
+        Command::Resume(args) => resume::resume(&global, *args),
+        Command::Answer(args) => resume::answer(&global, *args),
         Command::Validate(args) => validate::run(&global, &args),
         Command::Test(args) => test::run(&args),
         Command::Plan(args) => plan::run(&args),
@@ -63,6 +66,8 @@ fn guests(command: &Command) -> Guests {
 fn audience(command: &Command) -> Audience {
     let json = match command {
         Command::Run(args) => args.json,
+        Command::Resume(args) => args.how.json,
+        Command::Answer(args) => args.how.json,
         Command::Validate(args) => args.form() == FindingForm::Json,
         Command::Test(args) => args.json || args.format == TestFormat::Json,
         Command::Plan(args) => args.format == PlanFormat::Json,

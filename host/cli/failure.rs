@@ -5,13 +5,18 @@
 use crate::exit::Exit;
 use crate::terminal;
 use crate::ui::finding;
-use cofferdam::FetchError;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::fault::{Class, Fault};
+use cofferdam::core::id::RunId;
+use cofferdam::core::port::{JournalError, Lease};
 use cofferdam::core::text::escaped;
 use cofferdam::registry::Kind;
+use cofferdam::{FetchError, SourceChange};
 use serde_json::json;
 use std::fmt::{self, Write as _};
+
+/// Lines of a document around each change.
+const AROUND: usize = 2;
 
 /// Why a command stopped.
 #[derive(Debug)]
@@ -73,6 +78,29 @@ impl Failure {
             _ => Exit::Failed,
         };
         Self { hint: error.hint(), ..Self::new(exit, error.to_string()) }
+    }
+
+    /// The document of a run is another one now; the difference stands in the message.
+    fn changed(run: &RunId, changes: &[SourceChange]) -> Self {
+        let mut message = format!("the document has changed since run `{run}` was started:");
+        for change in changes {
+            let (before, now) =
+                (change.before.as_deref().unwrap_or_default(), change.now.as_deref().unwrap_or_default());
+            // Writing into a string cannot fail.
+            let _ = write!(message, "\n  {}\n", change.path);
+            for line in cofferdam::diff::text(before, now, AROUND).lines() {
+                let _ = writeln!(message, "    {line}");
+            }
+        }
+        message.truncate(message.trim_end().len());
+        Self::invalid(message).with_hint("put the document back as it was, or run it anew")
+    }
+
+    /// Somebody else works on the run.
+    fn held(lease: &Lease) -> Self {
+        let owner = &lease.owner;
+        Self::failed(format!("process {} on `{}` works on the run", owner.pid, owner.host))
+            .with_hint("wait for its end, or stop it; then resume again")
     }
 
     /// Adds to what to do about it.
@@ -140,6 +168,8 @@ impl From<cofferdam::Error> for Failure {
             cofferdam::Error::Refused(faults) => Self::faults(faults),
             cofferdam::Error::Tools(error) => Self::invalid(error.to_string()),
             cofferdam::Error::Fetch(error) => Self::fetch(&error),
+            cofferdam::Error::Changed { run, changes } => Self::changed(&run, &changes),
+            cofferdam::Error::Journal(JournalError::Held(lease)) => Self::held(&lease),
             cofferdam::Error::Journal(error) => Self::failed(format!("the journal failed: {error}")),
             other => Self::usage(other.to_string()),
         }

@@ -156,9 +156,10 @@ impl RecordedRun {
             .collect()
     }
 
-    /// A text among the settings that were effective.
-    pub(super) fn setting(&self, key: &str) -> Option<String> {
-        self.settings.get(key).and_then(Value::as_str).map(str::to_owned)
+    /// A text among the settings that were effective: `model`, `default_model`, `session`.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.get(key).and_then(Value::as_str)
     }
 }
 

@@ -70,10 +70,10 @@ impl Orchestrator {
         let options = RunOptions {
             input: recorded.input.as_deref().map(str::to_owned),
             answers: options.answers,
-            model: options.model.or_else(|| recorded.setting("model")),
+            model: options.model.or_else(|| recorded.setting("model").map(str::to_owned)),
             timeout: options.timeout,
             metadata: metadata.unwrap_or_default(),
-            session: recorded.setting("session"),
+            session: recorded.setting("session").map(str::to_owned),
             sinks: options.sinks,
             run_id: Some(recorded.run_id),
             ..RunOptions::default()
@@ -103,7 +103,7 @@ impl Orchestrator {
         let result = machine.result(&recorded.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
         result.sensitive = sensitive.map(Arc::new);
-        result.session = recorded.setting("session");
+        result.session = recorded.setting("session").map(str::to_owned);
         result.metadata =
             recorded.settings.get("metadata").and_then(|value| value.as_object()).cloned().unwrap_or_default();
         Ok(result)

@@ -114,7 +114,7 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a whole number above 0".to_owned())
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let parsed = duration::parse(text).filter(|time| !time.is_zero());
     parsed.ok_or_else(|| "write a time with a unit, `90s`, `500ms` or `1h30m`".to_owned())
 }

@@ -27,6 +27,28 @@ Questions: a step that asks a person is answered by `--answer`, else at the term
 default. A run with an open question does all that it can without, and ends with exit code 4.
 Output goes to standard output, everything else to standard error.";
 
+pub(super) const RESUME: &str = "\
+Examples:
+  cofferdam resume last
+  cofferdam resume 01920c5f                   the beginning of an id is enough
+  cofferdam resume last --answer approve=yes
+  cofferdam resume last --on-unknown-effect retry
+
+Finished steps keep what they gave and cost nothing. An agent goes on in the middle of its
+conversation; steps that failed, were cancelled or never began run again. The document must be what
+it was; a run that is completed gives its result once more, and nothing is called.
+A tool's call that had begun and whose end is not recorded is made again, with the same idempotency
+key, where the tool only reads or says that doing it twice is doing it once. Of others it is not
+known whether they had their effect: a person is asked, and without one the step fails with
+`effect_unknown`.";
+
+pub(super) const ANSWER: &str = "\
+Examples:
+  cofferdam answer last approve yes
+  cofferdam answer 01920c5f notes @notes.md
+
+The same as `cofferdam resume RUN --answer STEP=VALUE`, which takes several answers at once.";
+
 pub(super) const VALIDATE: &str = "\
 Examples:
   cofferdam validate hello.yaml

@@ -3,7 +3,7 @@
 //! It must not call anything below the library's `Orchestrator`.
 
 mod dry;
-mod inputs;
+pub(super) mod inputs;
 mod listing;
 mod model;
 pub(super) mod stop;
@@ -23,17 +23,25 @@ use anyhow::Context as _;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
-use cofferdam::{Orchestrator, RunOptions, RunResult, Undecided, Workflow};
+use cofferdam::{Orchestrator, RecordedRun, ResumeOptions, RunOptions, RunResult, Undecided, Workflow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use view::View;
 
+/// What is to be done.
+pub(super) enum Task {
+    /// A new run.
+    New(RunOptions),
+    /// One that is recorded goes on.
+    Again(Box<RecordedRun>, ResumeOptions),
+}
+
 /// A run that is about to start.
 struct Start {
     orchestrator: Orchestrator,
     workflow: Workflow,
-    options: RunOptions,
+    task: Task,
     recap: Arc<Recap>,
     catalog: Arc<ModelCatalog>,
     view: View,
@@ -52,26 +60,42 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
     let workflow = document::load(file, if args.quiet { Warnings::Hide } else { Warnings::Show })?;
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
-        let start = prepare(&session, args, workflow).await?;
-        if args.dry_run {
-            dry::show(&start.orchestrator, &start.workflow, &start.options, args.json).await
-        } else {
-            start.run(args).await
-        }
+        let task = Task::New(options(&session, args)?);
+        start(&session, args, (workflow, document::directory(file)), task).await
     });
     // A thread that waits for a slow reader or for a person must not hold up the end.
     runtime.shutdown_background();
     outcome
 }
 
-async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyhow::Result<Start> {
-    let file = args.file.as_deref().unwrap_or(Path::new("."));
+/// Runs a document of this directory, or goes on with a run of it.
+pub(super) async fn start(
+    session: &Session,
+    args: &RunArgs,
+    of: (Workflow, &Path),
+    task: Task,
+) -> anyhow::Result<Exit> {
+    let start = prepare(session, args, of, task).await?;
+    match &start.task {
+        Task::New(options) if args.dry_run => dry::show(&start.orchestrator, &start.workflow, options, args.json).await,
+        _ => start.run(args).await,
+    }
+}
+
+async fn prepare(
+    session: &Session,
+    args: &RunArgs,
+    (workflow, directory): (Workflow, &Path),
+    task: Task,
+) -> anyhow::Result<Start> {
     let dotenv = if args.no_dotenv { Dotenv::Ignore } else { Dotenv::Read };
-    let catalog = session.models(document::directory(file), dotenv);
-    let options = options(session, args)?;
+    let catalog = session.models(directory, dotenv);
     // What is wrong with the command line is said before anything is looked for.
-    workflow.document().bind_inputs(&options.inputs).map_err(|found| Failure::findings(Exit::Usage, found))?;
-    let choice = model::choose(&catalog, &workflow, &session.settings, options.model.is_some()).await;
+    if let Task::New(options) = &task {
+        workflow.document().bind_inputs(&options.inputs).map_err(|found| Failure::findings(Exit::Usage, found))?;
+    }
+    let task = task.with(session, args);
+    let choice = model::choose(&catalog, &workflow, &session.settings, task.default_model().is_some()).await;
     let recap = Arc::new(Recap::default());
     let mut policy =
         session.grants_beside(&session.grants_beside_services(&args.grants.grant, &args.sinks), &args.sinks)?;
@@ -94,8 +118,8 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     builder = session.with_storage(builder, &args.grants.grant)?;
     builder = session.with_sinks(builder, &args.sinks, &args.grants.grant)?;
     builder = session.with_models(builder, &args.grants.grant)?;
-    if let Some(choice) = &choice {
-        builder = builder.default_model(&choice.model);
+    if let Some(model) = choice.as_ref().map(|choice| choice.model.as_str()).or(task.default_model()) {
+        builder = builder.default_model(model);
     }
     if let Some(workdir) = session.settings.workdir() {
         builder = builder.workdir(checked(workdir)?);
@@ -111,13 +135,47 @@ async fn prepare(session: &Session, args: &RunArgs, workflow: Workflow) -> anyho
     let view = if args.dry_run { View::Silent } else { View::start(args, &workflow) };
     builder = view.attach(builder);
     if !args.quiet {
-        let mut lines = model::unusual_places(&catalog, &workflow, options.model.as_deref());
+        let mut lines = model::unusual_places(&catalog, &workflow, task.model());
         lines.extend(choice.as_ref().map(|choice| choice.line.clone()));
         announce(&workflow, &lines, asks);
     }
     let runs = session.project.state().join("runs");
     let orchestrator = builder.build().map_err(Failure::from)?;
-    Ok(Start { orchestrator, workflow, options, recap, catalog, view, stop, runs })
+    Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs })
+}
+
+impl Task {
+    /// With what flags and settings say of both.
+    fn with(self, session: &Session, args: &RunArgs) -> Self {
+        match self {
+            Self::New(options) => Self::New(options),
+            Self::Again(recorded, options) => {
+                let (model, timeout) = (named_model(args), session.settings.timeout());
+                Self::Again(recorded, ResumeOptions { model, timeout, ..options })
+            }
+        }
+    }
+
+    /// The model of every step, where one was named.
+    fn model(&self) -> Option<&str> {
+        match self {
+            Self::New(options) => options.model.as_deref(),
+            Self::Again(recorded, options) => options.model.as_deref().or(recorded.setting("model")),
+        }
+    }
+
+    /// The model of steps that name none, where none has to be looked for.
+    fn default_model(&self) -> Option<&str> {
+        let chosen = match self {
+            Self::New(_) => None,
+            Self::Again(recorded, _) => recorded.setting("default_model"),
+        };
+        self.model().or(chosen)
+    }
+}
+
+fn named_model(args: &RunArgs) -> Option<String> {
+    args.model.clone().filter(|name| name != cofferdam::llm::select::AUTO)
 }
 
 /// What `--grant-requested` allows beyond plugins, before it happens.
@@ -143,12 +201,11 @@ fn checked(workdir: PathBuf) -> Result<PathBuf, Failure> {
 }
 
 fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {
-    let flagged = args.model.as_deref().filter(|name| *name != cofferdam::llm::select::AUTO);
     Ok(RunOptions {
         input: inputs::text(args.text.as_deref())?,
         inputs: inputs::named(&args.inputs)?,
         answers: inputs::answers(&args.answers)?,
-        model: flagged.map(str::to_owned),
+        model: named_model(args),
         timeout: session.settings.timeout(),
         ..RunOptions::default()
     })
@@ -167,9 +224,17 @@ fn announce(workflow: &Workflow, models: &[String], asks: bool) {
 
 impl Start {
     async fn run(self, args: &RunArgs) -> anyhow::Result<Exit> {
-        let (orchestrator, workflow, options) =
-            (self.orchestrator.clone(), self.workflow.clone(), self.options.clone());
-        let run = tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await });
+        let (orchestrator, workflow) = (self.orchestrator.clone(), self.workflow.clone());
+        let run = match &self.task {
+            Task::New(options) => {
+                let options = options.clone();
+                tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await })
+            }
+            Task::Again(recorded, options) => {
+                let (run, options) = (recorded.run_id.clone(), options.clone());
+                tokio::spawn(async move { orchestrator.resume_flow(&run, Some(&workflow), options).await })
+            }
+        };
         let stopped = stop::until_end(run, &self.orchestrator, &self.stop).await;
         self.view.stop();
         let unstopped = matches!(stopped, stop::Ended::Itself(_, None));
@@ -209,8 +274,7 @@ impl Start {
         let out = self.out(&result.run_id);
         let of_plugins = self.orchestrator.plugin_models();
         let not_language_models = model::not_language_models(&self.catalog, &of_plugins, &self.recap.models());
-        let document = args.file.as_deref().unwrap_or(Path::new("."));
-        let ending = Ending { result, document, out: &out, not_language_models: &not_language_models };
+        let ending = Ending { result, out: &out, not_language_models: &not_language_models };
         terminal::tell(&self.recap.render(&ending));
         Ok(())
     }
@@ -226,7 +290,7 @@ fn stopped_early(signal: Signal) -> Exit {
 }
 
 /// What the run returns, ending in a new line. A terminal gets it without control characters.
-fn output(result: &RunResult) -> String {
+pub(super) fn output(result: &RunResult) -> String {
     let mut text = result.final_output();
     if terminal::is_read_by_a_person() {
         text.retain(|letter| !letter.is_control() || matches!(letter, '\n' | '\t'));

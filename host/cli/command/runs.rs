@@ -119,7 +119,7 @@ async fn each_event(
 }
 
 /// A run by its id, the beginning of it, or `last`.
-async fn find(journal: &dyn Journal, given: &str) -> Result<RunId, Failure> {
+pub(super) async fn find(journal: &dyn Journal, given: &str) -> Result<RunId, Failure> {
     find_row(journal, given).await.map(|row| row.run_id)
 }
 

@@ -40,8 +40,6 @@ struct Gathered {
 /// What the end of a run is told about besides the result.
 pub(crate) struct Ending<'a> {
     pub(crate) result: &'a RunResult,
-    /// The document, as it was named.
-    pub(crate) document: &'a Path,
     /// The run's output directory, which may not exist.
     pub(crate) out: &'a Path,
     /// Names of models that are no language models.
@@ -81,11 +79,14 @@ impl Recap {
         push_list(&mut text, &paint::quiet("loop"), loops(result).into_iter());
         push_list(&mut text, &paint::warn("warning"), result.warnings.iter().map(|warning| clean(warning, 400)));
         push_denials(&mut text, &gathered);
-        push_questions(&mut text, result, ending.document);
+        push_questions(&mut text, result);
         if let Some(files) = files(ending.out) {
             push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
         }
         push_row(&mut text, "run", &format!("cofferdam runs show {}", result.run_id));
+        if !result.success() {
+            push_row(&mut text, "resume", &resume_command(result));
+        }
         text.truncate(text.trim_end().len());
         text
     }
@@ -229,7 +230,7 @@ fn count(number: usize) -> u64 {
 }
 
 /// What the run waits for, and the command that answers it.
-fn push_questions(text: &mut String, result: &RunResult, document: &Path) {
+fn push_questions(text: &mut String, result: &RunResult) {
     let questions = &result.questions;
     if questions.is_empty() {
         return;
@@ -240,13 +241,13 @@ fn push_questions(text: &mut String, result: &RunResult, document: &Path) {
     };
     let lines = questions.iter().map(|open| line(open.step.as_str(), &open.question, &open.choices));
     push_list(text, &paint::warn("question"), lines);
-    let flags = questions.iter().take(ENTRIES).map(|open| format!(" --answer {}", in_shell(open.step.as_str())));
-    let document = in_shell(&document.display().to_string());
-    push_row(
-        text,
-        "answer",
-        &format!("cofferdam run {document}{}", flags.map(|flag| flag + "=...").collect::<String>()),
-    );
+}
+
+/// What goes on with the run; with the answers that it waits for.
+fn resume_command(result: &RunResult) -> String {
+    let flags = result.questions.iter().take(ENTRIES);
+    let flags = flags.map(|open| format!(" --answer {}=...", in_shell(open.step.as_str()))).collect::<String>();
+    format!("cofferdam resume {}{flags}", result.run_id)
 }
 
 /// A word as a shell takes it.
@@ -324,8 +325,7 @@ mod tests {
             warnings: Vec::new(),
             ..result()
         };
-        let document = Path::new("my flow.yaml");
-        let ending = Ending { result: &result, document, out: Path::new("/nowhere"), not_language_models: &[] };
+        let ending = Ending { result: &result, out: Path::new("/nowhere"), not_language_models: &[] };
         let text = anstream::adapter::strip_str(&Recap::default().render(&ending)).to_string();
         assert_eq!(
             text.split_once('\n').unwrap().1,
@@ -368,12 +368,7 @@ mod tests {
         }
         recap.note(&RunEvent { body: Body::TurnStarted { turn: 1, model: "m".into() }, ..event });
         let models = ["m".to_owned()];
-        let ending = Ending {
-            result: &result(),
-            document: Path::new("w.yaml"),
-            out: Path::new("/nowhere"),
-            not_language_models: &models,
-        };
+        let ending = Ending { result: &result(), out: Path::new("/nowhere"), not_language_models: &models };
         let text = anstream::adapter::strip_str(&recap.render(&ending)).to_string();
         assert_eq!(
             text,

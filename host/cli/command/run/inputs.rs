@@ -38,7 +38,7 @@ pub(super) fn named(args: &InputArgs) -> Result<Vec<(String, InputText)>, Failur
 }
 
 /// Answers to the questions of steps.
-pub(super) fn answers(given: &[String]) -> Result<BTreeMap<String, InputText>, Failure> {
+pub(in crate::command) fn answers(given: &[String]) -> Result<BTreeMap<String, InputText>, Failure> {
     let mut answers = BTreeMap::new();
     for text in given {
         let (step, answer) = pair("--answer", text)?;

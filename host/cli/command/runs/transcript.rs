@@ -249,7 +249,7 @@ mod tests {
             event("scan[0].a", 1, Body::TurnStarted { turn: 1, model: "m".into() }),
             event("scan[0].a", 1, Body::StepRetrying { error, delay_ms: 5, usage: Usage::default() }),
             event("scan[0].a", 2, Body::TurnStarted { turn: 1, model: "m".into() }),
-            event("scan[0].a", 2, Body::TurnFinished { turn: 1, model: "m".into(), message, usage }),
+            event("scan[0].a", 2, Body::TurnFinished { turn: 1, model: "m".into(), message, usage, cut: false }),
             event("scan[0].a", 2, Body::ToolCallStarted { call_id: "c1".into(), tool: tool(), args }),
             event("scan[0].a", 2, outcome),
         ]

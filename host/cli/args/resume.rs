@@ -1,0 +1,111 @@
+//! The flags of the commands that go on with a recorded run.
+
+use super::run::{DurabilityArg, GrantArgs, RunArgs, count, time};
+use clap::{Args, ValueEnum, ValueHint};
+use cofferdam::core::spec::workflow::UnknownEffect;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Flags of `resume`.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The run's id, the beginning of it, or `last`
+    pub(crate) run: String,
+    /// An answer to a step's question, or `STEP=@FILE` (repeatable)
+    #[arg(long = "answer", value_name = "STEP=VALUE")]
+    pub(crate) answers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+}
+
+/// Flags of `answer`.
+#[derive(Debug, Args)]
+pub(crate) struct AnswerArgs {
+    /// The run's id, the beginning of it, or `last`
+    pub(crate) run: String,
+    /// The step that asks: its path, or its id where only one question has it
+    pub(crate) step: String,
+    /// The answer, or `@FILE`
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) value: String,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+}
+
+/// How a run goes on.
+#[derive(Debug, Args)]
+pub(crate) struct HowArgs {
+    /// What becomes of a tool's call that may or may not have had its effect when the run was stopped
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) on_unknown_effect: Option<UnknownEffectArg>,
+    /// The model of every step [default: as the run was started]
+    #[arg(long, short, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// The directory that steps work in
+    #[arg(long, short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workdir: Option<PathBuf>,
+    /// Most attempts at once; the document's own bound also holds
+    #[arg(long, value_name = "COUNT", value_parser = count)]
+    pub(crate) max_concurrency: Option<usize>,
+    /// Most time for the whole run, `90s` or `1h30m`
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    pub(crate) timeout: Option<Duration>,
+    /// `strict` survives a power cut, `relaxed` the death of this process
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) durability: Option<DurabilityArg>,
+    /// Pass the events on to a plugin: `plugin:NAME` of `cofferdam.toml`, or `plugin:SOURCE` (repeatable)
+    #[arg(long = "sink", value_name = "PLUGIN")]
+    pub(crate) sinks: Vec<String>,
+    /// Do not read keys of model providers from `.env` beside the document
+    #[arg(long)]
+    pub(crate) no_dotenv: bool,
+    /// Print every event as a line of JSON instead of the output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but the output and errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    // Last: its heading would stand above every flag that follows.
+    #[command(flatten)]
+    pub(crate) grants: GrantArgs,
+}
+
+impl HowArgs {
+    /// The flags that `run` has as well.
+    pub(crate) fn into_run(self) -> RunArgs {
+        RunArgs {
+            model: self.model,
+            workdir: self.workdir,
+            max_concurrency: self.max_concurrency,
+            timeout: self.timeout,
+            durability: self.durability,
+            sinks: self.sinks,
+            no_dotenv: self.no_dotenv,
+            json: self.json,
+            quiet: self.quiet,
+            grants: self.grants,
+            ..RunArgs::default()
+        }
+    }
+}
+
+/// What becomes of a call whose effect is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnknownEffectArg {
+    /// Ask a person, where one is there
+    Ask,
+    /// Make it again, with the same idempotency key
+    Retry,
+    /// Let its step fail
+    Fail,
+}
+
+impl UnknownEffectArg {
+    pub(crate) fn policy(self) -> UnknownEffect {
+        match self {
+            Self::Ask => UnknownEffect::Ask,
+            Self::Retry => UnknownEffect::Retry,
+            Self::Fail => UnknownEffect::Fail,
+        }
+    }
+}
