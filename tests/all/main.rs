@@ -18,6 +18,7 @@ mod bad_input;
 mod cases;
 mod cli;
 mod counting;
+mod crash;
 mod docs;
 mod durable;
 mod embedder;

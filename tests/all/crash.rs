@@ -1,0 +1,338 @@
+//! Crashes: a process that is killed after any append, before and after any effect, or at any moment, is followed by one
+//! that goes on; what comes out is what would have come out, no effect is lost and none is silently doubled.
+//!
+//! `KILLS=200` kills so often at random moments, on each store, and as many pairs of processes race for one run.
+
+mod plot;
+mod worker;
+
+use cofferdam::Journal as _;
+use cofferdam::core::event::{Body, RunEvent, StepStatus};
+use cofferdam::core::id::RunId;
+use cofferdam::core::port::RecordBody;
+use cofferdam::store::Sqlite;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use worker::{Failpoint, KILLED, Order, Report, Store, Unknown};
+
+/// The variable that makes a test process a worker.
+const ORDER: &str = "COFFERDAM_CRASH_ORDER";
+
+/// Starts, kills and resumes workers in a folder of their own.
+struct Stage {
+    folder: TempDir,
+    store: Store,
+    tool_ms: u64,
+}
+
+/// How a worker ended.
+#[derive(Debug)]
+enum Ended {
+    Killed,
+    Itself(Report),
+}
+
+impl Stage {
+    fn new(store: Store, tool_ms: u64) -> Self {
+        let folder = tempfile::Builder::new().prefix("cofferdam-crash-").tempdir().unwrap();
+        std::fs::write(folder.path().join("crash.yaml"), plot::document()).unwrap();
+        std::fs::write(folder.path().join("inner.yaml"), plot::INNER).unwrap();
+        std::fs::create_dir(folder.path().join("journal")).unwrap();
+        Self { folder, store, tool_ms }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn spawn(&self, failpoint: Failpoint, unknown: Unknown) -> Child {
+        self.spawn_to("report.json", failpoint, unknown)
+    }
+
+    fn spawn_to(&self, report: &str, failpoint: Failpoint, unknown: Unknown) -> Child {
+        let (folder, report) = (self.folder.path().to_owned(), self.path(report));
+        let _ = std::fs::remove_file(&report);
+        let order = Order { folder, store: self.store, failpoint, unknown, report, tool_ms: self.tool_ms };
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::a_worker_carries_out_its_order", "--nocapture"])
+            .env(ORDER, serde_json::to_string(&order).unwrap())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn end(&self, child: Child) -> Ended {
+        self.end_with("report.json", child)
+    }
+
+    fn end_with(&self, report: &str, mut child: Child) -> Ended {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => {
+                    child.kill().unwrap();
+                    panic!("a worker hangs");
+                }
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        if status.code() == Some(KILLED) || status.code().is_none() {
+            return Ended::Killed;
+        }
+        assert!(status.success(), "the worker failed: {status}");
+        let report = std::fs::read(self.path(report)).unwrap();
+        Ended::Itself(serde_json::from_slice(&report).unwrap())
+    }
+
+    fn work(&self, failpoint: Failpoint) -> Ended {
+        self.end(self.spawn(failpoint, Unknown::Look))
+    }
+
+    fn finish(&self, unknown: Unknown) -> Report {
+        match self.end(self.spawn(Failpoint::Never, unknown)) {
+            Ended::Itself(report) => report,
+            Ended::Killed => panic!("nobody kills this one"),
+        }
+    }
+
+    /// How often each effect happened: its tool and its key.
+    fn effects(&self) -> BTreeMap<(String, String), usize> {
+        let mut effects = BTreeMap::new();
+        for line in self.witnessed("effect ") {
+            let (tool, key) = line.split_once(' ').unwrap();
+            *effects.entry((tool.to_owned(), key.to_owned())).or_default() += 1;
+        }
+        effects
+    }
+
+    /// What the journal holds, where it can be read from here.
+    fn events(&self) -> Vec<Arc<RunEvent>> {
+        if self.store == Store::Plugin {
+            return Vec::new();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let journal = Sqlite::new(self.path("runs.db"));
+        let page = runtime.block_on(journal.read(&RunId::parse(worker::RUN).unwrap(), 0, 100_000)).unwrap();
+        let events = page.records.into_iter().filter_map(|record| match record.body {
+            RecordBody::Event(event) => Some(event),
+            RecordBody::Note { .. } => None,
+        });
+        events.collect()
+    }
+
+    /// Steps that began again though they were done, and turns that were asked for again though they were answered.
+    fn done_again(&self) -> Vec<String> {
+        let (mut done, mut again) = (BTreeSet::new(), Vec::new());
+        for event in self.events() {
+            let key = match &event.body {
+                Body::StepStarted { .. } => event.path.to_string(),
+                Body::StepFinished { status: StepStatus::Completed, .. } => {
+                    done.insert(event.path.to_string());
+                    continue;
+                }
+                Body::TurnStarted { turn, .. } => format!("{} try {:?} turn {turn}", event.path, event.attempt),
+                Body::TurnFinished { turn, .. } => {
+                    done.insert(format!("{} try {:?} turn {turn}", event.path, event.attempt));
+                    continue;
+                }
+                _ => continue,
+            };
+            if done.contains(&key) {
+                again.push(key);
+            }
+        }
+        again
+    }
+
+    fn witnessed(&self, what: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path("witness")).unwrap_or_default();
+        text.lines().filter_map(|line| line.strip_prefix(what)).map(str::to_owned).collect()
+    }
+}
+
+/// What a run that nobody kills comes to.
+struct Whole {
+    report: Report,
+    effects: BTreeMap<(String, String), usize>,
+}
+
+impl Whole {
+    fn of(store: Store) -> Self {
+        let stage = Stage::new(store, 0);
+        let report = stage.finish(Unknown::Look);
+        assert_eq!((report.status.as_str(), &report.error), ("completed", &None));
+        assert!(report.steps.len() >= 50, "{} steps", report.steps.len());
+        let effects = stage.effects();
+        assert!(effects.values().all(|&count| count == 1));
+        Self { report, effects }
+    }
+}
+
+/// What was seen, to be printed.
+#[derive(Debug, Default)]
+struct Count {
+    kills: usize,
+    /// Processes that went on with a killed run.
+    resumes: usize,
+    /// Effects that happened again, each idempotent or one that only reads.
+    repeated: usize,
+    /// Runs with a step that ended as unknown: its effect had happened, and a person said that it must not happen again.
+    unknown: usize,
+}
+
+impl Count {
+    /// Goes on with a killed run until it is done, and holds what came out against the run that nobody killed.
+    fn recover(&mut self, stage: &Stage, whole: &Whole) {
+        let mut report = stage.finish(Unknown::Look);
+        self.resumes += 1;
+        let effects = stage.effects();
+        assert!(effects.iter().all(|((tool, _), &times)| tool != "once" || times == 1), "doubled: {effects:?}");
+        if report.error.as_deref() == Some("effect_unknown") {
+            self.unknown += 1;
+            // Now somebody wants it all the same.
+            report = stage.finish(Unknown::Retry);
+            self.resumes += 1;
+        }
+        assert_eq!((report.status.as_str(), &report.error), ("completed", &None), "{report:?}");
+        assert_eq!(report.output, whole.report.output);
+        assert_eq!(report.steps, whole.report.steps);
+        assert!(stage.effects().keys().eq(whole.effects.keys()), "lost or invented: {:?}", stage.effects());
+        self.repeated += effects.values().map(|times| times - 1).sum::<usize>();
+        assert_eq!(stage.done_again(), Vec::<String>::new());
+    }
+}
+
+/// Not a check of its own: the tests below start this process as their worker.
+#[test]
+fn a_worker_carries_out_its_order() {
+    if let Some(order) = std::env::var_os(ORDER) {
+        worker::work(&serde_json::from_str(order.to_str().unwrap()).unwrap());
+    }
+}
+
+/// Kills at each of these places, and goes on each time.
+fn kill_at_each(what: &str, most: impl Fn(&Report) -> usize, at: impl Fn(usize) -> Failpoint) -> Count {
+    let whole = Whole::of(Store::Sqlite);
+    let (most, mut count) = (most(&whole.report), Count::default());
+    for number in 1..=most {
+        let stage = Stage::new(Store::Sqlite, 0);
+        match stage.work(at(number)) {
+            // Group commits differ from run to run: this one had fewer.
+            Ended::Itself(report) => assert_eq!(report.status, "completed"),
+            Ended::Killed => {
+                count.kills += 1;
+                count.recover(&stage, &whole);
+            }
+        }
+    }
+    println!("{what}: {} places, {count:?}", most);
+    assert!(count.kills * 10 >= most * 8, "{what}: {count:?}");
+    count
+}
+
+#[test]
+fn a_kill_after_any_append_changes_nothing() {
+    kill_at_each("after each append", |report| report.appends, Failpoint::AfterAppend);
+}
+
+#[test]
+fn a_kill_before_any_effect_changes_nothing() {
+    let count = kill_at_each("before each effect", |report| report.effects, Failpoint::BeforeEffect);
+    assert!(count.resumes >= count.kills);
+}
+
+#[test]
+fn a_kill_right_after_any_effect_doubles_none_silently() {
+    let count = kill_at_each("after each effect", |report| report.effects, Failpoint::AfterEffect);
+    // Effects that cannot be repeated were left alone, and somebody was asked.
+    assert!(count.unknown > 0 && count.repeated > 0, "{count:?}");
+}
+
+/// How often processes are killed at random, or race.
+fn kills() -> usize {
+    let given = std::env::var_os("KILLS").and_then(|text| text.to_str()?.parse().ok());
+    given.unwrap_or(12)
+}
+
+/// Numbers that look random, the same in every test.
+fn chances() -> impl FnMut(u64) -> u64 {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    }
+}
+
+/// Lets a worker run for a random time, then kills it; says whether it was still there.
+fn kill_at_random(stage: &Stage, whole: Duration, chance: &mut impl FnMut(u64) -> u64) -> bool {
+    let child = stage.spawn(Failpoint::Never, Unknown::Look);
+    std::thread::sleep(Duration::from_micros(chance(u64::try_from(whole.as_micros()).unwrap())));
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    matches!(stage.end(child), Ended::Killed)
+}
+
+fn killed_at_random(store: Store) {
+    let whole = Whole::of(store);
+    let started = Instant::now();
+    Stage::new(store, 2).finish(Unknown::Look);
+    let takes = started.elapsed();
+    let (mut chance, mut count) = (chances(), Count::default());
+    for _ in 0..kills() {
+        let stage = Stage::new(store, 2);
+        let killed = kill_at_random(&stage, takes, &mut chance);
+        // Every other one is killed again while it goes on.
+        if killed && chance(2) == 0 {
+            kill_at_random(&stage, takes, &mut chance);
+        }
+        count.kills += usize::from(killed);
+        count.recover(&stage, &whole);
+    }
+    println!("killed at random, {store:?}: {count:?}");
+    assert!(count.kills > 0);
+}
+
+#[test]
+fn a_kill_at_any_moment_changes_nothing_in_sqlite() {
+    killed_at_random(Store::Sqlite);
+}
+
+#[test]
+fn a_kill_at_any_moment_changes_nothing_in_a_plugin() {
+    killed_at_random(Store::Plugin);
+}
+
+#[test]
+fn of_two_processes_that_take_up_a_run_one_works() {
+    let whole = Whole::of(Store::Sqlite);
+    let (mut refused, mut chance) = (0, chances());
+    for _ in 0..kills() {
+        let stage = Stage::new(Store::Sqlite, 1);
+        let number = 1 + usize::try_from(chance(whole.report.appends as u64 / 2)).unwrap();
+        assert!(matches!(stage.work(Failpoint::AfterAppend(number)), Ended::Killed));
+        let names = ["one.json", "other.json"];
+        let rivals = names.map(|name| stage.spawn_to(name, Failpoint::Never, Unknown::Look));
+        let mut at_work = 0;
+        for (name, rival) in names.into_iter().zip(rivals) {
+            let Ended::Itself(report) = stage.end_with(name, rival) else { panic!("nobody kills these") };
+            at_work += usize::from(report.appends > 0);
+            if report.appends == 0 && report.status.is_empty() {
+                refused += 1;
+                let error = report.error.unwrap();
+                assert!(error.contains("held by process"), "{error}");
+            }
+        }
+        assert_eq!(at_work, 1, "one of them works, the other names it or finds the run done");
+        Count::default().recover(&stage, &whole);
+    }
+    println!("races: {} of {} found the run held", refused, kills());
+}

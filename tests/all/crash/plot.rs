@@ -1,0 +1,77 @@
+//! The workflow of the crash tests: chains, a fan, loops, a group, an included document, agents that call tools.
+
+use std::fmt::Write as _;
+
+/// The document that is included.
+pub(super) const INNER: &str = "
+name: inner
+inputs: { word: { type: string } }
+steps:
+  - { id: p, tool: once, args: { say: '{{ inputs.word }}' } }
+  - { id: q, tool: same, args: { say: q }, dependsOn: [p] }
+  - { id: r, tool: look, args: { say: r }, dependsOn: [q] }
+output: 'inputs.word + steps.r.content'
+";
+
+/// What the agents are answered: each calls two tools at once, then one, then speaks.
+pub(super) const SCRIPT: &str = "
+answers:
+  - turn: 1
+    text: first
+    toolCalls: [{ tool: once, args: { say: one } }, { tool: same, args: { say: two } }]
+    usage: { input: 10, output: 2 }
+  - turn: 2
+    text: second
+    toolCalls: [{ tool: look, args: { say: three } }, { tool: once, args: { say: four } }]
+    usage: { input: 20, output: 3 }
+default: { text: 'done by {{step}}', usage: { input: 30, output: 4 } }
+";
+
+/// The document. With the instances of its loops it has more than 50 steps.
+pub(super) fn document() -> String {
+    let mut text = String::from(
+        "name: crash\noptions: { maxConcurrency: 4 }\nagents: { worker: { description: Works., tools: [once, same, look] } }\nplugins: {}\nsteps:\n",
+    );
+    for index in 0..10 {
+        let tool = ["once", "same", "look"][index % 3];
+        let after = if index == 0 { String::new() } else { format!(", dependsOn: [c{}]", index - 1) };
+        writeln!(text, "  - {{ id: c{index}, tool: {tool}, args: {{ say: c{index} }}{after} }}").unwrap();
+    }
+    for index in 0..10 {
+        let tool = ["same", "once"][index % 2];
+        writeln!(text, "  - {{ id: f{index}, tool: {tool}, args: {{ say: f{index} }}, dependsOn: [c2] }}").unwrap();
+    }
+    let fan = (0..10).map(|index| format!("f{index}")).collect::<Vec<_>>().join(", ");
+    writeln!(text, "  - {{ id: fan, tool: once, args: {{ say: fan }}, dependsOn: [{fan}] }}").unwrap();
+    for index in 0..3 {
+        let after = if index == 0 { "c1".to_owned() } else { format!("a{}", index - 1) };
+        writeln!(text, "  - {{ id: a{index}, agent: worker, instructions: Work., dependsOn: [{after}] }}").unwrap();
+    }
+    text.push_str(
+        "  - id: each
+    dependsOn: [c4]
+    loop:
+      forEach: [k, l, m, n]
+      steps:
+        - { id: x, tool: once, args: { say: '{{ item }}' } }
+        - { id: y, tool: same, args: { say: '{{ steps.x.content }}' }, dependsOn: [x] }
+  - id: rounds
+    dependsOn: [c5]
+    tool: once
+    args: { say: again }
+    loop: { maxIterations: 5, until: iteration == 2 }
+  - id: group
+    dependsOn: [c6]
+    steps:
+      - { id: g, tool: once, args: { say: g } }
+      - { id: h, agent: worker, instructions: Help., dependsOn: [g] }
+  - { id: part, include: inner.yaml, with: { word: hello }, dependsOn: [c7] }
+  - { id: not, tool: once, args: { say: never }, dependsOn: [c8], condition: 'steps.c8.content == \"x\"' }
+  - id: last
+    tool: same
+    dependsOn: [c9, fan, a2, each, rounds, group, part, not]
+    args: { say: '{{ steps.c9.content }} {{ steps.fan.content }} {{ steps.a2.content }} {{ steps.part.content }}' }
+",
+    );
+    text
+}
