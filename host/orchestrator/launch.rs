@@ -191,6 +191,7 @@ impl Orchestrator {
             max_concurrency: settings.max_concurrency,
             timeout: options.timeout,
             durability: settings.durability,
+            pauses: options.pauses,
             shown,
         }
     }

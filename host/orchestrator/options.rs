@@ -5,6 +5,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
 use cofferdam_core::spec::workflow::UnknownEffect;
 use cofferdam_core::value::Map;
+use cofferdam_engine::Pauses;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct RunOptions {
     pub model: Option<String>,
     /// The whole run; the smaller of this and the document's.
     pub timeout: Option<Duration>,
+    /// What becomes of the pauses between iterations of loops.
+    pub pauses: Pauses,
     /// What the caller says of the run; recorded, and carried into the result. Never interpreted.
     pub metadata: Map,
     /// The session that the caller counts the run to; recorded, and carried into the result.
@@ -56,6 +59,8 @@ pub struct ResumeOptions {
     pub model: Option<String>,
     /// The whole run, from now on where it had ended; the smaller of this and the document's.
     pub timeout: Option<Duration>,
+    /// What becomes of the pauses between iterations of loops.
+    pub pauses: Pauses,
     /// Sinks of this run, as for a new run.
     pub sinks: Vec<Arc<dyn Sink>>,
 }

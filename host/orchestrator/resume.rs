@@ -72,6 +72,7 @@ impl Orchestrator {
             answers: options.answers,
             model: options.model.or_else(|| recorded.setting("model").map(str::to_owned)),
             timeout: options.timeout,
+            pauses: options.pauses,
             metadata: metadata.unwrap_or_default(),
             session: recorded.setting("session").map(str::to_owned),
             sinks: options.sinks,

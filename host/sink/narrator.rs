@@ -5,7 +5,7 @@
 use super::clean::clean;
 use super::quantity;
 use super::rounds::{LoopBounds, Rounds};
-use cofferdam_core::event::{AnsweredBy, Body, Decision, PluginPin, RunEvent, StepStatus};
+use cofferdam_core::event::{AnsweredBy, Body, Decision, EffectDecision, PluginPin, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::time::Timestamp;
@@ -94,6 +94,23 @@ impl Narrator {
                 std::iter::once(start)
                     .chain(plugins.iter().map(|pin| line(Tone::Quiet, "plugin", describe(pin))))
                     .collect()
+            }
+            Body::RunResumed { plugins, .. } => {
+                self.began.insert(event.path.clone(), Begun { at: event.at, is_tool: false });
+                let resumed = line(Tone::Quiet, "resumed", format!("run {}", event.run_id));
+                std::iter::once(resumed)
+                    .chain(plugins.iter().map(|pin| line(Tone::Quiet, "plugin", describe(pin))))
+                    .collect()
+            }
+            Body::LoopPostponed { .. } => {
+                vec![line(Tone::Warn, "postponed", "the pause before the next iteration is not waited for".to_owned())]
+            }
+            Body::EffectDecided { tool, decision, rule, .. } => {
+                let what = match decision {
+                    EffectDecision::Repeat => "is called again",
+                    EffectDecision::Fail => "is not called again",
+                };
+                vec![line(Tone::Warn, "effect", format!("of `{tool}` is not known; it {what}: {rule}"))]
             }
             Body::RunFinished { status, usage, error, .. } => {
                 let tone = if error.is_none() { Tone::Good } else { Tone::Bad };

@@ -217,6 +217,7 @@ impl Reading<'_> {
                 self.said(ChunkKind::Metadata, &json!({ key.as_str(): value }).to_string())
             }
             Body::RunStarted { .. }
+            | Body::RunResumed { .. }
             | Body::LoopIterationStarted { .. }
             | Body::LoopIterationFinished { .. }
             | Body::LoopFinished { .. }

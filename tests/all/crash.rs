@@ -13,6 +13,7 @@ use cofferdam::core::port::RecordBody;
 use cofferdam::store::Sqlite;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -232,7 +233,7 @@ fn kill_at_each(what: &str, most: impl Fn(&Report) -> usize, at: impl Fn(usize) 
             }
         }
     }
-    println!("{what}: {} places, {count:?}", most);
+    tell(&format!("{what}: {most} places, {count:?}"));
     assert!(count.kills * 10 >= most * 8, "{what}: {count:?}");
     count
 }
@@ -253,6 +254,11 @@ fn a_kill_right_after_any_effect_doubles_none_silently() {
     let count = kill_at_each("after each effect", |report| report.effects, Failpoint::AfterEffect);
     // Effects that cannot be repeated were left alone, and somebody was asked.
     assert!(count.unknown > 0 && count.repeated > 0, "{count:?}");
+}
+
+/// Shown by `--nocapture`, and where a test fails.
+fn tell(line: &str) {
+    writeln!(std::io::stderr(), "{line}").unwrap();
 }
 
 /// How often processes are killed at random, or race.
@@ -297,7 +303,7 @@ fn killed_at_random(store: Store) {
         count.kills += usize::from(killed);
         count.recover(&stage, &whole);
     }
-    println!("killed at random, {store:?}: {count:?}");
+    tell(&format!("killed at random, {store:?}: {count:?}"));
     assert!(count.kills > 0);
 }
 
@@ -334,5 +340,5 @@ fn of_two_processes_that_take_up_a_run_one_works() {
         assert_eq!(at_work, 1, "one of them works, the other names it or finds the run done");
         Count::default().recover(&stage, &whole);
     }
-    println!("races: {} of {} found the run held", refused, kills());
+    tell(&format!("races: {refused} of {} found the run held", kills()));
 }

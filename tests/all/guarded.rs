@@ -95,7 +95,7 @@ fn values_live_as_long_as_their_scope_says() {
 }
 
 #[test]
-fn what_a_run_kept_is_gone_from_the_disk_when_it_has_ended() {
+fn what_a_run_kept_is_gone_from_the_disk_when_it_is_completed_or_deleted() {
     let project = with_echo();
     let document = keeping("run").replace("value: v", "value: left-behind");
     project.file("keeping.yaml", document);
@@ -103,14 +103,18 @@ fn what_a_run_kept_is_gone_from_the_disk_when_it_has_ended() {
     assert_eq!(sqlite_rows(&project), 0);
     let fails = "  - { id: fails, tool: read, args: { path: none.txt }, dependsOn: [keep] }\n";
     let waits = "  - { id: waits, ask: { prompt: on? }, dependsOn: [keep] }\n";
-    for (more, code, rows) in [(fails, 1, 0), (waits, 4, 1)] {
+    // Both can be taken up again, and read then what they kept.
+    for (more, code) in [(fails, 1), (waits, 4)] {
         let document = format!(
             "name: keeping\nplugins: {{ it: {{ source: ./echo.wasm, grants: {{ kv: {{ scope: run }} }} }} }}\nsteps:\n  \
              - {{ id: keep, tool: it.keep, args: {{ key: k, value: left-behind }} }}\n{more}"
         );
         project.file("more.yaml", document);
         project.run(&["run", "more.yaml", "--grant-requested", "-q"]).expect(code);
-        assert_eq!(sqlite_rows(&project), rows, "{more}");
+        assert_eq!(sqlite_rows(&project), 1, "{more}");
+        project.run(&["run", "more.yaml", "--grant-requested", "-q"]).expect(code);
+        project.run(&["runs", "rm", "last"]).expect(0);
+        assert_eq!(sqlite_rows(&project), 0, "{more}");
     }
 }
 

@@ -8,7 +8,7 @@ const HELLO: &str = "
 name: hello
 inputs: { word: { type: string, default: tulip } }
 steps:
-  - { id: say, instructions: 'Say {{ inputs.word }}.' }
+  - { id: say, input: 'Say {{ inputs.word }}.' }
   - { id: keep, dependsOn: [say], tool: write, args: { path: 'out:word.txt', content: kept } }
 ";
 const ECHO: &str = "default: { text: '<{{prompt}}>', usage: { input: 3, output: 2 } }\n";

@@ -37,6 +37,9 @@ pub(crate) struct RunArgs {
     /// Pass the events on to a plugin: `plugin:NAME` of `cofferdam.toml`, or `plugin:SOURCE` (repeatable)
     #[arg(long = "sink", value_name = "PLUGIN")]
     pub(crate) sinks: Vec<String>,
+    /// Wait for no pause of a loop: with nothing else to do, end with exit code 4 and say when to resume
+    #[arg(long)]
+    pub(crate) no_wait: bool,
     /// Do not read keys of model providers from `.env` beside the document
     #[arg(long)]
     pub(crate) no_dotenv: bool,

@@ -23,7 +23,7 @@ use anyhow::Context as _;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
-use cofferdam::{Orchestrator, RecordedRun, ResumeOptions, RunOptions, RunResult, Undecided, Workflow};
+use cofferdam::{Orchestrator, Pauses, RecordedRun, ResumeOptions, RunOptions, RunResult, Undecided, Workflow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,8 @@ async fn prepare(
         workflow.document().bind_inputs(&options.inputs).map_err(|found| Failure::findings(Exit::Usage, found))?;
     }
     let task = task.with(session, args);
-    let choice = model::choose(&catalog, &workflow, &session.settings, task.default_model().is_some()).await;
+    let known = task.model().or(task.default_model()).is_some();
+    let choice = model::choose(&catalog, &workflow, &session.settings, known).await;
     let recap = Arc::new(Recap::default());
     let mut policy =
         session.grants_beside(&session.grants_beside_services(&args.grants.grant, &args.sinks), &args.sinks)?;
@@ -151,7 +152,7 @@ impl Task {
             Self::New(options) => Self::New(options),
             Self::Again(recorded, options) => {
                 let (model, timeout) = (named_model(args), session.settings.timeout());
-                Self::Again(recorded, ResumeOptions { model, timeout, ..options })
+                Self::Again(recorded, ResumeOptions { model, timeout, pauses: pauses(args), ..options })
             }
         }
     }
@@ -166,12 +167,15 @@ impl Task {
 
     /// The model of steps that name none, where none has to be looked for.
     fn default_model(&self) -> Option<&str> {
-        let chosen = match self {
+        match self {
             Self::New(_) => None,
             Self::Again(recorded, _) => recorded.setting("default_model"),
-        };
-        self.model().or(chosen)
+        }
     }
+}
+
+fn pauses(args: &RunArgs) -> Pauses {
+    if args.no_wait { Pauses::Postpone } else { Pauses::Wait }
 }
 
 fn named_model(args: &RunArgs) -> Option<String> {
@@ -207,6 +211,7 @@ fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {
         answers: inputs::answers(&args.answers)?,
         model: named_model(args),
         timeout: session.settings.timeout(),
+        pauses: pauses(args),
         ..RunOptions::default()
     })
 }

@@ -166,7 +166,7 @@ impl State {
             Body::TurnStarted { turn, model } => self.say(path, &format!("{model}, turn {turn}")),
             Body::ToolCallStarted { tool, .. } => self.say(path, &format!("tool {tool}")),
             Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
-            Body::RunStarted { .. } => self.remove(BEFORE, all),
+            Body::RunStarted { .. } | Body::RunResumed { .. } => self.remove(BEFORE, all),
             Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => self.remove(path, all),
             _ => {}
         }

@@ -3,6 +3,7 @@
 //! It must not decide what is wrong; it repeats what events and the result say.
 
 use super::paint;
+use crate::local_time;
 use cofferdam::RunResult;
 use cofferdam::core::event::{Body, Decision, RunEvent, RunReason, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
@@ -80,6 +81,10 @@ impl Recap {
         push_list(&mut text, &paint::warn("warning"), result.warnings.iter().map(|warning| clean(warning, 400)));
         push_denials(&mut text, &gathered);
         push_questions(&mut text, result);
+        if let Some(until) = result.resume_at {
+            let when = local_time::date_and_time(until);
+            push_row(&mut text, "waits", &format!("until {when} for the next iteration of a loop"));
+        }
         if let Some(files) = files(ending.out) {
             push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
         }
@@ -292,6 +297,7 @@ mod tests {
             duration_ms: 1_234,
             error: None,
             questions: Vec::new(),
+            resume_at: None,
             warnings: vec!["mind\u{1b}[2J the gap".into()],
             metadata: cofferdam::core::value::Map::new(),
             session: None,
@@ -323,6 +329,7 @@ mod tests {
             loops: vec![found, scan, some, inner],
             questions: vec![question("ok"), question("each[0].ok")],
             warnings: Vec::new(),
+            status: RunStatus::Waiting,
             ..result()
         };
         let ending = Ending { result: &result, out: Path::new("/nowhere"), not_language_models: &[] };
@@ -333,8 +340,8 @@ mod tests {
              loop       some: 1 of 3 items completed, its judge is satisfied\n\
              question   ok: Publish it? (yes, no)\n\
              question   each[0].ok: Publish it? (yes, no)\n\
-             answer     cofferdam run 'my flow.yaml' --answer ok=... --answer 'each[0].ok'=...\n\
-             run        cofferdam runs show r1"
+             run        cofferdam runs show r1\n\
+             resume     cofferdam resume r1 --answer ok=... --answer 'each[0].ok'=..."
         );
     }
 

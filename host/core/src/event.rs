@@ -245,6 +245,11 @@ pub enum Body {
         /// What ended it.
         because: LoopEnd,
     },
+    /// The pause before the next iteration of a loop is longer than this process waits: the run will end waiting.
+    LoopPostponed {
+        /// When the next iteration may begin.
+        until: Timestamp,
+    },
     /// A person is asked; durable before the person sees it.
     QuestionAsked {
         /// What is asked.
@@ -421,6 +426,7 @@ impl Body {
             Self::LoopIterationStarted { .. } => "loop_iteration_started",
             Self::LoopIterationFinished { .. } => "loop_iteration_finished",
             Self::LoopFinished { .. } => "loop_finished",
+            Self::LoopPostponed { .. } => "loop_postponed",
             Self::QuestionAsked { .. } => "question_asked",
             Self::QuestionAnswered { .. } => "question_answered",
             Self::VariableSet { .. } => "variable_set",

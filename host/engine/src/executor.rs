@@ -112,6 +112,16 @@ impl RunRequest {
     }
 }
 
+/// What becomes of a pause between two iterations of a loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pauses {
+    /// It is waited for.
+    #[default]
+    Wait,
+    /// When nothing else is left to do, the run ends waiting and says when it may go on.
+    Postpone,
+}
+
 /// What the host decides about a run.
 #[derive(Clone, Debug)]
 pub struct RunSettings {
@@ -125,6 +135,8 @@ pub struct RunSettings {
     pub timeout: Option<Duration>,
     /// What a barrier waits for.
     pub durability: Durability,
+    /// What becomes of the pauses of loops.
+    pub pauses: Pauses,
     /// Carried in `run_started`, for people.
     pub shown: Map,
 }
@@ -137,6 +149,7 @@ impl Default for RunSettings {
             max_concurrency: None,
             timeout: None,
             durability: Durability::Durable,
+            pauses: Pauses::Wait,
             shown: Map::new(),
         }
     }

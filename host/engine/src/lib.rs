@@ -24,5 +24,5 @@ mod recorder;
 pub use agent::LlmAgent;
 pub use bus::{Patience, deliver};
 pub use clock::{FixedRandomness, TokioClock};
-pub use executor::{Error, Executor, Holder, Ports, RunRequest, RunSettings, questions_of, read_events};
+pub use executor::{Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, questions_of, read_events};
 pub use gateway::{Gateway, GatewayError};

@@ -268,7 +268,8 @@ mod tests {
     #[test]
     fn a_conversation_is_told_in_its_order() {
         let text = shown("", Length::Short);
-        let parts = ["turn 1", "tries again", "the model is busy", "attempt 2", "I look.", "github.search", "line 5"];
+        let parts =
+            ["turn 1", "tries again", "error: the model is busy", "attempt 2", "I look.", "github.search", "line 5"];
         let places: Vec<usize> =
             parts.iter().map(|part| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"))).collect();
         assert!(places.is_sorted(), "{text}");

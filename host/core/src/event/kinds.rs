@@ -18,6 +18,7 @@ pub const KINDS: &[&str] = &[
     "loop_iteration_started",
     "loop_iteration_finished",
     "loop_finished",
+    "loop_postponed",
     "question_asked",
     "question_answered",
     "variable_set",

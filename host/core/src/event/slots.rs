@@ -69,6 +69,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::LoopIterationStarted { .. }
         | Body::LoopIterationFinished { .. }
         | Body::LoopFinished { .. }
+        | Body::LoopPostponed { .. }
         | Body::BranchChosen { .. }
         | Body::TurnStarted { .. }
         | Body::PermissionDecided { .. }

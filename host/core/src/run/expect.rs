@@ -44,6 +44,7 @@ impl Machine {
             Body::StepCancelled { .. } => matches!(state, Running | Closing | Asking),
             Body::LoopIterationFinished { .. } => matches!(state, Done(_) | Closing),
             Body::LoopFinished { .. } => matches!(&node.kind, Kind::Loop(run) if state == Open && run.ended.is_none()),
+            Body::LoopPostponed { .. } => state == Open && self.pauses(id),
             Body::QuestionAsked { .. } | Body::QuestionAnswered { .. } => state == Asking,
             _ => true,
         }

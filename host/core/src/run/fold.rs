@@ -105,6 +105,7 @@ impl Machine {
                 }
                 self.end(id, StepStatus::Cancelled, event.at);
             }
+            Body::LoopPostponed { until } => self.postpone(id, *until),
             Body::LoopIterationFinished { status, .. } => self.end_iteration(id, *status, event.at),
             Body::LoopFinished { because, .. } => {
                 if let Kind::Loop(run) = &mut self.node_mut(id).kind {

@@ -134,7 +134,7 @@ impl Machine {
 
     /// Whether all has ended, or all that is left waits for answers that nobody here can give.
     fn is_done(&self, quiet: bool) -> bool {
-        self.scopes.first().is_some_and(|root| root.left == 0) || (quiet && self.waits_for_answers())
+        self.scopes.first().is_some_and(|root| root.left == 0) || (quiet && self.waits_for_another_day())
     }
 
     /// Whether the run may still end when [`Effect::Conclude`] is performed: what waited may have been woken by what else

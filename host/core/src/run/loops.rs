@@ -34,6 +34,8 @@ pub(super) struct LoopRun {
     pub(super) ending: bool,
     /// What ended it.
     pub(super) ended: Option<LoopEnd>,
+    /// When its next iteration may begin, where nobody here waits for it.
+    pub(super) postponed: Option<Timestamp>,
     /// Where a repeating loop stands between two iterations.
     pub(super) phase: Phase,
     /// What the last judge said, for the next iteration.

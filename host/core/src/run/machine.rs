@@ -318,7 +318,7 @@ impl Machine {
         match self.stop {
             Some(Stop::Cancelled) => return (RunStatus::Cancelled, None),
             Some(Stop::Reason(reason)) => return (RunStatus::Failed, Some(reason)),
-            None if self.waits_for_answers() => return (RunStatus::Waiting, None),
+            None if self.waits_for_another_day() => return (RunStatus::Waiting, None),
             None => {}
         }
         let own = self.scopes.first().map_or(0, |root| root.scope.steps.len());

@@ -214,6 +214,14 @@ impl Node {
         }
     }
 
+    /// When the next iteration of a loop may begin that nobody here waits for.
+    pub(super) fn postponed(&self) -> Option<Timestamp> {
+        match &self.kind {
+            Kind::Loop(run) => run.postponed,
+            _ => None,
+        }
+    }
+
     pub(super) fn holds_slot(&self) -> bool {
         self.works() && matches!(self.state, NodeState::Starting | NodeState::Running)
     }

@@ -36,13 +36,15 @@ impl Machine {
         }
     }
 
-    /// Whether nothing will happen any more, though steps are left: they wait for answers that nobody here can give.
-    pub(super) fn waits_for_answers(&self) -> bool {
-        self.deferred > 0
+    /// Whether nothing will happen any more, though steps are left: they wait for answers that nobody here can give, or for
+    /// times that nobody here waits for.
+    pub(super) fn waits_for_another_day(&self) -> bool {
+        (self.deferred > 0 || self.postponed_until().is_some())
             && self.stop.is_none()
             && self.slots.taken() == 0
             && self.nodes.iter().all(|node| match &node.kind {
                 // An iteration that has ended counts as active until its record has come.
+                Kind::Loop(run) if node.state == NodeState::Open && run.postponed.is_some() => true,
                 Kind::Loop(run) if node.state == NodeState::Open => {
                     let open = run.iterations.iter().filter(|&&id| self.node(id).state.status().is_none());
                     run.active > 0 && run.announced == run.iterations.len() && open.count() == run.active

@@ -223,6 +223,10 @@ impl Machine {
         run.active = active;
         run.announced = iterations.len();
         run.ending = false;
+        if run.postponed.take().is_some() {
+            // It was allowed to go on; what is left of the pause is waited for.
+            run.phase = Phase::Granted;
+        }
         if goes_on || matches!(run.ended, Some(LoopEnd::Failed | LoopEnd::Timeout | LoopEnd::Stopped)) {
             run.ended = None;
             run.failed = None;

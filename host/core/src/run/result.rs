@@ -58,6 +58,9 @@ pub struct RunResult {
     /// Questions that the run waits with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<OpenQuestion>,
+    /// When a run that waits may go on by itself: `resume` then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume_at: Option<Timestamp>,
     /// What views of the result must not show; see [`Self::public`].
     #[serde(skip)]
     pub sensitive: Option<Arc<Sensitive>>,
@@ -188,6 +191,7 @@ impl Machine {
             metadata: Map::new(),
             session: None,
             questions: self.open_questions(),
+            resume_at: self.postponed_until().filter(|_| *status == RunStatus::Waiting),
             sensitive: None,
         })
     }

@@ -144,6 +144,30 @@ impl Machine {
         effects.push(Effect::Wait { path: self.node(id).path.clone(), delay: rules.delay, since });
     }
 
+    /// Nobody here waits for the end of the pause.
+    pub(super) fn postpone(&mut self, id: NodeId, until: Timestamp) {
+        if let Kind::Loop(run) = &mut self.node_mut(id).kind {
+            run.phase = Phase::Pausing;
+            run.postponed = Some(until);
+        }
+    }
+
+    /// Whether the loop at `path` waits between two iterations.
+    #[must_use]
+    pub fn is_pausing(&self, path: &StepPath) -> bool {
+        self.find(path).is_some_and(|id| self.node(id).state == NodeState::Open && self.pauses(id))
+    }
+
+    pub(super) fn pauses(&self, id: NodeId) -> bool {
+        matches!(&self.node(id).kind, Kind::Loop(run) if run.phase == Phase::Pausing && run.ended.is_none())
+    }
+
+    /// When the first of the iterations may begin that nobody here waits for.
+    #[must_use]
+    pub fn postponed_until(&self) -> Option<Timestamp> {
+        self.nodes.iter().filter(|node| node.state == NodeState::Open).filter_map(Node::postponed).min()
+    }
+
     /// The pause between two iterations is over.
     pub(super) fn end_pause(&mut self, id: NodeId, effects: &mut Vec<Effect>) {
         if !self.is_halted(id) && self.node(id).expired.is_none() && self.loop_of(id).phase == Phase::Pausing {

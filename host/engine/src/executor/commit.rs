@@ -124,6 +124,7 @@ impl Run {
                     | Body::StepRetrying { .. }
                     | Body::StepStarted { .. }
                     | Body::QuestionAsked { .. }
+                    | Body::LoopPostponed { .. }
                     | Body::VariableSet { .. }
                     | Body::EffectDecided { .. }
             )

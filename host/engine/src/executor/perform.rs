@@ -22,7 +22,7 @@ impl Run {
             Effect::Until { path, index } => self.check_until(&path, index),
             Effect::Gather(path) => self.gather(&path),
             Effect::Start { path, attempt } => return self.start(path, attempt),
-            Effect::Wait { path, delay, since } => self.rest(path, delay, since),
+            Effect::Wait { path, delay, since } => return self.rest(path, delay, since),
             Effect::Watch { path, timeout } => self.wake_after_own_time(&path.clone(), timeout, Wake::Expired(path)),
             Effect::Cancel(path) => return self.cancel(path),
             Effect::Conclude if self.machine.may_conclude() => return self.conclude(),

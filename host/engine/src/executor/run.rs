@@ -6,7 +6,7 @@ use super::lease::Held;
 use super::prepare::Prepared;
 use super::resume::PastTries;
 use super::transformed::Changing;
-use super::{Answer, Error, Ports, RunRequest, Wake};
+use super::{Answer, Error, Pauses, Ports, RunRequest, Wake};
 use crate::attempt::{Place, timed_out};
 use crate::bus::Bus;
 use crate::context::{ContextSource, Variables};
@@ -260,10 +260,16 @@ impl Run {
         });
     }
 
-    /// Waits out what is left of a rest.
-    pub(super) fn rest(&mut self, path: StepPath, delay: Duration, since: Timestamp) {
-        let over = self.ports.clock.now().since(since);
-        self.wake_after(delay.saturating_sub(over), Wake::Due(path));
+    /// Waits out what is left of a rest; or says that nobody here does.
+    pub(super) fn rest(&mut self, path: StepPath, delay: Duration, since: Timestamp) -> Option<Emission> {
+        let left = delay.saturating_sub(self.ports.clock.now().since(since));
+        let postpones = self.request.settings.pauses == Pauses::Postpone;
+        if postpones && !left.is_zero() && self.machine.is_pausing(&path) {
+            let body = Body::LoopPostponed { until: since.after(delay) };
+            return Some(Emission { path, attempt: None, body });
+        }
+        self.wake_after(left, Wake::Due(path));
+        None
     }
 
     /// As [`Self::wake_after`], but from when the step began, and the time in which a person is asked there does not count.
