@@ -127,10 +127,56 @@ impl Journal for File {
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod leftovers;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::contract;
+    use cofferdam_core::event::{Body, RunEvent};
+    use cofferdam_core::id::StepPath;
+    use cofferdam_core::port::{Durability, Owner, Record, RecordBody, RunIndex};
+    use cofferdam_core::time::Timestamp;
+    use futures_util::future::join_all;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    pub(super) fn run() -> RunId {
+        RunId::parse("r").unwrap()
+    }
+
+    /// An append of a record for each text; a power cut may lose it.
+    pub(super) fn request(run: &RunId, expected_head: u64, texts: &[&str]) -> Append {
+        let at = Timestamp::from_millis(1_000);
+        let record = |(seq, text): (u64, &&str)| {
+            let body = Body::Warning { code: "W".into(), message: (*text).to_owned() };
+            let event = RunEvent { seq, sub: None, at, run_id: run.clone(), path: StepPath::ROOT, attempt: None, body };
+            Record { at, body: RecordBody::Event(Arc::new(event)) }
+        };
+        let records = (expected_head + 1..).zip(texts).map(record).collect();
+        let index = RunIndex { workflow: "w".into(), status: "running".into(), started_at: at };
+        let durability = Durability::Written;
+        Append { run: run.clone(), expected_head, records, index: Some(index), durability }
+    }
+
+    pub(super) fn durable(append: Append) -> Append {
+        Append { durability: Durability::Durable, ..append }
+    }
+
+    pub(super) fn lease(pid: u32) -> LeaseRequest {
+        let owner = Owner { host: "h".into(), boot_id: "b".into(), pid, process_started: 1 };
+        let (now, hold) = (Timestamp::from_millis(5), Duration::from_secs(30));
+        LeaseRequest { run: run(), owner, epoch: 0, now, hold, owner_is_gone: false }
+    }
+
+    pub(super) async fn all(folder: &Path) -> Result<Page, JournalError> {
+        File::new(folder).read(&run(), 0, 10_000).await
+    }
 
     #[tokio::test]
     async fn the_journal_in_a_directory_holds_all_laws() {
@@ -141,5 +187,172 @@ mod tests {
             Arc::new(File::new(folder.path().join("runs").join(name)))
         };
         contract::journal(make).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn everything_outlives_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let (id, bytes) = (BlobId::of(b"bytes"), Arc::from(&b"bytes"[..]));
+        let wanted = request(&run(), 0, &["one", "two"]).records;
+        {
+            let journal = File::new(folder.path());
+            journal.append(durable(request(&run(), 0, &["one", "two"]))).await.unwrap();
+            journal.put_blob(id.clone(), bytes).await.unwrap();
+            journal.lease(lease(1)).await.unwrap();
+        }
+        let journal = File::new(folder.path());
+        assert_eq!(journal.read(&run(), 0, 10).await.unwrap().records, wanted);
+        assert_eq!(&*journal.get_blob(&id).await.unwrap(), b"bytes");
+        assert_eq!(journal.list(RunFilter::default()).await.unwrap().rows.len(), 1);
+        assert!(matches!(journal.lease(lease(2)).await, Err(JournalError::Held(_))));
+        assert_eq!(journal.append(request(&run(), 2, &["three"])).await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_made_before_the_first_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".cofferdam").join("runs");
+        let journal = File::new(&path);
+        assert_eq!(journal.list(RunFilter::default()).await, Ok(RunPage::default()));
+        assert_eq!(journal.read(&run(), 0, 1).await, Err(JournalError::NotFound("r".into())));
+        assert_eq!(journal.delete(&run()).await, Err(JournalError::NotFound("r".into())));
+        let late = journal.append(request(&run(), 3, &["four"])).await;
+        assert_eq!(late, Err(JournalError::Conflict { expected: 3, found: 0 }));
+        drop(journal.append(request(&run(), 0, &["never asked"])));
+        assert!(!path.parent().unwrap().exists());
+    }
+
+    #[tokio::test]
+    async fn the_folder_is_private_and_no_repository_takes_it_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".cofferdam").join("runs");
+        let journal = File::new(&path);
+        journal.append(request(&run(), 0, &["one"])).await.unwrap();
+        journal.lease(lease(1)).await.unwrap();
+        journal.put_blob(BlobId::of(b"b"), Arc::from(&b"b"[..])).await.unwrap();
+        let mut seen = 0;
+        let mut folders = vec![path.parent().unwrap().to_owned()];
+        while let Some(folder) = folders.pop() {
+            assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{folder:?}");
+            for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+                seen += 1;
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+                }
+            }
+        }
+        assert!(seen > 8, "{seen}");
+        assert_eq!(fs::read_to_string(path.join(".gitignore")).unwrap(), "*\n");
+    }
+
+    #[tokio::test]
+    async fn a_run_is_a_file_of_lines_that_ordinary_tools_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = File::new(folder.path());
+        journal.append(request(&run(), 0, &["one", "two\nlines"])).await.unwrap();
+        journal.append(request(&run(), 2, &["three"])).await.unwrap();
+        let text = fs::read_to_string(folder.path().join("r.jsonl")).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told = lines.iter().map(|line| (line["position"].as_u64(), line["record"]["event"]["message"].as_str()));
+        let wanted = [(Some(1), Some("one")), (Some(2), Some("two\nlines")), (Some(3), Some("three"))];
+        assert_eq!(told.collect::<Vec<_>>(), wanted);
+    }
+
+    #[tokio::test]
+    async fn of_two_processes_exactly_one_wins_each_head() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join("runs");
+        let stores: Vec<_> = (0..4).map(|_| File::new(&path)).collect();
+        for head in 0..25 {
+            let won =
+                join_all(stores.iter().map(|store| store.append(durable(request(&run(), head, &["mine"]))))).await;
+            assert_eq!(won.iter().filter(|result| result.is_ok()).count(), 1, "{won:?}");
+            let lost = JournalError::Conflict { expected: head, found: head + 1 };
+            assert!(won.iter().all(|won| *won == Ok(head + 1) || *won == Err(lost.clone())), "{won:?}");
+        }
+        assert_eq!(all(&path).await.unwrap().records.len(), 25);
+    }
+
+    /// Each store keeps the file open and remembers where it ended.
+    #[tokio::test]
+    async fn what_another_process_did_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (File::new(folder.path()), File::new(folder.path()));
+        for head in (0..10).step_by(2) {
+            assert_eq!(one.append(request(&run(), head, &["one"])).await, Ok(head + 1));
+            assert_eq!(other.append(request(&run(), head + 1, &["two"])).await, Ok(head + 2));
+            assert_eq!(one.read(&run(), head, 10).await.unwrap().records.len(), 2);
+        }
+        other.delete(&run()).await.unwrap();
+        let late = one.append(request(&run(), 10, &["late"])).await;
+        assert_eq!(late, Err(JournalError::Conflict { expected: 10, found: 0 }));
+        assert_eq!(one.read(&run(), 0, 10).await, Err(JournalError::NotFound("r".into())));
+        // A run of the same name that is as long is another run.
+        for (store, texts) in [(&other, ["1234", "5"]), (&one, ["1", "2345"])] {
+            store.append(request(&run(), 0, &texts)).await.unwrap();
+            for reader in [&one, &other] {
+                let records = reader.read(&run(), 0, 10).await.unwrap().records;
+                assert_eq!(records, request(&run(), 0, &texts).records);
+            }
+            store.delete(&run()).await.unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn readers_see_whole_appends_while_others_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, reader) = (File::new(folder.path()), File::new(folder.path()));
+        let long = "text ".repeat(5_000);
+        writer.append(request(&run(), 0, &["a", &long, "c"])).await.unwrap();
+        let writes = tokio::spawn(async move {
+            for head in (3..300).step_by(3) {
+                writer.append(request(&run(), head, &["a", &"text ".repeat(5_000), "c"])).await.unwrap();
+            }
+        });
+        while !writes.is_finished() {
+            let page = reader.read(&run(), 0, 10_000).await.unwrap();
+            assert_eq!((page.head % 3, page.records.len() as u64), (0, page.head));
+            assert_eq!(reader.list(RunFilter::default()).await.unwrap().rows[0].head % 3, 0);
+        }
+        writes.await.unwrap();
+        assert_eq!(reader.read(&run(), 0, 10_000).await.unwrap().head, 300);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_made_or_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "a letter").unwrap();
+        let taken = folder.path().join("taken");
+        fs::create_dir_all(taken.join("r.jsonl")).unwrap();
+        for path in [file.clone(), file.join("below"), taken] {
+            let journal = File::new(&path);
+            let append = journal.append(request(&run(), 0, &["one"])).await;
+            let read = journal.read(&run(), 0, 1).await.map(drop);
+            for error in [append.unwrap_err(), read.unwrap_err()] {
+                let JournalError::Unavailable(message) = error else { panic!("{path:?}: {error:?}") };
+                assert!(message.contains(&path.display().to_string()), "{message}");
+            }
+        }
+        assert_eq!(fs::read_to_string(file).unwrap(), "a letter");
+    }
+
+    #[tokio::test]
+    async fn rows_without_records_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = File::new(folder.path());
+        journal.append(request(&run(), 0, &["one"])).await.unwrap();
+        let mut ended = request(&run(), 1, &[]);
+        ended.index.as_mut().unwrap().status = "failed".into();
+        for _ in 0..2 {
+            assert_eq!(journal.append(ended.clone()).await, Ok(1));
+        }
+        let row = File::new(folder.path()).list(RunFilter::default()).await.unwrap().rows.remove(0);
+        assert_eq!((row.head, row.index.status.as_str(), row.updated_at.as_millis()), (1, "failed", 1_000));
+        assert_eq!(journal.append(request(&run(), 1, &["two"])).await, Ok(2));
+        assert_eq!(all(folder.path()).await.unwrap().records.len(), 2);
+        assert_eq!(journal.read(&run(), 1, 1).await.unwrap().records.len(), 1);
     }
 }

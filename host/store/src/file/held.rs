@@ -184,3 +184,54 @@ impl Held {
         directory::flush(places.root()).map_err(fault)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{all, durable, request, run};
+    use super::*;
+    use std::path::Path;
+
+    fn prepared(head: u64, text: &str) -> Prepared {
+        Prepared::new(durable(request(&run(), head, &[text]))).unwrap()
+    }
+
+    fn held(path: &Path, file: File) -> Held {
+        Held { run: run(), path: path.to_owned(), file: Arc::new(file), known: None, is_settled: true }
+    }
+
+    #[tokio::test]
+    async fn an_append_that_failed_does_not_make_the_next_one_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(folder.path().to_owned());
+        let (mut sound, _locked) = Held::take(&places, &run(), None, Missing::Make).unwrap().unwrap();
+        assert_eq!(sound.append_all(&places, &[&prepared(0, "one")]), [Ok(1)]);
+        // The disk takes nothing.
+        let mut refused = held(&places.run(&run()), File::open(places.run(&run())).unwrap());
+        let (two, wrong) = (prepared(1, "two"), prepared(9, "wrong"));
+        let outcomes = refused.append_all(&places, &[&two, &wrong, &two]);
+        assert!(matches!(outcomes[..], [Err(JournalError::Unavailable(_)), _, Err(JournalError::Unavailable(_))]));
+        assert_eq!(outcomes[1], Err(JournalError::Conflict { expected: 9, found: 1 }));
+        assert_eq!(
+            sound.append_all(&places, &[&wrong, &two, &two]).iter().filter(|outcome| outcome.is_ok()).count(),
+            1
+        );
+        assert_eq!(all(folder.path()).await.unwrap().head, 2);
+        // The disk took it, and could not keep it.
+        let end = sound.end().unwrap();
+        assert_eq!(sound.append(&places, &prepared(2, "three")), Ok(3));
+        sound.go_back(&end);
+        assert_eq!(sound.append(&places, &prepared(2, "three again")), Ok(3));
+        assert_eq!(all(folder.path()).await.unwrap().head, 3);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_called_that() {
+        let path = Path::new("/dev/full");
+        let places = Places::new(PathBuf::from("/nowhere"));
+        let mut full = held(path, File::options().read(true).write(true).open(path).unwrap());
+        full.known = Some((0, End::default()));
+        let outcomes = full.append_all(&places, &[&prepared(0, "one")]);
+        assert!(matches!(outcomes[..], [Err(JournalError::Full(_))]), "{outcomes:?}");
+    }
+}

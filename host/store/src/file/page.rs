@@ -87,5 +87,9 @@ fn page(run: &RunId, path: &Path, file: &File, wanted: Wanted, mark: Mark) -> Re
         let record = scan.next_record()?.ok_or_else(|| record::damaged(run, position, "it is missing"))?;
         page.records.push(record);
     }
-    Ok((page, scan.mark()))
+    let mark = scan.mark();
+    if last == end.head && scan.next_record()?.is_some() {
+        return Err(record::damaged(run, mark.position, "it lies behind the head of the run"));
+    }
+    Ok((page, mark))
 }
