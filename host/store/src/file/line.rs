@@ -122,6 +122,14 @@ pub(super) fn read<'a>(run: &RunId, line: &'a [u8]) -> Result<Line<'a>, Unsound>
     Ok(Line { frame, record })
 }
 
+/// The frame of a line whose beginning need not be there.
+pub(super) fn read_end(run: &RunId, end: &[u8]) -> Option<Frame> {
+    let begin = end.windows(FRAME.len()).rposition(|bytes| bytes == FRAME.as_bytes())?;
+    let text = std::str::from_utf8(end.get(begin..)?).ok()?;
+    let (frame, sum) = text.strip_suffix(END)?.rsplit_once(SUM)?;
+    frame_of(run, frame, sum).ok()
+}
+
 /// Reads the text of a frame, a comma and the inside of an object.
 fn frame_of(run: &RunId, text: &str, sum: &str) -> Result<Frame, Unsound> {
     let damaged = Unsound::Damaged("its frame is not what was written");

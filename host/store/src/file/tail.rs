@@ -77,7 +77,7 @@ fn look(run: &RunId, bytes: &[u8], is_whole_file: bool) -> Result<Look, Unsound>
     let mut next: Option<Frame> = None;
     while let Some((text, bytes_before_end)) = lines.next()? {
         let frame = line::read(run, text)?.frame;
-        if next.is_some_and(|next| !goes_before(&frame, &next)) {
+        if next.as_ref().is_some_and(|next| !goes_before(&frame, next)) {
             return Err(Unsound::Damaged("the lines behind it do not follow it"));
         }
         if let Some(row) = frame.row {
@@ -85,8 +85,16 @@ fn look(run: &RunId, bytes: &[u8], is_whole_file: bool) -> Result<Look, Unsound>
         }
         next = Some(frame);
     }
+    if !is_whole_file {
+        // A line may be long, and its end says enough: who reads its record sees whether it is sound.
+        let frame = lines.rest.split_last().and_then(|(_, end)| line::read_end(run, end));
+        let frame = frame.filter(|frame| next.as_ref().is_none_or(|next| goes_before(frame, next)));
+        return match frame.map(|frame| (frame.position, frame.row)) {
+            Some((head, Some(row))) => Ok(Look::Whole(End { head, bytes: lines.rest.len() as u64, row })),
+            _ => check_length(bytes).map(|()| Look::More),
+        };
+    }
     match next {
-        _ if !is_whole_file => check_length(bytes).map(|()| Look::More),
         Some(first) if first.position != 1 => Err(Unsound::Damaged("the lines before it are missing")),
         _ => Ok(Look::Nothing),
     }
@@ -207,6 +215,22 @@ mod tests {
         assert_eq!(found(&text(1, 3).into_bytes()), Ok((0, 0)));
         let all = format!("{one}{two}{three}");
         assert_eq!(found(all.as_bytes()), Ok((3, all.len() as u64)));
+    }
+
+    #[test]
+    fn the_end_of_a_long_line_says_enough() {
+        let record = format!("{{\"text\":\"{}\"}}", "ü".repeat(50_000));
+        let mut long = String::new();
+        line::write(&run(), &Frame::new(1, Some(1), 0, Some(Row::default())), Some(&record), &mut long).unwrap();
+        let bytes = long.as_bytes();
+        assert!(matches!(
+            look(&run(), &bytes[bytes.len() - 300..], false),
+            Ok(Look::Whole(End { head: 1, bytes: 300, .. }))
+        ));
+        for rest in [String::new(), text(2, 1), text(2, 1) + "{\"rec"] {
+            assert_eq!(found(format!("{long}{rest}").as_bytes()), Ok((1, long.len() as u64)));
+        }
+        assert!(found(format!("{long}{}", text(3, 1)).as_bytes()).is_err());
     }
 
     #[test]
