@@ -53,7 +53,7 @@ pub(crate) struct Global {
     /// The project's directory [default: the nearest with `cofferdam.toml` or `.cofferdam`, else this one]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
-    /// Where runs are kept: `sqlite`, `plugin:NAME` of `cofferdam.toml`, or `plugin:SOURCE` [default: sqlite]
+    /// Where runs are kept: `sqlite`, `file`, `plugin:NAME` of `cofferdam.toml`, or `plugin:SOURCE` [default: sqlite]
     #[arg(long, global = true, value_name = "WHERE")]
     pub(crate) storage: Option<String>,
 }

@@ -12,9 +12,11 @@ use cofferdam::core::policy::{Grants, PluginLimits, parse_flag};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::Map;
 use cofferdam::plugin::builtin;
+use cofferdam::store::File as FileStore;
 use cofferdam::{Builder, GrantPolicy, Orchestrator, ServicePlugin};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a project's file says of a plugin besides its grants.
 #[derive(Clone, Debug, Default)]
@@ -32,13 +34,14 @@ enum Wants {
     Sink,
 }
 
-/// The word for the journal that needs no plugin.
+/// The words for journals that need no plugin: one database for all runs, one file for each.
 const SQLITE: &str = "sqlite";
+const FILE: &str = "file";
 const PREFIX: &str = "plugin:";
 const BUILTIN: &str = "builtin:";
 
 impl Session {
-    /// Adds the plugin that keeps the runs, if one is set.
+    /// Adds what keeps the runs, if it is not the default.
     pub(crate) fn with_storage(&self, builder: Builder, grants: &[String]) -> Result<Builder, Failure> {
         let (_, setting) = self
             .settings
@@ -46,8 +49,10 @@ impl Session {
             .iter()
             .find(|(key, _)| *key == "run.storage")
             .ok_or_else(|| Failure::usage("the setting `run.storage` is gone".to_owned()))?;
-        if setting.value == SQLITE {
-            return Ok(builder);
+        match setting.value.as_str() {
+            SQLITE => return Ok(builder),
+            FILE => return Ok(builder.storage(Arc::new(FileStore::new(self.project.state().join("journal"))))),
+            _ => {}
         }
         let base = match setting.origin {
             Origin::File(..) => self.project.root().to_owned(),
@@ -168,11 +173,11 @@ impl Session {
         let tables = known.keys().map(|alias| format!("{PREFIX}{alias}"));
         let builtins = builtin::ALL.iter().map(|builtin| format!("{PREFIX}{BUILTIN}{}", builtin.name));
         let all: Vec<String> = tables.chain(builtins).collect();
-        let sqlite = (wants == Wants::Storage).then_some(SQLITE);
+        let native: &[&str] = if wants == Wants::Storage { &[SQLITE, FILE] } else { &[] };
         // Who leaves out what stands before the name means that one.
         let whole = all.iter().find(|name| name.rsplit(':').next() == Some(text));
         let whole = whole.map(|name| format!("did you mean `{name}`?"));
-        whole.or_else(|| did_you_mean(text, sqlite.into_iter().chain(all.iter().map(String::as_str))))
+        whole.or_else(|| did_you_mean(text, native.iter().copied().chain(all.iter().map(String::as_str))))
     }
 
     /// What the project's file and these flags grant to a plugin that only the user names. A table with another source is

@@ -6,11 +6,11 @@
 mod plot;
 mod worker;
 
-use cofferdam::Journal as _;
+use cofferdam::Journal;
 use cofferdam::core::event::{Body, RunEvent, StepStatus};
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::RecordBody;
-use cofferdam::store::Sqlite;
+use cofferdam::store::{File, Sqlite};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -115,11 +115,12 @@ impl Stage {
 
     /// What the journal holds, where it can be read from here.
     fn events(&self) -> Vec<Arc<RunEvent>> {
-        if self.store == Store::Plugin {
-            return Vec::new();
-        }
+        let journal: Arc<dyn Journal> = match self.store {
+            Store::Sqlite => Arc::new(Sqlite::new(self.path("runs.db"))),
+            Store::File => Arc::new(File::new(self.path("runs"))),
+            Store::Plugin => return Vec::new(),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let journal = Sqlite::new(self.path("runs.db"));
         let page = runtime.block_on(journal.read(&RunId::parse(worker::RUN).unwrap(), 0, 100_000)).unwrap();
         let events = page.records.into_iter().filter_map(|record| match record.body {
             RecordBody::Event(event) => Some(event),
@@ -219,11 +220,11 @@ fn a_worker_carries_out_its_order() {
 }
 
 /// Kills at each of these places, and goes on each time.
-fn kill_at_each(what: &str, most: impl Fn(&Report) -> usize, at: impl Fn(usize) -> Failpoint) -> Count {
-    let whole = Whole::of(Store::Sqlite);
+fn kill_at_each(store: Store, what: &str, most: impl Fn(&Report) -> usize, at: impl Fn(usize) -> Failpoint) -> Count {
+    let whole = Whole::of(store);
     let (most, mut count) = (most(&whole.report), Count::default());
     for number in 1..=most {
-        let stage = Stage::new(Store::Sqlite, 0);
+        let stage = Stage::new(store, 0);
         match stage.work(at(number)) {
             // Group commits differ from run to run: this one had fewer.
             Ended::Itself(report) => assert_eq!(report.status, "completed"),
@@ -233,25 +234,27 @@ fn kill_at_each(what: &str, most: impl Fn(&Report) -> usize, at: impl Fn(usize) 
             }
         }
     }
-    tell(&format!("{what}: {most} places, {count:?}"));
+    tell(&format!("{store:?}, {what}: {most} places, {count:?}"));
     assert!(count.kills * 10 >= most * 8, "{what}: {count:?}");
     count
 }
 
 #[test]
 fn a_kill_after_any_append_changes_nothing() {
-    kill_at_each("after each append", |report| report.appends, Failpoint::AfterAppend);
+    for store in [Store::Sqlite, Store::File] {
+        kill_at_each(store, "after each append", |report| report.appends, Failpoint::AfterAppend);
+    }
 }
 
 #[test]
 fn a_kill_before_any_effect_changes_nothing() {
-    let count = kill_at_each("before each effect", |report| report.effects, Failpoint::BeforeEffect);
+    let count = kill_at_each(Store::Sqlite, "before each effect", |report| report.effects, Failpoint::BeforeEffect);
     assert!(count.resumes >= count.kills);
 }
 
 #[test]
 fn a_kill_right_after_any_effect_doubles_none_silently() {
-    let count = kill_at_each("after each effect", |report| report.effects, Failpoint::AfterEffect);
+    let count = kill_at_each(Store::Sqlite, "after each effect", |report| report.effects, Failpoint::AfterEffect);
     // Effects that cannot be repeated were left alone, and somebody was asked.
     assert!(count.unknown > 0 && count.repeated > 0, "{count:?}");
 }
@@ -310,6 +313,11 @@ fn killed_at_random(store: Store) {
 #[test]
 fn a_kill_at_any_moment_changes_nothing_in_sqlite() {
     killed_at_random(Store::Sqlite);
+}
+
+#[test]
+fn a_kill_at_any_moment_changes_nothing_in_files() {
+    killed_at_random(Store::File);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 //! It must not know what the tables are for. A file is opened when it is first needed, and a file that nobody
 //! wrote to is not made.
 
+use crate::directory;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Durability, JournalError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use std::fs::{DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -158,29 +158,15 @@ fn make_tables(connection: &mut Connection, path: &Path, schema: Schema) -> Resu
 /// Makes sure that a finished file is on the disk, under its name.
 fn flush(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()?;
-    directory_of(path).map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    directory_of(path).map_or(Ok(()), directory::flush)
 }
 
 fn directory_of(path: &Path) -> Option<&Path> {
     path.parent().filter(|parent| !parent.as_os_str().is_empty())
 }
 
-/// Makes an empty file for its owner alone, and its directory likewise, kept out of repositories.
+/// Makes an empty file for its owner alone, and its directory likewise.
 fn make_file(path: &Path) -> io::Result<()> {
-    if let Some(directory) = directory_of(path) {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        if let Some(mut file) = make_new(&directory.join(".gitignore"))? {
-            file.write_all(b"*\n")?;
-        }
-    }
-    make_new(path).map(drop)
-}
-
-/// Makes a file; none when it is there.
-fn make_new(path: &Path) -> io::Result<Option<File>> {
-    match File::options().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-        Err(error) => Err(error),
-    }
+    directory_of(path).map_or(Ok(()), directory::make)?;
+    directory::make_new(path).map(drop)
 }

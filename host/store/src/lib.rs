@@ -1,4 +1,4 @@
-//! Where runs are kept: the journals `memory` and SQLite, small durable values, and the laws that every store
+//! Where runs are kept: the journals `memory`, file and SQLite, small durable values, and the laws that every store
 //! must hold.
 //!
 //! It must not know what records mean, beyond the blobs that they name. Reading order:
@@ -6,6 +6,7 @@
 pub mod contract;
 
 mod append;
+mod directory;
 mod entry;
 mod lease;
 mod listing;
@@ -15,11 +16,14 @@ mod memory;
 mod memory_state;
 mod recall;
 
+mod file;
+
 mod connection;
 mod database;
 mod sqlite;
 mod state;
 
+pub use file::File;
 pub use memory::Memory;
 pub use memory_state::MemoryState;
 pub use mention::named_blobs;

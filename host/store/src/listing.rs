@@ -3,7 +3,7 @@
 //! It must not know how runs are kept.
 
 use cofferdam_core::limits;
-use cofferdam_core::port::{JournalError, RunPage, RunRow};
+use cofferdam_core::port::{JournalError, RunFilter, RunIndex, RunPage, RunRow};
 use std::fmt;
 
 /// A run's place in listings: the larger, the earlier. A run that is written to moves to the front, so that a
@@ -43,8 +43,14 @@ pub(crate) fn rows_of_page(limit: usize) -> usize {
     }
 }
 
+/// Whether a filter wants a run that shows this.
+pub(crate) fn admits(filter: &RunFilter, index: &RunIndex) -> bool {
+    let is_named = filter.workflow.as_ref().is_none_or(|name| *name == index.workflow);
+    is_named && (filter.statuses.is_empty() || filter.statuses.contains(&index.status))
+}
+
 /// The page that begins with these rows, which are in order and, if there are more, more than the page may have.
-pub(crate) fn page(mut rows: Vec<(Cursor, RunRow)>, limit: usize) -> RunPage {
+pub(crate) fn page(mut rows: Vec<(impl fmt::Display, RunRow)>, limit: usize) -> RunPage {
     let most = rows_of_page(limit);
     let is_cut = rows.len() > most;
     rows.truncate(most);

@@ -186,9 +186,7 @@ impl Run {
     /// The run's row, if it has one and the filter wants it.
     fn row(&self, id: &RunId, filter: &RunFilter) -> Option<(Cursor, RunRow)> {
         let index = self.index.as_ref()?;
-        let is_named = filter.workflow.as_ref().is_none_or(|name| *name == index.workflow);
-        let has_status = filter.statuses.is_empty() || filter.statuses.contains(&index.status);
-        (is_named && has_status).then(|| {
+        listing::admits(filter, index).then(|| {
             let row =
                 RunRow { run_id: id.clone(), head: self.head(), updated_at: self.updated_at, index: index.clone() };
             (Cursor { updated_at: self.updated_at.as_millis(), number: self.number }, row)

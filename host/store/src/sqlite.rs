@@ -4,6 +4,8 @@
 
 mod append;
 mod blob;
+#[cfg(test)]
+mod damage;
 mod page;
 mod rows;
 
@@ -114,8 +116,17 @@ fn place(number: i64, position: u64) -> i64 {
 
 /// The number and the head of a run.
 fn find(connection: &Connection, run: &RunId) -> rusqlite::Result<Option<(i64, u64)>> {
-    let mut statement = connection.prepare_cached("SELECT number, head FROM runs WHERE id = ?1")?;
-    statement.query_row([run.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    let sql = "SELECT number, head, id FROM runs WHERE id = ?1";
+    let row = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, String>(2)? == run.as_str()));
+    let indexed = connection.prepare_cached(sql)?.query_row([run.as_str()], row).optional()?;
+    if let Some((found, true)) = indexed {
+        return Ok(Some(found));
+    }
+    // A damaged index says of a run that it is not there, or gives another one. The table knows better; runs that
+    // are not there are looked for rarely.
+    let sql = "SELECT number, head, id FROM runs NOT INDEXED WHERE id = ?1";
+    let whole = connection.prepare_cached(sql)?.query_row([run.as_str()], row).optional()?;
+    Ok(whole.or(indexed).map(|(found, _)| found))
 }
 
 fn take_lease(connection: &Connection, request: &LeaseRequest) -> Result<Lease, Failure> {

@@ -11,7 +11,7 @@ use cofferdam::core::port::{
 use cofferdam::core::port::{Journal, JournalError, Model, Tool};
 use cofferdam::core::spec::workflow::UnknownEffect;
 use cofferdam::llm::Scripted;
-use cofferdam::store::Sqlite;
+use cofferdam::store::{File, Sqlite};
 use cofferdam::{Builder, Orchestrator, ResumeOptions, RunOptions, RunResult, ServicePlugin, UserDirs, Workflow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -44,6 +44,7 @@ pub(super) enum Failpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Store {
     Sqlite,
+    File,
     Plugin,
 }
 
@@ -158,6 +159,10 @@ fn builder(order: &Order) -> Builder {
     match order.store {
         Store::Sqlite => {
             let store = Sqlite::new(order.folder.join("runs.db"));
+            builder.storage(Arc::new(Counted { store, failpoint: order.failpoint }))
+        }
+        Store::File => {
+            let store = File::new(order.folder.join("runs"));
             builder.storage(Arc::new(Counted { store, failpoint: order.failpoint }))
         }
         Store::Plugin => {
@@ -277,12 +282,12 @@ impl Model for Watched {
 }
 
 /// A store whose appends are counted.
-struct Counted {
-    store: Sqlite,
+struct Counted<S> {
+    store: S,
     failpoint: Failpoint,
 }
 
-impl Journal for Counted {
+impl<S: Journal> Journal for Counted<S> {
     fn append(&self, request: Append) -> BoxFuture<'_, Result<u64, JournalError>> {
         Box::pin(async move {
             let head = self.store.append(request).await?;

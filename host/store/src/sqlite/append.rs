@@ -2,7 +2,7 @@
 //!
 //! It must not commit: the caller's transaction does.
 
-use super::{POSITION_BITS, place};
+use super::{POSITION_BITS, find, place};
 use crate::database::Failure;
 use crate::mention::Mentions;
 use cofferdam_core::id::RunId;
@@ -46,11 +46,7 @@ impl Prepared {
     }
 
     pub(super) fn append(&self, connection: &Connection) -> Result<u64, Failure> {
-        let Some(number) = self.advance(connection)? else {
-            let head = "SELECT head FROM runs WHERE id = ?1";
-            let found = connection.prepare_cached(head)?.query_row([self.run.as_str()], |row| row.get(0)).optional()?;
-            return Err(JournalError::Conflict { expected: self.expected_head, found: found.unwrap_or(0) }.into());
-        };
+        let number = self.advance(connection)?;
         let mut insert = connection.prepare_cached("INSERT INTO records (place, sum, body) VALUES (?1, ?2, ?3)")?;
         for record in &self.records {
             insert.execute(params![place(number, record.position), record.sum, record.body])?;
@@ -71,16 +67,25 @@ impl Prepared {
     }
 
     /// Moves the run's head if it is the expected one, and gives the run's number.
-    fn advance(&self, connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    fn advance(&self, connection: &Connection) -> Result<i64, Failure> {
         let updated_at = self.updated_at.map(Timestamp::as_millis);
+        let conflict = |found| Failure::from(JournalError::Conflict { expected: self.expected_head, found });
         if self.expected_head == 0 {
             let sql = "INSERT INTO runs (id, head, updated_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING RETURNING number";
             let row = params![self.run.as_str(), self.head, updated_at];
-            return connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional();
+            let number = connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
+            return match number {
+                Some(number) => Ok(number),
+                None => Err(conflict(find(connection, &self.run)?.map_or(0, |(_, head)| head))),
+            };
         }
-        let sql = "UPDATE runs SET head = ?3, updated_at = coalesce(?4, updated_at) WHERE id = ?1 AND head = ?2 RETURNING number";
-        let row = params![self.run.as_str(), self.expected_head, self.head, updated_at];
-        connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()
+        let (number, head) = find(connection, &self.run)?.ok_or_else(|| conflict(0))?;
+        if head != self.expected_head {
+            return Err(conflict(head));
+        }
+        let sql = "UPDATE runs SET head = ?2, updated_at = coalesce(?3, updated_at) WHERE number = ?1";
+        connection.prepare_cached(sql)?.execute(params![number, self.head, updated_at])?;
+        Ok(number)
     }
 }
 
