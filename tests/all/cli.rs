@@ -6,6 +6,8 @@ use rustix::process::Signal;
 const COMMANDS: &[&[&str]] = &[
     &[],
     &["run"],
+    &["resume"],
+    &["answer"],
     &["validate"],
     &["test"],
     &["plan"],

@@ -14,6 +14,7 @@ mod includes;
 mod loops;
 mod messages;
 mod pure;
+mod resumed;
 mod scene;
 mod sensitive;
 mod timing;

@@ -8,14 +8,14 @@ use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
     BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
-    Natives, Page, Pressure, PurePlugins, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile,
-    Sources, Starter, StepDirs, Want,
+    Natives, Page, Pressure, PurePlugins, Question, Record, RecordBody, RunFilter, RunPage, Sink, SourceError,
+    SourceFile, Sources, Starter, StepDirs, Tool, Want,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
-use cofferdam_core::spec::workflow::{AgentWork, AskWork, Scope, Step, Work, Workflow};
+use cofferdam_core::spec::workflow::{AgentWork, AskWork, Scope, Step, UnknownEffect, Work, Workflow};
 use cofferdam_core::template::Template;
-use cofferdam_engine::{Error, Executor, FixedRandomness, Gateway, Ports, RunRequest, RunSettings, TokioClock};
+use cofferdam_engine::{Error, Executor, FixedRandomness, Gateway, Pauses, Ports, RunRequest, RunSettings, TokioClock};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,13 @@ pub(crate) struct Scene {
     pub(crate) person: Option<Person>,
     pub(crate) starter: Option<Arc<dyn Starter>>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) pauses: Pauses,
+    pub(crate) unknown_effect: Option<UnknownEffect>,
+    pub(crate) tools: Vec<Arc<dyn Tool>>,
+    pub(crate) rules: Rules,
+    pub(crate) models: Option<Arc<dyn Model>>,
+    /// What an earlier process recorded of the run.
+    pub(crate) recorded: Vec<Arc<RunEvent>>,
 }
 
 /// What came out of a run.
@@ -90,6 +97,12 @@ impl Scene {
         self.try_run(workflow).unwrap()
     }
 
+    /// Goes on with a run that is recorded.
+    pub(crate) fn resume(mut self, workflow: Workflow, recorded: &[Arc<RunEvent>]) -> Seen {
+        self.recorded = recorded.to_vec();
+        self.try_run(workflow).unwrap()
+    }
+
     pub(crate) fn refused(self, workflow: Workflow) -> Vec<Fault> {
         match self.try_run(workflow) {
             Err(Error::Refused(faults)) => faults,
@@ -105,17 +118,20 @@ impl Scene {
 
     async fn play(self, workflow: Workflow) -> Result<Seen, Error> {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
-        let (journal, sink) = (Arc::new(Kept::default()), Arc::new(Told::default()));
+        let resumes = !self.recorded.is_empty();
+        let (journal, sink) = (Arc::new(Kept(Mutex::new(self.recorded))), Arc::new(Told::default()));
         let person = self.person.map(Arc::new);
         let approver = person.clone().map(|person| person as Arc<dyn Approver>);
         let presence = if approver.is_some() { Presence::Present } else { Presence::Absent };
-        let rules = Rules { approver: presence, ..Rules::default() };
-        let gateway = Gateway::new([], rules, approver, Arc::clone(&clock)).unwrap();
+        let rules = Rules { approver: presence, ..self.rules };
+        let tools = self.tools.into_iter().map(|tool| (None, tool));
+        let gateway = Gateway::new(tools, rules, approver, Arc::clone(&clock)).unwrap();
+        let gateway = gateway.with_unknown_effect(self.unknown_effect);
         let ports = Ports {
             clock: Arc::clone(&clock),
             randomness: Arc::new(FixedRandomness(0.0)),
             journal: Arc::clone(&journal) as _,
-            models: Arc::new(Nothing),
+            models: Arc::new(Only(self.models)),
             agents: self.agents,
             natives: Arc::new(self.natives),
             plugins: Arc::new(self.plugins),
@@ -134,11 +150,13 @@ impl Scene {
             plugins: Vec::new(),
             note: None,
             holder: None,
-            settings: RunSettings { timeout: self.timeout, ..RunSettings::default() },
+            settings: RunSettings { timeout: self.timeout, pauses: self.pauses, ..RunSettings::default() },
             cancel: tokio_util::sync::CancellationToken::new(),
         };
         let start = clock.now();
-        let result = Executor::new().run(ports, request).await?;
+        let executor = Executor::new();
+        let result =
+            if resumes { executor.resume(ports, request).await? } else { executor.run(ports, request).await? };
         let journal = std::mem::take(&mut *journal.0.lock().unwrap());
         let missed = sink.1.load(Ordering::Relaxed);
         let sink = std::mem::take(&mut *sink.0.lock().unwrap());
@@ -279,8 +297,13 @@ impl Journal for Kept {
         let head = u64::try_from(kept.len()).unwrap();
         Box::pin(async move { Ok(head) })
     }
-    fn read<'a>(&'a self, _: &'a RunId, _: u64, _: usize) -> BoxFuture<'a, Result<Page, JournalError>> {
-        unused()
+    fn read<'a>(&'a self, _: &'a RunId, after: u64, limit: usize) -> BoxFuture<'a, Result<Page, JournalError>> {
+        let kept = self.0.lock().unwrap();
+        let head = u64::try_from(kept.len()).unwrap();
+        let some = kept.iter().skip(usize::try_from(after).unwrap()).take(limit);
+        let record = |event: &Arc<RunEvent>| Record { at: event.at, body: RecordBody::Event(Arc::clone(event)) };
+        let records = some.map(record).collect();
+        Box::pin(async move { Ok(Page { first: after + 1, records, head }) })
     }
     fn list(&self, _: RunFilter) -> BoxFuture<'_, Result<RunPage, JournalError>> {
         unused()
@@ -299,14 +322,17 @@ impl Journal for Kept {
     }
 }
 
-/// No models, no files; directories that nobody looks into.
-struct Nothing;
+/// One model, whatever its name, or none.
+struct Only(Option<Arc<dyn Model>>);
 
-impl Models for Nothing {
+impl Models for Only {
     fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
-        Err(Fault::user("unknown_model", format!("there is no model `{name}`")))
+        self.0.clone().ok_or_else(|| Fault::user("unknown_model", format!("there is no model `{name}`")))
     }
 }
+
+/// No files; directories that nobody looks into.
+struct Nothing;
 
 impl Sources for Nothing {
     fn read(&self, path: &str, _: usize) -> Result<SourceFile, SourceError> {
