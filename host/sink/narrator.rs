@@ -80,37 +80,16 @@ impl Narrator {
     }
 
     fn tell_event(&mut self, event: &RunEvent) -> Vec<Line> {
-        let line = |tone, word, detail: String| Line {
-            at: event.at,
-            path: event.path.to_string(),
-            tone,
-            word,
-            detail: clean(&detail, DETAIL_CHARS),
-        };
+        let line = |tone, word, detail: String| line_of(event, tone, word, &detail);
         match &event.body {
             Body::RunStarted { workflow, plugins, .. } => {
                 self.began.insert(event.path.clone(), Begun { at: event.at, is_tool: false });
-                let start = line(Tone::Quiet, "started", format!("{workflow}, run {}", event.run_id));
-                std::iter::once(start)
-                    .chain(plugins.iter().map(|pin| line(Tone::Quiet, "plugin", describe(pin))))
-                    .collect()
+                let begun = line(Tone::Quiet, "started", format!("{workflow}, run {}", event.run_id));
+                with_plugins(event, begun, plugins)
             }
             Body::RunResumed { plugins, .. } => {
                 self.began.insert(event.path.clone(), Begun { at: event.at, is_tool: false });
-                let resumed = line(Tone::Quiet, "resumed", format!("run {}", event.run_id));
-                std::iter::once(resumed)
-                    .chain(plugins.iter().map(|pin| line(Tone::Quiet, "plugin", describe(pin))))
-                    .collect()
-            }
-            Body::LoopPostponed { .. } => {
-                vec![line(Tone::Warn, "postponed", "the pause before the next iteration is not waited for".to_owned())]
-            }
-            Body::EffectDecided { tool, decision, rule, .. } => {
-                let what = match decision {
-                    EffectDecision::Repeat => "is called again",
-                    EffectDecision::Fail => "is not called again",
-                };
-                vec![line(Tone::Warn, "effect", format!("of `{tool}` is not known; it {what}: {rule}"))]
+                with_plugins(event, line(Tone::Quiet, "resumed", format!("run {}", event.run_id)), plugins)
             }
             Body::RunFinished { status, usage, error, .. } => {
                 let tone = if error.is_none() { Tone::Good } else { Tone::Bad };
@@ -147,13 +126,6 @@ impl Narrator {
             Body::PluginFailed { plugin, error, .. } => {
                 vec![line(Tone::Bad, "plugin", format!("`{plugin}`: {error}"))]
             }
-            Body::Warning { message, .. } => vec![line(Tone::Warn, "warning", message.clone())],
-            Body::QuestionAsked { question, deferred: true, .. } => {
-                vec![line(Tone::Warn, "waiting", format!("nobody is there to answer: {question}"))]
-            }
-            Body::QuestionAsked { question, .. } => vec![line(Tone::Quiet, "asking", question.clone())],
-            Body::QuestionAnswered { answer, by } => vec![line(Tone::Quiet, "answered", answered(answer, *by))],
-            Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
             Body::ToolCallFinished { tool, error, duration_ms, .. } if !self.is_tool_step(&event.path) => {
                 let took = quantity::duration(Duration::from_millis(*duration_ms));
                 let (tone, failure) = match error {
@@ -162,7 +134,7 @@ impl Narrator {
                 };
                 vec![line(tone, "tool", format!("{tool}, {took}{failure}"))]
             }
-            _ => Vec::new(),
+            _ => said(event),
         }
     }
 
@@ -191,6 +163,41 @@ impl Narrator {
 
     fn is_tool_step(&self, path: &StepPath) -> bool {
         self.began.get(path).is_some_and(|begun| begun.is_tool)
+    }
+}
+
+fn line_of(event: &RunEvent, tone: Tone, word: &'static str, detail: &str) -> Line {
+    Line { at: event.at, path: event.path.to_string(), tone, word, detail: clean(detail, DETAIL_CHARS) }
+}
+
+/// The beginning of a run, and the plugins that it has.
+fn with_plugins(event: &RunEvent, begun: Line, plugins: &[PluginPin]) -> Vec<Line> {
+    let plugins = plugins.iter().map(|pin| line_of(event, Tone::Quiet, "plugin", &describe(pin)));
+    std::iter::once(begun).chain(plugins).collect()
+}
+
+/// What is told as it stands in the event.
+fn said(event: &RunEvent) -> Vec<Line> {
+    let line = |tone, word, detail: String| line_of(event, tone, word, &detail);
+    match &event.body {
+        Body::LoopPostponed { .. } => {
+            vec![line(Tone::Warn, "postponed", "the pause before the next iteration is not waited for".to_owned())]
+        }
+        Body::EffectDecided { tool, decision, rule, .. } => {
+            let what = match decision {
+                EffectDecision::Repeat => "is called again",
+                EffectDecision::Fail => "is not called again",
+            };
+            vec![line(Tone::Warn, "effect", format!("of `{tool}` is not known; it {what}: {rule}"))]
+        }
+        Body::Warning { message, .. } => vec![line(Tone::Warn, "warning", message.clone())],
+        Body::QuestionAsked { question, deferred: true, .. } => {
+            vec![line(Tone::Warn, "waiting", format!("nobody is there to answer: {question}"))]
+        }
+        Body::QuestionAsked { question, .. } => vec![line(Tone::Quiet, "asking", question.clone())],
+        Body::QuestionAnswered { answer, by } => vec![line(Tone::Quiet, "answered", answered(answer, *by))],
+        Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
+        _ => Vec::new(),
     }
 }
 

@@ -45,6 +45,7 @@ mod pure;
 mod questions;
 mod reference;
 mod registries;
+mod resume;
 mod runs;
 mod scripts;
 mod secrets;

@@ -11,7 +11,7 @@ mod source;
 
 pub(crate) use goldens::{Golden, check_golden, is_update};
 pub(crate) use guest::{Manner, Server, with_echo};
-pub(crate) use project::{Outcome, Project};
+pub(crate) use project::{Outcome, Project, Running};
 pub(crate) use provider::{Answer, Provider};
 pub(crate) use registry::{Fault, Gate, Registry};
 pub(crate) use source::{Source, rust_sources, tracked_files};

@@ -1,0 +1,208 @@
+//! Recorded runs that go on, as people see it on the command line: answered, resumed after a kill, refused.
+
+use crate::support::{Outcome, Project, Running};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const ASKS: &str = "
+name: release
+steps:
+  - { id: notes, instructions: write the notes }
+  - { id: approve, dependsOn: [notes], ask: { prompt: 'Publish {{ steps.notes.content }}?', choices: ['yes', 'no'] } }
+  - { id: publish, dependsOn: [approve], tool: write, args: { path: 'out:said.txt', content: '{{ steps.approve.content }}' } }
+output: steps.approve.content
+";
+
+const TALKS: &str = "
+name: talks
+agents: { helper: { description: Helps., tools: [glob] } }
+steps:
+  - { id: first, tool: glob, args: { pattern: '*.yaml' } }
+  - { id: talk, agent: helper, instructions: Look., dependsOn: [first] }
+";
+
+/// The second turn never comes.
+const SLOW: &str = "
+answers:
+  - { step: talk, turn: 1, toolCalls: [{ tool: glob, args: { pattern: '*.md' } }] }
+  - { step: talk, turn: 2, delay: 1h, text: too late }
+default: { text: words }
+";
+const QUICK: &str = "
+answers: [{ step: talk, turn: 2, text: 'in the end' }]
+default: { error: { code: asked_again, class: step, message: 'this was answered before' } }
+";
+const MODEL: [&str; 2] = ["--model", "scripted/model.yaml"];
+
+fn project() -> Project {
+    let project = Project::new();
+    project.file("asks.yaml", ASKS).file("talks.yaml", TALKS).file("model.yaml", "default: { text: words }\n");
+    project
+}
+
+fn waiting(project: &Project) -> Outcome {
+    project.run(&[&["run", "asks.yaml"], &MODEL[..]].concat()).expect(4)
+}
+
+fn events(project: &Project) -> Vec<Value> {
+    project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines()
+}
+
+fn count(project: &Project, kind: &str) -> usize {
+    events(project).iter().filter(|event| event["kind"] == kind).count()
+}
+
+/// A run whose agent is in its second turn.
+fn talking(project: &Project) -> Running {
+    project.file("model.yaml", SLOW);
+    let running = project.start(&[&["run", "talks.yaml", "--json"], &MODEL[..]].concat());
+    while !project.path(".cofferdam/runs.db").exists() || !second_turn(project) {
+        std::thread::yield_now();
+    }
+    running
+}
+
+fn second_turn(project: &Project) -> bool {
+    let shown = project.run(&["runs", "show", "last", "--json"]);
+    shown.code == Some(0)
+        && shown.stdout.matches("\"turn_finished\"").count() == 1
+        && shown.stdout.contains("\"call_id\":\"1\",\"tool\":\"glob\",\"result\"")
+}
+
+#[test]
+fn a_question_is_answered_days_later() {
+    let project = project();
+    waiting(&project);
+    project.run(&["answer", "last", "aprove", "yes"]).expect(3).says(&["did you mean `approve`?"]);
+    project.run(&["answer", "last", "approve", "perhaps"]).expect(3).says(&["none of `yes`, `no`"]);
+    // Without an answer it waits on.
+    project.run(&["resume", "last"]).expect(4).says(&["resumed", "cofferdam resume", "--answer approve=..."]);
+    let outcome = project.run(&["answer", "last", "approve", "yes"]).expect(0).says(&["completed", "said.txt"]);
+    assert_eq!((outcome.stdout.as_str(), count(&project, "turn_started")), ("yes\n", 1), "the notes were written once");
+    let kinds: Vec<_> = events(&project).iter().map(|event| event["kind"].clone()).collect();
+    assert_eq!(kinds.iter().filter(|kind| *kind == "run_resumed").count(), 2);
+    project.run(&["answer", "last", "approve", "no"]).expect(0).says(&["nothing was left to do"]);
+    assert_eq!(project.run(&["resume", "last", "-q"]).expect(0).stdout, "yes\n");
+    let result = project.run(&["resume", "last", "--json"]).expect(0).json_lines();
+    assert_eq!((&result[0]["status"], &result[0]["output"]), (&"completed".into(), &"yes".into()));
+}
+
+#[test]
+fn answers_come_from_files_and_several_at_once() {
+    let project = project();
+    let two = ASKS.replace("output:", "  - { id: name, ask: { prompt: 'Which name?' } }\noutput:");
+    project.file("asks.yaml", two).file("name.txt", "Tulip");
+    waiting(&project);
+    let answers = ["resume", "last", "--answer", "approve=no", "--answer", "name=@name.txt"];
+    assert_eq!(project.run(&answers).expect(0).stdout, "no\n");
+    waiting(&project);
+    project.run(&["answer", "last", "name", "@name.txt"]).expect(4).says(&["approve: Publish words?"]);
+    project.run(&["answer", "last", "approve", "yes"]).expect(0);
+}
+
+#[test]
+fn an_agent_goes_on_in_the_middle_of_its_conversation_after_a_kill() {
+    let project = project();
+    let running = talking(&project);
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait().code, None);
+    // Whoever asks for the first turn again is refused by the script.
+    project.file("model.yaml", QUICK);
+    let outcome = project.run(&["resume", "last"]).expect(0).says(&["resumed", "talk", "completed  2 steps"]);
+    assert_eq!(outcome.stdout, "in the end\n");
+    assert_eq!((count(&project, "turn_finished"), count(&project, "tool_call_started")), (2, 2));
+}
+
+#[test]
+fn an_agent_goes_on_in_the_middle_of_its_conversation_after_an_interrupt() {
+    let project = project();
+    let running = talking(&project);
+    running.signal(Signal::INT);
+    let outcome = running.wait().expect(130);
+    let last = outcome.stderr.lines().last().unwrap();
+    assert!(last.contains("cofferdam resume "), "the last line is what goes on: {last}");
+    project.file("model.yaml", QUICK);
+    assert_eq!(project.run(&["resume", "last"]).expect(0).stdout, "in the end\n");
+    assert_eq!((count(&project, "turn_finished"), count(&project, "tool_call_started")), (2, 2));
+}
+
+#[test]
+fn who_works_on_a_run_is_named_to_others() {
+    let project = project();
+    let running = talking(&project);
+    let message = "works on the run";
+    project.run(&["resume", "last"]).expect(1).says(&["process ", message, "wait for its end, or stop it"]);
+    running.signal(Signal::KILL);
+    running.wait();
+    project.file("model.yaml", QUICK);
+    project.run(&["resume", "last"]).expect(0);
+}
+
+#[test]
+fn a_document_that_has_changed_is_refused_with_what_changed() {
+    let project = project();
+    project.file("asks.yaml", ASKS.replace("write the notes", "'@notes.md'")).file("notes.md", "write\nthe\nnotes\n");
+    waiting(&project);
+    project.file("notes.md", "write\nlong\nnotes\n");
+    let answer = ["answer", "last", "approve", "yes"];
+    project.run(&answer).expect(2).says(&["has changed", "notes.md", "- the", "+ long"]);
+    project.file("notes.md", "write\nthe\nnotes\n").file("asks.yaml", "no: document");
+    project.run(&answer).expect(2).says(&["has changed", "- name: release", "+ no: document"]);
+    // Without the file, the recorded copy is what counts.
+    std::fs::remove_file(project.path("asks.yaml")).unwrap();
+    assert_eq!(project.run(&answer).expect(0).stdout, "yes\n");
+}
+
+#[test]
+fn a_run_is_found_from_another_folder_of_its_project() {
+    let project = project();
+    project.file("flows/asks.yaml", ASKS).file("flows/model.yaml", "default: { text: words }\n");
+    project.run(&[&["run", "flows/asks.yaml"], &MODEL[..]].concat()).expect(4);
+    let folder = project.path("flows");
+    let mut command = project.command(&["answer", "last", "approve", "yes"]);
+    let outcome = command.current_dir(folder).output().unwrap();
+    assert_eq!(outcome.status.code(), Some(0), "{}", String::from_utf8_lossy(&outcome.stderr));
+}
+
+#[test]
+fn what_failed_runs_again_and_what_is_done_does_not() {
+    let project = project();
+    project.file("w.yaml", "name: w\nsteps:\n  - { id: a, instructions: a }\n  - { id: b, dependsOn: [a], tool: read, args: { path: late.txt } }\n");
+    let outcome = project.run(&[&["run", "w.yaml"], &MODEL[..]].concat()).expect(1);
+    assert!(outcome.stderr.lines().last().unwrap().contains("cofferdam resume "), "{}", outcome.stderr);
+    project.file("late.txt", "here it is\n");
+    assert!(project.run(&["resume", "last"]).expect(0).stdout.contains("here it is"));
+    assert_eq!((count(&project, "turn_started"), count(&project, "tool_call_started")), (1, 2));
+}
+
+#[test]
+fn a_pause_need_not_be_waited_for() {
+    let project = project();
+    let paused = "name: w\nsteps: [{ id: a, instructions: a, loop: { maxIterations: 2, delay: 1h } }]\n";
+    project.file("w.yaml", paused);
+    let outcome = project.run(&[&["run", "w.yaml", "--no-wait"], &MODEL[..]].concat()).expect(4);
+    let outcome = outcome.says(&["waits      until ", "for the next iteration"]);
+    assert!(outcome.stderr.lines().last().unwrap().contains("cofferdam resume "), "{}", outcome.stderr);
+    project.run(&["resume", "last", "--no-wait"]).expect(4).says(&["waits      until "]);
+    assert_eq!(count(&project, "turn_started"), 1);
+}
+
+#[test]
+fn runs_that_are_not_there_are_named() {
+    let project = project();
+    project.run(&["resume", "last"]).expect(3).says(&["no run is recorded here"]);
+    waiting(&project);
+    project.run(&["resume", "nope"]).expect(3).says(&["no run is called `nope`"]);
+    project.run(&["resume"]).expect(3);
+    project.run(&["answer", "last", "approve"]).expect(3);
+}
+
+#[test]
+fn runs_in_files_go_on_as_well() {
+    let project = project();
+    let stored = |args: &[&str]| project.run(&[args, &["--storage", "file"]].concat());
+    stored(&[&["run", "asks.yaml"], &MODEL[..]].concat()).expect(4);
+    assert!(!project.path(".cofferdam/runs.db").exists());
+    assert_eq!(stored(&["answer", "last", "approve", "no"]).expect(0).stdout, "no\n");
+    stored(&["runs", "show", "last"]).expect(0);
+}
