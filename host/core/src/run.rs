@@ -4,6 +4,7 @@
 //! the machine asks for; `resume` and `replay` are the same fold over a recorded list.
 
 mod decisions;
+mod digest;
 mod each;
 mod effect;
 mod expect;
@@ -32,6 +33,7 @@ mod laws;
 
 pub use crate::variable::LOOP_CONTINUE;
 pub use decisions::Branch;
+pub use digest::digest;
 pub use effect::{Effect, Emission};
 pub use machine::{Instance, Machine, Settings, Stop, Verdict};
 pub use message::{Assembled, Draft, MessageError, with_files};

@@ -1,6 +1,11 @@
 //! Laws of runs that are taken up again: from any prefix of what was recorded, and again from any prefix of that.
 
 use super::*;
+use std::sync::Arc;
+
+fn resumed() -> Body {
+    Body::RunResumed { settings: serde_json::Map::new(), plugins: Vec::new() }
+}
 
 /// A run that goes on from what is recorded of it.
 fn taken_up(plot: &Plot, recorded: &[RunEvent], calm: bool) -> Engine {
@@ -9,9 +14,19 @@ fn taken_up(plot: &Plot, recorded: &[RunEvent], calm: bool) -> Engine {
         engine.machine.fold(event);
     }
     engine.events = recorded.to_vec();
-    let body = Body::RunResumed { settings: serde_json::Map::new(), plugins: Vec::new() };
-    engine.feed(Emission { path: StepPath::ROOT, attempt: None, body });
+    engine.feed(Emission { path: StepPath::ROOT, attempt: None, body: resumed() });
     drive(engine, plot)
+}
+
+/// The state that digests of stretches of so many events lead to.
+fn folded_by_digests(plot: &Plot, events: &[RunEvent], stretch: usize) -> Machine {
+    let mut machine = Machine::new(workflow(plot), &Settings { max_concurrency: Some(plot.slots) });
+    for events in events.chunks(stretch) {
+        let events: Vec<Arc<RunEvent>> = events.iter().cloned().map(Arc::new).collect();
+        let text = super::super::digest(&events, usize::MAX).unwrap();
+        machine.fold_digest(&RunId::parse("r").unwrap(), &text, |_| {}).unwrap();
+    }
+    machine
 }
 
 /// The prefix that a number chooses; the first event is always in it.
@@ -71,6 +86,26 @@ proptest! {
             let text = |machine: &Machine| serde_json::to_string(&machine.result(&run_id)).unwrap();
             prop_assert_eq!(text(&folded), text(&engine.machine));
         }
+    }
+
+    #[test]
+    fn digests_lead_to_the_same_state_as_the_events(plot in plot(), by: u16, stretch in 1_usize..80) {
+        let first = run(&plot);
+        let recorded = cut(&first.events, by);
+        let mut engine = Engine { machine: folded_by_digests(&plot, recorded, stretch), ..engine(&plot) };
+        let mut plain = super::engine(&plot);
+        recorded.iter().for_each(|event| plain.machine.fold(event));
+        let run_id = RunId::parse("r").unwrap();
+        let text = |machine: &Machine| serde_json::to_string(&machine.result(&run_id)).unwrap();
+        prop_assert_eq!(text(&engine.machine), text(&plain.machine));
+        let plot = Plot { stop_after: None, ..plot };
+        for engine in [&mut engine, &mut plain] {
+            engine.events = recorded.to_vec();
+            engine.feed(Emission { path: StepPath::ROOT, attempt: None, body: resumed() });
+        }
+        let (engine, plain) = (drive(engine, &plot), drive(plain, &plot));
+        prop_assert_eq!(&engine.events, &plain.events);
+        prop_assert_eq!(text(&engine.machine), text(&plain.machine));
     }
 
     #[test]
