@@ -242,6 +242,9 @@ limits! {
     // Stores
     JOURNAL_QUEUE: usize = 1_024, "operations", "writers that are faster than the disk would fill the memory";
     JOURNAL_GROUP: usize = 256, "operations", "a commit that never ends would keep the first of its operations waiting";
+    DIGEST_EVENTS: usize = 1_000, "events", "a resume would read every record of its run";
+    DIGEST_TAIL: usize = 1_500, "records", "a resume would look for a digest in all of its run";
+    DIGEST_BYTES: usize = 192 * KIB, "bytes", "what is large would be kept twice: a stretch with more than this in words is read as it is";
     LEASE_HOLD_MS: u64 = 30_000, "milliseconds", "a run whose machine died could not be taken up on another one";
     LEASE_RENEW_MS: u64 = 10_000, "milliseconds", "the right to write to a run would end while its process works on it";
     JOURNAL_PAGE_RECORDS: usize = 10_000, "records", "a page is held in memory";

@@ -7,6 +7,7 @@ mod ask;
 mod choose;
 mod commit;
 mod decide;
+mod digests;
 mod end;
 mod expand;
 mod gather;

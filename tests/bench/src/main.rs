@@ -8,6 +8,7 @@ mod bare;
 mod calls;
 mod commit;
 mod delta;
+mod durable;
 mod foreach;
 mod graph;
 mod load;
@@ -39,6 +40,7 @@ const GROUPS: &[Group] = &[
     ("neighbour", neighbour::run),
     ("sink", sink::run),
     ("commit", commit::run),
+    ("durable", durable::run),
     ("process", process::run),
 ];
 

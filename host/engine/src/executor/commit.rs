@@ -65,6 +65,7 @@ impl Run {
             return Ok(());
         }
         let mut records = records;
+        records.splice(..0, self.digest());
         if self.head == 0
             && let Some((kind, data)) = self.request.note.take()
         {
@@ -85,6 +86,7 @@ impl Run {
         });
         self.head = self.ports.journal.append(request).await?;
         self.recorded = last.unwrap_or(self.recorded);
+        self.stretch(events);
         Ok(())
     }
 

@@ -42,7 +42,7 @@ pub async fn read_events(
 pub(super) struct PastTries(HashMap<StepPath, (u32, PastTry)>);
 
 impl PastTries {
-    fn note(&mut self, event: &RunEvent) {
+    pub(super) fn note(&mut self, event: &RunEvent) {
         let Some(attempt) = event.attempt else {
             if matches!(event.body, Body::StepRetrying { .. }) {
                 self.0.remove(&event.path);
@@ -80,27 +80,6 @@ impl Run {
         let first =
             Body::RunResumed { settings: self.request.settings.shown.clone(), plugins: self.request.plugins.clone() };
         self.execute_from(first, held).await
-    }
-
-    /// Folds what is recorded.
-    pub(super) async fn recall(&mut self) -> Result<(), JournalError> {
-        let journal = Arc::clone(&self.ports.journal);
-        let run = self.request.run_id.clone();
-        self.head = read_events(&*journal, &run, |event| {
-            self.machine.fold(event);
-            self.past.note(event);
-            if let Some(sensitive) = &mut self.sensitive {
-                sensitive.note(event);
-            }
-            self.seq = event.seq;
-        })
-        .await?;
-        self.recorded = self.seq;
-        self.started_at = self.machine.began_at();
-        for (key, value) in self.machine.vars().iter() {
-            self.context.variables.set(key, Some(value));
-        }
-        Ok(())
     }
 
     /// What an earlier process recorded of a try.

@@ -1,6 +1,7 @@
 //! The loop of one run: wake, settle, append, publish, perform.
 
 use super::choose::Choosing;
+use super::digests::Stretch;
 use super::later::Evaluations;
 use super::lease::Held;
 use super::prepare::Prepared;
@@ -67,6 +68,8 @@ pub(super) struct Run {
     pub(super) starter_failed: Option<Fault>,
     /// What sinks must not get, when there is any.
     pub(super) sensitive: Option<Sensitive>,
+    /// What was recorded since the last digest.
+    pub(super) stretch: Stretch,
     /// Who else writes to the run now.
     pub(super) fenced: Option<JournalError>,
     /// What tries of an earlier process had come to.
@@ -149,6 +152,7 @@ impl Run {
             starter_asked: false,
             starter_failed: None,
             sensitive,
+            stretch: Stretch::default(),
             fenced: None,
             past: PastTries::default(),
             head: 0,

@@ -7,12 +7,13 @@ use cofferdam_core::id::{LocalName, ToolName};
 use cofferdam_core::message::{Message, ToolCall, Usage};
 use cofferdam_core::permission::{Rule, Rules};
 use cofferdam_core::port::{
-    BoxFuture, Effects, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, Tool, ToolContext,
-    ToolDefinition, ToolOutput,
+    BoxFuture, Effects, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, RecordBody, Tool,
+    ToolContext, ToolDefinition, ToolOutput,
 };
 use cofferdam_core::run::LOOP_CONTINUE;
 use cofferdam_core::spec::workflow::{
-    Loop, LoopKind, OnLimit, OutputMode, Repeat, Scope, Step, ToolWork, UnknownEffect, Work, Workflow,
+    AgentWork, ForEach, ItemFailure, Items, Loop, LoopKind, OnLimit, OutputMode, Repeat, Scope, Step, ToolWork,
+    UnknownEffect, Work, Workflow,
 };
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
@@ -98,7 +99,6 @@ fn reading() -> Effects {
 
 /// A step that a model drives, with all tools.
 fn talk(id: &str) -> Step {
-    use cofferdam_core::spec::workflow::AgentWork;
     step(id, Work::Agent(AgentWork { model: Some("talker".into()), ..AgentWork::new("Talk.") }))
 }
 
@@ -153,10 +153,10 @@ fn a_conversation_goes_on_where_it_was() {
 fn any_prefix_of_a_conversation_leads_to_the_same_end() {
     let document = || {
         let body = Scope { steps: vec![talk("t"), Step { depends_on: vec![0], ..call("w") }], ..Scope::default() };
-        let each = cofferdam_core::spec::workflow::ForEach {
-            items: cofferdam_core::spec::workflow::Items::List(Arc::new(vec![json!(1), json!(2)])),
+        let each = ForEach {
+            items: Items::List(Arc::new(vec![json!(1), json!(2)])),
             max_concurrency: None,
-            on_item_failure: cofferdam_core::spec::workflow::ItemFailure::Stop,
+            on_item_failure: ItemFailure::Stop,
         };
         let repeat = Some(Loop { kind: LoopKind::ForEach(each), body: Some(Arc::new(body)) });
         let each = Step { repeat, ..step("each", Work::Body) };
@@ -186,6 +186,58 @@ fn any_prefix_of_a_conversation_leads_to_the_same_end() {
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), whole.keys.lock().unwrap().len(), "the keys are the same, cut at {end}");
+    }
+}
+
+/// A run of some thousand events: loops, conversations, calls, variables.
+fn long() -> Workflow {
+    let body = Scope { steps: vec![talk("t"), Step { depends_on: vec![0], ..call("w") }], ..Scope::default() };
+    let each = ForEach {
+        items: Items::List(Arc::new((0..80).map(|item| json!(item)).collect())),
+        max_concurrency: None,
+        on_item_failure: ItemFailure::Stop,
+    };
+    let repeat = Some(Loop { kind: LoopKind::ForEach(each), body: Some(Arc::new(body)) });
+    let each = Step { repeat, ..step("each", Work::Body) };
+    let chain = (0..150).map(|index: usize| Step {
+        depends_on: index.checked_sub(1).into_iter().map(|before| before + 1).collect(),
+        ..call(&format!("c{index}"))
+    });
+    workflow([each].into_iter().chain(chain).collect())
+}
+
+#[test]
+fn few_records_of_a_long_run_are_read_and_it_ends_as_it_would_have() {
+    let whole = stage(reading());
+    let seen = whole.scene.run(long());
+    let digests: Vec<usize> = seen
+        .records
+        .iter()
+        .enumerate()
+        .filter_map(|(place, record)| matches!(&record.body, RecordBody::Note { .. }).then_some(place))
+        .collect();
+    assert!(digests.len() >= 2 && seen.journal.len() > 2_500, "{digests:?} of {}", seen.journal.len());
+    let gave = |seen: &Seen| {
+        let steps = seen
+            .result
+            .steps
+            .iter()
+            .map(|step| json!([step.path, step.status, step.content, step.result, step.attempts, step.usage]));
+        steps.collect::<Vec<_>>()
+    };
+    let last = seen.records.len() - 1;
+    let around = digests.iter().flat_map(|&place| [place - 1, place, place + 1, place + 700]);
+    for end in around.chain([40, last - 1]).map(|end| end.min(last)) {
+        let second = stage(reading());
+        let again = second.scene.resume_from(long(), &seen.records[..end]);
+        assert_eq!((again.result.status, gave(&again)), (RunStatus::Completed, gave(&seen)), "cut at {end}");
+        assert_eq!(again.result.usage_by_model, seen.result.usage_by_model, "cut at {end}");
+        let before = digests.iter().filter(|&&place| place < end).count();
+        let most = if before > 0 { 1_550 } else { end as u64 + 10 };
+        assert!(again.read <= most, "{} records of {end} were read", again.read);
+        // What was made of it has digests as well, and goes on too.
+        let third = stage(reading()).scene.resume_from(long(), &again.records[..again.records.len() - 2]);
+        assert_eq!((third.result.status, gave(&third)), (RunStatus::Completed, gave(&seen)), "cut at {end} and again");
     }
 }
 

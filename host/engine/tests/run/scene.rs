@@ -38,13 +38,17 @@ pub(crate) struct Scene {
     pub(crate) rules: Rules,
     pub(crate) models: Option<Arc<dyn Model>>,
     /// What an earlier process recorded of the run.
-    pub(crate) recorded: Vec<Arc<RunEvent>>,
+    pub(crate) recorded: Vec<Record>,
 }
 
 /// What came out of a run.
 pub(crate) struct Seen {
     pub(crate) result: RunResult,
     pub(crate) journal: Vec<Arc<RunEvent>>,
+    /// All that the journal holds.
+    pub(crate) records: Vec<Record>,
+    /// How many records were read.
+    pub(crate) read: u64,
     pub(crate) sink: Vec<Arc<RunEvent>>,
     /// Transient events that the sink was told it does not get.
     pub(crate) missed: u64,
@@ -99,6 +103,13 @@ impl Scene {
 
     /// Goes on with a run that is recorded.
     pub(crate) fn resume(mut self, workflow: Workflow, recorded: &[Arc<RunEvent>]) -> Seen {
+        let record = |event: &Arc<RunEvent>| Record { at: event.at, body: RecordBody::Event(Arc::clone(event)) };
+        self.recorded = recorded.iter().map(record).collect();
+        self.try_run(workflow).unwrap()
+    }
+
+    /// The same, with all that is recorded besides events.
+    pub(crate) fn resume_from(mut self, workflow: Workflow, recorded: &[Record]) -> Seen {
         self.recorded = recorded.to_vec();
         self.try_run(workflow).unwrap()
     }
@@ -119,7 +130,7 @@ impl Scene {
     async fn play(self, workflow: Workflow) -> Result<Seen, Error> {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
         let resumes = !self.recorded.is_empty();
-        let (journal, sink) = (Arc::new(Kept(Mutex::new(self.recorded))), Arc::new(Told::default()));
+        let (journal, sink) = (Arc::new(Kept(Mutex::new(self.recorded), AtomicU64::new(0))), Arc::new(Told::default()));
         let person = self.person.map(Arc::new);
         let approver = person.clone().map(|person| person as Arc<dyn Approver>);
         let presence = if approver.is_some() { Presence::Present } else { Presence::Absent };
@@ -157,11 +168,17 @@ impl Scene {
         let executor = Executor::new();
         let result =
             if resumes { executor.resume(ports, request).await? } else { executor.run(ports, request).await? };
-        let journal = std::mem::take(&mut *journal.0.lock().unwrap());
+        let read = journal.1.load(Ordering::Relaxed);
+        let records = std::mem::take(&mut *journal.0.lock().unwrap());
+        let events = records.iter().filter_map(|record| match &record.body {
+            RecordBody::Event(event) => Some(Arc::clone(event)),
+            RecordBody::Note { .. } => None,
+        });
+        let journal = events.collect();
         let missed = sink.1.load(Ordering::Relaxed);
         let sink = std::mem::take(&mut *sink.0.lock().unwrap());
         let asked = person.map(|person| std::mem::take(&mut *person.asked.lock().unwrap())).unwrap_or_default();
-        Ok(Seen { result, journal, sink, missed, asked, took: clock.now().since(start) })
+        Ok(Seen { result, journal, records, read, sink, missed, asked, took: clock.now().since(start) })
     }
 }
 
@@ -281,7 +298,7 @@ impl Sink for Told {
 }
 
 #[derive(Default)]
-struct Kept(Mutex<Vec<Arc<RunEvent>>>);
+struct Kept(Mutex<Vec<Record>>, AtomicU64);
 
 fn unused<T>() -> BoxFuture<'static, Result<T, JournalError>> {
     unreachable!("a run only appends")
@@ -290,10 +307,8 @@ fn unused<T>() -> BoxFuture<'static, Result<T, JournalError>> {
 impl Journal for Kept {
     fn append(&self, request: Append) -> BoxFuture<'_, Result<u64, JournalError>> {
         let mut kept = self.0.lock().unwrap();
-        for record in request.records {
-            let RecordBody::Event(event) = record.body else { continue };
-            kept.push(event);
-        }
+        assert_eq!(request.expected_head, u64::try_from(kept.len()).unwrap());
+        kept.extend(request.records);
         let head = u64::try_from(kept.len()).unwrap();
         Box::pin(async move { Ok(head) })
     }
@@ -301,8 +316,8 @@ impl Journal for Kept {
         let kept = self.0.lock().unwrap();
         let head = u64::try_from(kept.len()).unwrap();
         let some = kept.iter().skip(usize::try_from(after).unwrap()).take(limit);
-        let record = |event: &Arc<RunEvent>| Record { at: event.at, body: RecordBody::Event(Arc::clone(event)) };
-        let records = some.map(record).collect();
+        let records: Vec<Record> = some.cloned().collect();
+        self.1.fetch_add(u64::try_from(records.len()).unwrap(), Ordering::Relaxed);
         Box::pin(async move { Ok(Page { first: after + 1, records, head }) })
     }
     fn list(&self, _: RunFilter) -> BoxFuture<'_, Result<RunPage, JournalError>> {
