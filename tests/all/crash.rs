@@ -9,7 +9,7 @@ mod worker;
 use cofferdam::Journal;
 use cofferdam::core::event::{Body, RunEvent, StepStatus};
 use cofferdam::core::id::RunId;
-use cofferdam::core::port::RecordBody;
+use cofferdam::core::port::{RecordBody, RunFilter};
 use cofferdam::store::{File, Sqlite};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,12 +55,19 @@ impl Stage {
     }
 
     fn spawn_to(&self, report: &str, failpoint: Failpoint, unknown: Unknown) -> Child {
+        self.spawn_with(&self.order(report, failpoint, unknown))
+    }
+
+    fn order(&self, report: &str, failpoint: Failpoint, unknown: Unknown) -> Order {
         let (folder, report) = (self.folder.path().to_owned(), self.path(report));
-        let _ = std::fs::remove_file(&report);
-        let order = Order { folder, store: self.store, failpoint, unknown, report, tool_ms: self.tool_ms };
+        Order { folder, store: self.store, failpoint, unknown, many: None, report, tool_ms: self.tool_ms }
+    }
+
+    fn spawn_with(&self, order: &Order) -> Child {
+        let _ = std::fs::remove_file(&order.report);
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crash::a_worker_carries_out_its_order", "--nocapture"])
-            .env(ORDER, serde_json::to_string(&order).unwrap())
+            .env(ORDER, serde_json::to_string(order).unwrap())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -259,19 +266,77 @@ fn a_kill_right_after_any_effect_doubles_none_silently() {
     assert!(count.unknown > 0 && count.repeated > 0, "{count:?}");
 }
 
+#[test]
+fn a_store_that_refuses_an_append_stops_the_run_and_loses_nothing() {
+    let whole = Whole::of(Store::Sqlite);
+    let faults: [(&str, fn(usize) -> Failpoint, &str); 3] = [
+        ("refused", Failpoint::Refused, "the test refuses it"),
+        ("full", Failpoint::Full, "the test's disk is full"),
+        ("denied", Failpoint::Denied, "the test denies it"),
+    ];
+    for (what, fault, said) in faults {
+        let mut count = Count::default();
+        // Every third is enough: they differ little.
+        for number in (1..=whole.report.appends).step_by(3) {
+            let stage = Stage::new(Store::Sqlite, 0);
+            let Ended::Itself(report) = stage.work(fault(number)) else { panic!("nobody dies of it") };
+            if report.appends < number {
+                assert_eq!(report.status, "completed");
+                continue;
+            }
+            let error = report.error.unwrap_or_default();
+            assert!(
+                report.status.is_empty() && error.contains("the journal failed") && error.contains(said),
+                "{error}"
+            );
+            count.kills += 1;
+            count.recover(&stage, &whole);
+        }
+        tell(&format!("{what}: {count:?}"));
+        assert!(count.kills > 5, "{what}: {count:?}");
+    }
+}
+
+#[test]
+fn two_processes_keep_their_runs_in_one_database() {
+    let stage = Stage::new(Store::Sqlite, 0);
+    let order = |prefix: &str| Order {
+        many: Some((prefix.to_owned(), 20)),
+        ..stage.order(&format!("{prefix}.json"), Failpoint::Never, Unknown::Look)
+    };
+    let children = ["a", "b"].map(|prefix| (prefix, stage.spawn_with(&order(prefix))));
+    for (prefix, child) in children {
+        let Ended::Itself(report) = stage.end_with(&format!("{prefix}.json"), child) else { panic!("nobody dies") };
+        assert_eq!((report.status.as_str(), report.error), ("completed", None));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let journal = Sqlite::new(stage.path("runs.db"));
+    let rows = runtime.block_on(journal.list(RunFilter::default())).unwrap().rows;
+    assert!(rows.len() == 40 && rows.iter().all(|row| row.index.status == "completed"), "{rows:?}");
+    for row in rows {
+        let page = runtime.block_on(journal.read(&row.run_id, 0, 1_000)).unwrap();
+        let seqs = page.records.iter().filter_map(|record| match &record.body {
+            RecordBody::Event(event) => Some(event.seq),
+            RecordBody::Note { .. } => None,
+        });
+        assert!(seqs.eq(1..=page.records.len() as u64 - 1), "{}", row.run_id);
+    }
+    assert_eq!(stage.effects().len(), 120);
+}
+
 /// Shown by `--nocapture`, and where a test fails.
 fn tell(line: &str) {
     writeln!(std::io::stderr(), "{line}").unwrap();
 }
 
 /// How often processes are killed at random, or race.
-fn kills() -> usize {
+pub(crate) fn kills() -> usize {
     let given = std::env::var_os("KILLS").and_then(|text| text.to_str()?.parse().ok());
     given.unwrap_or(12)
 }
 
 /// Numbers that look random, the same in every test.
-fn chances() -> impl FnMut(u64) -> u64 {
+pub(crate) fn chances() -> impl FnMut(u64) -> u64 {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     move |below| {
         state ^= state << 13;

@@ -135,6 +135,41 @@ fn a_run_whose_host_was_killed_is_delivered_as_far_as_it_came() {
     assert!(killed.len() > 1 && events == killed, "{events:?}");
 }
 
+/// The events of a run by their positions, each once: what comes twice is the same.
+fn once(events: Vec<Value>) -> Vec<Value> {
+    let mut by_seq = std::collections::BTreeMap::new();
+    for event in events {
+        let seq = event["seq"].as_u64().unwrap();
+        let known = by_seq.insert(seq, event.clone());
+        assert!(known.is_none_or(|known| known == event), "{event}");
+    }
+    by_seq.into_values().collect()
+}
+
+#[test]
+fn a_run_that_is_killed_and_goes_on_reaches_every_sink_whole() {
+    for down in [true, false] {
+        let provider = taking();
+        let project = project(&if down { NOWHERE.to_owned() } else { provider.url() });
+        project
+            .file("slow.yaml", "name: slow\nsteps: [{ id: hi, instructions: Say hello. }]\n")
+            .file("model.yaml", "default: { delay: 1h, text: too late }\n");
+        let running = project.start(&["run", "slow.yaml", "--model", "scripted/model.yaml"]);
+        running.until("started");
+        running.signal(Signal::KILL);
+        assert_eq!(running.wait().code, None);
+        project.file("cofferdam.toml", settings(&provider.url(), "[]")).file("model.yaml", "default: { text: hello }\n");
+        project.run(&["resume", "last"]).expect(0);
+        let recorded = project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines();
+        assert!(recorded.iter().any(|event| event["kind"] == "run_resumed"));
+        let run = &recorded[0]["run_id"];
+        assert_eq!(once(of_run(&arrived(&provider), run)), recorded, "the hook, down: {down}");
+        assert_eq!(once(lines(&project, run)), recorded, "the file");
+        let listed = project.run(&["sinks", "list", "--json"]).expect(0).json_lines();
+        assert_eq!((&listed[0]["runs"], &listed[1]["runs"]), (&json!([]), &json!([])));
+    }
+}
+
 #[test]
 fn a_sink_that_is_back_before_the_end_lacks_nothing() {
     let busy = || Answer::Http(503, "", String::new());

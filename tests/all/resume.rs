@@ -1,8 +1,10 @@
 //! Recorded runs that go on, as people see it on the command line: answered, resumed after a kill, refused.
 
-use crate::support::{Outcome, Project, Running};
+use crate::crash::{chances, kills};
+use crate::support::{Outcome, Project, Running, repository};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 const ASKS: &str = "
 name: release
@@ -164,6 +166,55 @@ fn a_run_is_found_from_another_folder_of_its_project() {
     assert_eq!(outcome.status.code(), Some(0), "{}", String::from_utf8_lossy(&outcome.stderr));
 }
 
+/// Agents of a few milliseconds each, some after others.
+fn busy() -> (String, &'static str) {
+    let step = |index: usize| {
+        let after = if index < 3 { String::new() } else { format!(", dependsOn: [s{}]", index - 3) };
+        format!("  - {{ id: s{index}, agent: helper, instructions: Look.{after} }}\n")
+    };
+    let agents = "name: busy\nagents: { helper: { description: Helps., tools: [glob] } }\nsteps:\n";
+    let steps: String = (0..12).map(step).collect();
+    let model = "delay: 6ms\nanswers: [{ turn: 1, toolCalls: [{ tool: glob, args: { pattern: '*' } }] }]\ndefault: { text: 'done {{step}}' }\n";
+    (agents.to_owned() + &steps, model)
+}
+
+#[test]
+fn an_interrupt_at_any_moment_ends_soon_and_leaves_a_run_that_goes_on() {
+    let (document, model) = busy();
+    let whole = Project::new();
+    whole.file("busy.yaml", &document).file("model.yaml", model);
+    let run = [&["run", "busy.yaml"], &MODEL[..]].concat();
+    let started = Instant::now();
+    let expected = whole.run(&run).expect(0).stdout;
+    let takes = u64::try_from(started.elapsed().as_micros()).unwrap();
+    let (mut chance, mut stopped) = (chances(), 0);
+    for number in 0..kills() {
+        let project = Project::new();
+        project.file("busy.yaml", &document).file("model.yaml", model);
+        let running = project.start(&run);
+        std::thread::sleep(Duration::from_micros(chance(takes)));
+        let (signal, code) = if number % 2 == 0 { (Signal::INT, 130) } else { (Signal::TERM, 143) };
+        let sent = Instant::now();
+        running.signal(signal);
+        let outcome = running.wait();
+        assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
+        match outcome.code {
+            Some(0) => continue,
+            // It died before it could hear.
+            None => {}
+            other => assert_eq!(other, Some(code), "{}", outcome.stderr),
+        }
+        stopped += 1;
+        let listed = project.run(&["runs", "list", "--json"]).expect(0).json_lines();
+        if listed.is_empty() {
+            continue;
+        }
+        assert_eq!(project.run(&["resume", "last"]).expect(0).stdout, expected);
+        assert_eq!(count(&project, "turn_finished"), 24, "no turn was asked for twice that was answered");
+    }
+    assert!(stopped > 0);
+}
+
 #[test]
 fn what_failed_runs_again_and_what_is_done_does_not() {
     let project = project();
@@ -205,4 +256,31 @@ fn runs_in_files_go_on_as_well() {
     assert!(!project.path(".cofferdam/runs.db").exists());
     assert_eq!(stored(&["answer", "last", "approve", "no"]).expect(0).stdout, "no\n");
     stored(&["runs", "show", "last"]).expect(0);
+}
+
+/// Runs of every released version, one that waits and one that failed, in each store: `tests/cases/stores/VERSION`.
+#[test]
+fn runs_of_every_version_go_on() {
+    let versions = std::fs::read_dir(repository().join("tests/cases/stores")).unwrap();
+    let mut count = 0;
+    for version in versions.map(|entry| entry.unwrap().path()) {
+        for store in ["sqlite", "file"] {
+            let project = project();
+            project.copy_from(&version.join(store));
+            let stored = |args: &[&str]| project.run(&[args, &["--storage", store]].concat());
+            let listed = stored(&["runs", "list", "--json"]).expect(0).json_lines();
+            let find = |status: &str| {
+                let row = listed.iter().find(|row| row["status"] == status).unwrap_or_else(|| panic!("{listed:?}"));
+                row["run_id"].as_str().unwrap().to_owned()
+            };
+            assert_eq!(stored(&["answer", &find("waiting"), "approve", "yes"]).expect(0).stdout, "yes\n");
+            project.file("late.txt", "in time");
+            assert!(stored(&["resume", &find("partial")]).expect(0).stdout.contains("in time"));
+            count += 1;
+        }
+        let project = project();
+        project.run(&["runs", "import", version.join("export.jsonl").to_str().unwrap()]).expect(0);
+        assert_eq!(project.run(&["answer", "last", "approve", "no"]).expect(0).stdout, "no\n");
+    }
+    assert!(count >= 2);
 }

@@ -242,6 +242,7 @@ limits! {
     // Stores
     JOURNAL_QUEUE: usize = 1_024, "operations", "writers that are faster than the disk would fill the memory";
     JOURNAL_GROUP: usize = 256, "operations", "a commit that never ends would keep the first of its operations waiting";
+    FILE_STORE_LEAP_BYTES: u64 = 32 * KIB as u64, "bytes", "every line before a record that is looked for would be read";
     DIGEST_EVENTS: usize = 1_000, "events", "a resume would read every record of its run";
     DIGEST_TAIL: usize = 1_500, "records", "a resume would look for a digest in all of its run";
     DIGEST_BYTES: usize = 192 * KIB, "bytes", "what is large would be kept twice: a stretch with more than this in words is read as it is";

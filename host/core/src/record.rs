@@ -2,8 +2,8 @@
 //!
 //! It must not know where the text is kept.
 
-use crate::event::{self, RunEvent};
-use crate::id::RunId;
+use crate::event::{self, Body, RunEvent};
+use crate::id::{RunId, StepPath};
 use crate::limits;
 use crate::port::{JournalError, Record, RecordBody};
 use crate::time::Timestamp;
@@ -20,7 +20,7 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<&'a RunEvent>,
+    event: Option<WrittenEvent<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,10 +31,56 @@ struct Written<'a> {
 struct Read {
     v: u32,
     at: Option<Timestamp>,
-    event: Option<RunEvent>,
+    event: Option<ReadEvent>,
     note: Option<String>,
     #[serde(default)]
     data: Map,
+}
+
+/// An event as it is kept: without the id of its run, which the journal knows.
+#[derive(Serialize)]
+struct WrittenEvent<'a> {
+    seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<u64>,
+    at: Timestamp,
+    #[serde(skip_serializing_if = "StepPath::is_root")]
+    path: &'a StepPath,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(flatten)]
+    body: &'a Body,
+}
+
+/// The same, read; older records have the id.
+#[derive(Deserialize)]
+struct ReadEvent {
+    seq: u64,
+    #[serde(default)]
+    sub: Option<u64>,
+    at: Timestamp,
+    #[serde(default)]
+    run_id: Option<RunId>,
+    #[serde(default)]
+    path: StepPath,
+    #[serde(default)]
+    attempt: Option<u32>,
+    #[serde(flatten)]
+    body: Body,
+}
+
+impl<'a> WrittenEvent<'a> {
+    fn of(event: &'a RunEvent) -> Self {
+        let RunEvent { seq, sub, at, run_id: _, path, attempt, body } = event;
+        Self { seq: *seq, sub: *sub, at: *at, path, attempt: *attempt, body }
+    }
+}
+
+impl ReadEvent {
+    fn of_run(self, run: &RunId) -> RunEvent {
+        let Self { seq, sub, at, run_id, path, attempt, body } = self;
+        RunEvent { seq, sub, at, run_id: run_id.unwrap_or_else(|| run.clone()), path, attempt, body }
+    }
 }
 
 #[derive(Deserialize)]
@@ -50,7 +96,7 @@ pub fn encode(record: &Record) -> Result<String, JournalError> {
     let written = match &record.body {
         RecordBody::Event(event) => {
             let at = (event.at != record.at).then_some(record.at);
-            Written { v: event::VERSION, at, event: Some(event), note: None, data: None }
+            Written { v: event::VERSION, at, event: Some(WrittenEvent::of(event)), note: None, data: None }
         }
         RecordBody::Note { kind, data } => {
             Written { v: event::VERSION, at: Some(record.at), event: None, note: Some(kind), data: Some(data) }
@@ -81,7 +127,9 @@ pub fn decode(run: &RunId, position: u64, sum: i64, text: &str) -> Result<Record
         return Err(too_new(read.v));
     }
     match (read.event, read.note, read.at) {
-        (Some(event), None, at) => Ok(Record { at: at.unwrap_or(event.at), body: RecordBody::Event(Arc::new(event)) }),
+        (Some(event), None, at) => {
+            Ok(Record { at: at.unwrap_or(event.at), body: RecordBody::Event(Arc::new(event.of_run(run))) })
+        }
         (None, Some(kind), Some(at)) => Ok(Record { at, body: RecordBody::Note { kind, data: read.data } }),
         _ => Err(damaged(run, position, "it is neither an event nor a note")),
     }

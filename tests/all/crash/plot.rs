@@ -13,6 +13,15 @@ steps:
 output: 'inputs.word + steps.r.content'
 ";
 
+/// A document of a few steps.
+pub(super) const SHORT: &str = "
+name: short
+steps:
+  - { id: a, tool: once, args: { say: a } }
+  - { id: b, tool: same, args: { say: b }, dependsOn: [a] }
+  - { id: c, tool: once, args: { say: c }, dependsOn: [b] }
+";
+
 /// What the agents are answered: each calls two tools at once, then one, then speaks.
 pub(super) const SCRIPT: &str = "
 answers:

@@ -38,6 +38,12 @@ pub(super) enum Failpoint {
     BeforeEffect(usize),
     /// After the n-th effect, before anybody knows of it.
     AfterEffect(usize),
+    /// The n-th append is refused; nobody dies.
+    Refused(usize),
+    /// The n-th append finds the disk full.
+    Full(usize),
+    /// The n-th append succeeds and says that it did not.
+    Denied(usize),
 }
 
 /// Which store.
@@ -64,6 +70,8 @@ pub(super) struct Order {
     pub(super) store: Store,
     pub(super) failpoint: Failpoint,
     pub(super) unknown: Unknown,
+    /// Instead of the one run, so many short ones, whose ids begin with this.
+    pub(super) many: Option<(String, usize)>,
     /// The file of the report.
     pub(super) report: PathBuf,
     /// How long each tool takes.
@@ -91,7 +99,10 @@ pub(super) fn work(order: &Order) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let outcome = runtime.block_on(async {
         let orchestrator = builder(order).build().unwrap();
-        let outcome = go(&orchestrator, order).await;
+        let outcome = match &order.many {
+            Some((prefix, count)) => go_often(&orchestrator, prefix, *count).await,
+            None => go(&orchestrator, order).await,
+        };
         orchestrator.close().await;
         outcome
     });
@@ -108,6 +119,25 @@ async fn go(orchestrator: &Orchestrator, order: &Order) -> Result<RunResult, cof
     }
     let workflow = Workflow::load(order.folder.join("crash.yaml")).unwrap();
     orchestrator.run_flow(&workflow, RunOptions { run_id: Some(run), ..RunOptions::default() }).await
+}
+
+/// Runs a short workflow often, four runs at a time; gives the last result, or the first failure.
+async fn go_often(orchestrator: &Orchestrator, prefix: &str, count: usize) -> Result<RunResult, cofferdam::Error> {
+    let workflow = Workflow::parse(plot::SHORT, ".").unwrap();
+    let ids: Vec<String> = (0..count).map(|number| format!("{prefix}{number}")).collect();
+    let mut last = None;
+    for some in ids.chunks(4) {
+        let run = |id: &String| {
+            let options = RunOptions { run_id: Some(RunId::parse(id).unwrap()), ..RunOptions::default() };
+            let (orchestrator, workflow) = (orchestrator.clone(), workflow.clone());
+            tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await })
+        };
+        let some: Vec<_> = some.iter().map(run).collect();
+        for run in some {
+            last = Some(run.await.unwrap()?);
+        }
+    }
+    Ok(last.unwrap())
 }
 
 fn report(outcome: Result<RunResult, cofferdam::Error>) -> Report {
@@ -290,9 +320,19 @@ struct Counted<S> {
 impl<S: Journal> Journal for Counted<S> {
     fn append(&self, request: Append) -> BoxFuture<'_, Result<u64, JournalError>> {
         Box::pin(async move {
+            let number = APPENDS.fetch_add(1, Ordering::SeqCst) + 1;
+            if self.failpoint == Failpoint::Refused(number) {
+                return Err(JournalError::Unavailable("the test refuses it".to_owned()));
+            }
+            if self.failpoint == Failpoint::Full(number) {
+                return Err(JournalError::Full("the test's disk is full".to_owned()));
+            }
             let head = self.store.append(request).await?;
-            if self.failpoint == Failpoint::AfterAppend(APPENDS.fetch_add(1, Ordering::SeqCst) + 1) {
+            if self.failpoint == Failpoint::AfterAppend(number) {
                 die();
+            }
+            if self.failpoint == Failpoint::Denied(number) {
+                return Err(JournalError::Unavailable("the test denies it".to_owned()));
             }
             Ok(head)
         })

@@ -242,6 +242,19 @@ fn few_records_of_a_long_run_are_read_and_it_ends_as_it_would_have() {
 }
 
 #[test]
+fn the_same_run_twice_is_recorded_the_same() {
+    let record = || {
+        let seen = stage(reading()).scene.run(long());
+        let still = |event: &Arc<RunEvent>| RunEvent { at: Timestamp::default(), ..(**event).clone() };
+        seen.journal.iter().map(still).collect::<Vec<_>>()
+    };
+    let first = record();
+    for _ in 0..4 {
+        assert!(record() == first, "the events differ");
+    }
+}
+
+#[test]
 fn a_call_whose_effect_is_not_known_is_decided_about_and_that_is_recorded() {
     let seen = stage(Effects::default()).scene.run(workflow(vec![call("a")]));
     let recorded = until(&seen, |event| matches!(event.body, Body::ToolCallStarted { .. }));

@@ -33,9 +33,18 @@ impl Default for Mark {
 pub(super) struct Scan<'a> {
     run: &'a RunId,
     path: &'a Path,
+    file: &'a File,
+    end: u64,
     lines: BufReader<Take<&'a File>>,
     mark: Mark,
     line: Vec<u8>,
+}
+
+/// The bytes between two places.
+fn lines(file: &File, from: u64, end: u64) -> io::Result<BufReader<Take<&File>>> {
+    let mut start: &File = file;
+    start.seek(SeekFrom::Start(from))?;
+    Ok(BufReader::new(start.take(end.saturating_sub(from))))
 }
 
 impl<'a> Scan<'a> {
@@ -47,10 +56,8 @@ impl<'a> Scan<'a> {
         mark: Mark,
         end: u64,
     ) -> Result<Self, JournalError> {
-        let mut from: &File = file;
-        from.seek(SeekFrom::Start(mark.bytes)).map_err(|error| refused(path, &error))?;
-        let lines = BufReader::new(from.take(end.saturating_sub(mark.bytes)));
-        Ok(Self { run, path, lines, mark, line: Vec::new() })
+        let lines = lines(file, mark.bytes, end).map_err(|error| refused(path, &error))?;
+        Ok(Self { run, path, file, end, lines, mark, line: Vec::new() })
     }
 
     /// Where the next line begins.
@@ -82,6 +89,35 @@ impl<'a> Scan<'a> {
         Ok(Some(line))
     }
 
+    /// Comes close to the record behind a position, by halves: each line tells which one it is. Where one cannot be read,
+    /// the place is looked for before it, and whoever walks on from there finds it.
+    fn leap(&mut self, after: u64) -> io::Result<()> {
+        let (mut low, mut high) = (self.mark, self.end);
+        while high.saturating_sub(low.bytes) > limits::FILE_STORE_LEAP_BYTES {
+            let middle = low.bytes + (high - low.bytes) / 2;
+            match self.behind_line_after(middle, high)? {
+                Some(mark) if mark.position <= after.saturating_add(1) && mark.bytes > low.bytes => low = mark,
+                _ => high = middle,
+            }
+        }
+        // Also where nothing was won: the file was read elsewhere meanwhile.
+        self.lines = lines(self.file, low.bytes, self.end)?;
+        self.mark = low;
+        Ok(())
+    }
+
+    /// The place behind the first whole line after a byte; none when it cannot be read, or is another run's.
+    fn behind_line_after(&self, byte: u64, end: u64) -> io::Result<Option<Mark>> {
+        let mut from = lines(self.file, byte, end)?;
+        let (mut rest, mut text) = (Vec::new(), Vec::new());
+        let skipped = from.read_until(b'\n', &mut rest)?;
+        let read = from.read_until(b'\n', &mut text)?;
+        let Some((b'\n', line)) = text.split_last() else { return Ok(None) };
+        let Ok(line) = line::read(self.run, line) else { return Ok(None) };
+        let bytes = byte + (skipped + read) as u64;
+        Ok(Some(Mark { bytes, position: line.frame.position.saturating_add(1), left: line.frame.left }))
+    }
+
     /// The next record; none at the end.
     pub(super) fn next_record(&mut self) -> Result<Option<Record>, JournalError> {
         let run = self.run;
@@ -93,8 +129,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes to the record behind a position.
+    /// Goes to the record behind a position. Of the lines on the way a few are read.
     pub(super) fn skip_to(&mut self, after: u64) -> Result<(), JournalError> {
+        self.leap(after).map_err(|error| refused(self.path, &error))?;
         while self.mark.position <= after {
             if self.next()?.is_none() {
                 return Err(record::damaged(self.run, self.mark.position, "it is missing"));
