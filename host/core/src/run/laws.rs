@@ -1,6 +1,7 @@
 //! Laws of the machine, for any graph and any failures: nothing is lost, nothing runs twice, slots are kept, and
 //! the recorded events give the same result again.
 
+mod branched;
 mod resumed;
 
 use super::node::{Node, NodeState};
@@ -413,6 +414,7 @@ fn begin(mut engine: Engine, plot: &Plot) -> Engine {
         settings: serde_json::Map::new(),
         plan: Vec::new(),
         sensitive: Vec::new(),
+        branched_from: None,
     };
     engine.feed(Emission { path: StepPath::ROOT, attempt: None, body: started });
     drive(engine, plot)

@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 impl Machine {
     /// Takes the run up again at `now`; `before` is when it was heard of last.
     pub(super) fn reopen(&mut self, before: Timestamp, now: Timestamp) {
+        // What is copied from another run took none of this one's time.
+        let before = if std::mem::take(&mut self.branched) { Timestamp::default() } else { before };
         self.outages.push((before, now));
         if self.ended.take().is_some() {
             self.counts_from = now;
