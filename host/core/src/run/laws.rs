@@ -280,7 +280,7 @@ impl Engine {
 
     /// Answers a question, or says that nobody is there.
     fn answer(&mut self, path: &StepPath, queue: &mut VecDeque<Emission>) {
-        let deferred = if self.calm { path.as_str().len() % 2 == 0 } else { self.chance().is_multiple_of(3) };
+        let deferred = if self.calm { path.as_str().len().is_multiple_of(2) } else { self.chance().is_multiple_of(3) };
         let asked = Body::QuestionAsked { question: "which".into(), choices: Vec::new(), schema: None, deferred };
         queue.push_back(Emission { path: path.clone(), attempt: None, body: asked });
         if !deferred {

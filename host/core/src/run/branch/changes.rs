@@ -131,8 +131,8 @@ mod tests {
     use crate::run::branch::tests::workflow;
     use serde_json::json;
 
-    fn changed(old: Value, new: Value) -> (Vec<String>, Vec<String>) {
-        let changes = between(&workflow(&old), &workflow(&new));
+    fn changed(old: &Value, new: &Value) -> (Vec<String>, Vec<String>) {
+        let changes = between(&workflow(old), &workflow(new));
         (changes.steps.into_iter().collect(), changes.holders.into_iter().collect())
     }
 
@@ -140,8 +140,8 @@ mod tests {
     fn a_step_that_says_something_else_is_changed_and_no_other() {
         let steps = |text: &str| json!([{ "id": "a", "instructions": text }, { "id": "b", "instructions": "b" }]);
         let document = |text: &str| json!({ "name": "w", "steps": steps(text) });
-        assert_eq!(changed(document("x"), document("y")), (vec!["a".to_owned()], vec![]));
-        assert_eq!(changed(document("x"), document("x")), (vec![], vec![]));
+        assert_eq!(changed(&document("x"), &document("y")), (vec!["a".to_owned()], vec![]));
+        assert_eq!(changed(&document("x"), &document("x")), (vec![], vec![]));
     }
 
     #[test]
@@ -149,10 +149,10 @@ mod tests {
         let document = |inner: Value| json!({ "name": "w", "steps": [{ "id": "g", "steps": inner }] });
         let (h, i) = (json!({ "id": "h", "instructions": "h" }), json!({ "id": "i", "instructions": "i" }));
         let other = json!({ "id": "i", "instructions": "other" });
-        assert_eq!(changed(document(json!([h, i])), document(json!([h, other]))), (vec!["g.i".to_owned()], vec![]));
-        assert_eq!(changed(document(json!([h])), document(json!([h, i]))), (vec![], vec!["g".to_owned()]));
+        assert_eq!(changed(&document(json!([h, i])), &document(json!([h, other]))), (vec!["g.i".to_owned()], vec![]));
+        assert_eq!(changed(&document(json!([h])), &document(json!([h, i]))), (vec![], vec!["g".to_owned()]));
         let gone = (vec!["g.i".to_owned()], vec!["g".to_owned()]);
-        assert_eq!(changed(document(json!([h, i])), document(json!([h]))), gone);
+        assert_eq!(changed(&document(json!([h, i])), &document(json!([h]))), gone);
     }
 
     #[test]
@@ -172,15 +172,18 @@ mod tests {
                 ],
             })
         };
-        assert_eq!(changed(document("x"), document("y")).0, ["a", "c"]);
+        assert_eq!(changed(&document("x"), &document("y")).0, ["a", "c"]);
     }
 
     #[test]
     fn an_option_that_steps_feel_changes_all_and_another_none() {
         let document = |options: Value| json!({ "name": "w", "options": options, "steps": [{ "id": "a", "instructions": "a" }, { "id": "b", "instructions": "b" }] });
-        assert_eq!(changed(document(json!({})), document(json!({ "model": "m" }))).0, ["a", "b"]);
-        assert_eq!(changed(document(json!({})), document(json!({ "stepTimeout": "9s" }))).0, ["a", "b"]);
-        assert_eq!(changed(document(json!({})), document(json!({ "timeout": "9s", "maxConcurrency": 2 }))).0.len(), 0);
+        assert_eq!(changed(&document(json!({})), &document(json!({ "model": "m" }))).0, ["a", "b"]);
+        assert_eq!(changed(&document(json!({})), &document(json!({ "stepTimeout": "9s" }))).0, ["a", "b"]);
+        assert_eq!(
+            changed(&document(json!({})), &document(json!({ "timeout": "9s", "maxConcurrency": 2 }))).0.len(),
+            0
+        );
     }
 
     #[test]
@@ -199,7 +202,7 @@ mod tests {
                 ],
             })
         };
-        assert_eq!(changed(document(json!({})), document(json!({ "x": 1 }))).0, ["a", "b", "d"]);
+        assert_eq!(changed(&document(json!({})), &document(json!({ "x": 1 }))).0, ["a", "b", "d"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn positions(events: &[Arc<RunEvent>], affected: &Affected<'_>) -> Ve
         let path = &event.path;
         let begins = matches!(event.body, Body::LoopIterationStarted { .. }) && begun.contains(path);
         let covered = if begins { around(path).any(|outer| affected.covers(&outer)) } else { affected.covers(path) };
-        !covered && !(reopened.contains(path) && is_end(event))
+        !(covered || reopened.contains(path) && is_end(event))
     };
     let kept = lives.kept.iter().enumerate().filter(|(_, kept)| **kept).map(|(position, _)| position);
     kept.filter(|&position| events.get(position).is_some_and(|event| stays(event))).collect()
@@ -53,9 +53,10 @@ impl Lives<'_> {
         if path.is_root() {
             let marks =
                 matches!(event.body, Body::RunResumed { .. } | Body::RunFinished { .. } | Body::RunStarted { .. });
-            return if marks {
-                self.drop_event(position)
-            };
+            if marks {
+                self.drop_event(position);
+            }
+            return;
         }
         match &event.body {
             Body::StepReady {} => self.restart(path, Spared::Choices),

@@ -184,7 +184,7 @@ mod tests {
         readers(&workflow(document), &Opaque::default(), &names).into_iter().collect()
     }
 
-    fn document(steps: Value) -> Value {
+    fn document(steps: &Value) -> Value {
         json!({
             "name": "w",
             "inputs": { "x": { "type": "string", "default": "1" }, "y": { "type": "array", "default": [] } },
@@ -207,7 +207,7 @@ mod tests {
             json!({ "id": "a", "instructions": "a", "loop": { "maxIterations": 2, "while": "inputs.x == '1'" } }),
             json!({ "id": "a", "instructions": "a", "loop": { "maxIterations": 2, "until": "inputs.x == '1'" } }),
         ] {
-            let document = document(json!([step, { "id": "b", "tool": "read", "args": { "path": "x" } }]));
+            let document = document(&json!([step, { "id": "b", "tool": "read", "args": { "path": "x" } }]));
             assert_eq!(found(&document, &["x"], &["x"]), ["a"], "{step}");
             assert!(found(&document, &["y"], &["y"]).is_empty(), "{step}");
         }
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_plugin_whose_directories_an_input_names_is_a_reader_wherever_it_may_be_used() {
         let also = json!([{ "from": "{{ inputs.x }}", "at": "/in", "read": true }]);
-        let mut document = document(json!([
+        let mut document = document(&json!([
             { "id": "a", "tool": "disk.words", "args": { "text": "x" } },
             { "id": "b", "instructions": "b" },
             { "id": "c", "tool": "read", "args": { "path": "x" } },
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_reader_inside_of_a_step_is_named_by_its_own_place() {
         let inner = json!([{ "id": "h", "input": "{{ vars.x }}" }, { "id": "i", "instructions": "i" }]);
-        let document = document(json!([{ "id": "g", "steps": inner }]));
+        let document = document(&json!([{ "id": "g", "steps": inner }]));
         assert_eq!(found(&document, &["x"], &["x"]), ["g.h"]);
         assert_eq!(found(&document, &[], &["x"]), ["g.h"]);
         assert!(found(&document, &["x"], &[]).is_empty());
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_does_not_say_what_it_reads_reads_everything() {
-        let document = document(json!([
+        let document = document(&json!([
             { "id": "a", "agent": "sets", "instructions": "a" },
             { "id": "b", "tool": "context_get", "args": { "key": "z" } },
             { "id": "c", "instructions": "c", "condition": { "plugin": "text" } },
