@@ -93,11 +93,27 @@ pub fn branch(recorded: Recorded<'_>, wish: &Wish, (run, now): (&RunId, Timestam
         return Err(fault.with_hint("name a step that runs again, or an input that a step reads with another value"));
     }
     let kept = copy::positions(recorded.events, &affected);
-    let (reused, rest) = (machine.standing(&affected, Standing::Reused), machine.standing(&affected, Standing::Again));
+    let (reused, mut rest) =
+        (machine.standing(&affected, Standing::Reused), machine.standing(&affected, Standing::Again));
+    rest.retain(|path| is_step(&wish.workflow, path));
     let copied = kept.iter().filter_map(|&position| recorded.events.get(position)).map(|event| (**event).clone());
     let events = beginning(recorded.events, wish, (again, now)).into_iter().chain(copied).zip(1_u64..);
     let events = events.map(|(event, seq)| RunEvent { seq, sub: None, run_id: run.clone(), ..event }).collect();
     Ok(Branched { events, reused, again: rest })
+}
+
+/// Whether the document still has the step of a path.
+fn is_step(workflow: &Workflow, path: &StepPath) -> bool {
+    let place = path.place();
+    let mut scope = Some(&workflow.scope);
+    for id in place.split('.') {
+        let Some(step) = scope.and_then(|scope| scope.steps.get(scope.position(id)?)) else {
+            // The judge of a loop is no step of its scope.
+            return id == "judge";
+        };
+        scope = step.inner();
+    }
+    true
 }
 
 /// The names whose values are others at the beginning.
