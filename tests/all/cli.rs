@@ -6,6 +6,7 @@ use rustix::process::Signal;
 const COMMANDS: &[&[&str]] = &[
     &[],
     &["run"],
+    &["fork"],
     &["validate"],
     &["test"],
     &["plan"],

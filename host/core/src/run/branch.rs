@@ -25,7 +25,7 @@ use crate::value::Map;
 use affected::Affected;
 use changes::Changes;
 use readers::Names;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A run that a branch is made of.
@@ -83,10 +83,10 @@ pub fn branch(recorded: Recorded<'_>, wish: &Wish, (run, now): (&RunId, Timestam
             return Err(unknown(&machine, path));
         }
     }
-    affected.mark_places(&changes.steps);
+    affected.mark_places(&changes.steps, |_| true);
     affected.reopen_places(&changes.holders);
     let output = readers::output_reads(&wish.workflow, &names);
-    spread(&mut affected, recorded.events, wish, names);
+    spread(&mut affected, recorded.events, wish, &names);
     let again = affected.again();
     if same && again.is_empty() && !output {
         let fault = Fault::user("no_difference", "nothing would be different from the recorded run");
@@ -128,17 +128,27 @@ fn changed_names(old: &Workflow, before: &Map, wish: &Wish) -> Names {
 }
 
 /// Finds all that runs again: who reads what is different, who depends on it, who reads the variables that these set.
-fn spread(affected: &mut Affected<'_>, events: &[Arc<RunEvent>], wish: &Wish, mut names: Names) {
+fn spread(affected: &mut Affected<'_>, events: &[Arc<RunEvent>], wish: &Wish, names: &Names) {
+    affected.mark_places(&readers::readers(&wish.workflow, &wish.opaque, names), |_| true);
+    let last: BTreeMap<&StepPath, usize> =
+        events.iter().enumerate().map(|(position, event)| (&event.path, position)).collect();
     loop {
-        affected.mark_places(&readers::readers(&wish.workflow, &wish.opaque, &names));
         affected.close();
-        let known = names.vars.len();
-        let sets = events.iter().filter_map(|event| match &event.body {
-            Body::VariableSet { key, .. } if affected.covers(&event.path) => Some(key),
-            _ => None,
-        });
-        names.vars.extend(sets.cloned());
-        if names.vars.len() == known {
+        let known = affected.count();
+        let mut first = usize::MAX;
+        let mut set = Names::default();
+        for (position, event) in events.iter().enumerate() {
+            if let Body::VariableSet { key, .. } = &event.body
+                && affected.covers(&event.path)
+            {
+                first = first.min(position);
+                set.vars.insert(key.clone());
+            }
+        }
+        // Who had ended before has read none of it.
+        let read = |path: &StepPath| last.get(path).is_some_and(|&position| position > first);
+        affected.mark_places(&readers::readers(&wish.workflow, &wish.opaque, &set), read);
+        if affected.count() == known {
             return;
         }
     }

@@ -8,8 +8,8 @@ use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
     BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
-    Natives, Page, Pressure, PurePlugins, Question, RecordBody, RunFilter, RunPage, Sink, SourceError, SourceFile,
-    Sources, Starter, StepDirs, Want,
+    Natives, Page, Pressure, PurePlugins, Question, Record, RecordBody, RunFilter, RunPage, Sink, SourceError,
+    SourceFile, Sources, Starter, StepDirs, Want,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -98,14 +98,25 @@ impl Scene {
         }
     }
 
-    fn try_run(self, workflow: Workflow) -> Result<Seen, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(self.play(workflow))
+    /// Goes on with what is recorded of a run.
+    pub(crate) fn go_on(self, workflow: Workflow, recorded: Vec<RunEvent>) -> Seen {
+        self.block_on(workflow, recorded).unwrap()
     }
 
-    async fn play(self, workflow: Workflow) -> Result<Seen, Error> {
+    fn try_run(self, workflow: Workflow) -> Result<Seen, Error> {
+        self.block_on(workflow, Vec::new())
+    }
+
+    fn block_on(self, workflow: Workflow, recorded: Vec<RunEvent>) -> Result<Seen, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(self.play(workflow, recorded))
+    }
+
+    async fn play(self, workflow: Workflow, recorded: Vec<RunEvent>) -> Result<Seen, Error> {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
-        let (journal, sink) = (Arc::new(Kept::default()), Arc::new(Told::default()));
+        let goes_on = !recorded.is_empty();
+        let recorded = recorded.into_iter().map(Arc::new).collect();
+        let (journal, sink) = (Arc::new(Kept(Mutex::new(recorded))), Arc::new(Told::default()));
         let person = self.person.map(Arc::new);
         let approver = person.clone().map(|person| person as Arc<dyn Approver>);
         let presence = if approver.is_some() { Presence::Present } else { Presence::Absent };
@@ -138,7 +149,9 @@ impl Scene {
             cancel: tokio_util::sync::CancellationToken::new(),
         };
         let start = clock.now();
-        let result = Executor::new().run(ports, request).await?;
+        let executor = Executor::new();
+        let result =
+            if goes_on { executor.resume(ports, request).await? } else { executor.run(ports, request).await? };
         let journal = std::mem::take(&mut *journal.0.lock().unwrap());
         let missed = sink.1.load(Ordering::Relaxed);
         let sink = std::mem::take(&mut *sink.0.lock().unwrap());
@@ -262,11 +275,10 @@ impl Sink for Told {
     }
 }
 
-#[derive(Default)]
 struct Kept(Mutex<Vec<Arc<RunEvent>>>);
 
 fn unused<T>() -> BoxFuture<'static, Result<T, JournalError>> {
-    unreachable!("a run only appends")
+    unreachable!("a run appends, and reads when it goes on")
 }
 
 impl Journal for Kept {
@@ -279,8 +291,12 @@ impl Journal for Kept {
         let head = u64::try_from(kept.len()).unwrap();
         Box::pin(async move { Ok(head) })
     }
-    fn read<'a>(&'a self, _: &'a RunId, _: u64, _: usize) -> BoxFuture<'a, Result<Page, JournalError>> {
-        unused()
+    fn read<'a>(&'a self, _: &'a RunId, after: u64, _: usize) -> BoxFuture<'a, Result<Page, JournalError>> {
+        let kept = self.0.lock().unwrap();
+        let record = |event: &Arc<RunEvent>| Record { at: event.at, body: RecordBody::Event(Arc::clone(event)) };
+        let records = kept.iter().skip(usize::try_from(after).unwrap()).map(record).collect();
+        let page = Page { first: after + 1, records, head: u64::try_from(kept.len()).unwrap() };
+        Box::pin(async move { Ok(page) })
     }
     fn list(&self, _: RunFilter) -> BoxFuture<'_, Result<RunPage, JournalError>> {
         unused()

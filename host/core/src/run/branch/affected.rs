@@ -31,10 +31,16 @@ impl<'m> Affected<'m> {
         found.is_some()
     }
 
-    /// The steps at these places run again, in every iteration.
-    pub(super) fn mark_places(&mut self, places: &BTreeSet<String>) {
+    /// How many steps run again or are open again.
+    pub(super) fn count(&self) -> usize {
+        self.again.len() + self.reopened.len()
+    }
+
+    /// The steps at these places run again, in every iteration that is meant.
+    pub(super) fn mark_places(&mut self, places: &BTreeSet<String>, is_meant: impl Fn(&StepPath) -> bool) {
         for id in self.live().filter(|&id| self.machine.node(id).is_member()).collect::<Vec<_>>() {
-            if places.contains(&self.machine.node(id).path.place()) {
+            let path = &self.machine.node(id).path;
+            if places.contains(&path.place()) && is_meant(path) {
                 self.mark(id);
             }
         }

@@ -187,17 +187,18 @@ fn readers_of_a_changed_input_run_again_also_by_way_of_variables_that_they_set()
         "name": "w",
         "inputs": { "x": { "type": "string", "default": "1" }, "y": { "type": "string", "default": "1" } },
         "steps": [
-            { "id": "reads", "input": "{{ inputs.x }}" },
+            { "id": "before", "input": "{{ vars.v | default('') }}" },
+            { "id": "reads", "input": "{{ inputs.x }}", "dependsOn": ["before"] },
             { "id": "set", "dependsOn": ["reads"], "instructions": "set" },
-            { "id": "later", "input": "{{ vars.v | default('') }}" },
-            { "id": "none", "input": "{{ inputs.y }}" },
+            { "id": "later", "input": "{{ vars.v | default('') }}", "dependsOn": ["none"] },
+            { "id": "none", "input": "{{ inputs.y }}", "dependsOn": ["before"] },
         ],
     }));
     let branched = made(&document, &wish(&document, &[], &[("x", "2")])).unwrap();
-    assert_eq!(of(&branched), (vec!["none"], vec!["reads", "set", "later"]));
+    assert_eq!(of(&branched), (vec!["before", "none"], vec!["reads", "set", "later"]));
     assert!(branched.events.iter().all(|event| event.body.kind() != "variable_set"));
     let branched = made(&document, &wish(&document, &["none"], &[])).unwrap();
-    assert_eq!(of(&branched), (vec!["reads", "set", "later"], vec!["none"]));
+    assert_eq!(of(&branched), (vec!["before", "reads", "set"], vec!["later", "none"]));
 }
 
 #[test]
