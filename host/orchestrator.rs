@@ -3,6 +3,7 @@
 //! It owns configuration, not runs: each run has an executor, a gateway and plugins of its own, so that runs never
 //! see each other's data.
 
+mod branch;
 mod builder;
 mod construct;
 mod engines;
@@ -19,6 +20,7 @@ mod resume;
 mod servers;
 mod service;
 
+pub use branch::{ForkOptions, RunBranch};
 pub(crate) use builder::Played;
 pub use builder::{Builder, Undecided};
 pub use fetching::{FetchError, Fetched, Registries, RegistryAccess, TransferReport, Update, Wish};

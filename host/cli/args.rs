@@ -14,7 +14,7 @@ pub(crate) use plugin::{
     PluginTestArgs,
 };
 pub(crate) use registry::{AddArgs, PluginDoctorArgs, PushArgs, RegistryArgs};
-pub(crate) use resume::{AnswerArgs, ResumeArgs, UnknownEffectArg};
+pub(crate) use resume::{AnswerArgs, ForkArgs, ResumeArgs, UnknownEffectArg};
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
 pub(crate) use runs::{DiffArgs, ExportArgs, GcArgs, ImportArgs, ListArgs, RmArgs, RunsCommand, ShowArgs};
 pub(crate) use sinks::SinksCommand;
@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// Go on with a recorded run: what is finished stays, the rest runs
     #[command(after_help = text::RESUME)]
     Resume(Box<ResumeArgs>),
+    /// Start a new run from a recorded one: some steps run again, the rest is taken over
+    #[command(after_help = text::FORK)]
+    Fork(Box<ForkArgs>),
     /// Answer the question of a run that waits, and go on with it
     #[command(after_help = text::ANSWER)]
     Answer(Box<AnswerArgs>),

@@ -5,6 +5,7 @@ mod config;
 mod doctor;
 mod document;
 mod explain;
+mod fork;
 mod init;
 mod limits;
 mod plan;
@@ -37,6 +38,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Run(args) => run::run(&global, &args),
         Command::Resume(args) => resume::resume(&global, *args),
+        Command::Fork(args) => fork::fork(&global, *args),
         Command::Answer(args) => resume::answer(&global, *args),
         Command::Validate(args) => validate::run(&global, &args),
         Command::Test(args) => test::run(&args),
@@ -67,6 +69,7 @@ fn audience(command: &Command) -> Audience {
     let json = match command {
         Command::Run(args) => args.json,
         Command::Resume(args) => args.how.json,
+        Command::Fork(args) => args.how.json,
         Command::Answer(args) => args.how.json,
         Command::Validate(args) => args.form() == FindingForm::Json,
         Command::Test(args) => args.json || args.format == TestFormat::Json,

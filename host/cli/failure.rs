@@ -93,7 +93,8 @@ impl Failure {
             }
         }
         message.truncate(message.trim_end().len());
-        Self::invalid(message).with_hint("put the document back as it was, or run it anew")
+        let accept = format!("`cofferdam resume {run} --accept-changes` goes on with it in a new run");
+        Self::invalid(message).with_hint(format!("{accept}; or put the document back as it was"))
     }
 
     /// Somebody else works on the run.
@@ -149,7 +150,10 @@ impl Failure {
 /// What only the command line or the settings can cure.
 fn is_configuration(fault: &Fault) -> bool {
     let code = &fault.code;
-    fault.class == Class::User && (code.starts_with("model_") || code.ends_with("_answer") || *code == "no_model")
+    fault.class == Class::User
+        && (code.starts_with("model_")
+            || code.ends_with("_answer")
+            || ["no_model", "unknown_step", "no_difference"].contains(&&**code))
 }
 
 impl fmt::Display for Failure {

@@ -63,6 +63,9 @@ pub struct ResumeOptions {
     pub pauses: Pauses,
     /// Sinks of this run, as for a new run.
     pub sinks: Vec<Arc<dyn Sink>>,
+    /// Whether a document that has changed since the run was started is taken as it is now. A run has one document, so
+    /// what goes on is a new run: it takes over the steps that are what they were, as do all that they depend on.
+    pub accept_changes: bool,
 }
 
 /// What closing found.

@@ -114,6 +114,22 @@ impl RecordedRun {
         }
     }
 
+    /// The document as it is now: from its file, whatever became of it, else the copy that was recorded.
+    ///
+    /// # Errors
+    /// When it cannot be read as a document.
+    pub fn now(&self) -> Result<Workflow, Error> {
+        match self.file.as_deref().filter(|file| file.exists()) {
+            Some(file) => Workflow::load(file),
+            None => self.pinned(),
+        }
+    }
+
+    /// The document as it was recorded, to be compared with another one: also when secrets were taken out of it.
+    pub(super) fn as_recorded(&self) -> Result<Workflow, Error> {
+        Workflow::pinned(&self.sources, self.base.clone().unwrap_or_else(|| PathBuf::from(".")))
+    }
+
     /// The document as it was recorded.
     ///
     /// # Errors

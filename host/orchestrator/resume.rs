@@ -2,7 +2,7 @@
 
 use super::launch::{Again, Launch};
 use super::recorded::RecordedRun;
-use super::{Lineage, Orchestrator, ResumeOptions, RunOptions};
+use super::{ForkOptions, Lineage, Orchestrator, ResumeOptions, RunOptions};
 use crate::error::Error;
 use crate::workflow::Workflow;
 use cofferdam_core::event::RunStatus;
@@ -25,7 +25,8 @@ impl Orchestrator {
     /// Goes on with a recorded run: finished steps keep what they gave, a conversation goes on from where it was, what
     /// failed or was cancelled runs again. A run that is completed gives its result, and nothing is called. Without a
     /// workflow its document is taken from its file while that has not changed, else from the copy in the journal. Dropping
-    /// the future cancels the run and records that.
+    /// the future cancels the run and records that. With a changed document that is accepted, a new run goes on in its place;
+    /// its id is in the result.
     ///
     /// # Errors
     /// When the run cannot go on: there is none, its document is another one, somebody else works on it, or nothing can be
@@ -40,6 +41,14 @@ impl Orchestrator {
             return Err(Error::Closed);
         }
         let recorded = self.recorded(run).await?;
+        if options.accept_changes {
+            let now = workflow.cloned().map_or_else(|| recorded.now(), Ok)?;
+            if now.document().hash != recorded.hash {
+                let fork = ForkOptions { resume: options, ..ForkOptions::default() };
+                let branch = self.branch(run, Some(&now), &fork).await?;
+                return self.run_branch(branch, fork.resume).await;
+            }
+        }
         let workflow = match workflow {
             Some(given) if given.document().hash == recorded.hash => given.clone(),
             Some(given) => return Err(recorded.changed(&given.document().sources)),
@@ -55,7 +64,7 @@ impl Orchestrator {
         self.take_up(&workflow, recorded, options).await
     }
 
-    async fn take_up(
+    pub(super) async fn take_up(
         &self,
         workflow: &Workflow,
         recorded: RecordedRun,

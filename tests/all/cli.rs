@@ -8,6 +8,7 @@ const COMMANDS: &[&[&str]] = &[
     &["run"],
     &["resume"],
     &["answer"],
+    &["fork"],
     &["validate"],
     &["test"],
     &["plan"],

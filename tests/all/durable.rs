@@ -158,7 +158,9 @@ fn a_run_that_is_killed_and_goes_on_reaches_every_sink_whole() {
         running.until("started");
         running.signal(Signal::KILL);
         assert_eq!(running.wait().code, None);
-        project.file("cofferdam.toml", settings(&provider.url(), "[]")).file("model.yaml", "default: { text: hello }\n");
+        project
+            .file("cofferdam.toml", settings(&provider.url(), "[]"))
+            .file("model.yaml", "default: { text: hello }\n");
         project.run(&["resume", "last"]).expect(0);
         let recorded = project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines();
         assert!(recorded.iter().any(|event| event["kind"] == "run_resumed"));

@@ -15,6 +15,7 @@ mod adding;
 mod archive;
 mod authoring;
 mod bad_input;
+mod branches;
 mod cases;
 mod cli;
 mod counting;

@@ -1,6 +1,6 @@
 //! The flags of the commands that go on with a recorded run.
 
-use super::run::{DurabilityArg, GrantArgs, RunArgs, count, time};
+use super::run::{DurabilityArg, GrantArgs, InputArgs, RunArgs, count, time};
 use clap::{Args, ValueEnum, ValueHint};
 use cofferdam::core::spec::workflow::UnknownEffect;
 use std::path::PathBuf;
@@ -14,6 +14,29 @@ pub(crate) struct ResumeArgs {
     /// An answer to a step's question, or `STEP=@FILE` (repeatable)
     #[arg(long = "answer", value_name = "STEP=VALUE")]
     pub(crate) answers: Vec<String>,
+    /// Take the document as it is now: a new run goes on with it, with what is not affected
+    #[arg(long)]
+    pub(crate) accept_changes: bool,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+}
+
+/// Flags of `fork`.
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    /// The run's id, the beginning of it, or `last`
+    pub(crate) run: String,
+    /// A step that runs again, with all that depends on it: `build`, `group.h`, `each[2].x`, `rounds[1]` (repeatable)
+    #[arg(long, value_name = "STEP", required_unless_present_any = ["input", "inputs_file", "accept_changes"])]
+    pub(crate) from: Vec<String>,
+    #[command(flatten)]
+    pub(crate) inputs: InputArgs,
+    /// An answer to a step's question, or `STEP=@FILE` (repeatable)
+    #[arg(long = "answer", value_name = "STEP=VALUE")]
+    pub(crate) answers: Vec<String>,
+    /// Take the document as it is now; what is not affected keeps what it gave
+    #[arg(long)]
+    pub(crate) accept_changes: bool,
     #[command(flatten)]
     pub(crate) how: HowArgs,
 }

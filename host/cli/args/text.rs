@@ -33,14 +33,29 @@ Examples:
   cofferdam resume 01920c5f                   the beginning of an id is enough
   cofferdam resume last --answer approve=yes
   cofferdam resume last --on-unknown-effect retry
+  cofferdam resume last --accept-changes      with the document as it is now, in a new run
 
 Finished steps keep what they gave and cost nothing. An agent goes on in the middle of its
 conversation; steps that failed, were cancelled or never began run again. The document must be what
-it was; a run that is completed gives its result once more, and nothing is called.
+it was; a run that is completed gives its result once more, and nothing is called. With
+`--accept-changes` a changed document goes on in a new run: it takes over the steps that are what
+they were, with their agents and plugins, as do all that they depend on. The old run stays.
 A tool's call that had begun and whose end is not recorded is made again, with the same idempotency
 key, where the tool only reads or says that doing it twice is doing it once. Of others it is not
 known whether they had their effect: a person is asked, and without one the step fails with
 `effect_unknown`.";
+
+pub(super) const FORK: &str = "\
+Examples:
+  cofferdam fork last --from review
+  cofferdam fork 01920c5f --from 'each[2].lint' --from notes
+  cofferdam fork last --input folder=src      what reads the input runs again
+  cofferdam fork last --from 'rounds[1]'      and all later iterations
+
+The new run has its own id and takes over what the recorded one has done, but for the steps that are
+named, those that read an input with another value, and all that depends on these. The recorded run
+stays as it is and may be under way. What cannot be shown to be unaffected runs again. Files that
+steps wrote are not taken along, nor are values that plugins keep for a run.";
 
 pub(super) const ANSWER: &str = "\
 Examples:

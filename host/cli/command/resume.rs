@@ -12,32 +12,44 @@ use crate::settings;
 use crate::terminal;
 use crate::ui::paint;
 use cofferdam::core::event::RunStatus;
-use cofferdam::{Orchestrator, RecordedRun, ResumeOptions};
+use cofferdam::{ForkOptions, Orchestrator, RecordedRun, ResumeOptions, Workflow};
 use std::path::Path;
 
+/// How a recorded run goes on.
+pub(super) enum Going {
+    /// As itself.
+    On(ResumeOptions),
+    /// As a new run that takes over a part of it.
+    Branch(ForkOptions),
+}
+
 pub(super) fn resume(global: &Global, args: ResumeArgs) -> anyhow::Result<Exit> {
-    let ResumeArgs { run, answers, how } = args;
+    let ResumeArgs { run, answers, accept_changes, how } = args;
     let on_unknown_effect = how.on_unknown_effect.map(crate::args::UnknownEffectArg::policy);
-    let options =
-        ResumeOptions { answers: run::inputs::answers(&answers)?, on_unknown_effect, ..ResumeOptions::default() };
-    go_on(global, &run, &how.into_run(), options)
+    let answers = run::inputs::answers(&answers)?;
+    let options = ResumeOptions { answers, on_unknown_effect, accept_changes, ..ResumeOptions::default() };
+    take_up(global, &run, &how.into_run(), Going::On(options))
 }
 
 pub(super) fn answer(global: &Global, args: AnswerArgs) -> anyhow::Result<Exit> {
     let AnswerArgs { run, step, value, how } = args;
     let on_unknown_effect = how.on_unknown_effect.map(crate::args::UnknownEffectArg::policy);
     let answers = run::inputs::answers(&[format!("{step}={value}")])?;
-    go_on(global, &run, &how.into_run(), ResumeOptions { answers, on_unknown_effect, ..ResumeOptions::default() })
+    let options = ResumeOptions { answers, on_unknown_effect, ..ResumeOptions::default() };
+    take_up(global, &run, &how.into_run(), Going::On(options))
 }
 
-fn go_on(global: &Global, given: &str, args: &RunArgs, options: ResumeOptions) -> anyhow::Result<Exit> {
+pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going) -> anyhow::Result<Exit> {
     let session = Session::open(global, &settings::flags(args))?;
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
         let reader =
             session.with_storage(session.orchestrator(), &args.grants.grant)?.build().map_err(Failure::from)?;
-        let outcome = find(&reader, given).await;
-        if let Ok(recorded) = &outcome
+        let outcome = match find(&reader, given).await {
+            Ok(recorded) => going.of(recorded),
+            Err(error) => Err(error),
+        };
+        if let Ok((Task::Again(recorded, _), _)) = &outcome
             && recorded.status == Some(RunStatus::Completed)
         {
             let shown = show_result(&reader, recorded, args).await;
@@ -45,17 +57,41 @@ fn go_on(global: &Global, given: &str, args: &RunArgs, options: ResumeOptions) -
             return shown;
         }
         reader.close().await;
-        let recorded = outcome?;
-        let workflow = recorded.workflow().map_err(Failure::from)?;
+        let (task, workflow) = outcome?;
+        let (Task::Again(recorded, _) | Task::Branch(recorded, _)) = &task else {
+            unreachable!("nothing new begins here")
+        };
+        let workflow = match workflow {
+            Some(workflow) => workflow,
+            None => recorded.workflow().map_err(Failure::from)?,
+        };
         let file = recorded.file.as_deref().map(Path::to_owned);
         let base = recorded.base.clone().unwrap_or_else(|| Path::new(".").to_owned());
         let directory = file.as_deref().and_then(Path::parent).unwrap_or(&base).to_owned();
-        let task = Task::Again(Box::new(recorded), options);
         run::start(&session, args, (workflow, &directory), task).await
     });
     // A thread that waits for a slow reader or for a person must not hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+impl Going {
+    /// What is to be done with a recorded run; and its document, where changes of it are accepted and there are some.
+    fn of(self, recorded: RecordedRun) -> anyhow::Result<(Task, Option<Workflow>)> {
+        let accepts = match &self {
+            Self::On(options) => options.accept_changes,
+            Self::Branch(options) => options.resume.accept_changes,
+        };
+        let now = if accepts { Some(recorded.now().map_err(Failure::from)?) } else { None };
+        let now = now.filter(|now| now.document().hash != recorded.hash);
+        let recorded = Box::new(recorded);
+        let task = match (self, &now) {
+            (Self::On(resume), Some(_)) => Task::Branch(recorded, ForkOptions { resume, ..ForkOptions::default() }),
+            (Self::On(options), None) => Task::Again(recorded, options),
+            (Self::Branch(options), _) => Task::Branch(recorded, options),
+        };
+        Ok((task, now))
+    }
 }
 
 async fn find(reader: &Orchestrator, given: &str) -> anyhow::Result<RecordedRun> {

@@ -10,6 +10,7 @@ pub(super) mod stop;
 mod view;
 
 use super::document::{self, Warnings};
+use super::fork;
 use crate::args::{Global, RunArgs};
 use crate::exit::{Exit, Signal};
 use crate::failure::{Audience, Failure};
@@ -23,7 +24,9 @@ use anyhow::Context as _;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
-use cofferdam::{Orchestrator, Pauses, RecordedRun, ResumeOptions, RunOptions, RunResult, Undecided, Workflow};
+use cofferdam::{
+    ForkOptions, Orchestrator, Pauses, RecordedRun, ResumeOptions, RunOptions, RunResult, Undecided, Workflow,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +38,8 @@ pub(super) enum Task {
     New(RunOptions),
     /// One that is recorded goes on.
     Again(Box<RecordedRun>, ResumeOptions),
+    /// A new run takes over a part of one that is recorded.
+    Branch(Box<RecordedRun>, ForkOptions),
 }
 
 /// A run that is about to start.
@@ -150,9 +155,10 @@ impl Task {
     fn with(self, session: &Session, args: &RunArgs) -> Self {
         match self {
             Self::New(options) => Self::New(options),
-            Self::Again(recorded, options) => {
-                let (model, timeout) = (named_model(args), session.settings.timeout());
-                Self::Again(recorded, ResumeOptions { model, timeout, pauses: pauses(args), ..options })
+            Self::Again(recorded, options) => Self::Again(recorded, with(session, args, options)),
+            Self::Branch(recorded, options) => {
+                let resume = with(session, args, options.resume);
+                Self::Branch(recorded, ForkOptions { resume, ..options })
             }
         }
     }
@@ -162,6 +168,7 @@ impl Task {
         match self {
             Self::New(options) => options.model.as_deref(),
             Self::Again(recorded, options) => options.model.as_deref().or(recorded.setting("model")),
+            Self::Branch(recorded, options) => options.resume.model.as_deref().or(recorded.setting("model")),
         }
     }
 
@@ -169,9 +176,15 @@ impl Task {
     fn default_model(&self) -> Option<&str> {
         match self {
             Self::New(_) => None,
-            Self::Again(recorded, _) => recorded.setting("default_model"),
+            Self::Again(recorded, _) | Self::Branch(recorded, _) => recorded.setting("default_model"),
         }
     }
+}
+
+/// How a recorded run goes on, with what flags and settings say.
+fn with(session: &Session, args: &RunArgs, options: ResumeOptions) -> ResumeOptions {
+    let (model, timeout, pauses) = (named_model(args), session.settings.timeout(), pauses(args));
+    ResumeOptions { model, timeout, pauses, ..options }
 }
 
 fn pauses(args: &RunArgs) -> Pauses {
@@ -238,6 +251,16 @@ impl Start {
             Task::Again(recorded, options) => {
                 let (run, options) = (recorded.run_id.clone(), options.clone());
                 tokio::spawn(async move { orchestrator.resume_flow(&run, Some(&workflow), options).await })
+            }
+            Task::Branch(recorded, options) => {
+                let (run, options, quiet) = (recorded.run_id.clone(), options.clone(), args.quiet);
+                tokio::spawn(async move {
+                    let branch = orchestrator.branch(&run, Some(&workflow), &options).await?;
+                    if !quiet {
+                        fork::tell(&branch);
+                    }
+                    orchestrator.run_branch(branch, options.resume).await
+                })
             }
         };
         let stopped = stop::until_end(run, &self.orchestrator, &self.stop).await;

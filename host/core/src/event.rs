@@ -102,6 +102,15 @@ pub struct PluginPin {
     pub granted: Vec<String>,
 }
 
+/// Which run a branch was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchedFrom {
+    /// The recorded run.
+    pub run_id: RunId,
+    /// Its steps that were not taken over, though they may have ended there; without those inside of them.
+    pub steps: Vec<StepPath>,
+}
+
 /// What happened, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -132,6 +141,9 @@ pub enum Body {
         /// Places whose content views must not show.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         sensitive: Vec<String>,
+        /// The run that it is a branch of: what follows up to the first `run_resumed` was copied from there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        branched_from: Option<BranchedFrom>,
     },
     /// The run goes on, after its process ended or after it waited: what is finished stays, what had failed or was cut
     /// short runs again.

@@ -3,6 +3,7 @@
 //! Nothing here does IO. The engine appends an event to the journal, feeds it to the [`Machine`], and performs what
 //! the machine asks for; `resume` and `replay` are the same fold over a recorded list.
 
+pub mod branch;
 mod decisions;
 mod digest;
 mod each;

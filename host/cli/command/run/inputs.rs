@@ -20,7 +20,7 @@ pub(super) fn text(given: Option<&str>) -> Result<Option<String>, Failure> {
 }
 
 /// Inputs by name; what is typed comes after the file, and so beats it.
-pub(super) fn named(args: &InputArgs) -> Result<Vec<(String, InputText)>, Failure> {
+pub(in crate::command) fn named(args: &InputArgs) -> Result<Vec<(String, InputText)>, Failure> {
     let mut inputs = match &args.file {
         Some(path) => of_file(path)?,
         None => Vec::new(),

@@ -381,6 +381,7 @@ mod tests {
             settings: crate::value::Map::new(),
             plan: Vec::new(),
             sensitive: of.places(),
+            branched_from: None,
         };
         let mut hide = Sensitive::recorded(&event("", started)).unwrap();
         assert!(!shown(&mut hide, &event("secret", finished("4711-aa", Value::Null))).contains("4711"));

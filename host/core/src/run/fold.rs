@@ -17,7 +17,8 @@ impl Machine {
     pub(super) fn apply(&mut self, event: &RunEvent) {
         let before = std::mem::replace(&mut self.last_event, event.at);
         match &event.body {
-            Body::RunStarted { inputs, input, .. } => {
+            Body::RunStarted { inputs, input, branched_from, .. } => {
+                self.branched = branched_from.is_some();
                 self.started = Some(event.at);
                 self.counts_from = event.at;
                 self.inputs = Arc::new(inputs.clone());

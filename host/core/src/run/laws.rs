@@ -1,6 +1,7 @@
 //! Laws of the machine, for any graph and any failures: nothing is lost, nothing runs twice, slots are kept, and
 //! the recorded events give the same result again.
 
+mod branched;
 mod plot;
 mod resumed;
 
@@ -122,7 +123,7 @@ impl Engine {
 
     /// Answers a question, or says that nobody is there.
     fn answer(&mut self, path: &StepPath, queue: &mut VecDeque<Emission>) {
-        let deferred = if self.calm { path.as_str().len() % 2 == 0 } else { self.chance().is_multiple_of(3) };
+        let deferred = if self.calm { path.as_str().len().is_multiple_of(2) } else { self.chance().is_multiple_of(3) };
         let asked = Body::QuestionAsked { question: "which".into(), choices: Vec::new(), schema: None, deferred };
         queue.push_back(Emission { path: path.clone(), attempt: None, body: asked });
         if !deferred {
@@ -256,6 +257,7 @@ fn begin(mut engine: Engine, plot: &Plot) -> Engine {
         settings: serde_json::Map::new(),
         plan: Vec::new(),
         sensitive: Vec::new(),
+        branched_from: None,
     };
     engine.feed(Emission { path: StepPath::ROOT, attempt: None, body: started });
     drive(engine, plot)

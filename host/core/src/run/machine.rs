@@ -87,6 +87,8 @@ pub struct Machine {
     /// From when on the run's time counts: a run that had ended has all of it again.
     pub(super) counts_from: Timestamp,
     pub(super) last_event: Timestamp,
+    /// What was folded so far was copied from another run.
+    pub(super) branched: bool,
     /// When the run was no process's.
     pub(super) outages: Vec<(Timestamp, Timestamp)>,
     pub(super) ended: Option<Ended>,
@@ -133,6 +135,7 @@ impl Machine {
             started: None,
             counts_from: Timestamp::default(),
             last_event: Timestamp::default(),
+            branched: false,
             outages: Vec::new(),
             ended: None,
             usage_by_model: BTreeMap::new(),

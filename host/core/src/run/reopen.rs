@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 impl Machine {
     /// Takes the run up again at `now`; `before` is when it was heard of last.
     pub(super) fn reopen(&mut self, before: Timestamp, now: Timestamp) {
+        // What is copied from another run took none of this one's time.
+        let before = if std::mem::take(&mut self.branched) { Timestamp::default() } else { before };
         self.outages.push((before, now));
         if self.ended.take().is_some() {
             self.counts_from = now;
@@ -47,12 +49,28 @@ impl Machine {
             self.reopen_node(id);
         }
         for id in self.members(scope) {
-            if self.node(id).state == NodeState::Waiting {
-                self.count_dependencies(id);
+            match self.node(id).state {
+                NodeState::Waiting => self.count_dependencies(id),
+                NodeState::Queued | NodeState::Expanding if self.is_early(id) => self.wait_again(id),
+                _ => {}
             }
         }
         let left = self.members(scope).filter(|&id| self.node(id).state.status().is_none()).count();
         self.scope_mut(scope).left = left;
+    }
+
+    /// Whether a step that was about to begin must not: something before it runs again.
+    fn is_early(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        let open = |&step: &usize| self.node(self.member(node.scope, step)).state.status().is_none();
+        !node.resuming && node.attempt == node.base && self.step(id).depends_on.iter().any(open)
+    }
+
+    fn wait_again(&mut self, id: NodeId) {
+        self.leave_slot(id);
+        self.agenda.retain(|&on| on != id);
+        self.node_mut(id).state = NodeState::Waiting;
+        self.count_dependencies(id);
     }
 
     /// How much a step waits for, by how its dependencies stand now.

@@ -10,7 +10,7 @@ mod table;
 use super::duration;
 use super::workflow::{
     AgentSpec, Defaults, FailurePolicy, Input, InputKind, Items, Loop, LoopCheck, LoopKind, OnLimit, Options,
-    OutputMode, PluginReference, Repeat, Scheduler, Scope, UnknownEffect, Wiring, Work, Workflow,
+    OutputMode, PluginReference, Repeat, Scheduler, Scope, Step, UnknownEffect, Wiring, Work, Workflow,
 };
 use super::{RunLimits, workflow::ItemFailure};
 use crate::limits;
@@ -62,6 +62,29 @@ pub fn to_yaml(workflow: &Workflow) -> String {
     text
 }
 
+/// A step by itself, with what it depends on and without the steps inside of it: two that say the same do the same.
+#[must_use]
+pub fn own_step(step: &Step, scope: &Scope) -> Value {
+    step::own(step, scope)
+}
+
+/// What holds for the steps of a scope that say nothing else.
+#[must_use]
+pub fn own_defaults(defaults: &Defaults) -> Value {
+    Value::Object(options(&Options::default(), defaults))
+}
+
+/// The options that change what steps do: those of the whole run, and which step comes first, are not among them.
+#[must_use]
+pub fn step_options(of: &Options) -> Value {
+    let whole = (None, None, Scheduler::default(), None);
+    let (max_concurrency, timeout, scheduler, on_unknown_effect) = whole;
+    let of = Options { max_concurrency, timeout, scheduler, on_unknown_effect, ..of.clone() };
+    let mut table = options(&of, &Defaults::default());
+    table.insert("compat".to_owned(), json!(of.compat.is_some()));
+    Value::Object(table)
+}
+
 /// The loop and its body, when the scope is what `mode: loop` gives.
 fn looped(scope: &Scope) -> Option<(&Loop, &Scope)> {
     let [step] = scope.steps.as_slice() else { return None };
@@ -97,7 +120,8 @@ fn literal(text: &str) -> String {
     if text.starts_with('@') { format!("@{text}") } else { text.to_owned() }
 }
 
-fn input(input: &Input) -> Value {
+/// The declaration of an input.
+pub(crate) fn input(input: &Input) -> Value {
     let kind = match input.kind {
         InputKind::String => "string",
         InputKind::Integer => "integer",

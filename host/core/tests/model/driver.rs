@@ -60,6 +60,7 @@ pub(crate) fn run(plot: &Plot) -> Ran {
         settings: Map::new(),
         plan: Vec::new(),
         sensitive: Vec::new(),
+        branched_from: None,
     };
     driver.feed(VecDeque::from([Emission { path: StepPath::ROOT, attempt: None, body }]));
     let mut cancelled_at = None;

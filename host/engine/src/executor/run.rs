@@ -303,6 +303,7 @@ impl Run {
             settings: self.request.settings.shown.clone(),
             plan: ids.map(|step| step.id.to_string()).collect(),
             sensitive: self.sensitive.as_ref().map(Sensitive::places).unwrap_or_default(),
+            branched_from: None,
         }
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod asks;
+mod branches;
 mod closures;
 mod evaluations;
 mod includes;

@@ -74,6 +74,7 @@ fn started(value: serde_json::Value) -> Body {
         settings: Map::new(),
         plan: vec!["scan".to_owned()],
         sensitive: Vec::new(),
+        branched_from: None,
     }
 }
 

@@ -8,7 +8,7 @@ fn resumed() -> Body {
 }
 
 /// A run that goes on from what is recorded of it.
-fn taken_up(plot: &Plot, recorded: &[RunEvent], calm: bool) -> Engine {
+pub(super) fn taken_up(plot: &Plot, recorded: &[RunEvent], calm: bool) -> Engine {
     let mut engine = Engine { calm, ..engine(plot) };
     for event in recorded {
         engine.machine.fold(event);
@@ -30,7 +30,7 @@ fn folded_by_digests(plot: &Plot, events: &[RunEvent], stretch: usize) -> Machin
 }
 
 /// The prefix that a number chooses; the first event is always in it.
-fn cut(events: &[RunEvent], by: u16) -> &[RunEvent] {
+pub(super) fn cut(events: &[RunEvent], by: u16) -> &[RunEvent] {
     let length = 1 + usize::from(by) % events.len();
     &events[..length]
 }
@@ -44,12 +44,12 @@ fn gave(engine: &Engine) -> Vec<Value> {
 }
 
 /// Nothing of the plot stops the run or lacks room, and no loop fails of its limit.
-fn calm(plot: Plot) -> Plot {
+pub(super) fn calm(plot: Plot) -> Plot {
     Plot { stop_after: None, room: None, ..within_limits(plot) }
 }
 
 /// A loop that used up its iterations begins anew as a whole; here is none.
-fn within_limits(plot: Plot) -> Plot {
+pub(super) fn within_limits(plot: Plot) -> Plot {
     let fails = |rules: u8| rules >> 3 & 1 == 1;
     let tame = |shape: Shape| {
         let rules = if fails(shape.rules) || fails(shape.rules / 3) { shape.rules & 7 } else { shape.rules };

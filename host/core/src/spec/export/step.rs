@@ -1,7 +1,7 @@
 //! One step of a document.
 
 use super::super::duration;
-use super::super::workflow::{AgentWork, AskWork, Condition, Include, Scope, Step, ToolWork, Wiring, Work};
+use super::super::workflow::{AgentWork, AskWork, Condition, Include, Input, Scope, Step, ToolWork, Wiring, Work};
 use super::table::Table;
 use super::{failure, literal, loop_table, native, said, steps, transforms, wiring};
 use crate::value::Map;
@@ -19,6 +19,32 @@ pub(super) fn table(step: &Step, scope: &Scope) -> Value {
     }
     if let Some(repeat) = &step.repeat {
         table.put("loop", loop_table(repeat, repeat.body.as_deref()));
+    }
+    let mut whole = table.into_map();
+    whole.extend(own_keys(step));
+    Value::Object(whole)
+}
+
+/// The step without the steps inside of it, and with what it depends on whatever made the edges.
+pub(super) fn own(step: &Step, scope: &Scope) -> Value {
+    let mut table = Table::default();
+    table.put("id", step.id.as_str());
+    match &step.work {
+        Work::Group(_) => table.put("steps", true),
+        other => work(other, &mut table),
+    }
+    if let Work::Include(include) = &step.work {
+        table.put("name", &*include.name);
+        let input = |input: &Input| json!([input.name, super::input(input)]);
+        table.put("inputs", include.inputs.iter().map(input).collect::<Vec<_>>());
+        table.maybe("output", include.output.as_ref().map(crate::expr::Expr::source));
+        table.maybe("time", include.timeout.map(duration::format));
+    }
+    let ids = step.depends_on.iter().filter_map(|&index| scope.steps.get(index));
+    table.put("dependsOn", ids.map(|step| json!(step.id.as_str())).collect::<Vec<_>>());
+    if let Some(repeat) = &step.repeat {
+        table.put("loop", loop_table(repeat, None));
+        table.put("body", repeat.body.is_some());
     }
     let mut whole = table.into_map();
     whole.extend(own_keys(step));
