@@ -38,9 +38,9 @@ pub struct RecordedRun {
     pub settings: Map,
     /// How it ended last; none when it goes on, or its process ended without a word.
     pub status: Option<RunStatus>,
-    /// The directory of the document.
+    /// The directory of the document; none when it is not there any more.
     pub base: Option<PathBuf>,
-    /// The document's file.
+    /// The document's file; none when it is not there any more.
     pub file: Option<PathBuf>,
 }
 
@@ -72,8 +72,9 @@ impl RecordedRun {
             _ => None,
         });
         let path = |key: &str| origin.and_then(|data| data.get(key)).and_then(Value::as_str).map(PathBuf::from);
-        recorded.base = path("base");
-        recorded.file = path("file");
+        // On another machine, or once the project was moved, both are elsewhere.
+        recorded.base = path("base").filter(|base| base.is_dir());
+        recorded.file = path("file").filter(|file| file.is_file());
         recorded.status = status(journal, run, page.head).await?;
         Ok(recorded)
     }
@@ -102,7 +103,7 @@ impl RecordedRun {
     /// [`Error::Changed`] when its file, or one that it names, is not what it was; [`Error::Invalid`] when the copy cannot be
     /// read as a document any more.
     pub fn workflow(&self) -> Result<Workflow, Error> {
-        let Some(file) = self.file.as_deref().filter(|file| file.exists()) else { return self.pinned() };
+        let Some(file) = self.file.as_deref() else { return self.pinned() };
         match Workflow::load(file) {
             Ok(now) if now.document().hash == self.hash => Ok(now),
             Ok(now) => Err(self.changed(&now.document().sources)),

@@ -266,7 +266,7 @@ fn runs_of_every_version_go_on() {
     for version in versions.map(|entry| entry.unwrap().path()) {
         for store in ["sqlite", "file"] {
             let project = project();
-            project.copy_from(&version.join(store));
+            project.copy_to(&version.join(store), ".cofferdam");
             let stored = |args: &[&str]| project.run(&[args, &["--storage", store]].concat());
             let listed = stored(&["runs", "list", "--json"]).expect(0).json_lines();
             let find = |status: &str| {

@@ -83,6 +83,12 @@ impl Project {
         self
     }
 
+    /// Copies a folder to a place in this one.
+    pub(crate) fn copy_to(&self, folder: &Path, place: &str) -> &Self {
+        copy(folder, &self.path(place));
+        self
+    }
+
     /// Copies a folder of the repository to the same place here.
     pub(crate) fn copy_from_repository(&self, folder: &str) -> &Self {
         copy(&super::repository().join(folder), &self.path(folder));
