@@ -189,6 +189,12 @@ impl Running {
         kill_process(self.pid, signal).unwrap();
     }
 
+    /// Sends a signal, unless the command has ended already.
+    pub(crate) fn signal_if_there(&self, signal: Signal) {
+        let sent = kill_process(self.pid, signal);
+        assert!(matches!(sent, Ok(()) | Err(rustix::io::Errno::SRCH)), "{sent:?}");
+    }
+
     /// Waits for the end; a command that hangs is killed and fails the test.
     pub(crate) fn wait(self) -> Outcome {
         let Ok(status) = self.exit.recv_timeout(PATIENCE) else {
