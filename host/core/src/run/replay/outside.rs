@@ -64,7 +64,11 @@ impl<A: Answers> Walk<'_, A> {
         let known = self.machine.find(path).is_none_or(|id| {
             let node = self.machine.node(id);
             let open = [NodeState::Open, NodeState::Resting, NodeState::Expanding, NodeState::Gathering];
-            node.works() || node.expired.is_some() || !open.contains(&node.state)
+            node.works()
+                || node.expired.is_some()
+                || !open.contains(&node.state)
+                // Before it is open for the first time nobody looks at its time.
+                || (node.state == NodeState::Expanding && !node.watched)
         });
         if known {
             return false;
@@ -174,7 +178,8 @@ impl<A: Answers> Walk<'_, A> {
             }
             // It would have been tried again.
             Body::StepFinished { status: StepStatus::Failed, error: Some(error), .. } => {
-                matches!(owed, Some(Body::StepRetrying { error: retried, .. }) if retried == error)
+                let retried = matches!(owed, Some(Body::StepRetrying { error: retried, .. }) if retried == error);
+                retried || self.is_overdue(&event.path, &event.body)
             }
             _ => false,
         }

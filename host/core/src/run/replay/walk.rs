@@ -5,6 +5,7 @@ use super::owed::{Owed, Question, Variables};
 use super::same::agree;
 use super::{Answer, Answers, Asked, Difference};
 use crate::event::{Body, LoopEnd, RunEvent, RunStatus, StepStatus};
+use crate::fault::Class;
 use crate::id::StepPath;
 use crate::run::machine::Machine;
 use crate::run::node::{NodeId, NodeState};
@@ -95,6 +96,8 @@ impl<'r, A: Answers> Walk<'r, A> {
             self.machine.fold(before);
         }
         self.owed.clear();
+        // Who was asked is asked anew.
+        self.tries.retain(|_, (attempt, _)| attempt.is_some());
         self.outside = Outside::of_part(self.record.get(self.at..).unwrap_or_default());
         self.feed(event);
     }
@@ -193,6 +196,9 @@ impl<'r, A: Answers> Walk<'r, A> {
         if !self.machine.expects(&event.path, event.attempt, &event.body) {
             return Err(self.differs(event, None));
         }
+        if matches!(event.body, Body::StepStarted { .. }) {
+            self.tries.remove(&event.path);
+        }
         self.keep(event);
         self.feed(event);
         Ok(())
@@ -220,6 +226,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             }
             Effect::Cancel(_) => return Ok(true),
             Effect::Decide(path) | Effect::Expand(path) if self.is_overdue(path, &event.body) => return Ok(true),
+            effect if !matches!(effect, Effect::Start { .. }) && is_bug(&event.body) => return Ok(true),
             _ => {}
         }
         match self.ask(question, event).await {
@@ -346,6 +353,11 @@ fn fits(answer: &Answer, event: &RunEvent) -> bool {
         Answer::Taken => true,
         Answer::Differs(_) => false,
     }
+}
+
+/// Whether a step failed of a fault of ours, a panic for instance, which nothing leads to.
+fn is_bug(body: &Body) -> bool {
+    matches!(body, Body::StepFinished { error: Some(error), .. } if error.class == Class::Bug)
 }
 
 /// Whether an event is about things inside a try or an evaluation.
