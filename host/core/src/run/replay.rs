@@ -9,7 +9,8 @@ mod same;
 mod walk;
 
 use super::{Effect, Machine};
-use crate::event::{Body, RunEvent, RunStatus};
+use crate::event::slots::{self, Change};
+use crate::event::{Body, RunEvent, RunStatus, Sensitive};
 use crate::fault::Fault;
 use crate::id::StepPath;
 use crate::port::BoxFuture;
@@ -84,6 +85,17 @@ impl Difference {
         Self { seq: event.seq, path, attempt, what: what.into(), recorded: None, replayed: None }
     }
 
+    /// The difference without what a document keeps out of views.
+    #[must_use]
+    pub fn public(&self, sensitive: &Sensitive) -> Self {
+        let mut shown = self.clone();
+        sensitive.hide(&self.path, |change| {
+            hide(shown.recorded.as_mut(), change);
+            hide(shown.replayed.as_mut(), change);
+        });
+        shown
+    }
+
     /// With what is recorded there.
     #[must_use]
     pub fn recorded(mut self, value: Value) -> Self {
@@ -96,6 +108,18 @@ impl Difference {
     pub fn replayed(mut self, value: Value) -> Self {
         self.replayed = Some(value);
         self
+    }
+}
+
+/// Shows what stands in the values of a difference to `change`: events by their content, other data as a whole.
+fn hide(slot: Option<&mut Value>, change: &mut dyn Change) {
+    let Some(slot) = slot else { return };
+    match serde_json::from_value::<Body>(slot.clone()) {
+        Ok(mut body) => {
+            slots::visit(&mut body, change);
+            *slot = serde_json::to_value(body).unwrap_or_default();
+        }
+        Err(_) => slots::data(slot, change),
     }
 }
 
