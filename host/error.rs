@@ -5,7 +5,7 @@ use cofferdam_core::diagnostic::Diagnostics;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::JournalError;
-use cofferdam_engine::GatewayError;
+use cofferdam_engine::{Difference, GatewayError};
 use std::sync::Arc;
 
 /// Nothing ran, or nothing could be recorded. What steps did, failures included, is in the result.
@@ -25,6 +25,16 @@ pub enum Error {
         run: RunId,
         /// What changed, file by file.
         changes: Vec<SourceChange>,
+    },
+    /// A replay came to something else than the record has.
+    #[error("run `{run}` differs from its record at event {}: {}", .shown.seq, .shown.what)]
+    Differs {
+        /// The run.
+        run: RunId,
+        /// The first difference.
+        difference: Box<Difference>,
+        /// The same without the content of sensitive steps.
+        shown: Box<Difference>,
     },
     /// The inputs are not those of the document.
     #[error("the inputs do not fit the document:\n{0}")]

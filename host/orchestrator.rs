@@ -16,6 +16,7 @@ mod models;
 mod options;
 mod plugins;
 mod recorded;
+mod replay;
 mod resume;
 mod servers;
 mod service;

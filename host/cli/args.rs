@@ -2,6 +2,7 @@
 
 mod plugin;
 mod registry;
+mod replay;
 mod resume;
 mod run;
 mod runs;
@@ -14,6 +15,7 @@ pub(crate) use plugin::{
     PluginTestArgs,
 };
 pub(crate) use registry::{AddArgs, PluginDoctorArgs, PushArgs, RegistryArgs};
+pub(crate) use replay::ReplayArgs;
 pub(crate) use resume::{AnswerArgs, ForkArgs, ResumeArgs, UnknownEffectArg};
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
 pub(crate) use runs::{DiffArgs, ExportArgs, GcArgs, ImportArgs, ListArgs, RmArgs, RunsCommand, ShowArgs};
@@ -95,6 +97,9 @@ pub(crate) enum Command {
     /// Answer the question of a run that waits, and go on with it
     #[command(after_help = text::ANSWER)]
     Answer(Box<AnswerArgs>),
+    /// Run a recorded run again against its record, without a model or a tool
+    #[command(after_help = text::REPLAY)]
+    Replay(ReplayArgs),
     /// Check documents without running or spending anything
     #[command(after_help = text::VALIDATE)]
     Validate(ValidateArgs),

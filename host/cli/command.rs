@@ -10,6 +10,7 @@ mod init;
 mod limits;
 mod plan;
 mod plugin;
+mod replay;
 mod resume;
 mod run;
 mod runs;
@@ -40,6 +41,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Resume(args) => resume::resume(&global, *args),
         Command::Fork(args) => fork::fork(&global, *args),
         Command::Answer(args) => resume::answer(&global, *args),
+        Command::Replay(args) => replay::run(&global, &args),
         Command::Validate(args) => validate::run(&global, &args),
         Command::Test(args) => test::run(&args),
         Command::Plan(args) => plan::run(&args),
@@ -71,6 +73,7 @@ fn audience(command: &Command) -> Audience {
         Command::Resume(args) => args.how.json,
         Command::Fork(args) => args.how.json,
         Command::Answer(args) => args.how.json,
+        Command::Replay(args) => args.json,
         Command::Validate(args) => args.form() == FindingForm::Json,
         Command::Test(args) => args.json || args.format == TestFormat::Json,
         Command::Plan(args) => args.format == PlanFormat::Json,

@@ -3,6 +3,7 @@
 pub(crate) mod paint;
 
 pub(crate) mod diff;
+pub(crate) mod difference;
 pub(crate) mod finding;
 pub(crate) mod live;
 pub(crate) mod question;

@@ -64,7 +64,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Takes in a plugin; its tools may be played by a script.
-    fn add(&mut self, plugin: &Arc<LoadedPlugin>, played: bool) {
+    pub(super) fn add(&mut self, plugin: &Arc<LoadedPlugin>, played: bool) {
         let alias = plugin.alias().clone();
         self.plugins.insert(alias.clone(), Arc::clone(plugin));
         if plugin.is(PluginKind::Tool) && !played {
@@ -199,7 +199,7 @@ impl Orchestrator {
         if faults.is_empty() { Ok(entries) } else { Err(Error::Refused(faults)) }
     }
 
-    async fn load_with(
+    pub(super) async fn load_with(
         &self,
         wanted: &Wanted<'_>,
         declared: &Declared,

@@ -64,6 +64,19 @@ Examples:
 
 The same as `cofferdam resume RUN --answer STEP=VALUE`, which takes several answers at once.";
 
+pub(super) const REPLAY: &str = "\
+Examples:
+  cofferdam replay last
+  cofferdam replay 01920c5f                   the beginning of an id is enough
+  cofferdam replay last --json | jq .unchecked
+
+Everything is worked out once more from what is recorded: models say what they said, tools give what
+they gave, and all that follows must be what followed. No model and no tool is called, nothing is
+fetched and nothing is written, so that a run of another machine can be replayed after `runs import`.
+The first difference ends it with exit code 1 and is shown. Who came first where steps run side by
+side, what people answered and when time was over is taken as it is recorded. What cannot be worked
+out here, since a plugin, a closure or an agent is missing, is named.";
+
 pub(super) const VALIDATE: &str = "\
 Examples:
   cofferdam validate hello.yaml

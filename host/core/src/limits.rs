@@ -96,6 +96,7 @@ limits! {
     CONVERGENCE_EDITS: usize = 2_000, "edits", "finding the fewest edits between two texts takes the square of them";
     CONVERGENCE_COMPARISONS: usize = 64 * MIB, "comparisons", "texts that repeat themselves are compared with themselves again for each edit";
     VARIABLES: usize = 1_000, "variables", "a run keeps its variables in memory, and so does every resume of it";
+    REPLAY_VARIABLE_STATES: usize = 64, "states", "a replay keeps what variables were, for evaluations that another step's variable overtook; each is a copy of all of them";
     VARIABLE_BYTES: usize = 64 * KIB, "bytes", "a variable stands in the journal each time it is set";
     ANSWER_TRIES: u32 = 5, "answers", "whoever gives the same wrong answer again and again would be asked for ever";
     SENSITIVE_TEXTS: usize = 256, "texts", "every later event is searched for each text that must not be shown";

@@ -20,6 +20,7 @@ mod origin;
 mod output;
 mod questions;
 mod reopen;
+pub mod replay;
 mod result;
 mod rounds;
 mod schedule;

@@ -136,7 +136,7 @@ pub(crate) struct Terms {
 
 impl Terms {
     /// Why a result is not what it must be, if it is not.
-    fn refuse(&self, result: &Value) -> Option<Fault> {
+    pub(crate) fn refuse(&self, result: &Value) -> Option<Fault> {
         let (_, schema) = self.result.as_ref()?;
         let depth = value::check_depth(result).map_err(|error| error.to_string());
         let what = depth.and_then(|()| schema.check(result)).err()?;
@@ -198,7 +198,7 @@ impl Attempt {
 }
 
 /// The id of the call that a tool step makes.
-const DOCUMENT_CALL: &str = "step";
+pub(crate) const DOCUMENT_CALL: &str = "step";
 
 /// What all work of one try shares.
 struct Setting {
@@ -223,11 +223,7 @@ impl Setting {
     async fn run_tool(&self, work: ToolCallWork) -> Result<AgentOutput, Fault> {
         let ToolCallWork { tool, args, variables, output: chain } = work;
         let args = args.render(&variables).map_err(|error| template_fault("args", &error))?;
-        let (bytes, limit) = (value::size(&args), self.limits.tool_argument_bytes);
-        if bytes > limit {
-            let message = format!("the arguments of `{tool}` have {bytes} bytes, more than the limit of {limit}");
-            return Err(Fault::step("arguments_too_large", message));
-        }
+        let args = arguments_within_bounds(&tool, args, self.limits)?;
         let ctx = self.tool_context(DOCUMENT_CALL.into()).await?;
         let reply = self.gateway.call(Call { ctx, tool, args, origin: Origin::Document }).await?;
         match reply.error {
@@ -244,7 +240,7 @@ impl Setting {
         let AgentWork { hands, terms, message, context_files, sources, input, output: chain } = work;
         let ContextFiles { section, attachments } = context_files::read(&context_files, &sources).await?;
         let message = self.message_text(message, &section, !attachments.is_empty())?;
-        let message = self.within_bounds(self.chains.apply_to_text(&input, message).await?)?;
+        let message = within_bounds(self.chains.apply_to_text(&input, message).await?, self.limits)?;
         if message.trim().is_empty() && attachments.is_empty() {
             return Err(message_fault(&MessageError::Empty).into());
         }
@@ -297,7 +293,7 @@ impl Setting {
             AgentMessage::Given(text) => Ok(with_files(text.as_ref().to_owned(), files)),
             AgentMessage::Template(template, variables) => {
                 let rendered = template.render(&variables).map_err(|error| template_fault("input", &error))?;
-                self.within_bounds(with_files(value::to_text(&rendered), files))
+                within_bounds(with_files(value::to_text(&rendered), files), self.limits)
             }
             AgentMessage::Draft(draft) => match draft.assemble(files) {
                 Ok(assembled) => {
@@ -316,16 +312,6 @@ impl Setting {
             let asked = self.gateway.person().within(&self.path, from, self.clock.now());
             from.after(left).after(asked)
         })
-    }
-
-    /// What a step's own template or a transform gives is never cut: it fails.
-    fn within_bounds(&self, text: String) -> Result<String, Fault> {
-        let (bytes, limit) = (text.len(), self.limits.message_bytes);
-        if bytes <= limit {
-            return Ok(text);
-        }
-        let message = format!("the message has {bytes} bytes, more than the limit of {limit}");
-        Err(Fault::step("message_too_large", message))
     }
 
     /// The same for a repetition of the same call. A step's own call is the same in every try; what a model calls in
@@ -406,8 +392,27 @@ impl AttemptTools {
     }
 }
 
-fn refused(code: &'static str, message: String) -> ToolReply {
+pub(crate) fn refused(code: &'static str, message: String) -> ToolReply {
     ToolReply { text: message.as_str().into(), result: Arc::default(), error: Some(Fault::step(code, message)) }
+}
+
+/// What a step's own template or a transform gives is never cut: it fails.
+pub(crate) fn within_bounds(text: String, limits: RunLimits) -> Result<String, Fault> {
+    let (bytes, limit) = (text.len(), limits.message_bytes);
+    if bytes <= limit {
+        return Ok(text);
+    }
+    let message = format!("the message has {bytes} bytes, more than the limit of {limit}");
+    Err(Fault::step("message_too_large", message))
+}
+
+pub(crate) fn arguments_within_bounds(tool: &ToolName, args: Value, limits: RunLimits) -> Result<Value, Fault> {
+    let (bytes, limit) = (value::size(&args), limits.tool_argument_bytes);
+    if bytes <= limit {
+        return Ok(args);
+    }
+    let message = format!("the arguments of `{tool}` have {bytes} bytes, more than the limit of {limit}");
+    Err(Fault::step("arguments_too_large", message))
 }
 
 pub(crate) fn timed_out(path: &StepPath, whole: Duration) -> Fault {
@@ -418,6 +423,6 @@ pub(crate) fn message_fault(error: &MessageError) -> Fault {
     Fault::user("message", error.to_string())
 }
 
-fn template_fault(place: &str, error: &EvalError) -> Fault {
+pub(crate) fn template_fault(place: &str, error: &EvalError) -> Fault {
     Fault::step("template", format!("cannot render `{place}`: {error}"))
 }

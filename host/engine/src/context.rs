@@ -37,6 +37,11 @@ impl Variables {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
+    /// All of them at once.
+    pub(crate) fn replace(&self, all: &Map) {
+        all.clone_into(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(crate) fn set(&self, key: &str, value: Option<&Value>) {
         let mut variables = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match value {

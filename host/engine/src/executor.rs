@@ -23,9 +23,16 @@ mod transformed;
 mod wake;
 
 pub use answers::questions_of;
+pub(crate) use choose::{chose, decided, not_chosen};
+pub(crate) use decide::{decision, root_step, skipped};
+pub(crate) use end::too_large;
+pub(crate) use expand::{inputs_of, items_of, started};
+pub(crate) use gather::changed;
 pub use lease::Holder;
-pub(crate) use prepare::Offered;
+pub(crate) use perform::{completed, failed, failed_with, output_failed, unevaluated};
+pub(crate) use prepare::{Offered, compile, default_agent};
 pub use resume::read_events;
+pub(crate) use rounds::{Question, after_closure, answer};
 pub(crate) use wake::{Answer, Wake};
 
 use crate::evaluate::Evaluator;

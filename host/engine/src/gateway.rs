@@ -152,6 +152,11 @@ impl Gateway {
         self.entries.contains_key(tool) || tool.alias().is_some_and(|alias| self.unlisted.contains(alias))
     }
 
+    /// Whether there is such a tool here.
+    pub(crate) fn knows(&self, tool: &ToolName) -> bool {
+        self.entries.contains_key(tool)
+    }
+
     /// Why arguments that are known before anything runs cannot be given to a tool, if they cannot.
     pub(crate) fn refuse(&self, tool: &ToolName, args: &Value) -> Option<Fault> {
         self.entries.get(tool).and_then(|entry| entry.check(tool, args).err())
@@ -321,7 +326,7 @@ fn denial(tool: &ToolName, rule: &str) -> Fault {
 }
 
 /// A denial is a final answer for the model.
-fn denial_reply(tool: &ToolName, rule: &str) -> ToolReply {
+pub(crate) fn denial_reply(tool: &ToolName, rule: &str) -> ToolReply {
     let fault = denial(tool, rule);
     let text = format!("{}; do not ask for it again", fault.message);
     ToolReply { text: text.into(), result: Arc::default(), error: Some(fault) }

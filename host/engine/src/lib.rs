@@ -20,9 +20,11 @@ mod evaluate;
 mod gateway;
 mod person;
 mod recorder;
+mod replay;
 
 pub use agent::LlmAgent;
 pub use bus::{Patience, deliver};
 pub use clock::{FixedRandomness, TokioClock};
 pub use executor::{Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, questions_of, read_events};
 pub use gateway::{Gateway, GatewayError};
+pub use replay::{Difference, ReplayPorts, Replayed, replay};

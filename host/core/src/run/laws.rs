@@ -3,6 +3,7 @@
 
 mod branched;
 mod plot;
+mod replayed;
 mod resumed;
 
 use super::node::{Node, NodeState};
@@ -25,6 +26,8 @@ struct Engine {
     running: Vec<(StepPath, u32)>,
     resting: Vec<StepPath>,
     chances: VecDeque<u8>,
+    /// Answers about loops that are on their way: each finds the run settled, as it finds the executor.
+    answers: VecDeque<(StepPath, Option<Body>)>,
     started: BTreeSet<(StepPath, u32)>,
     most_at_once: usize,
     /// Nothing fails, and what is decided follows from the place.
@@ -41,10 +44,24 @@ impl Engine {
     /// Feeds an event and all that follow from it, then performs what was asked for meanwhile: as the executor does,
     /// which performs nothing before all of it is in the journal.
     fn feed(&mut self, first: Emission) {
-        let mut queue = VecDeque::from([first]);
-        while !queue.is_empty() {
-            let deferred = self.settle(&mut queue);
-            self.perform(deferred, &mut queue);
+        self.empty(VecDeque::from([first]));
+    }
+
+    fn empty(&mut self, mut queue: VecDeque<Emission>) {
+        loop {
+            while !queue.is_empty() {
+                let deferred = self.settle(&mut queue);
+                self.perform(deferred, &mut queue);
+            }
+            match self.answers.pop_front() {
+                None => return,
+                Some((path, _)) if !self.machine.admits(&path, None) => {}
+                Some((path, Some(body))) => queue.push_back(Emission { path, attempt: None, body }),
+                Some((path, None)) => {
+                    let effects = self.machine.go_on(&path);
+                    self.perform(effects, &mut queue);
+                }
+            }
         }
     }
 
@@ -100,8 +117,8 @@ impl Engine {
                     queue.push_back(Emission { path, attempt: None, body });
                 }
                 Effect::Ask(path) => self.answer(&path, queue),
-                Effect::While { path, index } => self.decide(&path, (index, LoopEnd::While), queue),
-                Effect::Until { path, index } => self.decide(&path, (index, LoopEnd::Until), queue),
+                Effect::While { path, index } => self.decide(&path, (index, LoopEnd::While)),
+                Effect::Until { path, index } => self.decide(&path, (index, LoopEnd::Until)),
                 Effect::Gather(_) => panic!("nothing is gathered here"),
                 Effect::Wait { path, .. } => self.resting.push(path),
                 Effect::Cancel(path) => {
@@ -135,28 +152,20 @@ impl Engine {
     }
 
     /// Decides by chance whether a loop goes on.
-    fn decide(&mut self, path: &StepPath, (index, because): (u32, LoopEnd), queue: &mut VecDeque<Emission>) {
+    fn decide(&mut self, path: &StepPath, (index, because): (u32, LoopEnd)) {
         let calm = if index > 1 { 0 } else { 7 };
-        match if self.calm { calm } else { self.chance() % 8 } {
-            0 | 1 => {
-                let body = Body::LoopFinished { iterations: index, because };
-                queue.push_back(Emission { path: path.clone(), attempt: None, body });
-            }
-            2 => {
-                let body = Body::StepFinished {
-                    status: StepStatus::Failed,
-                    output: StepOutput::default(),
-                    error: Some(Fault::step("until", "no")),
-                    usage: Usage::default(),
-                    truncated_inputs: Vec::new(),
-                };
-                queue.push_back(Emission { path: path.clone(), attempt: None, body });
-            }
-            _ => {
-                let effects = self.machine.go_on(path);
-                self.perform(effects, queue);
-            }
-        }
+        let body = match if self.calm { calm } else { self.chance() % 8 } {
+            0 | 1 => Some(Body::LoopFinished { iterations: index, because }),
+            2 => Some(Body::StepFinished {
+                status: StepStatus::Failed,
+                output: StepOutput::default(),
+                error: Some(Fault::step("until", "no")),
+                usage: Usage::default(),
+                truncated_inputs: Vec::new(),
+            }),
+            _ => None,
+        };
+        self.answers.push_back((path.clone(), body));
     }
 
     /// Now and then the time of a loop or group is over.
@@ -220,10 +229,7 @@ impl Engine {
     fn follow(&mut self, effects: Vec<Effect>) {
         let mut queue = VecDeque::new();
         self.perform(effects, &mut queue);
-        while !queue.is_empty() {
-            let deferred = self.settle(&mut queue);
-            self.perform(deferred, &mut queue);
-        }
+        self.empty(queue);
     }
 }
 
@@ -235,6 +241,7 @@ fn engine(plot: &Plot) -> Engine {
         running: Vec::new(),
         resting: Vec::new(),
         chances: plot.chances.iter().copied().collect(),
+        answers: VecDeque::new(),
         started: BTreeSet::new(),
         most_at_once: 0,
         calm: false,

@@ -35,6 +35,11 @@ impl Slots {
         Self::new(self.strategy, self.limit)
     }
 
+    /// None of them, whoever waits: somebody else says who begins.
+    pub(super) fn closed(&self) -> Self {
+        Self::new(self.strategy, 0)
+    }
+
     /// The lane of an agent; with declaration order there is one lane for all.
     fn lane(&mut self, agent: Option<&AgentName>) -> &mut Lane {
         let key = match self.strategy {

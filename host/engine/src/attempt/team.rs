@@ -1,6 +1,6 @@
 //! The agents that work under a step for whoever starts the steps of the run.
 
-use super::Setting;
+use super::{Setting, within_bounds};
 use crate::executor::Offered;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
@@ -47,7 +47,7 @@ impl AttemptTeam {
         let _place = self.places.acquire().await.map_err(|_| Fault::cancelled())?;
         let setting = &self.setting;
         let message = setting.chains.apply_to_text(&transform.input, input.message.as_ref().to_owned()).await?;
-        let message = setting.within_bounds(message)?;
+        let message = within_bounds(message, setting.limits)?;
         if message.trim().is_empty() && input.attachments.is_empty() {
             return Err(Fault::step("message", format!("the agent `{name}` is asked nothing")).into());
         }

@@ -11,7 +11,7 @@ use super::run::Run;
 use crate::closure::guarded;
 use cofferdam_core::event::{Body, SkippedBecause};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{StepId, StepPath};
+use cofferdam_core::id::{Alias, StepId, StepPath};
 use cofferdam_core::port::{Choice, Condition, PureVerdict};
 use cofferdam_core::run::{Branch, NodeState};
 use cofferdam_core::spec::workflow::PluginCondition;
@@ -41,12 +41,7 @@ impl Run {
             let (alias, options) = (&condition.plugin, &condition.options);
             let call = plugin.decide(ctx, options, view);
             match guarded(&format!("condition `{alias}`"), call).await {
-                Ok(PureVerdict::Proceed) => Body::StepReady {}.into(),
-                Ok(PureVerdict::Skip(why)) => skipped(format!("`{alias}`: {why}")).into(),
-                Ok(PureVerdict::Stop(why)) => {
-                    let detail = format!("`{alias}` ended this part of the run: {why}");
-                    Body::StepSkipped { because: SkippedBecause::Stop, detail }.into()
-                }
+                Ok(verdict) => decided(alias, verdict).into(),
                 Err(fault) => failed(fault).into(),
             }
         });
@@ -75,17 +70,9 @@ impl Run {
             let (alias, options) = (&condition.plugin, &condition.options);
             let labels = branch.steps.iter().map(|(_, label)| label.clone()).collect();
             let call = plugin.choose(ctx, options, Choice { labels, view });
-            let chosen = match guarded(&format!("condition `{alias}`"), call).await {
-                Ok(chosen) => chosen,
-                Err(fault) => return failed(fault).into(),
-            };
-            match chosen.map(|index| branch.steps.get(index).cloned()) {
-                None => chose(&condition, None, own.as_ref()),
-                Some(Some(step)) => chose(&condition, Some(step), own.as_ref()),
-                Some(None) => {
-                    let message = format!("the condition `{alias}` chose a label that there is not");
-                    failed(Fault::step("plugin_protocol", message)).into()
-                }
+            match guarded(&format!("condition `{alias}`"), call).await {
+                Ok(chosen) => chose(&condition, &branch, chosen, own.as_ref()),
+                Err(fault) => failed(fault).into(),
             }
         });
     }
@@ -102,14 +89,39 @@ impl Run {
     }
 }
 
-fn chose(condition: &PluginCondition, step: Option<(StepId, String)>, own: Option<&StepId>) -> Answer {
-    let (step, label) = step.unzip();
+/// What follows when a condition decided about one step.
+pub(crate) fn decided(alias: &Alias, verdict: PureVerdict) -> Body {
+    match verdict {
+        PureVerdict::Proceed => Body::StepReady {},
+        PureVerdict::Skip(why) => skipped(format!("`{alias}`: {why}")),
+        PureVerdict::Stop(why) => {
+            let detail = format!("`{alias}` ended this part of the run: {why}");
+            Body::StepSkipped { because: SkippedBecause::Stop, detail }
+        }
+    }
+}
+
+/// What follows for the step `own` when a condition chose a label by its index, or none.
+pub(crate) fn chose(
+    condition: &PluginCondition,
+    branch: &Branch,
+    chosen: Option<usize>,
+    own: Option<&StepId>,
+) -> Answer {
+    let (step, label) = match chosen.map(|index| branch.steps.get(index).cloned()) {
+        None => (None, None),
+        Some(Some((step, label))) => (Some(step), Some(label)),
+        Some(None) => {
+            let message = format!("the condition `{}` chose a label that there is not", condition.plugin);
+            return failed(Fault::step("plugin_protocol", message)).into();
+        }
+    };
     let runs = step.is_some() && step.as_ref() == own;
     let body = if runs { Body::StepReady {} } else { not_chosen(condition) };
     Answer::Events(vec![Body::BranchChosen { plugin: condition.plugin.to_string(), step, label }, body])
 }
 
-fn not_chosen(condition: &PluginCondition) -> Body {
+pub(crate) fn not_chosen(condition: &PluginCondition) -> Body {
     let label = condition.label.as_deref().unwrap_or_default();
     skipped(format!("`{}` did not choose `{label}`", condition.plugin))
 }

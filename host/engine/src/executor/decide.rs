@@ -103,15 +103,15 @@ impl Run {
 }
 
 /// The step of a path, when it is one of the document's own.
-pub(super) fn root_step(path: &StepPath) -> Option<StepId> {
+pub(crate) fn root_step(path: &StepPath) -> Option<StepId> {
     StepId::parse(path.as_str()).ok()
 }
 
-pub(super) fn skipped(detail: String) -> Body {
+pub(crate) fn skipped(detail: String) -> Body {
     Body::StepSkipped { because: SkippedBecause::Condition, detail }
 }
 
-fn decision(outcome: Result<Value, EvalError>, source: &str) -> Answer {
+pub(crate) fn decision(outcome: Result<Value, EvalError>, source: &str) -> Answer {
     match outcome {
         Ok(Value::Bool(true)) => Body::StepReady {}.into(),
         Ok(Value::Bool(false)) => skipped(format!("`{source}` is false")).into(),

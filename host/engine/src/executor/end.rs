@@ -85,7 +85,7 @@ impl Run {
 }
 
 /// An output that would fill the journal fails its step; the step keeps nothing of it.
-pub(super) fn too_large(output: &StepOutput, limit: usize) -> Option<Fault> {
+pub(crate) fn too_large(output: &StepOutput, limit: usize) -> Option<Fault> {
     let bytes = output.content.len().saturating_add(value::size(&output.result));
     let message = format!("the step's output has {bytes} bytes, more than the limit of {limit}");
     (bytes > limit).then(|| {

@@ -52,11 +52,11 @@ impl Run {
     }
 }
 
-fn started(items: Option<Arc<Vec<Value>>>, inputs: Option<Arc<Map>>) -> Body {
+pub(crate) fn started(items: Option<Arc<Vec<Value>>>, inputs: Option<Arc<Map>>) -> Body {
     Body::StepStarted { agent: None, tool: None, items, inputs, narrowed: Vec::new() }
 }
 
-fn items_of(outcome: Result<Value, EvalError>) -> Answer {
+pub(crate) fn items_of(outcome: Result<Value, EvalError>) -> Answer {
     let body = match outcome {
         Ok(Value::Array(items)) => started(Some(Arc::new(items)), None),
         Ok(other) => {
@@ -68,7 +68,7 @@ fn items_of(outcome: Result<Value, EvalError>) -> Answer {
 }
 
 /// The values of a document's inputs: what `with` gives, defaults for the rest.
-fn inputs_of(include: &Include, rendered: Result<Value, EvalError>) -> Body {
+pub(crate) fn inputs_of(include: &Include, rendered: Result<Value, EvalError>) -> Body {
     let rendered = match rendered {
         Ok(rendered) => rendered,
         Err(error) => return failed(Fault::step("template", format!("cannot render `with`: {error}"))),

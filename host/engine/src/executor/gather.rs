@@ -59,7 +59,8 @@ impl Run {
     }
 }
 
-async fn changed(
+/// What the step gives: `value` in the place of what was gathered, then the chain.
+pub(crate) async fn changed(
     value: Result<Option<Value>, Fault>,
     gathered: StepOutput,
     chains: &Chains,

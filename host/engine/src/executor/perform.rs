@@ -107,21 +107,21 @@ impl Run {
 }
 
 /// Every step is done, but what the run should return cannot be had.
-fn output_failed(fault: Fault, usage: Usage) -> Body {
+pub(crate) fn output_failed(fault: Fault, usage: Usage) -> Body {
     Body::RunFinished { status: RunStatus::Failed, reason: None, output: Value::Null, usage, error: Some(fault) }
 }
 
-fn unevaluated(error: &EvalError) -> Fault {
+pub(crate) fn unevaluated(error: &EvalError) -> Fault {
     Fault::step("output", format!("cannot evaluate `output`: {error}"))
 }
 
 /// The end of a step that failed before it gave anything.
-pub(super) fn failed(fault: Fault) -> Body {
+pub(crate) fn failed(fault: Fault) -> Body {
     failed_with(fault, StepOutput::default())
 }
 
 /// The end of a step that failed and keeps what it had.
-pub(super) fn failed_with(fault: Fault, output: StepOutput) -> Body {
+pub(crate) fn failed_with(fault: Fault, output: StepOutput) -> Body {
     Body::StepFinished {
         status: StepStatus::Failed,
         output,
@@ -132,7 +132,7 @@ pub(super) fn failed_with(fault: Fault, output: StepOutput) -> Body {
 }
 
 /// The end of a step that gave something without a try.
-pub(super) fn completed(output: StepOutput) -> Body {
+pub(crate) fn completed(output: StepOutput) -> Body {
     Body::StepFinished {
         status: StepStatus::Completed,
         output,

@@ -393,13 +393,13 @@ fn native(transform: &Transform) -> Option<&str> {
     }
 }
 
-fn compile(who: &str, schema: &Value) -> Result<Arc<Checker>, Fault> {
+pub(crate) fn compile(who: &str, schema: &Value) -> Result<Arc<Checker>, Fault> {
     let compiled = cofferdam_core::schema::check(schema);
     compiled.map(Arc::new).map_err(|error| Fault::user("result_schema", format!("{who}: {error}")))
 }
 
 /// No system prompt, all tools, the default model.
-fn default_agent() -> AgentSpec {
+pub(crate) fn default_agent() -> AgentSpec {
     AgentSpec {
         name: AgentName::parse("default").expect("`default` follows the grammar"),
         description: "the default agent".to_owned(),

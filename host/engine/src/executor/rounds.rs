@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Which of a loop's two questions is answered.
 #[derive(Clone, Copy)]
-enum Question {
+pub(crate) enum Question {
     /// True goes on.
     While,
     /// True ends the loop.
@@ -63,16 +63,22 @@ impl Run {
             let Some(closure) = closure else {
                 return failed(Fault::bug(format!("the loop condition `{name}` was not looked for"))).into();
             };
-            match guarded(&format!("loop condition `{name}`"), async { closure.go_on(run, view).await }).await {
-                Ok(true) => Answer::GoOn,
-                Ok(false) => Body::LoopFinished { iterations: index, because: LoopEnd::While }.into(),
-                Err(fault) => failed(fault).into(),
-            }
+            let what = format!("loop condition `{name}`");
+            after_closure(guarded(&what, async { closure.go_on(run, view).await }).await, index)
         });
     }
 }
 
-fn answer(outcome: Result<Value, EvalError>, question: Question, iterations: u32) -> Answer {
+/// What follows from what a closure said before iteration `index`.
+pub(crate) fn after_closure(said: Result<bool, Fault>, index: u32) -> Answer {
+    match said {
+        Ok(true) => Answer::GoOn,
+        Ok(false) => Body::LoopFinished { iterations: index, because: LoopEnd::While }.into(),
+        Err(fault) => failed(fault).into(),
+    }
+}
+
+pub(crate) fn answer(outcome: Result<Value, EvalError>, question: Question, iterations: u32) -> Answer {
     let (name, because, goes_on) = match question {
         Question::While => ("while", LoopEnd::While, true),
         Question::Until => ("until", LoopEnd::Until, false),

@@ -15,6 +15,7 @@ mod includes;
 mod loops;
 mod messages;
 mod pure;
+mod replayed;
 mod resumed;
 mod scene;
 mod sensitive;

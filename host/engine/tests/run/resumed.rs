@@ -93,27 +93,27 @@ impl Tool for Working {
     }
 }
 
-fn reading() -> Effects {
+pub(crate) fn reading() -> Effects {
     Effects { read_only: true, ..Effects::default() }
 }
 
 /// A step that a model drives, with all tools.
-fn talk(id: &str) -> Step {
+pub(crate) fn talk(id: &str) -> Step {
     step(id, Work::Agent(AgentWork { model: Some("talker".into()), ..AgentWork::new("Talk.") }))
 }
 
-fn call(id: &str) -> Step {
+pub(crate) fn call(id: &str) -> Step {
     let args = Template::constant(json!({ "say": id }));
     step(id, Work::Tool(ToolWork { tool: ToolName::parse("work").unwrap(), args }))
 }
 
-struct Stage {
+pub(crate) struct Stage {
     talker: Arc<Talker>,
     keys: Arc<Mutex<Vec<String>>>,
-    scene: Scene,
+    pub(crate) scene: Scene,
 }
 
-fn stage(effects: Effects) -> Stage {
+pub(crate) fn stage(effects: Effects) -> Stage {
     let (tool, keys) = work(effects);
     let talker = Arc::new(Talker::default());
     let models = Some(Arc::clone(&talker) as Arc<dyn Model>);
@@ -309,9 +309,11 @@ fn a_call_with_other_arguments_is_not_the_recorded_one() {
         *args = Arc::new(json!({ "say": "something else" }));
     }
     recorded.push(Arc::new(last));
-    let again = stage(reading()).scene.resume(workflow(vec![call("a")]), &recorded);
+    let scene = Scene { forged: true, ..stage(reading()).scene };
+    let again = scene.resume(workflow(vec![call("a")]), &recorded);
     let error = again.result.step("a").unwrap().error.clone().unwrap();
     assert_eq!(&*error.code, "conversation_changed");
+    assert!(again.replayed.is_none(), "a replay finds that the record was changed");
 }
 
 #[test]
@@ -348,7 +350,12 @@ fn a_completed_run_gives_its_result_and_records_nothing() {
 fn earlier(events: &[Arc<RunEvent>], by: Duration) -> Vec<Arc<RunEvent>> {
     let shift = i64::try_from(by.as_millis()).unwrap();
     let moved = |at: Timestamp| Timestamp::from_millis(at.as_millis() - shift);
-    events.iter().map(|event| Arc::new(RunEvent { at: moved(event.at), ..(**event).clone() })).collect()
+    let body = |body: &Body| match body {
+        Body::LoopPostponed { until } => Body::LoopPostponed { until: moved(*until) },
+        body => body.clone(),
+    };
+    let event = |event: &RunEvent| RunEvent { at: moved(event.at), body: body(&event.body), ..event.clone() };
+    events.iter().map(|recorded| Arc::new(event(recorded))).collect()
 }
 
 #[test]

@@ -15,7 +15,10 @@ use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
 use cofferdam_core::spec::workflow::{AgentWork, AskWork, Scope, Step, UnknownEffect, Work, Workflow};
 use cofferdam_core::template::Template;
-use cofferdam_engine::{Error, Executor, FixedRandomness, Gateway, Pauses, Ports, RunRequest, RunSettings, TokioClock};
+use cofferdam_engine::{
+    Error, Executor, FixedRandomness, Gateway, Pauses, Ports, ReplayPorts, Replayed, RunRequest, RunSettings,
+    TokioClock, replay,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +42,8 @@ pub(crate) struct Scene {
     pub(crate) models: Option<Arc<dyn Model>>,
     /// What an earlier process recorded of the run.
     pub(crate) recorded: Vec<Record>,
+    /// That was changed since: a replay of the run finds a difference, and must.
+    pub(crate) forged: bool,
 }
 
 /// What came out of a run.
@@ -53,6 +58,8 @@ pub(crate) struct Seen {
     /// Transient events that the sink was told it does not get.
     pub(crate) missed: u64,
     pub(crate) asked: Vec<Inquiry>,
+    /// What a replay of the record found out, without the closures. Every run of these tests is replayed.
+    pub(crate) replayed: Option<Replayed>,
     /// How long the run took.
     pub(crate) took: Duration,
 }
@@ -164,6 +171,15 @@ impl Scene {
             settings: RunSettings { timeout: self.timeout, pauses: self.pauses, ..RunSettings::default() },
             cancel: tokio_util::sync::CancellationToken::new(),
         };
+        let again = ReplayPorts {
+            natives: Arc::default(),
+            plugins: Arc::clone(&ports.plugins),
+            agents: ports.agents.keys().cloned().collect(),
+            gateway: Arc::clone(&ports.gateway),
+            sources: Arc::clone(&ports.sources),
+            ordered_by_engine: ports.starter.is_some(),
+        };
+        let workflow = Arc::clone(&request.workflow);
         let start = clock.now();
         let executor = Executor::new();
         let result =
@@ -174,11 +190,18 @@ impl Scene {
             RecordBody::Event(event) => Some(Arc::clone(event)),
             RecordBody::Note { .. } => None,
         });
-        let journal = events.collect();
+        let journal: Vec<Arc<RunEvent>> = events.collect();
+        let took = clock.now().since(start);
+        let replayed = replay(again, &workflow, &journal).await;
+        if let (Err(difference), false) = (&replayed, self.forged) {
+            let event = |event: &Arc<RunEvent>| format!("{}\n", serde_json::to_string(&**event).unwrap());
+            panic!("{difference:?}\n{}", journal.iter().map(event).collect::<String>());
+        }
+        let replayed = replayed.ok();
         let missed = sink.1.load(Ordering::Relaxed);
         let sink = std::mem::take(&mut *sink.0.lock().unwrap());
         let asked = person.map(|person| std::mem::take(&mut *person.asked.lock().unwrap())).unwrap_or_default();
-        Ok(Seen { result, journal, records, read, sink, missed, asked, took: clock.now().since(start) })
+        Ok(Seen { result, journal, records, read, sink, missed, asked, replayed, took })
     }
 }
 
