@@ -136,7 +136,8 @@ impl Orchestrator {
         now.document().bind_inputs(&all).map_err(Error::Inputs)
     }
 
-    async fn events_of(&self, run: &RunId) -> Result<Vec<Arc<RunEvent>>, Error> {
+    /// All events of a run.
+    pub(super) async fn events_of(&self, run: &RunId) -> Result<Vec<Arc<RunEvent>>, Error> {
         let mut events = Vec::new();
         let mut count = 0_usize;
         read_events(&*self.shared.settings.journal, run, |event| {

@@ -4,7 +4,6 @@
 
 use super::Orchestrator;
 use super::plugins::{Loaded, Wanted};
-use super::recorded::RecordedRun;
 use crate::error::Error;
 use crate::grants::GrantPolicy;
 use crate::workflow::Workflow;
@@ -14,7 +13,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::PurePlugins;
-use cofferdam_engine::{Gateway, ReplayPorts, Replayed, read_events, replay};
+use cofferdam_engine::{Gateway, ReplayPorts, Replayed, replay};
 use cofferdam_plugin::Source;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ impl Orchestrator {
         }
         let recorded = self.recorded(run).await?;
         let workflow = recorded.pinned().or_else(|_| recorded.workflow())?;
-        let events = self.events_of(&recorded).await?;
+        let events = self.events_of(run).await?;
         let ports = self.replay_ports(&workflow, &events).await?;
         replay(ports, workflow.shared(), &events).await.map_err(|difference| {
             let mut sensitive = events.first().and_then(|first| Sensitive::recorded(first));
@@ -46,12 +45,6 @@ impl Orchestrator {
             let shown = sensitive.map_or_else(|| (*difference).clone(), |hide| difference.public(&hide));
             Error::Differs { run: run.clone(), difference, shown: Box::new(shown) }
         })
-    }
-
-    async fn events_of(&self, recorded: &RecordedRun) -> Result<Vec<Arc<RunEvent>>, Error> {
-        let mut events = Vec::new();
-        read_events(&*self.shared.settings.journal, &recorded.run_id, |event| events.push(Arc::clone(event))).await?;
-        Ok(events)
     }
 
     async fn replay_ports(&self, workflow: &Workflow, events: &[Arc<RunEvent>]) -> Result<ReplayPorts, Error> {

@@ -249,7 +249,7 @@ limits! {
     DIGEST_BYTES: usize = 192 * KIB, "bytes", "what is large would be kept twice: a stretch with more than this in words is read as it is";
     LEASE_HOLD_MS: u64 = 30_000, "milliseconds", "a run whose machine died could not be taken up on another one";
     LEASE_RENEW_MS: u64 = 10_000, "milliseconds", "the right to write to a run would end while its process works on it";
-    BRANCH_EVENTS: usize = 1_000_000, "events", "a run that is branched is held in memory, twice";
+    BRANCH_EVENTS: usize = 1_000_000, "events", "a run that is branched or replayed is held in memory, twice";
     BRANCH_CHUNK_EVENTS: usize = 2_000, "events", "a copied run would be one commit, however long it is";
     JOURNAL_PAGE_RECORDS: usize = 10_000, "records", "a page is held in memory";
     STORAGE_COMMIT_BYTES: u64 = 16 * MIB as u64, "bytes", "a group commit is copied into the plugin that keeps it";
