@@ -269,7 +269,8 @@ fn a_kill_right_after_any_effect_doubles_none_silently() {
 #[test]
 fn a_store_that_refuses_an_append_stops_the_run_and_loses_nothing() {
     let whole = Whole::of(Store::Sqlite);
-    let faults: [(&str, fn(usize) -> Failpoint, &str); 3] = [
+    type Fault = fn(usize) -> Failpoint;
+    let faults: [(&str, Fault, &str); 3] = [
         ("refused", Failpoint::Refused, "the test refuses it"),
         ("full", Failpoint::Full, "the test's disk is full"),
         ("denied", Failpoint::Denied, "the test denies it"),
@@ -326,7 +327,7 @@ fn two_processes_keep_their_runs_in_one_database() {
 
 /// Shown by `--nocapture`, and where a test fails.
 fn tell(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 /// How often processes are killed at random, or race.
