@@ -93,6 +93,10 @@ struct Replayer {
 impl Replayer {
     fn new(ports: ReplayPorts, workflow: &Arc<Workflow>, first: Option<&Arc<RunEvent>>) -> Self {
         let mut unchecked = BTreeSet::new();
+        let body = first.map(|first| &first.body);
+        if let Some(Body::RunStarted { branched_from: Some(of), .. }) = body {
+            unchecked.insert(format!("what was copied from run `{}`", of.run_id));
+        }
         if ports.ordered_by_engine {
             unchecked.insert("when the workflow engine let steps begin, and what it worked on itself".to_owned());
         }

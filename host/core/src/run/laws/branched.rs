@@ -7,7 +7,7 @@ use crate::spec::workflow::Workflow;
 use std::sync::Arc;
 
 /// A branch of what is recorded, from these steps; without any it is a copy, of a document that only says to be another.
-fn branched(plot: &Plot, recorded: &[RunEvent], from: &[&StepPath]) -> Branched {
+pub(super) fn branched(plot: &Plot, recorded: &[RunEvent], from: &[&StepPath]) -> Branched {
     let old = workflow(plot);
     let hash = if from.is_empty() { "other".to_owned() } else { String::new() };
     let new = Arc::new(Workflow { hash, ..(*old).clone() });
@@ -30,7 +30,7 @@ fn gave(engine: &Engine) -> Vec<Value> {
 }
 
 /// The steps that were recorded, each once.
-fn paths(events: &[RunEvent]) -> Vec<StepPath> {
+pub(super) fn paths(events: &[RunEvent]) -> Vec<StepPath> {
     let known: BTreeSet<&StepPath> = events.iter().map(|event| &event.path).filter(|path| !path.is_root()).collect();
     known.into_iter().cloned().collect()
 }

@@ -2,6 +2,7 @@
 //! and taken up again; and a record that somebody changed is not.
 
 use super::super::replay::{Answer, Answers, Asked, Difference, Walked, walk};
+use super::branched::{branched, paths};
 use super::resumed::{cut, taken_up};
 use super::*;
 use crate::port::BoxFuture;
@@ -160,6 +161,22 @@ proptest! {
             if let Err(difference) = replayed(&plot, events) {
                 prop_assert!(false, "{}", told(&difference, events));
             }
+        }
+    }
+
+    #[test]
+    fn a_branch_of_a_run_is_walked(plot in plot(), by: u16, chosen: u16) {
+        let tame = Plot { stop_after: None, ..plot.clone() };
+        let first = run(&plot);
+        let recorded = cut(&first.events, by);
+        let known = paths(recorded);
+        if known.is_empty() {
+            return Ok(());
+        }
+        let branch = branched(&plot, recorded, &[&known[usize::from(chosen) % known.len()]]);
+        let events = taken_up(&tame, &branch.events, false).events;
+        if let Err(difference) = replayed(&plot, &events) {
+            prop_assert!(false, "{}", told(&difference, &events));
         }
     }
 

@@ -29,6 +29,8 @@ pub(in crate::run) struct Walk<'r, A> {
     tries: HashMap<StepPath, (Option<u32>, Vec<Arc<RunEvent>>)>,
     variables: Variables,
     pub(super) outside: Outside,
+    /// What is looked at was copied from another run, whose steps are not all in it.
+    copied: bool,
     /// The place of the event that is looked at.
     pub(super) at: usize,
 }
@@ -50,6 +52,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             tries: HashMap::new(),
             variables: Variables::default(),
             outside: Outside::default(),
+            copied: false,
             at: 0,
         }
     }
@@ -74,8 +77,11 @@ impl<'r, A: Answers> Walk<'r, A> {
             let what = if first { "the record does not begin with the start of a run" } else { "the run began twice" };
             return Err(Box::new(Difference::at(event, what).recorded(value(&event.body))));
         }
+        self.copied &= !matches!(event.body, Body::RunResumed { .. });
         match &event.body {
-            Body::RunStarted { .. } => {
+            _ if self.copied => self.take_copy(event),
+            Body::RunStarted { branched_from, .. } => {
+                self.copied = branched_from.is_some();
                 self.outside = Outside::of_part(self.record);
                 self.feed(event);
             }
@@ -87,6 +93,15 @@ impl<'r, A: Answers> Walk<'r, A> {
             _ => self.step(event).await?,
         }
         Ok(())
+    }
+
+    /// What was copied is believed; a try of it may be taken up.
+    fn take_copy(&mut self, event: &Arc<RunEvent>) {
+        if matches!(event.body, Body::StepStarted { .. }) {
+            self.tries.insert(event.path.clone(), (event.attempt, Vec::new()));
+        }
+        self.keep(event);
+        self.machine.fold(event);
     }
 
     /// The run goes on from what was recorded: as a process does that folds the record.
