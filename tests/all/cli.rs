@@ -9,6 +9,7 @@ const COMMANDS: &[&[&str]] = &[
     &["resume"],
     &["answer"],
     &["fork"],
+    &["replay"],
     &["validate"],
     &["test"],
     &["plan"],

@@ -46,6 +46,7 @@ mod pure;
 mod questions;
 mod reference;
 mod registries;
+mod replay;
 mod resume;
 mod runs;
 mod scripts;
