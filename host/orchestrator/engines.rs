@@ -31,6 +31,17 @@ impl Drop for AtWork {
 }
 
 impl Orchestrator {
+    /// Why a run of this workflow cannot be taken up: an engine that is not ours does not know what was done.
+    pub(super) fn refuse_foreign_engine(&self, workflow: &Workflow) -> Result<(), Fault> {
+        let name = workflow.document().options.engine.as_deref().unwrap_or(DEFAULT);
+        if !self.shared.settings.engines.contains_key(name) {
+            return Ok(());
+        }
+        let message =
+            format!("the steps of the run were started by the workflow engine `{name}`, which cannot take it up");
+        Err(Fault::user("engine_cannot_resume", message).with_hint("run it anew"))
+    }
+
     /// The engine of a run of this workflow; none when it is ours.
     pub(super) fn engage(&self, workflow: &Workflow) -> Result<Option<Engaged>, Fault> {
         let document = workflow.document();

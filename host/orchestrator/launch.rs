@@ -9,7 +9,8 @@ use super::servers::{Reach, Servers};
 use super::{Orchestrator, PluginCheck, RunOptions, Shared, builder, service};
 use crate::error::Error;
 use crate::workflow::Workflow;
-use cofferdam_core::event::RunStatus;
+use cofferdam_core::event::{PluginPin, RunStatus};
+use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::permission::{Presence, Rules};
 use cofferdam_core::port::{Redactor, Sink, Starter};
@@ -36,6 +37,8 @@ pub(super) struct Launch {
 pub(super) struct Again {
     pub(super) inputs: Map,
     pub(super) on_unknown_effect: Option<UnknownEffect>,
+    /// Its plugins, as they were.
+    pub(super) plugins: Vec<PluginPin>,
 }
 
 impl Orchestrator {
@@ -56,9 +59,10 @@ impl Orchestrator {
             Some(again) => again,
             None => {
                 let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-                Again { inputs, on_unknown_effect: None }
+                Again { inputs, on_unknown_effect: None, plugins: Vec::new() }
             }
         };
+        let pinned = again.plugins.clone();
         let stopped = cancel.clone();
         let servers = tokio::select! {
             biased;
@@ -70,6 +74,7 @@ impl Orchestrator {
         self.shared.settings.vault.learn(services.secret_names().iter().map(String::as_str));
         services.open().await.map_err(Error::Refused)?;
         let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
+        refuse_other_plugins(&pinned, &request.plugins)?;
         self.write_lock(&checks);
         if covered {
             ports.sinks.clear();
@@ -195,6 +200,18 @@ impl Orchestrator {
             shown,
         }
     }
+}
+
+/// A run does not go on with another component than it had: what that would do with what is half done, nobody knows.
+fn refuse_other_plugins(before: &[PluginPin], now: &[PluginPin]) -> Result<(), Error> {
+    let changed = |pin: &&PluginPin| before.iter().any(|old| old.alias == pin.alias && old.digest != pin.digest);
+    let fault = |pin: &PluginPin| {
+        let message = format!("plugin `{}` is another component than when the run was started", pin.alias);
+        Fault::user("plugin_changed", message)
+            .with_hint(format!("put `{}` back as it was, or run the workflow anew", pin.source))
+    };
+    let faults: Vec<Fault> = now.iter().filter(changed).map(fault).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Error::Refused(faults)) }
 }
 
 /// A rule with a slip of the pen must not look like one that holds.

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, SourceChange};
 use crate::workflow::Workflow;
-use cofferdam_core::event::{Body, RunEvent, RunStatus, Source};
+use cofferdam_core::event::{Body, PluginPin, RunEvent, RunStatus, Source};
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Journal, JournalError, RecordBody};
 use cofferdam_core::value::Map;
@@ -36,6 +36,8 @@ pub struct RecordedRun {
     pub input: Option<Arc<str>>,
     /// The settings that were effective.
     pub settings: Map,
+    /// Its plugins, as they were.
+    pub plugins: Vec<PluginPin>,
     /// How it ended last; none when it goes on, or its process ended without a word.
     pub status: Option<RunStatus>,
     /// The directory of the document; none when it is not there any more.
@@ -80,7 +82,7 @@ impl RecordedRun {
     }
 
     fn of(event: &RunEvent) -> Option<Self> {
-        let Body::RunStarted { workflow, hash, sources, inputs, input, settings, .. } = &event.body else {
+        let Body::RunStarted { workflow, hash, sources, inputs, input, settings, plugins, .. } = &event.body else {
             return None;
         };
         Some(Self {
@@ -91,6 +93,7 @@ impl RecordedRun {
             inputs: inputs.clone(),
             input: input.clone(),
             settings: settings.clone(),
+            plugins: plugins.clone(),
             status: None,
             base: None,
             file: None,

@@ -74,7 +74,12 @@ impl Orchestrator {
             let message = format!("run `{}` is under way here", recorded.run_id);
             return Err(Error::Refused(vec![Fault::user("held", message)]));
         }
-        let again = Again { inputs: recorded.inputs.clone(), on_unknown_effect: options.on_unknown_effect };
+        self.refuse_foreign_engine(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
+        let again = Again {
+            inputs: recorded.inputs.clone(),
+            on_unknown_effect: options.on_unknown_effect,
+            plugins: recorded.plugins.clone(),
+        };
         let metadata = recorded.settings.get("metadata").and_then(|metadata| metadata.as_object()).cloned();
         let options = RunOptions {
             input: recorded.input.as_deref().map(str::to_owned),

@@ -118,6 +118,20 @@ fn what_a_run_kept_is_gone_from_the_disk_when_it_is_completed_or_deleted() {
     }
 }
 
+#[test]
+fn a_run_does_not_go_on_with_another_component_than_it_had() {
+    let project = with_echo();
+    let document = keeping("run") + "  - { id: waits, ask: { prompt: on? } }\n";
+    project.file("keeping.yaml", document);
+    project.run(&["run", "keeping.yaml", "--grant-requested", "-q"]).expect(4);
+    let echo = fs::read(project.path("echo.wasm")).unwrap();
+    project.file("echo.wasm", cofferdam_guests::built_bytes("greet").unwrap());
+    let answer = ["answer", "last", "waits", "yes", "--grant-requested"];
+    project.run(&answer).expect(2).says(&["plugin `echo` is another component", "./echo.wasm", "as it was"]);
+    project.file("echo.wasm", echo);
+    project.run(&answer).expect(0);
+}
+
 /// How many values the project holds, by its own list of them.
 fn sqlite_rows(project: &Project) -> usize {
     let state = cofferdam::store::StateStore::new(project.path(".cofferdam/state.db"));

@@ -258,10 +258,10 @@ fn runs_in_files_go_on_as_well() {
     stored(&["runs", "show", "last"]).expect(0);
 }
 
-/// Runs of every released version, one that waits and one that failed, in each store: `tests/cases/stores/VERSION`.
+/// Runs of every released version, one that waits and one that failed, in each store: `tests/stores/VERSION`.
 #[test]
 fn runs_of_every_version_go_on() {
-    let versions = std::fs::read_dir(repository().join("tests/cases/stores")).unwrap();
+    let versions = std::fs::read_dir(repository().join("tests/stores")).unwrap();
     let mut count = 0;
     for version in versions.map(|entry| entry.unwrap().path()) {
         for store in ["sqlite", "file"] {

@@ -265,8 +265,8 @@ impl Tool for Witnessed {
             if self.failpoint == Failpoint::BeforeEffect(number) {
                 die();
             }
-            witness(&self.witness, &format!("effect {name} {}", ctx.idempotency_key));
-            witness(&self.witness, &format!("done {} {args}", ctx.path));
+            // One write: whoever is killed has left both lines or none.
+            witness(&self.witness, &format!("effect {name} {}\ndone {} {args}", ctx.idempotency_key, ctx.path));
             if self.failpoint == Failpoint::AfterEffect(number) {
                 die();
             }
