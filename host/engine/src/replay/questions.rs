@@ -10,7 +10,7 @@ use cofferdam_core::event::{AnsweredBy, Body, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::run::Machine;
-use cofferdam_core::run::replay::{Answer, Asked, Difference};
+use cofferdam_core::run::replay::{Answer, Asked, Difference, REDACTED};
 use cofferdam_core::spec::InputText;
 use cofferdam_core::spec::workflow::{AskWork, Work};
 use cofferdam_core::value;
@@ -85,6 +85,9 @@ impl Replayer {
 
 /// Whether a recorded answer is none that the question could have had.
 fn unfit(work: &AskWork, asked: Asked<'_>, answer: &Value, by: AnsweredBy) -> Option<Answer> {
+    if value::to_text(answer).contains(REDACTED) {
+        return None;
+    }
     let what = match by {
         AnsweredBy::Default if work.default.as_ref() != Some(answer) => "the answer is not the question's default",
         AnsweredBy::Default => return None,

@@ -59,7 +59,7 @@ impl Replayer {
             Held::Taken => Answer::Taken,
             Held::Differs(difference) => Answer::Differs(difference),
             // Its time was over, or it was cut off, before it came so far.
-            Held::Ended(Ok(_), _) if failure(&asked).is_some_and(is_cut) => Answer::Taken,
+            Held::Ended(..) if failure(&asked).is_some_and(is_cut) => Answer::Taken,
             Held::Ended(outcome, shortened) => Answer::Events(vec![self.end(machine, try_.0, outcome, shortened)]),
         }
     }
