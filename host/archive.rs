@@ -16,6 +16,7 @@ mod import;
 mod lines;
 
 pub use export::export;
+pub(crate) use import::half_copied;
 pub use import::{Imported, import};
 
 use cofferdam_core::id::RunId;

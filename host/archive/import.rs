@@ -5,14 +5,11 @@
 use super::lines::{Lines, Mark};
 use super::{Error, Header};
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{Append, BlobId, Durability, Journal, JournalError, Record, RunIndex};
+use cofferdam_core::port::{Append, BlobId, Durability, Journal, JournalError, Record, RunFilter, RunIndex};
 use cofferdam_core::{limits, record};
 use cofferdam_store::named_blobs;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{BufRead, Seek};
-
-/// The status in listings as long as records are still to come.
-const UNFINISHED: &str = "running";
 
 /// How an import ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +29,7 @@ pub async fn import<R: BufRead + Seek + Send>(journal: &dyn Journal, reader: R) 
     let mut lines = Lines::new(reader)?;
     let header = lines.header()?;
     let records = lines.mark();
+    remove_half(journal, &header).await?;
     let (found, blobs) = check(journal, &header, &mut lines).await?;
     if found == Found::Same {
         return Ok(Imported::AlreadyThere(header));
@@ -41,6 +39,32 @@ pub async fn import<R: BufRead + Seek + Send>(journal: &dyn Journal, reader: R) 
     match restoring.restore(&mut lines).await {
         Ok(()) => Ok(Imported::New(header)),
         Err(error) => Err(restoring.undo(error).await),
+    }
+}
+
+/// What an import left behind that was killed is no run.
+async fn remove_half(journal: &dyn Journal, header: &Header) -> Result<(), Error> {
+    if half_copied(journal, &header.run_id).await? {
+        journal.delete(&header.run_id).await?;
+    }
+    Ok(())
+}
+
+/// Whether somebody copies the run, or was killed while it did.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn half_copied(journal: &dyn Journal, run: &RunId) -> Result<bool, JournalError> {
+    let mut filter = RunFilter { statuses: vec![RunIndex::COPYING.to_owned()], ..RunFilter::default() };
+    loop {
+        let page = journal.list(filter.clone()).await?;
+        if page.rows.iter().any(|row| row.run_id == *run) {
+            return Ok(true);
+        }
+        match page.next {
+            Some(next) => filter.cursor = Some(next),
+            None => return Ok(false),
+        }
     }
 }
 
@@ -158,7 +182,7 @@ impl Restoring<'_> {
     /// Appends records. A listing shows the run as ended with its last one only: an import that is killed must not leave
     /// the beginning of a run that looks like the whole.
     async fn append(&mut self, records: Vec<Record>, is_last: bool) -> Result<(), Error> {
-        let status = if is_last { &self.header.status } else { UNFINISHED };
+        let status = if is_last { &self.header.status } else { RunIndex::COPYING };
         let index = (is_last || self.head == 0).then(|| RunIndex {
             workflow: self.header.workflow.clone(),
             status: status.to_owned(),

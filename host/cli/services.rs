@@ -37,6 +37,9 @@ enum Wants {
 /// The words for journals that need no plugin: one database for all runs, one file for each.
 const SQLITE: &str = "sqlite";
 const FILE: &str = "file";
+
+/// Where the files are, below the directory of records.
+pub(crate) const FILES: &str = "journal";
 const PREFIX: &str = "plugin:";
 const BUILTIN: &str = "builtin:";
 
@@ -51,7 +54,7 @@ impl Session {
             .ok_or_else(|| Failure::usage("the setting `run.storage` is gone".to_owned()))?;
         match setting.value.as_str() {
             SQLITE => return Ok(builder),
-            FILE => return Ok(builder.storage(Arc::new(FileStore::new(self.project.state().join("journal"))))),
+            FILE => return Ok(builder.storage(Arc::new(FileStore::new(self.project.state().join(FILES))))),
             _ => {}
         }
         let base = match setting.origin {

@@ -178,9 +178,12 @@ impl Orchestrator {
         let (kind, data) = origin(&branch.workflow);
         let note = Record { at, body: RecordBody::Note { kind, data } };
         let workflow = branch.workflow.document().name.clone();
-        let mut index = Some(RunIndex { workflow, status: "running".to_owned(), started_at: at });
+        let index = |status: &str| RunIndex { workflow: workflow.clone(), status: status.to_owned(), started_at: at };
+        let chunks = branch.events.len().div_ceil(limits::BRANCH_CHUNK_EVENTS);
         let (mut head, mut note) = (0, Some(note));
-        for events in branch.events.chunks(limits::BRANCH_CHUNK_EVENTS) {
+        for (number, events) in branch.events.chunks(limits::BRANCH_CHUNK_EVENTS).enumerate() {
+            // As long as something is missing it is no run that anybody may go on with.
+            let status = if number + 1 == chunks { "running" } else { RunIndex::COPYING };
             let record = |event: &RunEvent| Record { at: event.at, body: RecordBody::Event(Arc::new(event.clone())) };
             let mut records: Vec<Record> = events.iter().map(record).collect();
             if let Some(note) = note.take() {
@@ -191,7 +194,7 @@ impl Orchestrator {
                 run: branch.run_id.clone(),
                 expected_head: head,
                 records,
-                index: index.take(),
+                index: Some(index(status)),
                 durability: settings.durability,
             };
             head = settings.journal.append(append).await?;

@@ -3,6 +3,7 @@
 use super::launch::{Again, Launch};
 use super::recorded::RecordedRun;
 use super::{ForkOptions, Lineage, Orchestrator, ResumeOptions, RunOptions};
+use crate::archive::half_copied;
 use crate::error::Error;
 use crate::workflow::Workflow;
 use cofferdam_core::event::RunStatus;
@@ -19,6 +20,11 @@ impl Orchestrator {
     /// When there is no such run, or its records cannot be read.
     pub async fn recorded(&self, run: &RunId) -> Result<RecordedRun, Error> {
         self.open_storage().await?;
+        if half_copied(&*self.shared.settings.journal, run).await? {
+            let message = format!("run `{run}` is not whole: it is being copied, or whoever copied it was stopped");
+            let hint = format!("import or fork it again; `cofferdam runs rm {run}` deletes what is there");
+            return Err(Error::Refused(vec![Fault::user("half_copied", message).with_hint(hint)]));
+        }
         Ok(RecordedRun::read(&*self.shared.settings.journal, run).await?)
     }
 

@@ -83,7 +83,8 @@ fn a_question_is_answered_days_later() {
     assert_eq!((outcome.stdout.as_str(), count(&project, "turn_started")), ("yes\n", 1), "the notes were written once");
     let kinds: Vec<_> = events(&project).iter().map(|event| event["kind"].clone()).collect();
     assert_eq!(kinds.iter().filter(|kind| *kind == "run_resumed").count(), 2);
-    project.run(&["answer", "last", "approve", "no"]).expect(0).says(&["nothing was left to do"]);
+    project.run(&["answer", "last", "approve", "no"]).expect(3).says(&["is completed; it asks nothing any more"]);
+    project.run(&["resume", "last"]).expect(0).says(&["nothing was left to do"]);
     assert_eq!(project.run(&["resume", "last", "-q"]).expect(0).stdout, "yes\n");
     let result = project.run(&["resume", "last", "--json"]).expect(0).json_lines();
     assert_eq!((&result[0]["status"], &result[0]["output"]), (&"completed".into(), &"yes".into()));

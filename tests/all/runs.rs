@@ -1,6 +1,8 @@
 //! What can be done with recorded runs: moved as a file, compared, told as a conversation, deleted.
 
 use crate::support::{Outcome, Project};
+use cofferdam::Journal as _;
+use cofferdam::core::port::{Append, Durability, RunIndex};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -291,4 +293,27 @@ fn what_is_sensitive_stays_hidden_in_conversations_and_differences() {
         let revealed = project.run(&[&["runs"], args, &["--reveal"]].concat());
         assert!(revealed.stdout.contains("Hidden words"), "{}", revealed.stdout);
     }
+}
+
+#[test]
+fn half_of_a_run_is_no_run() {
+    let project = hello();
+    let run = ran(&project, &[]);
+    project.run(&["runs", "export", &run, "-o", "run.jsonl"]).expect(0);
+    let journal = cofferdam::store::Sqlite::new(project.path(".cofferdam/runs.db"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let id = cofferdam::core::id::RunId::parse(&run).unwrap();
+    let page = runtime.block_on(journal.read(&id, 0, 5)).unwrap();
+    project.run(&["runs", "rm", &run]).expect(0);
+    // As an import leaves it that is killed.
+    let index = RunIndex { workflow: "hello".into(), status: RunIndex::COPYING.into(), started_at: page.records[0].at };
+    let (records, durability) = (page.records, Durability::Durable);
+    let half = Append { run: id, expected_head: 0, records, index: Some(index), durability };
+    runtime.block_on(journal.append(half)).unwrap();
+    for command in ["resume", "replay", "fork"] {
+        let from: &[&str] = if command == "fork" { &["--from", "say"] } else { &[] };
+        project.run(&[&[command, "last"], from].concat()).expect(2).says(&["is not whole", "import or fork it again"]);
+    }
+    project.run(&["runs", "import", "run.jsonl"]).expect(0).says(&["imported"]);
+    project.run(&["replay", "last"]).expect(0);
 }

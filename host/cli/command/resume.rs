@@ -49,9 +49,14 @@ pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going
             Ok(recorded) => going.of(recorded),
             Err(error) => Err(error),
         };
-        if let Ok((Task::Again(recorded, _), _)) = &outcome
+        if let Ok((Task::Again(recorded, options), _)) = &outcome
             && recorded.status == Some(RunStatus::Completed)
         {
+            if !options.answers.is_empty() {
+                let message = format!("run `{}` is completed; it asks nothing any more", recorded.run_id);
+                reader.close().await;
+                return Err(Failure::usage(message).with_hint("`cofferdam fork` answers anew, in a new run").into());
+            }
             let shown = show_result(&reader, recorded, args).await;
             reader.close().await;
             return shown;
@@ -65,6 +70,10 @@ pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going
             Some(workflow) => workflow,
             None => recorded.workflow().map_err(Failure::from)?,
         };
+        if recorded.file.is_none() && !args.quiet {
+            let text = "the document's file is not where it was; going on with the recorded copy";
+            terminal::tell(&paint::quiet(text));
+        }
         let file = recorded.file.as_deref().map(Path::to_owned);
         let base = recorded.base.clone().unwrap_or_else(|| Path::new(".").to_owned());
         let directory = file.as_deref().and_then(Path::parent).unwrap_or(&base).to_owned();

@@ -21,14 +21,15 @@ use crate::ui::table::{self, Wide};
 use cofferdam::core::event::RunEvent;
 use cofferdam::core::id::RunId;
 use cofferdam::core::limits;
-use cofferdam::core::port::{JournalError, RecordBody, RunFilter, RunRow};
+use cofferdam::core::port::{JournalError, RecordBody, RunFilter, RunIndex, RunRow};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::sink::{clean, duration};
 use cofferdam::{Journal, Orchestrator};
 use serde::Serialize;
 
 /// Statuses that runs can have, `running` included.
-const STATUSES: [&str; 7] = ["running", "waiting", "cancelled", "failed", "partial", "completed", "damaged"];
+const STATUSES: [&str; 8] =
+    ["running", "waiting", "cancelled", "failed", "partial", "completed", "damaged", RunIndex::COPYING];
 
 /// Most runs that share the beginning of an id and are named.
 const CANDIDATES: usize = 5;

@@ -8,12 +8,14 @@ use crate::args::GcArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local_time;
+use crate::services::FILES;
 use crate::session::Session;
 use crate::terminal;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::{RunFilter, RunRow};
 use cofferdam::core::time::Timestamp;
 use cofferdam::sink::clean;
+use cofferdam::store::File;
 use cofferdam::{Journal, Orchestrator};
 use serde_json::json;
 use std::collections::HashSet;
@@ -82,7 +84,7 @@ fn old_runs(mut all: Vec<RunRow>, args: &GcArgs, now: Timestamp) -> Vec<RunRow> 
     all.into_iter().skip(args.keep).filter(is_old).collect()
 }
 
-/// The runs of this store, and of the one of the project when that is another.
+/// The runs of this store, and of the two of the project when that is another.
 async fn recorded(session: &Session, rows_here: &[RunRow]) -> anyhow::Result<HashSet<RunId>> {
     let mut recorded: HashSet<RunId> = rows_here.iter().map(|row| row.run_id.clone()).collect();
     let own = session.orchestrator().build().map_err(Failure::from)?;
@@ -90,6 +92,8 @@ async fn recorded(session: &Session, rows_here: &[RunRow]) -> anyhow::Result<Has
     let of_project = rows(&*journal as &dyn Journal, RunFilter::default(), 0).await;
     own.close().await;
     recorded.extend(of_project?.into_iter().map(|row| row.run_id));
+    let files = File::new(session.project.state().join(FILES));
+    recorded.extend(rows(&files as &dyn Journal, RunFilter::default(), 0).await?.into_iter().map(|row| row.run_id));
     Ok(recorded)
 }
 
@@ -108,6 +112,10 @@ fn orphans(
         Err(error) => return Err(failed(&error)),
     };
     let mut found = Vec::new();
+    // A store that knows no run may be one that was damaged: then nobody knows whose directories these are.
+    if recorded.is_empty() {
+        return Ok(found);
+    }
     for entry in entries {
         let entry = entry.map_err(|error| failed(&error))?;
         // Whatever else somebody put there is not ours.

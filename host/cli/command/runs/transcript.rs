@@ -13,7 +13,7 @@ use cofferdam::core::message::Message;
 use cofferdam::core::text::escaped;
 use cofferdam::core::value::to_text;
 use cofferdam::sink::{duration, tokens};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -40,8 +40,6 @@ struct Transcript {
     text: String,
     attempt: u32,
     turns: u32,
-    /// Calls of this attempt that were shown with the turn that asked for them.
-    announced: HashSet<String>,
 }
 
 impl Transcripts {
@@ -116,7 +114,6 @@ impl Transcript {
                 self.row(&paint::quiet(&format!("attempt {attempt}")), "");
             }
             self.attempt = attempt;
-            self.announced.clear();
         }
         match &event.body {
             Body::TurnStarted { turn, model } => {
@@ -127,7 +124,6 @@ impl Transcript {
                 self.block("    ", message.text(), length);
                 if let Message::Assistant { tool_calls, .. } = message {
                     for call in tool_calls {
-                        self.announced.insert(call.id.clone());
                         self.call(&call.name.replace("__", "."), &call.arguments, length);
                     }
                 }
@@ -135,7 +131,8 @@ impl Transcript {
                     self.row("", &paint::quiet(&format!("  ({tokens})")));
                 }
             }
-            Body::ToolCallStarted { call_id, tool, args } if !self.announced.contains(call_id) => {
+            // Those of an agent stand in what it said.
+            Body::ToolCallStarted { tool, args, .. } if self.turns == 0 => {
                 self.call(&tool.to_string(), &args.to_string(), length);
             }
             Body::ToolCallFinished { tool, result, content, error, duration_ms, .. } => {

@@ -123,10 +123,15 @@ pub struct Page {
 pub struct RunIndex {
     /// The document's name.
     pub workflow: String,
-    /// `running`, or how it ended.
+    /// `running`, `copying`, or how it ended.
     pub status: String,
     /// When it began.
     pub started_at: Timestamp,
+}
+
+impl RunIndex {
+    /// The status of a run that is being copied, by an import or a branch: until it is whole, it is no run to go on with.
+    pub const COPYING: &'static str = "copying";
 }
 
 /// Which runs to list.

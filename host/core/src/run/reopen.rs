@@ -123,7 +123,7 @@ impl Machine {
         }
     }
 
-    /// Whether a failure is settled: it does not count, and what comes after the step has begun with it.
+    /// Whether a failure is settled: it does not count, and what comes after the step has begun with it, or nothing does.
     fn is_settled(&self, id: NodeId) -> bool {
         let node = self.node(id);
         if matches!(node.kind, Kind::Judge { .. }) {
@@ -134,7 +134,8 @@ impl Machine {
             let dependent = self.node(self.member(node.scope, step));
             dependent.started.is_some() || dependent.state.status() == Some(StepStatus::Completed)
         };
-        node.tolerated && node.is_member() && dependents().iter().any(begun)
+        let nobody = dependents().is_empty();
+        node.tolerated && node.is_member() && (nobody || dependents().iter().any(begun))
     }
 
     /// A step that failed or was cancelled.

@@ -15,7 +15,8 @@ fn document() -> Workflow {
         Step { depends_on: vec![0], ..group("g", vec![agent("h", "sets", "h"), agent("i", "echo", "i")]) },
         Step { depends_on: vec![1], ..agent("end", "echo", "end") },
         Step {
-            depends_on: vec![0],
+            // After the step that sets what it reads.
+            depends_on: vec![1],
             condition: Some(Condition::Expr(expr("vars.said == 'never'", &[]))),
             ..agent("skipped", "echo", "x")
         },

@@ -29,6 +29,12 @@ fn gave(engine: &Engine) -> Vec<Value> {
     result.steps.iter().map(step).chain([json!(result.status)]).collect()
 }
 
+/// No failure is passed over: whether such a one is settled may be seen differently without the restarts between.
+fn strict(plot: Plot) -> Plot {
+    let shape = |shape: Shape| Shape { policy: if shape.policy == 2 { 0 } else { shape.policy }, ..shape };
+    Plot { steps: plot.steps.into_iter().map(shape).collect(), ..plot }
+}
+
 /// The steps that were recorded, each once.
 pub(super) fn paths(events: &[RunEvent]) -> Vec<StepPath> {
     let known: BTreeSet<&StepPath> = events.iter().map(|event| &event.path).filter(|path| !path.is_root()).collect();
@@ -71,7 +77,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(512), ..ProptestConfig::default() })]
 
     #[test]
-    fn a_copy_goes_on_as_the_run_itself_would(plot in plot(), by: u16, again: u16) {
+    fn a_copy_goes_on_as_the_run_itself_would(plot in plot().prop_map(strict), by: u16, again: u16) {
         let tame = calm(plot.clone());
         let first = run(&plot);
         let second = taken_up(&tame, cut(&first.events, by), false);
