@@ -246,22 +246,20 @@ impl Tool for LoadedPlugin {
     }
 }
 
-/// Clears the claims that the grants could belie: who can write is not known to be read-only.
+/// Clears the claims that the grants could belie: of who can write it is not known that it only reads, nor that doing it twice
+/// is doing it once.
 fn believable(claimed: Effects, granted: &Grants) -> Effects {
-    let sends = |harmless: &[Method]| {
-        granted.http.iter().flat_map(|grant| &grant.methods).any(|method| !harmless.contains(method))
-    };
+    let harmless = [Method::Get, Method::Head, Method::Options];
+    let sends = granted.http.iter().flat_map(|grant| &grant.methods).any(|method| !harmless.contains(method));
     let changes = granted.fs.write
         || granted.fs.out
         || granted.fs.also.iter().any(|mount| mount.write)
         || granted.kv.is_some()
         || !granted.tools.is_empty()
-        || sends(&[Method::Get, Method::Head, Method::Options]);
-    let repeats_badly =
-        !granted.tools.is_empty() || sends(&[Method::Get, Method::Head, Method::Options, Method::Put, Method::Delete]);
+        || sends;
     Effects {
         read_only: claimed.read_only && !changes,
-        idempotent: claimed.idempotent && !repeats_badly,
+        idempotent: claimed.idempotent && !changes,
         destructive: claimed.destructive,
         open_world: claimed.open_world || !granted.http.is_empty(),
     }
@@ -306,13 +304,13 @@ mod tests {
     }
 
     #[test]
-    fn who_may_write_is_not_read_only() {
+    fn who_may_write_is_not_believed_to_only_read_or_to_bear_repetition() {
         let claimed = Effects { read_only: true, idempotent: true, ..Effects::default() };
-        assert!(believable(claimed, &Grants::default()).read_only);
+        let harmless = believable(claimed, &Grants::default());
+        assert!(harmless.read_only && harmless.idempotent);
         let fs = FsGrant { read: true, out: true, ..FsGrant::default() };
         let writer = Grants { fs, ..Grants::default() };
-        assert!(!believable(claimed, &writer).read_only);
-        assert!(believable(claimed, &writer).idempotent);
+        assert!(!believable(claimed, &writer).read_only && !believable(claimed, &writer).idempotent);
         let poster = Grants::parse(&json!({ "http": [{ "host": "example.com", "methods": ["POST"] }] })).unwrap();
         let effects = believable(claimed, &poster);
         assert!(!effects.read_only && !effects.idempotent && effects.open_world);
