@@ -76,6 +76,8 @@ pub struct Machine {
     pub(super) questions: Vec<OpenQuestion>,
     /// Questions that nobody here can answer.
     pub(super) deferred: usize,
+    /// Loops were told that nobody here waits for their pause.
+    pub(super) postpones: bool,
     pub(super) agenda: VecDeque<NodeId>,
     /// Steps that ended their scope, and why; what has not begun there is looked at when effects are derived.
     pub(super) stopping: Vec<(NodeId, String)>,
@@ -126,6 +128,7 @@ impl Machine {
             vars: Arc::default(),
             questions: Vec::new(),
             deferred: 0,
+            postpones: false,
             agenda: VecDeque::new(),
             stopping: Vec::new(),
             slots,

@@ -39,7 +39,7 @@ impl Machine {
     /// Whether nothing will happen any more, though steps are left: they wait for answers that nobody here can give, or for
     /// times that nobody here waits for.
     pub(super) fn waits_for_another_day(&self) -> bool {
-        (self.deferred > 0 || self.postponed_until().is_some())
+        (self.deferred > 0 || self.postpones && self.postponed_until().is_some())
             && self.stop.is_none()
             && self.slots.taken() == 0
             && self.nodes.iter().all(|node| match &node.kind {

@@ -23,6 +23,7 @@ impl Machine {
         self.aborted_by = None;
         self.announced_ready = 0;
         self.deferred = 0;
+        self.postpones = false;
         self.questions.clear();
         self.agenda.clear();
         self.slots = self.slots.emptied();

@@ -149,6 +149,7 @@ impl Machine {
         if let Kind::Loop(run) = &mut self.node_mut(id).kind {
             run.phase = Phase::Pausing;
             run.postponed = Some(until);
+            self.postpones = true;
         }
     }
 
