@@ -255,13 +255,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_waited_goes_on_where_its_component_has_come_to() {
-        let (runtime, pace, (wake, woken)) = (GuestRuntime::start().unwrap(), Pace::default(), oneshot::channel());
-        let task = runtime.call(&pace, async move {
-            let _ = woken.await;
-            std::thread::current().name().unwrap_or_default().to_owned()
-        });
+        let (runtime, pace, (tell, waits)) = (GuestRuntime::start().unwrap(), Pace::default(), oneshot::channel());
+        let mut tell = Some(tell);
+        let task = runtime.call(
+            &pace,
+            std::future::poll_fn(move |cx| match tell.take() {
+                Some(tell) => {
+                    let _ = tell.send(cx.waker().clone());
+                    Poll::Pending
+                }
+                None => Poll::Ready(std::thread::current().name().unwrap_or_default().to_owned()),
+            }),
+        );
+        let wakes = waits.await.unwrap();
         pace.note(true);
-        wake.send(()).unwrap();
+        wakes.wake();
         assert_eq!(task.await.unwrap(), Lane::Long.name());
     }
 
