@@ -136,7 +136,7 @@ impl<R: BufRead + Seek> Lines<R> {
         if found != position {
             return Err(self.broken(format!("{}, not record {found}", wanted())));
         }
-        let record = record::decode(&header.run_id, position, sum, text).map_err(|error| match error {
+        let record = record::decode_whole((&header.run_id, position), (sum, text)).map_err(|error| match error {
             JournalError::TooNew { found, supported } => Error::TooNew { what: "a record", found, supported },
             JournalError::Damaged { reason, .. } => self.broken(format!("record {position} is damaged: {reason}")),
             other => Error::Journal(other),

@@ -2,7 +2,9 @@
 //!
 //! It must not know where the text is kept.
 
-use crate::event::{self, Body, RunEvent};
+mod said;
+
+use crate::event::{Body, RunEvent};
 use crate::id::{RunId, StepPath};
 use crate::limits;
 use crate::port::{JournalError, Record, RecordBody};
@@ -12,10 +14,20 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
-/// A record as it is kept: `{"v":1,"event":{...}}` or `{"v":1,"at":"...","note":"...","data":{...}}`.
+/// The newest form that is read. A record says the oldest one that it needs.
+pub const VERSION: u32 = 2;
+/// The form of a record that stands for itself.
+const WHOLE: u32 = 1;
+/// The form of a step's end whose text is that of the record before it.
+const SAID: u32 = 2;
+
+/// A record as it is kept: `{"v":1,"event":{...}}` or `{"v":1,"at":"...","note":"...","data":{...}}`; with `"v":2` and
+/// `"said":true`, the content of the event's output is the text of the turn in the record before.
 #[derive(Serialize)]
 struct Written<'a> {
     v: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    said: bool,
     /// Absent when the event says the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Timestamp>,
@@ -30,6 +42,8 @@ struct Written<'a> {
 #[derive(Deserialize)]
 struct Read {
     v: u32,
+    #[serde(default)]
+    said: bool,
     at: Option<Timestamp>,
     event: Option<ReadEvent>,
     note: Option<String>,
@@ -70,8 +84,8 @@ struct ReadEvent {
 }
 
 impl<'a> WrittenEvent<'a> {
-    fn of(event: &'a RunEvent) -> Self {
-        let RunEvent { seq, sub, at, run_id: _, path, attempt, body } = event;
+    fn of(event: &'a RunEvent, body: &'a Body) -> Self {
+        let RunEvent { seq, sub, at, run_id: _, path, attempt, body: _ } = event;
         Self { seq: *seq, sub: *sub, at: *at, path, attempt: *attempt, body }
     }
 }
@@ -88,21 +102,44 @@ struct Version {
     v: u32,
 }
 
-/// Writes a record.
+/// Writes a record that stands for itself.
 ///
 /// # Errors
 /// When it cannot be written as JSON, or is larger than a journal keeps.
 pub fn encode(record: &Record) -> Result<String, JournalError> {
-    let written = match &record.body {
-        RecordBody::Event(event) => {
-            let at = (event.at != record.at).then_some(record.at);
-            Written { v: event::VERSION, at, event: Some(WrittenEvent::of(event)), note: None, data: None }
+    encode_behind(None, record)
+}
+
+/// Writes records that are kept one behind the other: what one of them has from the one before it stands there alone.
+///
+/// # Errors
+/// As of [`encode`].
+pub fn encode_all(records: &[Record]) -> Result<Vec<String>, JournalError> {
+    let befores = std::iter::once(None).chain(records.iter().map(Some));
+    befores.zip(records).map(|(before, record)| encode_behind(before, record)).collect()
+}
+
+fn encode_behind(before: Option<&Record>, record: &Record) -> Result<String, JournalError> {
+    match (&record.body, before.map(|record| &record.body)) {
+        (RecordBody::Event(event), Some(RecordBody::Event(before))) => match said::leave_out(event, before) {
+            Some(body) => write(&written(record, event, &body, SAID)),
+            None => write(&written(record, event, &event.body, WHOLE)),
+        },
+        (RecordBody::Event(event), _) => write(&written(record, event, &event.body, WHOLE)),
+        (RecordBody::Note { kind, data }, _) => {
+            let (at, note) = (Some(record.at), Some(kind.as_str()));
+            write(&Written { v: WHOLE, said: false, at, event: None, note, data: Some(data) })
         }
-        RecordBody::Note { kind, data } => {
-            Written { v: event::VERSION, at: Some(record.at), event: None, note: Some(kind), data: Some(data) }
-        }
-    };
-    let text = serde_json::to_string(&written);
+    }
+}
+
+fn written<'a>(record: &'a Record, event: &'a RunEvent, body: &'a Body, v: u32) -> Written<'a> {
+    let at = (event.at != record.at).then_some(record.at);
+    Written { v, said: v == SAID, at, event: Some(WrittenEvent::of(event, body)), note: None, data: None }
+}
+
+fn write(written: &Written<'_>) -> Result<String, JournalError> {
+    let text = serde_json::to_string(written);
     let text = text.map_err(|error| JournalError::Invalid(format!("a record cannot be written as JSON: {error}")))?;
     if text.len() > limits::JOURNAL_RECORD_BYTES {
         let (found, most) = (text.len(), limits::JOURNAL_RECORD_BYTES);
@@ -111,28 +148,46 @@ pub fn encode(record: &Record) -> Result<String, JournalError> {
     Ok(text)
 }
 
-/// Reads a record back.
+/// Reads a record back. `before` gives the event in the place before it, and is asked only where that has a part of it.
 ///
 /// # Errors
-/// When its text is not what was written, is no record, or was written by a newer version.
-pub fn decode(run: &RunId, position: u64, sum: i64, text: &str) -> Result<Record, JournalError> {
+/// When its text is not what was written, is no record, or was written by a newer version; those of `before`.
+pub fn decode(
+    (run, position): (&RunId, u64),
+    (sum, text): (i64, &str),
+    before: impl FnOnce() -> Result<Option<Arc<RunEvent>>, JournalError>,
+) -> Result<Record, JournalError> {
     if sum_of(run, position, text) != sum {
         return Err(damaged(run, position, "its text is not what was written"));
     }
     let read: Read = serde_json::from_str(text).map_err(|error| match serde_json::from_str::<Version>(text) {
-        Ok(version) if version.v > event::VERSION => too_new(version.v),
+        Ok(version) if version.v > VERSION => too_new(version.v),
         _ => damaged(run, position, &error.to_string()),
     })?;
-    if read.v > event::VERSION {
+    if read.v > VERSION {
         return Err(too_new(read.v));
     }
     match (read.event, read.note, read.at) {
         (Some(event), None, at) => {
-            Ok(Record { at: at.unwrap_or(event.at), body: RecordBody::Event(Arc::new(event.of_run(run))) })
+            let mut event = event.of_run(run);
+            if read.said {
+                if !before()?.is_some_and(|before| said::put_back(&mut event, &before)) {
+                    return Err(damaged(run, position, "the record before it is not what it stands on"));
+                }
+            }
+            Ok(Record { at: at.unwrap_or(event.at), body: RecordBody::Event(Arc::new(event)) })
         }
         (None, Some(kind), Some(at)) => Ok(Record { at, body: RecordBody::Note { kind, data: read.data } }),
         _ => Err(damaged(run, position, "it is neither an event nor a note")),
     }
+}
+
+/// Reads a record that stands for itself.
+///
+/// # Errors
+/// As of [`decode`]; when it has a part of it in the record before.
+pub fn decode_whole(place: (&RunId, u64), written: (i64, &str)) -> Result<Record, JournalError> {
+    decode(place, written, || Ok(None))
 }
 
 /// The sum of a record (the first eight bytes of a SHA-256): it binds the text to its place, so that records cannot change places unseen.
@@ -154,5 +209,5 @@ pub fn damaged(run: &RunId, position: u64, reason: &str) -> JournalError {
 }
 
 fn too_new(found: u32) -> JournalError {
-    JournalError::TooNew { found, supported: event::VERSION }
+    JournalError::TooNew { found, supported: VERSION }
 }

@@ -24,8 +24,19 @@ pub(crate) struct Mentions {
 impl Mentions {
     /// The ids in a text, in order, repetitions included.
     pub(crate) fn in_text(text: &str) -> Vec<String> {
-        let mut mentions = Self::default();
-        mentions.feed(text.as_bytes());
+        let (bytes, mut mentions, mut at) = (text.as_bytes(), Self::default(), DIGITS - 1);
+        // Every id has a digit at one of these places; of most texts one byte in so many is looked at.
+        while let Some(byte) = bytes.get(at) {
+            if is_digit(*byte) {
+                let (before, after) = bytes.split_at(at);
+                let start = before.iter().rposition(|byte| !is_digit(*byte)).map_or(0, |other| other + 1);
+                let length = after.iter().position(|byte| !is_digit(*byte)).unwrap_or(after.len());
+                mentions.feed(bytes.get(start..at + length).unwrap_or_default());
+                mentions.end();
+                at += length;
+            }
+            at += DIGITS;
+        }
         mentions.finish()
     }
 
@@ -44,7 +55,7 @@ impl Mentions {
 
     fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            if matches!(byte, b'0'..=b'9' | b'a'..=b'f') {
+            if is_digit(byte) {
                 // One digit too many is kept to tell a longer run of digits from an id.
                 if self.digits.len() <= DIGITS {
                     self.digits.push(char::from(byte));
@@ -66,6 +77,10 @@ impl Mentions {
         self.end();
         self.found
     }
+}
+
+fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 impl io::Write for Mentions {
@@ -94,6 +109,19 @@ mod tests {
             mentions.write_all(&text.as_bytes()[..cut]).unwrap();
             mentions.write_all(&text.as_bytes()[cut..]).unwrap();
             assert_eq!(mentions.finish(), [id.as_str()]);
+        }
+    }
+
+    proptest::proptest! {
+        /// Looking at few bytes finds what looking at all of them finds.
+        #[test]
+        fn nothing_is_overlooked(
+            parts in proptest::collection::vec(("[0-9a-g\"]{0,70}|[0-9a-f]{63,65}", "[^0-9a-f]{0,3}"), 0..8),
+        ) {
+            let text: String = parts.iter().map(|(digits, rest)| format!("{digits}{rest}")).collect();
+            let mut all = Mentions::default();
+            all.write_all(text.as_bytes()).unwrap();
+            proptest::prop_assert_eq!(Mentions::in_text(&text), all.finish());
         }
     }
 

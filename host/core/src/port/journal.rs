@@ -93,6 +93,17 @@ pub struct Record {
     pub body: RecordBody,
 }
 
+impl Record {
+    /// The event, unless it is a note.
+    #[must_use]
+    pub fn event(&self) -> Option<&Arc<RunEvent>> {
+        match &self.body {
+            RecordBody::Event(event) => Some(event),
+            RecordBody::Note { .. } => None,
+        }
+    }
+}
+
 /// What a record says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordBody {

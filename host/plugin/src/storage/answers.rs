@@ -160,7 +160,7 @@ fn read(run: &RunId, position: u64, found: &JournalRecord) -> Result<Record, Jou
     }
     let text = std::str::from_utf8(&found.body).ok().and_then(|text| text.split_once(' '));
     match text.and_then(|(sum, text)| Some((sum.parse().ok()?, text))) {
-        Some((sum, text)) => record::decode(run, position, sum, text),
+        Some((sum, text)) => record::decode_whole((run, position), (sum, text)),
         None => Err(record::damaged(run, position, "its text is not what was written")),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It must not know of listings, blobs or leases.
 
-use super::sample::{append, event, note, read_all, record, request, run, shapes};
+use super::sample::{answer, append, event, note, read_all, record, request, run, shapes};
 use super::{Law, Verdict, done, refused, same};
 use cofferdam_core::event::Body;
 use cofferdam_core::port::{Durability, Journal, JournalError};
@@ -16,6 +16,10 @@ pub(super) const LAWS: &[Law<dyn Journal>] = &[
     },
     Law { sentence: "an append is all or nothing", holds: |journal| Box::pin(atomic(journal)) },
     Law { sentence: "pages of any size give the same records", holds: |journal| Box::pin(pages(journal)) },
+    Law {
+        sentence: "an answer that two records have comes back in both, wherever a page begins",
+        holds: |journal| Box::pin(answers(journal)),
+    },
     Law { sentence: "runs do not see each other", holds: |journal| Box::pin(apart(journal)) },
     Law { sentence: "both durabilities are read back", holds: |journal| Box::pin(durabilities(journal)) },
 ];
@@ -88,6 +92,20 @@ async fn pages(journal: &dyn Journal) -> Verdict {
         let page = done("an empty page", journal.read(&run, after, limit).await)?;
         same("an empty page", &page.records.len(), &0)?;
         same("the head of an empty page", &page.head, &25)?;
+    }
+    Ok(())
+}
+
+async fn answers(journal: &dyn Journal) -> Verdict {
+    let run = run("said");
+    let wanted: Vec<_> = (1..=9).step_by(2).flat_map(|seq| answer(&run, seq, "what the agent said. ")).collect();
+    done("appending", journal.append(request(&run, 0, wanted.clone())).await)?;
+    for after in 0..wanted.len() {
+        for limit in [1, 2, 100] {
+            let page = done("a page", journal.read(&run, after as u64, limit).await)?;
+            let there = wanted.iter().skip(after).take(limit).cloned().collect();
+            same("the records of a page", &page.records, &there)?;
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use cofferdam_core::event::{Body, RunEvent, Source, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
-use cofferdam_core::message::Usage;
+use cofferdam_core::message::{Message, Usage};
 use cofferdam_core::port::{Append, Durability, Journal, JournalError, Page, Record, RecordBody, RunIndex};
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value::Map;
@@ -91,6 +91,18 @@ fn finished() -> Body {
         usage: Usage { input: 1, output: 2, ..Usage::default() },
         truncated_inputs: vec!["x".to_owned()],
     }
+}
+
+/// The last turn of a try and its end, which gives the same text.
+pub(super) fn answer(run: &RunId, seq: u64, text: &str) -> Vec<Record> {
+    let text: Arc<str> = text.repeat(20).into();
+    let message = Message::Assistant { text: Arc::clone(&text), tool_calls: Vec::new(), opaque: Vec::new() };
+    let usage = Usage { input: 1, output: seq, ..Usage::default() };
+    let turn = Body::TurnFinished { turn: 1, model: "m".into(), message, usage, cut: false };
+    let output = StepOutput { content: text, ..StepOutput::default() };
+    let status = StepStatus::Completed;
+    let end = Body::StepFinished { status, output, error: None, usage, truncated_inputs: Vec::new() };
+    vec![record(run, seq, turn), record(run, seq + 1, end)]
 }
 
 /// A row for listings.

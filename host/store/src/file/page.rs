@@ -80,7 +80,7 @@ fn page(run: &RunId, path: &Path, file: &File, wanted: Wanted, mark: Mark) -> Re
     if last <= after {
         return Ok((page, mark));
     }
-    let mut scan = Scan::new(run, path, file, mark, end.bytes)?;
+    let mut scan = Scan::new(run, path, file, mark, end.bytes);
     scan.skip_to(after)?;
     while scan.mark().position <= last {
         let position = scan.mark().position;

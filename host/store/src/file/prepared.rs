@@ -6,7 +6,7 @@ use super::line::{self, Frame, Row};
 use super::tail::End;
 use crate::mention::Mentions;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{Append, Durability, JournalError, Record, RunIndex};
+use cofferdam_core::port::{Append, Durability, JournalError, RunIndex};
 use cofferdam_core::record;
 use cofferdam_core::time::Timestamp;
 
@@ -25,14 +25,13 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(request: Append) -> Result<Self, JournalError> {
         let Append { run, expected_head, records, index, durability } = request;
-        let prepare = |(position, record): (u64, &Record)| {
-            let text = record::encode(record)?;
+        let prepare = |(position, text): (u64, String)| {
             let sum = record::sum_of(&run, position, &text);
-            Ok((text, sum))
+            (text, sum)
         };
         let updated_at = records.last().map(|record| record.at);
         let positions = expected_head.saturating_add(1)..;
-        let records: Vec<_> = positions.zip(&records).map(prepare).collect::<Result<_, JournalError>>()?;
+        let records: Vec<_> = positions.zip(record::encode_all(&records)?).map(prepare).collect();
         let mentions = records.iter().flat_map(|(text, _)| Mentions::in_text(text)).collect();
         Ok(Self { run, expected_head, durability, mentions, updated_at, index, records })
     }

@@ -4,13 +4,16 @@
 
 use super::fault::refused;
 use super::line;
+use cofferdam_core::event::RunEvent;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::port::{JournalError, Record};
 use cofferdam_core::record;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Take};
+use std::io::{self, BufRead as _, BufReader, Read as _, Take};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A place between two lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,35 +32,45 @@ impl Default for Mark {
     }
 }
 
+type Lines<'a> = BufReader<Take<From<'a>>>;
+
 /// Walks over the lines of a file.
 pub(super) struct Scan<'a> {
     run: &'a RunId,
     path: &'a Path,
     file: &'a File,
     end: u64,
-    lines: BufReader<Take<&'a File>>,
+    lines: Lines<'a>,
     mark: Mark,
     line: Vec<u8>,
+    /// What the last record said, if it was read.
+    last: Option<Arc<RunEvent>>,
+}
+
+/// A file from a place on, whoever else reads it.
+struct From<'a> {
+    file: &'a File,
+    next: u64,
+}
+
+impl io::Read for From<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.next)?;
+        self.next += read as u64;
+        Ok(read)
+    }
 }
 
 /// The bytes between two places.
-fn lines(file: &File, from: u64, end: u64) -> io::Result<BufReader<Take<&File>>> {
-    let mut start: &File = file;
-    start.seek(SeekFrom::Start(from))?;
-    Ok(BufReader::new(start.take(end.saturating_sub(from))))
+fn lines(file: &File, from: u64, end: u64) -> Lines<'_> {
+    BufReader::new(From { file, next: from }.take(end.saturating_sub(from)))
 }
 
 impl<'a> Scan<'a> {
     /// Begins at a mark and ends at a byte.
-    pub(super) fn new(
-        run: &'a RunId,
-        path: &'a Path,
-        file: &'a File,
-        mark: Mark,
-        end: u64,
-    ) -> Result<Self, JournalError> {
-        let lines = lines(file, mark.bytes, end).map_err(|error| refused(path, &error))?;
-        Ok(Self { run, path, file, end, lines, mark, line: Vec::new() })
+    pub(super) fn new(run: &'a RunId, path: &'a Path, file: &'a File, mark: Mark, end: u64) -> Self {
+        let lines = lines(file, mark.bytes, end);
+        Self { run, path, file, end, lines, mark, line: Vec::new(), last: None }
     }
 
     /// Where the next line begins.
@@ -100,15 +113,14 @@ impl<'a> Scan<'a> {
                 _ => high = middle,
             }
         }
-        // Also where nothing was won: the file was read elsewhere meanwhile.
-        self.lines = lines(self.file, low.bytes, self.end)?;
+        self.lines = lines(self.file, low.bytes, self.end);
         self.mark = low;
         Ok(())
     }
 
     /// The place behind the first whole line after a byte; none when it cannot be read, or is another run's.
     fn behind_line_after(&self, byte: u64, end: u64) -> io::Result<Option<Mark>> {
-        let mut from = lines(self.file, byte, end)?;
+        let mut from = lines(self.file, byte, end);
         let (mut rest, mut text) = (Vec::new(), Vec::new());
         let skipped = from.read_until(b'\n', &mut rest)?;
         let read = from.read_until(b'\n', &mut text)?;
@@ -120,11 +132,31 @@ impl<'a> Scan<'a> {
 
     /// The next record; none at the end.
     pub(super) fn next_record(&mut self) -> Result<Option<Record>, JournalError> {
+        let (run, path, file, end) = (self.run, self.path, self.file, self.end);
+        let last = self.last.take();
+        loop {
+            let Some(line) = self.next()? else { return Ok(None) };
+            let Some((text, sum)) = line.record else { continue };
+            let position = line.frame.position;
+            let before = || match last {
+                Some(event) => Ok(Some(event)),
+                None => Scan::new(run, path, file, Mark::default(), end).event_at(position.saturating_sub(1)),
+            };
+            let record = record::decode((run, position), (sum, text), before)?;
+            self.last = record.event().cloned();
+            return Ok(Some(record));
+        }
+    }
+
+    /// The event at a position that has no part in the one before it.
+    fn event_at(mut self, position: u64) -> Result<Option<Arc<RunEvent>>, JournalError> {
         let run = self.run;
+        self.skip_to(position.saturating_sub(1))?;
         loop {
             let Some(line) = self.next()? else { return Ok(None) };
             if let Some((text, sum)) = line.record {
-                return record::decode(run, line.frame.position, sum, text).map(Some);
+                let record = record::decode_whole((run, line.frame.position), (sum, text))?;
+                return Ok(record.event().cloned());
             }
         }
     }

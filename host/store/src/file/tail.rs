@@ -166,10 +166,7 @@ fn bytes_between(file: &File, begin: u64, end: u64) -> io::Result<Vec<u8>> {
 
 /// Where the damage is that was seen from the end of the file.
 fn first_damage(run: &RunId, path: &Path, file: &File, unsound: Unsound) -> JournalError {
-    let mut scan = match Scan::new(run, path, file, Default::default(), u64::MAX) {
-        Ok(scan) => scan,
-        Err(error) => return error,
-    };
+    let mut scan = Scan::new(run, path, file, Default::default(), u64::MAX);
     loop {
         match scan.next() {
             Ok(Some(_)) => {}

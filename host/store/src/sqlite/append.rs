@@ -6,7 +6,7 @@ use super::{POSITION_BITS, find, place};
 use crate::database::Failure;
 use crate::mention::Mentions;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{Append, JournalError, Record, RunIndex};
+use cofferdam_core::port::{Append, JournalError, RunIndex};
 use cofferdam_core::record;
 use cofferdam_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -36,12 +36,11 @@ impl Prepared {
             return Err(JournalError::Invalid(format!("run `{run}` cannot have {head} records")));
         }
         let updated_at = records.last().map(|record| record.at);
-        let prepare = |(position, record): (u64, &Record)| {
-            let body = record::encode(record)?;
+        let prepare = |(position, body): (u64, String)| {
             let sum = record::sum_of(&run, position, &body);
-            Ok(PreparedRecord { position, sum, mentions: Mentions::in_text(&body), body })
+            PreparedRecord { position, sum, mentions: Mentions::in_text(&body), body }
         };
-        let records = (expected_head + 1..).zip(&records).map(prepare).collect::<Result<_, JournalError>>()?;
+        let records = (expected_head + 1..).zip(record::encode_all(&records)?).map(prepare).collect();
         Ok(Self { run, expected_head, head, updated_at, index, records })
     }
 

@@ -4,12 +4,14 @@
 
 use super::{find, place};
 use crate::connection;
+use cofferdam_core::event::RunEvent;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::port::{JournalError, Page, Record};
 use cofferdam_core::record;
 use rusqlite::{Connection, ErrorCode, Row};
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) fn read(
     connection: &Connection,
@@ -27,12 +29,16 @@ pub(super) fn read(
     let sql = "SELECT place, sum, body FROM records WHERE place > ?1 AND place <= ?2 ORDER BY place";
     let mut statement = connection.prepare_cached(sql).map_err(fault)?;
     let mut rows = statement.query([place(number, after.min(last)), place(number, last)]).map_err(fault)?;
-    let mut records = Vec::new();
+    let mut records: Vec<Record> = Vec::new();
     for position in after.saturating_add(1)..=last {
         let row = rows.next().map_err(|error| unreadable(path, run, position, &error))?;
         let row = row.filter(|row| row.get(0).is_ok_and(|there: i64| there == place(number, position)));
         let row = row.ok_or_else(|| record::damaged(run, position, "it is missing"))?;
-        records.push(record_of(row, run, position)?);
+        let record = record_of(row, run, position, || match records.last() {
+            Some(record) => Ok(record.event().cloned()),
+            None => event_at(connection, path, run, (number, after)),
+        })?;
+        records.push(record);
     }
     if last == head && has_more(connection, number, head).map_err(fault)? {
         return Err(record::damaged(run, head.saturating_add(1), "it lies behind the head of the run"));
@@ -48,11 +54,32 @@ fn has_more(connection: &Connection, number: i64, head: u64) -> rusqlite::Result
         .query_row([place(number, head), place(number.saturating_add(1), 0)], |row| row.get(0))
 }
 
-fn record_of(row: &Row<'_>, run: &RunId, position: u64) -> Result<Record, JournalError> {
+/// The event at a position that has no part in the one before it.
+fn event_at(
+    connection: &Connection,
+    path: &Path,
+    run: &RunId,
+    (number, position): (i64, u64),
+) -> Result<Option<Arc<RunEvent>>, JournalError> {
+    let fault = |error: rusqlite::Error| connection::refused(path, &error);
+    let sql = "SELECT place, sum, body FROM records WHERE place = ?1";
+    let mut statement = connection.prepare_cached(sql).map_err(fault)?;
+    let mut rows = statement.query([place(number, position)]).map_err(fault)?;
+    let row = rows.next().map_err(|error| unreadable(path, run, position, &error))?;
+    let row = row.ok_or_else(|| record::damaged(run, position, "it is missing"))?;
+    Ok(record_of(row, run, position, || Ok(None))?.event().cloned())
+}
+
+fn record_of(
+    row: &Row<'_>,
+    run: &RunId,
+    position: u64,
+    before: impl FnOnce() -> Result<Option<Arc<RunEvent>>, JournalError>,
+) -> Result<Record, JournalError> {
     let parts = row.get(1).and_then(|sum| Ok((sum, row.get_ref(2)?)));
     let (sum, body) = parts.map_err(|error| record::damaged(run, position, &error.to_string()))?;
     let text = body.as_str().map_err(|error| record::damaged(run, position, &error.to_string()))?;
-    record::decode(run, position, sum, text)
+    record::decode((run, position), (sum, text), before)
 }
 
 /// A page of the file that makes no sense is damage of the record that was looked for.
@@ -103,10 +130,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runs.db");
         Sqlite::new(&path).append(request(0, &["one"])).await.unwrap();
-        let body = r#"{"v":2,"event":{"entirely":"other"}}"#;
+        let body = r#"{"v":3,"event":{"entirely":"other"}}"#;
         let sum = record::sum_of(&run(), 1, body);
         Connection::open(&path).unwrap().execute("UPDATE records SET sum = ?1, body = ?2", params![sum, body]).unwrap();
-        assert_eq!(all(&path).await, Err(JournalError::TooNew { found: 2, supported: 1 }));
+        assert_eq!(all(&path).await, Err(JournalError::TooNew { found: 3, supported: 2 }));
     }
 
     /// Damage anywhere is an error or goes unnoticed because nothing was there; it never changes what is read.
