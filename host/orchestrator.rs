@@ -9,6 +9,7 @@ mod construct;
 mod engines;
 mod fetching;
 mod holder;
+mod inner;
 mod launch;
 mod lineage;
 mod locking;
@@ -25,6 +26,7 @@ pub use branch::{ForkOptions, RunBranch};
 pub(crate) use builder::Played;
 pub use builder::{Builder, Undecided};
 pub use fetching::{FetchError, Fetched, Registries, RegistryAccess, TransferReport, Update, Wish};
+pub(crate) use inner::Inner;
 pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, ResumeOptions, RunOptions, UserDirs};
 pub use plugins::PluginCheck;
@@ -36,7 +38,7 @@ use crate::error::Error;
 use crate::stream::{self, Stream, StreamOptions};
 use crate::workflow::Workflow;
 use builder::Settings;
-use cofferdam_core::id::{RunId, StepPath};
+use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Journal, JournalError, Sink};
 use cofferdam_core::run::RunResult;
@@ -119,21 +121,6 @@ impl Orchestrator {
     pub async fn run_flow(&self, workflow: &Workflow, options: RunOptions) -> Result<RunResult, Error> {
         let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
         self.run_within(workflow, options, lineage, Vec::new()).await
-    }
-
-    /// Runs a workflow for a step of another one.
-    pub(crate) async fn run_inner(
-        &self,
-        workflow: &Workflow,
-        options: RunOptions,
-        inner: Inner,
-    ) -> Result<RunResult, Error> {
-        let Inner { mut lineage, path } = inner;
-        let named = lineage.path();
-        let relayed = lineage.relay.take().map(|relay| relay.inner(workflow.shared(), &path, named));
-        let (sink, relay) = relayed.unzip();
-        lineage.relay = relay;
-        self.run_within(workflow, options, lineage, sink.into_iter().collect()).await
     }
 
     async fn run_within(
@@ -260,14 +247,6 @@ impl Orchestrator {
         }
         CloseReport { still_running }
     }
-}
-
-/// Which run a run is part of.
-pub(crate) struct Inner {
-    /// The workflows around it, with its own at the end.
-    pub(crate) lineage: Lineage,
-    /// The step that it works for.
-    pub(crate) path: StepPath,
 }
 
 impl Shared {

@@ -175,6 +175,22 @@ async fn what_this_version_does_not_know_is_not_exported() {
 }
 
 #[tokio::test]
+async fn what_a_newer_minor_version_recorded_is_exported_and_imported_as_it_is() {
+    let journal = Memory::new();
+    let RecordBody::Event(known) = event(1, "x").body else { panic!("it is an event") };
+    let fields = serde_json::json!({ "kind": "teleported", "to": "mars", "by": [1, null] });
+    let body = Body::Newer(Arc::new(fields.as_object().unwrap().clone()));
+    let newer = RunEvent { body, seq: 2, ..(*known).clone() };
+    let newer = Record { at: newer.at, body: RecordBody::Event(Arc::new(newer)) };
+    append(&journal, 0, vec![event(1, "x"), newer, event(3, "y")]).await;
+    let bytes = exported(&journal).await;
+    let there = Memory::new();
+    imported(&there, &bytes).await.unwrap();
+    assert_eq!(there.read(&run(), 0, 9).await.unwrap().records, journal.read(&run(), 0, 9).await.unwrap().records);
+    assert!(String::from_utf8(bytes).unwrap().contains(r#""kind":"teleported","to":"mars","by":[1,null]"#));
+}
+
+#[tokio::test]
 async fn a_run_that_could_not_be_imported_whole_is_deleted_again() {
     let bytes = exported(&recorded(limits::ARCHIVE_RECORDS as u64 + 9).await).await;
     let full = FullAfterOne::default();

@@ -48,7 +48,7 @@ impl Orchestrator {
         let Launch { workflow, mut options, cancel, sinks, lineage, again } = launch;
         // Entered before anything else, so that `close` waits for a run that is still being prepared.
         let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
-        let lineage = lineage.of_run(options.session.as_ref(), &options.sinks);
+        let lineage = lineage.of_run(&options, again.as_ref());
         let covered = lineage.is_covered();
         let running = Running::enter(&self.shared, run_id, lineage);
         if self.is_closed() {

@@ -3,11 +3,13 @@
 //! A workflow that works as an agent starts a run of its own; here its depth is counted and recursion is found, however
 //! agents and orchestrators are arranged within this one.
 
+use super::RunOptions;
+use super::launch::Again;
 use crate::stream::Relay;
 use cofferdam_core::event::Sensitive;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
-use cofferdam_core::spec::workflow::Workflow;
+use cofferdam_core::spec::workflow::{UnknownEffect, Workflow};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +23,8 @@ pub(crate) struct Lineage {
     pub(crate) session: Option<String>,
     /// The run's own sinks.
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    /// What was said of calls whose effect is not known, when the run was taken up.
+    pub(crate) on_unknown_effect: Option<UnknownEffect>,
     /// Whether a run around it has sensitive steps.
     covered: bool,
 }
@@ -44,8 +48,9 @@ impl Lineage {
     }
 
     /// With what the run itself was given.
-    pub(crate) fn of_run(self, session: Option<&String>, sinks: &[Arc<dyn Sink>]) -> Self {
-        Self { session: session.cloned(), sinks: sinks.to_vec(), ..self }
+    pub(super) fn of_run(self, options: &RunOptions, again: Option<&Again>) -> Self {
+        let on_unknown_effect = again.and_then(|again| again.on_unknown_effect);
+        Self { session: options.session.clone(), sinks: options.sinks.clone(), on_unknown_effect, ..self }
     }
 
     /// The chain with one more workflow at its end. What a run must not show its sinks may stand in every event of the

@@ -9,9 +9,16 @@ use crate::workflow::Workflow;
 use cofferdam_core::event::RunStatus;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
+use cofferdam_core::port::Sink;
 use cofferdam_core::run::{Machine, RunResult, Settings};
 use cofferdam_engine::read_events;
 use std::sync::Arc;
+
+/// What a run is part of, and what it is shown to besides.
+pub(super) struct Within {
+    pub(super) lineage: Lineage,
+    pub(super) sinks: Vec<Arc<dyn Sink>>,
+}
 
 impl Orchestrator {
     /// What a recorded run was started with, and how it ended last.
@@ -76,6 +83,17 @@ impl Orchestrator {
         recorded: RecordedRun,
         options: ResumeOptions,
     ) -> Result<RunResult, Error> {
+        let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
+        self.take_up_within(workflow, recorded, options, Within { lineage, sinks: Vec::new() }).await
+    }
+
+    pub(super) async fn take_up_within(
+        &self,
+        workflow: &Workflow,
+        recorded: RecordedRun,
+        options: ResumeOptions,
+        within: Within,
+    ) -> Result<RunResult, Error> {
         if self.shared.running().values().any(|running| *running == recorded.run_id) {
             let message = format!("run `{}` is under way here", recorded.run_id);
             return Err(Error::Refused(vec![Fault::user("held", message)]));
@@ -101,16 +119,15 @@ impl Orchestrator {
         };
         let cancel = self.shared.closing.child_token();
         let guard = cancel.clone().drop_guard();
-        let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
-        let again = Some(again);
-        let launch = Launch { workflow: workflow.clone(), options, cancel, sinks: Vec::new(), lineage, again };
+        let Within { lineage, sinks } = within;
+        let launch = Launch { workflow: workflow.clone(), options, cancel, sinks, lineage, again: Some(again) };
         let outcome = self.launch(launch).await;
         drop(guard.disarm());
         outcome
     }
 
     /// The result of a run that has ended, from its records.
-    async fn result_of(&self, workflow: &Workflow, recorded: &RecordedRun) -> Result<RunResult, Error> {
+    pub(super) async fn result_of(&self, workflow: &Workflow, recorded: &RecordedRun) -> Result<RunResult, Error> {
         let settings = Settings { max_concurrency: None };
         let mut machine = Machine::new(Arc::clone(workflow.shared()), &settings);
         let mut sensitive = cofferdam_core::event::Sensitive::of(workflow.document());

@@ -3,7 +3,8 @@
 //! Its run is a run of its own: recorded under its own id, with the rules, limits and sinks of the orchestrator that it
 //! was built with. From the outer run it has the model that is asked for, the answers to its questions, and, when both run
 //! in one orchestrator, the session and the run's own sinks. The step that it works for gets its output, its tokens, and in
-//! its metadata what it did; a stream of the outer run shows the inner steps below the outer one's path.
+//! its metadata what it did; a stream of the outer run shows the inner steps below the outer one's path. An outer run that is
+//! taken up goes on with it.
 
 use super::Workflow;
 use super::lifecycle::{cleanup_all, initialize_all};
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::orchestrator::{Inner, Lineage, Orchestrator, RunOptions};
 use cofferdam_core::event::{Body, RunStatus, StepOutput};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::AgentName;
+use cofferdam_core::id::{AgentName, StepPath};
 use cofferdam_core::port::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, BoxFuture};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
@@ -140,7 +141,7 @@ impl Shared {
             ..RunOptions::default()
         };
         let began = clock.now();
-        let run = Inner { lineage: lineage.clone(), path: ctx.path.clone() };
+        let run = Inner { lineage: lineage.clone(), ctx: &ctx, name: self.name.as_str() };
         let outcome = self.orchestrator.run_inner(&self.workflow, options, run).await;
         let runs = self.count(clock.now().since(began));
         let result = outcome.map_err(|error| Fault::step("workflow", format!("workflow `{}`: {error}", self.name)))?;
@@ -148,6 +149,7 @@ impl Shared {
         match result.status {
             RunStatus::Completed => Ok(AgentOutput { output, usage }),
             RunStatus::Cancelled => Err(AgentFailure { fault: Fault::cancelled(), output, usage }),
+            RunStatus::Waiting => Err(AgentFailure { fault: self.waits(&result, &ctx.path), output, usage }),
             _ => Err(AgentFailure { fault: self.failure(&result), output, usage }),
         }
     }
@@ -197,6 +199,16 @@ impl Shared {
                 Fault { message, ..error.fault.clone() }
             }
             None => Fault::step("workflow", format!("workflow `{}` ended as {status}", self.name)),
+        }
+    }
+
+    /// That the workflow waits. The run around it goes on without the step; taken up with the answers, it goes on with this one.
+    fn waits(&self, result: &RunResult, at: &StepPath) -> Fault {
+        let keys: Vec<String> = result.questions.iter().map(|open| format!("`{at}.{}`", open.step)).collect();
+        let fault = Fault::step("workflow", format!("workflow `{}` ended as waiting", self.name));
+        match keys.as_slice() {
+            [] => fault.with_hint("resume the run once it may go on"),
+            keys => fault.with_hint(format!("resume the run with answers for {}", keys.join(", "))),
         }
     }
 

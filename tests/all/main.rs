@@ -31,6 +31,7 @@ mod flow;
 mod flow_life;
 mod foreign_folder;
 mod guarded;
+mod inner_runs;
 mod large;
 mod library;
 mod locked;

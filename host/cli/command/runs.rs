@@ -25,7 +25,9 @@ use cofferdam::core::port::{JournalError, RecordBody, RunFilter, RunIndex, RunRo
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::sink::{clean, duration};
 use cofferdam::{Journal, Orchestrator};
+use futures_util::future::maybe_done;
 use serde::Serialize;
+use std::pin::Pin;
 
 /// Statuses that runs can have, `running` included.
 const STATUSES: [&str; 8] =
@@ -98,24 +100,30 @@ async fn rows(journal: &dyn Journal, mut filter: RunFilter, limit: usize) -> Res
     }
 }
 
-/// Calls with each event of a run, and the position of its record.
+/// Calls with each event of a run, and the position of its record. While a page is taken, the store reads the next one.
 async fn each_event(
     journal: &dyn Journal,
     run: &RunId,
     mut take: impl FnMut(u64, &RunEvent) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut after = 0;
+    let mut page = journal.read(run, 0, limits::SHOWN_RECORDS).await.map_err(|error| refused(&error))?;
     loop {
-        let page = journal.read(run, after, limits::JOURNAL_PAGE_RECORDS).await.map_err(|error| refused(&error))?;
+        let after = page.first.saturating_sub(1).saturating_add(page.records.len() as u64);
+        let is_last = page.records.is_empty() || after >= page.head;
+        let mut next = (!is_last).then(|| maybe_done(journal.read(run, after, limits::SHOWN_RECORDS)));
+        if let Some(next) = &mut next {
+            // Asked for once, it is under way.
+            let _ = futures_util::poll!(next);
+        }
         for (position, record) in (page.first..).zip(&page.records) {
             if let RecordBody::Event(event) = &record.body {
                 take(position, event)?;
             }
         }
-        after += page.records.len() as u64;
-        if page.records.is_empty() || after >= page.head {
-            return Ok(());
-        }
+        let Some(mut next) = next else { return Ok(()) };
+        (&mut next).await;
+        let read = Pin::new(&mut next).take_output().expect("it was waited for");
+        page = read.map_err(|error| refused(&error))?;
     }
 }
 

@@ -409,7 +409,11 @@ pub enum Body {
         /// The sentence.
         message: String,
     },
-    /// A kind that a newer minor version knows. Never written.
+    /// A kind that a newer minor version knows, from a journal: with all its fields and its own kind, so that a copy keeps
+    /// it. Sinks get `unknown`.
+    #[serde(rename = "unknown", skip_deserializing)]
+    Newer(#[serde(skip)] Arc<Map>),
+    /// The same from elsewhere. Never written.
     #[serde(other)]
     Unknown,
 }
@@ -454,7 +458,7 @@ impl Body {
             Self::PluginDenied { .. } => "plugin_denied",
             Self::PluginFailed { .. } => "plugin_failed",
             Self::Warning { .. } => "warning",
-            Self::Unknown => "unknown",
+            Self::Unknown | Self::Newer(_) => "unknown",
         }
     }
 }

@@ -252,6 +252,7 @@ limits! {
     BRANCH_EVENTS: usize = 1_000_000, "events", "a run that is branched or replayed is held in memory, twice";
     BRANCH_CHUNK_EVENTS: usize = 2_000, "events", "a copied run would be one commit, however long it is";
     JOURNAL_PAGE_RECORDS: usize = 10_000, "records", "a page is held in memory";
+    SHOWN_RECORDS: usize = 500, "records", "showing a long run would take fresh memory for each page, and nothing would be told while it is read";
     STORAGE_COMMIT_BYTES: u64 = 16 * MIB as u64, "bytes", "a group commit is copied into the plugin that keeps it";
     STORAGE_BLOB_PIECE_BYTES: u32 = 4_194_304, "bytes", "a blob is copied out of the plugin that keeps it";
     JOURNAL_RECORD_BYTES: usize = 64 * MIB, "bytes", "a record is read and parsed whole, by every fold of its run";

@@ -37,7 +37,7 @@ pub use model::{
     Asker, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice,
     ToolSpec,
 };
-pub use past::{PastCall, PastTry, PastTurn};
+pub use past::{PastAttempt, PastCall, PastTry, PastTurn};
 pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};
 pub use randomness::Randomness;
 pub use recall::{Hit, Memo, Recall, Search};

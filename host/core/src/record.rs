@@ -63,7 +63,16 @@ struct WrittenEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     #[serde(flatten)]
-    body: &'a Body,
+    body: WrittenBody<'a>,
+}
+
+/// What happened, as it is kept.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WrittenBody<'a> {
+    Known(&'a Body),
+    /// As a newer minor version wrote it.
+    Newer(&'a Map),
 }
 
 /// The same, read; older records have the id.
@@ -86,6 +95,10 @@ struct ReadEvent {
 impl<'a> WrittenEvent<'a> {
     fn of(event: &'a RunEvent, body: &'a Body) -> Self {
         let RunEvent { seq, sub, at, run_id: _, path, attempt, body: _ } = event;
+        let body = match body {
+            Body::Newer(fields) => WrittenBody::Newer(fields),
+            known => WrittenBody::Known(known),
+        };
         Self { seq: *seq, sub: *sub, at: *at, path, attempt: *attempt, body }
     }
 }
@@ -95,6 +108,21 @@ impl ReadEvent {
         let Self { seq, sub, at, run_id, path, attempt, body } = self;
         RunEvent { seq, sub, at, run_id: run_id.unwrap_or_else(|| run.clone()), path, attempt, body }
     }
+}
+
+/// The fields of an event that are not its own.
+const AROUND: [&str; 6] = ["seq", "sub", "at", "run_id", "path", "attempt"];
+
+#[derive(Deserialize)]
+struct Fields {
+    event: Map,
+}
+
+/// What a newer minor version wrote of an event.
+fn newer(text: &str) -> Result<Body, serde_json::Error> {
+    let Fields { mut event } = serde_json::from_str(text)?;
+    event.retain(|name, _| !AROUND.contains(&name.as_str()));
+    Ok(Body::Newer(Arc::new(event)))
 }
 
 #[derive(Deserialize)]
@@ -168,12 +196,13 @@ pub fn decode(
         return Err(too_new(read.v));
     }
     match (read.event, read.note, read.at) {
-        (Some(event), None, at) => {
+        (Some(mut event), None, at) => {
+            if event.body == Body::Unknown {
+                event.body = newer(text).map_err(|error| damaged(run, position, &error.to_string()))?;
+            }
             let mut event = event.of_run(run);
-            if read.said {
-                if !before()?.is_some_and(|before| said::put_back(&mut event, &before)) {
-                    return Err(damaged(run, position, "the record before it is not what it stands on"));
-                }
+            if read.said && !before()?.is_some_and(|before| said::put_back(&mut event, &before)) {
+                return Err(damaged(run, position, "the record before it is not what it stands on"));
             }
             Ok(Record { at: at.unwrap_or(event.at), body: RecordBody::Event(Arc::new(event)) })
         }
@@ -210,4 +239,22 @@ pub fn damaged(run: &RunId, position: u64, reason: &str) -> JournalError {
 
 fn too_new(found: u32) -> JournalError {
     JournalError::TooNew { found, supported: VERSION }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_a_newer_minor_version_is_kept_as_it_is() {
+        let run = RunId::parse("r").unwrap();
+        let text = r#"{"v":1,"event":{"seq":7,"at":"2026-11-20T08:00:00.000Z","path":"a","attempt":2,"kind":"teleported","to":"mars","by":[1,null]}}"#;
+        let record = decode_whole((&run, 1), (sum_of(&run, 1, text), text)).unwrap();
+        let RecordBody::Event(event) = &record.body else { panic!("it is an event") };
+        assert_eq!((event.seq, event.path.as_str(), event.attempt), (7, "a", Some(2)));
+        assert!(matches!(&event.body, Body::Newer(fields) if fields["kind"] == "teleported" && fields.len() == 3));
+        assert_eq!(encode(&record).unwrap(), text);
+        let shown = serde_json::to_value(&**event).unwrap();
+        assert_eq!((&shown["kind"], shown.get("to")), (&"unknown".into(), None));
+    }
 }

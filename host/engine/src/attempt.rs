@@ -17,7 +17,7 @@ use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation, Kept,
-    Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
+    PastAttempt, Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -40,6 +40,8 @@ pub(crate) struct Attempt {
     pub(crate) run_id: RunId,
     pub(crate) path: StepPath,
     pub(crate) number: u32,
+    /// The tries of earlier processes that it may go on with.
+    pub(crate) earlier: Vec<PastAttempt>,
     pub(crate) limits: RunLimits,
     pub(crate) chains: Chains,
     pub(crate) deadline: Option<Deadline>,
@@ -180,6 +182,7 @@ impl Attempt {
             run_id: self.run_id,
             path: self.path,
             number: self.number,
+            earlier: self.earlier,
             limits: self.limits,
             chains: self.chains,
             clock: self.clock,
@@ -205,6 +208,7 @@ struct Setting {
     run_id: RunId,
     path: StepPath,
     number: u32,
+    earlier: Vec<PastAttempt>,
     limits: RunLimits,
     chains: Chains,
     clock: Arc<dyn Clock>,
@@ -258,6 +262,8 @@ impl Setting {
             run_id: self.run_id.clone(),
             path: self.path.clone(),
             attempt: self.number,
+            earlier: self.earlier.clone(),
+            kept: Arc::clone(&self.kept),
             deadline: self.own_time(),
             answers: self.answers.clone(),
             model: terms.model.clone(),

@@ -3,6 +3,7 @@
 
 use crate::graph::{self, ports, request, workflow};
 use crate::measure::{best, count, micros_each, row};
+use crate::shown;
 use anyhow::{Context as _, Result};
 use cofferdam_core::event::{Body, RunEvent};
 use cofferdam_core::fault::Fault;
@@ -44,7 +45,7 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
         sizes(runtime, store)?;
         resume(runtime, store)?;
     }
-    Ok(())
+    shown::run()
 }
 
 #[derive(Clone, Copy)]

@@ -17,6 +17,7 @@ mod memory;
 mod neighbour;
 mod plugin;
 mod process;
+mod shown;
 mod sink;
 mod validate;
 

@@ -32,21 +32,21 @@ pub(crate) fn run(_: &Runtime) -> Result<()> {
 }
 
 /// The command beside this one.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.with_file_name("cofferdam");
     ensure!(path.exists(), "`{}` is not built; run `cargo build --release` first", path.display());
     Ok(path)
 }
 
-fn with(binary: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn with(binary: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary);
     command.args(arguments);
     command
 }
 
 /// The median over some rounds, after one that is not counted.
-fn median(command: impl Fn() -> Command, dir: &Path) -> Result<Duration> {
+pub(crate) fn median(command: impl Fn() -> Command, dir: &Path) -> Result<Duration> {
     let rounds = count(30, 1);
     let mut times = Vec::with_capacity(rounds);
     for round in 0..=rounds {
@@ -65,6 +65,6 @@ fn median(command: impl Fn() -> Command, dir: &Path) -> Result<Duration> {
     times.get(rounds / 2).copied().context("there are rounds")
 }
 
-fn millis(time: Duration) -> String {
+pub(crate) fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }

@@ -75,6 +75,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::PermissionDecided { .. }
         | Body::EffectDecided { .. }
         | Body::Unknown => {}
+        Body::Newer(fields) => map(Arc::make_mut(fields), change),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Agents: the LLM agent, and an embedder's own types.
 
-use super::{BoxFuture, CancelFlag, Recorder, RunContext, ToolSpec};
+use super::{BoxFuture, CancelFlag, Kept, PastAttempt, Recorder, RunContext, ToolSpec};
 use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -59,6 +59,11 @@ pub struct AgentContext {
     pub path: StepPath,
     /// The try of the step, from 1.
     pub attempt: u32,
+    /// The tries of earlier processes whose work this one may go on with, the oldest first: those that failed, and this one
+    /// itself where it was cut short. None when the work begins anew.
+    pub earlier: Vec<PastAttempt>,
+    /// What agents keep between two pieces of work of one try.
+    pub kept: Arc<Kept>,
     /// When the step's time is over.
     pub deadline: Option<Timestamp>,
     /// The model that is asked for here: the run's, else the step's, else that of the agent's description in the document;

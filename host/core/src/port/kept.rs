@@ -1,11 +1,11 @@
-//! What tools keep between two calls of one try. It must not know what that is.
+//! What tools and agents keep between two calls of one try. It must not know what that is.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// What tools put aside for the next call of the same try of a step. It belongs to the try, and goes with it: nothing
+/// What tools and agents put aside for the next call of the same try of a step. It belongs to the try, and goes with it: nothing
 /// in it reaches another step, another try or another run.
 #[derive(Default)]
 pub struct Kept(Mutex<BTreeMap<String, Box<dyn Any + Send>>>);
@@ -16,6 +16,18 @@ impl Kept {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.remove(key)?.downcast::<T>();
         found.ok().map(|value| *value)
+    }
+
+    /// What all that ask for it share under a key; the first makes it.
+    pub fn share<T: Any + Default + Send + Sync>(&self, key: &str) -> Arc<T> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = kept.entry(key.to_owned()).or_insert_with(|| Box::new(Arc::<T>::default()));
+        if let Some(shared) = slot.downcast_ref::<Arc<T>>() {
+            return Arc::clone(shared);
+        }
+        let made = Arc::<T>::default();
+        *slot = Box::new(Arc::clone(&made));
+        made
     }
 
     /// Keeps a value; what was there under the key is dropped.
@@ -46,5 +58,13 @@ mod tests {
         kept.put("a".to_owned(), 2_u8);
         kept.put("a".to_owned(), 3_u8);
         assert_eq!(kept.take::<u8>("a"), Some(3));
+    }
+    #[test]
+    fn what_is_shared_is_one_for_all() {
+        let kept = Kept::default();
+        let one = kept.share::<Mutex<u8>>("a");
+        *one.lock().unwrap() = 7;
+        assert_eq!(*kept.share::<Mutex<u8>>("a").lock().unwrap(), 7);
+        assert_eq!(*kept.share::<Mutex<u8>>("b").lock().unwrap(), 0);
     }
 }

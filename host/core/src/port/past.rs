@@ -17,6 +17,15 @@ pub struct PastTry {
     calls: BTreeMap<String, PastCall>,
 }
 
+/// A try of an earlier process, and what it is known to have spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastAttempt {
+    /// Its number.
+    pub number: u32,
+    /// What is counted to it; nothing where it was cut short.
+    pub usage: Usage,
+}
+
 /// What a model answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PastTurn {

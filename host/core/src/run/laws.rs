@@ -2,6 +2,7 @@
 //! the recorded events give the same result again.
 
 mod branched;
+mod newer;
 mod plot;
 mod replayed;
 mod resumed;

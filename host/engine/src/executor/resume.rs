@@ -8,7 +8,8 @@ use cofferdam_core::event::{Body, RunEvent, RunStatus, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
-use cofferdam_core::port::{Journal, JournalError, PastTry, RecordBody};
+use cofferdam_core::message::Usage;
+use cofferdam_core::port::{Journal, JournalError, PastAttempt, PastTry, RecordBody};
 use cofferdam_core::run::RunResult;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,29 +40,52 @@ pub async fn read_events(
 
 /// What the last try of each step had come to, where it may be taken up.
 #[derive(Default)]
-pub(super) struct PastTries(HashMap<StepPath, (u32, PastTry)>);
+pub(super) struct PastTries(HashMap<StepPath, Past>);
+
+/// What is known of the tries of a step that is not done.
+#[derive(Default)]
+pub(super) struct Past {
+    /// What is recorded of the last one.
+    last: PastTry,
+    /// Those since the step last began anew, each but the first because the run was taken up after the one before had failed.
+    tries: Vec<PastAttempt>,
+}
+
+impl Past {
+    /// The number of the last try.
+    fn number(&self) -> Option<u32> {
+        self.tries.last().map(|last| last.number)
+    }
+}
 
 impl PastTries {
     pub(super) fn note(&mut self, event: &RunEvent) {
         let Some(attempt) = event.attempt else {
             if matches!(event.body, Body::StepRetrying { .. }) {
-                self.0.remove(&event.path);
+                // What is inside begins anew as well.
+                self.0.retain(|path, _| !event.path.holds(path));
             }
             return;
         };
         match &event.body {
             Body::StepStarted { .. } => {
-                if self.0.get(&event.path).is_none_or(|(known, _)| *known != attempt) {
-                    self.0.insert(event.path.clone(), (attempt, PastTry::default()));
+                let past = self.0.entry(event.path.clone()).or_default();
+                if past.number() != Some(attempt) {
+                    past.last = PastTry::default();
+                    past.tries.push(PastAttempt { number: attempt, usage: Usage::default() });
                 }
             }
             Body::StepFinished { status: StepStatus::Completed, .. } | Body::StepRetrying { .. } => {
                 self.0.remove(&event.path);
             }
             body => {
-                if let Some((_, past)) = self.0.get_mut(&event.path).filter(|(known, _)| *known == attempt) {
-                    past.note(body);
+                let Some(past) = self.0.get_mut(&event.path).filter(|past| past.number() == Some(attempt)) else {
+                    return;
+                };
+                if let (Body::StepFinished { usage, .. }, Some(last)) = (body, past.tries.last_mut()) {
+                    last.usage = *usage;
                 }
+                past.last.note(body);
             }
         }
     }
@@ -82,9 +106,10 @@ impl Run {
         self.execute_from(first, held).await
     }
 
-    /// What an earlier process recorded of a try.
-    pub(super) fn past_of(&mut self, path: &StepPath, number: u32) -> Option<Arc<PastTry>> {
-        let (attempt, past) = self.past.0.remove(path)?;
-        (attempt == number && !past.is_empty()).then(|| Arc::new(past))
+    /// What earlier processes recorded of the tries of a step; of its conversation only when it is the same try.
+    pub(super) fn past_of(&mut self, path: &StepPath, number: u32) -> (Option<Arc<PastTry>>, Vec<PastAttempt>) {
+        let Some(past) = self.past.0.remove(path) else { return (None, Vec::new()) };
+        let same = past.number() == Some(number) && !past.last.is_empty();
+        (same.then(|| Arc::new(past.last)), past.tries)
     }
 }

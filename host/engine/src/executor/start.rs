@@ -37,15 +37,17 @@ impl Run {
         let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
         let now = self.ports.clock.now();
         let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
+        let (past, earlier) = self.past_of(&path, number);
         let attempt = Attempt {
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number,
+            earlier,
             limits: self.machine.workflow().options.limits,
             chains: self.chains(&path, Some(number)),
             deadline,
             cancel: cancel.clone(),
-            recorder: AttemptRecorder { past: self.past_of(&path, number), ..self.recorder(&path, Some(number)) },
+            recorder: AttemptRecorder { past, ..self.recorder(&path, Some(number)) },
             gateway: Arc::clone(&self.ports.gateway),
             place: Arc::clone(&place),
             narrowings: Arc::new(self.machine.narrowings(&path)),

@@ -103,6 +103,8 @@ impl Replayer {
             run_id: self.scope.run_id().clone(),
             path: path.clone(),
             attempt,
+            earlier: Vec::new(),
+            kept: Arc::default(),
             deadline: None,
             model: None,
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),

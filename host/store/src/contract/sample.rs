@@ -59,7 +59,14 @@ pub(super) fn shapes(run: &RunId) -> Vec<Record> {
         note(4, "snapshot"),
         event(run, 5, &"long ".repeat(50_000)),
         record(run, 6, Body::StepReady {}),
+        record(run, 7, newer()),
     ]
+}
+
+/// A kind of event that a newer minor version knows.
+fn newer() -> Body {
+    let fields = json!({ "kind": "teleported", "to": "mars", "by": [1, null, { "at": 1.5 }] });
+    Body::Newer(Arc::new(fields.as_object().cloned().unwrap_or_default()))
 }
 
 fn started(value: serde_json::Value) -> Body {

@@ -86,7 +86,7 @@ fn finished(status: StepStatus, output: StepOutput, error: Option<Fault>) -> Bod
     Body::StepFinished { status, output, error, usage: Usage::default(), truncated_inputs: Vec::new() }
 }
 
-fn replayed(plot: &Plot, events: &[RunEvent]) -> Result<Walked, Box<Difference>> {
+pub(super) fn replayed(plot: &Plot, events: &[RunEvent]) -> Result<Walked, Box<Difference>> {
     let record: Vec<Arc<RunEvent>> = events.iter().cloned().map(Arc::new).collect();
     let workflow = workflow(plot);
     let mut same = Same;
@@ -98,7 +98,7 @@ fn replayed(plot: &Plot, events: &[RunEvent]) -> Result<Walked, Box<Difference>>
 }
 
 /// What went wrong, with the record, for people.
-fn told(difference: &Difference, events: &[RunEvent]) -> String {
+pub(super) fn told(difference: &Difference, events: &[RunEvent]) -> String {
     let event = |event: &RunEvent| {
         format!("{} {} {:?} {}", event.seq, event.path, event.attempt, serde_json::to_string(&event.body).unwrap())
     };

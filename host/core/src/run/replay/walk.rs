@@ -86,7 +86,7 @@ impl<'r, A: Answers> Walk<'r, A> {
                 self.feed(event);
             }
             Body::RunResumed { .. } => self.resume(event),
-            Body::Unknown => self.feed(event),
+            Body::Unknown | Body::Newer(_) => self.feed(event),
             Body::RunFinished { .. } => self.end(event).await?,
             Body::StepStarted { .. } if self.takes_slot(&event.path) => self.start(event)?,
             body if is_work(body, event.attempt) => self.work(event)?,
