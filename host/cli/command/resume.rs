@@ -52,12 +52,7 @@ pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going
         if let Ok((Task::Again(recorded, options), _)) = &outcome
             && recorded.status == Some(RunStatus::Completed)
         {
-            if !options.answers.is_empty() {
-                let message = format!("run `{}` is completed; it asks nothing any more", recorded.run_id);
-                reader.close().await;
-                return Err(Failure::usage(message).with_hint("`cofferdam fork` answers anew, in a new run").into());
-            }
-            let shown = show_result(&reader, recorded, args).await;
+            let shown = show_result(&reader, recorded, options, args).await;
             reader.close().await;
             return shown;
         }
@@ -92,7 +87,7 @@ impl Going {
             Self::Branch(options) => options.resume.accept_changes,
         };
         let now = if accepts { Some(recorded.now().map_err(Failure::from)?) } else { None };
-        let now = now.filter(|now| now.document().hash != recorded.hash);
+        let now = now.filter(|now| recorded.differs_from(now));
         let recorded = Box::new(recorded);
         let task = match (self, &now) {
             (Self::On(resume), Some(_)) => Task::Branch(recorded, ForkOptions { resume, ..ForkOptions::default() }),
@@ -109,8 +104,14 @@ async fn find(reader: &Orchestrator, given: &str) -> anyhow::Result<RecordedRun>
 }
 
 /// What a run gave that is completed: nothing is left to do.
-async fn show_result(reader: &Orchestrator, recorded: &RecordedRun, args: &RunArgs) -> anyhow::Result<Exit> {
-    let result = reader.resume_flow(&recorded.run_id, None, ResumeOptions::default()).await.map_err(Failure::from)?;
+async fn show_result(
+    reader: &Orchestrator,
+    recorded: &RecordedRun,
+    options: &ResumeOptions,
+    args: &RunArgs,
+) -> anyhow::Result<Exit> {
+    let options = ResumeOptions { answers: options.answers.clone(), ..ResumeOptions::default() };
+    let result = reader.resume_flow(&recorded.run_id, None, options).await.map_err(Failure::from)?;
     if args.json {
         terminal::print(&format!("{}\n", serde_json::to_string(&result.public())?))?;
     } else {
