@@ -44,7 +44,7 @@ pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
         let reader =
-            session.with_storage(session.orchestrator(), &args.grants.grant)?.build().map_err(Failure::from)?;
+            session.with_storage(session.orchestrator(), &args.work.grants.grant)?.build().map_err(Failure::from)?;
         let outcome = match find(&reader, given).await {
             Ok(recorded) => going.of(recorded),
             Err(error) => Err(error),
@@ -65,7 +65,7 @@ pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going
             Some(workflow) => workflow,
             None => recorded.workflow().map_err(Failure::from)?,
         };
-        if recorded.file.is_none() && !args.quiet {
+        if recorded.file.is_none() && !args.work.quiet {
             let text = "the document's file is not where it was; going on with the recorded copy";
             terminal::tell(&paint::quiet(text));
         }
@@ -112,12 +112,12 @@ async fn show_result(
 ) -> anyhow::Result<Exit> {
     let options = ResumeOptions { answers: options.answers.clone(), ..ResumeOptions::default() };
     let result = reader.resume_flow(&recorded.run_id, None, options).await.map_err(Failure::from)?;
-    if args.json {
+    if args.work.json {
         terminal::print(&format!("{}\n", serde_json::to_string(&result.public())?))?;
     } else {
         terminal::print(&run::output(&result))?;
     }
-    if !args.quiet {
+    if !args.work.quiet {
         terminal::tell(&paint::quiet(&format!("run {} is completed; nothing was left to do", recorded.run_id)));
     }
     Ok(Exit::of_result(&result, None))
