@@ -78,7 +78,8 @@ pub enum Error {
 pub struct SourceChange {
     /// The file, as the user named it or relative to the document.
     pub path: String,
-    /// Its text when the run was started; none when it was no part of it.
+    /// Its text when the run was started; none when it was no part of it. Of a file that goes with prompts neither text is
+    /// here: its digest alone was recorded.
     pub before: Option<Arc<str>>,
     /// Its text now; none when it is no part of it any more.
     pub now: Option<Arc<str>>,

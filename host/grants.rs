@@ -1,7 +1,7 @@
 //! Who allowed what: grants of the project, of flags, and whether requests of a document are allowed as they are.
 
 use cofferdam_core::id::Alias;
-use cofferdam_core::policy::Grants;
+use cofferdam_core::policy::{Grants, Trust};
 use cofferdam_plugin::NameOf;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,7 @@ pub struct GrantPolicy {
     requested: bool,
     services: BTreeSet<Alias>,
     named: BTreeMap<Alias, ProjectPlugin>,
+    trust: BTreeMap<Alias, Trust>,
 }
 
 /// A plugin that the project's file names by its source: its grants are that plugin's and no other's of the same alias.
@@ -24,6 +25,8 @@ pub struct ProjectPlugin {
     pub digest: Option<String>,
     /// What it may do.
     pub grants: Grants,
+    /// What is believed of what it says about its tools.
+    pub trust: Trust,
 }
 
 impl GrantPolicy {
@@ -38,6 +41,22 @@ impl GrantPolicy {
     pub fn with_project(mut self, alias: Alias, grants: &Grants) -> Self {
         merge(&mut self.project, alias, grants);
         self
+    }
+
+    /// Believes of a plugin what it says about its tools, also where its grants could belie it. Only the project file says so:
+    /// neither a document nor whoever allows what documents request.
+    #[must_use]
+    pub fn with_trust(mut self, alias: Alias, trust: Trust) -> Self {
+        let known = self.trust.entry(alias).or_default();
+        *known = known.union(trust);
+        self
+    }
+
+    /// What is believed of a plugin of this alias.
+    #[must_use]
+    pub fn trust(&self, alias: &Alias) -> Trust {
+        // What stands under the name of another plugin of the project is about that one.
+        self.trust.get(alias).filter(|_| !self.services.contains(alias)).copied().unwrap_or_default()
     }
 
     /// Adds a plugin of the project file: its grants hold for a document's plugin of this alias and source alone, which must
@@ -58,7 +77,9 @@ impl GrantPolicy {
     #[must_use]
     pub fn for_plugin(&self, alias: &Alias, is_source: impl Fn(&str) -> bool) -> Self {
         match self.named(alias, is_source) {
-            Some(plugin) => self.clone().with_project(alias.clone(), &plugin.grants),
+            Some(plugin) => {
+                self.clone().with_project(alias.clone(), &plugin.grants).with_trust(alias.clone(), plugin.trust)
+            }
             None if self.named.contains_key(alias) => self.clone().with_service(alias.clone()),
             None => self.clone(),
         }
@@ -171,6 +192,18 @@ mod tests {
         assert!(service.effective(&lines, &none, &none).is_empty());
         assert!(service.effective(&lines, &reads, &none).is_empty());
         assert_eq!(service.with_requested().effective(&lines, &reads, &none), reads, "what it requests was allowed");
+    }
+
+    #[test]
+    fn a_plugin_is_believed_what_the_project_says_of_that_very_one() {
+        let (alias, trust) = (Alias::parse("scan").unwrap(), Trust { idempotent: true, ..Trust::default() });
+        assert_eq!(GrantPolicy::deny_all().with_requested().trust(&alias), Trust::default());
+        assert_eq!(GrantPolicy::deny_all().with_trust(alias.clone(), trust).trust(&alias), trust);
+        let named = ProjectPlugin { source: "a.wasm".into(), digest: None, grants: Grants::default(), trust };
+        let policy = GrantPolicy::deny_all().with_project_plugin(alias.clone(), named);
+        assert_eq!(policy.for_plugin(&alias, |source| source == "a.wasm").trust(&alias), trust);
+        assert_eq!(policy.for_plugin(&alias, |source| source == "b.wasm").trust(&alias), Trust::default());
+        assert_eq!(policy.trust(&alias), Trust::default());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod orchestrator;
 mod workflow;
 
 mod call;
+mod changes;
 mod compose;
 mod error;
 mod grants;
@@ -35,7 +36,8 @@ pub mod sink;
 pub mod testing;
 
 pub use call::Call;
-pub use cofferdam_mcp::Trust;
+pub use changes::source_changes;
+pub use cofferdam_core::policy::Trust;
 pub use compose::model_catalog;
 pub use error::{Error, SourceChange};
 pub use grants::{GrantPolicy, ProjectPlugin};

@@ -4,8 +4,8 @@
 //! It must not start any.
 
 use cofferdam_core::id::Alias;
+use cofferdam_core::policy::Trust;
 use cofferdam_core::server::ServerReference;
-use cofferdam_mcp::Trust;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

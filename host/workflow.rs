@@ -32,8 +32,10 @@ use crate::error::Error;
 use crate::sources::{FileSources, Pinned, WithRoot};
 use code::Code;
 use cofferdam_core::diagnostic::Diagnostics;
-use cofferdam_core::event::Source;
+use cofferdam_core::digest::sha256_hex;
+use cofferdam_core::event::{ContextFile, Source};
 use cofferdam_core::id::AgentName;
+use cofferdam_core::limits;
 use cofferdam_core::port::{Natives, Sources};
 use cofferdam_core::spec;
 use std::path::{Path, PathBuf};
@@ -162,6 +164,16 @@ impl Workflow {
     #[must_use]
     pub fn document(&self) -> &spec::workflow::Workflow {
         &self.inner
+    }
+
+    /// The files that go with its prompts, as they are now; without those that cannot be read. It reads all of them.
+    #[must_use]
+    pub fn context_files(&self) -> Vec<ContextFile> {
+        let digest = |path: String| {
+            let file = self.sources.read(&path, limits::ATTACHMENT_BYTES).ok()?;
+            Some(ContextFile { path, sha256: sha256_hex(&file.bytes) })
+        };
+        self.inner.context_files().into_keys().filter_map(digest).collect()
     }
 
     /// What is legal and perhaps not meant.

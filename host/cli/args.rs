@@ -17,6 +17,8 @@ pub(crate) use plugin::{
 pub(crate) use registry::{AddArgs, PluginDoctorArgs, PushArgs, RegistryArgs};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use resume::{AnswerArgs, ForkArgs, ResumeArgs, UnknownEffectArg};
+#[cfg(test)]
+pub(crate) use run::WorkArgs;
 pub(crate) use run::{DurabilityArg, InputArgs, RunArgs};
 pub(crate) use runs::{DiffArgs, ExportArgs, GcArgs, ImportArgs, ListArgs, RmArgs, RunsCommand, ShowArgs};
 pub(crate) use sinks::SinksCommand;

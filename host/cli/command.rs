@@ -69,10 +69,10 @@ fn guests(command: &Command) -> Guests {
 /// Who reads the reason when the command stops.
 fn audience(command: &Command) -> Audience {
     let json = match command {
-        Command::Run(args) => args.json,
-        Command::Resume(args) => args.how.json,
-        Command::Fork(args) => args.how.json,
-        Command::Answer(args) => args.how.json,
+        Command::Run(args) => args.work.json,
+        Command::Resume(args) => args.how.work.json,
+        Command::Fork(args) => args.how.work.json,
+        Command::Answer(args) => args.how.work.json,
         Command::Replay(args) => args.json,
         Command::Validate(args) => args.form() == FindingForm::Json,
         Command::Test(args) => args.json || args.format == TestFormat::Json,

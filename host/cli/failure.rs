@@ -88,6 +88,9 @@ impl Failure {
                 (change.before.as_deref().unwrap_or_default(), change.now.as_deref().unwrap_or_default());
             // Writing into a string cannot fail.
             let _ = write!(message, "\n  {}\n", change.path);
+            if change.before.is_none() && change.now.is_none() {
+                message.push_str("    it goes with prompts, and is another file than it was\n");
+            }
             for line in cofferdam::diff::text(before, now, AROUND).lines() {
                 let _ = writeln!(message, "    {line}");
             }

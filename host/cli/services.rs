@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::settings::{File, Origin};
 use cofferdam::core::id::Alias;
 use cofferdam::core::oci::Reference;
-use cofferdam::core::policy::{Grants, PluginLimits, parse_flag};
+use cofferdam::core::policy::{Grants, PluginLimits, Trust, parse_flag};
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::Map;
 use cofferdam::plugin::builtin;
@@ -25,6 +25,8 @@ pub(crate) struct ProjectPlugin {
     pub(crate) digest: Option<String>,
     pub(crate) config: Map,
     pub(crate) limits: PluginLimits,
+    /// What is believed of what it says about its tools.
+    pub(crate) trust: Trust,
 }
 
 /// What a plugin is wanted for.

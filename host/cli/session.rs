@@ -56,6 +56,9 @@ impl Session {
         for (alias, grants) in self.settings.files.iter().flat_map(File::grants_of_documents) {
             policy = policy.with_project(alias.clone(), grants);
         }
+        for (alias, trust) in self.settings.files.iter().flat_map(File::trust_in_plugins_of_documents) {
+            policy = policy.with_trust(alias.clone(), trust);
+        }
         // What serves the host has grants of its own: no document gets them, whatever it names.
         let serving = self.serving(sinks);
         for (alias, listed, grants) in self.settings.files.iter().flat_map(File::named_plugins) {
@@ -63,8 +66,8 @@ impl Session {
                 policy = policy.with_service(alias.clone());
                 continue;
             }
-            let (source, digest) = (listed.source.clone(), listed.digest.clone());
-            policy = policy.with_project_plugin(alias.clone(), ProjectPlugin { source, digest, grants });
+            let (source, digest, trust) = (listed.source.clone(), listed.digest.clone(), listed.trust);
+            policy = policy.with_project_plugin(alias.clone(), ProjectPlugin { source, digest, grants, trust });
         }
         for text in flags {
             let (alias, grants) = parse_flag(text).map_err(|error| {

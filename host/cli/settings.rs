@@ -201,10 +201,10 @@ impl Settings {
 pub(crate) fn flags(args: &RunArgs) -> Vec<(&'static str, String)> {
     let given = [
         ("run.model", args.model.clone()),
-        ("run.workdir", args.workdir.as_ref().map(|path| path.display().to_string())),
-        ("run.max_concurrency", args.max_concurrency.map(|count| count.to_string())),
-        ("run.timeout", args.timeout.map(duration::format)),
-        ("run.durability", args.durability.map(|durability| durability.as_str().to_owned())),
+        ("run.workdir", args.work.workdir.as_ref().map(|path| path.display().to_string())),
+        ("run.max_concurrency", args.work.max_concurrency.map(|count| count.to_string())),
+        ("run.timeout", args.work.timeout.map(duration::format)),
+        ("run.durability", args.work.durability.map(|durability| durability.as_str().to_owned())),
     ];
     given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
@@ -254,6 +254,7 @@ fn parse_rules(flag: &str, texts: &[String]) -> Result<Vec<Rule>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::WorkArgs;
     use clap::CommandFactory as _;
     use std::path::Path;
 
@@ -269,10 +270,13 @@ mod tests {
         }
         let flags = flags(&RunArgs {
             model: Some("m".into()),
-            workdir: Some("w".into()),
-            max_concurrency: Some(1),
-            timeout: Some(Duration::from_secs(1)),
-            durability: Some(DurabilityArg::Strict),
+            work: WorkArgs {
+                workdir: Some("w".into()),
+                max_concurrency: Some(1),
+                timeout: Some(Duration::from_secs(1)),
+                durability: Some(DurabilityArg::Strict),
+                ..WorkArgs::default()
+            },
             ..RunArgs::default()
         });
         // Every command takes `--storage`, not `run` alone.

@@ -3,7 +3,7 @@
 //! What that is says the core. Here the record is read, the copy is written, and the new run is taken up as any other; the
 //! recorded one is only read.
 
-use super::recorded::{RecordedRun, origin};
+use super::recorded::{RecordedRun, origin, read_context};
 use super::{Orchestrator, ResumeOptions, RunOptions, builder};
 use crate::error::Error;
 use crate::workflow::{InputText, Workflow};
@@ -85,13 +85,23 @@ impl Orchestrator {
             true => return Err(recorded.changed(&now.document().sources)),
             false => now.clone(),
         };
+        let context_files = read_context(&now).await;
+        if !options.resume.accept_changes {
+            recorded.refuse_other_context(&context_files)?;
+        }
+        let changed = changed || !recorded.context_changes(&context_files).is_empty();
         let mut inputs = self.inputs(&recorded, (&before, &now), &options.inputs)?;
         // What cannot start leaves no run behind, and secrets are known from here on.
         self.look(&now, &of_recorded(&recorded, &options.resume), Some(inputs.clone())).await?;
         redact_map(&*self.shared.settings.vault, &mut inputs);
         let events = self.events_of(run).await?;
-        let wish =
-            Wish { from: options.from.clone(), inputs, workflow: Arc::clone(now.shared()), opaque: self.opaque(&now) };
+        let wish = Wish {
+            from: options.from.clone(),
+            inputs,
+            workflow: Arc::clone(now.shared()),
+            opaque: self.opaque(&now),
+            context_files,
+        };
         let run_id = builder::new_run_id();
         let of = Recorded { workflow: before.shared(), events: &events };
         let made = branch(of, &wish, (&run_id, self.clock().now())).map_err(|fault| Error::Refused(vec![fault]))?;

@@ -1,13 +1,51 @@
 //! Who this process is to others that look after the same runs, and whether another one has ended.
 
-use cofferdam_core::port::Owner;
+use super::Orchestrator;
+use crate::error::Error;
+use cofferdam_core::id::RunId;
+use cofferdam_core::limits;
+use cofferdam_core::port::{JournalError, Lease, LeaseRequest, Owner};
 use cofferdam_engine::Holder;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The place of the start time in `/proc/PID/stat`, behind the name, which ends with the last `)` (proc_pid_stat(5)).
 const START_TIME: usize = 19;
+
+impl Orchestrator {
+    /// Who works on a run now: none when nobody does, or its process has ended. A run that is recorded as `running` and that
+    /// nobody works on was interrupted. It costs one small read, however long the run is.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn worked_on_by(&self, run: &RunId) -> Result<Option<Lease>, Error> {
+        let lease = self.runs().holder(run).await?;
+        Ok(lease.filter(|lease| lease.until > self.clock().now() && !is_gone(&lease.owner)))
+    }
+
+    /// Takes a run that nobody works on, so that nobody begins to while it is deleted.
+    ///
+    /// # Errors
+    /// [`JournalError::Held`] when somebody works on it.
+    pub async fn claim(&self, run: &RunId) -> Result<(), Error> {
+        let (journal, owner) = (self.runs(), holder().owner);
+        let (now, hold) = (self.clock().now(), Duration::from_millis(limits::LEASE_HOLD_MS));
+        if self.shared.running().values().any(|running| running == run) {
+            let lease = Lease { owner, epoch: 0, until: now.after(hold) };
+            return Err(JournalError::Held(Box::new(lease)).into());
+        }
+        let request = LeaseRequest { run: run.clone(), owner, epoch: 0, now, hold, owner_is_gone: false };
+        match journal.lease(request.clone()).await {
+            Err(JournalError::Held(held)) if is_gone(&held.owner) => {
+                journal.lease(LeaseRequest { epoch: held.epoch, owner_is_gone: true, ..request }).await?;
+            }
+            taken => drop(taken?),
+        }
+        Ok(())
+    }
+}
 
 /// This process, for the leases of its runs.
 pub(super) fn holder() -> Holder {

@@ -4,6 +4,7 @@
 //! finds it without a record of its own. What is found is only taken for it when it is the same work.
 
 use super::lineage::Lineage;
+use super::recorded::read_context;
 use super::resume::Within;
 use super::{Orchestrator, RecordedRun, ResumeOptions, RunOptions};
 use crate::error::Error;
@@ -14,7 +15,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::message::Usage;
 use cofferdam_core::port::{AgentContext, JournalError, redact_text};
 use cofferdam_core::run::RunResult;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Which run a run is part of.
@@ -67,7 +68,7 @@ impl Orchestrator {
             Work::Recorded(recorded, spent) => (recorded, spent),
         };
         let mut result = if recorded.status == Some(RunStatus::Completed) {
-            self.result_of(workflow, &recorded).await?
+            self.result_of(workflow, &recorded, &BTreeMap::new()).await?
         } else {
             let RunOptions { answers, model, timeout, pauses, sinks, .. } = options;
             let again =
@@ -129,6 +130,9 @@ impl Orchestrator {
                 }
                 if recorded.hash != workflow.document().hash {
                     return Err(recorded.changed(&workflow.document().sources));
+                }
+                if !completed {
+                    recorded.refuse_other_context(&read_context(workflow).await)?;
                 }
                 claimed.runs.insert((earlier.number, number));
                 self.until_idle(&id).await;

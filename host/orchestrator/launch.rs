@@ -4,7 +4,7 @@ use super::holder::holder;
 use super::lineage::Lineage;
 use super::models::RunModels;
 use super::plugins::Loaded;
-use super::recorded::origin;
+use super::recorded::{origin, read_context};
 use super::servers::{Reach, Servers};
 use super::{Orchestrator, PluginCheck, RunOptions, Shared, builder, service};
 use crate::error::Error;
@@ -73,8 +73,12 @@ impl Orchestrator {
         let services = &self.shared.settings.services;
         self.shared.settings.vault.learn(services.secret_names().iter().map(String::as_str));
         services.open().await.map_err(Error::Refused)?;
-        let (mut ports, request, checks) = self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
+        let (mut ports, mut request, checks) =
+            self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
         refuse_other_plugins(&pinned, &request.plugins)?;
+        if !goes_on {
+            request.context_files = read_context(&workflow).await;
+        }
         self.write_lock(&checks);
         if covered {
             ports.sinks.clear();
@@ -165,6 +169,7 @@ impl Orchestrator {
             inputs: again.map(|again| again.inputs).unwrap_or_default(),
             input: options.input.as_deref().map(Arc::from),
             answers: options.answers.clone(),
+            context_files: Vec::new(),
             plugins: pins,
             note: Some(origin(workflow)),
             holder: Some(holder()),

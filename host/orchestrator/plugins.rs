@@ -159,12 +159,12 @@ impl Orchestrator {
             source: declared.source.clone(),
             digest: plugin.digest().to_string(),
             name: format!("{} {}", plugin.about().id, plugin.about().version),
-            granted: granted.explain(),
+            granted: plugin.granted(),
         };
         let check = PluginCheck {
             kind: "plugin",
             alias: alias.to_string(),
-            granted: granted.explain(),
+            granted: plugin.granted(),
             missing: missing.explain(),
             allow: if missing.is_empty() { String::new() } else { allowing(policy, alias, &missing) },
             approved: approved.then_some(entry),
@@ -226,6 +226,7 @@ impl Orchestrator {
             limits: declared.limits,
             base: self.shared.settings.root.clone().unwrap_or_else(|| workflow.base.clone()),
             name_of: policy.whose(alias),
+            trust: policy.trust(alias),
         };
         self.shared.plugins.load(reference).await.map_err(|error| error.to_fault())
     }

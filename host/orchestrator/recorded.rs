@@ -2,14 +2,15 @@
 //!
 //! It must not know how a run goes on.
 
+use crate::changes::{beside, source_changes};
 use crate::error::{Error, SourceChange};
 use crate::workflow::Workflow;
-use cofferdam_core::event::{Body, PluginPin, RunEvent, RunStatus, Source};
+use cofferdam_core::event::{Body, ContextFile, PluginPin, RunEvent, RunStatus, Source};
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Journal, JournalError, RecordBody};
+use cofferdam_core::run::branch::changed_files;
 use cofferdam_core::value::Map;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct RecordedRun {
     pub inputs: Map,
     /// The free-text input.
     pub input: Option<Arc<str>>,
+    /// The files that go with its prompts, as they were.
+    pub context_files: Vec<ContextFile>,
     /// The settings that were effective.
     pub settings: Map,
     /// Its plugins, as they were.
@@ -82,7 +85,9 @@ impl RecordedRun {
     }
 
     fn of(event: &RunEvent) -> Option<Self> {
-        let Body::RunStarted { workflow, hash, sources, inputs, input, settings, plugins, .. } = &event.body else {
+        let Body::RunStarted { workflow, hash, sources, inputs, input, context_files, settings, plugins, .. } =
+            &event.body
+        else {
             return None;
         };
         Some(Self {
@@ -92,6 +97,7 @@ impl RecordedRun {
             sources: sources.clone(),
             inputs: inputs.clone(),
             input: input.clone(),
+            context_files: context_files.to_vec(),
             settings: settings.clone(),
             plugins: plugins.clone(),
             status: None,
@@ -110,7 +116,7 @@ impl RecordedRun {
         match Workflow::load(file) {
             Ok(now) if now.document().hash == self.hash => Ok(now),
             Ok(now) => Err(self.changed(&now.document().sources)),
-            Err(Error::Invalid(findings)) => match self.changes(&read_again(file)) {
+            Err(Error::Invalid(findings)) => match source_changes(&self.sources, &self.read_again(file)) {
                 changes if changes.is_empty() => Err(Error::Invalid(findings)),
                 changes => Err(Error::Changed { run: self.run_id.clone(), changes }),
             },
@@ -152,28 +158,38 @@ impl RecordedRun {
     }
 
     pub(super) fn changed(&self, now: &[Source]) -> Error {
-        Error::Changed { run: self.run_id.clone(), changes: self.changes(now) }
+        Error::Changed { run: self.run_id.clone(), changes: source_changes(&self.sources, now) }
     }
 
-    fn changes(&self, now: &[Source]) -> Vec<SourceChange> {
-        // The document may have been named in another way.
-        let by_path = |sources: &[Source]| -> BTreeMap<String, Arc<str>> {
-            let named = sources.first().map(|root| directory(&root.path).to_owned()).unwrap_or_default();
-            let short = |source: &Source| source.path.strip_prefix(&named).unwrap_or(&source.path).to_owned();
-            sources.iter().map(|source| (short(source), Arc::clone(&source.text))).collect()
-        };
-        let (before, now) = (by_path(&self.sources), by_path(now));
-        let paths: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-        let change = |path: &&String| before.get(*path) != now.get(*path);
-        paths
-            .into_iter()
-            .filter(change)
-            .map(|path| SourceChange {
-                path: path.clone(),
-                before: before.get(path).cloned(),
-                now: now.get(path).cloned(),
-            })
-            .collect()
+    /// The files of a document that is none any more, as far as they are there.
+    fn read_again(&self, file: &Path) -> Vec<Source> {
+        let text = |path: &Path| std::fs::read_to_string(path).ok();
+        let source =
+            |path: &str, text: String| Source { path: path.to_owned(), sha256: String::new(), text: text.into() };
+        let (base, name) = (file.parent().unwrap_or(Path::new("")), file.file_name().unwrap_or_default());
+        let root = source(&name.to_string_lossy(), text(file).unwrap_or_default());
+        let named = self.sources.iter().skip(1).map(|source| beside(&self.sources, &source.path));
+        let there = named.filter_map(|name| text(&base.join(name)).map(|text| source(name, text)));
+        std::iter::once(root).chain(there).collect()
+    }
+
+    /// What goes with prompts and is another file than when the run was started; of these no text was recorded. What is gone
+    /// or came to be is none: a step that needs it says so, and steps make files.
+    pub(super) fn context_changes(&self, now: &[ContextFile]) -> Vec<SourceChange> {
+        let changed = changed_files(&self.context_files, now);
+        changed.map(|file| SourceChange { path: file.path.clone(), before: None, now: None }).collect()
+    }
+
+    /// Whether the run would have to go on with something else than it was started with.
+    #[must_use]
+    pub fn differs_from(&self, now: &Workflow) -> bool {
+        now.document().hash != self.hash || !self.context_changes(&now.context_files()).is_empty()
+    }
+
+    /// Refuses to go on when files that go with prompts are others now.
+    pub(super) fn refuse_other_context(&self, now: &[ContextFile]) -> Result<(), Error> {
+        let changes = self.context_changes(now);
+        if changes.is_empty() { Ok(()) } else { Err(Error::Changed { run: self.run_id.clone(), changes }) }
     }
 
     /// A text among the settings that were effective: `model`, `default_model`, `session`.
@@ -183,16 +199,13 @@ impl RecordedRun {
     }
 }
 
-/// The directory in a path, with its final `/`.
-fn directory(path: &str) -> &str {
-    path.rfind('/').and_then(|at| path.get(..=at)).unwrap_or_default()
-}
-
-/// A document that is none any more, as a source.
-fn read_again(file: &Path) -> Vec<Source> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let path = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    vec![Source { path, sha256: String::new(), text: text.into() }]
+/// The files that go with the prompts of a document as they are now, read beside the runtime's threads.
+pub(super) async fn read_context(workflow: &Workflow) -> Vec<ContextFile> {
+    if workflow.document().context_files().is_empty() {
+        return Vec::new();
+    }
+    let workflow = workflow.clone();
+    tokio::task::spawn_blocking(move || workflow.context_files()).await.unwrap_or_default()
 }
 
 /// How the run ended last, by its last records.

@@ -1,17 +1,18 @@
 //! Recorded runs that go on.
 
 use super::launch::{Again, Launch};
-use super::recorded::RecordedRun;
+use super::recorded::{RecordedRun, read_context};
 use super::{ForkOptions, Lineage, Orchestrator, ResumeOptions, RunOptions};
 use crate::archive::half_copied;
 use crate::error::Error;
-use crate::workflow::Workflow;
-use cofferdam_core::event::RunStatus;
+use crate::workflow::{InputText, Workflow};
+use cofferdam_core::event::{Body, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
 use cofferdam_core::run::{Machine, RunResult, Settings};
-use cofferdam_engine::read_events;
+use cofferdam_engine::{asks_nothing_more, read_events, repeats_answers};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a run is part of, and what it is shown to besides.
@@ -36,10 +37,10 @@ impl Orchestrator {
     }
 
     /// Goes on with a recorded run: finished steps keep what they gave, a conversation goes on from where it was, what
-    /// failed or was cancelled runs again. A run that is completed gives its result, and nothing is called. Without a
-    /// workflow its document is taken from its file while that has not changed, else from the copy in the journal. Dropping
-    /// the future cancels the run and records that. With a changed document that is accepted, a new run goes on in its place;
-    /// its id is in the result.
+    /// failed or was cancelled runs again. A run that is completed gives its result, and nothing is called; answers must be
+    /// those that it was given. Without a workflow its document is taken from its file while that has not changed, else from
+    /// the copy in the journal. Dropping the future cancels the run and records that. With a changed document that is
+    /// accepted, a new run goes on in its place; its id is in the result.
     ///
     /// # Errors
     /// When the run cannot go on: there is none, its document is another one, somebody else works on it, or nothing can be
@@ -56,7 +57,7 @@ impl Orchestrator {
         let recorded = self.recorded(run).await?;
         if options.accept_changes {
             let now = workflow.cloned().map_or_else(|| recorded.now(), Ok)?;
-            if now.document().hash != recorded.hash {
+            if recorded.differs_from(&now) {
                 let fork = ForkOptions { resume: options, ..ForkOptions::default() };
                 let branch = self.branch(run, Some(&now), &fork).await?;
                 return self.run_branch(branch, fork.resume).await;
@@ -72,8 +73,9 @@ impl Orchestrator {
             None => recorded.workflow()?,
         };
         if recorded.status == Some(RunStatus::Completed) {
-            return self.result_of(&workflow, &recorded).await;
+            return self.result_of(&workflow, &recorded, &options.answers).await;
         }
+        recorded.refuse_other_context(&read_context(&workflow).await)?;
         self.take_up(&workflow, recorded, options).await
     }
 
@@ -127,17 +129,29 @@ impl Orchestrator {
     }
 
     /// The result of a run that has ended, from its records.
-    pub(super) async fn result_of(&self, workflow: &Workflow, recorded: &RecordedRun) -> Result<RunResult, Error> {
+    pub(super) async fn result_of(
+        &self,
+        workflow: &Workflow,
+        recorded: &RecordedRun,
+        answers: &BTreeMap<String, InputText>,
+    ) -> Result<RunResult, Error> {
         let settings = Settings { max_concurrency: None };
         let mut machine = Machine::new(Arc::clone(workflow.shared()), &settings);
         let mut sensitive = cofferdam_core::event::Sensitive::of(workflow.document());
+        let mut said = BTreeMap::new();
         read_events(&*self.shared.settings.journal, &recorded.run_id, |event| {
             machine.fold(event);
+            if let Body::QuestionAnswered { answer, .. } = &event.body {
+                said.insert(event.path.clone(), answer.clone());
+            }
             if let Some(sensitive) = &mut sensitive {
                 sensitive.note(event);
             }
         })
         .await?;
+        if !repeats_answers(workflow.document(), answers, &said).map_err(Error::Refused)? {
+            return Err(Error::Refused(vec![asks_nothing_more(&recorded.run_id)]));
+        }
         let result = machine.result(&recorded.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
         result.sensitive = sensitive.map(Arc::new);

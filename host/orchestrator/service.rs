@@ -24,7 +24,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, RunId};
 use cofferdam_core::limits;
 use cofferdam_core::oci::Reference;
-use cofferdam_core::policy::{Grants, PluginLimits};
+use cofferdam_core::policy::{Grants, PluginLimits, Trust};
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Clock, JournalError, Pressure, Sink, Want};
 use cofferdam_core::value::Map;
 use cofferdam_plugin::{Digest, LoadedPlugin, NameOf, PluginHost, PluginReference, PluginSink, Source};
@@ -92,6 +92,7 @@ impl ServicePlugin {
             limits: self.limits,
             base: self.base.clone(),
             name_of: NameOf::Itself,
+            trust: Trust::default(),
         };
         host.load(reference).await.map_err(|error| error.to_fault())
     }

@@ -163,7 +163,7 @@ pub(crate) fn comparable(result: &RunResult) -> Value {
     for step in steps {
         step.as_object_mut().unwrap().retain(|key, _| key != "started_at" && key != "duration_ms");
     }
-    value.as_object_mut().unwrap().retain(|key, _| key != "run_id" && key != "duration_ms");
+    value.as_object_mut().unwrap().retain(|key, _| !["run_id", "duration_ms", "worked_ms"].contains(&key.as_str()));
     value
 }
 

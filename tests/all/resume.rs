@@ -1,7 +1,7 @@
 //! Recorded runs that go on, as people see it on the command line: answered, resumed after a kill, refused.
 
 use crate::crash::{chances, kills};
-use crate::support::{Outcome, Project, Running, repository};
+use crate::support::{Manner, Outcome, Project, Running, Server, repository};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -141,6 +141,152 @@ fn who_works_on_a_run_is_named_to_others() {
     project.run(&["resume", "last"]).expect(0);
 }
 
+/// Two answers at once: whichever counts, the other one says so. With a process that comes too late in each way.
+#[test]
+fn of_two_answers_one_counts_and_the_other_says_so() {
+    for round in 0..6 {
+        let project = project();
+        waiting(&project);
+        let start = |word: &str| project.start(&["answer", "last", "approve", word]);
+        let (yes, no) = (start("yes"), start(if round < 5 { "no" } else { "yes" }));
+        let outcomes = [yes.wait(), no.wait()];
+        let said = count(&project, "question_answered");
+        assert_eq!(said, 1, "exactly one answer counts");
+        let result = project.run(&["resume", "last", "-q"]).expect(0).stdout;
+        for (word, outcome) in ["yes\n", if round < 5 { "no\n" } else { "yes\n" }].iter().zip(outcomes) {
+            match outcome.code {
+                Some(0) => assert_eq!(*word, result, "who says that all is well was heard"),
+                Some(1) => drop(outcome.says(&["works on the run"])),
+                Some(3) => {
+                    assert_ne!(*word, result);
+                    let told = ["was answered already: `", "it asks nothing any more"];
+                    assert!(told.iter().any(|text| outcome.stderr.contains(text)), "{}", outcome.stderr);
+                }
+                code => panic!("{code:?}: {}", outcome.stderr),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_refused_unless_it_is_the_same() {
+    let project = project();
+    let two = ASKS.replace("output:", "  - { id: name, ask: { prompt: 'Which name?' } }\noutput:");
+    project.file("asks.yaml", two);
+    waiting(&project);
+    project.run(&["answer", "last", "approve", "yes"]).expect(4);
+    let before = events(&project).len();
+    let late = project.run(&["answer", "last", "approve", "no"]).expect(3);
+    late.says(&["the question of `approve` was answered already: `yes`", "cofferdam fork"]);
+    assert_eq!(events(&project).len(), before, "nothing was recorded");
+    let same = project.run(&["answer", "last", "approve", "yes"]).expect(4);
+    assert!(!same.stderr.contains("not used"), "{}", same.stderr);
+}
+
+#[test]
+fn an_answer_whose_question_has_not_come_is_told_to_be_given_again() {
+    let project = project();
+    let two =
+        ASKS.replace("output:", "  - { id: name, dependsOn: [approve], ask: { prompt: 'Which name?' } }\noutput:");
+    project.file("asks.yaml", two);
+    let outcome = project.run(&[&["run", "asks.yaml", "--answer", "name=Tulip"], &MODEL[..]].concat()).expect(4);
+    assert!(!outcome.stderr.contains("did not ask"), "{}", outcome.stderr);
+    outcome.says(&["the answer for `name` was not used: its question has not come yet; give it again"]);
+}
+
+const READS: &str = "
+name: reads
+steps:
+  - { id: before, instructions: Look., contextFiles: [a.md] }
+  - { id: ok, dependsOn: [before], ask: { prompt: 'Go on?' } }
+  - { id: after, dependsOn: [ok], instructions: Look again., contextFiles: [b.md] }
+  - { id: beside, instructions: Nothing to read. }
+";
+
+#[test]
+fn files_that_go_with_prompts_are_part_of_what_a_run_was_started_with() {
+    let project = project();
+    project.file("reads.yaml", READS).file("a.md", "one").file("b.md", "two");
+    project.run(&[&["run", "reads.yaml"], &MODEL[..]].concat()).expect(4);
+    let answer = ["answer", "last", "ok", "yes"];
+    project.file("a.md", "another");
+    let refused = project.run(&answer).expect(2).says(&["has changed", "a.md", "--accept-changes"]);
+    assert!(!refused.stderr.contains("b.md"), "{}", refused.stderr);
+    let accepted = ["resume", "last", "--answer", "ok=yes", "--accept-changes"];
+    project.run(&accepted).expect(0).says(&["with the changed document", "reused: beside", "runs again: before"]);
+    let started: Vec<_> = events(&project).into_iter().filter(|event| event["kind"] == "turn_started").collect();
+    assert!(started.iter().any(|event| event["path"] == "before"), "it read what is another file now");
+    // The new run was started with the files as they are.
+    project.file("reads.yaml", READS.replace("Look again", "Look")).file("a.md", "third");
+    project.run(&["resume", "last"]).expect(0);
+}
+
+#[test]
+fn files_that_a_run_makes_or_lacks_do_not_keep_it_from_going_on() {
+    let project = project();
+    project.file("reads.yaml", READS).file("a.md", "one");
+    project.run(&[&["run", "reads.yaml"], &MODEL[..]].concat()).expect(4);
+    std::fs::remove_file(project.path("a.md")).unwrap();
+    project.file("b.md", "made by a step");
+    project.run(&["answer", "last", "ok", "yes"]).expect(0);
+}
+
+#[test]
+fn a_call_of_a_plugin_that_the_user_vouches_for_is_made_again() {
+    let project = Project::with_plugins();
+    let server = Server::start(Manner::Stalls);
+    let document = format!(
+        "name: fetches\nplugins: {{ web: 'builtin:fetch' }}\nsteps: [{{ id: get, tool: web.get, args: {{ url: 'http://127.0.0.1:{}/' }} }}]\n",
+        server.port
+    );
+    // What may write could lie about itself.
+    let grants = format!(
+        "[plugins.web.grants]\nhttp = [{{ host = \"127.0.0.1\", scheme = \"http\", port = {}, methods = [\"GET\", \"POST\"], cidrs = [\"127.0.0.1/32\"] }}]\n",
+        server.port
+    );
+    project.file("fetches.yaml", document).file("cofferdam.toml", &grants);
+    let until = |requests: usize| {
+        while server.seen().len() < requests {
+            std::thread::yield_now();
+        }
+    };
+    let kill = |running: Running, requests: usize| {
+        until(requests);
+        running.signal(Signal::KILL);
+        running.wait();
+    };
+    kill(project.start(&["run", "fetches.yaml"]), 1);
+    project.run(&["resume", "last"]).expect(1).says(&["whether it had its effect is not known"]);
+    assert_eq!(server.seen().len(), 1, "it was not called again");
+    project.file("cofferdam.toml", format!("[plugins.web]\ntrust = [\"idempotnet\"]\n{grants}"));
+    project
+        .run(&["resume", "last"])
+        .expect(3)
+        .says(&["`idempotnet` is nothing to trust", "`read_only` and `idempotent`"]);
+    project.file("cofferdam.toml", format!("[plugins.web]\ntrust = [\"idempotent\"]\n{grants}"));
+    let inspected = project.run(&["plugin", "inspect", "builtin:fetch", "--alias", "web"]).expect(0).stdout;
+    assert!(inspected.contains("be believed where it says that a call may be made twice"), "{inspected}");
+    kill(project.start(&["resume", "last"]), 2);
+    let events = events(&project);
+    let of = |kind: &str| events.iter().filter(|event| event["kind"] == kind).collect::<Vec<_>>();
+    let decided = of("effect_decided");
+    let [first, second] = decided.as_slice() else { panic!("{decided:?}") };
+    assert_eq!((&first["decision"], &second["decision"]), (&"fail".into(), &"repeat".into()));
+    assert_eq!(second["rule"], "the tool is idempotent");
+    let calls: Vec<_> = of("tool_call_started").iter().map(|event| event["call_id"].clone()).collect();
+    assert!(calls.iter().all(|call| *call == calls[0]), "one call, one key: {calls:?}");
+}
+
+#[test]
+fn a_run_whose_record_is_gone_says_so() {
+    let project = project();
+    project.file("model.yaml", "default: { delay: 1s, text: words }\n");
+    let running = project.start(&[&["run", "talks.yaml"], &MODEL[..]].concat());
+    running.until("started");
+    std::fs::remove_dir_all(project.path(".cofferdam")).unwrap();
+    running.wait().expect(0).says(&["the record of this run is lost", "runs.db` was removed"]);
+}
+
 #[test]
 fn a_document_that_has_changed_is_refused_with_what_changed() {
     let project = project();
@@ -275,6 +421,12 @@ fn runs_of_every_version_go_on() {
                 row["run_id"].as_str().unwrap().to_owned()
             };
             assert_eq!(stored(&["answer", &find("waiting"), "approve", "yes"]).expect(0).stdout, "yes\n");
+            // It waited since that version was made: nobody worked on it meanwhile.
+            let result = stored(&["resume", &find("waiting"), "--json"]).expect(0).json_lines().remove(0);
+            let [all, worked] = ["duration_ms", "worked_ms"].map(|key| result[key].as_u64().unwrap());
+            assert!(all > 60_000 && worked < 60_000, "{worked} of {all}");
+            let shown = stored(&["runs", "show", &find("waiting")]).expect(0).stdout;
+            assert!(shown.contains(" of work within "), "{shown}");
             project.file("late.txt", "in time");
             assert!(stored(&["resume", &find("partial")]).expect(0).stdout.contains("in time"));
             count += 1;

@@ -15,6 +15,11 @@ steps:
 ";
 const ECHO: &str = "default: { text: '<{{prompt}}>', usage: { input: 3, output: 2 } }\n";
 const SLOW: &str = "default: { delay: 1h, text: too late }\n";
+const DIR_JOURNAL: &str = "
+[plugins.journal]
+source = \"builtin:dir-journal\"
+grants = { fs = { also = [{ from = \"kept\", at = \"/journal\", read = true, write = true }] } }
+";
 const RUN: [&str; 4] = ["run", "hello.yaml", "--model", "scripted/model.yaml"];
 
 fn hello() -> Project {
@@ -138,14 +143,90 @@ fn a_run_is_deleted_with_its_output_directory() {
     assert_eq!(listed(&project), [second]);
 }
 
+/// The status of the latest run in the listing, and what stands beside the listing.
+fn status(project: &Project) -> (String, String) {
+    let outcome = project.run(&["runs", "list", "--json"]).expect(0);
+    (outcome.json_lines()[0]["status"].as_str().unwrap().to_owned(), outcome.stderr)
+}
+
 #[test]
-fn a_run_that_may_be_under_way_is_deleted_by_force_only() {
+fn a_run_whose_process_was_killed_is_shown_as_interrupted() {
+    for storage in ["sqlite", "file", "plugin:journal"] {
+        let project = Project::with_plugins();
+        let toml = format!("[run]\nstorage = \"{storage}\"\n{DIR_JOURNAL}");
+        project.file("hello.yaml", HELLO).file("cofferdam.toml", toml).file("model.yaml", SLOW).file("kept/x", "");
+        let running = project.start(&RUN);
+        running.until("started");
+        assert_eq!(status(&project).0, "running", "{storage}");
+        assert!(project.run(&["runs", "list"]).expect(0).stdout.contains("running"));
+        let list =
+            |status: &str| project.run(&["runs", "list", "--json", "--status", status]).expect(0).json_lines().len();
+        assert_eq!((list("running"), list("interrupted")), (1, 0));
+        running.signal(Signal::KILL);
+        running.wait();
+        let (now, said) = status(&project);
+        assert_eq!(now, "interrupted", "{storage}");
+        let run = &listed(&project)[0];
+        assert!(said.contains(&format!("1 run was interrupted; `cofferdam resume {run}` goes on with it")), "{said}");
+        assert_eq!((list("running"), list("interrupted")), (0, 1));
+        project.run(&["runs", "list"]).expect(0).says(&["cofferdam resume"]);
+        let shown = project.run(&["runs", "show", "last"]).expect(0).stdout;
+        assert!(shown.contains(&format!("interrupted; `cofferdam resume {run}` goes on with it")), "{shown}");
+        let json = project.run(&["runs", "show", "last", "--json"]).expect(0).says(&["was interrupted"]);
+        assert!(json.json_lines().iter().all(|event| event["kind"].is_string()));
+        project.file("model.yaml", ECHO);
+        project.run(&["resume", "last"]).expect(0);
+        assert_eq!(status(&project), ("completed".to_owned(), String::new()), "{storage}");
+    }
+}
+
+#[test]
+fn a_run_that_somebody_works_on_is_not_deleted() {
     let project = hello();
-    let run = killed(&project);
-    project.run(&["runs", "rm", "last"]).expect(3).says(&["may be under way", "--force"]);
-    assert_eq!(listed(&project), [run]);
-    project.run(&["runs", "rm", "last", "--force"]).expect(0).says(&["deleted"]);
+    ran(&project, &[]);
+    project.file("model.yaml", SLOW);
+    let running = project.start(&RUN);
+    running.until("started");
+    let [live, ended] = listed(&project).try_into().unwrap();
+    let told = ["process ", "works on it"];
+    for force in [&[][..], &["--force"]] {
+        project.run(&[&["runs", "rm", "last"], force].concat()).expect(3).says(&told);
+        project.run(&[&["runs", "rm", &ended, &live], force].concat()).expect(3).says(&told);
+    }
+    assert_eq!(listed(&project).len(), 2, "all are looked at before anything is deleted");
+    let gc = ["runs", "gc", "--older-than", "0s", "--yes", "--json", "--status", "running", "--status", "completed"];
+    let dry = project.run(&[&gc[..], &["--dry-run"]].concat()).expect(0).says(&told);
+    assert_eq!(dry.json_lines()[0]["would_delete"], ended.as_str());
+    let outcome = project.run(&gc).expect(0).says(&[&format!("kept {live}: process "), "1 run deleted, 1 kept"]);
+    assert_eq!(outcome.json_lines()[1]["kept"], live.as_str());
+    assert_eq!(listed(&project), [live.as_str()]);
+    // The run goes on as if nothing had been.
+    running.signal(Signal::INT);
+    running.wait().expect(130);
+    project.run(&["runs", "rm", "last"]).expect(0).says(&["deleted", "cancelled"]);
+}
+
+#[test]
+fn a_run_that_was_interrupted_is_deleted_without_force() {
+    let project = hello();
+    killed(&project);
+    project.run(&["runs", "rm", "last"]).expect(0).says(&["deleted", "interrupted"]);
     assert!(listed(&project).is_empty());
+}
+
+#[test]
+fn a_run_is_deleted_by_force_when_nobody_can_tell_who_works_on_it() {
+    let project = hello();
+    let stored = |args: &[&str]| project.run(&[args, &["--storage", "file"]].concat());
+    stored(&RUN).expect(0);
+    let leases = project.path(".cofferdam/journal/leases");
+    let lease = std::fs::read_dir(&leases).unwrap().map(|entry| entry.unwrap().path());
+    let lease = lease.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json")).unwrap();
+    std::fs::write(&lease, "garbage").unwrap();
+    stored(&["runs", "rm", "last"]).expect(3).says(&["nobody can tell", ".cofferdam/journal/leases/", "--force"]);
+    let gc = ["runs", "gc", "--older-than", "0s", "--yes"];
+    stored(&gc).expect(0).says(&["kept ", "nobody can tell", "0 runs deleted, 1 kept"]);
+    stored(&["runs", "rm", "last", "--force"]).expect(0).says(&["deleted"]);
 }
 
 #[test]
@@ -173,7 +254,8 @@ fn old_runs_are_cleared_away() {
     assert!(!gone.exists() && project.path(".cofferdam/runs/not a run/x").exists());
     assert!(project.path(&format!(".cofferdam/runs/{}/out/word.txt", runs[2])).exists());
     project.run(&["runs", "gc", "--status", "runing"]).expect(3).says(&["did you mean `running`?"]);
-    project.run(&["runs", "gc", "--older-than", "0s", "--status", "running"]).expect(0).says(&["1 run deleted"]);
+    project.run(&["runs", "gc", "--older-than", "0s", "--status", "running"]).expect(0).says(&["0 runs deleted"]);
+    project.run(&["runs", "gc", "--older-than", "0s", "--status", "interrupted"]).expect(0).says(&["1 run deleted"]);
     assert_eq!(listed(&project), [runs[2].as_str()]);
 }
 
@@ -210,6 +292,31 @@ fn runs_of_a_changed_document_show_what_was_changed() {
     for part in ["document hello.yaml", "- ", "+   - { id: more, instructions: Go on. }", "the step is only in b"] {
         assert!(shown.contains(part), "`{part}` is not in\n{shown}");
     }
+}
+
+#[test]
+fn a_fork_has_the_document_of_its_run_wherever_that_was_named_from() {
+    let project = hello();
+    let with_files = HELLO.replace(
+        "steps:\n",
+        "steps:\n  - { id: one, instructions: '@lib/one.md' }\n  - { id: two, instructions: '@lib/two.md' }\n",
+    );
+    project.file("flows/hello.yaml", &with_files).file("flows/model.yaml", ECHO);
+    project.file("flows/lib/one.md", "One.").file("flows/lib/two.md", "Two.");
+    project.run(&["run", "flows/hello.yaml", "--model", "scripted/model.yaml"]).expect(0);
+    let first = listed(&project)[0].clone();
+    project.run(&["fork", "last", "--from", "say"]).expect(0);
+    let same = project.run(&["runs", "diff", &first, "last", "--json"]).expect(0).says(&["are the same"]);
+    assert!(same.json_lines().iter().all(|line| line["what"] != "document"), "{}", same.stdout);
+    // Only what differs is listed, here and where a changed document is refused.
+    project.file("flows/lib/one.md", "Another.");
+    project.run(&["run", "flows/hello.yaml", "--model", "scripted/model.yaml"]).expect(0);
+    let lines = project.run(&["runs", "diff", &first, "last", "--json"]).expect(1).json_lines();
+    let documents: Vec<_> = lines.iter().filter(|line| line["what"] == "document").collect();
+    assert_eq!((documents.len(), &documents[0]["name"]), (1, &"lib/one.md".into()), "{documents:?}");
+    std::fs::remove_file(project.path("flows/lib/one.md")).unwrap();
+    let refused = project.run(&["fork", &first, "--from", "say"]).expect(2).says(&["lib/one.md", "- One."]);
+    assert!(!refused.stderr.contains("two.md") && !refused.stderr.contains("hello.yaml"), "{}", refused.stderr);
 }
 
 const TALK: &str = "

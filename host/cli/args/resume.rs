@@ -1,10 +1,8 @@
 //! The flags of the commands that go on with a recorded run.
 
-use super::run::{DurabilityArg, GrantArgs, InputArgs, RunArgs, count, time};
-use clap::{Args, ValueEnum, ValueHint};
+use super::run::{InputArgs, RunArgs, WorkArgs};
+use clap::{Args, ValueEnum};
 use cofferdam::core::spec::workflow::UnknownEffect;
-use std::path::PathBuf;
-use std::time::Duration;
 
 /// Flags of `resume`.
 #[derive(Debug, Args)]
@@ -64,55 +62,15 @@ pub(crate) struct HowArgs {
     /// The model of every step [default: as the run was started]
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,
-    /// The directory that steps work in
-    #[arg(long, short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) workdir: Option<PathBuf>,
-    /// Most attempts at once; the document's own bound also holds
-    #[arg(long, value_name = "COUNT", value_parser = count)]
-    pub(crate) max_concurrency: Option<usize>,
-    /// Most time for the whole run, `90s` or `1h30m`
-    #[arg(long, value_name = "DURATION", value_parser = time)]
-    pub(crate) timeout: Option<Duration>,
-    /// `strict` survives a power cut, `relaxed` the death of this process
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub(crate) durability: Option<DurabilityArg>,
-    /// Pass the events on to a plugin: `plugin:NAME` of `cofferdam.toml`, or `plugin:SOURCE` (repeatable)
-    #[arg(long = "sink", value_name = "PLUGIN")]
-    pub(crate) sinks: Vec<String>,
-    /// Wait for no pause of a loop: with nothing else to do, end with exit code 4 and say when to resume
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-    /// Do not read keys of model providers from `.env` beside the document
-    #[arg(long)]
-    pub(crate) no_dotenv: bool,
-    /// Print every event as a line of JSON instead of the output
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Print nothing but the output and errors
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-    // Last: its heading would stand above every flag that follows.
+    // Last: its last heading would stand above every flag that follows.
     #[command(flatten)]
-    pub(crate) grants: GrantArgs,
+    pub(crate) work: WorkArgs,
 }
 
 impl HowArgs {
     /// The flags that `run` has as well.
     pub(crate) fn into_run(self) -> RunArgs {
-        RunArgs {
-            model: self.model,
-            workdir: self.workdir,
-            max_concurrency: self.max_concurrency,
-            timeout: self.timeout,
-            durability: self.durability,
-            sinks: self.sinks,
-            no_wait: self.no_wait,
-            no_dotenv: self.no_dotenv,
-            json: self.json,
-            quiet: self.quiet,
-            grants: self.grants,
-            ..RunArgs::default()
-        }
+        RunArgs { model: self.model, work: self.work, ..RunArgs::default() }
     }
 }
 

@@ -22,6 +22,17 @@ pub(crate) struct RunArgs {
     /// The model of every step, `provider/model`; `auto` chooses for steps that name none
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    /// Check everything and show the plan, but run nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    // Last: its last heading would stand above every flag that follows.
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+}
+
+/// How a run works, a new one and one that goes on.
+#[derive(Debug, Default, Args)]
+pub(crate) struct WorkArgs {
     /// The directory that steps work in
     #[arg(long, short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) workdir: Option<PathBuf>,
@@ -43,9 +54,6 @@ pub(crate) struct RunArgs {
     /// Do not read keys of model providers from `.env` beside the document
     #[arg(long)]
     pub(crate) no_dotenv: bool,
-    /// Check everything and show the plan, but run nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
     /// Print every event as a line of JSON instead of the output
     #[arg(long)]
     pub(crate) json: bool,
@@ -117,7 +125,7 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a whole number above 0".to_owned())
 }
 
-pub(super) fn time(text: &str) -> Result<Duration, String> {
+fn time(text: &str) -> Result<Duration, String> {
     let parsed = duration::parse(text).filter(|time| !time.is_zero());
     parsed.ok_or_else(|| "write a time with a unit, `90s`, `500ms` or `1h30m`".to_owned())
 }

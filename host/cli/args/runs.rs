@@ -127,7 +127,7 @@ pub(crate) struct RmArgs {
     /// Ids of runs, beginnings of them, or `last`
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<String>,
-    /// Also a run that may be under way
+    /// Also a run of which nobody can tell whether it is under way
     #[arg(long)]
     pub(crate) force: bool,
     /// Print JSON, one line a run
@@ -146,7 +146,7 @@ pub(crate) struct GcArgs {
     /// Keep so many of the runs with such a status, the latest, however old
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub(crate) keep: usize,
-    /// Only runs with this status (repeatable) [default: all but `running` and `waiting`]
+    /// Only runs with this status (repeatable) [default: all but `running`, `interrupted` and `waiting`]
     #[arg(long, value_name = "STATUS")]
     pub(crate) status: Vec<String>,
     /// Show what would be deleted, and delete nothing

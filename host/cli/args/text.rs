@@ -307,10 +307,11 @@ pub(super) const RUNS_RM: &str = "\
 Examples:
   cofferdam runs rm last
   cofferdam runs rm 0198a1 0198b2
-  cofferdam runs rm last --force              also when it is `running`: it was killed, say
+  cofferdam runs rm last --force              also when nobody can tell who works on it
 
 A run is deleted with its records and blobs, what plugins keep for it, and its output directory. All
-runs that are named are looked up before the first is deleted.";
+runs that are named are looked up before the first is deleted. A run that somebody works on is never
+deleted: the process is named.";
 
 pub(super) const RUNS_GC: &str = "\
 Examples:
@@ -318,9 +319,9 @@ Examples:
   cofferdam runs gc --older-than 7d --keep 20
   cofferdam runs gc --status failed --older-than 12h --yes
 
-Runs that are `running` or `waiting` stay unless `--status` names them. Output directories of that
-age go, too, when neither the store in use nor the one of the project has their run. On a terminal
-you are asked first, unless `--yes` is given.";
+Runs that are `interrupted` or `waiting` stay unless `--status` names them; one that somebody works on
+stays anyway, and is named. Output directories of that age go, too, when neither the store in use nor
+the one of the project has their run. On a terminal you are asked first, unless `--yes` is given.";
 
 pub(super) const SINKS: &str = "\
 Examples:

@@ -74,6 +74,7 @@ async fn inspect(session: &Session, args: &InspectArgs) -> anyhow::Result<Exit> 
     let mut reference = PluginReference::new(alias.clone(), source);
     reference.granted = policy.effective(&alias, &Grants::default(), &Grants::default());
     reference.name_of = policy.whose(&alias);
+    reference.trust = policy.trust(&alias);
     let inspection = look(session, reference).await?;
     if args.json {
         terminal::print(&format!("{}\n", serde_json::to_string_pretty(&inspection)?))?;

@@ -44,7 +44,7 @@ pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
         let reader =
-            session.with_storage(session.orchestrator(), &args.grants.grant)?.build().map_err(Failure::from)?;
+            session.with_storage(session.orchestrator(), &args.work.grants.grant)?.build().map_err(Failure::from)?;
         let outcome = match find(&reader, given).await {
             Ok(recorded) => going.of(recorded),
             Err(error) => Err(error),
@@ -52,12 +52,7 @@ pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going
         if let Ok((Task::Again(recorded, options), _)) = &outcome
             && recorded.status == Some(RunStatus::Completed)
         {
-            if !options.answers.is_empty() {
-                let message = format!("run `{}` is completed; it asks nothing any more", recorded.run_id);
-                reader.close().await;
-                return Err(Failure::usage(message).with_hint("`cofferdam fork` answers anew, in a new run").into());
-            }
-            let shown = show_result(&reader, recorded, args).await;
+            let shown = show_result(&reader, recorded, options, args).await;
             reader.close().await;
             return shown;
         }
@@ -70,7 +65,7 @@ pub(super) fn take_up(global: &Global, given: &str, args: &RunArgs, going: Going
             Some(workflow) => workflow,
             None => recorded.workflow().map_err(Failure::from)?,
         };
-        if recorded.file.is_none() && !args.quiet {
+        if recorded.file.is_none() && !args.work.quiet {
             let text = "the document's file is not where it was; going on with the recorded copy";
             terminal::tell(&paint::quiet(text));
         }
@@ -92,7 +87,7 @@ impl Going {
             Self::Branch(options) => options.resume.accept_changes,
         };
         let now = if accepts { Some(recorded.now().map_err(Failure::from)?) } else { None };
-        let now = now.filter(|now| now.document().hash != recorded.hash);
+        let now = now.filter(|now| recorded.differs_from(now));
         let recorded = Box::new(recorded);
         let task = match (self, &now) {
             (Self::On(resume), Some(_)) => Task::Branch(recorded, ForkOptions { resume, ..ForkOptions::default() }),
@@ -109,14 +104,20 @@ async fn find(reader: &Orchestrator, given: &str) -> anyhow::Result<RecordedRun>
 }
 
 /// What a run gave that is completed: nothing is left to do.
-async fn show_result(reader: &Orchestrator, recorded: &RecordedRun, args: &RunArgs) -> anyhow::Result<Exit> {
-    let result = reader.resume_flow(&recorded.run_id, None, ResumeOptions::default()).await.map_err(Failure::from)?;
-    if args.json {
+async fn show_result(
+    reader: &Orchestrator,
+    recorded: &RecordedRun,
+    options: &ResumeOptions,
+    args: &RunArgs,
+) -> anyhow::Result<Exit> {
+    let options = ResumeOptions { answers: options.answers.clone(), ..ResumeOptions::default() };
+    let result = reader.resume_flow(&recorded.run_id, None, options).await.map_err(Failure::from)?;
+    if args.work.json {
         terminal::print(&format!("{}\n", serde_json::to_string(&result.public())?))?;
     } else {
         terminal::print(&run::output(&result))?;
     }
-    if !args.quiet {
+    if !args.work.quiet {
         terminal::tell(&paint::quiet(&format!("run {} is completed; nothing was left to do", recorded.run_id)));
     }
     Ok(Exit::of_result(&result, None))

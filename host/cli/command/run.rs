@@ -58,11 +58,11 @@ struct Start {
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
     let Some(file) = &args.file else {
-        let audience = if args.json { Audience::Machine } else { Audience::Person };
+        let audience = if args.work.json { Audience::Machine } else { Audience::Person };
         return listing::show(Path::new("."), audience);
     };
     let session = Session::open(global, &settings::flags(args))?;
-    let workflow = document::load(file, if args.quiet { Warnings::Hide } else { Warnings::Show })?;
+    let workflow = document::load(file, if args.work.quiet { Warnings::Hide } else { Warnings::Show })?;
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
         let task = Task::New(options(&session, args)?);
@@ -82,7 +82,9 @@ pub(super) async fn start(
 ) -> anyhow::Result<Exit> {
     let start = prepare(session, args, of, task).await?;
     match &start.task {
-        Task::New(options) if args.dry_run => dry::show(&start.orchestrator, &start.workflow, options, args.json).await,
+        Task::New(options) if args.dry_run => {
+            dry::show(&start.orchestrator, &start.workflow, options, args.work.json).await
+        }
         _ => start.run(args).await,
     }
 }
@@ -93,7 +95,7 @@ async fn prepare(
     (workflow, directory): (Workflow, &Path),
     task: Task,
 ) -> anyhow::Result<Start> {
-    let dotenv = if args.no_dotenv { Dotenv::Ignore } else { Dotenv::Read };
+    let dotenv = if args.work.no_dotenv { Dotenv::Ignore } else { Dotenv::Read };
     let catalog = session.models(directory, dotenv);
     // What is wrong with the command line is said before anything is looked for.
     if let Task::New(options) = &task {
@@ -103,27 +105,28 @@ async fn prepare(
     let known = task.model().or(task.default_model()).is_some();
     let choice = model::choose(&catalog, &workflow, &session.settings, known).await;
     let recap = Arc::new(Recap::default());
-    let mut policy =
-        session.grants_beside(&session.grants_beside_services(&args.grants.grant, &args.sinks), &args.sinks)?;
-    let mut servers = session.servers(&args.grants.allow_mcp)?;
-    if args.grants.grant_requested {
+    let mut policy = session
+        .grants_beside(&session.grants_beside_services(&args.work.grants.grant, &args.work.sinks), &args.work.sinks)?;
+    let mut servers = session.servers(&args.work.grants.allow_mcp)?;
+    if args.work.grants.grant_requested {
         policy = policy.with_requested();
         servers = servers.with_requested();
         tell_of_servers(&workflow);
     }
-    let undecided = Undecided { locked: args.grants.locked, strict: args.grants.strict || session.settings.strict() };
+    let undecided =
+        Undecided { locked: args.work.grants.locked, strict: args.work.grants.strict || session.settings.strict() };
     let mut builder = session
         .orchestrator()
         .models(Arc::clone(&catalog) as Arc<dyn Models>)
         .grants(policy)
         .mcp_servers(servers)
-        .permissions(session.settings.rules(&args.grants.allow, &args.grants.deny)?)
+        .permissions(session.settings.rules(&args.work.grants.allow, &args.work.grants.deny)?)
         .undecided(undecided)
         .durability(session.settings.durability())
         .sink(Arc::clone(&recap) as Arc<dyn cofferdam::Sink>);
-    builder = session.with_storage(builder, &args.grants.grant)?;
-    builder = session.with_sinks(builder, &args.sinks, &args.grants.grant)?;
-    builder = session.with_models(builder, &args.grants.grant)?;
+    builder = session.with_storage(builder, &args.work.grants.grant)?;
+    builder = session.with_sinks(builder, &args.work.sinks, &args.work.grants.grant)?;
+    builder = session.with_models(builder, &args.work.grants.grant)?;
     if let Some(model) = choice.as_ref().map(|choice| choice.model.as_str()).or(task.default_model()) {
         builder = builder.default_model(model);
     }
@@ -140,7 +143,7 @@ async fn prepare(
     }
     let view = if args.dry_run { View::Silent } else { View::start(args, &workflow) };
     builder = view.attach(builder);
-    if !args.quiet {
+    if !args.work.quiet {
         let mut lines = model::unusual_places(&catalog, &workflow, task.model());
         lines.extend(choice.as_ref().map(|choice| choice.line.clone()));
         announce(&workflow, &lines, asks);
@@ -188,7 +191,7 @@ fn with(session: &Session, args: &RunArgs, options: ResumeOptions) -> ResumeOpti
 }
 
 fn pauses(args: &RunArgs) -> Pauses {
-    if args.no_wait { Pauses::Postpone } else { Pauses::Wait }
+    if args.work.no_wait { Pauses::Postpone } else { Pauses::Wait }
 }
 
 fn named_model(args: &RunArgs) -> Option<String> {
@@ -253,7 +256,7 @@ impl Start {
                 tokio::spawn(async move { orchestrator.resume_flow(&run, Some(&workflow), options).await })
             }
             Task::Branch(recorded, options) => {
-                let (run, options, quiet) = (recorded.run_id.clone(), options.clone(), args.quiet);
+                let (run, options, quiet) = (recorded.run_id.clone(), options.clone(), args.work.quiet);
                 tokio::spawn(async move {
                     let branch = orchestrator.branch(&run, Some(&workflow), &options).await?;
                     if !quiet {
@@ -293,10 +296,10 @@ impl Start {
 
     /// Output to standard output, everything else to standard error, the run's id last.
     fn conclude(&self, result: &RunResult, args: &RunArgs) -> anyhow::Result<()> {
-        if !args.json {
+        if !args.work.json {
             terminal::print(&output(result)).context("the output cannot be written")?;
         }
-        if args.quiet && result.success() {
+        if args.work.quiet && result.success() {
             return Ok(());
         }
         let out = self.out(&result.run_id);

@@ -8,6 +8,7 @@ mod history;
 mod removal;
 mod show;
 mod side;
+mod standing;
 mod transcript;
 mod tree;
 
@@ -21,17 +22,18 @@ use crate::ui::table::{self, Wide};
 use cofferdam::core::event::RunEvent;
 use cofferdam::core::id::RunId;
 use cofferdam::core::limits;
-use cofferdam::core::port::{JournalError, RecordBody, RunFilter, RunIndex, RunRow};
+use cofferdam::core::port::{JournalError, RecordBody, RunFilter, RunIndex, RunPage, RunRow};
 use cofferdam::core::spec::suggest::did_you_mean;
-use cofferdam::sink::{clean, duration};
+use cofferdam::sink::clean;
 use cofferdam::{Journal, Orchestrator};
 use futures_util::future::maybe_done;
 use serde::Serialize;
+use standing::{INTERRUPTED, RUNNING};
 use std::pin::Pin;
 
-/// Statuses that runs can have, `running` included.
-const STATUSES: [&str; 8] =
-    ["running", "waiting", "cancelled", "failed", "partial", "completed", "damaged", RunIndex::COPYING];
+/// Statuses that runs can have, also while they have not ended.
+const STATUSES: [&str; 9] =
+    [RUNNING, INTERRUPTED, "waiting", "cancelled", "failed", "partial", "completed", "damaged", RunIndex::COPYING];
 
 /// Most runs that share the beginning of an id and are named.
 const CANDIDATES: usize = 5;
@@ -49,8 +51,8 @@ pub(super) fn run(global: &Global, command: RunsCommand) -> anyhow::Result<Exit>
 async fn act(session: &Session, orchestrator: &Orchestrator, command: RunsCommand) -> anyhow::Result<Exit> {
     let journal = &*orchestrator.runs();
     match command {
-        RunsCommand::List(args) => list(journal, args).await,
-        RunsCommand::Show(args) => show::run(journal, &args).await,
+        RunsCommand::List(args) => list(orchestrator, args).await,
+        RunsCommand::Show(args) => show::run(orchestrator, &args).await,
         RunsCommand::Diff(args) => diff::run(journal, &args).await,
         RunsCommand::Export(args) => archive::export(journal, &args).await,
         RunsCommand::Import(args) => archive::import(journal, &args).await,
@@ -59,45 +61,54 @@ async fn act(session: &Session, orchestrator: &Orchestrator, command: RunsComman
     }
 }
 
-async fn list(journal: &dyn Journal, args: ListArgs) -> anyhow::Result<Exit> {
+async fn list(orchestrator: &Orchestrator, args: ListArgs) -> anyhow::Result<Exit> {
     let ListArgs { limit, status: statuses, json, .. } = args;
     known(&statuses)?;
-    let rows = rows(journal, RunFilter { statuses, ..RunFilter::default() }, limit).await?;
+    let rows = standing::rows(orchestrator, RunFilter { statuses, ..RunFilter::default() }, limit).await?;
+    let hint = standing::hint(&rows);
     if json {
-        return print_lines(&rows).map(|()| Exit::Done);
+        print_lines(&rows)?;
+        hint.iter().for_each(|hint| terminal::tell(hint));
+        return Ok(Exit::Done);
     }
     if rows.is_empty() {
         terminal::tell("no run is recorded here");
         return Ok(Exit::Done);
     }
-    let mut shown = table::with_head(Wide::Keep, &["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK"]);
+    // How long somebody worked on a run only its records tell: a run that waited for days did not take them.
+    let mut shown = table::with_head(Wide::Keep, &["RUN", "WORKFLOW", "STATUS", "STARTED", "LAST EVENT"]);
     for row in &rows {
-        let took = duration(row.updated_at.since(row.index.started_at));
-        let started = local_time::date_and_time(row.index.started_at);
+        let [started, last] = [row.index.started_at, row.updated_at].map(local_time::date_and_time);
         shown.add_row([
             row.run_id.to_string(),
             clean(&row.index.workflow, 40),
             row.index.status.clone(),
             started,
-            took,
+            last,
         ]);
     }
     terminal::print(&table::render(&shown))?;
+    hint.iter().for_each(|hint| terminal::tell(hint));
     Ok(Exit::Done)
 }
 
-/// Runs, the latest first, at most `limit`; 0 means all.
+/// Runs as they are recorded, the latest first, at most `limit`; 0 means all.
 async fn rows(journal: &dyn Journal, mut filter: RunFilter, limit: usize) -> Result<Vec<RunRow>, Failure> {
     let mut rows = Vec::new();
     loop {
-        filter.limit = limit.saturating_sub(rows.len()).min(limits::JOURNAL_LIST_ROWS);
-        let page = journal.list(filter.clone()).await.map_err(|error| refused(&error))?;
-        rows.extend(page.rows);
-        match page.next {
+        let found = page(journal, &filter, limit.saturating_sub(rows.len())).await?;
+        rows.extend(found.rows);
+        match found.next {
             Some(next) if limit == 0 || rows.len() < limit => filter.cursor = Some(next),
             _ => return Ok(rows),
         }
     }
+}
+
+/// A page of runs as they are recorded, of at most so many.
+async fn page(journal: &dyn Journal, filter: &RunFilter, most: usize) -> Result<RunPage, Failure> {
+    let limit = most.min(limits::JOURNAL_LIST_ROWS);
+    journal.list(RunFilter { limit, ..filter.clone() }).await.map_err(|error| refused(&error))
 }
 
 /// Calls with each event of a run, and the position of its record. While a page is taken, the store reads the next one.

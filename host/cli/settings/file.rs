@@ -11,7 +11,7 @@ use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::id::Alias;
 use cofferdam::core::limits;
 use cofferdam::core::permission::Rule;
-use cofferdam::core::policy::Grants;
+use cofferdam::core::policy::{Grants, Trust};
 use cofferdam::llm::select::Settings as Models;
 use cofferdam::{ProjectServer, SecretSource};
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub(crate) struct File {
     pub(crate) deny: Vec<Rule>,
     /// Grants of every table, those of plugins with a source included.
     pub(crate) grants: BTreeMap<Alias, Grants>,
+    /// What is believed of plugins, of those without a source here.
+    pub(super) trust: BTreeMap<Alias, Trust>,
     /// Plugins that have a source here.
     pub(crate) plugins: BTreeMap<Alias, ProjectPlugin>,
     /// Plugins that take the events of every run.
@@ -96,6 +98,7 @@ impl File {
             allow: Vec::new(),
             deny: Vec::new(),
             grants: BTreeMap::new(),
+            trust: BTreeMap::new(),
             plugins: BTreeMap::new(),
             sinks: Vec::new(),
             servers: BTreeMap::new(),
@@ -117,6 +120,11 @@ impl File {
     /// by taking its name.
     pub(crate) fn grants_of_documents(&self) -> impl Iterator<Item = (&Alias, &Grants)> {
         self.grants.iter().filter(move |(alias, _)| !self.plugins.contains_key(*alias))
+    }
+
+    /// What is believed of plugins of documents, by the tables that give them grants.
+    pub(crate) fn trust_in_plugins_of_documents(&self) -> impl Iterator<Item = (&Alias, Trust)> {
+        self.trust.iter().map(|(alias, trust)| (alias, *trust))
     }
 
     /// Plugins with a source, and their grants: a document that names the same source under the same name gets them.

@@ -12,7 +12,7 @@ use cofferdam::SecretSource;
 use cofferdam::core::diagnostic::{Diagnostic, Diagnostics, Severity};
 use cofferdam::core::id::Alias;
 use cofferdam::core::permission::Rule;
-use cofferdam::core::policy::{Grants, PluginLimits};
+use cofferdam::core::policy::{Grants, PluginLimits, Trust};
 use cofferdam::core::spec::code::Code;
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::Map;
@@ -217,7 +217,7 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            let (mut listed, mut has_source) = (ProjectPlugin::default(), false);
+            let (mut listed, mut has_source, mut trust) = (ProjectPlugin::default(), false, Trust::default());
             let whole = format!("plugins.{alias}");
             for entry in self.entries(plugin) {
                 match entry.0 {
@@ -233,11 +233,14 @@ impl Reader<'_> {
                             file.grants.insert(alias.clone(), grants);
                         }
                     }
-                    _ => self.unknown(entry, &whole, &["source", "digest", "config", "grants", "limits"]),
+                    "trust" => trust = self.trust(entry, &whole),
+                    _ => self.unknown(entry, &whole, &["source", "digest", "config", "grants", "trust", "limits"]),
                 }
             }
             if has_source {
-                file.plugins.insert(alias, listed);
+                file.plugins.insert(alias, ProjectPlugin { trust, ..listed });
+            } else if trust != Trust::default() {
+                file.trust.insert(alias, trust);
             }
         }
     }

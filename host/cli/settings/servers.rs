@@ -76,15 +76,16 @@ impl Reader<'_> {
         texts.unwrap_or_default()
     }
 
-    fn trust(&mut self, entry: Entry<'_, '_>, path: &str) -> Trust {
+    pub(super) fn trust(&mut self, entry: Entry<'_, '_>, path: &str) -> Trust {
         let mut trust = Trust::default();
         for word in self.list(entry, path) {
-            match word.as_str() {
-                "read_only" => trust.read_only = true,
-                "idempotent" => trust.idempotent = true,
-                _ => {
-                    let hint = Some("`trust` takes `read_only` and `idempotent`".to_owned());
-                    self.find(VALUE, (entry.2.span().start, path), format!("`{word}` is nothing to trust"), hint);
+            match trust.and(&word) {
+                Some(more) => trust = more,
+                None => {
+                    let words = Trust::WORDS.map(|word| format!("`{word}`")).join(" and ");
+                    let place = (entry.2.span().start, path);
+                    let hint = Some(format!("`trust` takes {words}"));
+                    self.find(VALUE, place, format!("`{word}` is nothing to trust"), hint);
                 }
             }
         }

@@ -130,7 +130,7 @@ fn headline(ending: &Ending<'_>, gathered: &Gathered) -> String {
         RunReason::Deadlock => "the workflow engine left steps".to_owned(),
     });
     let mut parts: Vec<String> = reason.into_iter().collect();
-    parts.extend([steps(result), duration(Duration::from_millis(result.duration_ms))]);
+    parts.extend([steps(result), duration(Duration::from_millis(result.worked_ms))]);
     parts.extend(tokens(&result.usage).map(|tokens| format!("tokens {tokens}")));
     if !gathered.models.is_empty() {
         let label = |name: &String| match ending.not_language_models.contains(name) {
@@ -294,7 +294,8 @@ mod tests {
             usage_by_model: std::collections::BTreeMap::new(),
             loops: Vec::new(),
             workflow_id: String::new(),
-            duration_ms: 1_234,
+            duration_ms: 9_999,
+            worked_ms: 1_234,
             error: None,
             questions: Vec::new(),
             resume_at: None,

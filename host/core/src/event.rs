@@ -3,11 +3,13 @@
 //! It is the journal record, the NDJSON line, the sink item and the golden-test line. It is a wire type on purpose:
 //! fields are only ever added, and a reader skips kinds that it does not know within one major version.
 
+mod context_file;
 mod kinds;
 mod public;
 pub(crate) mod slots;
 mod status;
 
+pub use context_file::ContextFile;
 pub use kinds::{KINDS, unknown_kind};
 pub use public::Sensitive;
 pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
@@ -131,6 +133,9 @@ pub enum Body {
         /// The run's free-text input.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input: Option<Arc<str>>,
+        /// Files that go with prompts, as they were; without those that were not there.
+        #[serde(default, skip_serializing_if = "context_file::are_none")]
+        context_files: Arc<Vec<ContextFile>>,
         /// Plugins with digests and grants.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         plugins: Vec<PluginPin>,

@@ -14,6 +14,7 @@ mod parse;
 mod path;
 mod reader;
 mod set;
+mod trust;
 
 pub use flag::parse_flag;
 pub use host::HostPattern;
@@ -21,6 +22,7 @@ pub use http::{HttpGrant, Injection, Method, RequestPart, Scheme, Swap};
 pub use limits::{HttpLimits, KindLimits, PluginKind, PluginLimits};
 pub use narrow::{Narrowing, Narrowings};
 pub use path::{PathFault, PathPattern, normal_path};
+pub use trust::Trust;
 
 use std::collections::BTreeSet;
 

@@ -11,6 +11,7 @@ mod digests;
 mod end;
 mod expand;
 mod gather;
+mod late;
 mod later;
 mod lease;
 mod perform;
@@ -28,6 +29,7 @@ pub(crate) use decide::{decision, root_step, skipped};
 pub(crate) use end::too_large;
 pub(crate) use expand::{inputs_of, items_of, started};
 pub(crate) use gather::changed;
+pub use late::{asks_nothing_more, repeats_answers};
 pub use lease::Holder;
 pub(crate) use perform::{completed, failed, failed_with, output_failed, unevaluated};
 pub(crate) use prepare::{Offered, compile, default_agent};
@@ -37,7 +39,7 @@ pub(crate) use wake::{Answer, Wake};
 
 use crate::evaluate::Evaluator;
 use crate::gateway::Gateway;
-use cofferdam_core::event::PluginPin;
+use cofferdam_core::event::{ContextFile, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId};
 use cofferdam_core::port::{
@@ -98,6 +100,8 @@ pub struct RunRequest {
     pub input: Option<Arc<str>>,
     /// Answers to the questions of steps, by the step's path or its id where that is unambiguous.
     pub answers: BTreeMap<String, InputText>,
+    /// Files that go with prompts, as they are now.
+    pub context_files: Vec<ContextFile>,
     /// Plugins, as they were loaded.
     pub plugins: Vec<PluginPin>,
     /// What is kept beside the first event and is none itself: by kind, for whoever takes the run up.

@@ -25,6 +25,9 @@ mod replay;
 pub use agent::LlmAgent;
 pub use bus::{Patience, deliver};
 pub use clock::{FixedRandomness, TokioClock};
-pub use executor::{Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, questions_of, read_events};
+pub use executor::{
+    Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, asks_nothing_more, questions_of, read_events,
+    repeats_answers,
+};
 pub use gateway::{Gateway, GatewayError};
 pub use replay::{Difference, ReplayPorts, Replayed, replay};

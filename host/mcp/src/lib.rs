@@ -20,4 +20,4 @@ mod process;
 mod wire;
 
 pub use server::Server;
-pub use settings::{ServerSettings, Trust, Variables};
+pub use settings::{ServerSettings, Variables};

@@ -3,10 +3,10 @@
 //! What it says of itself is a claim. A tool that cannot be offered safely is left out and named.
 
 use crate::name;
-use crate::settings::Trust;
 use cofferdam_core::digest::sha256_hex;
 use cofferdam_core::id::LocalName;
 use cofferdam_core::limits;
+use cofferdam_core::policy::Trust;
 use cofferdam_core::port::{Effects, ToolDefinition};
 use cofferdam_core::schema;
 use cofferdam_core::text::clean_to;

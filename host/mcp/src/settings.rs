@@ -3,6 +3,7 @@
 use crate::health::fault;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::Alias;
+use cofferdam_core::policy::Trust;
 use cofferdam_core::port::Clock;
 use cofferdam_core::server::{Piece, ServerReference, pieces};
 use cofferdam_egress::Scrubber;
@@ -13,15 +14,6 @@ use std::sync::Arc;
 
 /// Variables of the environment by name.
 pub type Variables = Arc<dyn Fn(&str) -> Option<SecretString> + Send + Sync>;
-
-/// What the user believes of what a server says about its tools.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trust {
-    /// That a tool only reads: then a model may call it without being asked about.
-    pub read_only: bool,
-    /// That calling a tool twice is calling it once.
-    pub idempotent: bool,
-}
 
 /// What a server is started or reached with.
 #[derive(Clone)]

@@ -7,11 +7,12 @@ mod real;
 
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
+use cofferdam_core::policy::Trust;
 use cofferdam_core::port::{
     CancelFlag, Clock, Detached, DirHandle, Recorder, StepDirs, Tool as _, ToolContext, ToolOutput,
 };
 use cofferdam_core::server::ServerReference;
-use cofferdam_mcp::{Server, ServerSettings, Trust};
+use cofferdam_mcp::{Server, ServerSettings};
 use real::{Real, Warnings};
 use secrecy::SecretString;
 use serde_json::{Value, json};

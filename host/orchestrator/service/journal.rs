@@ -67,6 +67,14 @@ impl Journal for PluginJournal {
         Box::pin(async move { self.storage().await?.lease(request).await })
     }
 
+    fn holder<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Option<Lease>, JournalError>> {
+        Box::pin(async move { self.storage().await?.holder(run).await })
+    }
+
+    fn is_there<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move { self.storage().await?.is_there(run).await })
+    }
+
     fn delete<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move { self.storage().await?.delete(run).await })
     }

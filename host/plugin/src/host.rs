@@ -276,6 +276,7 @@ impl PluginHost {
             about: known.about,
             asked,
             source,
+            trust: reference.trust,
         });
         Ok((Arc::new(plugin), known.history))
     }

@@ -103,7 +103,7 @@ impl PluginHost {
             exports: manifest.exports.clone(),
             baseline: baseline.into_iter().map(|import| import.interface).collect(),
             unsupported: capabilities.into_iter().filter(|capability| !capability.is_served()).collect(),
-            granted: granted.explain(),
+            granted: plugin.granted(),
             missing: smallest.missing_from(granted).explain(),
             to_name: to_name(&alias, &smallest.union(granted), &manifest.capabilities()),
             unneeded: unused.explain(),

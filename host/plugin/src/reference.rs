@@ -7,7 +7,7 @@ use crate::error::LoadFault;
 use crate::manifest::Manifest;
 use cofferdam_core::id::Alias;
 use cofferdam_core::oci;
-use cofferdam_core::policy::{Grants, KindLimits, PluginKind, PluginLimits};
+use cofferdam_core::policy::{Grants, KindLimits, PluginKind, PluginLimits, Trust};
 use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -139,6 +139,8 @@ pub struct PluginReference {
     pub base: PathBuf,
     /// Whose its name is, where grants are written; explains denials.
     pub name_of: NameOf,
+    /// What the user believes of what it says about its tools.
+    pub trust: Trust,
 }
 
 impl PluginReference {
@@ -155,6 +157,7 @@ impl PluginReference {
             limits: PluginLimits::default(),
             base: PathBuf::new(),
             name_of: NameOf::Itself,
+            trust: Trust::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::worlds::Worlds;
 use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName};
-use cofferdam_core::policy::{Grants, Method, PluginKind, PluginLimits};
+use cofferdam_core::policy::{Grants, Method, PluginKind, PluginLimits, Trust};
 use cofferdam_core::port::{BlobId, BoxFuture, Clock, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam_core::schema::{self, Checker};
 use cofferdam_core::value;
@@ -40,6 +40,8 @@ pub struct LoadedPlugin {
     /// The bounds that the user gave.
     pub(crate) asked: PluginLimits,
     source: String,
+    /// What the user believes of it.
+    trust: Trust,
     definitions: Vec<ToolDefinition>,
     /// Compiled when first needed: most runs use few of the tools that they load.
     outputs: Vec<OnceLock<Option<Checker>>>,
@@ -57,6 +59,7 @@ pub(crate) struct Parts {
     pub(crate) about: About,
     pub(crate) asked: PluginLimits,
     pub(crate) source: String,
+    pub(crate) trust: Trust,
 }
 
 impl fmt::Debug for LoadedPlugin {
@@ -67,13 +70,13 @@ impl fmt::Debug for LoadedPlugin {
 
 impl LoadedPlugin {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { core, clock, identity, pure, warm, worlds, manifest, about, asked, source } = parts;
+        let Parts { core, clock, identity, pure, warm, worlds, manifest, about, asked, source, trust } = parts;
         let mut definitions = about.tools.clone();
         for definition in &mut definitions {
-            definition.effects = believable(definition.effects, &identity.rights.granted);
+            definition.effects = believable(definition.effects, &identity.rights.granted, trust);
         }
         let outputs = definitions.iter().map(|_| OnceLock::new()).collect();
-        Self { core, clock, identity, pure, warm, worlds, manifest, about, asked, source, definitions, outputs }
+        Self { core, clock, identity, pure, warm, worlds, manifest, about, asked, source, trust, definitions, outputs }
     }
 
     /// What documents call it.
@@ -111,10 +114,10 @@ impl LoadedPlugin {
         names
     }
 
-    /// What it may do, one line a capability.
+    /// What it may do, one line a capability, and what is believed of it.
     #[must_use]
     pub fn granted(&self) -> Vec<String> {
-        self.identity.rights.granted.explain()
+        self.identity.rights.granted.explain().into_iter().chain(self.trust.explain()).collect()
     }
 
     /// What a run records of it.
@@ -247,8 +250,8 @@ impl Tool for LoadedPlugin {
 }
 
 /// Clears the claims that the grants could belie: of who can write it is not known that it only reads, nor that doing it twice
-/// is doing it once.
-fn believable(claimed: Effects, granted: &Grants) -> Effects {
+/// is doing it once, unless the user believes it.
+fn believable(claimed: Effects, granted: &Grants, trust: Trust) -> Effects {
     let harmless = [Method::Get, Method::Head, Method::Options];
     let sends = granted.http.iter().flat_map(|grant| &grant.methods).any(|method| !harmless.contains(method));
     let changes = granted.fs.write
@@ -258,8 +261,8 @@ fn believable(claimed: Effects, granted: &Grants) -> Effects {
         || !granted.tools.is_empty()
         || sends;
     Effects {
-        read_only: claimed.read_only && !changes,
-        idempotent: claimed.idempotent && !changes,
+        read_only: claimed.read_only && (trust.read_only || !changes),
+        idempotent: claimed.idempotent && (trust.idempotent || !changes),
         destructive: claimed.destructive,
         open_world: claimed.open_world || !granted.http.is_empty(),
     }
@@ -306,13 +309,21 @@ mod tests {
     #[test]
     fn who_may_write_is_not_believed_to_only_read_or_to_bear_repetition() {
         let claimed = Effects { read_only: true, idempotent: true, ..Effects::default() };
-        let harmless = believable(claimed, &Grants::default());
+        let nothing = Trust::default();
+        let harmless = believable(claimed, &Grants::default(), nothing);
         assert!(harmless.read_only && harmless.idempotent);
         let fs = FsGrant { read: true, out: true, ..FsGrant::default() };
         let writer = Grants { fs, ..Grants::default() };
-        assert!(!believable(claimed, &writer).read_only && !believable(claimed, &writer).idempotent);
+        let written = believable(claimed, &writer, nothing);
+        assert!(!written.read_only && !written.idempotent);
+        let trusted = believable(claimed, &writer, Trust { idempotent: true, ..nothing });
+        assert!(!trusted.read_only && trusted.idempotent);
+        assert!(
+            !believable(Effects::default(), &writer, Trust { idempotent: true, ..nothing }).idempotent,
+            "it claims nothing"
+        );
         let poster = Grants::parse(&json!({ "http": [{ "host": "example.com", "methods": ["POST"] }] })).unwrap();
-        let effects = believable(claimed, &poster);
+        let effects = believable(claimed, &poster, nothing);
         assert!(!effects.read_only && !effects.idempotent && effects.open_world);
     }
 }

@@ -7,8 +7,10 @@ use crate::connection::{self, Schema, Writer};
 use cofferdam_core::limits;
 use cofferdam_core::port::{Durability, JournalError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +20,8 @@ pub(crate) struct Database {
     schema: Schema,
     writer: Mutex<Option<mpsc::Sender<Box<dyn Write>>>>,
     reader: Mutex<Option<mpsc::Sender<Box<dyn Read>>>>,
+    /// The file that was written to first: its device and its number there.
+    written: OnceLock<(u64, u64)>,
 }
 
 /// Why a write did nothing.
@@ -47,7 +51,25 @@ const READER: &str = "cofferdam-store-read";
 impl Database {
     /// A file at a path. Nothing is opened.
     pub(crate) fn new(path: PathBuf, schema: Schema) -> Self {
-        Self { path, schema, writer: Mutex::new(None), reader: Mutex::new(None) }
+        Self { path, schema, writer: Mutex::new(None), reader: Mutex::new(None), written: OnceLock::new() }
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file that was written to still has its name. SQLite goes on with one that was removed, and no reader finds
+    /// what it writes there.
+    pub(crate) fn is_there(&self) -> Result<(), JournalError> {
+        let Some(written) = self.written.get() else { return Ok(()) };
+        match identity(&self.path) {
+            Some(now) if now == *written => Ok(()),
+            now => {
+                let what = if now.is_some() { "replaced" } else { "removed" };
+                Err(JournalError::Unavailable(format!("the store `{}` was {what}", self.path.display())))
+            }
+        }
     }
 
     /// Starts the threads now. Each is as nice as the thread that starts it, for good.
@@ -67,7 +89,11 @@ impl Database {
         let (reply, answer) = oneshot::channel();
         let job = WriteJob { durability, work, result: None, reply };
         let sender = self.start(&self.writer, WRITER, write_loop)?;
-        self.ask(sender, Box::new(job), answer).await
+        let outcome = self.ask(sender, Box::new(job), answer).await;
+        if outcome.is_ok() && self.written.get().is_none() {
+            identity(&self.path).into_iter().for_each(|identity| _ = self.written.set(identity));
+        }
+        outcome
     }
 
     /// Reads; the work is given none when nothing was ever written.
@@ -111,6 +137,10 @@ impl Database {
             .map_err(|error| JournalError::Unavailable(format!("a thread for the store cannot be started: {error}")))?;
         Ok(slot.insert(sender).clone())
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|about| (about.dev(), about.ino()))
 }
 
 /// A write that waits.

@@ -121,6 +121,11 @@ impl Journal for File {
         })
     }
 
+    fn holder<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Option<Lease>, JournalError>> {
+        let wanted = run.clone();
+        Box::pin(self.ask(run.as_str(), move |_, places| leases::present(places, &wanted)))
+    }
+
     fn delete<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(self.writers.ask(run, |reply| Job::Delete(run.clone(), reply)))
     }

@@ -95,6 +95,10 @@ impl Journal for Memory {
         Box::pin(ready(lease))
     }
 
+    fn holder<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Option<Lease>, JournalError>> {
+        Box::pin(ready(Ok(self.store().leases.get(run).cloned())))
+    }
+
     fn delete<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(ready(self.store().delete(run)))
     }

@@ -6,19 +6,20 @@ mod append;
 mod blob;
 #[cfg(test)]
 mod damage;
+mod lease;
 mod page;
 mod rows;
 
 use crate::append::{check, check_blob};
 use crate::connection::Schema;
-use crate::database::{Database, Failure};
-use crate::lease;
+use crate::database::Database;
 use append::Prepared;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{
     Append, BlobId, BoxFuture, Durability, Journal, JournalError, Lease, LeaseRequest, Page, RunFilter, RunPage,
 };
 use rusqlite::{Connection, OptionalExtension as _};
+use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -100,7 +101,23 @@ impl Journal for Sqlite {
     }
 
     fn lease(&self, request: LeaseRequest) -> BoxFuture<'_, Result<Lease, JournalError>> {
-        Box::pin(self.database.write(Durability::Written, move |connection| take_lease(connection, &request)))
+        Box::pin(async move {
+            let path = self.database.path().to_owned();
+            let take = move |connection: &Connection| lease::take(connection, &path, &request);
+            self.database.write(Durability::Written, take).await
+        })
+    }
+
+    fn holder<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Option<Lease>, JournalError>> {
+        let run = run.clone();
+        Box::pin(self.database.read(move |connection, path| match connection {
+            Some(connection) => lease::present(connection, path, &run),
+            None => Ok(None),
+        }))
+    }
+
+    fn is_there<'a>(&'a self, _run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(ready(self.database.is_there()))
     }
 
     fn delete<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
@@ -127,19 +144,6 @@ fn find(connection: &Connection, run: &RunId) -> rusqlite::Result<Option<(i64, u
     let sql = "SELECT number, head, id FROM runs NOT INDEXED WHERE id = ?1";
     let whole = connection.prepare_cached(sql)?.query_row([run.as_str()], row).optional()?;
     Ok(whole.or(indexed).map(|(found, _)| found))
-}
-
-fn take_lease(connection: &Connection, request: &LeaseRequest) -> Result<Lease, Failure> {
-    let run = request.run.as_str();
-    let find = "SELECT lease FROM leases WHERE run = ?1";
-    let found = connection.prepare_cached(find)?.query_row([run], |row| row.get::<_, String>(0)).optional()?;
-    let damaged = |error| JournalError::Unavailable(format!("the lease of run `{run}` is damaged: {error}"));
-    let present = found.map(|text| serde_json::from_str(&text)).transpose().map_err(damaged)?;
-    let lease = lease::decide(present, request)?;
-    let text = serde_json::to_string(&lease).expect("a lease is text and numbers");
-    let sql = "INSERT INTO leases (run, lease) VALUES (?1, ?2) ON CONFLICT (run) DO UPDATE SET lease = excluded.lease";
-    connection.prepare_cached(sql)?.execute([run, &text])?;
-    Ok(lease)
 }
 
 #[cfg(test)]
@@ -272,6 +276,32 @@ mod tests {
             }
         }
         assert!(fs::read(folder.path().join("text.db")).unwrap().starts_with(b"this is a letter"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_removed_or_replaced_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.db");
+        let journal = Sqlite::new(&path);
+        assert_eq!(journal.is_there(&run()).await, Ok(()), "nothing was written");
+        journal.append(request(0, &["one"])).await.unwrap();
+        assert_eq!(journal.is_there(&run()).await, Ok(()));
+        fs::rename(&path, folder.path().join("elsewhere.db")).unwrap();
+        let told = |error: JournalError| error.to_string();
+        assert!(told(journal.is_there(&run()).await.unwrap_err()).ends_with("runs.db` was removed"));
+        Sqlite::new(&path).append(request(0, &["other"])).await.unwrap();
+        assert!(told(journal.is_there(&run()).await.unwrap_err()).ends_with("runs.db` was replaced"));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_lease_is_told_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.db");
+        let journal = Sqlite::new(&path);
+        journal.append(request(0, &["one"])).await.unwrap();
+        Connection::open(&path).unwrap().execute("INSERT INTO leases VALUES ('r', 'garbage')", []).unwrap();
+        let told = journal.holder(&run()).await.unwrap_err().to_string();
+        assert!(told.contains(path.to_str().unwrap()) && told.contains("damaged"), "{told}");
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ pub(super) fn write(text: &str, wanted: &Wanted<'_>, consent: Consent) -> Result
     let table = table.ok_or_else(|| form(&format!("plugins.{}", wanted.alias)))?;
     if !is_same && table.contains_key("source") {
         // What one plugin may do and is told is not for another.
-        for key in ["grants", "config", "limits"] {
+        for key in ["grants", "trust", "config", "limits"] {
             table.remove(key);
         }
     }

@@ -51,7 +51,7 @@ impl Write for Watched {
 
 impl View {
     pub(super) fn start(args: &RunArgs, workflow: &Workflow) -> Self {
-        match (args.json, args.quiet, terminal::is_watched()) {
+        match (args.work.json, args.work.quiet, terminal::is_watched()) {
             (true, _, _) => Self::Events(Written::default()),
             (_, true, _) => Self::Silent,
             (_, _, true) => {

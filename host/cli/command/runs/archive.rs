@@ -54,7 +54,7 @@ async fn into_file(journal: &dyn Journal, run: &RunId, path: &Path) -> anyhow::R
 }
 
 fn tell_if_under_way(header: &Header) {
-    if header.status == super::removal::RUNNING {
+    if header.status == super::standing::RUNNING {
         terminal::tell("the run is under way, or was killed; what was recorded until now is exported");
     }
 }

@@ -4,14 +4,15 @@
 
 use super::history::Step;
 use super::side::Side;
-use cofferdam::Journal;
-use cofferdam::core::event::{PluginPin, Source};
+use cofferdam::core::event::PluginPin;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::message::Usage;
 use cofferdam::core::value::Map;
+use cofferdam::{Journal, source_changes};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One difference.
@@ -101,9 +102,11 @@ fn starts(a: &Side, b: &Side) -> Vec<Difference> {
         found.push(Difference::of_run(What::Workflow, None, a, b));
     }
     let (a_start, b_start) = (&a.start, &b.start);
-    let text = |source: &Source| (source.path.clone(), Value::from(&*source.text));
-    let documents = |sources: &[Source]| sources.iter().map(text).collect::<Map>();
-    keyed(What::Document, &documents(&a_start.sources), &documents(&b_start.sources), &mut found);
+    let text = |text: &Option<Arc<str>>| text.as_deref().map_or(Value::Null, Value::from);
+    for change in source_changes(&a_start.sources, &b_start.sources) {
+        let (a, b) = (text(&change.before), text(&change.now));
+        found.push(Difference::of_run(What::Document, Some(&change.path), a, b));
+    }
     let (a_inputs, b_inputs) = (a.without_id(&json!(a_start.inputs)), b.without_id(&json!(b_start.inputs)));
     keyed(What::Input, &map(a_inputs), &map(b_inputs), &mut found);
     if a_start.input != b_start.input {

@@ -2,7 +2,8 @@
 //!
 //! It must not delete what may be under way: neither a run nor a directory that somebody wrote to lately.
 
-use super::removal::{self, RUNNING};
+use super::removal::{self, Kept};
+use super::standing::{self, INTERRUPTED, RUNNING};
 use super::{STATUSES, known, print_lines, rows};
 use crate::args::GcArgs;
 use crate::exit::Exit;
@@ -35,19 +36,60 @@ struct Garbage {
     directories: Vec<PathBuf>,
     /// Runs that stay.
     kept: usize,
+    /// Those of them that would go if nobody worked on them.
+    busy: Vec<(RunRow, Kept)>,
+}
+
+impl Garbage {
+    /// Deletes the runs. Who began to work on one meanwhile keeps it.
+    async fn delete_runs(&mut self, orchestrator: &Orchestrator, outputs: &Path) -> Result<(), Failure> {
+        let mut deleted = Vec::new();
+        let told = self.busy.len();
+        for row in std::mem::take(&mut self.runs) {
+            match removal::delete(orchestrator, &row.run_id, outputs, false).await? {
+                None => deleted.push(row),
+                Some(kept) => {
+                    self.kept += 1;
+                    self.busy.push((row, kept));
+                }
+            }
+        }
+        self.runs = deleted;
+        tell_busy(self.busy.get(told..).unwrap_or_default());
+        Ok(())
+    }
+}
+
+fn tell_busy(busy: &[(RunRow, Kept)]) {
+    for (row, kept) in busy.iter().take(NAMED) {
+        terminal::tell(&format!("kept {}: {}", row.run_id, kept.why()));
+    }
+}
+
+/// The runs that nobody works on, and the others. Those that have ended are looked at when they are deleted.
+async fn idle(orchestrator: &Orchestrator, runs: Vec<RunRow>) -> (Vec<RunRow>, Vec<(RunRow, Kept)>) {
+    let (mut free, mut busy) = (Vec::new(), Vec::new());
+    for row in runs {
+        let may_be_busy = row.index.status == RUNNING;
+        match if may_be_busy { removal::look(orchestrator, &row.run_id, false).await } else { Ok(()) } {
+            Ok(()) => free.push(row),
+            Err(kept) => busy.push((row, kept)),
+        }
+    }
+    (free, busy)
 }
 
 pub(super) async fn run(session: &Session, orchestrator: &Orchestrator, args: &GcArgs) -> anyhow::Result<Exit> {
     known(&args.status)?;
-    let journal = orchestrator.runs();
-    let all = rows(&*journal, RunFilter::default(), 0).await?;
+    let all = standing::rows(orchestrator, RunFilter::default(), 0).await?;
     let outputs = removal::outputs(session);
     let recorded = recorded(session, &all).await?;
     let (now, age) = (local_time::now(), args.older_than);
     let directories = orphans(&outputs, &recorded, |written| now.since(written) >= age && now >= written)?;
     let count = all.len();
-    let runs = old_runs(all, args, now);
-    let garbage = Garbage { kept: count - runs.len(), runs, directories };
+    let (runs, busy) = idle(orchestrator, old_runs(all, args, now)).await;
+    let mut garbage = Garbage { kept: count - runs.len(), runs, directories, busy };
+    tell_busy(&garbage.busy);
     let is_nothing = garbage.runs.is_empty() && garbage.directories.is_empty();
     let asks = terminal::is_interactive() && !args.yes && !is_nothing;
     if args.dry_run || asks {
@@ -62,9 +104,7 @@ pub(super) async fn run(session: &Session, orchestrator: &Orchestrator, args: &G
         terminal::tell("nothing was deleted");
         return Ok(Exit::Done);
     }
-    for row in &garbage.runs {
-        removal::delete(orchestrator, &row.run_id, &outputs).await?;
-    }
+    garbage.delete_runs(orchestrator, &outputs).await?;
     for directory in &garbage.directories {
         removal::delete_outputs(directory)?;
     }
@@ -76,7 +116,7 @@ pub(super) async fn run(session: &Session, orchestrator: &Orchestrator, args: &G
 /// Of the runs with such a status, all that are old but the latest; they come with the latest first.
 fn old_runs(mut all: Vec<RunRow>, args: &GcArgs, now: Timestamp) -> Vec<RunRow> {
     let wanted = |status: &str| match args.status.as_slice() {
-        [] => STATUSES.contains(&status) && ![RUNNING, WAITING].contains(&status),
+        [] => STATUSES.contains(&status) && ![RUNNING, INTERRUPTED, WAITING].contains(&status),
         named => named.iter().any(|named| named == status),
     };
     all.retain(|row| wanted(&row.index.status));
@@ -188,6 +228,8 @@ fn print_json(garbage: &Garbage, args: &GcArgs, act: &str) -> anyhow::Result<()>
     let of_run = |row: &RunRow| json!({ act: row.run_id, "workflow": row.index.workflow, "status": row.index.status });
     let mut lines: Vec<_> = garbage.runs.iter().map(of_run).collect();
     lines.extend(garbage.directories.iter().map(|directory| json!({ act: directory.display().to_string() })));
+    let kept = |(row, kept): &(RunRow, Kept)| json!({ "kept": row.run_id, "because": kept.why() });
+    lines.extend(garbage.busy.iter().map(kept));
     lines.push(json!({ "runs": garbage.runs.len(), "directories": garbage.directories.len(), "kept": garbage.kept }));
     print_lines(&lines)
 }

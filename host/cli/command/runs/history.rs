@@ -22,7 +22,14 @@ pub(super) struct History {
     pub(super) workflow: String,
     pub(super) started: Option<Timestamp>,
     pub(super) last: Option<Timestamp>,
+    /// How it ended; none while it has not, also when it goes on after an end.
     pub(super) status: Option<RunStatus>,
+    /// Nobody works on it, though it has not ended.
+    pub(super) interrupted: bool,
+    /// The time in which no process worked on it, before it was resumed.
+    pub(super) rested: Duration,
+    /// The same, also where what is recorded before was copied from another run.
+    gaps: Duration,
     pub(super) usage: Usage,
     pub(super) output: Value,
     pub(super) error: Option<Fault>,
@@ -43,7 +50,9 @@ pub(super) struct Step {
     pub(super) status: &'static str,
     pub(super) what: String,
     pub(super) attempts: u32,
-    pub(super) started: Option<Timestamp>,
+    /// When it began, and the time that had rested by then.
+    started: Option<(Timestamp, Duration)>,
+    /// How long it took, without the time in which no process worked on the run.
     pub(super) took: Option<Duration>,
     pub(super) usage: Usage,
     pub(super) detail: String,
@@ -58,6 +67,9 @@ impl History {
             started: None,
             last: None,
             status: None,
+            interrupted: false,
+            rested: Duration::ZERO,
+            gaps: Duration::ZERO,
             usage: Usage::default(),
             output: Value::Null,
             error: None,
@@ -89,9 +101,22 @@ impl History {
         steps
     }
 
+    /// How long processes worked on it.
+    pub(super) fn worked(&self) -> Duration {
+        let all = self.started.zip(self.last).map(|(started, last)| last.since(started));
+        all.unwrap_or_default().saturating_sub(self.rested)
+    }
+
     pub(super) fn add(&mut self, event: &RunEvent) {
-        self.last = Some(event.at);
+        let before = self.last.replace(event.at);
         match &event.body {
+            Body::RunResumed { .. } => {
+                self.status = None;
+                let before = before.unwrap_or(event.at);
+                self.gaps += event.at.since(before);
+                // What a branch has from another run was before its own time.
+                self.rested += event.at.since(self.started.map_or(before, |started| started.max(before)));
+            }
             Body::RunStarted { workflow, plugins, plan, .. } => {
                 self.started = Some(event.at);
                 self.workflow.clone_from(workflow);
@@ -113,13 +138,13 @@ impl History {
     }
 
     fn add_to_step(&mut self, event: &RunEvent) {
-        let at = event.at;
+        let (at, rested) = (event.at, self.gaps);
         match &event.body {
             Body::StepReady {} => drop(self.step(event)),
             Body::StepStarted { agent, tool, items, .. } => {
                 let step = self.step(event);
                 step.status = "running";
-                step.started.get_or_insert(at);
+                step.begin(at, rested);
                 step.attempts = step.attempts.max(event.attempt.unwrap_or(1));
                 step.what = match (agent, tool, items) {
                     (_, _, Some(items)) => {
@@ -142,7 +167,7 @@ impl History {
                 step.status = status.as_str();
                 step.usage += *usage;
                 step.error.clone_from(error);
-                step.took = step.started.map(|started| at.since(started));
+                step.end(at, rested);
             }
             Body::StepSkipped { detail, .. } => {
                 let step = self.step(event);
@@ -160,7 +185,7 @@ impl History {
             Body::QuestionAsked { question, deferred, .. } => {
                 let step = self.step(event);
                 step.status = if *deferred { "waiting" } else { "asking" };
-                step.started.get_or_insert(at);
+                step.begin(at, rested);
                 step.what = clean(question, ANSWER_CHARS);
             }
             Body::QuestionAnswered { answer, by } => {
@@ -174,12 +199,12 @@ impl History {
             Body::LoopIterationStarted { .. } => {
                 let step = self.step(event);
                 step.status = "running";
-                step.started.get_or_insert(at);
+                step.begin(at, rested);
             }
             Body::LoopIterationFinished { status, .. } => {
                 let step = self.step(event);
                 step.status = status.as_str();
-                step.took = step.started.map(|started| at.since(started));
+                step.end(at, rested);
             }
             _ => {}
         }
@@ -212,6 +237,14 @@ impl Step {
             detail: String::new(),
             error: None,
         }
+    }
+
+    fn begin(&mut self, at: Timestamp, rested: Duration) {
+        self.started.get_or_insert((at, rested));
+    }
+
+    fn end(&mut self, at: Timestamp, rested: Duration) {
+        self.took = self.started.map(|(began, before)| at.since(began).saturating_sub(rested.saturating_sub(before)));
     }
 }
 
@@ -254,6 +287,19 @@ mod tests {
         let step = &history.steps[0];
         assert_eq!((step.attempts, step.usage.output, step.took), (2, 5, Some(Duration::from_millis(9))));
         assert!(step.error.is_none());
+    }
+
+    #[test]
+    fn time_in_which_nobody_worked_is_not_counted() {
+        let mut history = History::new(RunId::parse("r").unwrap());
+        let started = || Body::StepStarted { agent: None, tool: None, items: None, inputs: None, narrowed: Vec::new() };
+        history.started = Some(Timestamp::from_millis(0));
+        history.add(&event("a", 10, 1, started()));
+        history.add(&event("", 1_010, 1, Body::RunResumed { settings: Default::default(), plugins: Vec::new() }));
+        history.add(&event("a", 1_010, 1, started()));
+        history.add(&event("a", 1_030, 1, finished(StepStatus::Completed, 0)));
+        assert_eq!(history.steps[0].took, Some(Duration::from_millis(20)));
+        assert_eq!((history.worked(), history.rested), (Duration::from_millis(30), Duration::from_secs(1)));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use super::history::History;
 use super::transcript::{self, Transcripts};
-use super::{each_event, find, tree};
+use super::{each_event, find_row, standing, tree};
 use crate::args::ShowArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal;
-use cofferdam::Journal;
+use cofferdam::Orchestrator;
 use cofferdam::core::event::{RunEvent, Sensitive};
 use cofferdam::core::id::RunId;
 use cofferdam::core::spec::suggest::did_you_mean;
@@ -15,8 +15,11 @@ use cofferdam::core::spec::suggest::did_you_mean;
 /// Events are written when there are so many bytes of them, so that a long run is not held as text.
 const WRITE_BYTES: usize = 64 * 1024;
 
-pub(super) async fn run(journal: &dyn Journal, args: &ShowArgs) -> anyhow::Result<Exit> {
-    let run = find(journal, &args.run).await?;
+pub(super) async fn run(orchestrator: &Orchestrator, args: &ShowArgs) -> anyhow::Result<Exit> {
+    let journal = &*orchestrator.runs();
+    let row = find_row(journal, &args.run).await?;
+    let run = row.run_id;
+    let interrupted = row.index.status == standing::RUNNING && standing::is_interrupted(orchestrator, &run).await;
     let mut history = History::new(run.clone());
     let length = if args.full { transcript::Length::Full } else { transcript::Length::Short };
     let mut transcripts = args.transcript.as_deref().map(|step| Transcripts::of(step, length));
@@ -45,8 +48,15 @@ pub(super) async fn run(journal: &dyn Journal, args: &ShowArgs) -> anyhow::Resul
     if let Some(step) = args.transcript.as_deref().filter(|step| !step.is_empty()) {
         known_step(&run, step, &history)?;
     }
+    history.interrupted = interrupted;
     match transcripts {
-        _ if args.json => terminal::print(&lines)?,
+        _ if args.json => {
+            terminal::print(&lines)?;
+            if interrupted {
+                // Standard output has what was recorded, and nobody recorded this.
+                terminal::tell(&format!("run {run} was interrupted; {}", standing::how_to_go_on(&run)));
+            }
+        }
         Some(transcripts) => match transcripts.render(&history) {
             text if text.is_empty() => terminal::tell("no model was asked and no tool was called there"),
             text => terminal::print(&text)?,

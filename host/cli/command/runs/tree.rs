@@ -1,6 +1,7 @@
 //! A recorded run as text: how it ended, then its steps as a tree.
 
 use super::history::{History, Step, judged};
+use super::standing::{INTERRUPTED, RUNNING, how_to_go_on};
 use crate::local_time;
 use crate::ui::paint;
 use cofferdam::core::fault::Fault;
@@ -71,15 +72,20 @@ fn push_head(text: &mut String, history: &History) {
     let mut row = |label: &str, value: &str| text.push_str(&format!("{label:<9} {value}\n"));
     row("run", history.run.as_str());
     row("workflow", &clean(&history.workflow, 100));
-    // A run without an end was killed, or still goes on in another process.
-    row(
-        "status",
-        &history
-            .status
-            .map_or_else(|| paint::warn("running, or ended without a record"), |status| painted(status.as_str())),
-    );
-    if let (Some(started), Some(last)) = (history.started, history.last) {
-        row("started", &format!("{}, took {}", local_time::date_and_time(started), duration(last.since(started))));
+    let status = match history.status {
+        Some(status) => painted(status.as_str()),
+        None if history.interrupted => {
+            format!("{}; {}", paint::warn(INTERRUPTED), how_to_go_on(&history.run))
+        }
+        None => painted(RUNNING),
+    };
+    row("status", &status);
+    if let Some(started) = history.started {
+        let since = match history.rested.is_zero() {
+            true => String::new(),
+            false => format!(" of work within {}", duration(history.worked() + history.rested)),
+        };
+        row("started", &format!("{}, took {}{since}", local_time::date_and_time(started), duration(history.worked())));
     }
     if let Some(tokens) = tokens(&history.usage) {
         row("tokens", &tokens);

@@ -377,6 +377,7 @@ mod tests {
             sources: Vec::new(),
             inputs: crate::value::Map::new(),
             input: None,
+            context_files: Arc::default(),
             plugins: Vec::new(),
             settings: crate::value::Map::new(),
             plan: Vec::new(),

@@ -53,6 +53,32 @@ pub trait Journal: Send + Sync {
     /// [`JournalError::Held`] while another owner's lease is alive.
     fn lease(&self, request: LeaseRequest) -> BoxFuture<'_, Result<Lease, JournalError>>;
 
+    /// The lease of a run as it stands, also one that has ended; none when nobody has one. Changes nothing.
+    ///
+    /// # Errors
+    /// When the lease cannot be read.
+    fn holder<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Option<Lease>, JournalError>> {
+        Box::pin(async move {
+            // An epoch that nobody was given, at a time at which no lease has ended: the store refuses, and says who is there.
+            let owner = Owner { host: String::new(), boot_id: String::new(), pid: 0, process_started: 0 };
+            let (now, hold) = (Timestamp::default(), Duration::ZERO);
+            let request = LeaseRequest { run: run.clone(), owner, epoch: u64::MAX, now, hold, owner_is_gone: false };
+            match self.lease(request).await {
+                Err(JournalError::Held(lease)) => Ok(Some(*lease)),
+                Err(JournalError::Conflict { .. }) | Ok(_) => Ok(None),
+                Err(other) => Err(other),
+            }
+        })
+    }
+
+    /// Whether what was written is still where readers look for it. A store tells it without reading records.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`] when it was removed or replaced meanwhile.
+    fn is_there<'a>(&'a self, _run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Deletes a run and the blobs that only it has.
     ///
     /// # Errors

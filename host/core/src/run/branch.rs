@@ -14,7 +14,7 @@ pub use readers::Opaque;
 
 use super::machine::{Machine, Settings};
 use super::node::{Kind, NodeId, NodeState, ScopeId};
-use crate::event::{Body, BranchedFrom, RunEvent, Sensitive, StepStatus};
+use crate::event::{Body, BranchedFrom, ContextFile, RunEvent, Sensitive, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::plan::Plan;
@@ -48,6 +48,8 @@ pub struct Wish {
     pub workflow: Arc<Workflow>,
     /// What does not say what it reads.
     pub opaque: Opaque,
+    /// The files that go with prompts, as they are now.
+    pub context_files: Vec<ContextFile>,
 }
 
 /// The run that a branch becomes.
@@ -67,7 +69,8 @@ pub struct Branched {
 /// `unknown_step` when a step is not in the record, `no_difference` when nothing would be different, `no_run` when
 /// the events are not those of a run.
 pub fn branch(recorded: Recorded<'_>, wish: &Wish, (run, now): (&RunId, Timestamp)) -> Result<Branched, Fault> {
-    let Some(Body::RunStarted { inputs: before, .. }) = recorded.events.first().map(|first| &first.body) else {
+    let Some(Body::RunStarted { inputs: before, context_files, .. }) = recorded.events.first().map(|first| &first.body)
+    else {
         return Err(Fault::user("no_run", "the record does not begin as a run"));
     };
     let mut machine = Machine::new(Arc::clone(recorded.workflow), &Settings { max_concurrency: None });
@@ -85,10 +88,12 @@ pub fn branch(recorded: Recorded<'_>, wish: &Wish, (run, now): (&RunId, Timestam
     }
     affected.mark_places(&changes.steps, |_| true);
     affected.reopen_places(&changes.holders);
+    let stale = stale_readers(context_files, wish);
+    affected.mark_places(&stale, |_| true);
     let output = readers::output_reads(&wish.workflow, &names);
     spread(&mut affected, recorded.events, wish, &names);
     let again = affected.again();
-    if same && again.is_empty() && !output {
+    if same && stale.is_empty() && again.is_empty() && !output {
         let fault = Fault::user("no_difference", "nothing would be different from the recorded run");
         return Err(fault.with_hint("name a step that runs again, or an input that a step reads with another value"));
     }
@@ -114,6 +119,19 @@ fn is_step(workflow: &Workflow, path: &StepPath) -> bool {
         scope = step.inner();
     }
     true
+}
+
+/// The places of steps that read files which are not what they were.
+fn stale_readers(before: &[ContextFile], wish: &Wish) -> BTreeSet<String> {
+    let mut files = wish.workflow.context_files();
+    let stale = changed_files(before, &wish.context_files);
+    stale.filter_map(|file| files.remove(&file.path)).flatten().collect()
+}
+
+/// The files that are there as they were before, with another content.
+pub fn changed_files<'f>(before: &'f [ContextFile], now: &'f [ContextFile]) -> impl Iterator<Item = &'f ContextFile> {
+    let is_other = |file: &&ContextFile| before.iter().any(|old| old.path == file.path && old.sha256 != file.sha256);
+    now.iter().filter(is_other)
 }
 
 /// The names whose values are others at the beginning.
@@ -168,7 +186,10 @@ fn beginning(events: &[Arc<RunEvent>], wish: &Wish, (again, now): (BTreeSet<Step
     let mut first = (**events.first()?).clone();
     let of = first.run_id.clone();
     let document = &wish.workflow;
-    if let Body::RunStarted { workflow, hash, sources, inputs, plan, sensitive, branched_from, .. } = &mut first.body {
+    if let Body::RunStarted { workflow, hash, sources, inputs, context_files, plan, sensitive, branched_from, .. } =
+        &mut first.body
+    {
+        *context_files = Arc::new(wish.context_files.clone());
         workflow.clone_from(&document.name);
         hash.clone_from(&document.hash);
         sources.clone_from(&document.sources);

@@ -261,6 +261,7 @@ fn begin(mut engine: Engine, plot: &Plot) -> Engine {
         sources: Vec::new(),
         inputs: serde_json::Map::new(),
         input: None,
+        context_files: std::sync::Arc::default(),
         plugins: Vec::new(),
         settings: serde_json::Map::new(),
         plan: Vec::new(),

@@ -42,8 +42,10 @@ pub struct RunResult {
     pub usage_by_model: BTreeMap<Arc<str>, Usage>,
     /// Every loop, in declaration order.
     pub loops: Vec<LoopResult>,
-    /// How long it took, in milliseconds.
+    /// How long it took from its beginning to its end, in milliseconds.
     pub duration_ms: u64,
+    /// The same without the time in which no process worked on it: before it was resumed.
+    pub worked_ms: u64,
     /// The first failure and its step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<StepFault>,
@@ -165,6 +167,12 @@ impl RunResult {
 }
 
 impl Machine {
+    fn worked_ms(&self, started: Timestamp, at: Timestamp) -> u64 {
+        // What was copied from another run was before this one's time.
+        let rested = self.outages().iter().map(|(from, to)| millis((*from).max(started), *to));
+        rested.fold(millis(started, at), u64::saturating_sub)
+    }
+
     /// The result of a run that has ended; none before that.
     #[must_use]
     pub fn result(&self, run_id: &RunId) -> Option<RunResult> {
@@ -186,6 +194,7 @@ impl Machine {
             usage_by_model: self.usage_by_model.clone(),
             loops: self.loops(),
             duration_ms: self.started.map_or(0, |started| millis(started, *at)),
+            worked_ms: self.started.map_or(0, |started| self.worked_ms(started, *at)),
             error: error.clone().map(|fault| StepFault { step, fault }),
             warnings: self.warnings.clone(),
             metadata: Map::new(),

@@ -56,6 +56,7 @@ pub(crate) fn run(plot: &Plot) -> Ran {
         sources: Vec::new(),
         inputs: Map::new(),
         input: None,
+        context_files: Arc::default(),
         plugins: Vec::new(),
         settings: Map::new(),
         plan: Vec::new(),

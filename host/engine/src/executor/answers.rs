@@ -1,7 +1,7 @@
 //! Answers that were given with the run: which question each is for, and whether it fits.
 
 use crate::answer::Form;
-use cofferdam_core::event::Sensitive;
+use cofferdam_core::event::{RunStatus, Sensitive};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, StepPath};
 use cofferdam_core::port::{Agent, AgentQuestion};
@@ -70,10 +70,23 @@ impl Answers {
         below
     }
 
-    /// What to tell of answers that nobody asked for.
-    pub(super) fn unused(&self) -> impl Iterator<Item = String> {
-        let unused = self.given.keys().filter(|key| !self.used.contains(*key));
-        unused.map(|key| format!("the answer for `{key}` was not used: this run did not ask for it"))
+    /// The questions that are answered.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.given.keys().map(String::as_str)
+    }
+
+    /// Those that nobody asked.
+    pub(super) fn unused_keys(&self) -> impl Iterator<Item = &str> {
+        self.keys().filter(|key| !self.used.contains(*key))
+    }
+
+    /// What to tell of answers that nobody asked for by the end of the run, or by the time it waits.
+    pub(super) fn unused(&self, status: RunStatus) -> impl Iterator<Item = String> {
+        let why = match status {
+            RunStatus::Waiting => "its question has not come yet; give it again when the run goes on",
+            _ => "this run did not ask for it",
+        };
+        self.unused_keys().map(move |key| format!("the answer for `{key}` was not used: {why}"))
     }
 }
 
@@ -186,9 +199,9 @@ mod tests {
         for (path, answer) in [("approve", "yes"), ("a.only", "no"), ("a[7].only", "no"), ("b.review", "yes")] {
             assert_eq!(found.take(&path.into()), Some(InputText::Text(answer.to_owned())), "{path}");
         }
-        assert_eq!(found.unused().count(), 1, "nobody has asked for that of one iteration");
+        assert_eq!(found.unused_keys().count(), 1, "nobody has asked for that of one iteration");
         assert!(found.take(&"a[1].review".into()).is_some() && found.take(&"a[2].review".into()).is_none());
-        assert_eq!(found.unused().count(), 0);
+        assert_eq!(found.unused_keys().count(), 0);
     }
 
     #[test]

@@ -11,6 +11,12 @@ use serde_json::Value;
 use std::sync::Arc;
 
 impl Run {
+    /// What to tell when nobody will find what was recorded. A store may go on with files that have no name any more.
+    pub(super) async fn lost(&self) -> Option<String> {
+        let there = self.ports.journal.is_there(&self.request.run_id).await;
+        there.err().map(|error| format!("the record of this run is lost: {error}"))
+    }
+
     /// Appends, publishes, answers who waits, performs; again for what follows at once.
     pub(super) async fn commit(&mut self, mut pass: Pass) -> Result<(), Error> {
         loop {

@@ -96,7 +96,16 @@ impl Run {
     pub(super) async fn take_up(mut self) -> Result<RunResult, Error> {
         let held = self.hold().await?;
         self.recall().await?;
-        if self.machine.is_finished() && self.machine.ended_as() == Some(RunStatus::Completed) {
+        let is_completed = self.machine.is_finished() && self.machine.ended_as() == Some(RunStatus::Completed);
+        let mut late = self.refuse_late_answers().await;
+        if is_completed {
+            late = late.and_then(|()| self.refuse_idle_answers());
+        }
+        if let Err(error) = late {
+            release(held).await;
+            return Err(error);
+        }
+        if is_completed {
             release(held).await;
             let result = self.machine.result(&self.request.run_id);
             return result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]));

@@ -181,14 +181,16 @@ impl Run {
         }
         self.tasks.abort_all();
         self.leave_all().await;
+        let lost = self.lost().await;
         let mut problems = self.prepared.cleanup().await;
         problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
         release(held).await;
         outcome?;
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
-        result.warnings.extend(self.prepared.answers.unused());
+        result.warnings.extend(self.prepared.answers.unused(result.status));
         result.warnings.extend(problems);
+        result.warnings.extend(lost);
         result.sensitive = self.sensitive.take().map(Arc::new);
         Ok(result)
     }
@@ -299,6 +301,7 @@ impl Run {
             sources: workflow.sources.clone(),
             inputs: self.request.inputs.clone(),
             input: self.request.input.clone(),
+            context_files: Arc::new(self.request.context_files.clone()),
             plugins: self.request.plugins.clone(),
             settings: self.request.settings.shown.clone(),
             plan: ids.map(|step| step.id.to_string()).collect(),

@@ -37,6 +37,7 @@ fn branched(seen: &Seen, from: &str) -> Vec<Arc<RunEvent>> {
         inputs: serde_json::Map::new(),
         workflow: Arc::clone(&workflow),
         opaque: Opaque::default(),
+        context_files: Vec::new(),
     };
     let recorded = Recorded { workflow: &workflow, events: &seen.journal };
     branch(recorded, &wish, (&RunId::parse("r").unwrap(), Timestamp::default()))

@@ -165,6 +165,7 @@ impl Scene {
             inputs: serde_json::Map::new(),
             input: None,
             answers: self.answers,
+            context_files: Vec::new(),
             plugins: Vec::new(),
             note: None,
             holder: None,

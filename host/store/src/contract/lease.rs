@@ -13,6 +13,10 @@ pub(super) const LAWS: &[Law<dyn Journal>] = &[
     Law { sentence: "an owner that is gone is replaced at once", holds: |journal| Box::pin(gone(journal)) },
     Law { sentence: "the same owner asking anew fences off its older self", holds: |journal| Box::pin(anew(journal)) },
     Law { sentence: "an epoch that was never given cannot be renewed", holds: |journal| Box::pin(unknown(journal)) },
+    Law {
+        sentence: "who holds a run can be looked up, which changes nothing",
+        holds: |journal| Box::pin(looked_up(journal)),
+    },
 ];
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -77,4 +81,17 @@ async fn unknown(journal: &dyn Journal) -> Verdict {
     lost(journal, "of no lease", ask(1, 4, 0), 0).await?;
     given(journal, "the first", ask(1, 0, 0), lease(1, 1, 0)).await?;
     lost(journal, "of another", ask(1, 4, 0), 1).await
+}
+
+async fn looked_up(journal: &dyn Journal) -> Verdict {
+    let leased = run("leased");
+    same("the holder of a run that nobody holds", &done("the look", journal.holder(&leased).await)?, &None)?;
+    given(journal, "the first", ask(1, 0, 10), lease(1, 1, 10)).await?;
+    for look in ["a look", "another look"] {
+        same(look, &done(look, journal.holder(&leased).await)?, &Some(lease(1, 1, 10)))?;
+    }
+    given(journal, "the renewal", ask(1, 1, 20), lease(1, 1, 20)).await?;
+    same("the renewed one", &done("the look", journal.holder(&leased).await)?, &Some(lease(1, 1, 20)))?;
+    given(journal, "another owner, after its end", ask(2, 0, 50), lease(2, 2, 50)).await?;
+    same("the other one", &done("the look", journal.holder(&leased).await)?, &Some(lease(2, 2, 50)))
 }

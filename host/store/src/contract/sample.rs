@@ -77,6 +77,7 @@ fn started(value: serde_json::Value) -> Body {
         sources: vec![Source { path: "a.yaml".to_owned(), sha256: "1".repeat(64), text: "name: a\n".into() }],
         inputs: Map::from_iter([("value".to_owned(), value)]),
         input: Some("look".into()),
+        context_files: Arc::default(),
         plugins: Vec::new(),
         settings: Map::new(),
         plan: vec!["scan".to_owned()],

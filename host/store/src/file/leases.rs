@@ -35,7 +35,8 @@ pub(super) fn remove(places: &Places, run: &RunId) -> Result<(), JournalError> {
     }
 }
 
-fn present(places: &Places, run: &RunId) -> Result<Option<Lease>, JournalError> {
+/// The lease that is there. A file is replaced as a whole, so that no lock is needed to read it.
+pub(super) fn present(places: &Places, run: &RunId) -> Result<Option<Lease>, JournalError> {
     let bytes = match fs::read(places.lease(run)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         read => read.map_err(|error| refused(&places.lease(run), &error))?,
@@ -44,8 +45,11 @@ fn present(places: &Places, run: &RunId) -> Result<Option<Lease>, JournalError> 
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
-    let damaged = |error| JournalError::Unavailable(format!("the lease of run `{run}` is damaged: {error}"));
-    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        let path = places.lease(run);
+        let message = format!("the lease of run `{run}` in `{}` is damaged: {error}", path.display());
+        JournalError::Unavailable(format!("{message}; delete the file when nobody works on the run"))
+    })
 }
 
 fn replace(places: &Places, run: &RunId, text: &str) -> io::Result<()> {

@@ -126,6 +126,7 @@ impl Subject {
             limits: self.limits,
             base: self.base.clone(),
             name_of: NameOf::Itself,
+            trust: cofferdam::Trust::default(),
         };
         let plugin = match host.plugins().inspect(reference.clone()).await {
             Ok(plugin) => plugin,

@@ -36,6 +36,7 @@ fn record(workflow: &Arc<Workflow>) -> Vec<Arc<RunEvent>> {
         sources: Vec::new(),
         inputs: workflow.bind_inputs(&[]).unwrap(),
         input: None,
+        context_files: Arc::default(),
         plugins: Vec::new(),
         settings: Map::new(),
         plan: Vec::new(),
@@ -112,6 +113,7 @@ fn wish(workflow: &Arc<Workflow>, from: &[&str], inputs: &[(&str, &str)]) -> Wis
         inputs: workflow.bind_inputs(&given).unwrap(),
         workflow: Arc::clone(workflow),
         opaque: Opaque::default(),
+        context_files: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) fn branched(plot: &Plot, recorded: &[RunEvent], from: &[&StepPath]) -
         inputs: serde_json::Map::new(),
         workflow: new,
         opaque: Opaque::default(),
+        context_files: Vec::new(),
     };
     let run = RunId::parse("b").unwrap();
     branch(Recorded { workflow: &old, events: &events }, &wish, (&run, Timestamp::from_millis(9_999))).unwrap()

@@ -1,9 +1,9 @@
 //! What a workflow reaches: the plugins that its steps name, and the steps that must have ended before another begins.
 
 use super::{Condition, LoopKind, Scope, Step, Work, Workflow};
-use crate::id::Alias;
+use crate::id::{Alias, StepPath};
 use crate::transform::Transform;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Workflow {
     /// The plugins that it names as transforms or conditions.
@@ -27,6 +27,16 @@ impl Workflow {
     }
 }
 
+impl Workflow {
+    /// The files that go with prompts, each with the places of the steps that read it.
+    #[must_use]
+    pub fn context_files(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut found = BTreeMap::new();
+        self.scope.context_files(&StepPath::ROOT, &mut found);
+        found
+    }
+}
+
 impl Scope {
     /// The steps that must have ended before a step begins, directly or through others; in declaration order.
     pub fn ancestors_of(&self, step: usize) -> impl Iterator<Item = &Step> {
@@ -39,6 +49,20 @@ impl Scope {
             }
         }
         self.steps.iter().zip(seen).filter(|(_, seen)| *seen).map(|(step, _)| step)
+    }
+
+    fn context_files(&self, at: &StepPath, found: &mut BTreeMap<String, BTreeSet<String>>) {
+        for step in &self.steps {
+            let path = at.child(&step.id);
+            if let Work::Agent(work) = &step.work {
+                for file in &work.context_files {
+                    found.entry(file.clone()).or_default().insert(path.place());
+                }
+            }
+            if let Some(inner) = step.inner() {
+                inner.context_files(&path, found);
+            }
+        }
     }
 
     fn model_names<'a>(&'a self, found: &mut BTreeSet<&'a str>) {
