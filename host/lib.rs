@@ -35,7 +35,7 @@ pub mod sink;
 pub mod testing;
 
 pub use call::Call;
-pub use cofferdam_mcp::Trust;
+pub use cofferdam_mcp::{Trust, kill_all as kill_servers};
 pub use compose::model_catalog;
 pub use error::{Error, SourceChange};
 pub use grants::{GrantPolicy, ProjectPlugin};
