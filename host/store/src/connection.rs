@@ -100,7 +100,11 @@ pub(crate) fn refused(path: &Path, error: &rusqlite::Error) -> JournalError {
 }
 
 fn unavailable(path: &Path, error: &io::Error) -> JournalError {
-    JournalError::Unavailable(format!("the store `{}` cannot be made: {error}", path.display()))
+    let message = format!("the store `{}` cannot be made: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalError::Full(message),
+        _ => JournalError::Unavailable(message),
+    }
 }
 
 /// Whether a file has tables.
@@ -177,7 +181,7 @@ fn directory_of(path: &Path) -> Option<&Path> {
 fn make_file(path: &Path, schema: Schema) -> Result<(), JournalError> {
     directory_of(path).map_or(Ok(()), directory::make).map_err(|error| unavailable(path, &error))?;
     let draft = draft_of(path);
-    let named = make_draft(&draft, schema).map(|()| fs::hard_link(&draft, path));
+    let named = make_draft(&draft, path, schema).map(|()| fs::hard_link(&draft, path));
     // What is left of it is of no use to anybody.
     for ending in ["", "-journal", "-wal", "-shm"] {
         let _ = fs::remove_file(with_ending(&draft, ending));
@@ -190,16 +194,17 @@ fn make_file(path: &Path, schema: Schema) -> Result<(), JournalError> {
     }
 }
 
-/// Makes a file with its tables, and makes sure that it is on the disk.
-fn make_draft(draft: &Path, schema: Schema) -> Result<(), JournalError> {
-    directory::make_new(draft).map_err(|error| unavailable(draft, &error))?;
-    let fault = |error: rusqlite::Error| refused(draft, &error);
+/// Makes a file with its tables, and makes sure that it is on the disk. What fails is told of the name that it will have.
+fn make_draft(draft: &Path, path: &Path, schema: Schema) -> Result<(), JournalError> {
+    let unmade = |error: io::Error| unavailable(path, &error);
+    let fault = |error: rusqlite::Error| refused(path, &error);
+    directory::make_new(draft).map_err(unmade)?;
     let mut connection = Connection::open(draft).map_err(fault)?;
     prepare(&connection).map_err(fault)?;
-    make_tables(&mut connection, draft, schema)?;
+    make_tables(&mut connection, path, schema)?;
     write_ahead(&connection).map_err(fault)?;
-    connection.close().map_err(|(_, error)| refused(draft, &error))?;
-    File::open(draft).and_then(|file| file.sync_all()).map_err(|error| unavailable(draft, &error))
+    connection.close().map_err(|(_, error)| fault(error))?;
+    File::open(draft).and_then(|file| file.sync_all()).map_err(unmade)
 }
 
 /// A name that no other maker of the same file has.
@@ -213,4 +218,43 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    const SCHEMA: Schema = Schema { version: 1, create: "CREATE TABLE words (word TEXT) STRICT;" };
+
+    #[test]
+    fn a_full_disk_is_told_from_other_faults() {
+        let told = |code| {
+            let fault = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            refused(Path::new("f"), &fault)
+        };
+        assert!(matches!(told(ffi::SQLITE_FULL), JournalError::Full(said) if said.contains("`f`")));
+        assert!(matches!(unavailable(Path::new("f"), &io::Error::from_raw_os_error(28)), JournalError::Full(_)));
+        assert!(matches!(told(ffi::SQLITE_IOERR), JournalError::Unavailable(_)));
+        assert!(matches!(told(ffi::SQLITE_BUSY), JournalError::Unavailable(said) if said.contains("go on when")));
+    }
+
+    #[test]
+    fn a_store_gets_its_name_when_it_is_finished_and_leaves_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join("words.db");
+        // What somebody left who was killed while he made it.
+        directory::make(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        for _ in 0..2 {
+            let writer = Writer::open(&path, SCHEMA).unwrap();
+            writer.connection.execute("INSERT INTO words VALUES ('a')", []).unwrap();
+            drop(writer);
+            let names = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            assert_eq!(names, [".gitignore", "words.db"]);
+            fs::remove_file(&path).unwrap();
+        }
+    }
 }

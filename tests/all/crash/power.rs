@@ -41,7 +41,7 @@ impl Recorded {
         assert_eq!((report.status.as_str(), &report.error), ("completed", &None));
         let ops = traced(&stage);
         let flushes = ops.iter().filter(|op| matches!(op, Op::Flush(_))).count();
-        assert!(ops.len() > 500 && flushes > 20, "{} things done, {flushes} flushes", ops.len());
+        assert!(ops.len() > 200 && flushes > 20, "{} things done, {flushes} flushes", ops.len());
         let records = read(store, &stage.path(DISK)).unwrap();
         let whole = Whole { effects: stage.effects(), report };
         Self { store, root: stage.path(DISK), ops, records, whole }

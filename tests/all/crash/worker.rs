@@ -5,8 +5,8 @@ use super::plot;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{Alias, LocalName, RunId};
 use cofferdam::core::port::{
-    Answer, Append, Approver, BlobId, BoxFuture, Durability, Effects, Inquiry, Lease, LeaseRequest, ModelInfo, ModelRequest,
-    ModelStream, Page, Question, RunFilter, RunPage, ToolContext, ToolDefinition, ToolOutput,
+    Answer, Append, Approver, BlobId, BoxFuture, Durability, Effects, Inquiry, Lease, LeaseRequest, ModelInfo,
+    ModelRequest, ModelStream, Page, Question, RunFilter, RunPage, ToolContext, ToolDefinition, ToolOutput,
 };
 use cofferdam::core::port::{Journal, JournalError, Model, Tool};
 use cofferdam::core::spec::workflow::UnknownEffect;

@@ -33,9 +33,8 @@ fn text(path: *const c_char) -> Vec<u8> {
 
 /// A change of names: judged, made, noted.
 fn rename_like(word: &str, paths: &[*const c_char], call: impl FnOnce() -> c_long) -> c_int {
-    let inside = Disk::get().filter(|disk| {
-        paths.iter().any(|path| matches!(disk.place_at(*path), Some(Place::Inside(_))))
-    });
+    let inside =
+        Disk::get().filter(|disk| paths.iter().any(|path| matches!(disk.place_at(*path), Some(Place::Inside(_)))));
     let Some(disk) = inside else { return number(call()) };
     let _turn = disk.turn();
     if let Verdict::Fails(error) = disk.judge(Kind::Name) {
@@ -195,7 +194,8 @@ unsafe extern "C" fn pwrite64(file: c_int, bytes: *const c_void, length: size_t,
 unsafe extern "C" fn writev(file: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     if Disk::get().is_none_or(|disk| disk.place_of(file).is_none()) {
         // SAFETY: all goes to the kernel as it came.
-        return unsafe { libc::syscall(libc::SYS_writev, file, parts, count) } as ssize_t;
+        let returned = unsafe { libc::syscall(libc::SYS_writev, file, parts, count) };
+        return ssize_t::try_from(returned).unwrap_or(-1);
     }
     // SAFETY: as for the C library's.
     let parts = unsafe { std::slice::from_raw_parts(parts, usize::try_from(count).unwrap_or(0)) };

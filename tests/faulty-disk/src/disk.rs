@@ -25,6 +25,15 @@ pub(crate) struct Disk {
     turn: Mutex<()>,
 }
 
+/// Where a link of the system leads; its name ends with a zero.
+fn target(name: &str) -> Option<Vec<u8>> {
+    let mut path = [0_u8; 4096];
+    // SAFETY: the name ends with a zero, and the buffer is as long as is said.
+    let length =
+        unsafe { libc::syscall(libc::SYS_readlinkat, libc::AT_FDCWD, name.as_ptr(), path.as_mut_ptr(), path.len()) };
+    Some(path.get(..usize::try_from(length).ok()?)?.to_vec())
+}
+
 /// What a call is about.
 pub(crate) enum Place {
     /// A file or folder of the disk.
@@ -74,13 +83,7 @@ impl Disk {
 
     /// Where an open file is.
     pub(crate) fn place_of(&self, file: libc::c_int) -> Option<Place> {
-        let name = format!("/proc/self/fd/{file}\0");
-        let mut path = [0_u8; 4096];
-        // SAFETY: the name ends with a zero, and the buffer is as long as is said.
-        let length = unsafe {
-            libc::syscall(libc::SYS_readlinkat, libc::AT_FDCWD, name.as_ptr(), path.as_mut_ptr(), path.len())
-        };
-        path.get(..usize::try_from(length).ok()?).and_then(|path| self.place(path))
+        self.place(&target(&format!("/proc/self/fd/{file}\0"))?)
     }
 
     /// Where a path is that a caller gave.
@@ -89,7 +92,11 @@ impl Disk {
             return None;
         }
         // SAFETY: the caller gives a path as it would to the C library.
-        self.place(unsafe { CStr::from_ptr(path) }.to_bytes())
+        let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+        if path.starts_with(b"/") {
+            return self.place(path);
+        }
+        self.place(&[&target("/proc/self/cwd\0")?, b"/".as_slice(), path].concat())
     }
 
     /// What becomes of a call.
