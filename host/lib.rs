@@ -38,6 +38,7 @@ pub mod testing;
 pub use call::Call;
 pub use changes::source_changes;
 pub use cofferdam_core::policy::Trust;
+pub use cofferdam_mcp::kill_all as kill_servers;
 pub use compose::model_catalog;
 pub use error::{Error, SourceChange};
 pub use grants::{GrantPolicy, ProjectPlugin};

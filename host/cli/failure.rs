@@ -177,9 +177,24 @@ impl From<cofferdam::Error> for Failure {
             cofferdam::Error::Fetch(error) => Self::fetch(&error),
             cofferdam::Error::Changed { run, changes } => Self::changed(&run, &changes),
             cofferdam::Error::Journal(JournalError::Held(lease)) => Self::held(&lease),
-            cofferdam::Error::Journal(error) => Self::failed(format!("the journal failed: {error}")),
+            cofferdam::Error::Journal(error) => {
+                Self { hint: journal_hint(&error), ..Self::failed(format!("the journal failed: {error}")) }
+            }
             other => Self::usage(other.to_string()),
         }
+    }
+}
+
+/// What a person does about a store that failed.
+fn journal_hint(error: &JournalError) -> Option<String> {
+    let goes_on = "`cofferdam resume RUN` goes on with what was recorded";
+    match error {
+        JournalError::Full(_) => Some(format!("make room there; then {goes_on}")),
+        JournalError::Unavailable(_) => Some(format!("when that is mended, {goes_on}")),
+        JournalError::Damaged { run, .. } => {
+            Some(format!("put a sound copy in its place, or let it go with `cofferdam runs rm {run}`"))
+        }
+        _ => None,
     }
 }
 
@@ -226,6 +241,14 @@ mod tests {
         assert_eq!(exit(Fault::user("model_not_configured", "x")), Exit::Usage);
         assert_eq!(exit(Fault::user("bad_answer", "x")), Exit::Usage);
         assert_eq!(exit(Fault::user("unknown_tool", "x")), Exit::Invalid);
+    }
+
+    #[test]
+    fn a_store_that_failed_comes_with_what_to_do() {
+        let full = Failure::from(cofferdam::Error::Journal(JournalError::Full("no room".into())));
+        assert!(full.exit == Exit::Failed && full.text().contains("make room there"), "{}", full.text());
+        let gone = Failure::from(cofferdam::Error::Journal(JournalError::NotFound("r".into())));
+        assert!(!gone.text().contains("hint:"), "{}", gone.text());
     }
 
     #[test]

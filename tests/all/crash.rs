@@ -1,222 +1,33 @@
 //! Crashes: a process that is killed after any append, before and after any effect, or at any moment, is followed by one
-//! that goes on; what comes out is what would have come out, no effect is lost and none is silently doubled.
+//! that goes on; what comes out is what would have come out, no effect is lost and none is silently doubled. The same
+//! after a power cut (`crash/power.rs`), where the disk fails (`crash/faults.rs`), and never a wrong answer from a damaged store
+//! (`crash/damage.rs`).
 //!
 //! `KILLS=200` kills so often at random moments, on each store, and as many pairs of processes race for one run.
 
+mod damage;
+#[cfg(target_os = "linux")]
+mod faults;
+#[cfg(target_os = "linux")]
+mod image;
+#[cfg(target_os = "linux")]
+mod layer;
 mod plot;
+#[cfg(target_os = "linux")]
+mod power;
+mod stage;
+#[cfg(target_os = "linux")]
+mod trace;
 mod worker;
 
 use cofferdam::Journal;
-use cofferdam::core::event::{Body, RunEvent, StepStatus};
-use cofferdam::core::id::RunId;
 use cofferdam::core::port::{RecordBody, RunFilter};
-use cofferdam::store::{File, Sqlite};
+use cofferdam::store::Sqlite;
 use rustix::process::{Pid, Signal, kill_process};
-use std::collections::{BTreeMap, BTreeSet};
+use stage::{Count, Ended, ORDER, Stage, Whole};
 use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use worker::{Failpoint, KILLED, Order, Report, Store, Unknown};
-
-/// The variable that makes a test process a worker.
-const ORDER: &str = "COFFERDAM_CRASH_ORDER";
-
-/// Starts, kills and resumes workers in a folder of their own.
-struct Stage {
-    folder: TempDir,
-    store: Store,
-    tool_ms: u64,
-}
-
-/// How a worker ended.
-#[derive(Debug)]
-enum Ended {
-    Killed,
-    Itself(Report),
-}
-
-impl Stage {
-    fn new(store: Store, tool_ms: u64) -> Self {
-        let folder = tempfile::Builder::new().prefix("cofferdam-crash-").tempdir().unwrap();
-        std::fs::write(folder.path().join("crash.yaml"), plot::document()).unwrap();
-        std::fs::write(folder.path().join("inner.yaml"), plot::INNER).unwrap();
-        std::fs::create_dir(folder.path().join("journal")).unwrap();
-        Self { folder, store, tool_ms }
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn spawn(&self, failpoint: Failpoint, unknown: Unknown) -> Child {
-        self.spawn_to("report.json", failpoint, unknown)
-    }
-
-    fn spawn_to(&self, report: &str, failpoint: Failpoint, unknown: Unknown) -> Child {
-        self.spawn_with(&self.order(report, failpoint, unknown))
-    }
-
-    fn order(&self, report: &str, failpoint: Failpoint, unknown: Unknown) -> Order {
-        let (folder, report) = (self.folder.path().to_owned(), self.path(report));
-        Order { folder, store: self.store, failpoint, unknown, many: None, report, tool_ms: self.tool_ms }
-    }
-
-    fn spawn_with(&self, order: &Order) -> Child {
-        let _ = std::fs::remove_file(&order.report);
-        Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "crash::a_worker_carries_out_its_order", "--nocapture"])
-            .env(ORDER, serde_json::to_string(order).unwrap())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-
-    fn end(&self, child: Child) -> Ended {
-        self.end_with("report.json", child)
-    }
-
-    fn end_with(&self, report: &str, mut child: Child) -> Ended {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let status = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break status,
-                None if Instant::now() > deadline => {
-                    child.kill().unwrap();
-                    panic!("a worker hangs");
-                }
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
-        };
-        if status.code() == Some(KILLED) || status.code().is_none() {
-            return Ended::Killed;
-        }
-        assert!(status.success(), "the worker failed: {status}");
-        let report = std::fs::read(self.path(report)).unwrap();
-        Ended::Itself(serde_json::from_slice(&report).unwrap())
-    }
-
-    fn work(&self, failpoint: Failpoint) -> Ended {
-        self.end(self.spawn(failpoint, Unknown::Look))
-    }
-
-    fn finish(&self, unknown: Unknown) -> Report {
-        match self.end(self.spawn(Failpoint::Never, unknown)) {
-            Ended::Itself(report) => report,
-            Ended::Killed => panic!("nobody kills this one"),
-        }
-    }
-
-    /// How often each effect happened: its tool and its key.
-    fn effects(&self) -> BTreeMap<(String, String), usize> {
-        let mut effects = BTreeMap::new();
-        for line in self.witnessed("effect ") {
-            let (tool, key) = line.split_once(' ').unwrap();
-            *effects.entry((tool.to_owned(), key.to_owned())).or_default() += 1;
-        }
-        effects
-    }
-
-    /// What the journal holds, where it can be read from here.
-    fn events(&self) -> Vec<Arc<RunEvent>> {
-        let journal: Arc<dyn Journal> = match self.store {
-            Store::Sqlite => Arc::new(Sqlite::new(self.path("runs.db"))),
-            Store::File => Arc::new(File::new(self.path("runs"))),
-            Store::Plugin => return Vec::new(),
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let page = runtime.block_on(journal.read(&RunId::parse(worker::RUN).unwrap(), 0, 100_000)).unwrap();
-        let events = page.records.into_iter().filter_map(|record| match record.body {
-            RecordBody::Event(event) => Some(event),
-            RecordBody::Note { .. } => None,
-        });
-        events.collect()
-    }
-
-    /// Steps that began again though they were done, and turns that were asked for again though they were answered.
-    fn done_again(&self) -> Vec<String> {
-        let (mut done, mut again) = (BTreeSet::new(), Vec::new());
-        for event in self.events() {
-            let key = match &event.body {
-                Body::StepStarted { .. } => event.path.to_string(),
-                Body::StepFinished { status: StepStatus::Completed, .. } => {
-                    done.insert(event.path.to_string());
-                    continue;
-                }
-                Body::TurnStarted { turn, .. } => format!("{} try {:?} turn {turn}", event.path, event.attempt),
-                Body::TurnFinished { turn, .. } => {
-                    done.insert(format!("{} try {:?} turn {turn}", event.path, event.attempt));
-                    continue;
-                }
-                _ => continue,
-            };
-            if done.contains(&key) {
-                again.push(key);
-            }
-        }
-        again
-    }
-
-    fn witnessed(&self, what: &str) -> Vec<String> {
-        let text = std::fs::read_to_string(self.path("witness")).unwrap_or_default();
-        text.lines().filter_map(|line| line.strip_prefix(what)).map(str::to_owned).collect()
-    }
-}
-
-/// What a run that nobody kills comes to.
-struct Whole {
-    report: Report,
-    effects: BTreeMap<(String, String), usize>,
-}
-
-impl Whole {
-    fn of(store: Store) -> Self {
-        let stage = Stage::new(store, 0);
-        let report = stage.finish(Unknown::Look);
-        assert_eq!((report.status.as_str(), &report.error), ("completed", &None));
-        assert!(report.steps.len() >= 50, "{} steps", report.steps.len());
-        let effects = stage.effects();
-        assert!(effects.values().all(|&count| count == 1));
-        Self { report, effects }
-    }
-}
-
-/// What was seen, to be printed.
-#[derive(Debug, Default)]
-struct Count {
-    kills: usize,
-    /// Processes that went on with a killed run.
-    resumes: usize,
-    /// Effects that happened again, each idempotent or one that only reads.
-    repeated: usize,
-    /// Runs with a step that ended as unknown: its effect had happened, and a person said that it must not happen again.
-    unknown: usize,
-}
-
-impl Count {
-    /// Goes on with a killed run until it is done, and holds what came out against the run that nobody killed.
-    fn recover(&mut self, stage: &Stage, whole: &Whole) {
-        let mut report = stage.finish(Unknown::Look);
-        self.resumes += 1;
-        let effects = stage.effects();
-        assert!(effects.iter().all(|((tool, _), &times)| tool != "once" || times == 1), "doubled: {effects:?}");
-        if report.error.as_deref() == Some("effect_unknown") {
-            self.unknown += 1;
-            // Now somebody wants it all the same.
-            report = stage.finish(Unknown::Retry);
-            self.resumes += 1;
-        }
-        assert_eq!((report.status.as_str(), &report.error), ("completed", &None), "{report:?}");
-        assert_eq!(report.output, whole.report.output);
-        assert_eq!(report.steps, whole.report.steps);
-        assert!(stage.effects().keys().eq(whole.effects.keys()), "lost or invented: {:?}", stage.effects());
-        self.repeated += effects.values().map(|times| times - 1).sum::<usize>();
-        assert_eq!(stage.done_again(), Vec::<String>::new());
-    }
-}
+use worker::{Failpoint, Order, Report, Store, Unknown};
 
 /// Not a check of its own: the tests below start this process as their worker.
 #[test]
@@ -311,7 +122,7 @@ fn two_processes_keep_their_runs_in_one_database() {
         assert_eq!((report.status.as_str(), report.error), ("completed", None));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let journal = Sqlite::new(stage.path("runs.db"));
+    let journal = Sqlite::new(stage.path(worker::SQLITE));
     let rows = runtime.block_on(journal.list(RunFilter::default())).unwrap().rows;
     assert!(rows.len() == 40 && rows.iter().all(|row| row.index.status == "completed"), "{rows:?}");
     for row in rows {
@@ -332,8 +143,13 @@ fn tell(line: &str) {
 
 /// How often processes are killed at random, or race.
 pub(crate) fn kills() -> usize {
+    kills_or(12)
+}
+
+/// The same, where so many are few enough.
+pub(crate) fn kills_or(few: usize) -> usize {
     let given = std::env::var_os("KILLS").and_then(|text| text.to_str()?.parse().ok());
-    given.unwrap_or(12)
+    given.unwrap_or(few).max(1)
 }
 
 /// Numbers that look random, the same in every test.

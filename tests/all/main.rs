@@ -12,6 +12,7 @@
 )]
 
 mod adding;
+mod alike;
 mod archive;
 mod authoring;
 mod bad_input;

@@ -4,11 +4,13 @@
 use crate::support::{Project, repository, user_directory};
 use cofferdam::core::port::{Answer, Approver, BoxFuture, Question};
 use cofferdam::{Orchestrator, RunOptions, UserDirs, Workflow};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 /// The example that cargo builds beside this test; built here when this test alone was.
 fn server() -> PathBuf {
@@ -225,22 +227,43 @@ fn no_server_is_left_behind_by_a_run_that_ends_or_is_interrupted() {
     let steps = "  - { id: a, tool: tools.do, args: { what: child } }\n";
     let hang = "  - { id: b, dependsOn: [a], tool: tools.do, args: { what: hang } }\n";
     let head = document("stays").lines().take(4).collect::<Vec<_>>().join("\n");
-    let is_running = |pid: &str| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        !stat.is_empty() && !stat.contains(") Z ")
-    };
-    let gone = |events: &[Value]| {
-        let finished = kinds(events, "tool_call_finished");
-        let pids = finished[0]["content"].as_str().unwrap().to_owned();
-        for pid in pids.split(' ') {
-            let waits = (0..500).take_while(|_| is_running(pid));
-            waits.for_each(|_| std::thread::sleep(std::time::Duration::from_millis(10)));
-            assert!(!is_running(pid), "{pid} is left");
-        }
-    };
     project.file("asks.yaml", format!("{head}\n{steps}"));
     gone(&project.run(&["run", "asks.yaml", "--allow-mcp", "tools", "--json"]).expect(0).json_lines());
     project.file("asks.yaml", format!("{head}\n{steps}{hang}"));
     let timed = ["run", "asks.yaml", "--allow-mcp", "tools", "--json", "--timeout", "2s"];
     gone(&project.run(&timed).expect(124).json_lines());
+    // However it is stopped.
+    for (first, second, code) in [
+        (Signal::INT, None, 130),
+        (Signal::TERM, None, 143),
+        (Signal::INT, Some(Signal::INT), 130),
+        (Signal::TERM, Some(Signal::TERM), 143),
+    ] {
+        let running = project.start(&["run", "asks.yaml", "--allow-mcp", "tools"]);
+        running.until(&format!("{:<18}completed", "a"));
+        running.signal(first);
+        if let Some(second) = second {
+            running.until("once more stops at once");
+            running.signal(second);
+        }
+        let sent = Instant::now();
+        running.wait().expect(code);
+        assert!(sent.elapsed() < Duration::from_secs(if second.is_some() { 1 } else { 5 }), "{:?}", sent.elapsed());
+        gone(&project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines());
+    }
+}
+
+/// A server told of its process and its child: neither runs any more.
+fn gone(events: &[Value]) {
+    let is_running = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    let finished = kinds(events, "tool_call_finished");
+    let pids = finished[0]["content"].as_str().unwrap().to_owned();
+    for pid in pids.split(' ') {
+        let waits = (0..500).take_while(|_| is_running(pid));
+        waits.for_each(|_| std::thread::sleep(Duration::from_millis(10)));
+        assert!(!is_running(pid), "{pid} is left");
+    }
 }

@@ -54,13 +54,14 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("guest-kept", &["cofferdam-sdk"]),
     ("guest-mirror", &["cofferdam-sdk"]),
     ("cofferdam-guests", &[]),
+    ("faulty-disk", &[]),
 ];
 
 /// Crates that see everything, because they measure everything.
 const ABOVE_ALL: &[&str] = &["cofferdam-bench"];
 
 /// What tests of a crate may use beside its floor.
-const FOR_TESTS: &[&str] = &["cofferdam-guests", "cofferdam-sdk", "cofferdam-store"];
+const FOR_TESTS: &[&str] = &["cofferdam-guests", "cofferdam-sdk", "cofferdam-store", "faulty-disk"];
 
 /// Heavy or powerful libraries and the only crates that may use them.
 const KEPT_IN: &[(&str, &[&str])] = &[
@@ -104,6 +105,15 @@ const LONG_FUNCTIONS: &[&str] = &[];
 /// Where printing is the job.
 const PRINTS: &[&str] =
     &["host/cli/", "tests/guests/src/main.rs", "tests/bench/", "host/plugin/tests/hostile/table.rs"];
+
+/// Where `unsafe` is let through, each with its reason there. `tests/faulty-disk` stands in for the C library.
+const UNSAFE: &[&str] = &[
+    "host/core/tests/fuzz/meter.rs",
+    "host/plugin/src/host.rs",
+    "host/plugin/src/lane.rs",
+    "tests/bench/src/bare.rs",
+    "tests/faulty-disk/src/lib.rs",
+];
 
 struct Manifest {
     path: String,
@@ -279,6 +289,14 @@ fn nothing_prints_but_the_cli() {
         }
     }
     fail_if_any(&faults, "stdout and stderr belong to the CLI");
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_listed() {
+    let lets = |source: &Source| source.code.contains("(unsafe_code") || source.code.contains("(unsafe_op");
+    let found: BTreeSet<String> = rust_sources().into_iter().filter(lets).map(|source| source.path).collect();
+    let listed: BTreeSet<String> = UNSAFE.iter().map(|path| (*path).to_owned()).collect();
+    assert_eq!(found, listed, "`unsafe` needs a reason and an entry in UNSAFE");
 }
 
 #[test]

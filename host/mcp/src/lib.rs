@@ -19,5 +19,6 @@ mod notices;
 mod process;
 mod wire;
 
+pub use process::kill_all;
 pub use server::Server;
 pub use settings::{ServerSettings, Variables};

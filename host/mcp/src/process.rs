@@ -18,6 +18,23 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 /// How often it is looked whether a program has ended.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// The groups of all programs that run in this process. None is reaped while its number stands here.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Kills the programs of all servers, for a process that is about to end without unwinding: nobody else would end a
+/// program that outlives its input.
+pub fn kill_all() {
+    for pid in GROUPS.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        kill_group(pid);
+    }
+}
+
+fn kill_group(pid: Pid) {
+    if let Err(error) = kill_process_group(pid, Signal::KILL) {
+        tracing::debug!(%error, "the group of an MCP server cannot be killed");
+    }
+}
+
 /// A program that runs. It is not reaped before its group was killed: until then the number of the group is ours.
 pub(crate) struct Process {
     child: Mutex<Option<Child>>,
@@ -52,6 +69,7 @@ impl Process {
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = program.spawn()?;
         let pid = Pid::from_child(&child);
+        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         // From here on, dropping it kills the program.
         let process = Self { child: Mutex::new(Some(child)), pid };
@@ -84,9 +102,8 @@ impl Process {
     /// Kills the group, once.
     pub(crate) fn kill(&self) {
         let Some(mut child) = self.child.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        if let Err(error) = kill_process_group(self.pid, Signal::KILL) {
-            tracing::debug!(%error, "the group of an MCP server cannot be killed");
-        }
+        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).retain(|pid| *pid != self.pid);
+        kill_group(self.pid);
         // It ends at once, unless the kernel holds it; nobody waits for that.
         let reap = move || drop(child.wait());
         if let Err(error) = std::thread::Builder::new().name("mcp-reap".to_owned()).spawn(reap) {

@@ -7,9 +7,10 @@ use crate::directory;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Durability, JournalError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ impl Writer {
     /// Opens the file, and makes it and its directory when they are missing.
     pub(crate) fn open(path: &Path, schema: Schema) -> Result<Self, JournalError> {
         if !path.exists() {
-            make_file(path).map_err(|error| unavailable(path, &error))?;
+            make_file(path, schema)?;
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened =
@@ -82,18 +83,28 @@ pub(crate) fn open_for_reading(path: &Path, schema: Schema) -> Result<Option<Con
 /// What a caller is told when SQLite refuses.
 pub(crate) fn refused(path: &Path, error: &rusqlite::Error) -> JournalError {
     let what = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "is held by another process",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "is held by another process (go on when that one is done with it, or end it)"
+        }
         Some(ErrorCode::DatabaseCorrupt) => "is damaged",
         Some(ErrorCode::NotADatabase) => "is not a store, or is damaged",
         Some(ErrorCode::DiskFull) => "cannot be written: the disk is full",
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "cannot be written",
         _ => "cannot be used",
     };
-    JournalError::Unavailable(format!("the store `{}` {what}: {error}", path.display()))
+    let message = format!("the store `{}` {what}: {error}", path.display());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => JournalError::Full(message),
+        _ => JournalError::Unavailable(message),
+    }
 }
 
 fn unavailable(path: &Path, error: &io::Error) -> JournalError {
-    JournalError::Unavailable(format!("the store `{}` cannot be made: {error}", path.display()))
+    let message = format!("the store `{}` cannot be made: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalError::Full(message),
+        _ => JournalError::Unavailable(message),
+    }
 }
 
 /// Whether a file has tables.
@@ -165,8 +176,85 @@ fn directory_of(path: &Path) -> Option<&Path> {
     path.parent().filter(|parent| !parent.as_os_str().is_empty())
 }
 
-/// Makes an empty file for its owner alone, and its directory likewise.
-fn make_file(path: &Path) -> io::Result<()> {
-    directory_of(path).map_or(Ok(()), directory::make)?;
-    directory::make_new(path).map(drop)
+/// Makes a file for its owner alone, and its directory likewise. It gets its name when it is finished and on the disk:
+/// a power cut leaves all of it or nothing. Where a file cannot have two names an empty one is made.
+fn make_file(path: &Path, schema: Schema) -> Result<(), JournalError> {
+    directory_of(path).map_or(Ok(()), directory::make).map_err(|error| unavailable(path, &error))?;
+    let draft = draft_of(path);
+    let named = make_draft(&draft, path, schema).map(|()| fs::hard_link(&draft, path));
+    // What is left of it is of no use to anybody.
+    for ending in ["", "-journal", "-wal", "-shm"] {
+        let _ = fs::remove_file(with_ending(&draft, ending));
+    }
+    match named? {
+        Ok(()) => directory_of(path).map_or(Ok(()), directory::flush).map_err(|error| unavailable(path, &error)),
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(_) => directory::make_new(path).map(drop).map_err(|error| unavailable(path, &error)),
+    }
+}
+
+/// Makes a file with its tables, and makes sure that it is on the disk. What fails is told of the name that it will have.
+fn make_draft(draft: &Path, path: &Path, schema: Schema) -> Result<(), JournalError> {
+    let unmade = |error: io::Error| unavailable(path, &error);
+    let fault = |error: rusqlite::Error| refused(path, &error);
+    directory::make_new(draft).map_err(unmade)?;
+    let mut connection = Connection::open(draft).map_err(fault)?;
+    prepare(&connection).map_err(fault)?;
+    make_tables(&mut connection, path, schema)?;
+    write_ahead(&connection).map_err(fault)?;
+    connection.close().map_err(|(_, error)| fault(error))?;
+    File::open(draft).and_then(|file| file.sync_all()).map_err(unmade)
+}
+
+/// A name that no other maker of the same file has.
+fn draft_of(path: &Path) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    with_ending(path, &format!(".new-{}-{number}", std::process::id()))
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    const SCHEMA: Schema = Schema { version: 1, create: "CREATE TABLE words (word TEXT) STRICT;" };
+
+    #[test]
+    fn a_full_disk_is_told_from_other_faults() {
+        let told = |code| {
+            let fault = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            refused(Path::new("f"), &fault)
+        };
+        assert!(matches!(told(ffi::SQLITE_FULL), JournalError::Full(said) if said.contains("`f`")));
+        assert!(matches!(unavailable(Path::new("f"), &io::Error::from_raw_os_error(28)), JournalError::Full(_)));
+        assert!(matches!(told(ffi::SQLITE_IOERR), JournalError::Unavailable(_)));
+        assert!(matches!(told(ffi::SQLITE_BUSY), JournalError::Unavailable(said) if said.contains("go on when")));
+    }
+
+    #[test]
+    fn a_store_gets_its_name_when_it_is_finished_and_leaves_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join("words.db");
+        // What somebody left who was killed while he made it.
+        directory::make(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        for _ in 0..2 {
+            let writer = Writer::open(&path, SCHEMA).unwrap();
+            writer.connection.execute("INSERT INTO words VALUES ('a')", []).unwrap();
+            drop(writer);
+            let names = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            assert_eq!(names, [".gitignore", "words.db"]);
+            fs::remove_file(&path).unwrap();
+        }
+    }
 }

@@ -7,11 +7,17 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Makes a directory with those above it, unless it is there.
+/// Makes a directory with those above it, unless it is there. The names of those that it makes are on the disk then: what
+/// is written below them would be lost with them.
 pub(crate) fn make(directory: &Path) -> io::Result<()> {
+    let is_named = |path: &&Path| !path.as_os_str().is_empty();
+    let missing: Vec<&Path> = directory.ancestors().filter(is_named).take_while(|path| !path.exists()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     if let Some(mut file) = make_new(&directory.join(".gitignore"))? {
         file.write_all(b"*\n")?;
+    }
+    for above in missing.into_iter().filter_map(Path::parent) {
+        flush(if is_named(&above) { above } else { Path::new(".") })?;
     }
     Ok(())
 }

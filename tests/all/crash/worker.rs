@@ -5,8 +5,8 @@ use super::plot;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{Alias, LocalName, RunId};
 use cofferdam::core::port::{
-    Answer, Append, Approver, BlobId, BoxFuture, Effects, Inquiry, Lease, LeaseRequest, ModelInfo, ModelRequest,
-    ModelStream, Page, Question, RunFilter, RunPage, ToolContext, ToolDefinition, ToolOutput,
+    Answer, Append, Approver, BlobId, BoxFuture, Durability, Effects, Inquiry, Lease, LeaseRequest, ModelInfo,
+    ModelRequest, ModelStream, Page, Question, RunFilter, RunPage, ToolContext, ToolDefinition, ToolOutput,
 };
 use cofferdam::core::port::{Journal, JournalError, Model, Tool};
 use cofferdam::core::spec::workflow::UnknownEffect;
@@ -23,6 +23,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The id of the one run.
 pub(super) const RUN: &str = "crash";
+
+/// What lies on the disk whose faults are tried, and the stores there.
+pub(super) const DISK: &str = "disk";
+pub(super) const SQLITE: &str = "disk/.cofferdam/runs.db";
+pub(super) const FILES: &str = "disk/.cofferdam/journal";
 
 /// The exit code of a process that a failpoint ended.
 pub(super) const KILLED: i32 = 77;
@@ -96,6 +101,12 @@ static EFFECTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Carries the order out, and writes the report beside the store.
 pub(super) fn work(order: &Order) {
+    let report = carry_out(order);
+    std::fs::write(&order.report, serde_json::to_vec(&report).unwrap()).unwrap();
+}
+
+/// Carries the order out in this process.
+pub(super) fn carry_out(order: &Order) -> Report {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let outcome = runtime.block_on(async {
         let orchestrator = builder(order).build().unwrap();
@@ -106,13 +117,16 @@ pub(super) fn work(order: &Order) {
         orchestrator.close().await;
         outcome
     });
-    let report = report(outcome);
-    std::fs::write(&order.report, serde_json::to_vec(&report).unwrap()).unwrap();
+    report(outcome)
 }
 
 async fn go(orchestrator: &Orchestrator, order: &Order) -> Result<RunResult, cofferdam::Error> {
     let run = RunId::parse(RUN).unwrap();
-    if orchestrator.recorded(&run).await.is_ok() {
+    let recorded = match orchestrator.recorded(&run).await {
+        Err(cofferdam::Error::Journal(JournalError::NotFound(_))) => false,
+        recorded => recorded.map(|_| true)?,
+    };
+    if recorded {
         let on_unknown_effect = (order.unknown == Unknown::Retry).then_some(UnknownEffect::Retry);
         let options = ResumeOptions { on_unknown_effect, ..ResumeOptions::default() };
         return orchestrator.resume_flow(&run, None, options).await;
@@ -188,12 +202,12 @@ fn builder(order: &Order) -> Builder {
     }
     match order.store {
         Store::Sqlite => {
-            let store = Sqlite::new(order.folder.join("runs.db"));
-            builder.storage(Arc::new(Counted { store, failpoint: order.failpoint }))
+            let store = Sqlite::new(order.folder.join(SQLITE));
+            builder.storage(Arc::new(Counted { store, failpoint: order.failpoint, witness }))
         }
         Store::File => {
-            let store = File::new(order.folder.join("runs"));
-            builder.storage(Arc::new(Counted { store, failpoint: order.failpoint }))
+            let store = File::new(order.folder.join(FILES));
+            builder.storage(Arc::new(Counted { store, failpoint: order.failpoint, witness }))
         }
         Store::Plugin => {
             let cache = std::env::temp_dir().join("cofferdam-crash-tests");
@@ -311,10 +325,11 @@ impl Model for Watched {
     }
 }
 
-/// A store whose appends are counted.
+/// A store whose appends are counted; that one has become durable leaves a line behind.
 struct Counted<S> {
     store: S,
     failpoint: Failpoint,
+    witness: PathBuf,
 }
 
 impl<S: Journal> Journal for Counted<S> {
@@ -327,7 +342,11 @@ impl<S: Journal> Journal for Counted<S> {
             if self.failpoint == Failpoint::Full(number) {
                 return Err(JournalError::Full("the test's disk is full".to_owned()));
             }
+            let is_durable = request.durability == Durability::Durable;
             let head = self.store.append(request).await?;
+            if is_durable {
+                witness(&self.witness, &format!("head {head}"));
+            }
             if self.failpoint == Failpoint::AfterAppend(number) {
                 die();
             }

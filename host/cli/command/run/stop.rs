@@ -58,7 +58,10 @@ pub(in crate::command) async fn until_end(
     }
     match ended {
         // Closing before the run began is the reason, not a fault.
-        None | Some(Err(Error::Closed)) => Ended::Abandoned(first),
+        None | Some(Err(Error::Closed)) => {
+            cofferdam::kill_servers();
+            Ended::Abandoned(first)
+        }
         Some(outcome) => Ended::Itself(Box::new(outcome), Some(first)),
     }
 }
@@ -69,6 +72,7 @@ fn flatten(outcome: Result<Result<RunResult, Error>, tokio::task::JoinError>) ->
 
 #[expect(clippy::exit, reason = "a second signal must not wait for anything")]
 pub(in crate::command) fn at_once(signal: Signal) -> ! {
+    cofferdam::kill_servers();
     std::process::exit(i32::from(signal.exit().number()))
 }
 

@@ -13,7 +13,9 @@ pub(super) fn refused(path: &Path, error: &io::Error) -> JournalError {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             JournalError::Full(format!("`{path}` cannot be written: the disk is full: {error}"))
         }
-        ErrorKind::TimedOut => JournalError::Unavailable(format!("`{path}` is held by another process")),
+        ErrorKind::TimedOut => JournalError::Unavailable(format!(
+            "`{path}` is held by another process (go on when that one is done with it, or end it)"
+        )),
         _ => JournalError::Unavailable(format!("`{path}` cannot be used: {error}")),
     }
 }
