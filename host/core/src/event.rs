@@ -3,14 +3,14 @@
 //! It is the journal record, the NDJSON line, the sink item and the golden-test line. It is a wire type on purpose:
 //! fields are only ever added, and a reader skips kinds that it does not know within one major version.
 
-mod context_file;
 mod kinds;
+mod origin;
 mod public;
 pub(crate) mod slots;
 mod status;
 
-pub use context_file::ContextFile;
 pub use kinds::{KINDS, unknown_kind};
+pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
 pub use public::Sensitive;
 pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 
@@ -78,41 +78,6 @@ fn value_is_null(value: &Arc<Value>) -> bool {
     value.is_null()
 }
 
-/// A file that a run was started from, as it was then.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Source {
-    /// The path as the user named it, or relative to the document.
-    pub path: String,
-    /// SHA-256 of the bytes, in lower hex.
-    pub sha256: String,
-    /// The text; resume and replay work from this copy.
-    pub text: Arc<str>,
-}
-
-/// A plugin that a run uses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PluginPin {
-    /// What the document calls it.
-    pub alias: String,
-    /// Where it came from.
-    pub source: String,
-    /// SHA-256 of the component.
-    pub digest: String,
-    /// What it says it is: `cofferdam/text 0.1.0`.
-    pub name: String,
-    /// What it may do, one line a capability; empty when nothing.
-    pub granted: Vec<String>,
-}
-
-/// Which run a branch was made of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BranchedFrom {
-    /// The recorded run.
-    pub run_id: RunId,
-    /// Its steps that were not taken over, though they may have ended there; without those inside of them.
-    pub steps: Vec<StepPath>,
-}
-
 /// What happened, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -134,7 +99,7 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input: Option<Arc<str>>,
         /// Files that go with prompts, as they were; without those that were not there.
-        #[serde(default, skip_serializing_if = "context_file::are_none")]
+        #[serde(default, skip_serializing_if = "origin::are_none")]
         context_files: Arc<Vec<ContextFile>>,
         /// Plugins with digests and grants.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -180,6 +180,11 @@ fn directory_of(path: &Path) -> Option<&Path> {
 /// a power cut leaves all of it or nothing. Where a file cannot have two names an empty one is made.
 fn make_file(path: &Path, schema: Schema) -> Result<(), JournalError> {
     directory_of(path).map_or(Ok(()), directory::make).map_err(|error| unavailable(path, &error))?;
+    if with_ending(path, "-wal").exists() {
+        // What a file that was removed left beside it: SQLite takes it away where the new one is empty, and else would take it
+        // for the log of that.
+        return make_empty(path);
+    }
     let draft = draft_of(path);
     let named = make_draft(&draft, path, schema).map(|()| fs::hard_link(&draft, path));
     // What is left of it is of no use to anybody.
@@ -190,8 +195,13 @@ fn make_file(path: &Path, schema: Schema) -> Result<(), JournalError> {
         Ok(()) => directory_of(path).map_or(Ok(()), directory::flush).map_err(|error| unavailable(path, &error)),
         // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(_) => directory::make_new(path).map(drop).map_err(|error| unavailable(path, &error)),
+        Err(_) => make_empty(path),
     }
+}
+
+/// Makes an empty file, unless another process was faster.
+fn make_empty(path: &Path) -> Result<(), JournalError> {
+    directory::make_new(path).map(drop).map_err(|error| unavailable(path, &error))
 }
 
 /// Makes a file with its tables, and makes sure that it is on the disk. What fails is told of the name that it will have.
