@@ -91,7 +91,9 @@ impl Orchestrator {
             let number = claimed.next;
             claimed.next += 1;
             let id = inner_id(ctx, ctx.attempt, name, number);
-            if claimed.runs.insert((ctx.attempt, number)) && self.recorded_if_any(&id).await?.is_none() {
+            // One that is recorded stays for the message that it worked on.
+            if !claimed.runs.contains(&(ctx.attempt, number)) && self.recorded_if_any(&id).await?.is_none() {
+                claimed.runs.insert((ctx.attempt, number));
                 return Ok(Work::New(id));
             }
         }

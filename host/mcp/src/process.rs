@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -19,14 +19,27 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The groups of all programs that run in this process. None is reaped while its number stands here.
-static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+/// None once the process is about to end.
+static GROUPS: Mutex<Option<Vec<Pid>>> = Mutex::new(Some(Vec::new()));
+
+fn groups() -> MutexGuard<'static, Option<Vec<Pid>>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Kills the programs of all servers, for a process that is about to end without unwinding: nobody else would end a
 /// program that outlives its input.
 pub fn kill_all() {
-    for pid in GROUPS.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        kill_group(pid);
-    }
+    groups().take().into_iter().flatten().for_each(kill_group);
+}
+
+/// Starts a program under the lock, so that none is missed by [`kill_all`], and none starts behind it.
+fn spawn(mut program: Command) -> io::Result<(Child, Pid)> {
+    let mut groups = groups();
+    let groups = groups.as_mut().ok_or_else(|| io::Error::other("this process is about to end"))?;
+    let child = program.spawn()?;
+    let pid = Pid::from_child(&child);
+    groups.push(pid);
+    Ok((child, pid))
 }
 
 fn kill_group(pid: Pid) {
@@ -67,9 +80,7 @@ impl Process {
             program.env(name, value.expose_secret());
         }
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = program.spawn()?;
-        let pid = Pid::from_child(&child);
-        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+        let (mut child, pid) = spawn(program)?;
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         // From here on, dropping it kills the program.
         let process = Self { child: Mutex::new(Some(child)), pid };
@@ -102,7 +113,7 @@ impl Process {
     /// Kills the group, once.
     pub(crate) fn kill(&self) {
         let Some(mut child) = self.child.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).retain(|pid| *pid != self.pid);
+        groups().iter_mut().for_each(|groups| groups.retain(|pid| *pid != self.pid));
         kill_group(self.pid);
         // It ends at once, unless the kernel holds it; nobody waits for that.
         let reap = move || drop(child.wait());

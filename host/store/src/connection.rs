@@ -185,7 +185,13 @@ fn make_file(path: &Path, schema: Schema) -> Result<(), JournalError> {
         // for the log of that.
         return make_empty(path);
     }
-    let draft = draft_of(path);
+    let draft = loop {
+        let draft = draft_of(path);
+        // A process that died may have left one with the same name.
+        if directory::make_new(&draft).map_err(|error| unavailable(path, &error))?.is_some() {
+            break draft;
+        }
+    };
     let named = make_draft(&draft, path, schema).map(|()| fs::hard_link(&draft, path));
     // What is left of it is of no use to anybody.
     for ending in ["", "-journal", "-wal", "-shm"] {
@@ -204,11 +210,10 @@ fn make_empty(path: &Path) -> Result<(), JournalError> {
     directory::make_new(path).map(drop).map_err(|error| unavailable(path, &error))
 }
 
-/// Makes a file with its tables, and makes sure that it is on the disk. What fails is told of the name that it will have.
+/// Makes an empty file one with tables, and makes sure that it is on the disk. What fails is told of the name that it will have.
 fn make_draft(draft: &Path, path: &Path, schema: Schema) -> Result<(), JournalError> {
     let unmade = |error: io::Error| unavailable(path, &error);
     let fault = |error: rusqlite::Error| refused(path, &error);
-    directory::make_new(draft).map_err(unmade)?;
     let mut connection = Connection::open(draft).map_err(fault)?;
     prepare(&connection).map_err(fault)?;
     make_tables(&mut connection, path, schema)?;
@@ -217,7 +222,7 @@ fn make_draft(draft: &Path, path: &Path, schema: Schema) -> Result<(), JournalEr
     File::open(draft).and_then(|file| file.sync_all()).map_err(unmade)
 }
 
-/// A name that no other maker of the same file has.
+/// A name that no other maker in this process has.
 fn draft_of(path: &Path) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

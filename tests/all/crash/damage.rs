@@ -4,7 +4,7 @@
 //! A file of lines that was cut off looks as after an interrupted write, and goes on from there; the calls behind the cut
 //! are made again.
 
-use super::stage::{Stage, Whole};
+use super::stage::{Ended, Stage, Whole};
 use super::worker::{self, Failpoint, Report, Store, Unknown};
 use super::{chances, plot, tell};
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ impl Sound {
         let whole = Whole { effects: done.effects(), report };
         let stage = killed.map_or(done, |append| {
             let stage = stage(store);
-            stage.work(Failpoint::AfterAppend(append));
+            assert!(matches!(stage.work(Failpoint::AfterAppend(append)), Ended::Killed));
             stage
         });
         if store == Store::Sqlite {

@@ -206,6 +206,10 @@ fn a_run_on_a_disk_that_fails_says_so_with_its_exit_code() {
                     ended += 1;
                 }
                 let resumed = project.run(&["resume", "last", "--storage", storage]);
+                assert!(
+                    code != Some(0) || resumed.code == Some(0),
+                    "{storage}, {fault}: a success that nobody recorded"
+                );
                 let outcome = if resumed.code == Some(3) { project.run(&run) } else { resumed };
                 assert_eq!(outcome.expect(0).stdout, "a\n", "{storage}, {fault}");
             }

@@ -41,22 +41,30 @@ struct Garbage {
 }
 
 impl Garbage {
-    /// Deletes the runs. Who began to work on one meanwhile keeps it.
+    /// Deletes the runs, up to one that cannot be deleted. Who began to work on one meanwhile keeps it.
     async fn delete_runs(&mut self, orchestrator: &Orchestrator, outputs: &Path) -> Result<(), Failure> {
-        let mut deleted = Vec::new();
+        let (mut deleted, mut failed) = (Vec::new(), None);
         let told = self.busy.len();
         for row in std::mem::take(&mut self.runs) {
-            match removal::delete(orchestrator, &row.run_id, outputs, false).await? {
-                None => deleted.push(row),
-                Some(kept) => {
+            if failed.is_some() {
+                self.kept += 1;
+                continue;
+            }
+            match removal::delete(orchestrator, &row.run_id, outputs, false).await {
+                Ok(None) => deleted.push(row),
+                Ok(Some(kept)) => {
                     self.kept += 1;
                     self.busy.push((row, kept));
+                }
+                Err(error) => {
+                    self.kept += 1;
+                    failed = Some(error);
                 }
             }
         }
         self.runs = deleted;
         tell_busy(self.busy.get(told..).unwrap_or_default());
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -104,12 +112,19 @@ pub(super) async fn run(session: &Session, orchestrator: &Orchestrator, args: &G
         terminal::tell("nothing was deleted");
         return Ok(Exit::Done);
     }
-    garbage.delete_runs(orchestrator, &outputs).await?;
-    for directory in &garbage.directories {
-        removal::delete_outputs(directory)?;
-    }
+    let failed = garbage.delete_runs(orchestrator, &outputs).await;
+    let mut left = std::mem::take(&mut garbage.directories).into_iter();
+    let failed = failed.and_then(|()| {
+        left.try_for_each(|directory| {
+            removal::delete_outputs(&directory)?;
+            garbage.directories.push(directory);
+            Ok(())
+        })
+    });
+    // What went is told, whatever did not.
     print_json(&garbage, args, "deleted")?;
     tell_counts(&garbage, "deleted");
+    failed?;
     Ok(Exit::Done)
 }
 

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal;
 use cofferdam::Orchestrator;
-use cofferdam::core::event::{RunEvent, Sensitive};
+use cofferdam::core::event::{Body, RunEvent, Sensitive};
 use cofferdam::core::id::RunId;
 use cofferdam::core::spec::suggest::did_you_mean;
 
@@ -24,8 +24,13 @@ pub(super) async fn run(orchestrator: &Orchestrator, args: &ShowArgs) -> anyhow:
     let length = if args.full { transcript::Length::Full } else { transcript::Length::Short };
     let mut transcripts = args.transcript.as_deref().map(|step| Transcripts::of(step, length));
     let mut lines = String::new();
-    let mut shown = Shown::new(args.reveal);
+    let (mut shown, mut has_ended) = (Shown::new(args.reveal), false);
     each_event(journal, &run, |_, event| {
+        match event.body {
+            Body::RunFinished { .. } => has_ended = true,
+            Body::RunResumed { .. } => has_ended = false,
+            _ => {}
+        }
         let public = shown.public(event);
         let event = public.as_ref().unwrap_or(event);
         if !args.json || transcripts.is_some() {
@@ -48,6 +53,8 @@ pub(super) async fn run(orchestrator: &Orchestrator, args: &ShowArgs) -> anyhow:
     if let Some(step) = args.transcript.as_deref().filter(|step| !step.is_empty()) {
         known_step(&run, step, &history)?;
     }
+    // It may have ended since its row was read.
+    let interrupted = interrupted && !has_ended;
     history.interrupted = interrupted;
     match transcripts {
         _ if args.json => {

@@ -2,12 +2,13 @@
 //!
 //! It must not store that: whoever goes on with the run makes it running again.
 
-use super::page;
+use super::{find_row, page};
 use crate::failure::Failure;
 use crate::ui::paint;
 use cofferdam::Orchestrator;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::{RunFilter, RunPage, RunRow};
+use std::collections::HashMap;
 
 /// The status that a record says of a run that has not ended.
 pub(super) const RUNNING: &str = "running";
@@ -28,8 +29,7 @@ pub(super) async fn rows(
     let mut rows = Vec::new();
     loop {
         let RunPage { rows: found, next } = page(&*journal, &filter, limit.saturating_sub(rows.len())).await?;
-        for mut row in found {
-            stand(orchestrator, &mut row).await;
+        for row in standing(orchestrator, found).await? {
             if wanted.is_empty() || wanted.contains(&row.index.status) {
                 rows.push(row);
             }
@@ -41,10 +41,43 @@ pub(super) async fn rows(
     }
 }
 
+/// Rows with the statuses that the runs have. What ended between the look at its row and that at who works on it is looked up
+/// again, all at once.
+async fn standing(orchestrator: &Orchestrator, mut found: Vec<RunRow>) -> Result<Vec<RunRow>, Failure> {
+    let mut idle = Vec::new();
+    for (place, row) in found.iter().enumerate() {
+        if row.index.status == RUNNING && is_interrupted(orchestrator, &row.run_id).await {
+            idle.push(place);
+        }
+    }
+    if idle.is_empty() {
+        return Ok(found);
+    }
+    let now = super::rows(&*orchestrator.runs(), RunFilter::default(), 0).await?;
+    let now: HashMap<RunId, RunRow> = now.into_iter().map(|row| (row.run_id.clone(), row)).collect();
+    for place in idle {
+        if let Some(row) = found.get_mut(place) {
+            let now = now.get(&row.run_id).cloned();
+            interrupt(row, now);
+        }
+    }
+    Ok(found)
+}
+
+/// Gives the row of a run that nobody works on the status that it has: it may have ended since the row was read.
+fn interrupt(row: &mut RunRow, now: Option<RunRow>) {
+    if let Some(now) = now {
+        *row = now;
+    }
+    if row.index.status == RUNNING {
+        INTERRUPTED.clone_into(&mut row.index.status);
+    }
+}
+
 /// Gives a row the status that the run has.
 pub(super) async fn stand(orchestrator: &Orchestrator, row: &mut RunRow) {
     if row.index.status == RUNNING && is_interrupted(orchestrator, &row.run_id).await {
-        INTERRUPTED.clone_into(&mut row.index.status);
+        interrupt(row, find_row(&*orchestrator.runs(), row.run_id.as_str()).await.ok());
     }
 }
 
