@@ -121,6 +121,8 @@ impl Orchestrator {
         if self.is_closed() {
             return Err(Error::Closed);
         }
+        let along = self.shared.settings.isolation.branch(&branch.of, &branch.run_id).await;
+        along.map_err(|fault| Error::Refused(vec![fault]))?;
         self.record(&branch).await?;
         let recorded = self.recorded(&branch.run_id).await?;
         self.take_up(&branch.workflow, recorded, options).await

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// The place of the start time in `/proc/PID/stat`, behind the name, which ends with the last `)` (proc_pid_stat(5)).
 const START_TIME: usize = 19;
 
+/// The processes of a machine outside of containers (`PROC_PID_INIT_INO` of the kernel).
+const FIRST_SPACE: &str = "pid:[4026531836]";
+
 impl Orchestrator {
     /// Who works on a run now: none when nobody does, or its process has ended. A run that is recorded as `running` and that
     /// nobody works on was interrupted. It costs one small read, however long the run is.
@@ -55,11 +58,15 @@ pub(super) fn holder() -> Holder {
 
 fn this_process() -> Owner {
     let pid = std::process::id();
-    Owner {
-        host: of_kernel("hostname"),
-        boot_id: of_kernel("random/boot_id"),
-        pid,
-        process_started: started(pid).unwrap_or_default(),
+    Owner { host: host(), boot_id: of_kernel("random/boot_id"), pid, process_started: started(pid).unwrap_or_default() }
+}
+
+/// The machine, as far as numbers of processes mean the same there: containers that share its name do not see each other's.
+fn host() -> String {
+    let name = of_kernel("hostname");
+    match fs::read_link("/proc/self/ns/pid") {
+        Ok(space) if space != Path::new(FIRST_SPACE) => format!("{name} {}", space.display()),
+        _ => name,
     }
 }
 

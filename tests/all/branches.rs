@@ -88,6 +88,25 @@ fn fork(project: &Project, flags: &[&str], code: i32) -> Outcome {
     project.run(&[&["fork", "last"][..], flags].concat()).expect(code)
 }
 
+const COUNTED: &str = "
+name: counted
+steps:
+  - { id: a, tool: write, args: { path: 'out:x.txt', content: hello } }
+  - { id: b, dependsOn: [a], tool: glob, args: { pattern: 'out:**' } }
+output: string(size(steps.b.result.files))
+";
+
+#[test]
+fn a_branch_has_what_the_steps_that_it_takes_over_wrote_to_the_output() {
+    let project = Project::new();
+    project.file("counted.yaml", COUNTED);
+    assert_eq!(project.run(&["run", "counted.yaml"]).expect(0).stdout, "1\n");
+    assert_eq!(project.run(&["fork", "last", "--from", "b"]).expect(0).says(&["reused: a"]).stdout, "1\n");
+    project.file("counted.yaml", COUNTED.replace("size(steps.b.result.files)", "size(steps.b.result.files) + 1"));
+    let accepted = project.run(&["resume", "last", "--accept-changes"]);
+    assert_eq!(accepted.expect(0).stdout, "2\n");
+}
+
 #[test]
 fn a_fork_from_the_middle_keeps_what_came_before_and_what_stands_beside() {
     let project = project();

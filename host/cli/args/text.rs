@@ -54,8 +54,9 @@ Examples:
 
 The new run has its own id and takes over what the recorded one has done, but for the steps that are
 named, those that read an input with another value, and all that depends on these. The recorded run
-stays as it is and may be under way. What cannot be shown to be unaffected runs again. Files that
-steps wrote are not taken along, nor are values that plugins keep for a run.";
+stays as it is and may be under way. What cannot be shown to be unaffected runs again. A copy of the
+output directory (`out:`) is taken along as it is now; other files that steps wrote stay where they
+are, and values that plugins keep for a run are not taken along.";
 
 pub(super) const ANSWER: &str = "\
 Examples:

@@ -31,14 +31,14 @@ pub(super) fn tell(branch: &RunBranch) {
         true => format!("run {of} goes on as {run_id} with the changed document"),
         false => format!("run {run_id} is a fork of {of}"),
     };
-    let (reused, again) = (names(&branch.reused), names(&branch.again));
+    let (reused, again) = (names(&branch.reused, "nothing"), names(&branch.again, "nothing that was done"));
     terminal::tell(&paint::quiet(&format!("{what}; reused: {reused}; runs again: {again}")));
 }
 
-fn names(steps: &[StepPath]) -> String {
+fn names(steps: &[StepPath], none: &str) -> String {
     let named: Vec<&str> = steps.iter().take(NAMED).map(StepPath::as_str).collect();
     match steps.len().saturating_sub(NAMED) {
-        _ if named.is_empty() => "nothing".to_owned(),
+        _ if named.is_empty() => none.to_owned(),
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }

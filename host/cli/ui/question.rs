@@ -81,7 +81,11 @@ impl TerminalApprover {
         let pause = live::pause();
         let answer = tokio::select! {
             biased;
-            () = self.stop.cancelled() => None,
+            // Nobody there would let the run wait. It is about to be cancelled, and asks no more then.
+            () = self.stop.cancelled() => {
+                tokio::time::sleep(Duration::from_millis(limits::CANCEL_GRACE_MS)).await;
+                None
+            }
             answer = inquiry::put(&inquiry, lines) => answer,
         };
         drop(pause);

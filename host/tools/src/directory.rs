@@ -2,6 +2,7 @@
 //!
 //! It must not delete anything, and opens nothing before a step needs it.
 
+use crate::outputs;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
@@ -72,6 +73,27 @@ impl Isolation for SharedDirectory {
         self.state().leave(run);
         Box::pin(std::future::ready(()))
     }
+
+    fn branch<'a>(&'a self, of: &'a RunId, into: &'a RunId) -> BoxFuture<'a, Result<(), Fault>> {
+        let (runs_root, from, to) = (self.runs_root.clone(), of.clone(), into.clone());
+        let refused = move |error: io::Error| {
+            Fault::user("output_directory", format!("the output directory of run `{of}` cannot be copied: {error}"))
+        };
+        Box::pin(async move {
+            let copied = tokio::task::spawn_blocking(move || take_along(&runs_root, &from, &to)).await;
+            copied.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(refused)
+        })
+    }
+}
+
+/// Copies the output directory of a run, if it has one.
+fn take_along(runs_root: &Path, of: &RunId, into: &RunId) -> io::Result<()> {
+    match fs::symlink_metadata(runs_root.join(of.as_str()).join("out")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => _ = found?,
+    }
+    let dir = |run| make_out(runs_root, run).and_then(|handle| handle.as_file().try_clone()).map(Dir::from_std_file);
+    outputs::copy(&dir(of)?, &dir(into)?)
 }
 
 impl Open {

@@ -5,6 +5,7 @@
 
 mod directory;
 mod native;
+mod outputs;
 
 mod gitignore;
 mod place;

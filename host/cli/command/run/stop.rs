@@ -77,6 +77,8 @@ pub(in crate::command) fn at_once(signal: Signal) -> ! {
 }
 
 pub(in crate::command) async fn next_signal() -> anyhow::Result<Signal> {
+    // A file that may not grow is an error of the write, and no end of the process.
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
     let mut hang_up = if ignores_hang_up() { None } else { signal(SignalKind::hangup()).ok() };

@@ -44,4 +44,14 @@ pub trait Isolation: Send + Sync {
 
     /// Called once for each `enter`, after the try has ended, also when it failed or was cancelled.
     fn leave<'a>(&'a self, run: &'a RunId, step: &'a StepPath) -> BoxFuture<'a, ()>;
+
+    /// Called once for each branch of a run, before it begins: what the run has in its output directory is taken along. Without
+    /// this, a branch begins with an empty one.
+    ///
+    /// # Errors
+    /// When something cannot be copied; the branch does not begin.
+    fn branch<'a>(&'a self, of: &'a RunId, into: &'a RunId) -> BoxFuture<'a, Result<(), Fault>> {
+        let _ = (of, into);
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

@@ -86,7 +86,7 @@ mod tests {
             (turn("a", 1, ANSWER), end(ANSWER), true),
             (turn("b", 1, ANSWER), end(ANSWER), false),
             (turn("a", 2, ANSWER), end(ANSWER), false),
-            (turn("a", 1, &ANSWER[1..]), end(ANSWER), false),
+            (turn("a", 1, &ANSWER.replace("This", "That")), end(ANSWER), false),
             (turn("a", 1, "no"), end("no"), false),
             (note, end(ANSWER), false),
             (end(ANSWER), end(ANSWER), false),
