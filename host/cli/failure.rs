@@ -187,7 +187,7 @@ impl From<cofferdam::Error> for Failure {
 
 /// What a person does about a store that failed.
 fn journal_hint(error: &JournalError) -> Option<String> {
-    let goes_on = "`cofferdam resume RUN` goes on with what was recorded";
+    let goes_on = "`cofferdam resume last` goes on with what was recorded, if `cofferdam runs list` shows any of it";
     match error {
         JournalError::Full(_) => Some(format!("make room there; then {goes_on}")),
         JournalError::Unavailable(_) => Some(format!("when that is mended, {goes_on}")),

@@ -85,7 +85,7 @@ impl Orchestrator {
             true => return Err(recorded.changed(&now.document().sources)),
             false => now.clone(),
         };
-        let context_files = read_context(&now).await;
+        let context_files = read_context(&now).await?;
         if !options.resume.accept_changes {
             recorded.refuse_other_context(&context_files)?;
         }

@@ -134,7 +134,7 @@ impl Orchestrator {
                     return Err(recorded.changed(&workflow.document().sources));
                 }
                 if !completed {
-                    recorded.refuse_other_context(&read_context(workflow).await)?;
+                    recorded.refuse_other_context(&read_context(workflow).await?)?;
                 }
                 claimed.runs.insert((earlier.number, number));
                 self.until_idle(&id).await;

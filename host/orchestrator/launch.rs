@@ -77,7 +77,7 @@ impl Orchestrator {
             self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
         refuse_other_plugins(&pinned, &request.plugins)?;
         if !goes_on {
-            request.context_files = read_context(&workflow).await;
+            request.context_files = read_context(&workflow).await?;
         }
         self.write_lock(&checks);
         if covered {

@@ -6,6 +6,7 @@ use crate::changes::{beside, source_changes};
 use crate::error::{Error, SourceChange};
 use crate::workflow::Workflow;
 use cofferdam_core::event::{Body, ContextFile, PluginPin, RunEvent, RunStatus, Source};
+use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Journal, JournalError, RecordBody};
 use cofferdam_core::run::branch::changed_files;
@@ -200,12 +201,16 @@ impl RecordedRun {
 }
 
 /// The files that go with the prompts of a document as they are now, read beside the runtime's threads.
-pub(super) async fn read_context(workflow: &Workflow) -> Vec<ContextFile> {
+///
+/// # Errors
+/// When reading breaks off: no files would mean that none has changed.
+pub(super) async fn read_context(workflow: &Workflow) -> Result<Vec<ContextFile>, Error> {
     if workflow.document().context_files().is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let workflow = workflow.clone();
-    tokio::task::spawn_blocking(move || workflow.context_files()).await.unwrap_or_default()
+    let broke_off = |error| Error::Refused(vec![Fault::bug(format!("reading the context files broke off: {error}"))]);
+    tokio::task::spawn_blocking(move || workflow.context_files()).await.map_err(broke_off)
 }
 
 /// How the run ended last, by its last records.

@@ -417,6 +417,7 @@ fn half_of_a_run_is_no_run() {
     let (records, durability) = (page.records, Durability::Durable);
     let half = Append { run: id, expected_head: 0, records, index: Some(index), durability };
     runtime.block_on(journal.append(half)).unwrap();
+    assert!(project.run(&["runs", "show", "last"]).expect(0).stdout.contains("copying; it is not whole"));
     for command in ["resume", "replay", "fork"] {
         let from: &[&str] = if command == "fork" { &["--from", "say"] } else { &[] };
         project.run(&[&[command, "last"], from].concat()).expect(2).says(&["is not whole", "import or fork it again"]);

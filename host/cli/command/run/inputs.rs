@@ -58,7 +58,10 @@ fn pair(flag: &str, text: &str) -> Result<(String, InputText), Failure> {
         );
     };
     let value = match value.strip_prefix('@') {
-        Some(path) => file(Path::new(path))?,
+        Some(text) if text.starts_with('@') => text.to_owned(),
+        Some(path) => file(Path::new(path)).map_err(|failure| {
+            failure.with_hint(format!("`@` takes the value from a file; `@@{path}` is the text `@{path}`"))
+        })?,
         None => value.to_owned(),
     };
     Ok((name.to_owned(), InputText::Text(value)))
@@ -128,5 +131,11 @@ mod tests {
         assert!(pair("a").is_err());
         assert!(pair("a=@/no/such/file").unwrap_err().to_string().contains("/no/such/file"));
         assert!(pair("a=@/dev/zero").unwrap_err().to_string().contains("is not a regular file"));
+    }
+
+    #[test]
+    fn a_text_may_begin_with_the_sign_of_files() {
+        assert!(matches!(pair("--input", "a=@@home"), Ok((_, InputText::Text(text))) if text == "@home"));
+        assert!(pair("--input", "a=@gone.txt").is_err());
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct History {
     pub(super) status: Option<RunStatus>,
     /// Nobody works on it, though it has not ended.
     pub(super) interrupted: bool,
+    /// Whether it is a copy that is not whole.
+    pub(super) copying: bool,
     /// The time in which no process worked on it, before it was resumed.
     pub(super) rested: Duration,
     /// The same, also where what is recorded before was copied from another run.
@@ -68,6 +70,7 @@ impl History {
             last: None,
             status: None,
             interrupted: false,
+            copying: false,
             rested: Duration::ZERO,
             gaps: Duration::ZERO,
             usage: Usage::default(),

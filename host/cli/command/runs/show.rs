@@ -10,6 +10,7 @@ use crate::terminal;
 use cofferdam::Orchestrator;
 use cofferdam::core::event::{Body, RunEvent, Sensitive};
 use cofferdam::core::id::RunId;
+use cofferdam::core::port::RunIndex;
 use cofferdam::core::spec::suggest::did_you_mean;
 
 /// Events are written when there are so many bytes of them, so that a long run is not held as text.
@@ -19,6 +20,7 @@ pub(super) async fn run(orchestrator: &Orchestrator, args: &ShowArgs) -> anyhow:
     let journal = &*orchestrator.runs();
     let row = find_row(journal, &args.run).await?;
     let run = row.run_id;
+    let copying = row.index.status == RunIndex::COPYING;
     let interrupted = row.index.status == standing::RUNNING && standing::is_interrupted(orchestrator, &run).await;
     let mut history = History::new(run.clone());
     let length = if args.full { transcript::Length::Full } else { transcript::Length::Short };
@@ -56,6 +58,7 @@ pub(super) async fn run(orchestrator: &Orchestrator, args: &ShowArgs) -> anyhow:
     // It may have ended since its row was read.
     let interrupted = interrupted && !has_ended;
     history.interrupted = interrupted;
+    history.copying = copying;
     match transcripts {
         _ if args.json => {
             terminal::print(&lines)?;

@@ -5,6 +5,7 @@ use super::standing::{INTERRUPTED, RUNNING, how_to_go_on};
 use crate::local_time;
 use crate::ui::paint;
 use cofferdam::core::fault::Fault;
+use cofferdam::core::port::RunIndex;
 use cofferdam::sink::{clean, duration, tokens};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -74,6 +75,9 @@ fn push_head(text: &mut String, history: &History) {
     row("workflow", &clean(&history.workflow, 100));
     let status = match history.status {
         Some(status) => painted(status.as_str()),
+        None if history.copying => {
+            format!("{}; {}", paint::warn(RunIndex::COPYING), "it is not whole: import or fork it again")
+        }
         None if history.interrupted => {
             format!("{}; {}", paint::warn(INTERRUPTED), how_to_go_on(&history.run))
         }
