@@ -191,6 +191,9 @@ fn journal_hint(error: &JournalError) -> Option<String> {
     match error {
         JournalError::Full(_) => Some(format!("make room there; then {goes_on}")),
         JournalError::Unavailable(_) => Some(format!("when that is mended, {goes_on}")),
+        JournalError::Conflict { found: 0, .. } => {
+            Some("somebody removed the record of the run while it went on".to_owned())
+        }
         JournalError::Damaged { run, .. } => {
             Some(format!("put a sound copy in its place, or let it go with `cofferdam runs rm {run}`"))
         }
@@ -247,6 +250,8 @@ mod tests {
     fn a_store_that_failed_comes_with_what_to_do() {
         let full = Failure::from(cofferdam::Error::Journal(JournalError::Full("no room".into())));
         assert!(full.exit == Exit::Failed && full.text().contains("make room there"), "{}", full.text());
+        let removed = Failure::from(cofferdam::Error::Journal(JournalError::Conflict { expected: 7, found: 0 }));
+        assert!(removed.text().contains("hint: somebody removed the record"), "{}", removed.text());
         let gone = Failure::from(cofferdam::Error::Journal(JournalError::NotFound("r".into())));
         assert!(!gone.text().contains("hint:"), "{}", gone.text());
     }

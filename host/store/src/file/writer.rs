@@ -93,9 +93,7 @@ impl Writer<'_> {
         let Some(run) = group.first().map(|prepared| prepared.run.clone()) else { return Vec::new() };
         let begins = group.iter().any(|prepared| prepared.expected_head == 0);
         let missing = if begins { Missing::Make } else { Missing::Leave };
-        let held = self.open.remove(&run);
-        let was_there = held.is_some();
-        match Held::take(self.places, &run, held, missing) {
+        match Held::take(self.places, &run, self.open.remove(&run), missing) {
             Ok(Some((mut held, _locked))) => {
                 let outcomes = held.append_all(self.places, group);
                 if self.open.len() >= limits::FILE_STORE_OPEN {
@@ -103,10 +101,6 @@ impl Writer<'_> {
                 }
                 self.open.insert(run, held);
                 outcomes
-            }
-            Ok(None) if was_there => {
-                let gone = format!("`{}` was removed while the run went on", self.places.run(&run).display());
-                group.iter().map(|_| Err(JournalError::Unavailable(gone.clone()))).collect()
             }
             Ok(None) => group
                 .iter()
