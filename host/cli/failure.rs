@@ -251,7 +251,7 @@ mod tests {
         let full = Failure::from(cofferdam::Error::Journal(JournalError::Full("no room".into())));
         assert!(full.exit == Exit::Failed && full.text().contains("make room there"), "{}", full.text());
         let removed = Failure::from(cofferdam::Error::Journal(JournalError::Conflict { expected: 7, found: 0 }));
-        assert!(removed.text().contains("hint: somebody removed the record"), "{}", removed.text());
+        assert!(removed.text().contains("somebody removed the record"), "{}", removed.text());
         let gone = Failure::from(cofferdam::Error::Journal(JournalError::NotFound("r".into())));
         assert!(!gone.text().contains("hint:"), "{}", gone.text());
     }
