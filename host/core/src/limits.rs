@@ -114,6 +114,8 @@ limits! {
     // Agents
     AGENT_TURNS: u32 = 50, "turns", "a model that keeps calling tools would never end";
     PARALLEL_TOOL_CALLS: usize = 8, "calls", "a model may ask for hundreds of calls in one turn";
+    REPEATED_CALLS_NUDGE: usize = 3, "times", "a model that makes the same call over and over, with the same answer, is not told that it does";
+    REPEATED_CALLS_STOP: usize = 5, "times", "a model that is stuck would repeat its call until its turns are spent";
     TOOL_CALLS_PER_TURN: usize = 128, "calls", "each call is answered in the next request";
     TOOL_RESULT_BYTES: usize = 32 * KIB, "bytes", "a large result fills the model's context; above this it gets the head, the size and how to read on";
     FINAL_TEXT_CHARS: usize = 500, "characters", "an error quotes this much of what a model said instead of a result";
@@ -290,6 +292,11 @@ limits! {
     GITIGNORE_BYTES: usize = 256 * KIB, "bytes", "every line is compiled, and every entry compared with it";
     READ_BYTES: usize = MIB, "bytes", "a file is returned in one piece, and stands in the journal";
     READ_SCAN_BYTES: usize = 256 * MIB, "bytes", "finding a line means reading all lines before it";
+    GREP_FILE_BYTES: usize = 16 * MIB, "bytes", "a file is searched in memory; what is larger is passed over and counted";
+    GREP_SCAN_BYTES: usize = 512 * MIB, "bytes", "a search through a whole disk would hold the step for hours";
+    GREP_MATCHES: usize = 2_000, "lines", "a pattern that matches everywhere would fill the model's context";
+    GREP_LINE_BYTES: usize = 512, "bytes", "one line of a minified file would fill the model's context";
+    GREP_PATTERN_BYTES: usize = 1_024, "bytes", "a pattern is compiled, and repetitions multiply";
     WRITE_BYTES: usize = 16 * MIB, "bytes", "a model could fill the disk with one call";
     DIRECTORY_IDLE_RUNS: usize = 64, "runs", "each keeps its output directory open";
 }

@@ -1,5 +1,6 @@
 //! The LLM agent: asks a model, runs the tools it calls, until it stops or a bound is reached.
 
+mod repeats;
 mod structured;
 mod turn;
 
@@ -16,6 +17,7 @@ use cofferdam_core::spec::RunLimits;
 use cofferdam_core::spec::workflow::AgentSpec;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
+use repeats::Repeats;
 use serde_json::Value;
 use std::sync::Arc;
 use structured::Submission;
@@ -74,6 +76,7 @@ struct Conversation<'a> {
     submission: Option<Value>,
     /// Why the last submission was not accepted.
     refused: Option<String>,
+    repeats: Repeats,
 }
 
 /// What to do after a turn.
@@ -102,6 +105,7 @@ impl<'a> Conversation<'a> {
             content: Arc::default(),
             submission: None,
             refused: None,
+            repeats: Repeats::default(),
         }
     }
 
@@ -132,7 +136,8 @@ impl<'a> Conversation<'a> {
                 Next::Stop { truncated } => return Ok(truncated),
             }
         }
-        self.out_of_turns()
+        let turns = self.agent.spec.max_turns;
+        self.cut_off("out_of_turns", &format!("the agent was stopped after {turns} turns")).map(|_| true)
     }
 
     async fn ask(&mut self, turn: u32, choice: ToolChoice) -> Result<Turn, Fault> {
@@ -189,6 +194,11 @@ impl<'a> Conversation<'a> {
 
     async fn after(&mut self, answer: Turn, forced: bool) -> Result<Next, Fault> {
         if !answer.calls.is_empty() {
+            if let Some(call) = self.repeats.one_too_many(&answer.calls) {
+                let times = limits::REPEATED_CALLS_STOP;
+                let what = format!("the agent was stopped: it wanted to call `{}` a {times}th time", call.name);
+                return self.cut_off("repeated_calls", &format!("{what} with the same arguments, whose answer stays the same"));
+            }
             self.run_tools(&answer.calls).await?;
             return Ok(if self.submission.is_some() {
                 Next::Stop { truncated: false }
@@ -245,17 +255,21 @@ impl<'a> Conversation<'a> {
                 (if first { "accepted" } else { "ignored: a result was submitted before" }.into(), false)
             }
         };
+        let text = match self.repeats.count(call, &text) {
+            Some(nudge) => format!("{text}\n{nudge}").into(),
+            None => text,
+        };
         let message = Message::Tool { call_id: call.id.clone(), name: call.name.clone(), text, is_error };
         Arc::make_mut(&mut self.messages).push(message);
     }
 
-    fn out_of_turns(&self) -> Result<bool, Fault> {
-        let turns = self.agent.spec.max_turns;
+    /// Ends a conversation that is not done: what was said so far is what the agent gives, if that may be text.
+    fn cut_off(&self, code: &str, why: &str) -> Result<Next, Fault> {
         if self.agent.result.is_some() {
             return Err(structured::never_submitted(&self.content, self.refused.as_deref()));
         }
-        self.warn("out_of_turns", &format!("the agent was stopped after {turns} turns"));
-        Ok(true)
+        self.warn(code, why);
+        Ok(Next::Stop { truncated: true })
     }
 
     fn warn(&self, code: &str, message: &str) {

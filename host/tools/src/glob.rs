@@ -11,20 +11,22 @@ use cofferdam_core::limits;
 use cofferdam_core::port::{Effects, ToolDefinition, ToolOutput};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// The schema of one pattern or a list of them.
+pub(crate) fn patterns(description: &str) -> Value {
+    json!({
+        "description": description,
+        "anyOf": [
+            { "type": "string", "minLength": 1 },
+            { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "maxItems": limits::GLOB_PATTERNS },
+        ],
+    })
+}
 
 /// What `glob` says of itself.
 pub(crate) fn definition() -> ToolDefinition {
-    let patterns = |description: &str| {
-        json!({
-            "description": description,
-            "anyOf": [
-                { "type": "string", "minLength": 1 },
-                { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "maxItems": limits::GLOB_PATTERNS },
-            ],
-        })
-    };
     ToolDefinition {
         name: LocalName::parse("glob").expect("`glob` follows the grammar of tool names"),
         title: Some("Find files".to_owned()),
@@ -62,15 +64,16 @@ pub(crate) fn definition() -> ToolDefinition {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Args {
-    pattern: Patterns,
-    exclude: Patterns,
-    include_hidden: bool,
-    max: Option<usize>,
+    pub(crate) pattern: Patterns,
+    pub(crate) exclude: Patterns,
+    pub(crate) include_hidden: bool,
+    pub(crate) max: Option<usize>,
 }
 
-#[derive(Debug, Deserialize)]
+/// One pattern or a list of them.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-enum Patterns {
+pub(crate) enum Patterns {
     One(String),
     Many(Vec<String>),
 }
@@ -92,6 +95,11 @@ impl Patterns {
 
 /// Lists files.
 pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
+    find(scene, args).map(|found| output(&found))
+}
+
+/// Looks for files; their paths are those that tools take.
+pub(crate) fn find(scene: &Scene, args: &Args) -> Result<Found, Fault> {
     let everything = [String::from("**")];
     let wanted = match args.pattern.as_slice() {
         [] => everything.as_slice(),
@@ -106,7 +114,7 @@ pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
         all.truncated |= found.truncated;
         all.skipped += found.skipped;
     }
-    Ok(output(&all))
+    Ok(all)
 }
 
 fn output(found: &Found) -> ToolOutput {
@@ -220,7 +228,6 @@ fn compile(patterns: &[String]) -> Result<GlobSet, Fault> {
 mod tests {
     use super::*;
     use crate::native::tests::{Folder, run as call};
-    use serde_json::Value;
 
     fn files(folder: &Folder, args: Value) -> Vec<String> {
         let found = call(folder, run, args).unwrap();

@@ -11,7 +11,9 @@ mod gitignore;
 mod place;
 mod walk;
 
+mod edit;
 mod glob;
+mod grep;
 mod read;
 mod write;
 

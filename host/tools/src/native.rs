@@ -2,7 +2,7 @@
 //!
 //! It must not know how a tool does its work, only that the work blocks.
 
-use crate::{glob, read, write};
+use crate::{edit, glob, grep, read, write};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::LocalName;
 use cofferdam_core::port::{BoxFuture, CancelFlag, StepDirs, Tool, ToolContext, ToolDefinition, ToolOutput};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// `glob`, `read` and `write` over the step's directories. Needs a tokio runtime: the work is done on its threads
+/// `edit`, `glob`, `grep`, `read` and `write` over the step's directories. Needs a tokio runtime: the work is done on its threads
 /// for blocking work.
 pub struct NativeTools {
     definitions: Vec<ToolDefinition>,
@@ -53,7 +53,8 @@ impl NativeTools {
     /// All native tools.
     #[must_use]
     pub fn new() -> Self {
-        Self { definitions: vec![glob::definition(), read::definition(), write::definition()] }
+        let definitions = [edit::definition, glob::definition, grep::definition, read::definition, write::definition];
+        Self { definitions: definitions.map(|definition| definition()).into() }
     }
 }
 
@@ -75,7 +76,9 @@ impl Tool for NativeTools {
         args: Arc<Value>,
     ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
         match name.as_str() {
+            "edit" => blocking(ctx, args, edit::run),
             "glob" => blocking(ctx, args, glob::run),
+            "grep" => blocking(ctx, args, grep::run),
             "read" => blocking(ctx, args, read::run),
             "write" => blocking(ctx, args, write::run),
             other => {
@@ -249,12 +252,14 @@ pub(crate) mod tests {
             for example in &tool.examples {
                 assert!(example.as_object().unwrap().keys().all(|key| known.contains_key(key)), "{example}");
                 match tool.name.as_str() {
+                    "edit" => drop(serde_json::from_value::<edit::Args>(example.clone()).unwrap()),
                     "glob" => drop(serde_json::from_value::<glob::Args>(example.clone()).unwrap()),
+                    "grep" => drop(serde_json::from_value::<grep::Args>(example.clone()).unwrap()),
                     "read" => drop(serde_json::from_value::<read::Args>(example.clone()).unwrap()),
                     _ => drop(serde_json::from_value::<write::Args>(example.clone()).unwrap()),
                 }
             }
-            assert_eq!(tool.effects.read_only, tool.name.as_str() != "write");
+            assert_eq!(tool.effects.read_only, !matches!(tool.name.as_str(), "edit" | "write"));
         }
     }
 }

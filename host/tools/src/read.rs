@@ -127,7 +127,7 @@ fn output(place: &Place, size: u64, part: Part) -> ToolOutput {
 const RECORDS: &str = ".cofferdam";
 
 /// Refuses what Cofferdam has recorded of other runs, also when links lead there.
-fn refuse_records(place: &Place, root: &Dir) -> Result<(), Fault> {
+pub(crate) fn refuse_records(place: &Place, root: &Dir) -> Result<(), Fault> {
     if place.root == Root::Out {
         return Ok(());
     }
@@ -142,7 +142,7 @@ fn refuse_records(place: &Place, root: &Dir) -> Result<(), Fault> {
 }
 
 /// Opens a regular file and gives its size.
-fn open(place: &Place, dir: &Dir) -> Result<(File, u64), Fault> {
+pub(crate) fn open(place: &Place, dir: &Dir) -> Result<(File, u64), Fault> {
     // Opening a pipe would wait for its writer, and opening some devices does things.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("the flag is a small number");
     let file = dir
@@ -169,7 +169,7 @@ fn refuse_binary(place: &Place, file: &mut File) -> Result<(), Fault> {
     }
 }
 
-fn binary(place: &Place, why: &str) -> Fault {
+pub(crate) fn binary(place: &Place, why: &str) -> Fault {
     Fault::step("binary_file", format!("`{place}` is not text: it has {why}"))
         .with_hint("`read` returns text; a plugin with an `fs` grant can read other data")
 }

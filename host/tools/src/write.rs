@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Directories that are not written to, at any depth.
@@ -87,12 +87,21 @@ pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
         return Err(Fault::step("not_a_file", format!("`{place}` is a directory")));
     }
     scene.check()?;
+    let _turn = take_turn();
     replace(&dir, name, args.content.as_bytes()).map_err(|error| place.fault("written", &error))?;
     let path = place.to_string();
     Ok(ToolOutput {
         content: Some(format!("wrote {bytes} bytes to `{path}`").into()),
         result: Arc::new(json!({ "path": path, "bytes": bytes })),
     })
+}
+
+/// What changes a file waits for its turn: what one call writes between the look and the change of another would be lost.
+static TURNS: Mutex<()> = Mutex::new(());
+
+/// Waits for the turn to change a file.
+pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
+    TURNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn make_parent(root: &Dir, parent: &str) -> io::Result<Dir> {
@@ -108,7 +117,7 @@ fn make_parent(root: &Dir, parent: &str) -> io::Result<Dir> {
 }
 
 /// Refuses a path into a protected directory, also when it leads there through links.
-fn refuse_protected(place: &Place, root: &Dir) -> Result<(), Fault> {
+pub(crate) fn refuse_protected(place: &Place, root: &Dir) -> Result<(), Fault> {
     let (_, last) = place.split();
     if is_settings(last) {
         let message = format!("`{place}` would grant permissions or keys to later runs, so tools do not write it");
@@ -136,7 +145,7 @@ fn refuse_protected(place: &Place, root: &Dir) -> Result<(), Fault> {
 
 /// Puts a new file in the place of an old one, whose permissions it keeps. Readers see the one or the other. It is
 /// not flushed to the disk: a result that a power cut took is written again with its step.
-fn replace(dir: &Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(dir: &Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
     let (temporary, mut file) = make_temporary(dir)?;
     let written = keep_permissions(dir, name, &file)
         .and_then(|()| file.write_all(bytes))

@@ -1,0 +1,90 @@
+//! Calls that a model makes over and over, with the same arguments and the same answer each time.
+//!
+//! It must not call anything: it counts, and says what the count means.
+
+use cofferdam_core::digest::sha256_hex;
+use cofferdam_core::limits;
+use cofferdam_core::message::ToolCall;
+use std::collections::HashMap;
+
+/// How often each call of a conversation was made with the answer that it had last.
+#[derive(Default)]
+pub(super) struct Repeats {
+    /// By the digest of the call.
+    calls: HashMap<String, Repeated>,
+}
+
+struct Repeated {
+    answer: String,
+    times: usize,
+}
+
+impl Repeats {
+    /// A call that would be one too many, among those that a model wants to make.
+    pub(super) fn one_too_many<'c>(&self, calls: &'c [ToolCall]) -> Option<&'c ToolCall> {
+        calls.iter().find(|call| {
+            let known = self.calls.get(&key(call));
+            known.is_some_and(|known| known.times + 1 >= limits::REPEATED_CALLS_STOP)
+        })
+    }
+
+    /// Counts an answered call; gives what the model is told when it repeats itself.
+    pub(super) fn count(&mut self, call: &ToolCall, answer: &str) -> Option<String> {
+        let answer = sha256_hex(answer.as_bytes());
+        let known = self.calls.entry(key(call)).or_insert_with(|| Repeated { answer: answer.clone(), times: 0 });
+        if known.answer != answer {
+            *known = Repeated { answer, times: 0 };
+        }
+        known.times += 1;
+        let times = known.times;
+        (times >= limits::REPEATED_CALLS_NUDGE).then(|| {
+            format!(
+                "[the same call gave the same answer {times} times; do something else, or finish. At {} times you are stopped]",
+                limits::REPEATED_CALLS_STOP
+            )
+        })
+    }
+}
+
+/// What is the same for two calls that want the same: arguments are compared as JSON, whatever their spaces and order.
+fn key(call: &ToolCall) -> String {
+    let arguments = call.parse_arguments().map_or_else(
+        |_| call.arguments.clone(),
+        |mut value| {
+            value.sort_all_objects();
+            value.to_string()
+        },
+    );
+    sha256_hex(format!("{}\0{arguments}", call.name).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(arguments: &str) -> ToolCall {
+        ToolCall { id: "1".into(), name: "read".into(), arguments: arguments.into() }
+    }
+
+    #[test]
+    fn the_same_call_with_the_same_answer_is_counted() {
+        let mut repeats = Repeats::default();
+        let same = [r#"{"a":1,"b":2}"#, r#"{ "b": 2, "a": 1 }"#];
+        for times in 1..limits::REPEATED_CALLS_STOP {
+            let calls = [call(same[times % 2])];
+            assert!(repeats.one_too_many(&calls).is_none(), "{times}");
+            assert_eq!(repeats.count(&calls[0], "x").is_some(), times >= limits::REPEATED_CALLS_NUDGE, "{times}");
+        }
+        let calls = [call("{}"), call(same[0])];
+        assert_eq!(repeats.one_too_many(&calls), Some(&calls[1]));
+    }
+
+    #[test]
+    fn another_answer_begins_anew() {
+        let mut repeats = Repeats::default();
+        for times in 0..20 {
+            assert!(repeats.one_too_many(&[call("{}")]).is_none());
+            assert!(repeats.count(&call("{}"), &format!("{}", times / 2)).is_none(), "{times}");
+        }
+    }
+}
