@@ -3,6 +3,7 @@
 //! It owns configuration, not runs: each run has an executor, a gateway and plugins of its own, so that runs never
 //! see each other's data.
 
+mod approval;
 mod branch;
 mod builder;
 mod construct;
@@ -15,6 +16,7 @@ mod lineage;
 mod locking;
 mod models;
 mod options;
+mod permissions;
 mod plugins;
 mod recorded;
 mod replay;
@@ -142,7 +144,7 @@ impl Orchestrator {
     #[must_use]
     pub fn run_stream(&self, workflow: &Workflow, mut options: RunOptions, stream: StreamOptions) -> Stream {
         let cancel = self.shared.closing.child_token();
-        let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
+        let run_id = options.run_id.get_or_insert_with(launch::new_run_id).clone();
         options.timeout = options.timeout.into_iter().chain(stream.timeout).min();
         let parts = stream::open(workflow, run_id, stream, self.clock(), cancel.clone());
         let lineage = Lineage::outermost(workflow.name(), workflow.shared(), Some(parts.relay()));

@@ -13,12 +13,12 @@ mod toml_table;
 pub(crate) use code::CODES;
 pub(crate) use file::File;
 
-use crate::args::{DurabilityArg, RunArgs};
+use crate::args::{DurabilityArg, GrantArgs, RunArgs};
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
 use cofferdam::SecretSource;
-use cofferdam::core::permission::{Rule, Rules};
+use cofferdam::core::permission::{Rule, Rules, Stance};
 use cofferdam::core::port::Durability;
 use cofferdam::core::spec::duration;
 use cofferdam::llm::select::Settings as Models;
@@ -164,12 +164,21 @@ impl Settings {
     }
 
     /// The rules of both files and of these flags; all denials hold, wherever they come from.
-    pub(crate) fn rules(&self, allow: &[String], deny: &[String]) -> Result<Rules, Failure> {
-        let mut rules =
-            Rules { deny: parse_rules("--deny", deny)?, allow: parse_rules("--allow", allow)?, ..Rules::default() };
+    pub(crate) fn rules(&self, flags: &GrantArgs) -> Result<Rules, Failure> {
+        let mut rules = Rules {
+            deny: parse_rules("--deny", &flags.deny)?,
+            allow: parse_rules("--allow", &flags.allow)?,
+            ask: parse_rules("--ask", &flags.ask)?,
+            stance: match (flags.yolo, flags.sandbox) {
+                (true, _) => Stance::Yolo,
+                (false, true) => Stance::Sandbox,
+                (false, false) => Stance::Ask,
+            },
+        };
         for file in &self.files {
             rules.deny.extend(file.deny.iter().cloned());
             rules.allow.extend(file.allow.iter().cloned());
+            rules.ask.extend(file.ask.iter().cloned());
         }
         Ok(rules)
     }

@@ -4,7 +4,7 @@
 //! recorded one is only read.
 
 use super::recorded::{RecordedRun, origin, read_context};
-use super::{Orchestrator, ResumeOptions, RunOptions, builder};
+use super::{Orchestrator, ResumeOptions, RunOptions, launch};
 use crate::error::Error;
 use crate::workflow::{InputText, Workflow};
 use cofferdam_core::event::RunEvent;
@@ -102,7 +102,7 @@ impl Orchestrator {
             opaque: self.opaque(&now),
             context_files,
         };
-        let run_id = builder::new_run_id();
+        let run_id = launch::new_run_id();
         let of = Recorded { workflow: before.shared(), events: &events };
         let made = branch(of, &wish, (&run_id, self.clock().now())).map_err(|fault| Error::Refused(vec![fault]))?;
         let mut events = made.events;

@@ -1,6 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 use super::Orchestrator;
+use super::approval::Timed;
 use super::fetching::Registries;
 use super::models::{ModelPlugin, ModelPlugins};
 use super::options::UserDirs;
@@ -15,7 +16,7 @@ use crate::testing::StandIns;
 use crate::workflow::loop_condition::LoopCondition;
 use crate::workflow::{Changes, Decides, Kept, WorkflowContext, WorkflowEngine};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{AgentName, Alias, RunId};
+use cofferdam_core::id::{AgentName, Alias};
 use cofferdam_core::limits;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
@@ -26,6 +27,7 @@ use cofferdam_plugin::{CompileChild, HostSettings, Observation, Tap};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What stands in the place of the world outside in a test of a plugin.
 pub(crate) struct Played {
@@ -123,7 +125,8 @@ pub struct Builder {
     agents: BTreeMap<AgentName, Arc<Kept>>,
     tools: Vec<Arc<dyn Tool>>,
     sinks: Vec<Arc<dyn Sink>>,
-    approver: Option<Arc<dyn Approver>>,
+    /// Who is asked, and how long.
+    approver: Option<(Arc<dyn Approver>, Option<Duration>)>,
     rules: Rules,
     grants: GrantPolicy,
     servers: ServerPolicy,
@@ -233,10 +236,11 @@ impl Builder {
         self
     }
 
-    /// Who is asked. Without one the answer is no.
+    /// Who is asked, and how long there is to answer; none = as long as it takes. Without one, or without an answer in time,
+    /// the answer is no.
     #[must_use]
-    pub fn approval(mut self, approver: Arc<dyn Approver>) -> Self {
-        self.approver = Some(approver);
+    pub fn approval(mut self, approver: Arc<dyn Approver>, timeout: impl Into<Option<Duration>>) -> Self {
+        self.approver = Some((approver, timeout.into()));
         self
     }
 
@@ -439,7 +443,9 @@ impl Builder {
         }
         let project = self.project.as_deref();
         let mut rules = self.rules;
-        rules.strict |= self.undecided.strict;
+        if self.undecided.strict {
+            rules.stance = rules.stance.strict();
+        }
         let model_name = self.model.as_ref().map(|model| model.info().name.to_string());
         let mut tools = self.tools;
         tools.insert(0, compose::native_tools());
@@ -459,12 +465,12 @@ impl Builder {
             journal,
             state,
             models: compose::models(self.models, self.model, &clock),
+            approver: self.approver.map(|(approver, timeout)| Timed::wrap(approver, timeout, &clock)),
             clock,
             default_model: self.default_model.or(model_name),
             agents: self.agents,
             tools,
             sinks: self.sinks,
-            approver: self.approver,
             rules,
             grants: self.grants,
             vault: Arc::new(if self.played.is_some() { Vault::only(self.secrets) } else { Vault::new(self.secrets) }),
@@ -487,9 +493,4 @@ impl Builder {
             compile_child: self.compile_child,
         }))
     }
-}
-
-/// A new run id: time-ordered, so that listings sort by it.
-pub(super) fn new_run_id() -> RunId {
-    RunId::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID follows the grammar of run ids")
 }

@@ -3,16 +3,17 @@
 use super::holder::holder;
 use super::lineage::Lineage;
 use super::models::RunModels;
+use super::permissions::stance;
 use super::plugins::Loaded;
 use super::recorded::{origin, read_context};
 use super::servers::{Reach, Servers};
-use super::{Orchestrator, PluginCheck, RunOptions, Shared, builder, service};
+use super::{Orchestrator, PluginCheck, RunOptions, Shared, service};
 use crate::error::Error;
 use crate::workflow::Workflow;
 use cofferdam_core::event::{PluginPin, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
-use cofferdam_core::permission::{Presence, Rules};
+use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{Redactor, Sink, Starter};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::workflow::UnknownEffect;
@@ -47,7 +48,7 @@ impl Orchestrator {
     pub(super) async fn launch(&self, launch: Launch) -> Result<RunResult, Error> {
         let Launch { workflow, mut options, cancel, sinks, lineage, again } = launch;
         // Entered before anything else, so that `close` waits for a run that is still being prepared.
-        let run_id = options.run_id.get_or_insert_with(builder::new_run_id).clone();
+        let run_id = options.run_id.get_or_insert_with(new_run_id).clone();
         let lineage = lineage.of_run(&options, again.as_ref());
         let covered = lineage.is_covered();
         let running = Running::enter(&self.shared, run_id, lineage);
@@ -133,15 +134,14 @@ impl Orchestrator {
         let document = &workflow.inner;
         let native =
             settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
-        let mut rules = settings.rules.clone();
-        rules.approver = if settings.approver.is_some() { Presence::Present } else { Presence::Absent };
         let gateway = Gateway::new(
             native.into_iter().chain(tools).chain(servers.tools()),
-            rules,
+            settings.rules.clone(),
             settings.approver.clone(),
             Arc::clone(&settings.clock),
         )?
         .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
+        .with_remembered(self.kept_answers(&pins))
         .with_unlisted(servers.unlisted.iter().cloned())
         .with_unknown_effect(
             again.as_ref().and_then(|again| again.on_unknown_effect).or(document.options.on_unknown_effect),
@@ -164,7 +164,7 @@ impl Orchestrator {
             sinks,
         };
         let request = RunRequest {
-            run_id: options.run_id.clone().unwrap_or_else(builder::new_run_id),
+            run_id: options.run_id.clone().unwrap_or_else(new_run_id),
             workflow: Arc::clone(&workflow.inner),
             inputs: again.map(|again| again.inputs).unwrap_or_default(),
             input: options.input.as_deref().map(Arc::from),
@@ -189,9 +189,8 @@ impl Orchestrator {
         };
         show("model", options.model.clone());
         show("default_model", settings.default_model.clone());
-        let nobody = "nobody to ask: tools that only read run, others are denied unless a rule allows them";
         show("session", options.session.clone());
-        show("permissions", settings.approver.is_none().then(|| nobody.to_owned()));
+        show("permissions", stance(&settings.rules, settings.approver.is_some()).map(str::to_owned));
         if !options.metadata.is_empty() {
             shown.insert("metadata".to_owned(), options.metadata.clone().into());
         }
@@ -221,11 +220,16 @@ fn refuse_other_plugins(before: &[PluginPin], now: &[PluginPin]) -> Result<(), E
 
 /// A rule with a slip of the pen must not look like one that holds.
 fn warn_of_idle_rules(rules: &Rules, gateway: &Gateway) {
-    for (kind, rules) in [("deny", &rules.deny), ("allow", &rules.allow)] {
+    for (kind, rules) in [("deny", &rules.deny), ("allow", &rules.allow), ("ask", &rules.ask)] {
         for rule in rules.iter().filter(|rule| !gateway.names().any(|tool| rule.names(tool))) {
             tracing::warn!("the {kind} rule `{rule}` names no tool of this run");
         }
     }
+}
+
+/// A new run id: time-ordered, so that listings sort by it.
+pub(super) fn new_run_id() -> RunId {
+    RunId::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID follows the grammar of run ids")
 }
 
 /// A run that is under way, as long as it lives.

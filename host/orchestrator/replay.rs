@@ -10,7 +10,7 @@ use crate::workflow::Workflow;
 use cofferdam_core::event::{Body, PluginPin, RunEvent, Sensitive};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
-use cofferdam_core::permission::{Presence, Rules};
+use cofferdam_core::permission::Rules;
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::PurePlugins;
 use cofferdam_engine::{Gateway, ReplayPorts, Replayed, replay};
@@ -53,8 +53,7 @@ impl Orchestrator {
         let foreign = document.plugins.keys().chain(document.servers.keys());
         let native =
             settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
-        let rules = Rules { approver: Presence::Absent, ..Rules::default() };
-        let gateway = Gateway::new(native, rules, None, Arc::clone(&settings.clock))?;
+        let gateway = Gateway::new(native, Rules::default(), None, Arc::clone(&settings.clock))?;
         let engine = document.options.engine.as_deref().unwrap_or(DEFAULT_ENGINE);
         Ok(ReplayPorts {
             natives: Arc::new(workflow.natives(&settings.natives)),

@@ -82,7 +82,10 @@ fn only_permissions_stand_under_their_heading() {
     let (permissions, _) = permissions.split_once("\n\nEverywhere:").unwrap();
     let flags: Vec<&str> =
         permissions.lines().filter_map(|line| line.trim().strip_prefix("--")?.split(' ').next()).collect();
-    assert_eq!(flags, ["grant", "allow-mcp", "grant-requested", "locked", "strict", "allow", "deny"]);
+    assert_eq!(
+        flags,
+        ["grant", "allow-mcp", "grant-requested", "locked", "strict", "sandbox", "yolo", "allow", "ask", "deny"]
+    );
 }
 
 #[test]

@@ -30,8 +30,9 @@ impl Approver for Always {
 fn questions(folder: &Path, state: Option<&Path>) -> usize {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let approver = Arc::new(Always::default());
-    let mut builder =
-        Orchestrator::builder().project(folder.join(".cofferdam")).approval(Arc::clone(&approver) as Arc<dyn Approver>);
+    let mut builder = Orchestrator::builder()
+        .project(folder.join(".cofferdam"))
+        .approval(Arc::clone(&approver) as Arc<dyn Approver>, None);
     if let Some(state) = state {
         builder = builder.user_dirs(UserDirs { cache: user_directory().join("cache/cofferdam"), state: state.into() });
     }

@@ -41,6 +41,7 @@ mod mcp;
 mod misbehaving;
 mod models;
 mod nested;
+mod permissions;
 mod plan;
 mod plugin_cases;
 mod plugin_dev;

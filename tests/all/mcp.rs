@@ -198,7 +198,7 @@ fn questions(project: &Project, state: &Path) -> (usize, String) {
     let builder = Orchestrator::builder()
         .project(project.path(".cofferdam"))
         .workdir(project.path(""))
-        .approval(Arc::clone(&approver) as Arc<dyn Approver>)
+        .approval(Arc::clone(&approver) as Arc<dyn Approver>, None)
         .user_dirs(UserDirs { cache: user_directory().join("cache/cofferdam"), state: state.into() });
     runtime.block_on(async {
         let orchestrator = builder.build().unwrap();

@@ -95,9 +95,18 @@ pub(crate) struct GrantArgs {
     /// Ask nobody: what is not granted or allowed is refused
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Let models call tools that stay within their step's directories, without asking
+    #[arg(long)]
+    pub(crate) sandbox: bool,
+    /// Let models call every tool that no `--deny` names
+    #[arg(long, conflicts_with_all = ["strict", "sandbox"])]
+    pub(crate) yolo: bool,
     /// Let models call this tool: `write`, `github.*`, `read(docs/*)` (repeatable)
     #[arg(long, value_name = "RULE")]
     pub(crate) allow: Vec<String>,
+    /// Ask a person each time before this tool is called, also by a step (repeatable)
+    #[arg(long, value_name = "RULE")]
+    pub(crate) ask: Vec<String>,
     /// Never call this tool; beats `--allow` (repeatable)
     #[arg(long, value_name = "RULE")]
     pub(crate) deny: Vec<String>,

@@ -64,6 +64,7 @@ fn rows(session: &Session) -> Vec<Row> {
             rows.push(Row { key, value, origin: Origin::File(file.path.clone(), 0) });
         };
         file.allow.iter().for_each(|rule| push("permissions.allow".to_owned(), rule.to_string()));
+        file.ask.iter().for_each(|rule| push("permissions.ask".to_owned(), rule.to_string()));
         file.deny.iter().for_each(|rule| push("permissions.deny".to_owned(), rule.to_string()));
         if file.strict {
             push("strict".to_owned(), "true".to_owned());

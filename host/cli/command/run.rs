@@ -11,7 +11,7 @@ mod view;
 
 use super::document::{self, Warnings};
 use super::fork;
-use crate::args::{Global, RunArgs};
+use crate::args::{Global, GrantArgs, RunArgs};
 use crate::exit::{Exit, Signal};
 use crate::failure::{Audience, Failure};
 use crate::session::{self, Dotenv, Session};
@@ -120,7 +120,7 @@ async fn prepare(
         .models(Arc::clone(&catalog) as Arc<dyn Models>)
         .grants(policy)
         .mcp_servers(servers)
-        .permissions(session.settings.rules(&args.work.grants.allow, &args.work.grants.deny)?)
+        .permissions(session.settings.rules(&args.work.grants)?)
         .undecided(undecided)
         .durability(session.settings.durability())
         .sink(Arc::clone(&recap) as Arc<dyn cofferdam::Sink>);
@@ -139,14 +139,14 @@ async fn prepare(
     let stop = CancellationToken::new();
     let asks = terminal::is_interactive() && !args.dry_run;
     if asks {
-        builder = builder.approval(Arc::new(TerminalApprover::new(stop.clone())));
+        builder = builder.approval(Arc::new(TerminalApprover::new(stop.clone())), None);
     }
     let view = if args.dry_run { View::Silent } else { View::start(args, &workflow) };
     builder = view.attach(builder);
     if !args.work.quiet {
         let mut lines = model::unusual_places(&catalog, &workflow, task.model());
         lines.extend(choice.as_ref().map(|choice| choice.line.clone()));
-        announce(&workflow, &lines, asks);
+        announce(&workflow, &lines, stance(&args.work.grants, undecided.strict, asks));
     }
     let runs = session.project.state().join("runs");
     let orchestrator = builder.build().map_err(Failure::from)?;
@@ -233,14 +233,30 @@ fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {
 }
 
 /// What a person should know before anything happens.
-fn announce(workflow: &Workflow, models: &[String], asks: bool) {
+fn announce(workflow: &Workflow, models: &[String], stance: Option<&str>) {
     for line in models {
         terminal::tell(&paint::quiet(&format!("model: {line}")));
     }
-    if !asks && model::has_agent_steps(workflow) {
-        let text = "nobody to ask: models may call tools that only read; others need `--allow`";
-        terminal::tell(&paint::quiet(text));
+    if let Some(stance) = stance.filter(|_| model::has_agent_steps(workflow)) {
+        terminal::tell(&paint::quiet(stance));
     }
+}
+
+/// What becomes of calls that no rule is about, unless a person decides.
+fn stance(flags: &GrantArgs, strict: bool, asks: bool) -> Option<&'static str> {
+    Some(match (flags.yolo, flags.sandbox, strict) {
+        (true, ..) => "yolo: models may call every tool that no rule denies",
+        (false, true, true) => {
+            "strict sandbox: models may call tools that stay within their step's directories; others need `--allow`"
+        }
+        (false, true, false) if asks => "sandbox: models may call tools that stay within their step's directories",
+        (false, true, false) => {
+            "sandbox, and nobody to ask: models may call tools that stay within their step's directories; others need `--allow`"
+        }
+        (false, false, true) => "strict: models may call tools that only read; others need `--allow`",
+        (false, false, false) if asks => return None,
+        (false, false, false) => "nobody to ask: models may call tools that only read; others need `--allow`",
+    })
 }
 
 impl Start {

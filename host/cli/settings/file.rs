@@ -32,6 +32,7 @@ pub(crate) struct File {
     pub(super) values: BTreeMap<&'static str, (String, u32)>,
     pub(crate) allow: Vec<Rule>,
     pub(crate) deny: Vec<Rule>,
+    pub(crate) ask: Vec<Rule>,
     /// Grants of every table, those of plugins with a source included.
     pub(crate) grants: BTreeMap<Alias, Grants>,
     /// What is believed of plugins, of those without a source here.
@@ -97,6 +98,7 @@ impl File {
             values: BTreeMap::new(),
             allow: Vec::new(),
             deny: Vec::new(),
+            ask: Vec::new(),
             grants: BTreeMap::new(),
             trust: BTreeMap::new(),
             plugins: BTreeMap::new(),

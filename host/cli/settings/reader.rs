@@ -181,7 +181,8 @@ impl Reader<'_> {
             match entry.0 {
                 "allow" => file.allow = self.rules(entry),
                 "deny" => file.deny = self.rules(entry),
-                _ => self.unknown(entry, "permissions", &["allow", "deny"]),
+                "ask" => file.ask = self.rules(entry),
+                _ => self.unknown(entry, "permissions", &["allow", "deny", "ask"]),
             }
         }
     }

@@ -10,9 +10,7 @@ use crate::terminal;
 use cofferdam::core::limits;
 use cofferdam::core::port::{Answer, Approver, BoxFuture, Inquiry, Question};
 use cofferdam::sink::clean;
-use std::collections::BTreeSet;
 use std::io::BufRead as _;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -27,8 +25,6 @@ const DETAIL_CHARS: usize = 600;
 pub(crate) struct TerminalApprover {
     /// What people type; the thread that reads it starts with the first question.
     lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
-    /// Questions of this run that were answered for good.
-    always: Mutex<BTreeSet<String>>,
     /// Ends every question.
     stop: CancellationToken,
 }
@@ -36,15 +32,12 @@ pub(crate) struct TerminalApprover {
 impl TerminalApprover {
     /// Asks until `stop` is cancelled; from then on the answer is that nobody answers.
     pub(crate) fn new(stop: CancellationToken) -> Self {
-        Self { lines: tokio::sync::Mutex::default(), always: Mutex::default(), stop }
+        Self { lines: tokio::sync::Mutex::default(), stop }
     }
 
     async fn put(&self, question: Question) -> Answer {
         if self.stop.is_cancelled() {
             return Answer::Nobody;
-        }
-        if self.always.lock().unwrap_or_else(PoisonError::into_inner).contains(&question.title) {
-            return Answer::Always;
         }
         let mut lines = self.lines.lock().await;
         let lines = lines.get_or_insert_with(read_lines);
@@ -63,10 +56,6 @@ impl TerminalApprover {
             }
         };
         drop(pause);
-        // A grant is remembered by the library, with the digest of the plugin; a tool only while this run lasts.
-        if answer == Answer::Always && question.run_id.is_some() {
-            self.always.lock().unwrap_or_else(PoisonError::into_inner).insert(question.title);
-        }
         answer
     }
 

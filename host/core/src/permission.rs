@@ -131,20 +131,48 @@ pub struct Rules {
     pub deny: Vec<Rule>,
     /// These calls run.
     pub allow: Vec<Rule>,
-    /// Whether somebody is there who can be asked.
-    pub approver: Presence,
-    /// Whether what no rule decides is denied, also where somebody could be asked.
-    pub strict: bool,
+    /// Before these calls a person is asked each time, also where the document makes them.
+    pub ask: Vec<Rule>,
+    /// What is done with calls of models that no rule is about.
+    pub stance: Stance,
 }
 
-/// Whether somebody is there who can be asked.
+/// What is done with calls of models that no rule is about, and that do not only read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Presence {
-    /// Nobody: what no rule names is denied unless it only reads.
+pub enum Stance {
+    /// A person is asked; where nobody is there, they are denied.
     #[default]
-    Absent,
-    /// Somebody.
-    Present,
+    Ask,
+    /// They are denied, also where somebody could be asked.
+    Strict,
+    /// Native tools that stay within the directories of their step run; about the rest a person is asked.
+    Sandbox,
+    /// The same, and the rest is denied.
+    StrictSandbox,
+    /// They run.
+    Yolo,
+}
+
+impl Stance {
+    /// Whether what stays within the directories of its step runs.
+    #[must_use]
+    pub fn is_sandbox(self) -> bool {
+        matches!(self, Self::Sandbox | Self::StrictSandbox)
+    }
+
+    /// The same, asking nobody.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        match self {
+            Self::Ask | Self::Strict => Self::Strict,
+            Self::Sandbox | Self::StrictSandbox => Self::StrictSandbox,
+            Self::Yolo => Self::Yolo,
+        }
+    }
+
+    fn is_strict(self) -> bool {
+        matches!(self, Self::Strict | Self::StrictSandbox)
+    }
 }
 
 /// A call that is to be decided about.
@@ -176,31 +204,44 @@ pub enum Outcome {
     Allow,
     /// It does not.
     Deny,
-    /// Somebody is asked.
+    /// No rule decides: an earlier answer does, or a person, or, where nobody is there, it does not run.
+    Undecided,
+    /// A person is asked, whatever was answered before.
     Ask,
 }
 
-/// Decides: deny rules, then allow rules, then the document, then what only reads, then a person, then no.
+/// Decides: deny rules, then yolo, allow rules, ask rules, the document, what only reads, the sandbox, strictness.
 #[must_use]
 pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
     let by = |outcome, rule: String| Decided { outcome, rule };
     if let Some(rule) = rules.deny.iter().find(|rule| rule.matches(request, Caution::Any)) {
         return by(Outcome::Deny, format!("deny {rule}"));
     }
+    if rules.stance == Stance::Yolo {
+        return by(Outcome::Allow, "yolo".to_owned());
+    }
     if let Some(rule) = rules.allow.iter().find(|rule| rule.matches(request, Caution::All)) {
         return by(Outcome::Allow, format!("allow {rule}"));
     }
-    match (request.origin, request.effects.read_only, rules.approver) {
-        (Origin::Document, _, _) => by(Outcome::Allow, "written in the document".to_owned()),
-        (Origin::Model | Origin::Plugin, true, _) => by(Outcome::Allow, "only reads".to_owned()),
-        (Origin::Model | Origin::Plugin, false, _) if rules.strict => {
-            by(Outcome::Deny, "strict, and no rule".to_owned())
-        }
-        (Origin::Model | Origin::Plugin, false, Presence::Present) => by(Outcome::Ask, "no rule".to_owned()),
-        (Origin::Model | Origin::Plugin, false, Presence::Absent) => {
-            by(Outcome::Deny, "no rule and nobody to ask".to_owned())
-        }
+    if let Some(rule) = rules.ask.iter().find(|rule| rule.matches(request, Caution::Any)) {
+        return match rules.stance.is_strict() {
+            true => by(Outcome::Deny, format!("strict, and ask {rule}")),
+            false => by(Outcome::Ask, format!("ask {rule}")),
+        };
     }
+    if request.origin == Origin::Document {
+        return by(Outcome::Allow, "written in the document".to_owned());
+    }
+    if request.effects.read_only {
+        return by(Outcome::Allow, "only reads".to_owned());
+    }
+    if rules.stance.is_sandbox() && request.tool.alias().is_none() && !request.effects.open_world {
+        return by(Outcome::Allow, "sandbox: stays within the step's directories".to_owned());
+    }
+    if rules.stance.is_strict() {
+        return by(Outcome::Deny, "strict, and no rule".to_owned());
+    }
+    by(Outcome::Undecided, "no rule".to_owned())
 }
 
 #[cfg(test)]
@@ -217,7 +258,7 @@ mod tests {
 
     fn rules(deny: &[&str], allow: &[&str]) -> Rules {
         let parse = |texts: &[&str]| texts.iter().map(|text| Rule::parse(text).unwrap()).collect();
-        Rules { deny: parse(deny), allow: parse(allow), approver: Presence::Absent, strict: false }
+        Rules { deny: parse(deny), allow: parse(allow), ..Rules::default() }
     }
 
     #[test]
@@ -227,37 +268,83 @@ mod tests {
     }
 
     #[test]
-    fn without_a_terminal_a_model_may_only_read() {
+    fn a_model_may_only_read_until_somebody_decides() {
         let none = Rules::default();
         assert_eq!(outcome(Origin::Model, true, &none), Outcome::Allow);
-        assert_eq!(outcome(Origin::Model, false, &none), Outcome::Deny);
         assert_eq!(outcome(Origin::Document, false, &none), Outcome::Allow);
-        let asked = Rules { approver: Presence::Present, ..Rules::default() };
-        assert_eq!(outcome(Origin::Model, false, &asked), Outcome::Ask);
-        assert_eq!(outcome(Origin::Plugin, false, &asked), Outcome::Ask);
+        assert_eq!(outcome(Origin::Model, false, &none), Outcome::Undecided);
+        assert_eq!(outcome(Origin::Plugin, false, &none), Outcome::Undecided);
     }
 
     #[test]
     fn strict_asks_nobody() {
-        let strict = Rules { approver: Presence::Present, strict: true, ..Rules::default() };
+        let strict = Rules { stance: Stance::Strict, ..Rules::default() };
         assert_eq!(outcome(Origin::Model, false, &strict), Outcome::Deny);
         assert_eq!(outcome(Origin::Plugin, false, &strict), Outcome::Deny);
         assert_eq!(outcome(Origin::Model, true, &strict), Outcome::Allow);
         assert_eq!(outcome(Origin::Document, false, &strict), Outcome::Allow);
     }
 
+    /// What is decided of a native call that writes, as `stance/rules` with the letters d, a, k for deny, allow and ask.
+    fn table(stance: Stance, letters: &str, origin: Origin, open_world: bool) -> Outcome {
+        let having = |letter: char| match letters.contains(letter) {
+            true => vec![Rule::parse("exec").unwrap()],
+            false => Vec::new(),
+        };
+        let rules = Rules { deny: having('d'), allow: having('a'), ask: having('k'), stance };
+        let tool = ToolName::parse("exec").unwrap();
+        let effects = Effects { open_world, ..Effects::default() };
+        decide(&Request { tool: &tool, args: &json!({ "command": "ls" }), effects, origin }, &rules).outcome
+    }
+
+    #[test]
+    fn rules_decide_in_their_order() {
+        use Outcome::{Allow, Ask, Deny, Undecided};
+        let stances = [Stance::Yolo, Stance::Ask, Stance::Sandbox, Stance::Strict, Stance::StrictSandbox];
+        // For each stance: a call of a model, the same of a tool that reaches outside, a call of the document.
+        let rows: [(&str, [[Outcome; 3]; 5]); 5] = [
+            ("dak", [[Deny; 3]; 5]),
+            ("ak", [[Allow; 3]; 5]),
+            ("a", [[Allow; 3]; 5]),
+            ("k", [[Allow; 3], [Ask; 3], [Ask; 3], [Deny; 3], [Deny; 3]]),
+            (
+                "",
+                [
+                    [Allow; 3],
+                    [Undecided, Undecided, Allow],
+                    [Allow, Undecided, Allow],
+                    [Deny, Deny, Allow],
+                    [Allow, Deny, Allow],
+                ],
+            ),
+        ];
+        for (letters, by_stance) in rows {
+            for (stance, expected) in stances.into_iter().zip(by_stance) {
+                let calls = [(Origin::Model, false), (Origin::Model, true), (Origin::Document, false)];
+                let found = calls.map(|(origin, open_world)| table(stance, letters, origin, open_world));
+                assert_eq!(found, expected, "{stance:?} `{letters}`");
+            }
+        }
+    }
+
+    #[test]
+    fn the_sandbox_believes_no_plugin() {
+        let sandbox = Rules { stance: Stance::Sandbox, ..Rules::default() };
+        assert_eq!(outcome(Origin::Model, false, &sandbox), Outcome::Undecided);
+    }
+
     #[test]
     fn a_rule_may_look_at_the_arguments() {
         assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(path=out:*)"])), Outcome::Allow);
-        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(path=/etc/*)"])), Outcome::Deny);
-        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(mode=out:*)"])), Outcome::Deny);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(path=/etc/*)"])), Outcome::Undecided);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(mode=out:*)"])), Outcome::Undecided);
         assert_eq!(outcome(Origin::Document, false, &rules(&["files.write(/etc/*)"], &[])), Outcome::Deny);
     }
 
     #[test]
     fn content_that_looks_like_a_path_allows_nothing() {
-        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(/etc/*)"])), Outcome::Deny);
-        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(out:*)"])), Outcome::Deny);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(/etc/*)"])), Outcome::Undecided);
+        assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(out:*)"])), Outcome::Undecided);
         for bad in ["", "a b", "write(", "(x)"] {
             assert!(Rule::parse(bad).is_err(), "{bad}");
         }

@@ -24,7 +24,7 @@ mod state;
 mod tool;
 
 pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, ToolReply, Toolbox};
-pub use approver::{Answer, Approver, Inquiry, Question};
+pub use approver::{Answer, Approver, Inquiry, Question, Remembered};
 pub use clock::Clock;
 pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn};
 pub use isolation::{DirHandle, Isolation, StepDirs};

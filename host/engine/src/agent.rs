@@ -197,7 +197,10 @@ impl<'a> Conversation<'a> {
             if let Some(call) = self.repeats.one_too_many(&answer.calls) {
                 let times = limits::REPEATED_CALLS_STOP;
                 let what = format!("the agent was stopped: it wanted to call `{}` a {times}th time", call.name);
-                return self.cut_off("repeated_calls", &format!("{what} with the same arguments, whose answer stays the same"));
+                return self.cut_off(
+                    "repeated_calls",
+                    &format!("{what} with the same arguments, whose answer stays the same"),
+                );
             }
             self.run_tools(&answer.calls).await?;
             return Ok(if self.submission.is_some() {

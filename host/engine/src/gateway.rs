@@ -4,6 +4,7 @@
 //! journal, the tool runs, the outcome is in the journal.
 
 mod past;
+mod undecided;
 
 use crate::context_tools::{self, ContextTools};
 use crate::person::{self, PersonTime};
@@ -13,7 +14,7 @@ use cofferdam_core::id::{Alias, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rules};
 use cofferdam_core::port::{
-    Answer, Approver, BoxFuture, Clock, Invoke, Nested, NoRedactor, Question, Redactor, Tool, ToolContext,
+    Approver, BoxFuture, Clock, Invoke, Nested, NoRedactor, Question, Redactor, Remembered, Tool, ToolContext,
     ToolDefinition, ToolOutput, ToolReply, ToolSpec, redact_fault, redact_text, redact_value,
 };
 use cofferdam_core::schema::{self, Checker, SchemaError};
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use tracing::Instrument as _;
+use undecided::{Asked, Undecided};
 
 /// Tools that cannot be offered together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +51,7 @@ pub struct Gateway {
     /// Sources whose tools are not known here.
     unlisted: BTreeSet<Alias>,
     rules: Rules,
-    approver: Option<Arc<dyn Approver>>,
+    undecided: Undecided,
     clock: Arc<dyn Clock>,
     person: Arc<PersonTime>,
     redactor: Arc<dyn Redactor>,
@@ -97,7 +99,7 @@ impl Gateway {
             entries,
             unlisted: BTreeSet::new(),
             rules,
-            approver,
+            undecided: Undecided::new(approver),
             clock,
             person: Arc::default(),
             redactor: Arc::new(NoRedactor),
@@ -109,6 +111,13 @@ impl Gateway {
     #[must_use]
     pub fn with_redactor(mut self, redactor: Arc<dyn Redactor>) -> Self {
         self.redactor = redactor;
+        self
+    }
+
+    /// Who keeps answers for later runs.
+    #[must_use]
+    pub fn with_remembered(mut self, remembered: Option<Arc<dyn Remembered>>) -> Self {
+        self.undecided.remembered = remembered;
         self
     }
 
@@ -133,7 +142,7 @@ impl Gateway {
 
     /// Who can be asked.
     pub(crate) fn approver(&self) -> Option<&Arc<dyn Approver>> {
-        self.approver.as_ref()
+        self.undecided.approver.as_ref()
     }
 
     /// The time that people took.
@@ -256,20 +265,23 @@ impl Gateway {
         let request =
             Request { tool: &call.tool, args: &call.args, effects: entry.definition.effects, origin: call.origin };
         let decided = permission::decide(&request, &self.rules);
-        match (&decided.outcome, &self.approver) {
-            (Outcome::Ask, Some(approver)) => {
-                let question = Question {
-                    run_id: Some(call.ctx.run_id.clone()),
-                    path: call.ctx.path.clone(),
-                    title: format!("allow `{}`?", call.tool),
-                    detail: call.args.to_string(),
-                };
-                let _open = self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
-                answered(&approver.ask(question).await)
-            }
-            (Outcome::Ask, None) => Decided { outcome: Outcome::Deny, rule: "nobody to ask".to_owned() },
-            _ => decided,
+        let may_be_known = match decided.outcome {
+            Outcome::Allow | Outcome::Deny => return decided,
+            Outcome::Undecided => true,
+            Outcome::Ask => false,
+        };
+        let asked = Asked { tool: &call.tool, args: &call.args, may_be_known };
+        if let Some(known) = self.undecided.known(&asked).await {
+            return known;
         }
+        let question = Question {
+            run_id: Some(call.ctx.run_id.clone()),
+            path: call.ctx.path.clone(),
+            title: format!("allow `{}`?", call.tool),
+            detail: call.args.to_string(),
+        };
+        let _open = self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
+        self.undecided.ask(&asked, question).await
     }
 
     fn unknown(&self, tool: &ToolName) -> Fault {
@@ -304,16 +316,6 @@ impl Entry {
         schema.check(args).map_err(|what| {
             Fault::step("invalid_arguments", format!("arguments of `{tool}` do not fit its schema: {what}"))
         })
-    }
-}
-
-fn answered(answer: &Answer) -> Decided {
-    let by = |outcome, rule: &str| Decided { outcome, rule: rule.to_owned() };
-    match answer {
-        Answer::Yes => by(Outcome::Allow, "a person allowed it"),
-        Answer::Always => by(Outcome::Allow, "a person allowed it for good"),
-        Answer::No(_) => by(Outcome::Deny, "a person denied it"),
-        Answer::Nobody => by(Outcome::Deny, "nobody answered"),
     }
 }
 

@@ -91,7 +91,8 @@ pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
     scene.check()?;
     let (parent, name) = place.split();
     let dir = if parent.is_empty() { root.try_clone() } else { root.open_dir(parent) };
-    dir.and_then(|dir| write::replace(&dir, name, changed.as_bytes())).map_err(|error| place.fault("written", &error))?;
+    dir.and_then(|dir| write::replace(&dir, name, changed.as_bytes()))
+        .map_err(|error| place.fault("written", &error))?;
     let (path, count) = (given.to_string(), lines.len());
     let content = format!("replaced {count} {} in `{path}`", if count == 1 { "piece" } else { "pieces" });
     Ok(ToolOutput {
@@ -160,8 +161,7 @@ fn missing(place: &Place, text: &str, piece: &str) -> Fault {
 fn ambiguous(place: &Place, lines: &[usize]) -> Fault {
     let named: Vec<String> = lines.iter().take(NAMED_LINES).map(ToString::to_string).collect();
     let more = if lines.len() > NAMED_LINES { " and others" } else { "" };
-    let message =
-        format!("`{place}` contains `old` {} times, in lines {}{more}", lines.len(), named.join(", "));
+    let message = format!("`{place}` contains `old` {} times, in lines {}{more}", lines.len(), named.join(", "));
     Fault::step("ambiguous_edit", message).with_hint("give more of the text around it, or `all: true` for every place")
 }
 
@@ -220,7 +220,10 @@ mod tests {
         let folder = Folder::new();
         for name in [".git/config", ".cofferdam/x", "cofferdam.toml", ".env"] {
             folder.file(name, "x");
-            assert_eq!(edit(&folder, json!({ "path": name, "old": "x", "new": "y" })).unwrap_err().code, "path_refused");
+            assert_eq!(
+                edit(&folder, json!({ "path": name, "old": "x", "new": "y" })).unwrap_err().code,
+                "path_refused"
+            );
         }
         folder.link("cofferdam.toml", "innocent");
         folder.link(folder.path("outside/secret.txt"), "away");

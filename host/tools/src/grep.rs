@@ -302,7 +302,11 @@ mod tests {
     fn patterns_that_are_none_are_refused() {
         let folder = Folder::new();
         for pattern in ["(", "(?=x)", "\\1", "(a{1000}){1000}", &"x".repeat(limits::GREP_PATTERN_BYTES + 1)] {
-            assert_eq!(call(&folder, run, json!({ "pattern": pattern })).unwrap_err().code, "invalid_arguments", "{pattern}");
+            assert_eq!(
+                call(&folder, run, json!({ "pattern": pattern })).unwrap_err().code,
+                "invalid_arguments",
+                "{pattern}"
+            );
         }
     }
 }

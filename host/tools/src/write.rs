@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::json;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Directories that are not written to, at any depth.
 const PROTECTED: [&str; 2] = [".git", ".cofferdam"];

@@ -188,7 +188,7 @@ fn builder(order: &Order) -> Builder {
     let mut builder = Orchestrator::builder()
         .project(order.folder.join(".cofferdam"))
         .model(model)
-        .approval(Arc::new(Person { witness: witness.clone() }))
+        .approval(Arc::new(Person { witness: witness.clone() }), None)
         .permissions(cofferdam::core::permission::Rules {
             allow: vec![cofferdam::core::permission::Rule::parse("*").unwrap()],
             ..cofferdam::core::permission::Rules::default()

@@ -1,7 +1,7 @@
 //! People who decide.
 
 use super::BoxFuture;
-use crate::id::{RunId, StepPath};
+use crate::id::{RunId, StepPath, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -17,6 +17,15 @@ pub trait Approver: Send + Sync {
         drop(inquiry);
         Box::pin(std::future::ready(None))
     }
+}
+
+/// Answers of people that hold for later runs as well.
+pub trait Remembered: Send + Sync {
+    /// Whether calls of this tool were allowed for good.
+    fn allows<'a>(&'a self, tool: &'a ToolName) -> BoxFuture<'a, bool>;
+
+    /// Keeps that they are. What cannot be kept is asked about again.
+    fn allow<'a>(&'a self, tool: &'a ToolName) -> BoxFuture<'a, ()>;
 }
 
 /// A step's question, as a person should see it.

@@ -89,7 +89,7 @@ impl Gateway {
 
     async fn ask_about_effect(&self, call: &Call) -> (EffectDecision, String) {
         let says = |word: &str| format!("`onUnknownEffect: {word}`");
-        match (self.unknown_effect, &self.approver) {
+        match (self.unknown_effect, self.approver()) {
             (Some(UnknownEffect::Retry), _) => (EffectDecision::Repeat, says("retry")),
             (Some(UnknownEffect::Fail), _) => (EffectDecision::Fail, says("fail")),
             (Some(UnknownEffect::Ask) | None, None) => (EffectDecision::Fail, "nobody to ask".to_owned()),

@@ -8,7 +8,7 @@ use cofferdam_core::event::{Body, RunEvent, RunStatus, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::ToolName;
 use cofferdam_core::message::ToolCall;
-use cofferdam_core::permission::{Presence, Rules};
+use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
     BoxFuture, ConditionFn, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, Natives, RunContext,
     SourceError, SourceFile, Sources, Tool, TransformFn,
@@ -89,9 +89,8 @@ fn again(
 ) -> Result<Replayed, Box<Difference>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let rules = Rules { approver: Presence::Absent, ..Rules::default() };
         let tools = tools.into_iter().map(|tool| (None, tool));
-        let gateway = Gateway::new(tools, rules, None, Arc::new(TokioClock::new())).unwrap();
+        let gateway = Gateway::new(tools, Rules::default(), None, Arc::new(TokioClock::new())).unwrap();
         let ports = ReplayPorts {
             natives: Arc::new(natives),
             plugins: Arc::default(),

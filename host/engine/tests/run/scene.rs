@@ -4,7 +4,7 @@ use cofferdam_core::event::{Body, RunEvent, StepOutput};
 use cofferdam_core::expr::{Expr, Names};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepId, StepPath};
-use cofferdam_core::permission::{Presence, Rules};
+use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
     BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
@@ -140,10 +140,8 @@ impl Scene {
         let (journal, sink) = (Arc::new(Kept(Mutex::new(self.recorded), AtomicU64::new(0))), Arc::new(Told::default()));
         let person = self.person.map(Arc::new);
         let approver = person.clone().map(|person| person as Arc<dyn Approver>);
-        let presence = if approver.is_some() { Presence::Present } else { Presence::Absent };
-        let rules = Rules { approver: presence, ..self.rules };
         let tools = self.tools.into_iter().map(|tool| (None, tool));
-        let gateway = Gateway::new(tools, rules, approver, Arc::clone(&clock)).unwrap();
+        let gateway = Gateway::new(tools, self.rules, approver, Arc::clone(&clock)).unwrap();
         let gateway = gateway.with_unknown_effect(self.unknown_effect);
         let ports = Ports {
             clock: Arc::clone(&clock),

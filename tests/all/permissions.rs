@@ -1,0 +1,202 @@
+//! Who decides about a call that no rule is about: somebody who is asked, what was answered before, or nobody.
+
+use crate::support::user_directory;
+use cofferdam::core::event::{Body, Decision};
+use cofferdam::core::fault::Fault;
+use cofferdam::core::permission::{Rule, Rules, Stance};
+use cofferdam::core::port::{Ack, Answer, Approver, Batch, BoxFuture, Pressure, Question, Want};
+use cofferdam::llm::Scripted;
+use cofferdam::{Builder, Orchestrator, RunOptions, Sink, UserDirs, Workflow};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Four calls of a model: twice the same, another one, and another tool.
+const SCRIPT: &str = "
+answers:
+  - { turn: 1, toolCalls: [{ tool: write, args: { path: 'out:a', content: x } }] }
+  - { turn: 2, toolCalls: [{ tool: write, args: { content: x, path: 'out:a' } }] }
+  - { turn: 3, toolCalls: [{ tool: write, args: { path: 'out:b', content: x } }] }
+  - { turn: 4, toolCalls: [{ tool: edit, args: { path: 'out:a', old: x, new: y } }] }
+  - { turn: 5, text: done }
+";
+
+const WRITER: &str = "name: w\nsteps: [{ id: a, instructions: Write. }]";
+
+/// A call of the document, and one of a model.
+const BOTH: &str = "name: w
+steps:
+  - { id: own, tool: write, args: { path: 'out:own', content: x } }
+  - { id: a, dependsOn: [own], instructions: Write. }";
+
+/// Gives answers one after another, the last one from then on, and keeps what it was asked.
+struct Person {
+    answers: Mutex<VecDeque<Said>>,
+    asked: Mutex<Vec<String>>,
+}
+
+#[derive(Clone)]
+enum Said {
+    This(Answer),
+    Nothing,
+    Panic,
+}
+
+impl Person {
+    fn new(answers: impl IntoIterator<Item = Said>) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::default() })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl Approver for Person {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Answer> {
+        self.asked.lock().unwrap().push(format!("{} {}", question.title, question.detail));
+        let mut answers = self.answers.lock().unwrap();
+        let said = if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() };
+        Box::pin(async move {
+            match said {
+                Said::This(answer) => answer,
+                Said::Nothing => std::future::pending().await,
+                Said::Panic => panic!("a person fell over"),
+            }
+        })
+    }
+}
+
+/// Keeps what was decided: the tool, whether it ran, and by which rule.
+#[derive(Default)]
+struct Decisions(Mutex<Vec<(String, bool, String)>>);
+
+impl Sink for Decisions {
+    fn want(&self) -> Want {
+        Want::new(vec!["permission_decided".into()], Pressure::Wait)
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        let mut kept = self.0.lock().unwrap();
+        for event in &batch.events {
+            let Body::PermissionDecided { tool, decision, rule, .. } = &event.body else { continue };
+            kept.push((tool.to_string(), *decision == Decision::Allow, rule.clone()));
+        }
+        Box::pin(std::future::ready(Ok(Ack::All)))
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Runs a document and gives what was decided.
+fn decided(builder: Builder, document: &str) -> Vec<(String, bool, String)> {
+    // Time passes where nothing else happens.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let decisions = Arc::new(Decisions::default());
+    let builder = builder.model(Scripted::parse(SCRIPT).unwrap()).sink(Arc::clone(&decisions) as Arc<dyn Sink>);
+    runtime.block_on(async {
+        let orchestrator = builder.build().unwrap();
+        let workflow = Workflow::parse(document, ".").unwrap();
+        let result = orchestrator.run_flow(&workflow, RunOptions::default()).await.unwrap();
+        assert!(result.success(), "{:?}", result.error);
+        orchestrator.close().await;
+    });
+    let decided = decisions.0.lock().unwrap().clone();
+    decided
+}
+
+/// Whether each call ran.
+fn ran(decided: &[(String, bool, String)]) -> Vec<bool> {
+    decided.iter().map(|(_, ran, _)| *ran).collect()
+}
+
+#[test]
+fn a_call_that_was_denied_is_denied_again_without_a_question() {
+    for said in [Said::This(Answer::No(Some("not here".into()))), Said::Nothing, Said::Panic] {
+        let person = Person::new([said, Said::This(Answer::Yes)]);
+        let builder = Orchestrator::builder().approval(Arc::clone(&person) as _, Duration::from_secs(60));
+        let decided = decided(builder, WRITER);
+        assert_eq!(ran(&decided), [false, false, true, true], "{decided:?}");
+        assert_eq!(person.asked(), 3, "{:?}", person.asked.lock().unwrap());
+        assert_eq!(decided[1].2, "the same call was denied before");
+    }
+}
+
+#[test]
+fn an_answer_for_good_is_about_one_tool_one_project_and_one_user() {
+    let (project, other, mine, theirs) =
+        (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let questions = |folder: &Path, state: Option<&Path>, strict: bool| {
+        let person = Person::new([Said::This(Answer::Always)]);
+        let mut builder =
+            Orchestrator::builder().project(folder.join(".cofferdam")).approval(Arc::clone(&person) as _, None);
+        if let Some(state) = state {
+            let cache = user_directory().join("cache/cofferdam");
+            builder = builder.user_dirs(UserDirs { cache, state: state.into() });
+        }
+        if strict {
+            builder = builder.permissions(Rules { stance: Stance::Strict, ..Rules::default() });
+        }
+        let decided = decided(builder, WRITER);
+        assert_eq!(ran(&decided), [!strict; 4], "{decided:?}");
+        person.asked()
+    };
+    assert_eq!(questions(project.path(), Some(mine.path()), false), 2, "once for each tool");
+    assert_eq!(questions(project.path(), Some(mine.path()), false), 0, "asked again");
+    assert_eq!(questions(project.path(), Some(mine.path()), true), 0);
+    assert_eq!(questions(other.path(), Some(mine.path()), false), 2, "another project");
+    assert_eq!(questions(project.path(), Some(theirs.path()), false), 2, "another user");
+    assert_eq!(questions(project.path(), None, false), 2, "nobody to remember for");
+}
+
+#[test]
+fn a_remembered_answer_holds_where_nobody_is_there() {
+    let (project, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let builder = || {
+        let dirs = UserDirs { cache: user_directory().join("cache/cofferdam"), state: state.path().into() };
+        Orchestrator::builder().project(project.path().join(".cofferdam")).user_dirs(dirs)
+    };
+    assert_eq!(ran(&decided(builder(), WRITER)), [false; 4]);
+    decided(builder().approval(Person::new([Said::This(Answer::Always)]), None), WRITER);
+    let decided = decided(builder(), WRITER);
+    assert_eq!(ran(&decided), [true; 4]);
+    assert!(decided.iter().all(|(.., rule)| rule == "an earlier answer: always"), "{decided:?}");
+}
+
+#[test]
+fn an_ask_rule_asks_each_time_and_also_about_the_document() {
+    let rules = || Rules { ask: vec![Rule::parse("write").unwrap()], ..Rules::default() };
+    let person = Person::new([Said::This(Answer::Always)]);
+    let builder = Orchestrator::builder().permissions(rules()).approval(Arc::clone(&person) as _, None);
+    let decided_by_person = decided(builder, BOTH);
+    assert_eq!(ran(&decided_by_person), [true; 5]);
+    assert_eq!(person.asked(), 5, "{:?}", person.asked.lock().unwrap());
+    let alone = Orchestrator::builder().permissions(Rules { allow: vec![Rule::parse("write").unwrap()], ..rules() });
+    assert_eq!(ran(&decided(alone, BOTH)), [true, true, true, true, false], "an allow rule comes first");
+}
+
+#[test]
+fn the_stance_decides_where_no_rule_does() {
+    for (stance, expected) in [
+        (Stance::Ask, [true, false, false, false, false]),
+        (Stance::Strict, [true, false, false, false, false]),
+        (Stance::Sandbox, [true; 5]),
+        (Stance::StrictSandbox, [true; 5]),
+        (Stance::Yolo, [true; 5]),
+    ] {
+        let builder = Orchestrator::builder().permissions(Rules { stance, ..Rules::default() });
+        assert_eq!(ran(&decided(builder, BOTH)), expected, "{stance:?}");
+    }
+    let rules = Rules { deny: vec![Rule::parse("write").unwrap()], stance: Stance::Yolo, ..Rules::default() };
+    let document = BOTH.replace("dependsOn: [own], ", "");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let orchestrator =
+        Orchestrator::builder().permissions(rules).model(Scripted::parse(SCRIPT).unwrap()).build().unwrap();
+    let workflow = Workflow::parse(&document, ".").unwrap();
+    let result = runtime.block_on(orchestrator.run_flow(&workflow, RunOptions::default())).unwrap();
+    assert_eq!(result.step("own").unwrap().error.as_ref().unwrap().code, "tool_denied", "a denial beats yolo");
+}
