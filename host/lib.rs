@@ -44,9 +44,9 @@ pub use error::{Error, SourceChange};
 pub use grants::{GrantPolicy, ProjectPlugin};
 pub use lock::{LOCK_FILE, LockEntry, LockError, alone_in};
 pub use orchestrator::{
-    Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, ForkOptions, Orchestrator, PluginCheck,
-    RecordedRun, Registries, RegistryAccess, ResumeOptions, RunBranch, RunOptions, ServicePlugin, SinkStanding,
-    TransferReport, Undecided, Update, UserDirs, WaitingRun, Wish,
+    AgentHandle, AgentResult, Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, ForkOptions,
+    Orchestrator, PluginCheck, RecordedRun, Registries, RegistryAccess, ResumeOptions, RunBranch, RunOptions,
+    ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun, Wish,
 };
 pub use replace::{replace, replace_through};
 pub use secrets::SecretSource;

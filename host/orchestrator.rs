@@ -3,12 +3,14 @@
 //! It owns configuration, not runs: each run has an executor, a gateway and plugins of its own, so that runs never
 //! see each other's data.
 
+mod agent;
 mod approval;
 mod branch;
 mod builder;
 mod construct;
 mod engines;
 mod fetching;
+mod handle;
 mod holder;
 mod inner;
 mod launch;
@@ -24,10 +26,12 @@ mod resume;
 mod servers;
 mod service;
 
+pub use agent::AgentResult;
 pub use branch::{ForkOptions, RunBranch};
 pub(crate) use builder::Played;
 pub use builder::{Builder, Undecided};
 pub use fetching::{FetchError, Fetched, Registries, RegistryAccess, TransferReport, Update, Wish};
+pub use handle::AgentHandle;
 pub(crate) use inner::Inner;
 pub(crate) use lineage::Lineage;
 pub use options::{CloseReport, ResumeOptions, RunOptions, UserDirs};
@@ -88,6 +92,8 @@ struct Shared {
     plugin_models: Seen,
     next_key: AtomicUsize,
     idle: tokio::sync::Notify,
+    /// Agents that work in the background, and those that have ended not long ago.
+    handles: Mutex<Vec<AgentHandle>>,
 }
 
 impl Orchestrator {
@@ -112,6 +118,7 @@ impl Orchestrator {
             plugin_models: Seen::default(),
             next_key: AtomicUsize::new(0),
             idle: tokio::sync::Notify::new(),
+            handles: Mutex::default(),
         });
         Self { _handle: Some(Arc::new(Handle(Arc::clone(&shared)))), shared }
     }

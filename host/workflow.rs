@@ -84,6 +84,17 @@ impl Workflow {
         Ok(Self::from_loaded(loaded, sources, None))
     }
 
+    /// An agent as the only step of a document, [`AgentConfig::STEP`], whose message is the input of the run. Files are below
+    /// `base`.
+    ///
+    /// # Errors
+    /// When the agent is not described as one can be, with place and hint in the document that it becomes.
+    pub fn from_agent(agent: &AgentConfig, base: impl AsRef<Path>) -> Result<Self, Error> {
+        let sources = FileSources::new(base.as_ref());
+        let loaded = spec::parse(&agent.document(), "agent", &sources)?;
+        Ok(Self::from_loaded(loaded, sources, None))
+    }
+
     /// Reads a document as a run recorded it, with the files that it names; the first of the sources is the document. Files
     /// that are read while it runs are below `base`.
     ///

@@ -1,5 +1,6 @@
 //! What can be typed: commands, flags and their help. It must not decide anything.
 
+mod agent;
 mod plugin;
 mod registry;
 mod replay;
@@ -10,6 +11,7 @@ mod sinks;
 mod test;
 mod text;
 
+pub(crate) use agent::AgentArgs;
 pub(crate) use plugin::{
     BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand,
     PluginTestArgs,
@@ -90,6 +92,9 @@ pub(crate) enum Command {
     /// Run a workflow; without a file, list those in this folder
     #[command(alias = "flow", after_help = text::RUN)]
     Run(Box<RunArgs>),
+    /// Ask one agent, without a document
+    #[command(after_help = text::AGENT)]
+    Agent(Box<AgentArgs>),
     /// Go on with a recorded run: what is finished stays, the rest runs
     #[command(after_help = text::RESUME)]
     Resume(Box<ResumeArgs>),

@@ -1,5 +1,6 @@
 //! The commands: each calls the library and shows what it says.
 
+mod agent;
 mod completions;
 mod config;
 mod doctor;
@@ -38,6 +39,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => run::run(&global, &args),
+        Command::Agent(args) => agent::run(&global, *args),
         Command::Resume(args) => resume::resume(&global, *args),
         Command::Fork(args) => fork::fork(&global, *args),
         Command::Answer(args) => resume::answer(&global, *args),
@@ -70,6 +72,7 @@ fn guests(command: &Command) -> Guests {
 fn audience(command: &Command) -> Audience {
     let json = match command {
         Command::Run(args) => args.work.json,
+        Command::Agent(args) => args.work.json,
         Command::Resume(args) => args.how.work.json,
         Command::Fork(args) => args.how.work.json,
         Command::Answer(args) => args.how.work.json,

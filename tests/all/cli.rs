@@ -6,6 +6,7 @@ use rustix::process::Signal;
 const COMMANDS: &[&[&str]] = &[
     &[],
     &["run"],
+    &["agent"],
     &["resume"],
     &["answer"],
     &["fork"],

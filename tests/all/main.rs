@@ -12,6 +12,7 @@
 )]
 
 mod adding;
+mod agent;
 mod alike;
 mod archive;
 mod authoring;

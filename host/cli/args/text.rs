@@ -27,6 +27,18 @@ Questions: a step that asks a person is answered by `--answer`, else at the term
 default. A run with an open question does all that it can without, and ends with exit code 4.
 Output goes to standard output, everything else to standard error.";
 
+pub(super) const AGENT: &str = "\
+Examples:
+  cofferdam agent \"What is in this folder?\"
+  git diff | cofferdam agent \"Review this change.\" --tools read,grep
+  cofferdam agent \"Tidy the notes.\" --allow write --allow edit -C notes
+  cofferdam agent \"Which files are largest?\" --plugin text=builtin:text --schema files.schema.json
+  cofferdam runs show last --transcript       what it did
+
+It is recorded as a run of one step: `runs show`, `replay` and `resume` work on it. Tools that only
+read run without asking; others need `--allow`, `--sandbox`, or a person at a terminal.
+Text that is piped in, or comes from a file, is read to its end before the agent begins.";
+
 pub(super) const RESUME: &str = "\
 Examples:
   cofferdam resume last

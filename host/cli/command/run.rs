@@ -220,7 +220,7 @@ fn checked(workdir: PathBuf) -> Result<PathBuf, Failure> {
     }
 }
 
-fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {
+pub(super) fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOptions> {
     Ok(RunOptions {
         input: inputs::text(args.text.as_deref())?,
         inputs: inputs::named(&args.inputs)?,

@@ -114,6 +114,7 @@ limits! {
     // Agents
     AGENT_TURNS: u32 = 50, "turns", "a model that keeps calling tools would never end";
     PARALLEL_TOOL_CALLS: usize = 8, "calls", "a model may ask for hundreds of calls in one turn";
+    AGENT_HANDLE_MS: u64 = 1_800_000, "ms", "an agent in the background that nobody waits for would work, and be listed, for ever";
     REPEATED_CALLS_NUDGE: usize = 3, "times", "a model that makes the same call over and over, with the same answer, is not told that it does";
     REPEATED_CALLS_STOP: usize = 5, "times", "a model that is stuck would repeat its call until its turns are spent";
     TOOL_CALLS_PER_TURN: usize = 128, "calls", "each call is answered in the next request";

@@ -19,6 +19,34 @@ pub(super) fn text(given: Option<&str>) -> Result<Option<String>, Failure> {
     }
 }
 
+/// What is piped in, or read from a file; none at a terminal, and where standard input is a device.
+pub(in crate::command) fn piped() -> Result<Option<String>, Failure> {
+    use std::os::fd::AsFd as _;
+    let stdin = std::io::stdin();
+    // Closed, or a device: there is nothing that somebody meant to say.
+    let Ok(kind) = rustix::fs::fstat(stdin.as_fd()).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode))
+    else {
+        return Ok(None);
+    };
+    match kind {
+        rustix::fs::FileType::Fifo | rustix::fs::FileType::RegularFile => {
+            read(stdin.lock(), "standard input").map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A text, or with `@` that of a file; `@@` begins a text with the sign.
+pub(in crate::command) fn text_or_file(given: &str) -> Result<String, Failure> {
+    match given.strip_prefix('@') {
+        Some(text) if text.starts_with('@') => Ok(text.to_owned()),
+        Some(path) => file(Path::new(path)).map_err(|failure| {
+            failure.with_hint(format!("`@` takes the value from a file; `@@{path}` is the text `@{path}`"))
+        }),
+        None => Ok(given.to_owned()),
+    }
+}
+
 /// Inputs by name; what is typed comes after the file, and so beats it.
 pub(in crate::command) fn named(args: &InputArgs) -> Result<Vec<(String, InputText)>, Failure> {
     let mut inputs = match &args.file {
@@ -57,14 +85,7 @@ fn pair(flag: &str, text: &str) -> Result<(String, InputText), Failure> {
             Failure::usage(format!("`{flag} {text}` has no value")).with_hint(format!("write `{flag} {text}=VALUE`"))
         );
     };
-    let value = match value.strip_prefix('@') {
-        Some(text) if text.starts_with('@') => text.to_owned(),
-        Some(path) => file(Path::new(path)).map_err(|failure| {
-            failure.with_hint(format!("`@` takes the value from a file; `@@{path}` is the text `@{path}`"))
-        })?,
-        None => value.to_owned(),
-    };
-    Ok((name.to_owned(), InputText::Text(value)))
+    Ok((name.to_owned(), InputText::Text(text_or_file(value)?)))
 }
 
 fn of_file(path: &Path) -> Result<Vec<(String, InputText)>, Failure> {
@@ -78,7 +99,8 @@ fn of_file(path: &Path) -> Result<Vec<(String, InputText)>, Failure> {
     }
 }
 
-fn file(path: &Path) -> Result<String, Failure> {
+/// The text of a file.
+pub(in crate::command) fn file(path: &Path) -> Result<String, Failure> {
     let shown = format!("`{}`", terminal::name(path));
     let refuse = |error: std::io::Error| Failure::usage(format!("{shown} cannot be read: {error}"));
     // Asked before it is opened: opening a pipe waits for somebody to write into it.
