@@ -12,7 +12,7 @@ use cofferdam_llm::select::{Settings as ModelSettings, Variables};
 use cofferdam_llm::{ModelCatalog, Patient};
 use cofferdam_plugin::{CacheDirs, CompileChild, ComponentStore, HostSettings, Network, PluginModel};
 use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
-use cofferdam_tools::{NativeTools, SharedDirectory};
+use cofferdam_tools::{ExecSettings, NativeTools, SharedDirectory};
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,8 +49,13 @@ pub(crate) fn state(project: Option<&Path>) -> Arc<dyn State> {
     }
 }
 
-pub(crate) fn native_tools() -> Arc<dyn Tool> {
-    Arc::new(NativeTools::new())
+/// The native tools; with `exec` only where that was asked for.
+pub(crate) fn native_tools(exec: Option<ExecSettings>) -> Arc<dyn Tool> {
+    let tools = NativeTools::new();
+    Arc::new(match exec {
+        Some(settings) => tools.with_exec(settings),
+        None => tools,
+    })
 }
 
 pub(crate) fn directories(workdir: Option<PathBuf>, project: Option<&Path>) -> Arc<dyn Isolation> {

@@ -37,8 +37,9 @@ pub mod testing;
 
 pub use call::Call;
 pub use changes::source_changes;
+pub use cofferdam_child::kill_all as kill_programs;
 pub use cofferdam_core::policy::Trust;
-pub use cofferdam_mcp::kill_all as kill_servers;
+pub use cofferdam_tools::{ExecSettings, confined as confined_command};
 pub use compose::model_catalog;
 pub use error::{Error, SourceChange};
 pub use grants::{GrantPolicy, ProjectPlugin};

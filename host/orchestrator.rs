@@ -54,7 +54,7 @@ use cofferdam_plugin::{PluginHost, namespaces_of};
 use launch::{Again, Launch};
 use lineage::Lineages;
 use models::Seen;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -250,7 +250,9 @@ impl Orchestrator {
             () = all_ended => {}
             () = self.shared.settings.clock.sleep(grace) => {}
         }
-        let still_running: Vec<RunId> = self.shared.running().values().cloned().collect();
+        // An agent in the background is held twice: by its run and by what came of it.
+        let still_running: BTreeSet<RunId> = self.shared.running().values().cloned().collect();
+        let still_running = Vec::from_iter(still_running);
         if still_running.is_empty() {
             self.shared.settings.services.close(&*self.shared.settings.clock, grace).await;
         }

@@ -21,6 +21,11 @@ pub(crate) fn path(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// A variable as it is, for a program that is started.
+pub(crate) fn raw(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
+
 /// Where compiled plugins are kept, and the key that they are authenticated with; nowhere without a home directory.
 pub(crate) fn user_dirs() -> Option<UserDirs> {
     let directory = |name: &str, default: &str| {

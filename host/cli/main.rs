@@ -23,9 +23,13 @@ mod ui;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // The compile child limits itself and must not carry what the command line brings along.
-    if std::env::args_os().nth(1).is_some_and(|first| first == session::COMPILE_CHILD) {
+    // The children limit themselves and must not carry what the command line brings along.
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    if first == session::COMPILE_CHILD {
         return cofferdam::plugin::compile_child::main();
+    }
+    if first == session::EXEC_CHILD {
+        return cofferdam::confined_command();
     }
     let exit = match args::parse() {
         Ok(cli) => command::run(cli),

@@ -12,13 +12,16 @@ use cofferdam::core::id::Alias;
 use cofferdam::core::policy::parse_flag;
 use cofferdam::llm::ModelCatalog;
 use cofferdam::plugin::CompileChild;
-use cofferdam::{Builder, GrantPolicy, Orchestrator, ProjectPlugin, ServerPolicy, Undecided};
-use std::path::Path;
+use cofferdam::{Builder, ExecSettings, GrantPolicy, Orchestrator, ProjectPlugin, ServerPolicy, Undecided};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 /// The hidden command by which this program compiles plugins in a process of its own.
 pub(crate) const COMPILE_CHILD: &str = "__compile";
+
+/// The hidden command by which this program confines itself and runs a command.
+pub(crate) const EXEC_CHILD: &str = "__exec";
 
 /// What the commands share.
 pub(crate) struct Session {
@@ -113,9 +116,20 @@ impl Session {
             builder = builder.user_dirs(dirs);
         }
         match std::env::current_exe() {
-            Ok(program) => builder.compile_child(CompileChild { program, args: vec![COMPILE_CHILD.into()] }),
+            Ok(program) => builder
+                .exec(self.exec(program.clone()))
+                .compile_child(CompileChild { program, args: vec![COMPILE_CHILD.into()] }),
             Err(_) => builder,
         }
+    }
+
+    /// How commands of models are run, where a rule lets them.
+    fn exec(&self, program: PathBuf) -> ExecSettings {
+        let settings = self.settings.exec();
+        let names = ["PATH", "LANG", "LC_ALL", "TZ"].map(str::to_owned).into_iter().chain(settings.env);
+        let variables = names.filter_map(|name| environment::raw(&name).map(|value| (name, value))).collect();
+        let (read, write, network) = (settings.read, settings.write, settings.network);
+        ExecSettings { program, args: vec![EXEC_CHILD.into()], variables, read, write, network }
     }
 }
 

@@ -3,6 +3,7 @@
 //! One table names them all. It must not use any of them.
 
 mod code;
+mod exec;
 mod file;
 mod position;
 mod reader;
@@ -13,6 +14,7 @@ mod toml_table;
 pub(crate) use code::CODES;
 pub(crate) use file::File;
 
+use self::exec::Exec;
 use crate::args::{DurabilityArg, GrantArgs, RunArgs};
 use crate::environment;
 use crate::failure::Failure;
@@ -181,6 +183,11 @@ impl Settings {
             rules.ask.extend(file.ask.iter().cloned());
         }
         Ok(rules)
+    }
+
+    /// What commands may reach that models run: what either file allows.
+    pub(crate) fn exec(&self) -> Exec {
+        self.files.iter().map(|file| file.exec.clone()).fold(Exec::default(), Exec::union)
     }
 
     /// Where secrets come from; where both files name the same, the project's counts.

@@ -44,10 +44,14 @@ impl Timed {
 
 impl Approver for Timed {
     fn ask(&self, question: Question) -> BoxFuture<'_, Answer> {
-        Box::pin(async move { self.within(self.approver.ask(question)).await.unwrap_or(Answer::Nobody) })
+        Box::pin(async move {
+            self.within(Box::pin(async move { self.approver.ask(question).await })).await.unwrap_or(Answer::Nobody)
+        })
     }
 
     fn answer(&self, inquiry: Inquiry) -> BoxFuture<'_, Option<String>> {
-        Box::pin(async move { self.within(self.approver.answer(inquiry)).await.flatten() })
+        Box::pin(
+            async move { self.within(Box::pin(async move { self.approver.answer(inquiry).await })).await.flatten() },
+        )
     }
 }

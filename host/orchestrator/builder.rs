@@ -1,5 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
+mod machine;
+
 use super::Orchestrator;
 use super::approval::Timed;
 use super::fetching::Registries;
@@ -24,6 +26,7 @@ use cofferdam_core::port::{
 };
 use cofferdam_egress::Egress;
 use cofferdam_plugin::{CompileChild, HostSettings, Observation, Tap};
+use cofferdam_tools::ExecSettings;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,6 +146,7 @@ pub struct Builder {
     observation: Observation,
     played: Option<Played>,
     compile_child: Option<CompileChild>,
+    exec: Option<ExecSettings>,
     secrets: BTreeMap<String, SecretSource>,
     lock: Option<PathBuf>,
     undecided: Undecided,
@@ -353,27 +357,6 @@ impl Builder {
         self
     }
 
-    /// Time. Default: real time.
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// Chance. Default: the system's.
-    #[must_use]
-    pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
-        self.randomness = Some(randomness);
-        self
-    }
-
-    /// How plugins are compiled in a process of their own. Default: in this one.
-    #[must_use]
-    pub fn compile_child(mut self, child: CompileChild) -> Self {
-        self.compile_child = Some(child);
-        self
-    }
-
     /// Where the value of a secret comes from. Default: the variable of the environment of the same name. Values that are
     /// named here are redacted wherever they come up, whoever uses them.
     #[must_use]
@@ -448,7 +431,7 @@ impl Builder {
         }
         let model_name = self.model.as_ref().map(|model| model.info().name.to_string());
         let mut tools = self.tools;
-        tools.insert(0, compose::native_tools());
+        tools.insert(0, compose::native_tools(self.exec.filter(|_| rules.run_commands())));
         let clock = self.clock.unwrap_or_else(compose::clock);
         let state = self.state.unwrap_or_else(|| compose::state(project));
         let (lock, root) = (self.lock.map(|path| Arc::new(Lock::new(path))), project.and_then(Path::parent));

@@ -1,9 +1,11 @@
 //! Agents that work in the background, and what their callers hold of them.
 
 use super::agent::AgentResult;
-use super::{Launch, Lineage, Orchestrator, RunOptions, Shared, launch};
+use super::launch::{self, Held};
+use super::{Launch, Lineage, Orchestrator, RunOptions, Shared};
 use crate::error::Error;
 use crate::workflow::AgentConfig;
+use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::time::Timestamp;
@@ -37,14 +39,11 @@ impl AgentHandle {
         self.session.as_deref()
     }
 
-    /// Waits until it has ended, and gives what came of it.
-    ///
-    /// # Panics
-    /// When the runtime that it works in was shut down before it had ended.
+    /// Waits until it has ended, and gives what came of it. [`Error::Closed`] also where the runtime that it worked in is gone.
     pub async fn done(&self) -> Arc<Result<AgentResult, Error>> {
         let mut outcome = self.outcome.clone();
-        let ended = outcome.wait_for(Option::is_some).await.expect("the runtime of the agent is alive");
-        ended.as_ref().map(|(_, result)| Arc::clone(result)).expect("it has just been there")
+        let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+        ended.map_or_else(|| Arc::new(Err(Error::Closed)), |(_, result)| result)
     }
 
     /// What came of it; none while it works.
@@ -53,22 +52,28 @@ impl AgentHandle {
         self.outcome.borrow().as_ref().map(|(_, result)| Arc::clone(result))
     }
 
-    /// Cancels it. It ends as cancelled, soon, and can be resumed as a run.
+    /// Cancels it. It ends as cancelled, soon, and can be resumed as a run; one that had not begun yet ends with
+    /// [`Error::Closed`] and leaves no record.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
 
+    /// When it ended; long ago, where whoever worked on it is gone.
     fn ended_at(&self) -> Option<Timestamp> {
-        self.outcome.borrow().as_ref().map(|(at, _)| *at)
+        let ended = self.outcome.borrow().as_ref().map(|(at, _)| *at);
+        ended.or_else(|| self.outcome.has_changed().is_err().then(Timestamp::default))
     }
 }
 
 impl Orchestrator {
     /// Has an agent work in the background, for half an hour at most: `limits::AGENT_HANDLE_MS`, or the smaller timeout of the
-    /// options. Must be called inside a tokio runtime.
+    /// options. The time that people take to answer does not count. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// When the agent is not described as one can be, or the orchestrator is closed.
+    /// When the agent is not described as one can be, too many are listed already, or the orchestrator is closed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn run_agent_async(
         &self,
         agent: &AgentConfig,
@@ -85,7 +90,13 @@ impl Orchestrator {
         let cancel = self.shared.closing.child_token();
         let (ended, outcome) = watch::channel(None);
         let handle = AgentHandle { run_id, session: options.session.clone(), cancel: cancel.clone(), outcome };
-        self.shared.keep_handle(handle.clone());
+        if self.shared.handles_at(self.clock().now()).len() >= limits::AGENT_HANDLES {
+            let message =
+                format!("there are {} agents in the background, or that have just ended", limits::AGENT_HANDLES);
+            return Err(Error::Refused(vec![Fault::user("too_many_agents", message)]));
+        }
+        // Entered before it begins and left when what came of it is known, so that `close` waits for both.
+        let held = Held::enter(&self.shared, handle.run_id.clone());
         let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
         let launch = Launch { workflow, options, cancel, sinks: Vec::new(), lineage, again: None };
         // An agent in the background must not keep the orchestrator from ending with its last clone.
@@ -94,7 +105,9 @@ impl Orchestrator {
             let result = this.launch(launch).await.map(|run| AgentResult::new(run, turns.count()));
             // Whoever held it may be gone.
             let _ = ended.send(Some((this.clock().now(), Arc::new(result))));
+            drop(held);
         });
+        self.shared.handles_at(self.clock().now()).push(handle.clone());
         Ok(handle)
     }
 
@@ -111,10 +124,6 @@ impl Orchestrator {
 }
 
 impl Shared {
-    fn keep_handle(&self, handle: AgentHandle) {
-        self.handles_at(self.settings.clock.now()).push(handle);
-    }
-
     /// The handles, without those that ended long ago.
     fn handles_at(&self, now: Timestamp) -> MutexGuard<'_, Vec<AgentHandle>> {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);

@@ -94,7 +94,7 @@ impl Orchestrator {
         ports.sinks.extend(taking.iter().map(|sink| Arc::clone(sink) as Arc<dyn Sink>));
         let task = tokio::spawn(async move {
             let (run_id, cancel) = (request.run_id.clone(), request.cancel.clone());
-            let executor = &running.shared.executor;
+            let executor = &running.held.shared.executor;
             let mut outcome =
                 if goes_on { executor.resume(ports, request).await } else { executor.run(ports, request).await };
             let unsettled = service::settle(&taking, &cancel).await;
@@ -106,7 +106,7 @@ impl Orchestrator {
             drop(engine);
             // A run that is completed is never taken up again: nobody can read its values any more.
             if outcome.as_ref().is_ok_and(|result| result.status == RunStatus::Completed)
-                && let Err(error) = running.shared.forget_values(&run_id).await
+                && let Err(error) = running.held.shared.forget_values(&run_id).await
             {
                 tracing::warn!(%error, "the values that plugins kept for the run are still there");
             }
@@ -232,26 +232,42 @@ pub(super) fn new_run_id() -> RunId {
     RunId::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID follows the grammar of run ids")
 }
 
-/// A run that is under way, as long as it lives.
-struct Running {
+/// A run that `close` waits for, as long as it lives.
+pub(super) struct Held {
     shared: Arc<Shared>,
     key: usize,
 }
 
-impl Running {
-    fn enter(shared: &Arc<Shared>, run: RunId, lineage: Lineage) -> Self {
+impl Held {
+    pub(super) fn enter(shared: &Arc<Shared>, run: RunId) -> Self {
         let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
-        shared.lineages.insert(run.clone(), lineage);
         shared.running().insert(key, run);
         Self { shared: Arc::clone(shared), key }
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared.running().remove(&self.key);
+        self.shared.idle.notify_waiters();
+    }
+}
+
+/// A run that is under way, as long as it lives.
+struct Running {
+    held: Held,
+    run: RunId,
+}
+
+impl Running {
+    fn enter(shared: &Arc<Shared>, run: RunId, lineage: Lineage) -> Self {
+        shared.lineages.insert(run.clone(), lineage);
+        Self { held: Held::enter(shared, run.clone()), run }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(run) = self.shared.running().remove(&self.key) {
-            self.shared.lineages.remove(&run);
-        }
-        self.shared.idle.notify_waiters();
+        self.held.shared.lineages.remove(&self.run);
     }
 }

@@ -162,6 +162,7 @@ impl Orchestrator {
             path: StepPath::ROOT,
             title: format!("take the plugin `{}` as it is now?", wanted.alias),
             detail: found.join("\n"),
+            always: None,
         };
         matches!(approver.ask(question).await, Answer::Yes | Answer::Always)
     }

@@ -24,7 +24,7 @@ struct KeptAnswers {
     secret: PathBuf,
     /// The project.
     root: PathBuf,
-    /// Digests of components.
+    /// Where the tools of an alias come from, and their digest.
     pins: BTreeMap<String, String>,
 }
 
@@ -33,15 +33,12 @@ impl Orchestrator {
     pub(super) fn kept_answers(&self, pins: &[PluginPin]) -> Option<Arc<dyn Remembered>> {
         let settings = &self.shared.settings;
         let (dirs, root) = (settings.user_dirs.as_ref()?, settings.root.as_ref()?);
-        if settings.undecided.strict {
-            return None;
-        }
         Some(Arc::new(KeptAnswers {
             state: Arc::clone(&settings.state),
             secret: dirs.state.clone(),
             // One folder is one project, whatever it was called on the command line.
             root: root.canonicalize().unwrap_or_else(|_| root.clone()),
-            pins: pins.iter().map(|pin| (pin.alias.clone(), pin.digest.clone())).collect(),
+            pins: pins.iter().map(|pin| (pin.alias.clone(), format!("{}\0{}", pin.source, pin.digest))).collect(),
         }))
     }
 }

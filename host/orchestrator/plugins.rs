@@ -279,6 +279,7 @@ impl Orchestrator {
             path: cofferdam_core::id::StepPath::ROOT,
             title: format!("allow the plugin `{alias}` what the document requests?"),
             detail: missing.explain().join("\n"),
+            always: Some("for this document and this plugin as it is".to_owned()),
         };
         match approver.ask(question).await {
             Answer::Yes => true,

@@ -115,6 +115,7 @@ impl Orchestrator {
             path: StepPath::ROOT,
             title: format!("allow the MCP server `{alias}` of the document?"),
             detail: wanted.reference.explain().join("\n"),
+            always: Some("for this document and this server as it is".to_owned()),
         };
         match approver.ask(question).await {
             Answer::Yes => true,

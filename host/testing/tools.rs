@@ -137,7 +137,7 @@ fn definition(name: &ToolName) -> ToolDefinition {
         description: "answers from a test file".to_owned(),
         input_schema: Arc::new(json!({ "type": "object" })),
         output_schema: None,
-        effects: Effects { read_only: true, destructive: false, idempotent: true, open_world: false },
+        effects: Effects { read_only: true, idempotent: true, ..Effects::default() },
         examples: Vec::new(),
     }
 }

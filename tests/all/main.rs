@@ -20,6 +20,7 @@ mod bad_input;
 mod branches;
 mod cases;
 mod cli;
+mod commands;
 mod counting;
 mod crash;
 mod docs;

@@ -8,18 +8,20 @@ use std::fs;
 /// Which crates of the workspace a crate may use. A floor looks down only, and the adapters of floor 2 do not know
 /// each other, except that models, plugins and servers of tools go through the one door to the network.
 const FLOORS: &[(&str, &[&str])] = &[
+    ("cofferdam-child", &[]),
     ("cofferdam-core", &[]),
     ("cofferdam-egress", &["cofferdam-core"]),
-    ("cofferdam-tools", &["cofferdam-core"]),
+    ("cofferdam-tools", &["cofferdam-child", "cofferdam-core"]),
     ("cofferdam-engine", &["cofferdam-core"]),
     ("cofferdam-store", &["cofferdam-core"]),
     ("cofferdam-llm", &["cofferdam-core", "cofferdam-egress"]),
-    ("cofferdam-mcp", &["cofferdam-core", "cofferdam-egress"]),
+    ("cofferdam-mcp", &["cofferdam-child", "cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-plugin", &["cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-registry", &["cofferdam-core", "cofferdam-egress"]),
     (
         "cofferdam",
         &[
+            "cofferdam-child",
             "cofferdam-core",
             "cofferdam-egress",
             "cofferdam-engine",
@@ -69,6 +71,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("cap-std", &["cofferdam", "cofferdam-tools", "cofferdam-plugin"]),
     ("cel", &["cofferdam-core"]),
     ("clap", &["cofferdam"]),
+    ("landlock", &["cofferdam-tools"]),
     ("minijinja", &["cofferdam-core"]),
     ("reqwest", &["cofferdam-egress", "cofferdam-llm"]),
     ("rmcp", &["cofferdam-mcp"]),

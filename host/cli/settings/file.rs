@@ -2,6 +2,7 @@
 //!
 //! All findings are reported, each with its place. It must not know which file wins.
 
+use super::exec::Exec;
 use super::reader;
 use crate::environment;
 use crate::failure::Failure;
@@ -33,6 +34,8 @@ pub(crate) struct File {
     pub(crate) allow: Vec<Rule>,
     pub(crate) deny: Vec<Rule>,
     pub(crate) ask: Vec<Rule>,
+    /// What commands of models may reach.
+    pub(crate) exec: Exec,
     /// Grants of every table, those of plugins with a source included.
     pub(crate) grants: BTreeMap<Alias, Grants>,
     /// What is believed of plugins, of those without a source here.
@@ -99,6 +102,7 @@ impl File {
             allow: Vec::new(),
             deny: Vec::new(),
             ask: Vec::new(),
+            exec: Exec::default(),
             grants: BTreeMap::new(),
             trust: BTreeMap::new(),
             plugins: BTreeMap::new(),

@@ -91,6 +91,7 @@ impl Reader<'_> {
             match entry.0 {
                 "run" => self.run(entry, file),
                 "permissions" => self.permissions(entry, file),
+                "exec" => self.exec(entry, file),
                 "models" => file.models = Some(self.models(entry)),
                 "secrets" => self.secrets(entry, file),
                 "strict" => file.strict = self.switch(entry),
@@ -109,7 +110,17 @@ impl Reader<'_> {
                 _ => self.unknown(
                     entry,
                     "",
-                    &["run", "permissions", "models", "plugins", "mcp_servers", "registries", "secrets", "strict"],
+                    &[
+                        "run",
+                        "permissions",
+                        "exec",
+                        "models",
+                        "plugins",
+                        "mcp_servers",
+                        "registries",
+                        "secrets",
+                        "strict",
+                    ],
                 ),
             }
         }
@@ -119,7 +130,7 @@ impl Reader<'_> {
         for entry in self.entries(table) {
             let path = format!("run.{}", entry.0);
             if entry.0 == "sinks" {
-                file.sinks = self.sinks(entry);
+                file.sinks = self.list_of(entry, "run.sinks", "plugin:NAME");
                 continue;
             }
             let Some(setting) = TABLE.iter().find(|setting| setting.key == path) else {
@@ -162,18 +173,15 @@ impl Reader<'_> {
         }
     }
 
-    fn sinks(&mut self, (key, _, value): Entry<'_, '_>) -> Vec<String> {
+    /// A list of texts; `example` is one of them.
+    pub(super) fn list_of(&mut self, (key, _, value): Entry<'_, '_>, path: &str, example: &str) -> Vec<String> {
         let items = value.get_ref().as_array();
         let texts = items.map(|items| items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)));
-        match texts.and_then(Iterator::collect) {
-            Some(sinks) => sinks,
-            None => {
-                let hint = "write `sinks = [\"plugin:NAME\"]`".to_owned();
-                let message = format!("`{key}` takes a list of texts");
-                self.find(TYPE, (value.span().start, "run.sinks"), message, Some(hint));
-                Vec::new()
-            }
-        }
+        texts.and_then(Iterator::collect).unwrap_or_else(|| {
+            let message = format!("`{key}` takes a list of texts");
+            self.find(TYPE, (value.span().start, path), message, Some(format!("write `{key} = [\"{example}\"]`")));
+            Vec::new()
+        })
     }
 
     fn permissions(&mut self, table: Entry<'_, '_>, file: &mut File) {

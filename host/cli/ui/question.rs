@@ -99,11 +99,14 @@ async fn ask(question: &Question, lines: &mut UnboundedReceiver<String>) -> Answ
         terminal::tell(&format!("  {}", clean(line, DETAIL_CHARS)));
     }
     for _ in 0..REPEATS {
-        terminal::tell("  [y]es, [N]o, [a]lways:");
+        match &question.always {
+            Some(what) => terminal::tell(&format!("  [y]es, [N]o, [a]lways ({}):", clean(what, DETAIL_CHARS))),
+            None => terminal::tell("  [y]es, [N]o:"),
+        }
         let Some(line) = lines.recv().await else { return Answer::Nobody };
         match line.trim().to_lowercase().as_str() {
             "y" | "yes" => return Answer::Yes,
-            "a" | "always" => return Answer::Always,
+            "a" | "always" if question.always.is_some() => return Answer::Always,
             "" | "n" | "no" => return Answer::No(None),
             other => terminal::tell(&format!("  `{}` is no answer", clean(other, 40))),
         }
@@ -136,8 +139,12 @@ mod tests {
             sender.send((*line).to_owned()).unwrap();
         }
         drop(sender);
-        let question = Question { run_id: None, path: StepPath::ROOT, title: "allow?".into(), detail: String::new() };
-        ask(&question, &mut receiver).await
+        ask(&question(), &mut receiver).await
+    }
+
+    fn question() -> Question {
+        let (title, always) = ("allow?".to_owned(), Some("for good".to_owned()));
+        Question { run_id: None, path: StepPath::ROOT, title, detail: String::new(), always }
     }
 
     #[tokio::test]
@@ -146,8 +153,6 @@ mod tests {
         let approver = TerminalApprover::new(stop.clone());
         let (_open, receiver) = unbounded_channel();
         *approver.lines.lock().await = Some(receiver);
-        let question =
-            || Question { run_id: None, path: StepPath::ROOT, title: "allow?".into(), detail: String::new() };
         let stopper = async {
             tokio::task::yield_now().await;
             stop.cancel();

@@ -115,6 +115,7 @@ limits! {
     AGENT_TURNS: u32 = 50, "turns", "a model that keeps calling tools would never end";
     PARALLEL_TOOL_CALLS: usize = 8, "calls", "a model may ask for hundreds of calls in one turn";
     AGENT_HANDLE_MS: u64 = 1_800_000, "ms", "an agent in the background that nobody waits for would work, and be listed, for ever";
+    AGENT_HANDLES: usize = 10_000, "agents", "what each agent in the background gave is kept for half an hour";
     REPEATED_CALLS_NUDGE: usize = 3, "times", "a model that makes the same call over and over, with the same answer, is not told that it does";
     REPEATED_CALLS_STOP: usize = 5, "times", "a model that is stuck would repeat its call until its turns are spent";
     TOOL_CALLS_PER_TURN: usize = 128, "calls", "each call is answered in the next request";
@@ -297,7 +298,13 @@ limits! {
     GREP_SCAN_BYTES: usize = 512 * MIB, "bytes", "a search through a whole disk would hold the step for hours";
     GREP_MATCHES: usize = 2_000, "lines", "a pattern that matches everywhere would fill the model's context";
     GREP_LINE_BYTES: usize = 512, "bytes", "one line of a minified file would fill the model's context";
+    GREP_COMPILED_BYTES: usize = 256 * KIB, "bytes", "each byte of a file may be compared with each state of a compiled pattern";
     GREP_PATTERN_BYTES: usize = 1_024, "bytes", "a pattern is compiled, and repetitions multiply";
+    EXEC_COMMAND_BYTES: usize = 64 * KIB, "bytes", "a command is an argument of a program, and no argument may be longer than 128 KiB";
+    EXEC_TIMEOUT_S: u64 = 120, "s", "a command that waits for input or a server that never ends would hold its step";
+    EXEC_TIMEOUT_MAX_S: u64 = 3_600, "s", "a model could ask for a command that never ends";
+    EXEC_HEAD_BYTES: usize = 8 * KIB, "bytes", "what a command writes stands in the journal and is given to the model: this much of its beginning";
+    EXEC_TAIL_BYTES: usize = 24 * KIB, "bytes", "and this much of its end, where the errors are";
     WRITE_BYTES: usize = 16 * MIB, "bytes", "a model could fill the disk with one call";
     DIRECTORY_IDLE_RUNS: usize = 64, "runs", "each keeps its output directory open";
 }

@@ -137,6 +137,16 @@ pub struct Rules {
     pub stance: Stance,
 }
 
+impl Rules {
+    /// Whether the tool `exec` is there at all: somebody must have named it, or everything.
+    #[must_use]
+    pub fn run_commands(&self) -> bool {
+        let is_exec = |rule: &Rule| pattern_matches(&rule.tool, "exec");
+        let named = self.allow.iter().chain(&self.ask).any(is_exec);
+        !self.stance.is_sandbox() && (named || self.stance == Stance::Yolo)
+    }
+}
+
 /// What is done with calls of models that no rule is about, and that do not only read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stance {
@@ -206,7 +216,7 @@ pub enum Outcome {
     Deny,
     /// No rule decides: an earlier answer does, or a person, or, where nobody is there, it does not run.
     Undecided,
-    /// A person is asked, whatever was answered before.
+    /// A person is asked, whatever was allowed before.
     Ask,
 }
 
@@ -235,7 +245,7 @@ pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
     if request.effects.read_only {
         return by(Outcome::Allow, "only reads".to_owned());
     }
-    if rules.stance.is_sandbox() && request.tool.alias().is_none() && !request.effects.open_world {
+    if rules.stance.is_sandbox() && request.tool.alias().is_none() && request.effects.stays_within {
         return by(Outcome::Allow, "sandbox: stays within the step's directories".to_owned());
     }
     if rules.stance.is_strict() {
@@ -285,15 +295,15 @@ mod tests {
         assert_eq!(outcome(Origin::Document, false, &strict), Outcome::Allow);
     }
 
-    /// What is decided of a native call that writes, as `stance/rules` with the letters d, a, k for deny, allow and ask.
-    fn table(stance: Stance, letters: &str, origin: Origin, open_world: bool) -> Outcome {
+    /// What is decided of a call that writes; the letters d, a and k are rules that deny, allow and ask.
+    fn table(stance: Stance, letters: &str, origin: Origin, stays_within: bool) -> Outcome {
         let having = |letter: char| match letters.contains(letter) {
             true => vec![Rule::parse("exec").unwrap()],
             false => Vec::new(),
         };
         let rules = Rules { deny: having('d'), allow: having('a'), ask: having('k'), stance };
         let tool = ToolName::parse("exec").unwrap();
-        let effects = Effects { open_world, ..Effects::default() };
+        let effects = Effects { stays_within, ..Effects::default() };
         decide(&Request { tool: &tool, args: &json!({ "command": "ls" }), effects, origin }, &rules).outcome
     }
 
@@ -301,7 +311,7 @@ mod tests {
     fn rules_decide_in_their_order() {
         use Outcome::{Allow, Ask, Deny, Undecided};
         let stances = [Stance::Yolo, Stance::Ask, Stance::Sandbox, Stance::Strict, Stance::StrictSandbox];
-        // For each stance: a call of a model, the same of a tool that reaches outside, a call of the document.
+        // For each stance: a call of a model, the same of a tool that may reach outside, a call of the document.
         let rows: [(&str, [[Outcome; 3]; 5]); 5] = [
             ("dak", [[Deny; 3]; 5]),
             ("ak", [[Allow; 3]; 5]),
@@ -320,8 +330,8 @@ mod tests {
         ];
         for (letters, by_stance) in rows {
             for (stance, expected) in stances.into_iter().zip(by_stance) {
-                let calls = [(Origin::Model, false), (Origin::Model, true), (Origin::Document, false)];
-                let found = calls.map(|(origin, open_world)| table(stance, letters, origin, open_world));
+                let calls = [(Origin::Model, true), (Origin::Model, false), (Origin::Document, false)];
+                let found = calls.map(|(origin, stays_within)| table(stance, letters, origin, stays_within));
                 assert_eq!(found, expected, "{stance:?} `{letters}`");
             }
         }
@@ -330,7 +340,10 @@ mod tests {
     #[test]
     fn the_sandbox_believes_no_plugin() {
         let sandbox = Rules { stance: Stance::Sandbox, ..Rules::default() };
-        assert_eq!(outcome(Origin::Model, false, &sandbox), Outcome::Undecided);
+        let tool = ToolName::parse("files.write").unwrap();
+        let effects = Effects { stays_within: true, ..Effects::default() };
+        let request = Request { tool: &tool, args: &json!({}), effects, origin: Origin::Model };
+        assert_eq!(decide(&request, &sandbox).outcome, Outcome::Undecided);
     }
 
     #[test]

@@ -194,13 +194,8 @@ impl<'a> Conversation<'a> {
 
     async fn after(&mut self, answer: Turn, forced: bool) -> Result<Next, Fault> {
         if !answer.calls.is_empty() {
-            if let Some(call) = self.repeats.one_too_many(&answer.calls) {
-                let times = limits::REPEATED_CALLS_STOP;
-                let what = format!("the agent was stopped: it wanted to call `{}` a {times}th time", call.name);
-                return self.cut_off(
-                    "repeated_calls",
-                    &format!("{what} with the same arguments, whose answer stays the same"),
-                );
+            if let Some(stopped) = self.stop_repeats(&answer.calls, forced) {
+                return stopped;
             }
             self.run_tools(&answer.calls).await?;
             return Ok(if self.submission.is_some() {
@@ -220,6 +215,28 @@ impl<'a> Conversation<'a> {
                 Ok(Next::Stop { truncated: cut })
             }
         }
+    }
+
+    /// What to do when a model repeats itself, if it does. A result that it submits beside counts all the same; one that it owes
+    /// it is asked for.
+    fn stop_repeats(&mut self, calls: &[ToolCall], forced: bool) -> Option<Result<Next, Fault>> {
+        let owes = self.agent.result.is_some();
+        let (call, times) = self.repeats.one_too_many(calls)?;
+        let is_submission = |call: &ToolCall| owes && call.name == structured::NAME;
+        if !is_submission(call) && calls.iter().any(is_submission) {
+            return None;
+        }
+        let why = format!(
+            "the agent was stopped: it wanted to call `{}` again, which gave the same answer {times} times",
+            call.name
+        );
+        if owes && !forced && !is_submission(call) {
+            self.warn("repeated_calls", &why);
+            let refused = Reply::Tool { text: "not called: the answer would be the same again".into(), is_error: true };
+            calls.iter().for_each(|call| self.take_reply(call, refused.clone()));
+            return Some(Ok(Next::Ask(ToolChoice::Tool(structured::NAME.to_owned()))));
+        }
+        Some(self.cut_off("repeated_calls", &why))
     }
 
     /// Runs the calls of a turn, some at once, and answers each in order.
@@ -268,10 +285,10 @@ impl<'a> Conversation<'a> {
 
     /// Ends a conversation that is not done: what was said so far is what the agent gives, if that may be text.
     fn cut_off(&self, code: &str, why: &str) -> Result<Next, Fault> {
+        self.warn(code, why);
         if self.agent.result.is_some() {
             return Err(structured::never_submitted(&self.content, self.refused.as_deref()));
         }
-        self.warn(code, why);
         Ok(Next::Stop { truncated: true })
     }
 
@@ -281,6 +298,7 @@ impl<'a> Conversation<'a> {
 }
 
 /// The answer to one call.
+#[derive(Clone)]
 enum Reply {
     Tool { text: Arc<str>, is_error: bool },
     Submission(Submission),

@@ -3,11 +3,12 @@
 //! In this order: the tool is known, the arguments fit its schema, the call is permitted, the intent is in the
 //! journal, the tool runs, the outcome is in the journal.
 
+mod asking;
 mod past;
-mod undecided;
 
 use crate::context_tools::{self, ContextTools};
 use crate::person::{self, PersonTime};
+use asking::{Asked, Asking};
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, ToolName};
@@ -27,7 +28,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use tracing::Instrument as _;
-use undecided::{Asked, Undecided};
 
 /// Tools that cannot be offered together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ pub struct Gateway {
     /// Sources whose tools are not known here.
     unlisted: BTreeSet<Alias>,
     rules: Rules,
-    undecided: Undecided,
+    asking: Asking,
     clock: Arc<dyn Clock>,
     person: Arc<PersonTime>,
     redactor: Arc<dyn Redactor>,
@@ -99,7 +99,7 @@ impl Gateway {
             entries,
             unlisted: BTreeSet::new(),
             rules,
-            undecided: Undecided::new(approver),
+            asking: Asking::new(approver),
             clock,
             person: Arc::default(),
             redactor: Arc::new(NoRedactor),
@@ -117,7 +117,7 @@ impl Gateway {
     /// Who keeps answers for later runs.
     #[must_use]
     pub fn with_remembered(mut self, remembered: Option<Arc<dyn Remembered>>) -> Self {
-        self.undecided.remembered = remembered;
+        self.asking.remembered = remembered;
         self
     }
 
@@ -142,7 +142,7 @@ impl Gateway {
 
     /// Who can be asked.
     pub(crate) fn approver(&self) -> Option<&Arc<dyn Approver>> {
-        self.undecided.approver.as_ref()
+        self.asking.approver.as_ref()
     }
 
     /// The time that people took.
@@ -199,7 +199,11 @@ impl Gateway {
             return Ok(reply);
         }
         let before = self.clock.now();
-        let decided = self.decide(entry, &call).await;
+        let mut decided = self.decide(entry, &call).await;
+        // A person may have said something that must not be seen.
+        let mut rule = Arc::from(decided.rule);
+        redact_text(self.redactor(), &mut rule);
+        decided.rule = rule.to_string();
         let asked = self.person.within(&call.ctx.path, before, self.clock.now());
         call.ctx.deadline = call.ctx.deadline.map(|deadline| deadline.after(asked));
         let denied = decided.outcome != Outcome::Allow;
@@ -265,13 +269,13 @@ impl Gateway {
         let request =
             Request { tool: &call.tool, args: &call.args, effects: entry.definition.effects, origin: call.origin };
         let decided = permission::decide(&request, &self.rules);
-        let may_be_known = match decided.outcome {
+        let rule = match decided.outcome {
             Outcome::Allow | Outcome::Deny => return decided,
-            Outcome::Undecided => true,
-            Outcome::Ask => false,
+            Outcome::Undecided => None,
+            Outcome::Ask => Some(decided.rule),
         };
-        let asked = Asked { tool: &call.tool, args: &call.args, may_be_known };
-        if let Some(known) = self.undecided.known(&asked).await {
+        let asked = Asked { tool: &call.tool, args: &call.args, rule };
+        if let Some(known) = self.asking.known(&asked).await {
             return known;
         }
         let question = Question {
@@ -279,9 +283,11 @@ impl Gateway {
             path: call.ctx.path.clone(),
             title: format!("allow `{}`?", call.tool),
             detail: call.args.to_string(),
+            always: asked.rule.is_none().then(|| format!("every call of `{}` by models in this project", call.tool)),
         };
-        let _open = self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
-        self.undecided.ask(&asked, question).await
+        let ask = || self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
+        let _open = self.approver().map(|_| ask());
+        self.asking.ask(&asked, question).await
     }
 
     fn unknown(&self, tool: &ToolName) -> Fault {

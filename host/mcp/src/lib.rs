@@ -19,6 +19,5 @@ mod notices;
 mod process;
 mod wire;
 
-pub use process::kill_all;
 pub use server::Server;
 pub use settings::{ServerSettings, Variables};

@@ -101,6 +101,7 @@ fn believed(hints: &ToolAnnotations, trust: Trust) -> Effects {
         destructive: !read_only && hints.destructive_hint.unwrap_or(true),
         idempotent: trust.idempotent && (read_only || hints.idempotent_hint == Some(true)),
         open_world: hints.open_world_hint.unwrap_or(true),
+        stays_within: false,
     }
 }
 

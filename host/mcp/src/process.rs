@@ -2,15 +2,14 @@
 
 use crate::health::Health;
 use crate::settings::{ServerSettings, Values};
+use cofferdam_child::Group;
 use cofferdam_core::limits;
 use cofferdam_core::server::ServerReference;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use secrecy::ExposeSecret as _;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -18,41 +17,8 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 /// How often it is looked whether a program has ended.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The groups of all programs that run in this process. None is reaped while its number stands here.
-/// None once the process is about to end.
-static GROUPS: Mutex<Option<Vec<Pid>>> = Mutex::new(Some(Vec::new()));
-
-fn groups() -> MutexGuard<'static, Option<Vec<Pid>>> {
-    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Kills the programs of all servers, for a process that is about to end without unwinding: nobody else would end a
-/// program that outlives its input.
-pub fn kill_all() {
-    groups().take().into_iter().flatten().for_each(kill_group);
-}
-
-/// Starts a program under the lock, so that none is missed by [`kill_all`], and none starts behind it.
-fn spawn(mut program: Command) -> io::Result<(Child, Pid)> {
-    let mut groups = groups();
-    let groups = groups.as_mut().ok_or_else(|| io::Error::other("this process is about to end"))?;
-    let child = program.spawn()?;
-    let pid = Pid::from_child(&child);
-    groups.push(pid);
-    Ok((child, pid))
-}
-
-fn kill_group(pid: Pid) {
-    if let Err(error) = kill_process_group(pid, Signal::KILL) {
-        tracing::debug!(%error, "the group of an MCP server cannot be killed");
-    }
-}
-
-/// A program that runs. It is not reaped before its group was killed: until then the number of the group is ours.
-pub(crate) struct Process {
-    child: Mutex<Option<Child>>,
-    pid: Pid,
-}
+/// A program that runs. Dropping it kills it.
+pub(crate) struct Process(Group);
 
 /// Its input and output.
 pub(crate) struct Pipes {
@@ -70,7 +36,7 @@ impl Process {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
         let mut program = Command::new(command);
-        program.args(args).env_clear().current_dir(&settings.directory).process_group(0);
+        program.args(args).env_clear().current_dir(&settings.directory);
         for name in ["PATH", "HOME"] {
             if let Some(value) = (settings.variables)(name) {
                 program.env(name, value.expose_secret());
@@ -80,10 +46,10 @@ impl Process {
             program.env(name, value.expose_secret());
         }
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let (mut child, pid) = spawn(program)?;
-        let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (group, pipes) = Group::start(&mut program)?;
+        let (input, output, errors) = (pipes.stdin, pipes.stdout, pipes.stderr);
         // From here on, dropping it kills the program.
-        let process = Self { child: Mutex::new(Some(child)), pid };
+        let process = Self(group);
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         let input = Sender::from_owned_fd(OwnedFd::from(input.ok_or_else(missing)?))?;
         let output = Receiver::from_owned_fd(OwnedFd::from(output.ok_or_else(missing)?))?;
@@ -92,17 +58,11 @@ impl Process {
         Ok((process, Pipes { input, output }))
     }
 
-    /// Whether the program itself has ended; it stays to be reaped.
-    fn has_ended(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
-    }
-
     /// Waits for a program whose input was closed, then kills what is left of its group.
     pub(crate) async fn stop(&self) {
         let looks = limits::MCP_STOP_MS / 10;
         for _ in 0..looks {
-            if self.has_ended() {
+            if self.0.has_ended() {
                 break;
             }
             tokio::time::sleep(LOOK).await;
@@ -112,20 +72,7 @@ impl Process {
 
     /// Kills the group, once.
     pub(crate) fn kill(&self) {
-        let Some(mut child) = self.child.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        groups().iter_mut().for_each(|groups| groups.retain(|pid| *pid != self.pid));
-        kill_group(self.pid);
-        // It ends at once, unless the kernel holds it; nobody waits for that.
-        let reap = move || drop(child.wait());
-        if let Err(error) = std::thread::Builder::new().name("mcp-reap".to_owned()).spawn(reap) {
-            tracing::debug!(%error, "an MCP server is not reaped");
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
+        self.0.kill();
     }
 }
 

@@ -210,6 +210,7 @@ fn effects(claims: Claims) -> Effects {
         destructive: claims.contains(Claims::DESTRUCTIVE),
         idempotent: claims.contains(Claims::IDEMPOTENT),
         open_world: claims.contains(Claims::OPEN_WORLD),
+        stays_within: false,
     }
 }
 

@@ -265,6 +265,7 @@ fn believable(claimed: Effects, granted: &Grants, trust: Trust) -> Effects {
         idempotent: claimed.idempotent && (trust.idempotent || !changes),
         destructive: claimed.destructive,
         open_world: claimed.open_world || !granted.http.is_empty(),
+        stays_within: false,
     }
 }
 

@@ -3,7 +3,7 @@
 //! It must not guess: a piece that is not there, or there more than once, changes nothing.
 
 use crate::native::Scene;
-use crate::place::{Place, Root};
+use crate::place::Place;
 use crate::{read, write};
 use cap_std::fs::Dir;
 use cofferdam_core::fault::Fault;
@@ -47,7 +47,7 @@ pub(crate) fn definition() -> ToolDefinition {
                 "bytes": { "type": "integer", "minimum": 0, "description": "How many the file has now." },
             },
         }))),
-        effects: Effects { destructive: true, ..Effects::default() },
+        effects: Effects { destructive: true, stays_within: true, ..Effects::default() },
         examples: vec![json!({ "path": "src/main.rs", "old": "let x = 1;", "new": "let x = 2;" })],
     }
 }
@@ -78,16 +78,18 @@ pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
     let lines = lines_of(&text, &args.old);
     match lines.as_slice() {
         [] => return Err(missing(&place, &text, &args.old)),
+        [first] if !args.all && overlaps(&text, &args.old) => return Err(ambiguous(&place, &[*first, *first])),
         [_] => {}
         several if !args.all => return Err(ambiguous(&place, several)),
         _ => {}
     }
-    let changed = text.replace(&args.old, &args.new);
-    if changed.len() > limits::WRITE_BYTES {
-        let message =
-            format!("`{place}` would have {} bytes; at most {} are written", changed.len(), limits::WRITE_BYTES);
+    // Counted before it is made: many short pieces and a long one in their place are far more than either.
+    let bytes = (text.len() - lines.len() * args.old.len()).saturating_add(lines.len().saturating_mul(args.new.len()));
+    if bytes > limits::WRITE_BYTES {
+        let message = format!("`{place}` would have {bytes} bytes; at most {} are written", limits::WRITE_BYTES);
         return Err(Fault::step("too_large", message));
     }
+    let changed = text.replace(&args.old, &args.new);
     scene.check()?;
     let (parent, name) = place.split();
     let dir = if parent.is_empty() { root.try_clone() } else { root.open_dir(parent) };
@@ -133,6 +135,12 @@ fn whole(place: &Place, root: &Dir) -> Result<String, Fault> {
     }
 }
 
+/// Whether a piece that is there once without overlapping is there again when it may overlap itself.
+fn overlaps(text: &str, piece: &str) -> bool {
+    let first = piece.chars().next().map_or(0, char::len_utf8);
+    text.find(piece).and_then(|at| text.get(at + first..)).is_some_and(|rest| rest.contains(piece))
+}
+
 /// The line of each place where the piece is, from 1.
 fn lines_of(text: &str, piece: &str) -> Vec<usize> {
     let (mut line, mut from) = (1, 0);
@@ -150,7 +158,7 @@ fn missing(place: &Place, text: &str, piece: &str) -> Fault {
     let wanted = squeezed(piece);
     let hint = if !wanted.is_empty() && squeezed(text).contains(&wanted) {
         "it does with other spaces or line ends; `read` the file and take the piece from there"
-    } else if place.root == Root::Step && text.to_lowercase().contains(&piece.to_lowercase()) {
+    } else if text.to_lowercase().contains(&piece.to_lowercase()) {
         "it does with other capital letters; `read` the file and take the piece from there"
     } else {
         "`read` the file: it may have been changed"
@@ -196,6 +204,7 @@ mod tests {
     fn what_is_not_clear_changes_nothing() {
         let folder = Folder::new();
         folder.file("a", "x = 1\nx = 1\n  Fn  two\n");
+        folder.file("aaa", "aaa");
         folder.file("binary", b"x\0");
         folder.file("latin", b"x\xe9");
         let refused = |args: Value, code: &str, says: &str| {
@@ -204,6 +213,12 @@ mod tests {
             assert!(fault.code == code && said.contains(says), "{args}: {fault:?}");
         };
         refused(json!({ "path": "a", "old": "x = 1", "new": "y" }), "ambiguous_edit", "2 times, in lines 1, 2");
+        refused(
+            json!({ "path": "a", "old": "=", "new": "y".repeat(limits::WRITE_BYTES), "all": true }),
+            "too_large",
+            "bytes",
+        );
+        refused(json!({ "path": "aaa", "old": "aa", "new": "b" }), "ambiguous_edit", "2 times, in lines 1, 1");
         refused(json!({ "path": "a", "old": "Fn two", "new": "y" }), "text_not_found", "other spaces");
         refused(json!({ "path": "a", "old": "fn  two", "new": "y" }), "text_not_found", "capital letters");
         refused(json!({ "path": "a", "old": "zzz", "new": "y" }), "text_not_found", "may have been changed");

@@ -16,11 +16,14 @@ use serde_json::{Value, json};
 use std::io::Read as _;
 use std::sync::Arc;
 
+/// How much of a file is looked at to tell text from other data.
+const PROBE_BYTES: u64 = 8 * 1024;
+
 /// How many matches there are when nobody says.
 const USUAL_MATCHES: usize = 200;
 
-/// What a compiled pattern may take: what the library takes for a few hundred repetitions of a character class.
-const COMPILED_BYTES: usize = 1024 * 1024;
+/// After so many lines it is looked whether somebody still waits.
+const LINES: u64 = 1_000;
 
 /// What `grep` says of itself.
 pub(crate) fn definition() -> ToolDefinition {
@@ -142,7 +145,8 @@ fn compile(args: &Args) -> Result<Regex, Fault> {
         return Err(Fault::step("invalid_arguments", message));
     }
     let pattern = if args.literal { regex::escape(&args.pattern) } else { args.pattern.clone() };
-    let built = RegexBuilder::new(&pattern).case_insensitive(args.ignore_case).size_limit(COMPILED_BYTES).build();
+    let built =
+        RegexBuilder::new(&pattern).case_insensitive(args.ignore_case).size_limit(limits::GREP_COMPILED_BYTES).build();
     built.map_err(|error| {
         Fault::step("invalid_arguments", format!("`pattern` is not a regular expression: {error}"))
             .with_hint("`literal: true` takes the pattern as it stands")
@@ -166,31 +170,38 @@ impl Search {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        let read = file.by_ref().take(limits::GREP_FILE_BYTES as u64 + 1).read_to_end(&mut bytes);
+        let mut read = file.by_ref().take(PROBE_BYTES).read_to_end(&mut bytes);
+        if read.is_ok() && !bytes.contains(&0) {
+            let rest = (limits::GREP_FILE_BYTES + 1 - bytes.len()) as u64;
+            read = file.by_ref().take(rest).read_to_end(&mut bytes);
+        }
+        self.bytes += bytes.len();
         if read.is_err() || bytes.len() > limits::GREP_FILE_BYTES || bytes.contains(&0) {
             self.skipped += 1;
             return Ok(());
         }
-        self.bytes += bytes.len();
         self.files += 1;
-        self.lines(path, &bytes);
-        Ok(())
+        self.lines(scene, path, &bytes)
     }
 
-    fn lines(&mut self, path: &str, bytes: &[u8]) {
+    fn lines(&mut self, scene: &Scene, path: &str, bytes: &[u8]) -> Result<(), Fault> {
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         if bytes.is_empty() {
-            return;
+            return Ok(());
         }
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+            if number % LINES == 0 {
+                scene.check()?;
+            }
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let Some(at) = self.pattern.find(line) else { continue };
             if self.matches.len() >= self.max {
                 self.truncated = true;
-                return;
+                return Ok(());
             }
             self.matches.push(Match { path: path.to_owned(), line: number, text: excerpt(line, at.start()) });
         }
+        Ok(())
     }
 
     fn output(self) -> ToolOutput {

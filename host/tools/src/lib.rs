@@ -12,10 +12,12 @@ mod place;
 mod walk;
 
 mod edit;
+mod exec;
 mod glob;
 mod grep;
 mod read;
 mod write;
 
 pub use directory::SharedDirectory;
+pub use exec::{ExecSettings, confined};
 pub use native::NativeTools;

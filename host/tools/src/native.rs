@@ -2,6 +2,7 @@
 //!
 //! It must not know how a tool does its work, only that the work blocks.
 
+use crate::exec::{self, ExecSettings};
 use crate::{edit, glob, grep, read, write};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::LocalName;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 /// for blocking work.
 pub struct NativeTools {
     definitions: Vec<ToolDefinition>,
+    exec: Option<ExecSettings>,
 }
 
 /// What a call works with.
@@ -54,7 +56,15 @@ impl NativeTools {
     #[must_use]
     pub fn new() -> Self {
         let definitions = [edit::definition, glob::definition, grep::definition, read::definition, write::definition];
-        Self { definitions: definitions.map(|definition| definition()).into() }
+        Self { definitions: definitions.map(|definition| definition()).into(), exec: None }
+    }
+
+    /// The same with the tool `exec`, which runs commands.
+    #[must_use]
+    pub fn with_exec(mut self, settings: ExecSettings) -> Self {
+        self.definitions.push(exec::definition());
+        self.exec = Some(settings);
+        self
     }
 }
 
@@ -77,6 +87,10 @@ impl Tool for NativeTools {
     ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
         match name.as_str() {
             "edit" => blocking(ctx, args, edit::run),
+            "exec" if let Some(settings) = &self.exec => match arguments(&args) {
+                Ok(args) => Box::pin(exec::run(settings, ctx, args)),
+                Err(fault) => Box::pin(std::future::ready(Err(fault))),
+            },
             "glob" => blocking(ctx, args, glob::run),
             "grep" => blocking(ctx, args, grep::run),
             "read" => blocking(ctx, args, read::run),
@@ -89,6 +103,15 @@ impl Tool for NativeTools {
     }
 }
 
+/// The arguments of a tool.
+fn arguments<A: DeserializeOwned>(args: &Value) -> Result<A, Fault> {
+    if !args.is_object() {
+        let message = format!("arguments are an object, not {}", value::describe(args));
+        return Err(Fault::step("invalid_arguments", message));
+    }
+    A::deserialize(args).map_err(|error| Fault::step("invalid_arguments", error.to_string()))
+}
+
 /// Runs a tool where it may block. Dropping the future ends the work at the tool's next look.
 fn blocking<A: DeserializeOwned + Send + 'static>(
     ctx: ToolContext,
@@ -96,13 +119,7 @@ fn blocking<A: DeserializeOwned + Send + 'static>(
     run: fn(&Scene, &A) -> Result<ToolOutput, Fault>,
 ) -> BoxFuture<'static, Result<ToolOutput, Fault>> {
     Box::pin(async move {
-        if !args.is_object() {
-            return Err(Fault::step(
-                "invalid_arguments",
-                format!("arguments are an object, not {}", value::describe(&args)),
-            ));
-        }
-        let args = A::deserialize(&*args).map_err(|error| Fault::step("invalid_arguments", error.to_string()))?;
+        let args: A = arguments(&args)?;
         let scene = Scene { dirs: ctx.dirs, cancelled: ctx.cancel, abandoned: CancelFlag::default() };
         let _abandon = Abandon(scene.abandoned.clone());
         match tokio::task::spawn_blocking(move || run(&scene, &args)).await {

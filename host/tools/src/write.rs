@@ -56,7 +56,7 @@ pub(crate) fn definition() -> ToolDefinition {
                 "bytes": { "type": "integer", "minimum": 0, "description": "How many were written." },
             },
         }))),
-        effects: Effects { destructive: true, idempotent: true, ..Effects::default() },
+        effects: Effects { destructive: true, idempotent: true, stays_within: true, ..Effects::default() },
         examples: vec![json!({ "path": "out:report.md", "content": "# Report\n" })],
     }
 }

@@ -59,7 +59,7 @@ pub(in crate::command) async fn until_end(
     match ended {
         // Closing before the run began is the reason, not a fault.
         None | Some(Err(Error::Closed)) => {
-            cofferdam::kill_servers();
+            cofferdam::kill_programs();
             Ended::Abandoned(first)
         }
         Some(outcome) => Ended::Itself(Box::new(outcome), Some(first)),
@@ -72,7 +72,7 @@ fn flatten(outcome: Result<Result<RunResult, Error>, tokio::task::JoinError>) ->
 
 #[expect(clippy::exit, reason = "a second signal must not wait for anything")]
 pub(in crate::command) fn at_once(signal: Signal) -> ! {
-    cofferdam::kill_servers();
+    cofferdam::kill_programs();
     std::process::exit(i32::from(signal.exit().number()))
 }
 

@@ -58,6 +58,9 @@ pub struct Question {
     pub title: String,
     /// What the person should see before answering.
     pub detail: String,
+    /// What the answer [`Answer::Always`] would cover; none = there is nothing to remember, and it is a yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub always: Option<String>,
 }
 
 /// What a person said.

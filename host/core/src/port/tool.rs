@@ -67,6 +67,9 @@ pub struct Effects {
     /// Talks to the world outside.
     #[serde(default)]
     pub open_world: bool,
+    /// Reaches nothing but the directories and the variables of its step. Only native tools can say so.
+    #[serde(skip)]
+    pub stays_within: bool,
 }
 
 /// Where and for whom a call runs.

@@ -1,4 +1,4 @@
-//! Calls that a model makes over and over, with the same arguments and the same answer each time.
+//! Calls that a model makes over and over, with the same arguments and the same answer each time, while nothing new happens.
 //!
 //! It must not call anything: it counts, and says what the count means.
 
@@ -7,7 +7,8 @@ use cofferdam_core::limits;
 use cofferdam_core::message::ToolCall;
 use std::collections::HashMap;
 
-/// How often each call of a conversation was made with the answer that it had last.
+/// How often each call of a conversation was made since something new happened: a call that was not made before, or an answer
+/// that was not given to it before.
 #[derive(Default)]
 pub(super) struct Repeats {
     /// By the digest of the call.
@@ -15,28 +16,34 @@ pub(super) struct Repeats {
 }
 
 struct Repeated {
+    /// The digest of the answer.
     answer: String,
     times: usize,
 }
 
 impl Repeats {
-    /// A call that would be one too many, among those that a model wants to make.
-    pub(super) fn one_too_many<'c>(&self, calls: &'c [ToolCall]) -> Option<&'c ToolCall> {
-        calls.iter().find(|call| {
-            let known = self.calls.get(&key(call));
-            known.is_some_and(|known| known.times + 1 >= limits::REPEATED_CALLS_STOP)
+    /// A call that would be one too many, among those that a model wants to make, and how often it was made.
+    pub(super) fn one_too_many<'c>(&self, calls: &'c [ToolCall]) -> Option<(&'c ToolCall, usize)> {
+        calls.iter().find_map(|call| {
+            let times = self.calls.get(&key(call))?.times;
+            (times + 1 >= limits::REPEATED_CALLS_STOP).then_some((call, times))
         })
     }
 
     /// Counts an answered call; gives what the model is told when it repeats itself.
     pub(super) fn count(&mut self, call: &ToolCall, answer: &str) -> Option<String> {
-        let answer = sha256_hex(answer.as_bytes());
-        let known = self.calls.entry(key(call)).or_insert_with(|| Repeated { answer: answer.clone(), times: 0 });
-        if known.answer != answer {
-            *known = Repeated { answer, times: 0 };
-        }
-        known.times += 1;
-        let times = known.times;
+        let (key, answer) = (key(call), sha256_hex(answer.as_bytes()));
+        let times = match self.calls.get_mut(&key) {
+            Some(known) if known.answer == answer => {
+                known.times += 1;
+                known.times
+            }
+            _ => {
+                self.calls.values_mut().for_each(|known| known.times = 0);
+                self.calls.insert(key, Repeated { answer, times: 1 });
+                1
+            }
+        };
         (times >= limits::REPEATED_CALLS_NUDGE).then(|| {
             format!(
                 "[the same call gave the same answer {times} times; do something else, or finish. At {} times you are stopped]",
@@ -76,15 +83,32 @@ mod tests {
             assert_eq!(repeats.count(&calls[0], "x").is_some(), times >= limits::REPEATED_CALLS_NUDGE, "{times}");
         }
         let calls = [call("{}"), call(same[0])];
-        assert_eq!(repeats.one_too_many(&calls), Some(&calls[1]));
+        assert_eq!(repeats.one_too_many(&calls), Some((&calls[1], limits::REPEATED_CALLS_STOP - 1)));
     }
 
     #[test]
-    fn another_answer_begins_anew() {
+    fn what_is_new_begins_the_count_anew() {
         let mut repeats = Repeats::default();
         for times in 0..20 {
             assert!(repeats.one_too_many(&[call("{}")]).is_none());
             assert!(repeats.count(&call("{}"), &format!("{}", times / 2)).is_none(), "{times}");
         }
+        // A check that fails the same way, after one change and another.
+        for times in 0..20 {
+            assert!(repeats.count(&call(&format!("[{times}]")), "changed").is_none(), "{times}");
+            assert!(repeats.one_too_many(&[call("{}")]).is_none());
+            assert!(repeats.count(&call("{}"), "1 failed").is_none(), "{times}");
+        }
+    }
+
+    #[test]
+    fn two_calls_in_turn_are_a_loop_as_well() {
+        let mut repeats = Repeats::default();
+        let stuck = (0..20).position(|_| {
+            repeats.count(&call("{}"), "a");
+            repeats.count(&call("[]"), "b");
+            repeats.one_too_many(&[call("{}")]).is_some()
+        });
+        assert_eq!(stuck, Some(limits::REPEATED_CALLS_STOP - 1));
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub(super) const NAME: &str = "submit_result";
 
 /// What became of a submission.
+#[derive(Clone)]
 pub(super) enum Submission {
     Accepted(Value),
     /// What is wrong with it.

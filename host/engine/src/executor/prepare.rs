@@ -370,7 +370,11 @@ impl Preparation<'_> {
         let near =
             did_you_mean(tool, known.iter().map(String::as_str)).map(|near| format!("{near} ")).unwrap_or_default();
         let message = format!("{who} uses the tool `{tool}`, which this host does not have");
-        let fault = Fault::user("unknown_tool", message).with_hint(format!("{near}it has: {}", known.join(", ")));
+        let hint = match tool {
+            "exec" => "it runs commands, and is there only where a rule names it: `--allow exec`".to_owned(),
+            _ => format!("{near}it has: {}", known.join(", ")),
+        };
+        let fault = Fault::user("unknown_tool", message).with_hint(hint);
         with_detail(fault, json!({ "tool": tool }))
     }
 }

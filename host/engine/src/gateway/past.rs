@@ -30,7 +30,10 @@ impl Gateway {
         let past = call.ctx.events.past().and_then(|past| past.call(&call.ctx.call_id));
         match past {
             None => Ok(Before::Make),
-            Some(PastCall::Denied(rule)) => Ok(Before::Answered(denial_reply(&call.tool, rule))),
+            Some(PastCall::Denied(rule)) => {
+                self.asking.note_denied(&call.tool, &call.args, rule);
+                Ok(Before::Answered(denial_reply(&call.tool, rule)))
+            }
             Some(PastCall::Answered { tool, args, reply }) => {
                 self.same(call, tool, args)?;
                 Ok(Before::Answered(reply.clone()))
@@ -99,6 +102,7 @@ impl Gateway {
                     path: call.ctx.path.clone(),
                     title: format!("`{}` had begun and may have had its effect; make the call again?", call.tool),
                     detail: call.args.to_string(),
+                    always: None,
                 };
                 let _open = self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
                 match approver.ask(question).await {

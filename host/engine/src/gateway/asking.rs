@@ -1,0 +1,142 @@
+//! Calls that no rule decides, or about which a rule asks: what was answered before, or a person, or no.
+//!
+//! It must not know the rules. What a person denied is not asked about again.
+
+use cofferdam_core::digest::sha256_hex;
+use cofferdam_core::id::ToolName;
+use cofferdam_core::permission::{Decided, Outcome};
+use cofferdam_core::port::{Answer, Approver, Question, Remembered};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Who is asked, and what was answered in this run.
+#[derive(Default)]
+pub(super) struct Asking {
+    pub(super) approver: Option<Arc<dyn Approver>>,
+    pub(super) remembered: Option<Arc<dyn Remembered>>,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Default)]
+struct Answers {
+    /// Tools that were allowed for good.
+    allowed: BTreeSet<ToolName>,
+    /// Calls that were denied.
+    denied: BTreeSet<String>,
+    /// What is being asked about, each with its turn.
+    open: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// A call that is asked about.
+pub(super) struct Asked<'a> {
+    pub(super) tool: &'a ToolName,
+    pub(super) args: &'a Value,
+    /// The rule that says so; none where no rule decides, and an answer that was given for good counts.
+    pub(super) rule: Option<String>,
+}
+
+impl Asking {
+    /// Asks this one; nobody = what is not decided is denied.
+    pub(super) fn new(approver: Option<Arc<dyn Approver>>) -> Self {
+        Self { approver, ..Self::default() }
+    }
+
+    /// What was decided before about a call, or for good.
+    pub(super) async fn known(&self, call: &Asked<'_>) -> Option<Decided> {
+        let (allowed, denied) = {
+            let answers = self.answers();
+            (answers.allowed.contains(call.tool), answers.denied.contains(&call.key()))
+        };
+        if denied {
+            return Some(call.by(Outcome::Deny, DENIED_BEFORE));
+        }
+        if call.rule.is_some() {
+            return None;
+        }
+        let remembered = match &self.remembered {
+            Some(remembered) if !allowed => remembered.allows(call.tool).await,
+            _ => false,
+        };
+        (allowed || remembered).then(|| call.by(Outcome::Allow, "an earlier answer: always"))
+    }
+
+    /// Asks about a call, after what was answered meanwhile.
+    pub(super) async fn ask(&self, call: &Asked<'_>, question: Question) -> Decided {
+        let Some(approver) = &self.approver else {
+            let why = if call.rule.is_some() { "nobody to ask" } else { "no rule and nobody to ask" };
+            return call.by(Outcome::Deny, why);
+        };
+        let turn = Arc::clone(self.answers().open.entry(call.place()).or_default());
+        let decided = {
+            let _turn = turn.lock().await;
+            match self.known(call).await {
+                Some(known) => known,
+                None => self.take(call, &approver.ask(question).await).await,
+            }
+        };
+        drop(turn);
+        self.answers().open.retain(|_, turn| Arc::strong_count(turn) > 1);
+        decided
+    }
+
+    /// Takes an answer for what it says. A rule that asks each time is not answered for good.
+    async fn take(&self, call: &Asked<'_>, answer: &Answer) -> Decided {
+        match answer {
+            Answer::Always if call.rule.is_none() => {
+                self.answers().allowed.insert(call.tool.clone());
+                if let Some(remembered) = &self.remembered {
+                    remembered.allow(call.tool).await;
+                }
+                call.by(Outcome::Allow, "a person allowed it for good")
+            }
+            Answer::Yes | Answer::Always => call.by(Outcome::Allow, "a person allowed it"),
+            Answer::No(why) => {
+                self.answers().denied.insert(call.key());
+                let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                call.by(Outcome::Deny, &format!("{DENIED}{why}"))
+            }
+            Answer::Nobody => {
+                // Of a rule that asks each time, the next call is asked about all the same.
+                if call.rule.is_none() {
+                    self.answers().denied.insert(call.key());
+                }
+                call.by(Outcome::Deny, UNANSWERED)
+            }
+        }
+    }
+
+    /// A denial that an earlier process recorded, with the rule that it recorded.
+    pub(super) fn note_denied(&self, tool: &ToolName, args: &Value, rule: &str) {
+        if [DENIED, DENIED_BEFORE, UNANSWERED].iter().any(|by_a_person| rule.contains(by_a_person)) {
+            self.answers().denied.insert(Asked { tool, args, rule: None }.key());
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const DENIED: &str = "a person denied it";
+const DENIED_BEFORE: &str = "the same call was denied before";
+const UNANSWERED: &str = "nobody answered";
+
+impl Asked<'_> {
+    /// The same for two calls that want the same.
+    fn key(&self) -> String {
+        let mut args = self.args.clone();
+        args.sort_all_objects();
+        sha256_hex(format!("{}\0{args}", self.tool).as_bytes())
+    }
+
+    /// What waits for the same answer: where one for good counts, it is about the tool.
+    fn place(&self) -> String {
+        if self.rule.is_some() { self.key() } else { self.tool.to_string() }
+    }
+
+    fn by(&self, outcome: Outcome, how: &str) -> Decided {
+        let rule = self.rule.as_ref().map_or_else(|| how.to_owned(), |rule| format!("{rule}: {how}"));
+        Decided { outcome, rule }
+    }
+}

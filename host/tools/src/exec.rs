@@ -1,0 +1,279 @@
+//! The tool `exec`: a command of the shell, in the step's directory, confined as far as the kernel permits.
+//!
+//! It is there only where it was asked for. Every end of a call is the end of the command's whole process group.
+
+mod confine;
+
+pub use confine::main as confined;
+
+use cofferdam_child::{Ended, Group, Pipes};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::LocalName;
+use cofferdam_core::limits;
+use cofferdam_core::port::{DirHandle, Effects, StepDirs, ToolContext, ToolDefinition, ToolOutput};
+use confine::Order;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How commands are run. Without it there is no tool `exec`.
+#[derive(Clone, Debug)]
+pub struct ExecSettings {
+    /// A program that calls [`confined`] when it is run with these arguments and one more.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// The variables that commands get, `PATH` above all. `HOME` and `TMPDIR` are a directory of the call unless they are here.
+    pub variables: BTreeMap<String, OsString>,
+    /// What commands may read besides the system's directories and those of `PATH`.
+    pub read: Vec<PathBuf>,
+    /// What they may write besides the directories of their step.
+    pub write: Vec<PathBuf>,
+    /// Whether they may use TCP. Other protocols are not confined.
+    pub network: bool,
+}
+
+/// Where the system keeps programs, libraries and their settings, and what it says of itself. The rest of `/proc` stays closed:
+/// it shows what other processes were started with, keys of models among it.
+const SYSTEM: [&str; 18] = [
+    "/bin",
+    "/sbin",
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc",
+    "/opt",
+    "/nix",
+    "/sys",
+    "/proc/sys",
+    "/proc/cpuinfo",
+    "/proc/filesystems",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/uptime",
+    "/proc/version",
+];
+
+/// How long what is left in the pipes of a command that has ended is waited for.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Tells apart the directories of calls.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// What `exec` says of itself.
+pub(crate) fn definition() -> ToolDefinition {
+    ToolDefinition {
+        name: LocalName::parse("exec").expect("`exec` follows the grammar of tool names"),
+        title: Some("Run a command".to_owned()),
+        description: "Runs a command with `/bin/sh -c` in the working directory and gives its exit code and what it wrote, in the middle \
+                      cut out where that is long. It sees the working directory, the run's output directory (`$OUT`), a temporary \
+                      directory of its own (`$TMPDIR`) and the system's programs. It gets no input, and what it starts ends with it."
+            .to_owned(),
+        input_schema: Arc::new(json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["command"],
+            "properties": {
+                "command": { "type": "string", "minLength": 1, "maxLength": limits::EXEC_COMMAND_BYTES, "description": "A command line of the shell." },
+                "timeout_s": { "type": "integer", "minimum": 1, "maximum": limits::EXEC_TIMEOUT_MAX_S, "default": limits::EXEC_TIMEOUT_S, "description": "After so many seconds it is killed." },
+            },
+        })),
+        output_schema: Some(Arc::new(json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["exit_code", "stdout", "stderr", "truncated", "timed_out", "confined"],
+            "properties": {
+                "exit_code": { "type": ["integer", "null"], "description": "128 and the number of the signal that ended it; null when it was killed." },
+                "stdout": { "type": "string" },
+                "stderr": { "type": "string" },
+                "truncated": { "type": "boolean", "description": "Whether something of it was left out." },
+                "timed_out": { "type": "boolean" },
+                "confined": { "type": "boolean", "description": "Whether the kernel kept it to its directories." },
+            },
+        }))),
+        effects: Effects { destructive: true, open_world: true, ..Effects::default() },
+        examples: vec![json!({ "command": "ls -l" }), json!({ "command": "cargo test", "timeout_s": 600 })],
+    }
+}
+
+/// The arguments of `exec`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Args {
+    command: String,
+    timeout_s: Option<u64>,
+}
+
+/// Runs a command. Dropping the future kills it.
+pub(crate) async fn run(settings: &ExecSettings, ctx: ToolContext, args: Args) -> Result<ToolOutput, Fault> {
+    let fault = |error: io::Error| Fault::step("io", format!("the command cannot be run: {error}"));
+    let timeout = Duration::from_secs(args.timeout_s.unwrap_or(limits::EXEC_TIMEOUT_S).min(limits::EXEC_TIMEOUT_MAX_S));
+    let (own, dirs, settings) = (settings.clone(), Arc::clone(&ctx.dirs), args.command);
+    let started = tokio::task::spawn_blocking(move || start(&own, &dirs, settings)).await;
+    let (running, pipes) =
+        started.map_err(|error| Fault::bug(format!("starting a command broke off: {error}")))?.map_err(fault)?;
+    // Held open as long as somebody waits: the command ends with it.
+    let _input = pipes.stdin;
+    let stdout = tokio::task::spawn_blocking(|| keep(pipes.stdout));
+    let stderr = tokio::task::spawn_blocking(|| keep(pipes.stderr));
+    let group = Arc::clone(&running.group);
+    let waiting = tokio::task::spawn_blocking(move || group.wait());
+    let ended = tokio::time::timeout(timeout, waiting).await;
+    running.group.kill();
+    let kept = |reading: Result<Result<Kept, _>, _>| reading.ok().and_then(Result::ok).unwrap_or_else(Kept::lost);
+    let (stdout, stderr) = tokio::join!(tokio::time::timeout(DRAIN, stdout), tokio::time::timeout(DRAIN, stderr));
+    let ended = match ended {
+        Err(_) => None,
+        Ok(ended) => Some(ended.ok().flatten()),
+    };
+    Ok(output(timeout, ended, &kept(stdout), &kept(stderr)))
+}
+
+/// A command that runs, and the directory that is its own.
+struct Running {
+    group: Arc<Group>,
+    _temporary: Temporary,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.group.kill();
+    }
+}
+
+fn start(settings: &ExecSettings, dirs: &StepDirs, command: String) -> io::Result<(Running, Pipes)> {
+    let temporary = Temporary::make()?;
+    let out = path_of(&dirs.out)?;
+    let search = settings.variables.get("PATH").cloned().unwrap_or_default();
+    let read = SYSTEM.map(PathBuf::from).into_iter().chain(std::env::split_paths(&search)).chain(settings.read.clone());
+    let order = Order {
+        command,
+        write: settings.write.iter().cloned().chain([out.clone(), temporary.0.clone()]).collect(),
+        read: read.filter(|path| path.is_absolute()).collect(),
+        network: settings.network,
+    };
+    let mut program = Command::new(&settings.program);
+    program.args(&settings.args).arg(serde_json::to_string(&order)?).env_clear();
+    program.env("HOME", &temporary.0).env("TMPDIR", &temporary.0).env("OUT", &out).env("TERM", "dumb");
+    program.envs(&settings.variables);
+    // The directory itself, whatever stands under its name by now.
+    program.current_dir(format!("/proc/self/fd/{}", dirs.step.as_file().as_raw_fd()));
+    program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (group, pipes) = Group::start(&mut program)?;
+    Ok((Running { group: Arc::new(group), _temporary: temporary }, pipes))
+}
+
+/// Where an open directory is.
+fn path_of(dir: &DirHandle) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", dir.as_file().as_raw_fd()))
+}
+
+/// A directory that goes with its call.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn make() -> io::Result<Self> {
+        let name = format!("cofferdam-exec-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().canonicalize()?.join(name);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let path: &Path = &self.0;
+        if let Err(error) = fs::remove_dir_all(path) {
+            tracing::debug!(%error, "the temporary directory of a command stays");
+        }
+    }
+}
+
+/// The beginning and the end of what a command wrote.
+struct Kept {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    left_out: u64,
+}
+
+impl Kept {
+    /// Of a pipe that something outside of the group still holds.
+    fn lost() -> Self {
+        Self { head: Vec::new(), tail: VecDeque::new(), left_out: 1 }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let room = limits::EXEC_HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
+        let (head, rest) = bytes.split_at(room);
+        self.head.extend_from_slice(head);
+        self.tail.extend(rest);
+        let over = self.tail.len().saturating_sub(limits::EXEC_TAIL_BYTES);
+        self.tail.drain(..over);
+        self.left_out += over as u64;
+    }
+
+    fn text(&self) -> String {
+        let tail: Vec<u8> = self.tail.iter().copied().collect();
+        if self.left_out == 0 {
+            return String::from_utf8_lossy(&[self.head.as_slice(), &tail].concat()).into_owned();
+        }
+        let (head, tail) = (String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&tail));
+        format!("{head}\n[... {} bytes left out ...]\n{tail}", self.left_out)
+    }
+}
+
+/// Reads to the end and keeps what there is room for.
+fn keep(pipe: Option<impl Read>) -> Kept {
+    let mut kept = Kept { head: Vec::new(), tail: VecDeque::new(), left_out: 0 };
+    let Some(mut pipe) = pipe else { return kept };
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match pipe.read(&mut buffer) {
+            Ok(0) => return kept,
+            Ok(read) => kept.take(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return kept,
+        }
+    }
+}
+
+/// What the caller sees; `ended` is none when the time was over.
+fn output(timeout: Duration, ended: Option<Option<Ended>>, stdout: &Kept, stderr: &Kept) -> ToolOutput {
+    let code = ended.flatten().map(|ended| match ended {
+        Ended::Code(code) => code,
+        Ended::Signal(signal) => 128 + signal,
+    });
+    let timed_out = ended.is_none();
+    let (out, err) = (stdout.text(), stderr.text());
+    let mut content = out.clone();
+    if !err.is_empty() {
+        content.push_str(&format!("\n[standard error]\n{err}"));
+    }
+    match code {
+        _ if timed_out => content.push_str(&format!("\n[killed after {} s]", timeout.as_secs())),
+        Some(0) => {}
+        Some(code) => content.push_str(&format!("\n[exit code {code}]")),
+        None => content.push_str("\n[killed]"),
+    }
+    let result = json!({
+        "exit_code": code.map_or(Value::Null, Value::from),
+        "stdout": out,
+        "stderr": err,
+        "truncated": stdout.left_out > 0 || stderr.left_out > 0,
+        "timed_out": timed_out,
+        "confined": confine::is_supported(),
+    });
+    ToolOutput { result: Arc::new(result), content: Some(content.trim_start_matches('\n').into()) }
+}
