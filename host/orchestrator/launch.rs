@@ -224,6 +224,12 @@ fn warn_of_idle_rules(rules: &Rules, gateway: &Gateway) {
         for rule in rules.iter().filter(|rule| !gateway.names().any(|tool| rule.names(tool))) {
             tracing::warn!("the {kind} rule `{rule}` names no tool of this run");
         }
+        for rule in rules.iter().filter(|rule| gateway.lacks_argument(rule)) {
+            tracing::warn!("the {kind} rule `{rule}` names an argument that its tool does not have");
+        }
+        for rule in rules.iter().filter(|rule| rule.has_inner_star()) {
+            tracing::warn!("in the {kind} rule `{rule}` only a `*` at the end stands for any text");
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use cofferdam_core::permission::{Rules, Stance};
 use cofferdam_core::port::{BoxFuture, Put, Remembered, State};
 use cofferdam_plugin::user_key;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the answers are kept.
@@ -36,11 +36,16 @@ impl Orchestrator {
         Some(Arc::new(KeptAnswers {
             state: Arc::clone(&settings.state),
             secret: dirs.state.clone(),
-            // One folder is one project, whatever it was called on the command line.
-            root: root.canonicalize().unwrap_or_else(|_| root.clone()),
+            root: canonical(root),
             pins: pins.iter().map(|pin| (pin.alias.clone(), format!("{}\0{}", pin.source, pin.digest))).collect(),
         }))
     }
+}
+
+/// One folder is one project, whatever it was called on the command line.
+fn canonical(root: &Path) -> PathBuf {
+    let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+    root.canonicalize().unwrap_or_else(|_| root.to_owned())
 }
 
 impl KeptAnswers {
@@ -100,4 +105,18 @@ pub(super) fn stance(rules: &Rules, asks: bool) -> Option<&'static str> {
         (Stance::Ask, false) => "nobody to ask: tools that only read run, others are denied unless a rule allows them",
         (Stance::Ask, true) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_is_the_same_whatever_it_is_called() {
+        // What `.cofferdam` of this directory is in, as the command line has it.
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        for name in ["", ".", "./"] {
+            assert_eq!(canonical(Path::new(name)), here, "`{name}`");
+        }
+    }
 }

@@ -105,7 +105,7 @@ impl Narrator {
             }
             Body::StepFinished { status, error, usage, output, .. } => {
                 let took = self.took(event).map(quantity::duration);
-                let cut = output.truncated.then(|| "out of turns".to_owned());
+                let cut = output.truncated.then(|| "cut off".to_owned());
                 let what = joined([took, quantity::tokens(usage), cut, error.as_ref().map(ToString::to_string)]);
                 let tone = if *status == StepStatus::Completed { Tone::Good } else { Tone::Bad };
                 let hint = error.as_ref().and_then(short_hint).map(|hint| line(Tone::Quiet, "hint", hint));

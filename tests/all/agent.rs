@@ -66,6 +66,8 @@ fn flags_describe_the_agent() {
         (&["agent", "x", "--plugin", "text"], "has no source"),
         (&["agent", "x", "--tools", "reed", "--model", "scripted/model.yaml"], "`reed`"),
         (&["agent", "x", "--max-turns", "0"], "--max-turns"),
+        (&["agent", "x", "--plugin", "a=builtin:text", "--plugin", "a=builtin:csv"], "given twice"),
+        (&["agent", "x", "--yolo", "--sandbox"], "--sandbox"),
         (&["agent", "x", "--system", "@gone"], "`gone` cannot be read"),
         (&["agent", "x", "--schema", "system.txt"], "no JSON"),
     ] {

@@ -119,6 +119,7 @@ pub(crate) fn options(case: &Path) -> RunOptions {
     while let Some(arg) = args.next() {
         let mut pair = || args.next().unwrap().split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
         match arg {
+            "--yolo" | "--sandbox" => {}
             "--input" => options.inputs.extend(pair().map(|(key, value)| (key, InputText::Text(value)))),
             "--answer" => options.answers.extend(pair().map(|(key, value)| (key, InputText::Text(value)))),
             flag if flag.starts_with("--") => drop(pair()),

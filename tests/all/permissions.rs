@@ -1,6 +1,6 @@
 //! Who decides about a call that no rule is about: somebody who is asked, what was answered before, or nobody.
 
-use crate::support::user_directory;
+use crate::support::{Project, user_directory};
 use cofferdam::core::event::{Body, Decision};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::permission::{Rule, Rules, Stance};
@@ -94,10 +94,14 @@ impl Sink for Decisions {
 
 /// Runs a document and gives what was decided.
 fn decided(builder: Builder, document: &str) -> Vec<(String, bool, String)> {
+    decided_by(builder, document, SCRIPT)
+}
+
+fn decided_by(builder: Builder, document: &str, script: &str) -> Vec<(String, bool, String)> {
     // Time passes where nothing else happens.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let decisions = Arc::new(Decisions::default());
-    let builder = builder.model(Scripted::parse(SCRIPT).unwrap()).sink(Arc::clone(&decisions) as Arc<dyn Sink>);
+    let builder = builder.model(Scripted::parse(script).unwrap()).sink(Arc::clone(&decisions) as Arc<dyn Sink>);
     runtime.block_on(async {
         let orchestrator = builder.build().unwrap();
         let workflow = Workflow::parse(document, ".").unwrap();
@@ -105,8 +109,7 @@ fn decided(builder: Builder, document: &str) -> Vec<(String, bool, String)> {
         assert!(result.success(), "{:?}", result.error);
         orchestrator.close().await;
     });
-    let decided = decisions.0.lock().unwrap().clone();
-    decided
+    std::mem::take(&mut *decisions.0.lock().unwrap())
 }
 
 /// Whether each call ran.
@@ -175,8 +178,49 @@ fn an_ask_rule_asks_each_time_and_also_about_the_document() {
     let decided_by_person = decided(builder, BOTH);
     assert_eq!(ran(&decided_by_person), [true; 5]);
     assert_eq!(person.asked(), 5, "{:?}", person.asked.lock().unwrap());
+    let nobody = decided(Orchestrator::builder().permissions(rules()), WRITER);
+    assert_eq!((ran(&nobody), nobody[0].2.as_str()), (vec![false; 4], "ask write: nobody to ask"));
     let alone = Orchestrator::builder().permissions(Rules { allow: vec![Rule::parse("write").unwrap()], ..rules() });
     assert_eq!(ran(&decided(alone, BOTH)), [true, true, true, true, false], "an allow rule comes first");
+}
+
+#[test]
+fn an_answer_to_a_rule_that_asks_is_not_kept() {
+    let (project, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let builder = || {
+        let dirs = UserDirs { cache: user_directory().join("cache/cofferdam"), state: state.path().into() };
+        Orchestrator::builder().project(project.path().join(".cofferdam")).user_dirs(dirs)
+    };
+    let asking = builder().permissions(Rules { ask: vec![Rule::parse("*").unwrap()], ..Rules::default() });
+    decided(asking.approval(Person::new([Said::This(Answer::Always)]), None), BOTH);
+    assert_eq!(ran(&decided(builder(), WRITER)), [false; 4]);
+}
+
+#[test]
+fn calls_that_wait_hear_of_an_answer_for_good() {
+    let script = "answers:
+  - turn: 1
+    toolCalls: [{ tool: write, args: { path: 'out:a', content: x } }, { tool: write, args: { path: 'out:b', content: x } }]
+  - { turn: 2, text: done }";
+    let person = Person::new([Said::This(Answer::Always), Said::This(Answer::No(None))]);
+    let builder = Orchestrator::builder().approval(Arc::clone(&person) as _, None);
+    assert_eq!(ran(&decided_by(builder, WRITER, script)), [true, true]);
+    assert_eq!(person.asked(), 1);
+}
+
+#[test]
+fn a_question_shows_each_argument_and_what_is_not_seen() {
+    let long = "x".repeat(5_000);
+    let script = format!(
+        "answers:
+  - {{ turn: 1, toolCalls: [{{ tool: write, args: {{ content: {long}, path: \"out:Make\\u202efile\" }} }}] }}
+  - {{ turn: 2, text: done }}"
+    );
+    let person = Person::new([Said::This(Answer::Yes)]);
+    decided_by(Orchestrator::builder().approval(Arc::clone(&person) as _, None), WRITER, &script);
+    let asked = person.asked.lock().unwrap()[0].clone();
+    assert!(asked.starts_with("allow `write`? path: \"out:Make\\u{202e}file\"\ncontent: \"xxx"), "{asked}");
+    assert!(asked.len() < 500 && asked.ends_with("(5002 bytes)"), "{asked}");
 }
 
 #[test]
@@ -199,4 +243,19 @@ fn the_stance_decides_where_no_rule_does() {
     let workflow = Workflow::parse(&document, ".").unwrap();
     let result = runtime.block_on(orchestrator.run_flow(&workflow, RunOptions::default())).unwrap();
     assert_eq!(result.step("own").unwrap().error.as_ref().unwrap().code, "tool_denied", "a denial beats yolo");
+}
+
+#[test]
+fn flags_and_settings_that_contradict_each_other_are_refused() {
+    let project = Project::new();
+    project.file("w.yaml", WRITER).file("model.yaml", SCRIPT).file("cofferdam.toml", "strict = true\n");
+    let run = ["run", "w.yaml", "--model", "scripted/model.yaml"];
+    let refused = project.run(&[&run[..], &["--yolo"]].concat()).expect(3);
+    assert!(refused.stderr.contains("strict = true"), "{}", refused.stderr);
+    project.file("cofferdam.toml", "[permissions]\nask = [\"write\"]\nallow = [\"edit\"]\n");
+    let said = project.run(&[&run[..], &["--deny", "write(pfad=x)", "--deny", "read(*.md)"]].concat()).expect(0);
+    for part in ["(ask write: nobody to ask)", "names an argument that its tool does not have", "only a `*` at the end"]
+    {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
 }

@@ -16,8 +16,10 @@ use std::path::Path;
 const NAME: &str = "assistant";
 
 pub(super) fn run(global: &Global, args: AgentArgs) -> anyhow::Result<Exit> {
-    let prompt = prompt(args.prompt.as_deref(), inputs::piped()?)?;
+    // What is wrong with the command line is said before anything is waited for.
     let workflow = Workflow::from_agent(&described(&args)?, ".").map_err(Failure::from)?;
+    let typed = args.prompt.as_deref().filter(|typed| *typed != "-");
+    let prompt = prompt(typed, inputs::piped()?.as_deref())?;
     let args = args.into_run();
     let session = Session::open(global, &settings::flags(&args))?;
     let runtime = session::runtime()?;
@@ -32,9 +34,8 @@ pub(super) fn run(global: &Global, args: AgentArgs) -> anyhow::Result<Exit> {
 }
 
 /// What is asked: what was typed, then what was piped in.
-fn prompt(typed: Option<&str>, piped: Option<String>) -> Result<String, Failure> {
-    let parts: Vec<&str> =
-        [typed, piped.as_deref()].into_iter().flatten().filter(|part| !part.trim().is_empty()).collect();
+fn prompt(typed: Option<&str>, piped: Option<&str>) -> Result<String, Failure> {
+    let parts: Vec<&str> = [typed, piped].into_iter().flatten().filter(|part| !part.trim().is_empty()).collect();
     if parts.is_empty() {
         return Err(Failure::usage("there is nothing to ask the agent")
             .with_hint("write `cofferdam agent \"What is in this folder?\"`, or pipe a text into it"));
@@ -64,6 +65,10 @@ fn described(args: &AgentArgs) -> Result<AgentConfig, Failure> {
             return Err(Failure::usage(format!("`--plugin {text}` has no source"))
                 .with_hint("write `--plugin NAME=builtin:text` or `--plugin NAME=./component.wasm`"));
         };
+        if args.plugins.iter().filter(|other| other.split_once('=').is_some_and(|(name, _)| name == alias)).count() > 1
+        {
+            return Err(Failure::usage(format!("the plugin `{alias}` is given twice")));
+        }
         agent = agent.plugin(alias, source);
     }
     Ok(args.servers.iter().fold(agent, |agent, alias| agent.server(alias)))
@@ -75,7 +80,6 @@ mod tests {
 
     #[test]
     fn what_is_piped_comes_after_what_is_typed() {
-        let prompt = |typed, piped: Option<&str>| prompt(typed, piped.map(str::to_owned));
         assert_eq!(prompt(Some("Explain."), Some("a\n")).unwrap(), "Explain.\n\na\n");
         assert_eq!(prompt(None, Some("a")).unwrap(), "a");
         assert_eq!(prompt(Some("a"), Some(" \n")).unwrap(), "a");

@@ -113,6 +113,11 @@ async fn prepare(
         servers = servers.with_requested();
         tell_of_servers(&workflow);
     }
+    if args.work.grants.yolo && session.settings.strict() {
+        return Err(Failure::usage("the settings say `strict = true`, which `--yolo` would undo")
+            .with_hint("allow the tools one by one: `--allow write`")
+            .into());
+    }
     let undecided =
         Undecided { locked: args.work.grants.locked, strict: args.work.grants.strict || session.settings.strict() };
     let mut builder = session

@@ -278,6 +278,7 @@ limits! {
     SETTINGS_BYTES: usize = MIB, "bytes", "a file of settings is read whole, by every command";
     DOTENV_BYTES: usize = 64 * KIB, "bytes", "any large file could be called `.env`";
     INPUT_BYTES: usize = 16 * MIB, "bytes", "an input stands in the journal, and perhaps in every prompt";
+    QUESTION_VALUE_CHARS: usize = 300, "characters", "a long argument would push the others out of sight of the person who decides";
     ANSWER_WAIT_MS: u64 = 300_000, "ms", "a question that nobody answers would keep its run waiting for ever";
     STOP_WAIT_MS: u64 = 6_000, "ms", "a run that does not end would keep an interrupted program from ending";
     DIFF_LINES: usize = 5_000, "lines", "the time to compare two texts that have nothing in common grows with the square of their lines";
@@ -298,7 +299,8 @@ limits! {
     GREP_SCAN_BYTES: usize = 512 * MIB, "bytes", "a search through a whole disk would hold the step for hours";
     GREP_MATCHES: usize = 2_000, "lines", "a pattern that matches everywhere would fill the model's context";
     GREP_LINE_BYTES: usize = 512, "bytes", "one line of a minified file would fill the model's context";
-    GREP_COMPILED_BYTES: usize = 256 * KIB, "bytes", "each byte of a file may be compared with each state of a compiled pattern";
+    GREP_SEARCHED_LINE_BYTES: usize = 256 * KIB, "bytes", "the search of one line cannot be stopped; the line is passed over and the result says that it is not whole";
+    GREP_COMPILED_BYTES: usize = 128 * KIB, "bytes", "each byte of a file may be compared with each state of a compiled pattern";
     GREP_PATTERN_BYTES: usize = 1_024, "bytes", "a pattern is compiled, and repetitions multiply";
     EXEC_COMMAND_BYTES: usize = 64 * KIB, "bytes", "a command is an argument of a program, and no argument may be longer than 128 KiB";
     EXEC_TIMEOUT_S: u64 = 120, "s", "a command that waits for input or a server that never ends would hold its step";

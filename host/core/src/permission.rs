@@ -75,8 +75,32 @@ impl Rule {
         pattern_matches(&self.tool, &tool.to_string())
     }
 
+    /// The argument that the rule names, if it names one.
+    #[must_use]
+    pub fn argument(&self) -> Option<&str> {
+        self.argument.as_ref()?.name.as_deref()
+    }
+
+    /// Whether a `*` stands where it is a letter like others: not at the end.
+    #[must_use]
+    pub fn has_inner_star(&self) -> bool {
+        let text = self.argument.as_ref().map(|pattern| pattern.pattern.trim_end_matches('*'));
+        text.is_some_and(|text| text.contains('*'))
+    }
+
+    /// A path is looked at as it was written and as it is opened: of a rule that denies or asks, one of them must match, of one
+    /// that allows, both.
     fn matches(&self, request: &Request<'_>, caution: Caution) -> bool {
-        self.names(request.tool) && self.argument.as_ref().is_none_or(|pattern| pattern.matches(request.args, caution))
+        let Some(pattern) = &self.argument else { return self.names(request.tool) };
+        if !self.names(request.tool) {
+            return false;
+        }
+        let plain = plain_path(request);
+        let mut forms = [Some(request.args), plain.as_ref()].into_iter().flatten();
+        match caution {
+            Caution::Any => forms.any(|args| pattern.matches(args, caution)),
+            Caution::All => forms.all(|args| pattern.matches(args, caution)),
+        }
     }
 }
 
@@ -103,6 +127,26 @@ impl Pattern {
             Caution::All => !strings.is_empty() && hits.all(|hit| hit),
         }
     }
+}
+
+/// Native tools that take the path of a file in the argument `path`.
+const PATH_TOOLS: [&str; 3] = ["edit", "read", "write"];
+
+/// The arguments with their path as it is opened: without `.` and empty parts. None where nothing changes.
+fn plain_path(request: &Request<'_>) -> Option<Value> {
+    if request.tool.alias().is_some() || !PATH_TOOLS.contains(&request.tool.to_string().as_str()) {
+        return None;
+    }
+    let path = request.args.get("path")?.as_str()?;
+    let (root, rest) = path.strip_prefix("out:").map_or(("", path), |rest| ("out:", rest));
+    let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let plain = format!("{root}{}", parts.join("/"));
+    if plain == path {
+        return None;
+    }
+    let mut args = request.args.clone();
+    *args.get_mut("path")? = Value::String(plain);
+    Some(args)
 }
 
 fn collect_strings<'v>(value: &'v Value, strings: &mut Vec<&'v str>) {
@@ -352,6 +396,25 @@ mod tests {
         assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(path=/etc/*)"])), Outcome::Undecided);
         assert_eq!(outcome(Origin::Model, false, &rules(&[], &["files.write(mode=out:*)"])), Outcome::Undecided);
         assert_eq!(outcome(Origin::Document, false, &rules(&["files.write(/etc/*)"], &[])), Outcome::Deny);
+    }
+
+    #[test]
+    fn a_path_matches_however_it_is_written() {
+        let decided = |path: &str, rules: &Rules| {
+            let tool = ToolName::parse("read").unwrap();
+            let effects = Effects { read_only: false, ..Effects::default() };
+            decide(&Request { tool: &tool, args: &json!({ "path": path }), effects, origin: Origin::Model }, rules)
+                .outcome
+        };
+        let (deny, allow) = (rules(&["read(secrets/*)"], &[]), rules(&[], &["read(path=docs/*)"]));
+        for path in ["secrets/k", "./secrets/k", "secrets//k", ".//./secrets/./k"] {
+            assert_eq!(decided(path, &deny), Outcome::Deny, "{path}");
+        }
+        for path in ["docs/a", "docs//a", "docs/./a"] {
+            assert_eq!(decided(path, &allow), Outcome::Allow, "{path}");
+        }
+        assert_eq!(decided("out:secrets/k", &deny), Outcome::Undecided);
+        assert_eq!(decided("out:./a", &rules(&["read(out:a)"], &[])), Outcome::Deny);
     }
 
     #[test]

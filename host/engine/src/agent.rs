@@ -217,20 +217,16 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// What to do when a model repeats itself, if it does. A result that it submits beside counts all the same; one that it owes
-    /// it is asked for.
+    /// What to do when a model does nothing but repeat itself. A result that it owes is asked for once more.
     fn stop_repeats(&mut self, calls: &[ToolCall], forced: bool) -> Option<Result<Next, Fault>> {
         let owes = self.agent.result.is_some();
         let (call, times) = self.repeats.one_too_many(calls)?;
-        let is_submission = |call: &ToolCall| owes && call.name == structured::NAME;
-        if !is_submission(call) && calls.iter().any(is_submission) {
-            return None;
-        }
+        let is_submission = owes && call.name == structured::NAME;
         let why = format!(
             "the agent was stopped: it wanted to call `{}` again, which gave the same answer {times} times",
             call.name
         );
-        if owes && !forced && !is_submission(call) {
+        if owes && !forced && !is_submission {
             self.warn("repeated_calls", &why);
             let refused = Reply::Tool { text: "not called: the answer would be the same again".into(), is_error: true };
             calls.iter().for_each(|call| self.take_reply(call, refused.clone()));

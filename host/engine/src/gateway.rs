@@ -13,13 +13,14 @@ use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, ToolName};
 use cofferdam_core::limits;
-use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rules};
+use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rule, Rules};
 use cofferdam_core::port::{
     Approver, BoxFuture, Clock, Invoke, Nested, NoRedactor, Question, Redactor, Remembered, Tool, ToolContext,
     ToolDefinition, ToolOutput, ToolReply, ToolSpec, redact_fault, redact_text, redact_value,
 };
 use cofferdam_core::schema::{self, Checker, SchemaError};
 use cofferdam_core::spec::workflow::{ToolFilter, UnknownEffect};
+use cofferdam_core::text::escaped;
 use cofferdam_core::value;
 use futures_util::FutureExt as _;
 use past::Before;
@@ -155,6 +156,18 @@ impl Gateway {
         self.entries.keys()
     }
 
+    /// Whether a rule names an argument that none of its tools here has.
+    #[must_use]
+    pub fn lacks_argument(&self, rule: &Rule) -> bool {
+        let Some(argument) = rule.argument() else { return false };
+        let mut named = self.entries.iter().filter(|(tool, _)| rule.names(tool)).peekable();
+        let has = |entry: &Entry| {
+            let properties = entry.definition.input_schema.get("properties");
+            properties.is_none_or(|properties| properties.get(argument).is_some())
+        };
+        named.peek().is_some() && !named.any(|(_, entry)| has(entry))
+    }
+
     /// Whether there is such a tool, or nobody knows.
     #[must_use]
     pub fn has(&self, tool: &ToolName) -> bool {
@@ -282,7 +295,7 @@ impl Gateway {
             run_id: Some(call.ctx.run_id.clone()),
             path: call.ctx.path.clone(),
             title: format!("allow `{}`?", call.tool),
-            detail: call.args.to_string(),
+            detail: shown(&call.args),
             always: asked.rule.is_none().then(|| format!("every call of `{}` by models in this project", call.tool)),
         };
         let ask = || self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
@@ -323,6 +336,21 @@ impl Entry {
             Fault::step("invalid_arguments", format!("arguments of `{tool}` do not fit its schema: {what}"))
         })
     }
+}
+
+/// Arguments for a person who decides: one a line, the short ones first, each cut by itself, with nothing in them that is not seen.
+fn shown(args: &Value) -> String {
+    let Value::Object(members) = args else { return args.to_string() };
+    let line = |(name, value): (&String, &Value)| {
+        let text = escaped(&value.to_string()).into_owned();
+        match text.char_indices().nth(limits::QUESTION_VALUE_CHARS) {
+            None => format!("{name}: {text}"),
+            Some((end, _)) => format!("{name}: {}... ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
+        }
+    };
+    let mut lines: Vec<String> = members.iter().map(line).collect();
+    lines.sort_by_key(String::len);
+    lines.join("\n")
 }
 
 fn denial(tool: &ToolName, rule: &str) -> Fault {

@@ -71,7 +71,7 @@ pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
     }
     let root = given.root.open(&scene.dirs)?;
     read::refuse_records(&given, &root)?;
-    let place = resolved(&given, &root);
+    let place = resolved(&given, &root)?;
     write::refuse_protected(&place, &root)?;
     let _turn = write::take_turn();
     let text = whole(&place, &root)?;
@@ -104,11 +104,12 @@ pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
 }
 
 /// The file that links lead to: it is changed, and the links stay.
-fn resolved(place: &Place, root: &Dir) -> Place {
-    let target = root.canonicalize(place.path()).ok();
-    match target.as_deref().and_then(std::path::Path::to_str) {
-        Some(path) => Place::found(place.root, path.to_owned()),
-        None => place.clone(),
+fn resolved(place: &Place, root: &Dir) -> Result<Place, Fault> {
+    // What is not there, or leads outside, is told of when it is opened.
+    let Ok(target) = root.canonicalize(place.path()) else { return Ok(place.clone()) };
+    match target.to_str() {
+        Some(path) => Ok(Place::found(place.root, path.to_owned())),
+        None => Err(Fault::step("path_refused", format!("`{place}` leads to a name that is not UTF-8"))),
     }
 }
 

@@ -22,8 +22,8 @@ const PROBE_BYTES: u64 = 8 * 1024;
 /// How many matches there are when nobody says.
 const USUAL_MATCHES: usize = 200;
 
-/// After so many lines it is looked whether somebody still waits.
-const LINES: u64 = 1_000;
+/// After so many bytes it is looked whether somebody still waits.
+const LOOK_BYTES: usize = 64 * 1024;
 
 /// What `grep` says of itself.
 pub(crate) fn definition() -> ToolDefinition {
@@ -189,11 +189,18 @@ impl Search {
         if bytes.is_empty() {
             return Ok(());
         }
+        let mut since_look = 0;
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-            if number % LINES == 0 {
+            since_look += line.len();
+            if since_look >= LOOK_BYTES {
+                since_look = 0;
                 scene.check()?;
             }
             let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.len() > limits::GREP_SEARCHED_LINE_BYTES {
+                self.truncated = true;
+                continue;
+            }
             let Some(at) = self.pattern.find(line) else { continue };
             if self.matches.len() >= self.max {
                 self.truncated = true;

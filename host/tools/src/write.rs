@@ -23,7 +23,7 @@ const PROTECTED: [&str; 2] = [".git", ".cofferdam"];
 /// Whether a later run takes permissions or keys from a file of this name.
 fn is_settings(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name == "cofferdam.toml" || name == ".env" || name.starts_with(".env.")
+    name == "cofferdam.toml" || name == "cofferdam.lock" || name == ".env" || name.starts_with(".env.")
 }
 
 /// Tells apart the temporary files of one process.

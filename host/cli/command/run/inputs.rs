@@ -4,12 +4,14 @@
 use crate::args::InputArgs;
 use crate::failure::Failure;
 use crate::terminal;
+use crate::ui::paint;
 use cofferdam::InputText;
 use cofferdam::core::limits;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 /// The text after the document; `-` reads standard input.
 pub(super) fn text(given: Option<&str>) -> Result<Option<String>, Failure> {
@@ -21,19 +23,31 @@ pub(super) fn text(given: Option<&str>) -> Result<Option<String>, Failure> {
 
 /// What is piped in, or read from a file; none at a terminal, and where standard input is a device.
 pub(in crate::command) fn piped() -> Result<Option<String>, Failure> {
+    use rustix::fs::FileType;
     use std::os::fd::AsFd as _;
     let stdin = std::io::stdin();
     // Closed, or a device: there is nothing that somebody meant to say.
-    let Ok(kind) = rustix::fs::fstat(stdin.as_fd()).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode))
-    else {
+    let Ok(kind) = rustix::fs::fstat(stdin.as_fd()).map(|stat| FileType::from_raw_mode(stat.st_mode)) else {
         return Ok(None);
     };
     match kind {
-        rustix::fs::FileType::Fifo | rustix::fs::FileType::RegularFile => {
-            read(stdin.lock(), "standard input").map(Some)
-        }
+        FileType::Fifo | FileType::RegularFile | FileType::Socket => read_patiently().map(Some),
         _ => Ok(None),
     }
+}
+
+/// After this time whoever waits is told what for.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Reads standard input to its end; where that takes a while, it is said.
+fn read_patiently() -> Result<String, Failure> {
+    let (done, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(read(std::io::stdin().lock(), "standard input")));
+    let first = outcome.recv_timeout(SILENCE).or_else(|_| {
+        terminal::tell(&paint::quiet("reading standard input to its end"));
+        outcome.recv()
+    });
+    first.unwrap_or_else(|_| Err(Failure::usage("standard input cannot be read")))
 }
 
 /// A text, or with `@` that of a file; `@@` begins a text with the sign.

@@ -22,12 +22,11 @@ struct Repeated {
 }
 
 impl Repeats {
-    /// A call that would be one too many, among those that a model wants to make, and how often it was made.
+    /// One of the calls that a model wants to make, and how often it was made, where each of them would be one too many.
     pub(super) fn one_too_many<'c>(&self, calls: &'c [ToolCall]) -> Option<(&'c ToolCall, usize)> {
-        calls.iter().find_map(|call| {
-            let times = self.calls.get(&key(call))?.times;
-            (times + 1 >= limits::REPEATED_CALLS_STOP).then_some((call, times))
-        })
+        let times = |call: &ToolCall| self.calls.get(&key(call)).map_or(0, |known| known.times);
+        let all = calls.iter().all(|call| times(call) + 1 >= limits::REPEATED_CALLS_STOP);
+        calls.first().filter(|_| all).map(|call| (call, times(call)))
     }
 
     /// Counts an answered call; gives what the model is told when it repeats itself.
@@ -82,8 +81,9 @@ mod tests {
             assert!(repeats.one_too_many(&calls).is_none(), "{times}");
             assert_eq!(repeats.count(&calls[0], "x").is_some(), times >= limits::REPEATED_CALLS_NUDGE, "{times}");
         }
-        let calls = [call("{}"), call(same[0])];
-        assert_eq!(repeats.one_too_many(&calls), Some((&calls[1], limits::REPEATED_CALLS_STOP - 1)));
+        let calls = [call(same[0])];
+        assert_eq!(repeats.one_too_many(&calls), Some((&calls[0], limits::REPEATED_CALLS_STOP - 1)));
+        assert_eq!(repeats.one_too_many(&[call(same[0]), call("{}")]), None, "something else is wanted as well");
     }
 
     #[test]

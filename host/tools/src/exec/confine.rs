@@ -107,7 +107,7 @@ pub(super) fn is_supported() -> bool {
     {
         use landlock::{ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _};
         let hard = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-        hard.handle_access(AccessFs::from_all(ABI::V1)).and_then(|ruleset| ruleset.create()).is_ok()
+        hard.handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create).is_ok()
     }
     #[cfg(not(target_os = "linux"))]
     false
