@@ -46,8 +46,8 @@ pub use grants::{GrantPolicy, ProjectPlugin};
 pub use lock::{LOCK_FILE, LockEntry, LockError, alone_in};
 pub use orchestrator::{
     AgentHandle, AgentResult, Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, ForkOptions,
-    Orchestrator, PluginCheck, RecordedRun, Registries, RegistryAccess, ResumeOptions, RunBranch, RunOptions,
-    ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun, Wish,
+    OfferedTool, OfferedTools, Orchestrator, PluginCheck, RecordedRun, Registries, RegistryAccess, ResumeOptions,
+    RunBranch, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun, Wish,
 };
 pub use replace::{replace, replace_through};
 pub use secrets::SecretSource;
@@ -67,7 +67,7 @@ pub use cofferdam_plugin as plugin;
 pub use cofferdam_registry as registry;
 pub use cofferdam_store as store;
 
-pub use cofferdam_engine::{Difference, Pauses, Replayed};
+pub use cofferdam_engine::{Difference, Listed, Pauses, Replayed};
 
 pub use cofferdam_core::port::{Agent, Journal, Model, Sink, Tool};
 pub use cofferdam_core::run::{RunResult, StepResult};

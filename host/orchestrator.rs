@@ -25,6 +25,7 @@ mod replay;
 mod resume;
 mod servers;
 mod service;
+mod tools;
 
 pub use agent::AgentResult;
 pub use branch::{ForkOptions, RunBranch};
@@ -39,6 +40,7 @@ pub use plugins::PluginCheck;
 pub use recorded::RecordedRun;
 use servers::Reach;
 pub use service::{DeadLetter, Delivery, ServicePlugin, SinkStanding, WaitingRun};
+pub use tools::{OfferedTool, OfferedTools};
 
 use crate::error::Error;
 use crate::stream::{self, Stream, StreamOptions};

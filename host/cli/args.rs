@@ -10,6 +10,7 @@ mod runs;
 mod sinks;
 mod test;
 mod text;
+mod tools;
 
 pub(crate) use agent::AgentArgs;
 pub(crate) use plugin::{
@@ -25,6 +26,7 @@ pub(crate) use run::{DurabilityArg, GrantArgs, InputArgs, RunArgs};
 pub(crate) use runs::{DiffArgs, ExportArgs, GcArgs, ImportArgs, ListArgs, RmArgs, RunsCommand, ShowArgs};
 pub(crate) use sinks::SinksCommand;
 pub(crate) use test::{TestArgs, TestFormat};
+pub(crate) use tools::{ToolsCommand, ToolsListArgs};
 
 use crate::exit::{self, Exit};
 use crate::terminal;
@@ -122,6 +124,9 @@ pub(crate) enum Command {
     /// Look at recorded runs, compare, move and delete them
     #[command(subcommand, after_help = text::RUNS)]
     Runs(RunsCommand),
+    /// Look at the tools that agents are offered
+    #[command(subcommand, after_help = text::TOOLS)]
+    Tools(ToolsCommand),
     /// Look after what sinks left behind
     #[command(subcommand, after_help = text::SINKS)]
     Sinks(SinksCommand),

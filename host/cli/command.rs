@@ -18,9 +18,10 @@ mod runs;
 mod schema;
 mod sinks;
 mod test;
+mod tools;
 mod validate;
 
-use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, TestFormat};
+use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, TestFormat, ToolsCommand};
 use crate::exit::Exit;
 use crate::failure::{self, Audience};
 use crate::log::{self, Guests};
@@ -49,6 +50,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(&args),
         Command::Plugin(command) => plugin::run(&global, command),
         Command::Runs(command) => runs::run(&global, command),
+        Command::Tools(command) => tools::run(&global, &command),
         Command::Sinks(command) => sinks::run(&global, &command),
         Command::Init(args) => init::run(&args),
         Command::Schema => schema::run(),
@@ -83,6 +85,7 @@ fn audience(command: &Command) -> Audience {
         Command::Plugin(command) => command.json(),
         Command::Doctor(args) | Command::Limits(args) => args.json,
         Command::Runs(command) => command.json(),
+        Command::Tools(ToolsCommand::List(args)) => args.json,
         Command::Sinks(command) => command.shared().json,
         Command::Config(ConfigCommand::Show { json, .. }) => *json,
         Command::Init(_) | Command::Schema | Command::Completions { .. } | Command::Explain { .. } => false,

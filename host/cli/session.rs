@@ -2,7 +2,7 @@
 //!
 //! It must not build anything that a command does not ask for: a run of one step starts and ends in milliseconds.
 
-use crate::args::Global;
+use crate::args::{Global, GrantArgs};
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
@@ -96,6 +96,18 @@ impl Session {
             policy = policy.with_flag(alias);
         }
         Ok(policy)
+    }
+
+    /// An orchestrator with what settings and flags allow plugins and models.
+    pub(crate) fn permitting(&self, builder: Builder, flags: &GrantArgs) -> Result<Builder, Failure> {
+        let (mut policy, mut servers) = (self.grants(&flags.grant)?, self.servers(&flags.allow_mcp)?);
+        if flags.grant_requested {
+            policy = policy.with_requested();
+            servers = servers.with_requested();
+        }
+        let undecided = Undecided { locked: flags.locked, strict: flags.strict || self.settings.strict() };
+        let rules = self.settings.rules(flags)?;
+        Ok(builder.grants(policy).mcp_servers(servers).permissions(rules).undecided(undecided))
     }
 
     /// An orchestrator that keeps its records in this project.

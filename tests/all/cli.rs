@@ -27,6 +27,8 @@ const COMMANDS: &[&[&str]] = &[
     &["plugin", "new"],
     &["plugin", "push"],
     &["plugin", "test"],
+    &["tools"],
+    &["tools", "list"],
     &["runs"],
     &["runs", "list"],
     &["runs", "show"],

@@ -4,6 +4,7 @@ use crate::support::Project;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A project whose document runs one command.
@@ -67,7 +68,68 @@ fn a_command_sees_its_directories_and_no_variable_that_is_not_its_own() {
     assert!(text.contains("z\n") && !text.contains("hunter2"), "{text}");
     assert_eq!(project.read("made"), "x\n");
     let temporary = text.lines().find_map(|line| line.strip_prefix("TMPDIR=")).unwrap();
-    assert!(!std::path::Path::new(temporary).exists(), "{temporary} stays");
+    assert!(disappears(temporary), "{temporary} stays");
+}
+
+/// Waits until a path is gone.
+fn disappears(path: &str) -> bool {
+    let until = Instant::now() + Duration::from_secs(10);
+    while Path::new(path).exists() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    !Path::new(path).exists()
+}
+
+#[test]
+fn the_temporary_directory_goes_whatever_is_in_it() {
+    let found = outcome("mkdir -p $TMPDIR/a/b && touch $TMPDIR/a/b/c && chmod 0 $TMPDIR/a/b $TMPDIR/a && echo $TMPDIR");
+    assert!(disappears(found["stdout"].as_str().unwrap().trim()));
+}
+
+/// A project with two commands, one after the other.
+fn two(first: &str, second: &str) -> Project {
+    let project = Project::new();
+    let step = |id: &str, command: &str, after: Value| json!({ "id": id, "dependsOn": after, "tool": "exec", "args": { "command": command } });
+    let steps = [step("a", first, json!([])), step("b", second, json!(["a"]))];
+    project.file("w.yaml", json!({ "name": "w", "steps": steps, "output": "steps.b.result" }).to_string());
+    project
+}
+
+#[test]
+fn a_command_cannot_make_the_next_one_reach_further() {
+    let outside = tempfile::TempDir::new().unwrap();
+    std::fs::write(outside.path().join("secret"), "hunter2").unwrap();
+    let secret = outside.path().display();
+    let second = format!("cat {secret}/secret; echo x > {secret}/new");
+    let tricks = [
+        format!("rmdir $OUT; ln -s {secret} \"$OUT (deleted)\""),
+        format!("mv bin old; ln -s {secret} bin"),
+        format!("rm -r build; ln -s {secret} build"),
+    ];
+    for trick in tricks {
+        let project = two(&trick, &second);
+        project.file("bin/x", "").file("build/x", "");
+        let here = project.path("").canonicalize().unwrap();
+        let (search, settings) = (
+            format!("{}/bin:/usr/bin:/bin", here.display()),
+            format!("[exec]\nwrite = [\"{}/build\"]\n", here.display()),
+        );
+        project.file("cofferdam.toml", settings);
+        let found = ran(&project.variable("PATH", &search));
+        if found["confined"] == true {
+            assert_eq!(found["stdout"], "", "{trick}");
+            assert!(!outside.path().join("new").exists(), "{trick}");
+        }
+    }
+}
+
+#[test]
+fn what_was_written_is_kept_when_somebody_holds_the_pipe() {
+    let found = outcome("echo before; setsid sleep 5 & echo after");
+    assert_eq!(
+        (&found["stdout"], &found["truncated"], &found["exit_code"]),
+        (&json!("before\nafter\n"), &json!(true), &json!(0))
+    );
 }
 
 #[test]
@@ -119,6 +181,12 @@ fn what_commands_may_reach_is_set() {
     }
 }
 
+/// The session of a process.
+fn session(pid: &str) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(3).unwrap().to_owned()
+}
+
 /// Whether a process is there that still runs.
 fn runs(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
@@ -164,6 +232,8 @@ fn a_command_ends_with_the_run_that_is_interrupted_or_killed() {
             std::thread::yield_now();
         }
         let pid = project.read("pid");
+        // It has no terminal to type at: its session is its own.
+        assert_ne!(session(&pid), session("self"));
         running.signal(signal);
         assert_eq!(running.wait().code, code);
         assert!(is_gone(&pid), "after {signal:?}");

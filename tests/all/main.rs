@@ -60,6 +60,7 @@ mod serving;
 mod streams;
 mod testing;
 mod tidy;
+mod tools;
 mod validate;
 mod zenflow;
 

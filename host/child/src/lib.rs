@@ -3,7 +3,7 @@
 //! It must not know what the programs are for. None is reaped before its group was killed: until then the number of the group
 //! is ours and nobody else's.
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid};
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -21,13 +21,22 @@ pub fn kill_all() {
     groups().take().into_iter().flatten().for_each(kill_group);
 }
 
+/// Makes this process the leader of a session and a group of its own, without a terminal. It must not lead a group already.
+///
+/// # Errors
+/// When it leads one.
+pub fn lead_session() -> io::Result<()> {
+    rustix::process::setsid().map(drop).map_err(io::Error::from)
+}
+
 /// Kills the group that this process is in, itself included.
 pub fn kill_own_group() {
     kill_group(rustix::process::getpgrp());
 }
 
 fn kill_group(pid: Pid) {
-    if let Err(error) = kill_process_group(pid, Signal::KILL) {
+    // One that does not lead its group yet has started nothing.
+    if let Err(error) = kill_process_group(pid, Signal::KILL).or_else(|_| kill_process(pid, Signal::KILL)) {
         tracing::debug!(%error, "a group of processes cannot be killed");
     }
 }
@@ -66,7 +75,18 @@ impl Group {
     /// # Errors
     /// When it cannot be started.
     pub fn start(program: &mut Command) -> io::Result<(Self, Pipes)> {
-        program.process_group(0);
+        Self::begin(program.process_group(0))
+    }
+
+    /// The same for a program that begins with [`lead_session`], by which it also leaves the terminal of this process.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_session(program: &mut Command) -> io::Result<(Self, Pipes)> {
+        Self::begin(program)
+    }
+
+    fn begin(program: &mut Command) -> io::Result<(Self, Pipes)> {
         let mut groups = groups();
         let groups = groups.as_mut().ok_or_else(|| io::Error::other("this process is about to end"))?;
         let mut child = program.spawn()?;

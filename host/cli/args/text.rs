@@ -336,6 +336,21 @@ Runs that are `interrupted` or `waiting` stay unless `--status` names them; one 
 stays anyway, and is named. Output directories of that age go, too, when neither the store in use nor
 the one of the project has their run. On a terminal you are asked first, unless `--yes` is given.";
 
+pub(super) const TOOLS: &str = "\
+Examples:
+  cofferdam tools list                        what `cofferdam agent` would be offered
+  cofferdam tools list audit.yaml --agent reviewer";
+
+pub(super) const TOOLS_LIST: &str = "\
+Examples:
+  cofferdam tools list
+  cofferdam tools list --allow write --deny \"write(path=secrets/*)\"
+  cofferdam tools list audit.yaml --agent reviewer --grant-requested
+  cofferdam tools list --json | jq -r 'select(.calls == \"run\").tool'
+
+Calls `run`, are `denied`, or a person is `asked`, by the rule in the next column; rules that look at
+the arguments of a call are named behind it. Plugins are loaded, nothing is started or spent.";
+
 pub(super) const SINKS: &str = "\
 Examples:
   cofferdam sinks list                        what each sink lacks and refused

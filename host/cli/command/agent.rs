@@ -10,10 +10,11 @@ use crate::session::{self, Session};
 use crate::settings;
 use crate::terminal;
 use cofferdam::{AgentConfig, Workflow};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What the agent is called in records.
-const NAME: &str = "assistant";
+pub(super) const NAME: &str = "assistant";
 
 pub(super) fn run(global: &Global, args: AgentArgs) -> anyhow::Result<Exit> {
     // What is wrong with the command line is said before anything is waited for.
@@ -60,18 +61,23 @@ fn described(args: &AgentArgs) -> Result<AgentConfig, Failure> {
             .map_err(|error| Failure::usage(format!("the schema in `{}` is no JSON: {error}", terminal::name(path))))?;
         agent = agent.result_schema(schema);
     }
-    for text in &args.plugins {
+    let agent = with_plugins(agent, &args.plugins)?;
+    Ok(args.servers.iter().fold(agent, |agent, alias| agent.server(alias)))
+}
+
+/// The agent with plugins that flags name.
+pub(super) fn with_plugins(agent: AgentConfig, flags: &[String]) -> Result<AgentConfig, Failure> {
+    let mut named = BTreeMap::new();
+    for text in flags {
         let Some((alias, source)) = text.split_once('=') else {
             return Err(Failure::usage(format!("`--plugin {text}` has no source"))
                 .with_hint("write `--plugin NAME=builtin:text` or `--plugin NAME=./component.wasm`"));
         };
-        if args.plugins.iter().filter(|other| other.split_once('=').is_some_and(|(name, _)| name == alias)).count() > 1
-        {
+        if named.insert(alias, source).is_some() {
             return Err(Failure::usage(format!("the plugin `{alias}` is given twice")));
         }
-        agent = agent.plugin(alias, source);
     }
-    Ok(args.servers.iter().fold(agent, |agent, alias| agent.server(alias)))
+    Ok(named.into_iter().fold(agent, |agent, (alias, source)| agent.plugin(alias, source)))
 }
 
 #[cfg(test)]

@@ -298,6 +298,22 @@ pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
     by(Outcome::Undecided, "no rule".to_owned())
 }
 
+/// What is decided of a model's calls of a tool before their arguments are known, and the rules that then may decide
+/// otherwise.
+#[must_use]
+pub fn outlook(tool: &ToolName, effects: Effects, rules: &Rules) -> (Decided, Vec<String>) {
+    let whole = |rules: &[Rule]| rules.iter().filter(|rule| rule.argument.is_none()).cloned().collect();
+    let plain =
+        Rules { deny: whole(&rules.deny), allow: whole(&rules.allow), ask: whole(&rules.ask), stance: rules.stance };
+    let request = Request { tool, args: &Value::Null, effects, origin: Origin::Model };
+    let kinds = [("deny", &rules.deny), ("allow", &rules.allow), ("ask", &rules.ask)];
+    let looking = |rule: &&Rule| rule.argument.is_some() && rule.names(tool);
+    let perhaps = kinds
+        .into_iter()
+        .flat_map(|(kind, rules)| rules.iter().filter(looking).map(move |rule| format!("{kind} {rule}")));
+    (decide(&request, &plain), perhaps.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,6 +395,17 @@ mod tests {
                 assert_eq!(found, expected, "{stance:?} `{letters}`");
             }
         }
+    }
+
+    #[test]
+    fn rules_that_look_at_arguments_are_named_before_there_are_any() {
+        let tool = ToolName::parse("write").unwrap();
+        let rules = rules(&["write(secrets/*)"], &["write(path=out:*)", "read"]);
+        let (decided, perhaps) = outlook(&tool, Effects::default(), &rules);
+        assert_eq!(decided.outcome, Outcome::Undecided);
+        assert_eq!(perhaps, ["deny write(secrets/*)", "allow write(path=out:*)"]);
+        let yolo = Rules { stance: Stance::Yolo, ..rules };
+        assert_eq!(outlook(&tool, Effects::default(), &yolo).0.outcome, Outcome::Allow);
     }
 
     #[test]

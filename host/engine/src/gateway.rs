@@ -4,7 +4,10 @@
 //! journal, the tool runs, the outcome is in the journal.
 
 mod asking;
+mod list;
 mod past;
+
+pub use list::Listed;
 
 use crate::context_tools::{self, ContextTools};
 use crate::person::{self, PersonTime};

@@ -29,5 +29,5 @@ pub use executor::{
     Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, asks_nothing_more, questions_of, read_events,
     repeats_answers,
 };
-pub use gateway::{Gateway, GatewayError};
+pub use gateway::{Gateway, GatewayError, Listed};
 pub use replay::{Difference, ReplayPorts, Replayed, replay};

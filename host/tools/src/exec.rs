@@ -17,14 +17,16 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
-use std::io::{self, Read};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
 
 /// How commands are run. Without it there is no tool `exec`.
 #[derive(Clone, Debug)]
@@ -69,8 +71,11 @@ const SYSTEM: [&str; 18] = [
 /// How long what is left in the pipes of a command that has ended is waited for.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Tells apart the directories of calls.
-static COUNTER: AtomicU64 = AtomicU64::new(0);
+/// How many names are tried for the directory of a call.
+const TRIES: usize = 16;
+
+/// Enough to remove a tree that is as deep as a process may have files open.
+const TIDY_STACK_BYTES: usize = 256 * 1024 * 1024;
 
 /// What `exec` says of itself.
 pub(crate) fn definition() -> ToolDefinition {
@@ -79,7 +84,7 @@ pub(crate) fn definition() -> ToolDefinition {
         title: Some("Run a command".to_owned()),
         description: "Runs a command with `/bin/sh -c` in the working directory and gives its exit code and what it wrote, in the middle \
                       cut out where that is long. It sees the working directory, the run's output directory (`$OUT`), a temporary \
-                      directory of its own (`$TMPDIR`) and the system's programs. It gets no input, and what it starts ends with it."
+                      directory of its own (`$TMPDIR`) and the system's programs. It gets no input, and what it leaves running in its process group ends with it."
             .to_owned(),
         input_schema: Arc::new(json!({
             "type": "object",
@@ -120,31 +125,48 @@ pub(crate) struct Args {
 pub(crate) async fn run(settings: &ExecSettings, ctx: ToolContext, args: Args) -> Result<ToolOutput, Fault> {
     let fault = |error: io::Error| Fault::step("io", format!("the command cannot be run: {error}"));
     let timeout = Duration::from_secs(args.timeout_s.unwrap_or(limits::EXEC_TIMEOUT_S).min(limits::EXEC_TIMEOUT_MAX_S));
-    let (own, dirs, settings) = (settings.clone(), Arc::clone(&ctx.dirs), args.command);
-    let started = tokio::task::spawn_blocking(move || start(&own, &dirs, settings)).await;
-    let (running, pipes) =
-        started.map_err(|error| Fault::bug(format!("starting a command broke off: {error}")))?.map_err(fault)?;
+    let (own, dirs, command) = (settings.clone(), Arc::clone(&ctx.dirs), args.command);
+    let confined = confine::is_supported();
+    let started = tokio::task::spawn_blocking(move || start(&own, &dirs, command)).await;
+    let started = started.map_err(|error| Fault::bug(format!("starting a command broke off: {error}")))?;
+    let (running, pipes) = started.map_err(fault)?;
     // Held open as long as somebody waits: the command ends with it.
     let _input = pipes.stdin;
-    let stdout = tokio::task::spawn_blocking(|| keep(pipes.stdout));
-    let stderr = tokio::task::spawn_blocking(|| keep(pipes.stderr));
+    let (mut stdout, mut stderr) = (Kept::default(), Kept::default());
     let group = Arc::clone(&running.group);
-    let waiting = tokio::task::spawn_blocking(move || group.wait());
-    let ended = tokio::time::timeout(timeout, waiting).await;
-    running.group.kill();
-    let kept = |reading: Result<Result<Kept, _>, _>| reading.ok().and_then(Result::ok).unwrap_or_else(Kept::lost);
-    let (stdout, stderr) = tokio::join!(tokio::time::timeout(DRAIN, stdout), tokio::time::timeout(DRAIN, stderr));
+    let waiting = tokio::time::timeout(timeout, tokio::task::spawn_blocking(move || group.wait()));
+    let ended = {
+        let (out, err) = (keep(pipes.stdout, &mut stdout), keep(pipes.stderr, &mut stderr));
+        let mut reading = std::pin::pin!(async { tokio::join!(out, err) });
+        let mut waiting = std::pin::pin!(waiting);
+        let mut read = false;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = &mut waiting => break ended,
+                _ = &mut reading, if !read => read = true,
+            }
+        };
+        running.group.kill();
+        if !read {
+            // Whoever left the group may hold the pipes: what came through them is kept, the rest is not waited for.
+            let _ = tokio::time::timeout(DRAIN, &mut reading).await;
+        }
+        ended
+    };
     let ended = match ended {
         Err(_) => None,
         Ok(ended) => Some(ended.ok().flatten()),
     };
-    Ok(output(timeout, ended, &kept(stdout), &kept(stderr)))
+    Ok(output(timeout, ended, (&stdout, &stderr), confined))
 }
 
 /// A command that runs, and the directory that is its own.
 struct Running {
     group: Arc<Group>,
     _temporary: Temporary,
+    /// The program opens them by their numbers.
+    _dirs: Arc<StepDirs>,
 }
 
 impl Drop for Running {
@@ -153,26 +175,42 @@ impl Drop for Running {
     }
 }
 
-fn start(settings: &ExecSettings, dirs: &StepDirs, command: String) -> io::Result<(Running, Pipes)> {
+fn start(settings: &ExecSettings, dirs: &Arc<StepDirs>, command: String) -> io::Result<(Running, Pipes)> {
     let temporary = Temporary::make()?;
-    let out = path_of(&dirs.out)?;
+    let (step, out) = (path_of(&dirs.step)?, path_of(&dirs.out)?);
     let search = settings.variables.get("PATH").cloned().unwrap_or_default();
-    let read = SYSTEM.map(PathBuf::from).into_iter().chain(std::env::split_paths(&search)).chain(settings.read.clone());
+    // What lies where commands write is reached through the directory, and never by a name that one of them may have changed.
+    let own = [step.as_path(), out.as_path(), temporary.0.as_path()];
+    let is_apart = |path: &PathBuf| path.is_absolute() && !lies_in(path, &own);
+    let named =
+        SYSTEM.map(PathBuf::from).into_iter().chain(std::env::split_paths(&search)).chain(settings.read.clone());
+    let write = settings.write.iter().filter(|path| is_apart(path)).cloned();
     let order = Order {
         command,
-        write: settings.write.iter().cloned().chain([out.clone(), temporary.0.clone()]).collect(),
-        read: read.filter(|path| path.is_absolute()).collect(),
+        write: write.chain([open_path(&dirs.out), temporary.0.clone()]).collect(),
+        read: named.filter(is_apart).collect(),
         network: settings.network,
     };
     let mut program = Command::new(&settings.program);
     program.args(&settings.args).arg(serde_json::to_string(&order)?).env_clear();
     program.env("HOME", &temporary.0).env("TMPDIR", &temporary.0).env("OUT", &out).env("TERM", "dumb");
     program.envs(&settings.variables);
-    // The directory itself, whatever stands under its name by now.
+    // In the process that becomes the program, which has it open until then.
     program.current_dir(format!("/proc/self/fd/{}", dirs.step.as_file().as_raw_fd()));
     program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let (group, pipes) = Group::start(&mut program)?;
-    Ok((Running { group: Arc::new(group), _temporary: temporary }, pipes))
+    let (group, pipes) = Group::start_session(&mut program)?;
+    Ok((Running { group: Arc::new(group), _temporary: temporary, _dirs: Arc::clone(dirs) }, pipes))
+}
+
+/// Whether a path, or a directory on the way to it, is one of these or below.
+fn lies_in(path: &Path, own: &[&Path]) -> bool {
+    let real = path.ancestors().filter_map(|ancestor| ancestor.canonicalize().ok());
+    real.into_iter().any(|ancestor| own.iter().any(|own| ancestor.starts_with(own)))
+}
+
+/// An open directory itself, whatever stands under its name by now, for a program that this process starts.
+fn open_path(dir: &DirHandle) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), dir.as_file().as_raw_fd()).into()
 }
 
 /// Where an open directory is.
@@ -185,35 +223,63 @@ struct Temporary(PathBuf);
 
 impl Temporary {
     fn make() -> io::Result<Self> {
-        let name = format!("cofferdam-exec-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().canonicalize()?.join(name);
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
+        let parent = std::env::temp_dir().canonicalize()?;
+        let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
+        for number in 0..TRIES {
+            // Seeded by the system, so that no command knows what the next one will have.
+            let path = parent.join(format!("cofferdam-exec-{:016x}", RandomState::new().hash_one(number)));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let path: &Path = &self.0;
-        if let Err(error) = fs::remove_dir_all(path) {
-            tracing::debug!(%error, "the temporary directory of a command stays");
+        let path = self.0.clone();
+        // Commands make deep trees; nobody waits for their end.
+        let remove = std::thread::Builder::new().name("exec-tidy".to_owned()).stack_size(TIDY_STACK_BYTES);
+        let spawned = remove.spawn(move || {
+            let removed = fs::remove_dir_all(&path).or_else(|_| {
+                open_up(&path);
+                fs::remove_dir_all(&path)
+            });
+            if let Err(error) = removed {
+                tracing::warn!(%error, path = %path.display(), "the temporary directory of a command stays");
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, path = %self.0.display(), "the temporary directory of a command stays");
         }
     }
 }
 
+/// Opens directories that a command has closed to their owner.
+fn open_up(path: &Path) {
+    let is_directory = fs::symlink_metadata(path).is_ok_and(|there| there.is_dir());
+    if !is_directory || fs::set_permissions(path, fs::Permissions::from_mode(0o700)).is_err() {
+        return;
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        open_up(&entry.path());
+    }
+}
+
 /// The beginning and the end of what a command wrote.
+#[derive(Default)]
 struct Kept {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     left_out: u64,
+    /// Whether the end was reached.
+    whole: bool,
 }
 
 impl Kept {
-    /// Of a pipe that something outside of the group still holds.
-    fn lost() -> Self {
-        Self { head: Vec::new(), tail: VecDeque::new(), left_out: 1 }
-    }
-
     fn take(&mut self, bytes: &[u8]) {
         let room = limits::EXEC_HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
         let (head, rest) = bytes.split_at(room);
@@ -232,25 +298,32 @@ impl Kept {
         let (head, tail) = (String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&tail));
         format!("{head}\n[... {} bytes left out ...]\n{tail}", self.left_out)
     }
+
+    fn is_cut(&self) -> bool {
+        self.left_out > 0 || !self.whole
+    }
 }
 
 /// Reads to the end and keeps what there is room for.
-fn keep(pipe: Option<impl Read>) -> Kept {
-    let mut kept = Kept { head: Vec::new(), tail: VecDeque::new(), left_out: 0 };
-    let Some(mut pipe) = pipe else { return kept };
+async fn keep(pipe: Option<impl Into<OwnedFd>>, kept: &mut Kept) {
+    let Some(Ok(mut pipe)) = pipe.map(|pipe| Receiver::from_owned_fd(pipe.into())) else { return };
     let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match pipe.read(&mut buffer) {
-            Ok(0) => return kept,
-            Ok(read) => kept.take(buffer.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return kept,
+    while let Ok(read) = pipe.read(&mut buffer).await {
+        if read == 0 {
+            kept.whole = true;
+            return;
         }
+        kept.take(buffer.get(..read).unwrap_or_default());
     }
 }
 
 /// What the caller sees; `ended` is none when the time was over.
-fn output(timeout: Duration, ended: Option<Option<Ended>>, stdout: &Kept, stderr: &Kept) -> ToolOutput {
+fn output(
+    timeout: Duration,
+    ended: Option<Option<Ended>>,
+    (stdout, stderr): (&Kept, &Kept),
+    confined: bool,
+) -> ToolOutput {
     let code = ended.flatten().map(|ended| match ended {
         Ended::Code(code) => code,
         Ended::Signal(signal) => 128 + signal,
@@ -271,9 +344,9 @@ fn output(timeout: Duration, ended: Option<Option<Ended>>, stdout: &Kept, stderr
         "exit_code": code.map_or(Value::Null, Value::from),
         "stdout": out,
         "stderr": err,
-        "truncated": stdout.left_out > 0 || stderr.left_out > 0,
+        "truncated": stdout.is_cut() || stderr.is_cut(),
         "timed_out": timed_out,
-        "confined": confine::is_supported(),
+        "confined": confined,
     });
     ToolOutput { result: Arc::new(result), content: Some(content.trim_start_matches('\n').into()) }
 }

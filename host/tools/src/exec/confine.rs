@@ -3,12 +3,13 @@
 //! It must not know runs or tools. What is confined is what the kernel can: files, and where it is new enough TCP, signals and
 //! abstract sockets.
 
-use cofferdam_child::kill_own_group;
+use cofferdam_child::{kill_own_group, lead_session};
 use serde::{Deserialize, Serialize};
 use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::OnceLock;
 
 /// What a command is run with, as an argument of the program.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +32,10 @@ pub fn main() -> ExitCode {
     let Some(order) = order else {
         return refuse("this is how cofferdam runs commands for itself");
     };
+    // Without the terminal of the host: there, a command could type for whoever sits at it.
+    if let Err(error) = lead_session() {
+        return refuse(&format!("the command cannot be parted from the terminal: {error}"));
+    }
     if let Err(error) = confine(&order) {
         return refuse(&format!("the command cannot be confined: {error}"));
     }
@@ -79,10 +84,11 @@ fn confine(order: &Order) -> Result<(), landlock::RulesetError> {
     }
     let mut created = ruleset.create()?;
     let here = PathBuf::from(".");
-    let write = order.write.iter().chain([&here]).map(|path| (path, AccessFs::from_all(abi)));
+    let all = AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
+    let write = order.write.iter().chain([&here]).map(|path| (path, all));
     let read = order.read.iter().map(|path| (path, AccessFs::from_read(abi)));
     let devices = DEVICES.map(PathBuf::from);
-    let devices = devices.iter().map(|path| (path, AccessFs::from_all(abi)));
+    let devices = devices.iter().map(|path| (path, all));
     for (path, access) in write.chain(read).chain(devices) {
         // What is not there cannot be reached either.
         let Ok(opened) = PathFd::new(path) else { continue };
@@ -99,10 +105,15 @@ fn confine(_: &Order) -> Result<(), std::convert::Infallible> {
 
 /// Devices that hold nothing.
 #[cfg(target_os = "linux")]
-const DEVICES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
-/// Whether the kernel confines files.
+/// Whether the kernel confines files. Asked once, before the first command could have a say in it.
 pub(super) fn is_supported() -> bool {
+    static SUPPORTED: OnceLock<bool> = OnceLock::new();
+    *SUPPORTED.get_or_init(ask_kernel)
+}
+
+fn ask_kernel() -> bool {
     #[cfg(target_os = "linux")]
     {
         use landlock::{ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _};
