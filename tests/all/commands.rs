@@ -132,6 +132,13 @@ fn what_was_written_is_kept_when_somebody_holds_the_pipe() {
     );
 }
 
+/// The kernel's version: signals are confined from 6.12, TCP from 6.7.
+fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
 #[test]
 fn a_command_is_confined() {
     let outside = tempfile::TempDir::new().unwrap();
@@ -139,18 +146,21 @@ fn a_command_is_confined() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (secret, own) = (outside.path().display(), std::process::id());
-    let probes = [
+    let mut probes = vec![
         format!("cat {secret}/secret && echo LEAK"),
         format!("echo x > {secret}/new && echo LEAK"),
         format!("ls {secret} && echo LEAK"),
         format!("ln {secret}/secret link && cat link && echo LEAK"),
         format!("cat /proc/{own}/environ && echo LEAK"),
         format!("cat /proc/{own}/cmdline && echo LEAK"),
-        format!("kill -0 {own} && echo LEAK"),
-        format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}' && echo LEAK"),
         format!("sh -c 'cat {secret}/secret' && echo LEAK"),
     ];
-    let found = outcome(&probes.map(|probe| format!("({probe}) 2>/dev/null")).join("; "));
+    if kernel() >= (6, 12) {
+        probes.push(format!("kill -0 {own} && echo LEAK"));
+        probes.push(format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}' && echo LEAK"));
+    }
+    let probes: Vec<String> = probes.into_iter().map(|probe| format!("({probe}) 2>/dev/null")).collect();
+    let found = outcome(&probes.join("; "));
     if found["confined"] == false {
         // What the kernel cannot, the result says.
         return;

@@ -140,3 +140,47 @@ impl Asked<'_> {
         Decided { outcome, rule }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_core::id::StepPath;
+    use cofferdam_core::port::BoxFuture;
+    use serde_json::json;
+
+    /// Allows everything, this time.
+    struct Yes;
+
+    impl Approver for Yes {
+        fn ask(&self, _: Question) -> BoxFuture<'_, Answer> {
+            Box::pin(std::future::ready(Answer::Yes))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_person_denied_in_an_earlier_process_is_not_asked_about() {
+        let (tool, args) = (ToolName::parse("write").unwrap(), json!({ "path": "a", "content": "b" }));
+        let question = || {
+            let title = "allow `write`?".to_owned();
+            Question { run_id: None, path: StepPath::ROOT, title, detail: String::new(), always: None }
+        };
+        for (recorded, outcome) in [
+            ("a person denied it", Outcome::Deny),
+            ("a person denied it: not here", Outcome::Deny),
+            ("the same call was denied before", Outcome::Deny),
+            ("nobody answered", Outcome::Deny),
+            // What a rule, or that nobody was there, has decided may be decided otherwise now.
+            ("deny write", Outcome::Allow),
+            ("no rule and nobody to ask", Outcome::Allow),
+        ] {
+            let asking = Asking::new(Some(Arc::new(Yes)));
+            asking.note_denied(&tool, &args, recorded);
+            let same = json!({ "content": "b", "path": "a" });
+            let decided = asking.ask(&Asked { tool: &tool, args: &same, rule: None }, question()).await;
+            assert_eq!(decided.outcome, outcome, "{recorded}");
+            let other = asking.ask(&Asked { tool: &tool, args: &json!({}), rule: None }, question()).await;
+            assert_eq!(other.outcome, Outcome::Allow, "{recorded}");
+            assert!(asking.answers().open.is_empty(), "nothing is asked about any more");
+        }
+    }
+}
