@@ -74,6 +74,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How many names are tried for the directory of a call.
 const TRIES: usize = 16;
 
+/// How long the end of a command waits for its temporary directory to be removed.
+const TIDY: Duration = Duration::from_secs(5);
+
 /// Enough to remove a tree that is as deep as a process may have files open.
 const TIDY_STACK_BYTES: usize = 256 * 1024 * 1024;
 
@@ -129,7 +132,8 @@ pub(crate) async fn run(settings: &ExecSettings, ctx: ToolContext, args: Args) -
     let confined = confine::is_supported();
     let started = tokio::task::spawn_blocking(move || start(&own, &dirs, command)).await;
     let started = started.map_err(|error| Fault::bug(format!("starting a command broke off: {error}")))?;
-    let (running, pipes) = started.map_err(fault)?;
+    // When nobody waits any longer, the command is killed before its directory goes.
+    let (temporary, running, pipes) = started.map_err(fault)?;
     // Held open as long as somebody waits: the command ends with it.
     let _input = pipes.stdin;
     let (mut stdout, mut stderr) = (Kept::default(), Kept::default());
@@ -154,6 +158,7 @@ pub(crate) async fn run(settings: &ExecSettings, ctx: ToolContext, args: Args) -
         }
         ended
     };
+    temporary.remove().await;
     let ended = match ended {
         Err(_) => None,
         Ok(ended) => Some(ended.ok().flatten()),
@@ -161,10 +166,9 @@ pub(crate) async fn run(settings: &ExecSettings, ctx: ToolContext, args: Args) -
     Ok(output(timeout, ended, (&stdout, &stderr), confined))
 }
 
-/// A command that runs, and the directory that is its own.
+/// A command that runs.
 struct Running {
     group: Arc<Group>,
-    _temporary: Temporary,
     /// The program opens them by their numbers.
     _dirs: Arc<StepDirs>,
 }
@@ -175,31 +179,31 @@ impl Drop for Running {
     }
 }
 
-fn start(settings: &ExecSettings, dirs: &Arc<StepDirs>, command: String) -> io::Result<(Running, Pipes)> {
+fn start(settings: &ExecSettings, dirs: &Arc<StepDirs>, command: String) -> io::Result<(Temporary, Running, Pipes)> {
     let temporary = Temporary::make()?;
     let (step, out) = (path_of(&dirs.step)?, path_of(&dirs.out)?);
     let search = settings.variables.get("PATH").cloned().unwrap_or_default();
     // What lies where commands write is reached through the directory, and never by a name that one of them may have changed.
-    let own = [step.as_path(), out.as_path(), temporary.0.as_path()];
+    let own = [step.as_path(), out.as_path(), temporary.path.as_path()];
     let is_apart = |path: &PathBuf| path.is_absolute() && !lies_in(path, &own);
     let named =
         SYSTEM.map(PathBuf::from).into_iter().chain(std::env::split_paths(&search)).chain(settings.read.clone());
     let write = settings.write.iter().filter(|path| is_apart(path)).cloned();
     let order = Order {
         command,
-        write: write.chain([open_path(&dirs.out), temporary.0.clone()]).collect(),
+        write: write.chain([open_path(&dirs.out), temporary.path.clone()]).collect(),
         read: named.filter(is_apart).collect(),
         network: settings.network,
     };
     let mut program = Command::new(&settings.program);
     program.args(&settings.args).arg(serde_json::to_string(&order)?).env_clear();
-    program.env("HOME", &temporary.0).env("TMPDIR", &temporary.0).env("OUT", &out).env("TERM", "dumb");
+    program.env("HOME", &temporary.path).env("TMPDIR", &temporary.path).env("OUT", &out).env("TERM", "dumb");
     program.envs(&settings.variables);
     // In the process that becomes the program, which has it open until then.
     program.current_dir(format!("/proc/self/fd/{}", dirs.step.as_file().as_raw_fd()));
     program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let (group, pipes) = Group::start_session(&mut program)?;
-    Ok((Running { group: Arc::new(group), _temporary: temporary, _dirs: Arc::clone(dirs) }, pipes))
+    Ok((temporary, Running { group: Arc::new(group), _dirs: Arc::clone(dirs) }, pipes))
 }
 
 /// Whether a path, or a directory on the way to it, is one of these or below.
@@ -219,7 +223,11 @@ fn path_of(dir: &DirHandle) -> io::Result<PathBuf> {
 }
 
 /// A directory that goes with its call.
-struct Temporary(PathBuf);
+struct Temporary {
+    path: PathBuf,
+    /// Whether somebody sees to its end already.
+    going: bool,
+}
 
 impl Temporary {
     fn make() -> io::Result<Self> {
@@ -229,7 +237,7 @@ impl Temporary {
             // Seeded by the system, so that no command knows what the next one will have.
             let path = parent.join(format!("cofferdam-exec-{:016x}", RandomState::new().hash_one(number)));
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => return Ok(Self { path, going: false }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
                 Err(error) => return Err(error),
             }
@@ -238,12 +246,22 @@ impl Temporary {
     }
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let path = self.0.clone();
-        // Commands make deep trees; nobody waits for their end.
-        let remove = std::thread::Builder::new().name("exec-tidy".to_owned()).stack_size(TIDY_STACK_BYTES);
-        let spawned = remove.spawn(move || {
+impl Temporary {
+    /// Removes it, however deep it is; after a while it goes on without being waited for.
+    async fn remove(mut self) {
+        self.going = true;
+        let (done, removed) = tokio::sync::oneshot::channel();
+        self.tidy(move || {
+            // Whoever waits may have given up.
+            let _ = done.send(());
+        });
+        let _ = tokio::time::timeout(TIDY, removed).await;
+    }
+
+    fn tidy(&self, then: impl FnOnce() + Send + 'static) {
+        let path = self.path.clone();
+        let thread = std::thread::Builder::new().name("exec-tidy".to_owned()).stack_size(TIDY_STACK_BYTES);
+        let spawned = thread.spawn(move || {
             let removed = fs::remove_dir_all(&path).or_else(|_| {
                 open_up(&path);
                 fs::remove_dir_all(&path)
@@ -251,9 +269,19 @@ impl Drop for Temporary {
             if let Err(error) = removed {
                 tracing::warn!(%error, path = %path.display(), "the temporary directory of a command stays");
             }
+            then();
         });
         if let Err(error) = spawned {
-            tracing::warn!(%error, path = %self.0.display(), "the temporary directory of a command stays");
+            tracing::warn!(%error, path = %self.path.display(), "the temporary directory of a command stays");
+        }
+    }
+}
+
+/// Of a command that was cancelled: the process may end before a thread has done anything.
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.going && fs::remove_dir(&self.path).is_err() {
+            self.tidy(|| ());
         }
     }
 }
