@@ -28,6 +28,9 @@ fn an_agent_is_asked_at_the_command_line_and_recorded_as_a_run() {
     let said = project.run(&[&["agent", "What is here?"][..], &model].concat()).expect(0);
     assert_eq!(said.stdout, "[What is here?]\n");
     assert!(said.stderr.contains("nobody to ask"), "{}", said.stderr);
+    let cut = project.run(&[&["agent", "x", "--max-turns", "1"][..], &model].concat()).expect(0);
+    assert_eq!(cut.stdout, "looking\n");
+    project.run(&[&["agent", "What is here?"][..], &model].concat()).expect(0);
     let shown = project.run(&["runs", "show", "last", "--transcript"]).expect(0).stdout;
     assert!(shown.contains("-> grep") && shown.contains("a.txt:1: hello"), "{shown}");
     project.run(&["replay", "last"]).expect(0);
