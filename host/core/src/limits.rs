@@ -270,6 +270,7 @@ limits! {
     STATE_KEY_BYTES: usize = 4 * KIB, "bytes", "keys stand in the index of the store, whose pages hold few long ones";
     STATE_SCAN_ENTRIES: usize = 10_000, "entries", "a scan is held in memory";
     STORE_BUSY_MS: u64 = 5_000, "ms", "another process that holds the store would hang this one";
+    SQLITE_STORE_ROW_BYTES: usize = MIB, "bytes", "an append of large records would be one row, which is read whole for each of its records";
     FILE_STORE_THREADS: usize = 4, "threads", "a run whose flush is slow would keep all others waiting, and a thread for each run would fill the memory";
     FILE_STORE_OPEN: usize = 64, "files a thread", "each run that was ever written to would keep one of the process's open files";
     FILE_STORE_FRAME_BYTES: usize = 64 * KIB, "bytes", "a row that is listed stands in each append, and a line that never ends would be read whole";

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Schema {
     /// The version that is made, and the newest that is read.
     pub(crate) version: u32,
+    /// Bytes of a page: the least that a commit writes of each place that it changes.
+    pub(crate) page_bytes: u32,
     /// The statements that make it.
     pub(crate) create: &'static str,
 }
@@ -42,7 +44,7 @@ impl Writer {
         let mut connection = opened.map_err(|error| refused(path, &error))?;
         let is_empty = check(&connection, path, schema)? == Content::Empty;
         let is_made = is_empty && make_tables(&mut connection, path, schema)?;
-        write_ahead(&connection).map_err(|error| refused(path, &error))?;
+        write_ahead(&connection).and_then(|()| raise(&connection, schema)).map_err(|error| refused(path, &error))?;
         if is_made {
             flush(path).map_err(|error| unavailable(path, &error))?;
         }
@@ -152,11 +154,21 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
+/// Marks a store of an older version as one of this: what is written from now on, older programs do not read.
+fn raise(connection: &Connection, schema: Schema) -> rusqlite::Result<()> {
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found < schema.version {
+        connection.execute_batch(&format!("PRAGMA user_version = {}", schema.version))?;
+    }
+    Ok(())
+}
+
 /// Makes the tables unless another process was faster; says which. Nothing is flushed on the way, only the finished
 /// file: one flush instead of six. A file that a power cut left half made holds nothing that anybody was promised.
 fn make_tables(connection: &mut Connection, path: &Path, schema: Schema) -> Result<bool, JournalError> {
     let fault = |error: rusqlite::Error| refused(path, &error);
-    connection.execute_batch("PRAGMA synchronous = OFF").map_err(fault)?;
+    let pages = format!("PRAGMA synchronous = OFF; PRAGMA page_size = {};", schema.page_bytes);
+    connection.execute_batch(&pages).map_err(fault)?;
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate).map_err(fault)?;
     if check(&transaction, path, schema)? == Content::Present {
         return Ok(false);
@@ -240,7 +252,7 @@ mod tests {
     use super::*;
     use rusqlite::ffi;
 
-    const SCHEMA: Schema = Schema { version: 1, create: "CREATE TABLE words (word TEXT) STRICT;" };
+    const SCHEMA: Schema = Schema { version: 1, page_bytes: 4_096, create: "CREATE TABLE words (word TEXT) STRICT;" };
 
     #[test]
     fn a_full_disk_is_told_from_other_faults() {

@@ -8,6 +8,7 @@ mod blob;
 mod damage;
 mod lease;
 mod page;
+mod row;
 mod rows;
 
 use crate::append::{check, check_blob};
@@ -25,11 +26,13 @@ use std::sync::Arc;
 
 /// The tables.
 ///
-/// A record's key is its run's number and its position in one integer, so that the records of a run lie side by
-/// side and an append needs no second index. A blob is `pending` as often as it was put without a record that
+/// A row of `records` has what one append brought: its key is the run's number and the first record's position in one
+/// integer, so that the records of a run lie side by side and an append writes one row and needs no second index. Stores
+/// of version 1 have a row for each record. A blob is `pending` as often as it was put without a record that
 /// names it yet: deleting another run must not take it away between the two.
 const SCHEMA: Schema = Schema {
-    version: 1,
+    version: 2,
+    page_bytes: 1_024,
     create: "
         CREATE TABLE runs (
             number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, updated_at INTEGER NOT NULL,
@@ -255,8 +258,8 @@ mod tests {
     async fn a_store_of_a_newer_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runs.db");
-        Connection::open(&path).unwrap().execute_batch("CREATE TABLE new (x); PRAGMA user_version = 2").unwrap();
-        let too_new = JournalError::TooNew { found: 2, supported: 1 };
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE new (x); PRAGMA user_version = 3").unwrap();
+        let too_new = JournalError::TooNew { found: 3, supported: 2 };
         assert_eq!(all(&path).await, Err(too_new.clone()));
         assert_eq!(Sqlite::new(&path).append(request(0, &["one"])).await, Err(too_new));
     }

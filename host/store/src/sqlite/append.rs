@@ -2,12 +2,12 @@
 //!
 //! It must not commit: the caller's transaction does.
 
+use super::row::Row;
 use super::{POSITION_BITS, find, place};
 use crate::database::Failure;
 use crate::mention::Mentions;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Append, JournalError, RunIndex};
-use cofferdam_core::record;
 use cofferdam_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -18,13 +18,7 @@ pub(super) struct Prepared {
     head: u64,
     updated_at: Option<Timestamp>,
     index: Option<RunIndex>,
-    records: Vec<PreparedRecord>,
-}
-
-struct PreparedRecord {
-    position: u64,
-    sum: i64,
-    body: String,
+    rows: Vec<Row>,
     mentions: Vec<String>,
 }
 
@@ -36,22 +30,19 @@ impl Prepared {
             return Err(JournalError::Invalid(format!("run `{run}` cannot have {head} records")));
         }
         let updated_at = records.last().map(|record| record.at);
-        let prepare = |(position, body): (u64, String)| {
-            let sum = record::sum_of(&run, position, &body);
-            PreparedRecord { position, sum, mentions: Mentions::in_text(&body), body }
-        };
-        let records = (expected_head + 1..).zip(record::encode_all(&records)?).map(prepare).collect();
-        Ok(Self { run, expected_head, head, updated_at, index, records })
+        let rows = Row::all(&run, expected_head, &records)?;
+        let mentions = rows.iter().flat_map(|row| Mentions::in_text(&row.body)).collect();
+        Ok(Self { run, expected_head, head, updated_at, index, rows, mentions })
     }
 
     pub(super) fn append(&self, connection: &Connection) -> Result<u64, Failure> {
         let number = self.advance(connection)?;
         let mut insert = connection.prepare_cached("INSERT INTO records (place, sum, body) VALUES (?1, ?2, ?3)")?;
-        for record in &self.records {
-            insert.execute(params![place(number, record.position), record.sum, record.body])?;
-            for blob in &record.mentions {
-                mention(connection, blob, number)?;
-            }
+        for row in &self.rows {
+            insert.execute(params![place(number, row.first), row.sum, row.body])?;
+        }
+        for blob in &self.mentions {
+            mention(connection, blob, number)?;
         }
         if let Some(index) = &self.index {
             let sql = "UPDATE runs SET workflow = ?2, status = ?3, started_at = ?4 WHERE number = ?1";
