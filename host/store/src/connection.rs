@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 pub(crate) struct Schema {
     /// The version that is made, and the newest that is read.
     pub(crate) version: u32,
-    /// Bytes of a page: the least that a commit writes of each place that it changes.
-    pub(crate) page_bytes: u32,
     /// The statements that make it.
     pub(crate) create: &'static str,
 }
@@ -167,8 +165,7 @@ fn raise(connection: &Connection, schema: Schema) -> rusqlite::Result<()> {
 /// file: one flush instead of six. A file that a power cut left half made holds nothing that anybody was promised.
 fn make_tables(connection: &mut Connection, path: &Path, schema: Schema) -> Result<bool, JournalError> {
     let fault = |error: rusqlite::Error| refused(path, &error);
-    let pages = format!("PRAGMA synchronous = OFF; PRAGMA page_size = {};", schema.page_bytes);
-    connection.execute_batch(&pages).map_err(fault)?;
+    connection.execute_batch("PRAGMA synchronous = OFF").map_err(fault)?;
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate).map_err(fault)?;
     if check(&transaction, path, schema)? == Content::Present {
         return Ok(false);
@@ -252,7 +249,7 @@ mod tests {
     use super::*;
     use rusqlite::ffi;
 
-    const SCHEMA: Schema = Schema { version: 1, page_bytes: 4_096, create: "CREATE TABLE words (word TEXT) STRICT;" };
+    const SCHEMA: Schema = Schema { version: 1, create: "CREATE TABLE words (word TEXT) STRICT;" };
 
     #[test]
     fn a_full_disk_is_told_from_other_faults() {

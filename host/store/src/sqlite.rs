@@ -32,7 +32,6 @@ use std::sync::Arc;
 /// names it yet: deleting another run must not take it away between the two.
 const SCHEMA: Schema = Schema {
     version: 2,
-    page_bytes: 1_024,
     create: "
         CREATE TABLE runs (
             number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, updated_at INTEGER NOT NULL,

@@ -13,7 +13,6 @@ use std::sync::Arc;
 /// The tables. Versions come from one counter, so that a key that was deleted and comes back has a new one.
 const SCHEMA: Schema = Schema {
     version: 1,
-    page_bytes: 4_096,
     create: "
         CREATE TABLE entries (
             namespace TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (namespace, key)

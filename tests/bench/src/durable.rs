@@ -39,7 +39,11 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
         let ratio = micros_each(one, steps) / micros_each(floor, steps);
         let each = format!("{:.0} us, {ratio:.2} x the floor", micros_each(one, steps));
         row(&format!("{name}: strictly durable step of a chain"), &each, "1.5 x");
-        let many = at_once(runtime, store, count(100, 3), count(200, 2))?;
+        // As often as the chain: what is slow once in a process is slow for neither.
+        let mut many = 0.0_f64;
+        for _ in 0..3 {
+            many = many.max(at_once(runtime, store, count(100, 3), count(200, 2))?);
+        }
         let factor = many / (1e6 / micros_each(one, steps));
         row(&format!("{name}: 100 runs at once, steps a second"), &format!("{many:.0}, {factor:.1} x one run"), "10 x");
         sizes(runtime, store)?;

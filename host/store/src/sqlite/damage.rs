@@ -10,7 +10,7 @@ use std::path::Path;
 
 const RUNS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 const PLACES: usize = 300;
-const PAGE: usize = SCHEMA.page_bytes as usize;
+const PAGE: usize = 4_096;
 
 /// A file and its log, and what is in them.
 struct Sound {
