@@ -129,9 +129,16 @@ impl Orchestrator {
     ///
     /// # Errors
     /// When nothing ran, or nothing could be recorded; what steps did, failures included, is in the result.
-    pub async fn run_flow(&self, workflow: &Workflow, options: RunOptions) -> Result<RunResult, Error> {
+    pub async fn run_flow(&self, workflow: &Workflow, mut options: RunOptions) -> Result<RunResult, Error> {
+        self.coordinate(&mut options);
         let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
         self.run_within(workflow, options, lineage, Vec::new()).await
+    }
+
+    /// The coordinator of the orchestrator is that of every run that has no other.
+    fn coordinate(&self, options: &mut RunOptions) {
+        let own = || self.shared.settings.coordinator.clone();
+        options.coordinator = options.coordinator.take().or_else(own);
     }
 
     async fn run_within(
@@ -154,6 +161,7 @@ impl Orchestrator {
     pub fn run_stream(&self, workflow: &Workflow, mut options: RunOptions, stream: StreamOptions) -> Stream {
         let cancel = self.shared.closing.child_token();
         let run_id = options.run_id.get_or_insert_with(launch::new_run_id).clone();
+        self.coordinate(&mut options);
         options.timeout = options.timeout.into_iter().chain(stream.timeout).min();
         let parts = stream::open(workflow, run_id, stream, self.clock(), cancel.clone());
         let lineage = Lineage::outermost(workflow.name(), workflow.shared(), Some(parts.relay()));

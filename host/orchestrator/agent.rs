@@ -1,6 +1,6 @@
 //! One agent without a graph: a run of one step, recorded, shown, replayed and taken up again like every other.
 
-use super::{Orchestrator, RunOptions};
+use super::{Lineage, Orchestrator, RunOptions};
 use crate::error::Error;
 use crate::workflow::{AgentConfig, Workflow};
 use cofferdam_core::event::{Body, RunStatus};
@@ -76,7 +76,8 @@ impl Orchestrator {
         mut options: RunOptions,
     ) -> Result<AgentResult, Error> {
         let (workflow, turns) = self.alone(agent, prompt, &mut options)?;
-        let result = self.run_flow(&workflow, options).await?;
+        let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
+        let result = self.run_within(&workflow, options, lineage, Vec::new()).await?;
         Ok(AgentResult::new(result, turns.count()))
     }
 
@@ -90,6 +91,7 @@ impl Orchestrator {
         let workflow = Workflow::from_agent(agent, &self.shared.settings.workdir)?;
         let turns = Arc::new(Turns::default());
         options.input = Some(prompt.to_owned());
+        options.coordinator = None;
         options.sinks.push(Arc::clone(&turns) as Arc<dyn Sink>);
         Ok((workflow, turns))
     }

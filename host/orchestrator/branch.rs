@@ -225,6 +225,7 @@ fn of_recorded(recorded: &RecordedRun, options: &ResumeOptions) -> RunOptions {
         input: recorded.input.as_deref().map(str::to_owned),
         answers: options.answers.clone(),
         model: options.model.clone().or_else(|| recorded.setting("model").map(str::to_owned)),
+        coordinator: recorded.coordinator().unwrap_or_default(),
         ..RunOptions::default()
     }
 }

@@ -1,6 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 mod machine;
+mod messages;
 
 use super::Orchestrator;
 use super::approval::Timed;
@@ -25,6 +26,7 @@ use cofferdam_core::port::{
     Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Natives, Randomness, Sink, State, Tool,
 };
 use cofferdam_egress::Egress;
+use cofferdam_engine::{Coordinator, DropCallback};
 use cofferdam_plugin::{CompileChild, HostSettings, Observation, Tap};
 use cofferdam_tools::ExecSettings;
 use std::collections::BTreeMap;
@@ -56,6 +58,8 @@ pub(crate) struct Settings {
     /// Where programs are started.
     pub(crate) workdir: PathBuf,
     pub(crate) isolation: Arc<dyn Isolation>,
+    pub(crate) coordinator: Option<Coordinator>,
+    pub(crate) drops: Option<DropCallback>,
     pub(crate) max_concurrency: Option<usize>,
     pub(crate) max_depth: usize,
     pub(crate) natives: Natives,
@@ -137,6 +141,8 @@ pub struct Builder {
     project: Option<PathBuf>,
     user_dirs: Option<UserDirs>,
     isolation: Option<Arc<dyn Isolation>>,
+    coordinator: Option<Coordinator>,
+    drops: Option<DropCallback>,
     max_concurrency: Option<usize>,
     max_depth: Option<usize>,
     natives: Natives,
@@ -466,6 +472,8 @@ impl Builder {
             servers: self.servers,
             workdir: self.workdir.clone().unwrap_or_else(|| PathBuf::from(".")),
             isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
+            coordinator: self.coordinator,
+            drops: self.drops,
             max_concurrency: self.max_concurrency,
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),
             natives: self.natives,

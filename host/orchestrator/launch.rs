@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 
+/// The settings of the coordinator in the record of a run.
+pub(super) const COORDINATOR: &str = "coordinator";
+
 /// What a run is launched with.
 pub(super) struct Launch {
     pub(super) workflow: Workflow,
@@ -142,6 +145,7 @@ impl Orchestrator {
         )?
         .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
         .with_remembered(self.kept_answers(&pins))
+        .with_coordinator(options.coordinator.as_ref().is_some_and(|coordinator| !coordinator.only_synthesizes()))
         .with_unlisted(servers.unlisted.iter().cloned())
         .with_unknown_effect(
             again.as_ref().and_then(|again| again.on_unknown_effect).or(document.options.on_unknown_effect),
@@ -162,6 +166,7 @@ impl Orchestrator {
             isolation: Arc::clone(&settings.isolation),
             sources: Arc::clone(&workflow.sources),
             sinks,
+            drops: settings.drops.clone(),
         };
         let request = RunRequest {
             run_id: options.run_id.clone().unwrap_or_else(new_run_id),
@@ -191,6 +196,9 @@ impl Orchestrator {
         show("default_model", settings.default_model.clone());
         show("session", options.session.clone());
         show("permissions", stance(&settings.rules, settings.approver.is_some()).map(str::to_owned));
+        if let Some(coordinator) = &options.coordinator {
+            shown.insert(COORDINATOR.to_owned(), serde_json::to_value(coordinator).unwrap_or_default());
+        }
         if !options.metadata.is_empty() {
             shown.insert("metadata".to_owned(), options.metadata.clone().into());
         }
@@ -201,6 +209,7 @@ impl Orchestrator {
             timeout: options.timeout,
             durability: settings.durability,
             pauses: options.pauses,
+            coordinator: options.coordinator.clone(),
             shown,
         }
     }

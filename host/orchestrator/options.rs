@@ -5,7 +5,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
 use cofferdam_core::spec::workflow::UnknownEffect;
 use cofferdam_core::value::Map;
-use cofferdam_engine::Pauses;
+use cofferdam_engine::{Coordinator, Pauses};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub timeout: Option<Duration>,
     /// What becomes of the pauses between iterations of loops.
     pub pauses: Pauses,
+    /// The coordinator of the run; absent = the orchestrator's. The runs of workflows that work as its agents have none.
+    pub coordinator: Option<Coordinator>,
     /// What the caller says of the run; recorded, and carried into the result. Never interpreted.
     pub metadata: Map,
     /// The session that the caller counts the run to; recorded, and carried into the result.

@@ -2,6 +2,7 @@
 //!
 //! It must not know how a run goes on.
 
+use super::launch::COORDINATOR;
 use crate::changes::{beside, source_changes};
 use crate::error::{Error, SourceChange};
 use crate::workflow::Workflow;
@@ -11,6 +12,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Journal, JournalError, RecordBody};
 use cofferdam_core::run::branch::changed_files;
 use cofferdam_core::value::Map;
+use cofferdam_engine::Coordinator;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,6 +200,20 @@ impl RecordedRun {
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.get(key).and_then(Value::as_str)
     }
+
+    /// The coordinator that the run was started with.
+    pub(super) fn coordinator(&self) -> Result<Option<Coordinator>, Error> {
+        recorded_coordinator(&self.settings)
+    }
+}
+
+/// The coordinator among the settings of a run. One that cannot be read is not the same as none.
+pub(super) fn recorded_coordinator(settings: &Map) -> Result<Option<Coordinator>, Error> {
+    let found = settings.get(COORDINATOR).cloned().map(serde_json::from_value).transpose();
+    found.map_err(|error| {
+        let message = format!("the record of the run has a coordinator that cannot be read: {error}");
+        Error::Refused(vec![Fault::user("coordinator", message).with_hint("a newer version of cofferdam may read it")])
+    })
 }
 
 /// The files that go with the prompts of a document as they are now, read beside the runtime's threads.

@@ -4,6 +4,7 @@
 
 use super::Orchestrator;
 use super::plugins::{Loaded, Wanted};
+use super::recorded::recorded_coordinator;
 use crate::error::Error;
 use crate::grants::GrantPolicy;
 use crate::workflow::Workflow;
@@ -20,6 +21,12 @@ use std::sync::Arc;
 
 /// The engine of documents that name none.
 const DEFAULT_ENGINE: &str = "default";
+
+/// Whether agents could write to somebody.
+fn has_coordinator(events: &[Arc<RunEvent>]) -> bool {
+    let Some(Body::RunStarted { settings, .. }) = events.first().map(|first| &first.body) else { return false };
+    recorded_coordinator(settings).is_ok_and(|found| found.is_some_and(|found| !found.only_synthesizes()))
+}
 
 impl Orchestrator {
     /// Runs a recorded run again, against what is recorded of its models and tools, as far as its record goes; it may come
@@ -59,7 +66,7 @@ impl Orchestrator {
             natives: Arc::new(workflow.natives(&settings.natives)),
             plugins: Arc::new(self.pure_plugins(workflow, events).await),
             agents: self.agents_for(workflow).into_keys().collect(),
-            gateway: Arc::new(gateway.with_unlisted(foreign.cloned())),
+            gateway: Arc::new(gateway.with_unlisted(foreign.cloned()).with_coordinator(has_coordinator(events))),
             sources: Arc::clone(&workflow.sources),
             ordered_by_engine: engine != DEFAULT_ENGINE || settings.engines.contains_key(engine),
         })

@@ -113,6 +113,7 @@ impl Orchestrator {
             model: options.model.or_else(|| recorded.setting("model").map(str::to_owned)),
             timeout: options.timeout,
             pauses: options.pauses,
+            coordinator: recorded.coordinator()?,
             metadata: metadata.unwrap_or_default(),
             session: recorded.setting("session").map(str::to_owned),
             sinks: options.sinks,

@@ -5,7 +5,7 @@
 use super::clean::clean;
 use super::quantity;
 use super::rounds::{LoopBounds, Rounds};
-use cofferdam_core::event::{AnsweredBy, Body, Decision, EffectDecision, PluginPin, RunEvent, StepStatus};
+use cofferdam_core::event::{AnsweredBy, Body, Decision, EffectDecision, MessageKind, PluginPin, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::time::Timestamp;
@@ -167,7 +167,7 @@ impl Narrator {
 }
 
 fn line_of(event: &RunEvent, tone: Tone, word: &'static str, detail: &str) -> Line {
-    Line { at: event.at, path: event.path.to_string(), tone, word, detail: clean(detail, DETAIL_CHARS) }
+    Line { at: event.at, path: event.path.as_str().trim_start_matches('@').to_owned(), tone, word, detail: clean(detail, DETAIL_CHARS) }
 }
 
 /// The beginning of a run, and the plugins that it has.
@@ -196,9 +196,28 @@ fn said(event: &RunEvent) -> Vec<Line> {
         }
         Body::QuestionAsked { question, .. } => vec![line(Tone::Quiet, "asking", question.clone())],
         Body::QuestionAnswered { answer, by } => vec![line(Tone::Quiet, "answered", answered(answer, *by))],
+        Body::MessagePosted(posted) => {
+            let to = name_of(&posted.to);
+            let what = match posted.message_kind {
+                MessageKind::Info => format!("to {to}: {}", posted.text),
+                MessageKind::ContextUpdate => format!("to {to}, an update: {}", posted.text),
+                MessageKind::Cancel => format!("to {to}, to stop it: {}", posted.text),
+            };
+            vec![line(Tone::Quiet, "message", what)]
+        }
+        Body::MessageDropped(dropped) => {
+            let (from, to) = (name_of(&dropped.from), name_of(&dropped.to));
+            vec![line(Tone::Warn, "unread", format!("from {from} to {to} ({}): {}", dropped.reason, dropped.text))]
+        }
+        Body::Narrated { text } => vec![line(Tone::Good, "says", text.to_string())],
         Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
         _ => Vec::new(),
     }
+}
+
+/// Who writes or reads, for people.
+fn name_of(path: &StepPath) -> &str {
+    if path.is_coordinator() { "the coordinator" } else { path.as_str() }
 }
 
 fn is_inside_loop(path: &StepPath) -> bool {

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The keys of a case, besides those that it shares with its file.
-pub(super) const OWN: [&str; 8] =
-    ["name", "about", "inputs", "input", "answers", "maxConcurrency", "timeout", "expect"];
+pub(super) const OWN: [&str; 9] =
+    ["name", "about", "inputs", "input", "answers", "maxConcurrency", "timeout", "coordinator", "expect"];
 
 /// One case of a test file.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Case {
     pub(super) answers: BTreeMap<String, InputText>,
     pub(super) max_concurrency: Option<usize>,
     pub(super) timeout: Option<Duration>,
+    /// Whether a coordinator works beside the steps.
+    pub(super) coordinator: bool,
     pub(super) expect: Expect,
 }
 
@@ -89,6 +91,7 @@ pub(super) fn decode(part: Part<'_>, shared: &Shared, findings: &mut Findings) -
         answers,
         max_concurrency: fields.number("maxConcurrency", findings).and_then(|count| usize::try_from(count).ok()),
         timeout,
+        coordinator: fields.flag("coordinator", findings),
         expect: expect?,
     })
 }

@@ -75,6 +75,9 @@ impl Seen {
                 "usage": usage(&result.usage, asked.times.values().sum()),
                 "warnings": result.warnings,
                 "durationMs": result.duration_ms,
+                "summary": result.summary,
+                "narrated": [],
+                "mail": { "posted": 0, "delivered": 0, "dropped": [] },
             }),
             path: result.execution_path.iter().map(|path| path.as_str().into()).collect(),
             steps: steps.collect(),
@@ -109,9 +112,25 @@ impl Seen {
                 }
             }
             Body::VariableSet { key, value } => _ = self.vars.insert(key.clone(), value.clone()),
+            Body::Narrated { text } => self.note("/narrated", text.as_ref().into()),
+            Body::MessageDropped(dropped) => self.note("/mail/dropped", dropped.reason.as_str().into()),
+            Body::MessagePosted(_) => self.count("/mail/posted"),
+            Body::MessageDelivered(_) => self.count("/mail/delivered"),
             Body::ToolCallStarted { tool, args, .. } => self.call(&tool.to_string(), "args", args),
             Body::ToolCallFinished { tool, result, .. } => self.call(&tool.to_string(), "result", result),
             _ => {}
+        }
+    }
+
+    fn note(&mut self, place: &str, value: Value) {
+        if let Some(list) = self.run.pointer_mut(place).and_then(Value::as_array_mut) {
+            list.push(value);
+        }
+    }
+
+    fn count(&mut self, place: &str) {
+        if let Some(count) = self.run.pointer_mut(place) {
+            *count = (count.as_u64().unwrap_or_default() + 1).into();
         }
     }
 

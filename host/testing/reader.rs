@@ -55,6 +55,16 @@ impl<'a> Fields<'a> {
         number
     }
 
+    /// Whether something is so; absent = it is not.
+    pub(super) fn flag(self, key: &str, findings: &mut Findings) -> bool {
+        let Some(part) = self.get(key) else { return false };
+        let flag = part.to_json().as_bool();
+        if flag.is_none() {
+            wrong(part, "`true` or `false`", findings);
+        }
+        flag.unwrap_or_default()
+    }
+
     /// Texts: one, or a list of them.
     pub(super) fn texts(self, key: &str, findings: &mut Findings) -> Vec<(Part<'a>, &'a str)> {
         let Some(part) = self.get(key) else { return Vec::new() };

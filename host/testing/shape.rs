@@ -78,8 +78,15 @@ pub(super) const RUN: Shape = Shape {
         ("usage", Table(&USAGE)),
         ("warnings", Any),
         ("durationMs", Number),
+        ("summary", Any),
+        ("narrated", Any),
+        ("mail", Table(&MAIL)),
     ],
 };
+
+/// Of messages between agents.
+pub(super) const MAIL: Shape =
+    Shape { short: "posted", keys: &[("posted", Number), ("delivered", Number), ("dropped", Any)] };
 
 /// Of tokens.
 pub(super) const USAGE: Shape =

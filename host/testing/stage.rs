@@ -18,6 +18,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{Durability, Journal, Models, RecordBody};
+use cofferdam_engine::Coordinator;
 use cofferdam_engine::FixedRandomness;
 use cofferdam_llm::Scripted;
 use cofferdam_plugin::{CompileChild, Tap};
@@ -166,6 +167,7 @@ fn options(case: &Case) -> RunOptions {
         inputs: case.inputs.clone(),
         answers: case.answers.clone(),
         timeout: case.timeout,
+        coordinator: case.coordinator.then(Coordinator::default),
         ..RunOptions::default()
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct RunArgs {
     /// The model of every step, `provider/model`; `auto` chooses for steps that name none
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    /// A coordinator works beside the steps: it hears of each, passes messages on and sums up; with its own model if one is named
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true)]
+    pub(crate) coordinator: Option<Option<String>>,
     /// Check everything and show the plan, but run nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

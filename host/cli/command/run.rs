@@ -25,7 +25,8 @@ use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
 use cofferdam::{
-    ForkOptions, Orchestrator, Pauses, RecordedRun, ResumeOptions, RunOptions, RunResult, Undecided, Workflow,
+    Coordinator, ForkOptions, Orchestrator, Pauses, RecordedRun, ResumeOptions, RunOptions, RunResult, Undecided,
+    Workflow,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -233,6 +234,7 @@ pub(super) fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOp
         model: named_model(args),
         timeout: session.settings.timeout(),
         pauses: pauses(args),
+        coordinator: args.coordinator.clone().map(|model| model.map_or_else(Coordinator::default, Coordinator::new)),
         ..RunOptions::default()
     })
 }

@@ -287,6 +287,7 @@ mod tests {
             workflow: "w".into(),
             status: RunStatus::Completed,
             reason: None,
+            summary: None,
             output: serde_json::Value::Null,
             steps: Vec::new(),
             execution_path: Vec::new(),

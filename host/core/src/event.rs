@@ -5,12 +5,14 @@
 
 mod kinds;
 mod origin;
+mod post;
 mod public;
 pub(crate) mod slots;
 mod status;
 
 pub use kinds::{KINDS, unknown_kind};
 pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
+pub use post::{Delivered, DropReason, Dropped, MessageKind, Posted, Told};
 pub use public::Sensitive;
 pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 
@@ -260,6 +262,24 @@ pub enum Body {
         /// Its value.
         value: Value,
     },
+    /// An agent wrote a message to another.
+    MessagePosted(Posted),
+    /// A message stands in front of the agent that it is for.
+    MessageDelivered(Delivered),
+    /// A message reached nobody.
+    MessageDropped(Dropped),
+    /// The coordinator hears of what happened.
+    CoordinatorTold(Told),
+    /// The coordinator tells people how the run goes.
+    Narrated {
+        /// For people.
+        text: Arc<str>,
+    },
+    /// The coordinator says what the run came to.
+    Summarized {
+        /// For people.
+        summary: Arc<str>,
+    },
     /// A model is asked.
     TurnStarted {
         /// From 1.
@@ -416,6 +436,12 @@ impl Body {
             Self::QuestionAsked { .. } => "question_asked",
             Self::QuestionAnswered { .. } => "question_answered",
             Self::VariableSet { .. } => "variable_set",
+            Self::MessagePosted(_) => "message_posted",
+            Self::MessageDelivered(_) => "message_delivered",
+            Self::MessageDropped(_) => "message_dropped",
+            Self::CoordinatorTold(_) => "coordinator_told",
+            Self::Narrated { .. } => "narrated",
+            Self::Summarized { .. } => "summarized",
             Self::TurnStarted { .. } => "turn_started",
             Self::TurnFinished { .. } => "turn_finished",
             Self::ToolCallStarted { .. } => "tool_call_started",

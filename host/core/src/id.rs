@@ -8,7 +8,7 @@ pub use plugin_model::PluginModelName;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A name that does not follow its grammar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -215,9 +215,25 @@ impl<'de> Deserialize<'de> for ToolName {
 #[serde(transparent)]
 pub struct StepPath(Option<Arc<str>>);
 
+/// Begins with what no id of a step can have.
+const COORDINATOR: &str = "@coordinator";
+
 impl StepPath {
     /// The run itself.
     pub const ROOT: Self = Self(None);
+
+    /// Where the coordinator of a run works; no step can have this path.
+    #[must_use]
+    pub fn coordinator() -> Self {
+        static PATH: LazyLock<StepPath> = LazyLock::new(|| StepPath::from(COORDINATOR));
+        PATH.clone()
+    }
+
+    /// Whether this is where the coordinator works.
+    #[must_use]
+    pub fn is_coordinator(&self) -> bool {
+        self.as_str() == COORDINATOR
+    }
 
     /// The path of a step of the document's own scope, or of the scope at `self`.
     #[must_use]

@@ -22,6 +22,7 @@ pub mod server;
 
 pub mod event;
 pub mod expr;
+pub mod mail;
 pub mod permission;
 pub mod plan;
 pub mod port;

@@ -112,6 +112,14 @@ limits! {
     STREAM_BUFFER_CHUNKS: usize = 256, "chunks", "an undrained stream would fill the memory";
 
     // Agents
+    MAILBOX_MESSAGES: usize = 10_000, "messages", "agents that write faster than one reads would fill the memory";
+    MESSAGE_TEXT_BYTES: usize = 64 * KIB, "bytes", "one message would fill the conversation of its reader";
+    WAKE_CYCLES: u32 = 10, "wake-ups", "two agents that answer each other would never end";
+    COORDINATOR_WAKES: u32 = 100, "wake-ups", "a run of many steps would ask the coordinator's model at each of them";
+    COORDINATOR_TURNS: u32 = 1_000, "turns", "a coordinator that keeps calling tools would never end";
+    COORDINATOR_HOLD_MS: u64 = 120_000, "ms", "a coordinator that hangs would keep a run from ending";
+    COORDINATOR_DIGEST_BYTES: usize = 1_024, "bytes", "the coordinator's conversation would hold every output whole";
+    NAMED_STEPS: usize = 50, "steps", "a model that names none of a thousand steps would be told them all";
     AGENT_TURNS: u32 = 50, "turns", "a model that keeps calling tools would never end";
     PARALLEL_TOOL_CALLS: usize = 8, "calls", "a model may ask for hundreds of calls in one turn";
     AGENT_HANDLE_MS: u64 = 1_800_000, "ms", "an agent in the background that nobody waits for would work, and be listed, for ever";

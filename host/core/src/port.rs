@@ -10,6 +10,7 @@ mod context;
 mod isolation;
 mod journal;
 mod kept;
+mod mailbox;
 mod model;
 mod past;
 mod pure;
@@ -33,6 +34,7 @@ pub use journal::{
     RunIndex, RunPage, RunRow,
 };
 pub use kept::Kept;
+pub use mailbox::{Mailbox, NoMail, Post, Receipt};
 pub use model::{
     Asker, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice,
     ToolSpec,

@@ -3,6 +3,7 @@
 //! Nothing here does IO. The engine appends an event to the journal, feeds it to the [`Machine`], and performs what
 //! the machine asks for; `resume` and `replay` are the same fold over a recorded list.
 
+mod address;
 pub mod branch;
 mod decisions;
 mod digest;
@@ -34,6 +35,7 @@ mod view;
 mod laws;
 
 pub use crate::variable::LOOP_CONTINUE;
+pub use address::Unreachable;
 pub use decisions::Branch;
 pub use digest::digest;
 pub use effect::{Effect, Emission};

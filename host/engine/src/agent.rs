@@ -127,17 +127,45 @@ impl<'a> Conversation<'a> {
     /// Asks until the agent is done; says whether it was cut off.
     async fn talk(&mut self) -> Result<bool, Fault> {
         let mut choice = ToolChoice::Auto;
+        let mut woken = false;
         for turn in 1..=self.agent.spec.max_turns {
+            if !woken {
+                let letters = self.ctx.mail.read(turn).await?;
+                self.take_letters(&letters);
+            }
+            woken = false;
             let forced = choice != ToolChoice::Auto;
             let span = tracing::info_span!("turn", turn);
             let answer = self.ask(turn, choice).instrument(span).await?;
             match self.after(answer, forced).await? {
                 Next::Ask(next) => choice = next,
+                Next::Stop { truncated: false } if self.submission.is_none() => {
+                    let letters = self.ctx.mail.close(turn + 1).await?;
+                    if letters.is_empty() {
+                        return Ok(false);
+                    }
+                    self.take_letters(&letters);
+                    (woken, choice) = (true, ToolChoice::Auto);
+                }
                 Next::Stop { truncated } => return Ok(truncated),
             }
         }
         let turns = self.agent.spec.max_turns;
         self.cut_off("out_of_turns", &format!("the agent was stopped after {turns} turns")).map(|_| true)
+    }
+
+    /// Puts what others wrote into the conversation: behind the input, or as a message of its own.
+    fn take_letters(&mut self, letters: &[Arc<str>]) {
+        if letters.is_empty() {
+            return;
+        }
+        let said = letters.join("\n\n");
+        let messages = Arc::make_mut(&mut self.messages);
+        match messages.last_mut() {
+            Some(Message::User { text, .. }) if text.is_empty() => *text = said.into(),
+            Some(Message::User { text, .. }) => *text = format!("{text}\n\n{said}").into(),
+            _ => messages.push(Message::User { text: said.into(), attachments: Vec::new() }),
+        }
     }
 
     async fn ask(&mut self, turn: u32, choice: ToolChoice) -> Result<Turn, Fault> {

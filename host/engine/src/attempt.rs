@@ -17,7 +17,7 @@ use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation, Kept,
-    PastAttempt, Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
+    Mailbox, PastAttempt, Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -52,6 +52,8 @@ pub(crate) struct Attempt {
     pub(crate) narrowings: Arc<Narrowings>,
     /// Answers that came with the run for questions of the step's agent.
     pub(crate) answers: BTreeMap<String, InputText>,
+    /// Messages of other agents.
+    pub(crate) mail: Arc<dyn Mailbox>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) work: AttemptWork,
 }
@@ -194,6 +196,7 @@ impl Attempt {
             narrowings: self.narrowings,
             kept: Arc::default(),
             answers: self.answers,
+            mail: self.mail,
             calls: AtomicU32::new(0),
         };
         (Arc::new(setting), self.work)
@@ -220,6 +223,7 @@ struct Setting {
     narrowings: Arc<Narrowings>,
     kept: Arc<Kept>,
     answers: BTreeMap<String, InputText>,
+    mail: Arc<dyn Mailbox>,
     calls: AtomicU32,
 }
 
@@ -269,6 +273,7 @@ impl Setting {
             model: terms.model.clone(),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             tools: Arc::new(AttemptTools { setting: Arc::clone(self), specs: Arc::clone(&terms.tools) }),
+            mail: Arc::clone(&self.mail),
             narrowings: Arc::clone(&self.narrowings),
             events,
             run: Arc::clone(&self.chains.run),

@@ -2,12 +2,13 @@
 //!
 //! Variables are read from a copy that the loop of the run keeps up to date; to set one is a wake-up of the loop.
 
-use crate::executor::Wake;
+use crate::executor::{Wake, posted};
 use crate::recorder::Inbox;
+use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
-use cofferdam_core::port::{BoxFuture, Clock, RunContext, StepEnd};
+use cofferdam_core::port::{BoxFuture, Clock, Post, Receipt, RunContext, StepEnd};
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value::Map;
 use cofferdam_core::variable;
@@ -109,6 +110,33 @@ impl RunContext for StepContext {
         let (reply, answer) = oneshot::channel();
         self.source.inbox.send(Wake::Look { from: self.path.clone(), name, reply });
         Box::pin(async { answer.await.ok().flatten() })
+    }
+
+    fn post(&self, post: Post) -> BoxFuture<'_, Result<Receipt, Fault>> {
+        let (wake, receipt, recorded) = posted(self.path.clone(), self.attempt, post);
+        self.source.inbox.send(wake);
+        Box::pin(async {
+            recorded.await.unwrap_or_else(|_| Err(Fault::cancelled()))?;
+            receipt.await.map_err(|_| Fault::cancelled())
+        })
+    }
+
+    fn narrate(&self, text: String) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { self.say(Body::Narrated { text: text.into() }).await.map(drop) })
+    }
+
+    fn summarize(&self, summary: String) -> BoxFuture<'_, Result<bool, Fault>> {
+        Box::pin(self.say(Body::Summarized { summary: summary.into() }))
+    }
+}
+
+impl StepContext {
+    /// Says something to people; whether it counts.
+    async fn say(&self, body: Body) -> Result<bool, Fault> {
+        let ((counts, counted), (done, recorded)) = (oneshot::channel(), oneshot::channel());
+        self.source.inbox.send(Wake::Said { path: self.path.clone(), body, counts, done });
+        recorded.await.unwrap_or_else(|_| Err(Fault::cancelled()))?;
+        counted.await.map_err(|_| Fault::cancelled())
     }
 }
 

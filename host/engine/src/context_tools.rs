@@ -39,7 +39,7 @@ impl ContextTools {
     }
 }
 
-fn definition(name: &str, description: &str, properties: &Value) -> ToolDefinition {
+pub(crate) fn definition(name: &str, description: &str, properties: &Value) -> ToolDefinition {
     let required: Vec<Value> = properties.as_object().into_iter().flatten().map(|(key, _)| json!(key)).collect();
     let schema = json!({
         "type": "object", "properties": properties, "required": required, "additionalProperties": false,

@@ -6,6 +6,7 @@ mod answers;
 mod ask;
 mod choose;
 mod commit;
+mod coordinate;
 mod decide;
 mod digests;
 mod end;
@@ -14,12 +15,14 @@ mod gather;
 mod late;
 mod later;
 mod lease;
+mod mail;
 mod perform;
 mod prepare;
 mod resume;
 mod rounds;
 mod run;
 mod start;
+mod take;
 mod transformed;
 mod wake;
 
@@ -31,17 +34,19 @@ pub(crate) use expand::{inputs_of, items_of, started};
 pub(crate) use gather::changed;
 pub use late::{asks_nothing_more, repeats_answers};
 pub use lease::Holder;
+pub(crate) use mail::posted;
 pub(crate) use perform::{completed, failed, failed_with, output_failed, unevaluated};
 pub(crate) use prepare::{Offered, compile, default_agent};
 pub use resume::read_events;
 pub(crate) use rounds::{Question, after_closure, answer};
 pub(crate) use wake::{Answer, Wake};
 
+use crate::coordinator::Coordinator;
 use crate::evaluate::Evaluator;
 use crate::gateway::Gateway;
-use cofferdam_core::event::{ContextFile, PluginPin};
+use cofferdam_core::event::{ContextFile, DropReason, PluginPin};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{AgentName, RunId};
+use cofferdam_core::id::{AgentName, RunId, StepPath};
 use cofferdam_core::port::{
     Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, PurePlugins, Randomness, Redactor,
     Sink, Sources, Starter, redact_map, redact_text,
@@ -85,7 +90,27 @@ pub struct Ports {
     pub starter: Option<Arc<dyn Starter>>,
     /// Where events go besides.
     pub sinks: Vec<Arc<dyn Sink>>,
+    /// Hears of each message that reached nobody, after that is recorded.
+    pub drops: Option<DropCallback>,
 }
+
+/// A message that reached nobody.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DroppedMessage {
+    /// The run.
+    pub run_id: RunId,
+    /// Who wrote it.
+    pub from: StepPath,
+    /// Who it was for: the step's path, or the name that was given where there is none.
+    pub to: StepPath,
+    /// What it said.
+    pub message: Arc<str>,
+    /// Why.
+    pub reason: DropReason,
+}
+
+/// Hears of messages that reached nobody.
+pub type DropCallback = Arc<dyn Fn(DroppedMessage) + Send + Sync>;
 
 /// What shall run.
 #[derive(Clone)]
@@ -149,6 +174,8 @@ pub struct RunSettings {
     pub durability: Durability,
     /// What becomes of the pauses of loops.
     pub pauses: Pauses,
+    /// The coordinator; none: the run has none, and its agents cannot write to each other.
+    pub coordinator: Option<Coordinator>,
     /// Carried in `run_started`, for people.
     pub shown: Map,
 }
@@ -162,6 +189,7 @@ impl Default for RunSettings {
             timeout: None,
             durability: Durability::Durable,
             pauses: Pauses::Wait,
+            coordinator: None,
             shown: Map::new(),
         }
     }

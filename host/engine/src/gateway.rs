@@ -10,6 +10,7 @@ mod past;
 pub use list::Listed;
 
 use crate::context_tools::{self, ContextTools};
+use crate::mail_tools::{self, MailTools};
 use crate::person::{self, PersonTime};
 use asking::{Asked, Asking};
 use cofferdam_core::event::{Body, Decision};
@@ -61,6 +62,8 @@ pub struct Gateway {
     redactor: Arc<dyn Redactor>,
     /// What becomes of a call whose effect is not known; none = a person is asked, where there is one.
     unknown_effect: Option<UnknownEffect>,
+    /// A coordinator reads what agents write.
+    coordinated: bool,
 }
 
 struct Entry {
@@ -90,7 +93,8 @@ impl Gateway {
     ) -> Result<Self, GatewayError> {
         let mut entries = BTreeMap::new();
         let context: Arc<dyn Tool> = Arc::new(ContextTools::new());
-        for (alias, source) in sources.into_iter().chain([(None, context)]) {
+        let mail: Arc<dyn Tool> = Arc::new(MailTools::new());
+        for (alias, source) in sources.into_iter().chain([(None, context), (None, mail)]) {
             for definition in source.definitions().to_vec() {
                 let name = ToolName::new(alias.clone(), definition.name.clone());
                 let entry = Entry { source: Arc::clone(&source), definition, schema: OnceLock::new() };
@@ -108,6 +112,7 @@ impl Gateway {
             person: Arc::default(),
             redactor: Arc::new(NoRedactor),
             unknown_effect: None,
+            coordinated: false,
         })
     }
 
@@ -129,6 +134,13 @@ impl Gateway {
     #[must_use]
     pub fn with_unknown_effect(mut self, policy: Option<UnknownEffect>) -> Self {
         self.unknown_effect = policy;
+        self
+    }
+
+    /// Whether a coordinator reads what agents write: without one they are not offered to.
+    #[must_use]
+    pub fn with_coordinator(mut self, coordinated: bool) -> Self {
+        self.coordinated = coordinated;
         self
     }
 
@@ -190,7 +202,19 @@ impl Gateway {
     /// The tools that a filter admits, as a model sees them.
     #[must_use]
     pub fn specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
-        let admitted = |name: &ToolName| filter.admits(name) && context_tools::is_offered(name, filter);
+        let offered = |name: &ToolName| match mail_tools::is_mail(name) {
+            true => self.coordinated && name.local().as_str() == mail_tools::SEND,
+            false => context_tools::is_offered(name, filter),
+        };
+        self.specs_of(|name| filter.admits(name) && offered(name))
+    }
+
+    /// The same for the coordinator, who has tools of its own.
+    pub(crate) fn coordinator_specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
+        self.specs_of(|name| filter.admits(name) && name.local().as_str() != mail_tools::SEND)
+    }
+
+    fn specs_of(&self, admitted: impl Fn(&ToolName) -> bool) -> Arc<[ToolSpec]> {
         let admitted = self.entries.iter().filter(|(name, _)| admitted(name));
         admitted
             .map(|(name, entry)| ToolSpec {

@@ -16,8 +16,11 @@ mod context;
 mod context_files;
 mod context_tools;
 pub mod contract;
+mod coordinator;
 mod evaluate;
 mod gateway;
+mod mail_tools;
+mod mailbox;
 mod person;
 mod recorder;
 mod replay;
@@ -25,9 +28,10 @@ mod replay;
 pub use agent::LlmAgent;
 pub use bus::{Patience, deliver};
 pub use clock::{FixedRandomness, TokioClock};
+pub use coordinator::{COORDINATOR_PROMPT, Coordinator};
 pub use executor::{
-    Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, asks_nothing_more, questions_of, read_events,
-    repeats_answers,
+    DropCallback, DroppedMessage, Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, asks_nothing_more,
+    questions_of, read_events, repeats_answers,
 };
 pub use gateway::{Gateway, GatewayError, Listed};
 pub use replay::{Difference, ReplayPorts, Replayed, replay};

@@ -109,6 +109,7 @@ pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
         sources: Arc::new(Nowhere),
         starter: None,
         sinks: Vec::new(),
+        drops: None,
     }
 }
 

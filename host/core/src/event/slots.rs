@@ -2,7 +2,7 @@
 //!
 //! Names, positions, counts and states are no content.
 
-use super::{Body, StepOutput};
+use super::{Body, Delivered, Dropped, Posted, StepOutput, Told};
 use crate::fault::Fault;
 use crate::message::{Message, ToolCall};
 use crate::value::Map;
@@ -51,6 +51,12 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             choices.iter_mut().for_each(|choice| text(choice, change));
         }
         Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => data(value, change),
+        Body::MessagePosted(Posted { text: told, .. })
+        | Body::MessageDelivered(Delivered { text: told, .. })
+        | Body::MessageDropped(Dropped { text: told, .. })
+        | Body::CoordinatorTold(Told { text: told, .. })
+        | Body::Narrated { text: told }
+        | Body::Summarized { summary: told } => shared(told, change),
         Body::TurnFinished { message, .. } => said(message, change),
         Body::ToolCallStarted { args, .. } => shared_data(args, change),
         Body::ToolCallFinished { result, content, error, .. } => {

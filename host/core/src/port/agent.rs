@@ -1,6 +1,6 @@
 //! Agents: the LLM agent, and an embedder's own types.
 
-use super::{BoxFuture, CancelFlag, Kept, PastAttempt, Recorder, RunContext, ToolSpec};
+use super::{BoxFuture, CancelFlag, Kept, Mailbox, PastAttempt, Recorder, RunContext, ToolSpec};
 use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -76,6 +76,8 @@ pub struct AgentContext {
     pub answers: BTreeMap<String, InputText>,
     /// The tools that the step may use, behind the gateway.
     pub tools: Arc<dyn Toolbox>,
+    /// Messages of other agents.
+    pub mail: Arc<dyn Mailbox>,
     /// What the step takes away from what its plugins may do.
     pub narrowings: Arc<Narrowings>,
     /// Turns, deltas and warnings go here.

@@ -1,6 +1,6 @@
 //! What code inside a run may know of the run and say to it.
 
-use super::BoxFuture;
+use super::{BoxFuture, Post, Receipt};
 use crate::event::{StepOutput, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -37,6 +37,34 @@ pub trait RunContext: Send + Sync {
 
     /// How a step stands that this one can see, by its id, or by its path in the run; none while it has not ended.
     fn step(&self, name: String) -> BoxFuture<'_, Option<StepEnd>>;
+
+    /// Writes a message to another agent; done when it is recorded. Steps write to the coordinator, and it to them.
+    ///
+    /// # Errors
+    /// When nobody may write here, the message is too long, or the run has ended. A message that reaches nobody is no error.
+    fn post(&self, _: Post) -> BoxFuture<'_, Result<Receipt, Fault>> {
+        Box::pin(std::future::ready(Err(no_messages())))
+    }
+
+    /// Tells people how the run goes, as its coordinator.
+    ///
+    /// # Errors
+    /// When the code does not run for the coordinator, or the run has ended.
+    fn narrate(&self, _: String) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Err(no_messages())))
+    }
+
+    /// Says what the run came to, as its coordinator. What was said first counts; says whether this did.
+    ///
+    /// # Errors
+    /// As of [`Self::narrate`].
+    fn summarize(&self, _: String) -> BoxFuture<'_, Result<bool, Fault>> {
+        Box::pin(std::future::ready(Err(no_messages())))
+    }
+}
+
+fn no_messages() -> Fault {
+    Fault::step("no_run", "there is no run whose agents could write to each other")
 }
 
 /// A place outside of every run, for code that is called or tested by itself: there are no variables and no steps.

@@ -3,8 +3,9 @@
 //! A conversation that is held again from it comes to where it was without asking anybody anything.
 
 use super::ToolReply;
-use crate::event::{Body, Decision};
+use crate::event::{Body, Decision, Delivered, Told};
 use crate::id::ToolName;
+use crate::mail;
 use crate::message::{Message, Usage};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub struct PastTry {
     turns: BTreeMap<u32, PastTurn>,
     calls: BTreeMap<String, PastCall>,
+    mail: BTreeMap<u32, Vec<Arc<str>>>,
 }
 
 /// A try of an earlier process, and what it is known to have spent.
@@ -70,6 +72,12 @@ impl PastTry {
                 let (model, message) = (Arc::clone(model), message.clone());
                 self.turns.insert(*turn, PastTurn { model, message, usage: *usage, cut: *cut });
             }
+            Body::MessageDelivered(Delivered { from, message_kind, text, turn, .. }) => {
+                self.mail.entry(*turn).or_default().push(mail::shown(from, *message_kind, text).into());
+            }
+            Body::CoordinatorTold(Told { turn, text, .. }) => {
+                self.mail.entry(*turn).or_default().push(Arc::clone(text));
+            }
             Body::PermissionDecided { call_id, decision: Decision::Deny, rule, .. } => {
                 self.calls.insert(call_id.clone(), PastCall::Denied(rule.clone()));
             }
@@ -89,13 +97,19 @@ impl PastTry {
     /// Whether nothing is recorded that could be taken up.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.turns.is_empty() && self.calls.is_empty()
+        self.turns.is_empty() && self.calls.is_empty() && self.mail.is_empty()
     }
 
     /// What the model answered in a turn, from 1.
     #[must_use]
     pub fn turn(&self, turn: u32) -> Option<&PastTurn> {
         self.turns.get(&turn)
+    }
+
+    /// What was read before a turn, from 1.
+    #[must_use]
+    pub fn mail(&self, turn: u32) -> &[Arc<str>] {
+        self.mail.get(&turn).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What became of a call, if it was made.

@@ -40,6 +40,7 @@ impl Machine {
             }),
             Body::VariableSet { key, value } => self.set_variable(&event.path, key, value),
             Body::LoopIterationStarted { index } => self.open_iteration(&event.path, *index, event.at),
+            body if event.path.is_coordinator() => self.coordinated(body),
             body => match self.find(&event.path) {
                 Some(id) if !matches!(body, Body::StepReady {}) || self.node(id).iterates().is_none() => {
                     self.apply_to(id, event, body);
@@ -47,6 +48,20 @@ impl Machine {
                 _ if matches!(body, Body::StepReady {}) => self.open_judge(&event.path),
                 _ => {}
             },
+        }
+    }
+
+    /// What the coordinator did.
+    fn coordinated(&mut self, body: &Body) {
+        match body {
+            Body::TurnFinished { usage, model, .. } => {
+                self.coordination.usage += *usage;
+                *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
+            }
+            Body::Summarized { summary } => {
+                self.coordination.summary.get_or_insert_with(|| Arc::clone(summary));
+            }
+            _ => {}
         }
     }
 

@@ -103,6 +103,17 @@ pub struct Machine {
     pub(super) concluding: bool,
     /// Somebody else says when the document's own steps begin.
     pub(super) gated: bool,
+    /// What the coordinator spent, and what it says that the run came to.
+    pub(super) coordination: Coordination,
+}
+
+/// What is known of the run's coordinator.
+#[derive(Debug, Default)]
+pub(super) struct Coordination {
+    /// There is one.
+    pub(super) active: bool,
+    pub(super) usage: Usage,
+    pub(super) summary: Option<Arc<str>>,
 }
 
 impl Machine {
@@ -147,12 +158,24 @@ impl Machine {
             announced_ready: 0,
             concluding: false,
             gated: false,
+            coordination: Coordination::default(),
         }
     }
 
     /// From now on each of the document's own steps is decided about before it begins, also without a condition.
     pub fn gate(&mut self) {
         self.gated = true;
+    }
+
+    /// From now on a coordinator works beside the steps, at [`StepPath::coordinator`].
+    pub fn coordinate(&mut self) {
+        self.coordination.active = true;
+    }
+
+    /// What the coordinator says that the run came to.
+    #[must_use]
+    pub fn summary(&self) -> Option<&Arc<str>> {
+        self.coordination.summary.as_ref()
     }
 
     /// Takes in what happened and says what to do now.
@@ -203,7 +226,10 @@ impl Machine {
     /// Whether an event that work inside a try or an evaluation produced still has a place.
     #[must_use]
     pub fn admits(&self, path: &StepPath, attempt: Option<u32>) -> bool {
-        let Some(id) = self.find(path) else { return path.is_root() && self.ended.is_none() };
+        let Some(id) = self.find(path) else {
+            let coordinates = path.is_coordinator() && self.coordination.active;
+            return (path.is_root() || coordinates) && self.ended.is_none();
+        };
         let node = self.node(id);
         match attempt {
             Some(attempt) => node.state == NodeState::Running && node.attempt == attempt,
@@ -302,6 +328,19 @@ impl Machine {
         &self.outages
     }
 
+    /// Whether the run was stopped before its end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    /// The try of a step that is under way.
+    #[must_use]
+    pub fn attempt_of(&self, path: &StepPath) -> Option<u32> {
+        let node = self.node(self.find(path)?);
+        (node.state == NodeState::Running).then_some(node.attempt)
+    }
+
     /// Whether the run has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -311,7 +350,7 @@ impl Machine {
     /// Tokens of all steps.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let mut sum = Usage::default();
+        let mut sum = self.coordination.usage;
         for node in self.nodes.iter().filter(|node| node.works()) {
             sum += node.usage;
         }

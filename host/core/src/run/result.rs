@@ -32,6 +32,9 @@ pub struct RunResult {
     pub reason: Option<RunReason>,
     /// What it returns.
     pub output: Value,
+    /// What its coordinator says that it came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Arc<str>>,
     /// Every step in declaration order, with one entry for each iteration. Of a run that waits, the steps that ended.
     pub steps: Vec<StepResult>,
     /// The steps in the order in which they ended; skipped and cancelled ones are not in it.
@@ -191,6 +194,7 @@ impl Machine {
             steps,
             execution_path: self.execution_path(),
             usage: self.usage(),
+            summary: self.summary().cloned(),
             usage_by_model: self.usage_by_model.clone(),
             loops: self.loops(),
             duration_ms: self.started.map_or(0, |started| millis(started, *at)),

@@ -458,6 +458,12 @@ impl Step {
         }
     }
 
+    /// Whether an agent does its work.
+    #[must_use]
+    pub fn is_agent(&self) -> bool {
+        matches!(self.work, Work::Agent(_))
+    }
+
     /// The step's failure policy in a scope with these defaults.
     #[must_use]
     pub fn failure_policy(&self, defaults: &Defaults) -> FailurePolicy {

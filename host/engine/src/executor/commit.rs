@@ -22,6 +22,7 @@ impl Run {
         loop {
             self.append(&pass.events).await?;
             self.publish(&pass.events).await;
+            self.tell_of_drops(&pass.events);
             for done in pass.waiting.drain(..) {
                 let _ = done.send(Ok(()));
             }
@@ -33,6 +34,7 @@ impl Run {
                 return Ok(());
             }
             self.settle(&mut next);
+            self.wake_coordinator(&mut next);
             pass = next;
         }
     }
@@ -134,6 +136,7 @@ impl Run {
                     | Body::QuestionAsked { .. }
                     | Body::LoopPostponed { .. }
                     | Body::VariableSet { .. }
+                    | Body::MessagePosted(_)
                     | Body::EffectDecided { .. }
             )
         });

@@ -47,8 +47,7 @@ impl Digest {
 impl Run {
     /// The digest of the stretch, once that is long; it stands before the records that follow.
     pub(super) fn digest(&mut self) -> Option<Record> {
-        // What must not be shown is learnt from every event.
-        if self.stretch.events.len() < limits::DIGEST_EVENTS || self.sensitive.is_some() {
+        if self.stretch.events.len() < limits::DIGEST_EVENTS || self.needs_every_event() {
             return None;
         }
         let events = std::mem::take(&mut self.stretch.events);
@@ -60,6 +59,11 @@ impl Run {
         }
         self.stretch.before = self.head + 1;
         Some(Record { at: self.ports.clock.now(), body: RecordBody::Note { kind: KIND.to_owned(), data } })
+    }
+
+    /// What must not be shown is learnt from every event, and a coordinator hears of each.
+    fn needs_every_event(&self) -> bool {
+        self.sensitive.is_some() || self.prepared.coordinator.is_some()
     }
 
     /// Counts what was recorded to the stretch. The first event of the run, which has its whole document, is in none.
@@ -95,7 +99,7 @@ impl Run {
     /// The end of a long journal, and the last digest in it.
     async fn tail(&self, journal: &dyn Journal, run: &RunId) -> Result<Option<(Page, Digest)>, JournalError> {
         let before = self.head.saturating_sub(limits::DIGEST_TAIL as u64);
-        if before == 0 || self.sensitive.is_some() {
+        if before == 0 || self.needs_every_event() {
             return Ok(None);
         }
         let page = journal.read(run, before, limits::DIGEST_TAIL).await?;
@@ -115,8 +119,11 @@ impl Run {
         for digest in digests.iter().rev() {
             match &digest.words {
                 Some(words) => {
-                    let past = &mut self.past;
-                    let folded = self.machine.fold_digest(run, words, |event| past.note(event));
+                    let (past, mail) = (&mut self.past, &mut self.mail);
+                    let folded = self.machine.fold_digest(run, words, |event| {
+                        past.note(event);
+                        mail.note(event);
+                    });
                     folded.map_err(|_| damaged(run, digest.at))?;
                 }
                 None => self.take_in_events(journal, run, (digest.before.max(1), digest.at)).await?,
@@ -152,6 +159,8 @@ impl Run {
             let RecordBody::Event(event) = &record.body else { continue };
             self.machine.fold(event);
             self.past.note(event);
+            self.mail.note(event);
+            self.note_for_coordinator(event);
             if let Some(sensitive) = &mut self.sensitive {
                 sensitive.note(event);
             }

@@ -43,7 +43,7 @@ impl Run {
 
     /// The end of the run, once whoever starts its steps has said whether it failed.
     pub(super) fn conclude(&mut self) -> Option<Emission> {
-        if self.waits_for_starter() {
+        if self.waits_for_starter() || self.waits_for_coordinator() {
             return None;
         }
         let (status, error) = self.outcome();

@@ -32,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) members: Arc<Members>,
     /// Answers that came with the run.
     pub(super) answers: Answers,
+    /// The coordinator of the run.
+    pub(super) coordinator: Option<Offered>,
 }
 
 /// An agent, what it works with, and its own transforms.
@@ -69,6 +71,7 @@ impl Prepared {
         preparation.unbuilt();
         preparation.scope(&request.workflow.scope, &StepPath::ROOT);
         preparation.empty_messages();
+        preparation.coordinator();
         if ports.starter.is_some() {
             preparation.members();
         }
@@ -280,6 +283,24 @@ impl Preparation<'_> {
         if let Some(offered) = self.agents.get(&key).cloned().flatten() {
             self.made.offer(step, offered);
         }
+    }
+
+    fn coordinator(&mut self) {
+        let Some(settings) = self.request.settings.coordinator.clone() else { return };
+        let spec = Arc::new(settings.spec());
+        let work = AgentWork { model: settings.model().cloned(), ..AgentWork::default() };
+        let who = "the coordinator";
+        let tools = self.ports.gateway.coordinator_specs(&spec.tools);
+        self.tool_names(&spec);
+        let model = self.model(who, &work, &spec).unwrap_or_else(|fault| {
+            self.faults.push(fault);
+            None
+        });
+        let Some(model) = model else { return };
+        let retries = self.workflow().options.max_retries.unwrap_or(limits::MODEL_RETRIES);
+        let agent = LlmAgent::new(spec, model, None, retries).within(self.workflow().options.limits);
+        let terms = Terms { tools, model: None, result: None };
+        self.made.coordinator = Some(Offered { agent: Arc::new(agent), terms, transform: Transforms::default() });
     }
 
     /// The agents that the document describes or a step of it names. One that cannot be made is refused when it is

@@ -1,26 +1,29 @@
 //! The loop of one run: wake, settle, append, publish, perform.
 
 use super::choose::Choosing;
+use super::coordinate::Desk;
 use super::digests::Stretch;
 use super::later::Evaluations;
 use super::lease::Held;
+use super::mail::Reading;
 use super::prepare::Prepared;
 use super::resume::PastTries;
 use super::transformed::Changing;
-use super::{Answer, Error, Pauses, Ports, RunRequest, Wake};
-use crate::attempt::{Place, timed_out};
+use super::{Error, Pauses, Ports, RunRequest, Wake};
+use crate::attempt::Place;
 use crate::bus::Bus;
 use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
 use crate::person::{AtWork, Open, Presence};
 use crate::recorder::Inbox;
-use cofferdam_core::event::{self, Body, RunEvent, RunReason, Sensitive};
+use cofferdam_core::event::{self, Body, RunEvent, Sensitive};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
+use cofferdam_core::mail::Mail;
 use cofferdam_core::plan::Plan;
 use cofferdam_core::port::{CancelFlag, JournalError, redact_event};
-use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Stop, Transformed};
+use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Transformed};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -72,6 +75,10 @@ pub(super) struct Run {
     pub(super) stretch: Stretch,
     /// Who else writes to the run now.
     pub(super) fenced: Option<JournalError>,
+    /// Messages between agents.
+    pub(super) mail: Mail,
+    /// The coordinator, if the run has one.
+    pub(super) desk: Desk,
     /// What tries of an earlier process had come to.
     pub(super) past: PastTries,
     pub(super) head: u64,
@@ -91,6 +98,7 @@ pub(super) struct UnderWay {
     pub(super) _at_work: AtWork,
     pub(super) cancel: CancelFlag,
     pub(super) place: Arc<Place>,
+    pub(super) reading: Reading,
 }
 
 type Done = oneshot::Sender<Result<(), Fault>>;
@@ -115,6 +123,9 @@ impl Run {
         let mut machine = Machine::new(Arc::clone(&request.workflow), &settings);
         if ports.starter.is_some() {
             machine.gate();
+        }
+        if prepared.coordinator.is_some() {
+            machine.coordinate();
         }
         let bus = Bus::start(&ports.sinks, &ports.clock);
         let started_at = ports.clock.now();
@@ -154,6 +165,8 @@ impl Run {
             sensitive,
             stretch: Stretch::default(),
             fenced: None,
+            mail: Mail::default(),
+            desk: Desk::default(),
             past: PastTries::default(),
             head: 0,
             recorded: 0,
@@ -223,6 +236,7 @@ impl Run {
         self.settle(&mut pass);
         self.ports.gateway.person().stand_still(self.machine.outages());
         self.watch_time_and_cancellation();
+        self.start_coordinator_at_once();
         self.commit(pass).await?;
         while !self.machine.is_finished() {
             let Some(wake) = self.wakes.recv().await else { break };
@@ -232,6 +246,7 @@ impl Run {
                 let Ok(wake) = self.wakes.try_recv() else { break };
                 self.take(wake, &mut pass);
             }
+            self.wake_coordinator(&mut pass);
             if let Some(error) = self.fenced.take() {
                 return Err(error.into());
             }
@@ -310,111 +325,10 @@ impl Run {
         }
     }
 
-    /// Takes in one wake-up: what still has a place becomes events.
-    fn take(&mut self, wake: Wake, pass: &mut Pass) {
-        match wake {
-            Wake::Ended { path, attempt, outcome } => {
-                if self.machine.admits(&path, Some(attempt)) {
-                    let ended = self.attempts.remove(&path);
-                    ended.and_then(|ended| ended.timer).iter().for_each(AbortHandle::abort);
-                    let body = self.end_of_attempt(&path, outcome);
-                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
-                }
-            }
-            Wake::Transformed { path, attempt, outcome } => {
-                if self.machine.admits(&path, Some(attempt)) {
-                    self.take_transformed((path, attempt), outcome, pass);
-                }
-            }
-            Wake::TimedOut { path, attempt, whole } => {
-                if self.machine.admits(&path, Some(attempt)) {
-                    self.abandon(&path);
-                    let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
-                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
-                }
-            }
-            Wake::Record { path, attempt, body, done } => {
-                if body.is_transient() {
-                    self.inbox.saw_transient();
-                }
-                if self.machine.admits(&path, attempt) {
-                    pass.queue.push_back(Emission { path, attempt, body });
-                    pass.waiting.extend(done);
-                } else if let Some(done) = done {
-                    let _ = done.send(Err(Fault::cancelled()));
-                }
-            }
-            Wake::Shortened { path, attempt, inputs } => {
-                if self.machine.admits(&path, Some(attempt)) {
-                    pass.queue.extend(self.note_shortened(path, attempt, inputs));
-                }
-            }
-            Wake::Answered { path, instance, answer } => {
-                if self.machine.admits(&path, None) && self.machine.instance(&path) == instance {
-                    self.take_answer(&path, answer, pass);
-                }
-            }
-            Wake::Evaluated => self.release(pass),
-            Wake::Set { path, attempt, key, value, done } => match self.refuse_variable(&path, attempt, &key) {
-                Some(fault) => drop(done.send(Err(fault))),
-                None => {
-                    pass.queue.push_back(Emission { path, attempt, body: Body::VariableSet { key, value } });
-                    pass.waiting.push(done);
-                }
-            },
-            Wake::Look { from, name, reply } => drop(reply.send(self.machine.step_end(&from, &name))),
-            Wake::Due(path) => {
-                let effects = self.machine.due(&path);
-                sort_effects(effects, pass);
-            }
-            Wake::Expired(path) => {
-                let effects = self.expire(&path);
-                sort_effects(effects, pass);
-            }
-            Wake::Deadline => self.stop(Stop::Reason(RunReason::Timeout), pass),
-            Wake::Cancelled => self.stop(Stop::Cancelled, pass),
-            Wake::Fenced(error) => self.fenced = Some(error),
-        }
-        self.settle(pass);
-    }
-
-    /// Stops the run; at once when nothing but its output is missing.
-    fn stop(&mut self, stop: Stop, pass: &mut Pass) {
-        sort_effects(self.machine.stop(stop), pass);
-        pass.queue.extend(self.stopped_short());
-    }
-
-    fn take_answer(&mut self, path: &StepPath, answer: Answer, pass: &mut Pass) {
-        match answer {
-            Answer::GoOn => sort_effects(self.machine.go_on(path), pass),
-            Answer::Admitted => self.decide(path),
-            Answer::Deadlock(fault) => {
-                self.deadlock.get_or_insert(fault);
-                sort_effects(self.machine.stop(Stop::Reason(RunReason::Deadlock)), pass);
-            }
-            Answer::Over(outcome) => {
-                pass.queue.extend(self.starter_over(outcome));
-                pass.queue.extend(self.conclude());
-            }
-            Answer::Events(bodies) => {
-                for body in bodies {
-                    let body = self.checked(body);
-                    pass.queue.push_back(Emission { path: path.clone(), attempt: None, body });
-                }
-            }
-        }
-    }
-
-    /// Why a variable cannot be set by code of this step, if it cannot.
-    fn refuse_variable(&self, path: &StepPath, attempt: Option<u32>, key: &str) -> Option<Fault> {
-        if !self.machine.admits(path, attempt) {
-            return Some(Fault::cancelled());
-        }
-        self.context.variables.refuse(key)
-    }
-
     /// Keeps what stands beside the machine in step with it.
     fn follow(&mut self, event: &RunEvent) {
+        self.mail.note(event);
+        self.note_for_coordinator(event);
         match &event.body {
             Body::QuestionAsked { deferred: true, .. } => {
                 let person = self.ports.gateway.person();
@@ -442,12 +356,19 @@ impl Run {
     /// Stamps what is queued and feeds it to the machine until nothing more follows.
     pub(super) fn settle(&mut self, pass: &mut Pass) {
         while let Some(emission) = pass.queue.pop_front() {
+            let returned = self.returned_before(&emission);
+            if !returned.is_empty() {
+                pass.queue.push_front(emission);
+                returned.into_iter().rev().for_each(|dropped| pass.queue.push_front(dropped));
+                continue;
+            }
             if !self.machine.expects(&emission.path, emission.attempt, &emission.body) {
                 continue;
             }
             let event = Arc::new(self.stamp(emission));
             let effects = if event.body.is_transient() { Vec::new() } else { self.machine.on(&event) };
             self.follow(&event);
+            self.return_mail(&event, pass);
             pass.events.push(event);
             sort_effects(effects, pass);
         }
@@ -485,7 +406,7 @@ pub(super) async fn release(held: Option<Held>) {
     }
 }
 
-fn sort_effects(effects: Vec<Effect>, pass: &mut Pass) {
+pub(super) fn sort_effects(effects: Vec<Effect>, pass: &mut Pass) {
     for effect in effects {
         match effect {
             Effect::Emit(emission) => pass.queue.push_back(*emission),

@@ -2,6 +2,7 @@
 
 use super::Wake;
 use super::decide::root_step;
+use super::mail::Reading;
 use super::perform::failed;
 use super::prepare::Offered;
 use super::run::{Run, UnderWay};
@@ -9,11 +10,12 @@ use crate::attempt::{
     AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Hands, Place, ToolCallWork, message_fault,
 };
 use crate::chain::Chains;
+use crate::mailbox::TryMailbox;
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{Agent, AgentOutput, CancelFlag, PureContext};
+use cofferdam_core::port::{Agent, AgentOutput, CancelFlag, Mailbox, NoMail, PastTry, PureContext};
 use cofferdam_core::run::{Emission, MessageError, Untransformed};
 use cofferdam_core::spec::workflow::{self, Work};
 use std::sync::Arc;
@@ -38,7 +40,9 @@ impl Run {
         let now = self.ports.clock.now();
         let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
         let (past, earlier) = self.past_of(&path, number);
+        let mail = self.mailbox(&path, number, past.clone());
         let attempt = Attempt {
+            mail,
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number,
@@ -64,8 +68,17 @@ impl Run {
         let handle = self.tasks.spawn(work.instrument(span));
         let timer = deadline.map(|deadline| self.time(path.clone(), number, deadline));
         let at_work = self.ports.gateway.person().work(path.clone(), &self.ports.clock);
-        self.attempts.insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place });
+        self.attempts
+            .insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place, reading: Reading::default() });
         None
+    }
+
+    fn mailbox(&self, path: &StepPath, number: u32, past: Option<Arc<PastTry>>) -> Arc<dyn Mailbox> {
+        if self.prepared.coordinator.is_none() {
+            return Arc::new(NoMail);
+        }
+        let earlier = self.mail.read_before(path, number);
+        Arc::new(TryMailbox::new(self.inbox.clone(), (path.clone(), number), past, earlier))
     }
 
     /// What changes texts and data for a step.

@@ -4,6 +4,7 @@
 //! that need the same output at the same time wait for the same work, which ends with the last of them.
 
 use super::Wake;
+use super::mail::Reading;
 use super::run::{Pass, Run, UnderWay};
 use crate::attempt::{Deadline, Place};
 use crate::chain::Chains;
@@ -49,7 +50,7 @@ impl Run {
         let timer = deadline.map(|deadline| self.time(path.clone(), attempt, deadline));
         let at_work = self.ports.gateway.person().work(path.clone(), &self.ports.clock);
         let (cancel, place) = (CancelFlag::default(), Arc::new(place));
-        let under_way = UnderWay { handle, timer, _at_work: at_work, cancel, place };
+        let under_way = UnderWay { handle, timer, _at_work: at_work, cancel, place, reading: Reading::default() };
         self.attempts.insert(path, under_way);
     }
 

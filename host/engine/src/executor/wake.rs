@@ -1,5 +1,7 @@
 //! All that can wake the executor.
 
+use super::mail::Posting;
+use crate::mailbox::Fetch;
 use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
@@ -28,6 +30,18 @@ pub(crate) enum Wake {
     Evaluated,
     /// Code inside the run sets a variable, and waits until that is durable.
     Set { path: StepPath, attempt: Option<u32>, key: String, value: Value, done: oneshot::Sender<Result<(), Fault>> },
+    /// Code inside the run writes a message.
+    Post { path: StepPath, attempt: Option<u32>, posting: Posting },
+    /// An agent wants what there is to read.
+    Fetch { path: StepPath, attempt: u32, fetch: Fetch },
+    /// The coordinator says something to people, and waits for whether that counts, and until it is recorded.
+    Said { path: StepPath, body: Body, counts: oneshot::Sender<bool>, done: oneshot::Sender<Result<(), Fault>> },
+    /// The coordinator's work is over.
+    Coordinated(Result<AgentOutput, AgentFailure>),
+    /// All steps have ended, and the coordinator has the last word.
+    Closing,
+    /// It has had the time for it.
+    HoldOver,
     /// Code inside the run asks how a step has ended.
     Look { from: StepPath, name: String, reply: oneshot::Sender<Option<StepEnd>> },
     /// The rest before the next try is over.

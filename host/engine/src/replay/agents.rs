@@ -110,6 +110,7 @@ impl Replayer {
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             answers: BTreeMap::new(),
             tools: Arc::clone(past) as Arc<dyn Toolbox>,
+            mail: Arc::clone(past) as _,
             narrowings: Arc::new(machine.narrowings(path)),
             events: Arc::clone(past) as _,
             run: self.scope.context(path, Some(attempt)),

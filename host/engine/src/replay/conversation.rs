@@ -9,8 +9,8 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::ToolName;
 use cofferdam_core::message::{Message, ToolCall};
 use cofferdam_core::port::{
-    BoxFuture, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, PastTry, PastTurn, Recorder,
-    ToolReply, ToolSpec, Toolbox,
+    BoxFuture, FinishReason, Mailbox, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, PastTry, PastTurn,
+    Recorder, ToolReply, ToolSpec, Toolbox,
 };
 use cofferdam_core::run::replay::{Asked, Difference, values_agree};
 use cofferdam_core::spec::RunLimits;
@@ -143,6 +143,17 @@ impl Toolbox for Past {
 
     fn call<'a>(&'a self, call: &'a ToolCall) -> BoxFuture<'a, Result<ToolReply, Fault>> {
         Box::pin(std::future::ready(self.reply(call)))
+    }
+}
+
+/// What was read is what is recorded.
+impl Mailbox for Past {
+    fn read(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>> {
+        Box::pin(std::future::ready(Ok(self.past.mail(turn).to_vec())))
+    }
+
+    fn close(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>> {
+        Box::pin(std::future::ready(Ok(self.past.mail(turn).to_vec())))
     }
 }
 

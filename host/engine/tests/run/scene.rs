@@ -156,6 +156,7 @@ impl Scene {
             isolation: Arc::new(Nothing),
             sources: Arc::new(Nothing),
             sinks: vec![Arc::clone(&sink) as _],
+            drops: None,
         };
         let request = RunRequest {
             run_id: RunId::parse("r").unwrap(),

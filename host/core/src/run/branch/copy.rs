@@ -50,6 +50,10 @@ struct Lives<'e> {
 impl Lives<'_> {
     fn take(&mut self, position: usize, event: &RunEvent) {
         let path = &event.path;
+        // A branch has a coordinator of its own, who has not heard of anything.
+        if path.is_coordinator() || is_between_agents(&event.body) {
+            return self.drop_event(position);
+        }
         if path.is_root() {
             let marks =
                 matches!(event.body, Body::RunResumed { .. } | Body::RunFinished { .. } | Body::RunStarted { .. });
@@ -182,6 +186,11 @@ impl Spared {
 /// is the loop's.
 fn outlives(body: &Body) -> bool {
     matches!(body, Body::VariableSet { key, .. } if key != LOOP_CONTINUE)
+}
+
+/// Whether an event is about a message on its way; that an agent has read one belongs to its try.
+fn is_between_agents(body: &Body) -> bool {
+    matches!(body, Body::MessagePosted(_) | Body::MessageDropped(_))
 }
 
 /// What an event ends.

@@ -1,0 +1,144 @@
+//! Mail between the agents of a run: which messages wait where, and what became of the others.
+//!
+//! The state follows from the events alone, like that of the machine: posted = delivered + dropped + waiting. It must not know
+//! who may write to whom.
+
+use crate::event::{Body, Delivered, DropReason, Dropped, MessageKind, Posted, RunEvent};
+use crate::id::StepPath;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// A message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Letter {
+    /// Its number in the run, from 1.
+    pub id: u64,
+    /// Who wrote it.
+    pub from: StepPath,
+    /// Who it is for.
+    pub to: StepPath,
+    /// What it is for.
+    pub kind: MessageKind,
+    /// What it says.
+    pub text: Arc<str>,
+}
+
+impl Letter {
+    /// The event of its delivery, before a turn.
+    #[must_use]
+    pub fn delivered(&self, turn: u32) -> Body {
+        let (from, text) = (self.from.clone(), Arc::clone(&self.text));
+        Body::MessageDelivered(Delivered { id: self.id, from, message_kind: self.kind, text, turn })
+    }
+
+    /// The event of its end.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> Body {
+        let (from, to, text) = (self.from.clone(), self.to.clone(), Arc::clone(&self.text));
+        Body::MessageDropped(Dropped { id: self.id, from, to, reason, text })
+    }
+}
+
+/// A message as an agent reads it.
+#[must_use]
+pub fn shown(from: &StepPath, kind: MessageKind, text: &str) -> String {
+    let from = if from.is_coordinator() { "the coordinator".to_owned() } else { format!("step `{from}`") };
+    match kind {
+        MessageKind::ContextUpdate => format!("[{from} updates what you know]\n{text}"),
+        MessageKind::Info | MessageKind::Cancel => format!("[message from {from}]\n{text}"),
+    }
+}
+
+/// The messages of a run.
+#[derive(Debug, Default)]
+pub struct Mail {
+    waiting: BTreeMap<StepPath, VecDeque<Letter>>,
+    /// What was read at each step since it last began anew, by the try that read it.
+    read: BTreeMap<StepPath, Vec<(u32, Arc<str>)>>,
+    /// What became of messages, by the key of the call that wrote them.
+    keys: HashMap<Arc<str>, u64>,
+    dropped: HashMap<u64, DropReason>,
+    last: u64,
+}
+
+impl Mail {
+    /// Takes in what happened, in order.
+    pub fn note(&mut self, event: &RunEvent) {
+        match &event.body {
+            Body::MessagePosted(posted) => self.post(&event.path, posted),
+            Body::MessageDelivered(Delivered { id, from, message_kind, text, .. }) => {
+                self.remove(&event.path, *id);
+                if *message_kind == MessageKind::Cancel {
+                    return;
+                }
+                let text = shown(from, *message_kind, text).into();
+                self.read.entry(event.path.clone()).or_default().push((event.attempt.unwrap_or(1), text));
+            }
+            Body::MessageDropped(Dropped { id, to, reason, .. }) => {
+                self.remove(to, *id);
+                self.dropped.insert(*id, *reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn post(&mut self, from: &StepPath, posted: &Posted) {
+        let Posted { id, key, to, message_kind, text } = posted;
+        self.last = self.last.max(*id);
+        self.keys.insert(Arc::clone(key), *id);
+        let letter =
+            Letter { id: *id, from: from.clone(), to: to.clone(), kind: *message_kind, text: Arc::clone(text) };
+        self.waiting.entry(to.clone()).or_default().push_back(letter);
+    }
+
+    fn remove(&mut self, to: &StepPath, id: u64) {
+        let Some(letters) = self.waiting.get_mut(to) else { return };
+        if let Some(place) = letters.iter().position(|letter| letter.id == id) {
+            letters.remove(place);
+        }
+        if letters.is_empty() {
+            self.waiting.remove(to);
+        }
+    }
+
+    /// The number of the next message.
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// The message that a call wrote before it was repeated, and why that reached nobody, if so.
+    #[must_use]
+    pub fn written(&self, key: &str) -> Option<(u64, Option<DropReason>)> {
+        self.keys.get(key).map(|id| (*id, self.dropped.get(id).copied()))
+    }
+
+    /// Whether messages wait for a reader.
+    #[must_use]
+    pub fn has(&self, to: &StepPath) -> bool {
+        self.waiting.contains_key(to)
+    }
+
+    /// How many messages wait for a reader.
+    #[must_use]
+    pub fn count(&self, to: &StepPath) -> usize {
+        self.waiting.get(to).map_or(0, VecDeque::len)
+    }
+
+    /// The messages that wait for a reader, the oldest first.
+    pub fn waiting(&self, to: &StepPath) -> impl Iterator<Item = &Letter> {
+        self.waiting.get(to).into_iter().flatten()
+    }
+
+    /// All messages that wait, by reader.
+    pub fn all(&self) -> impl Iterator<Item = &Letter> {
+        self.waiting.values().flatten()
+    }
+
+    /// What earlier tries of a step have read: a new one knows it too.
+    #[must_use]
+    pub fn read_before(&self, to: &StepPath, attempt: u32) -> Vec<Arc<str>> {
+        let read = self.read.get(to).into_iter().flatten();
+        read.filter(|(by, _)| *by < attempt).map(|(_, text)| Arc::clone(text)).collect()
+    }
+}

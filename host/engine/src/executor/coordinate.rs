@@ -1,0 +1,367 @@
+//! The coordinator beside the steps: started with the run, told what happens, waited for before the run ends.
+//!
+//! Its whole work is one try at a path of its own, so that its conversation is taken up like that of a step. It must not know
+//! what the coordinator answers.
+
+use super::Wake;
+use super::run::{Pass, Run};
+use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Hands, Place};
+use crate::mailbox::{Fetch, TryMailbox};
+use crate::recorder::AttemptRecorder;
+use cofferdam_core::event::{Body, DropReason, RunEvent, RunStatus, StepStatus, Told};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::StepPath;
+use cofferdam_core::limits;
+use cofferdam_core::policy::Narrowings;
+use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry};
+use cofferdam_core::run::Emission;
+use cofferdam_core::spec::workflow::Work;
+use cofferdam_core::value;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// Takes whether what was said counts, and when it is recorded.
+type Says = (oneshot::Sender<bool>, oneshot::Sender<Result<(), Fault>>);
+
+/// The only try of the coordinator.
+const ATTEMPT: u32 = 1;
+/// Most characters of a step's instructions that the coordinator is told.
+const INSTRUCTIONS: usize = 200;
+
+/// The coordinator of a run, as the loop knows it.
+#[derive(Default)]
+pub(super) struct Desk {
+    phase: Phase,
+    handle: Option<AbortHandle>,
+    place: Option<Arc<Place>>,
+    /// It has nothing to do until something happens.
+    idle: Option<Fetch>,
+    /// What it was not told yet, by the position of the event.
+    news: Vec<(u64, String)>,
+    /// How often it was woken.
+    wakes: u32,
+    /// What an earlier process recorded of it.
+    past: PastTry,
+    overdue: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// The run has none, or it has not begun.
+    #[default]
+    Absent,
+    Working,
+    /// All steps have ended, and it has the last word.
+    Closing,
+    Over,
+}
+
+impl Desk {
+    /// Takes in what is recorded of it, and what it has to hear of.
+    pub(super) fn note(&mut self, event: &RunEvent) {
+        if event.path.is_coordinator() && self.phase == Phase::Absent {
+            self.past.note(&event.body);
+        }
+        if let Body::CoordinatorTold(Told { upto, .. }) = &event.body {
+            self.news.retain(|(seq, _)| seq > upto);
+        }
+        if let Some(line) = news_of(event) {
+            self.news.push((event.seq, line));
+        }
+    }
+}
+
+impl Run {
+    pub(super) fn has_coordinator(&self) -> bool {
+        matches!(self.desk.phase, Phase::Working | Phase::Closing)
+    }
+
+    /// Why a message to the coordinator was not read.
+    pub(super) fn coordinator_left(&self) -> DropReason {
+        if self.desk.overdue { DropReason::HoldTimeout } else { DropReason::NoCoordinator }
+    }
+
+    /// Keeps what it has to hear of.
+    pub(super) fn note_for_coordinator(&mut self, event: &RunEvent) {
+        if self.prepared.coordinator.is_some() {
+            self.desk.note(event);
+        }
+    }
+
+    /// Begins its work with the run, unless it only has the last word.
+    pub(super) fn start_coordinator_at_once(&mut self) {
+        if !self.synthesizes() {
+            self.start_coordinator();
+        }
+    }
+
+    /// Begins its work, or takes it up.
+    fn start_coordinator(&mut self) {
+        let Some(offered) = self.prepared.coordinator.clone() else { return };
+        let path = StepPath::coordinator();
+        let past = std::mem::take(&mut self.desk.past);
+        let past = (!past.is_empty()).then(|| Arc::new(past));
+        let recorder = AttemptRecorder {
+            inbox: self.inbox.clone(),
+            path: path.clone(),
+            attempt: Some(ATTEMPT),
+            past: past.clone(),
+        };
+        let isolation = Arc::clone(&self.ports.isolation);
+        let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
+        let attempt = Attempt {
+            run_id: self.request.run_id.clone(),
+            path: path.clone(),
+            number: ATTEMPT,
+            earlier: Vec::new(),
+            limits: self.machine.workflow().options.limits,
+            chains: self.chains(&path, Some(ATTEMPT)),
+            deadline: None,
+            cancel: CancelFlag::default(),
+            recorder,
+            gateway: Arc::clone(&self.ports.gateway),
+            place: Arc::clone(&place),
+            narrowings: Arc::new(Narrowings::default()),
+            answers: std::collections::BTreeMap::new(),
+            mail: Arc::new(TryMailbox::new(self.inbox.clone(), (path, ATTEMPT), past, Vec::new())),
+            clock: Arc::clone(&self.ports.clock),
+            work: AttemptWork::Agent(Box::new(AgentWork {
+                hands: Hands::Agent(offered.agent),
+                terms: offered.terms,
+                message: AgentMessage::Given(self.briefing().into()),
+                context_files: Vec::new(),
+                sources: Arc::clone(&self.ports.sources),
+                input: Vec::new(),
+                output: Vec::new(),
+            })),
+        };
+        let inbox = self.inbox.clone();
+        let handle = self.tasks.spawn(async move {
+            let outcome = attempt.run().await;
+            inbox.send(Wake::Coordinated(outcome));
+        });
+        (self.desk.phase, self.desk.handle, self.desk.place) = (Phase::Working, Some(handle), Some(place));
+    }
+
+    /// What the coordinator is told of the run at its beginning.
+    fn briefing(&self) -> String {
+        let workflow = self.machine.workflow();
+        let mut text = format!("The run of the workflow `{}` starts.", workflow.name);
+        if let Some(input) = &self.request.input {
+            let _ = write!(text, "\n\nIts input:\n{}", shortened(input));
+        }
+        if !self.request.inputs.is_empty() {
+            let inputs = value::to_text(&self.request.inputs.clone().into());
+            let _ = write!(text, "\n\nIts inputs:\n{}", shortened(&inputs));
+        }
+        text.push_str("\n\nIts steps:");
+        for step in &workflow.scope.steps {
+            let _ = write!(text, "\n- {}", step.id);
+            if let Some(agent) = step.agent() {
+                let _ = write!(text, " (agent {agent})");
+            }
+            if let Work::Agent(work) = &step.work
+                && !work.instructions.is_empty()
+            {
+                let first: String = work.instructions.chars().take(INSTRUCTIONS).collect();
+                let _ = write!(text, ": {}", first.replace('\n', " "));
+            }
+        }
+        text
+    }
+
+    /// The coordinator wants what is new.
+    pub(super) fn inform(&mut self, fetch: Fetch, pass: &mut Pass) {
+        if self.desk.phase == Phase::Over || self.machine.is_finished() {
+            return drop(fetch.done.send(Err(Fault::cancelled())));
+        }
+        match fetch.closing {
+            Some(_) => self.desk.idle = Some(fetch),
+            None => self.tell(fetch, pass),
+        }
+    }
+
+    /// Wakes the coordinator if it is idle and something happened that it has to hear of.
+    pub(super) fn wake_coordinator(&mut self, pass: &mut Pass) {
+        if self.desk.idle.is_none() {
+            return;
+        }
+        let closing = self.desk.phase == Phase::Closing;
+        let news = !self.desk.news.is_empty() || self.mail.has(&StepPath::coordinator());
+        // In the end it hears of everything, however often it was woken.
+        let may = closing || self.desk.wakes < limits::COORDINATOR_WAKES;
+        if closing || (news && may) {
+            let Some(fetch) = self.desk.idle.take() else { return };
+            self.desk.wakes += 1;
+            self.tell(fetch, pass);
+        }
+    }
+
+    fn synthesizes(&self) -> bool {
+        self.request.settings.coordinator.as_ref().is_some_and(crate::coordinator::Coordinator::only_synthesizes)
+    }
+
+    /// Gives the coordinator what it has not heard of.
+    fn tell(&mut self, fetch: Fetch, pass: &mut Pass) {
+        let path = StepPath::coordinator();
+        let Fetch { turn, letters, done, .. } = fetch;
+        let mut given = Vec::new();
+        if let Some((upto, _)) = self.desk.news.last() {
+            let upto = *upto;
+            let lines: Vec<String> = self.desk.news.drain(..).map(|(_, line)| line).collect();
+            let text: Arc<str> = lines.join("\n").into();
+            let body = Body::CoordinatorTold(Told { turn, upto, text: Arc::clone(&text) });
+            pass.queue.push_back(Emission { path: path.clone(), attempt: Some(ATTEMPT), body });
+            given.push(text);
+        }
+        given.extend(self.hand_over(&path, ATTEMPT, turn, pass));
+        self.settle(pass);
+        pass.waiting.push(done);
+        drop(letters.send(given));
+    }
+
+    /// Whether the end of the run waits for the coordinator's last word.
+    pub(super) fn waits_for_coordinator(&mut self) -> bool {
+        let (status, _) = self.machine.verdict();
+        if self.desk.phase == Phase::Absent && self.synthesizes() && status != RunStatus::Waiting {
+            self.start_coordinator();
+        }
+        match self.desk.phase {
+            Phase::Absent | Phase::Over => return false,
+            Phase::Closing => return true,
+            Phase::Working => {}
+        }
+        if status == RunStatus::Waiting {
+            // Its conversation goes on when the run does.
+            self.dismiss_coordinator();
+            return false;
+        }
+        self.desk.phase = Phase::Closing;
+        let line =
+            format!("All steps have ended; the run is {}. Say with `finalize` what it came to.", status.as_str());
+        self.desk.news.push((self.seq, line));
+        self.inbox.send(Wake::Closing);
+        self.wake_after(Duration::from_millis(limits::COORDINATOR_HOLD_MS), Wake::HoldOver);
+        true
+    }
+
+    /// The coordinator's work is over, one way or another.
+    pub(super) fn take_coordinated(&mut self, outcome: Result<AgentOutput, AgentFailure>, pass: &mut Pass) {
+        if !self.has_coordinator() {
+            return;
+        }
+        if let Err(AgentFailure { fault, .. }) = outcome {
+            let message = format!("the coordinator failed, and the run goes on without it: {fault}");
+            self.warn_of_coordinator("coordinator_failed", message, pass);
+        }
+        self.end_coordinator(pass);
+    }
+
+    /// The run does not wait for it any longer.
+    pub(super) fn hold_is_over(&mut self, pass: &mut Pass) {
+        if self.desk.phase == Phase::Closing {
+            let hold = Duration::from_millis(limits::COORDINATOR_HOLD_MS);
+            let message = format!("the coordinator was not done within {hold:?} of the last step");
+            self.warn_of_coordinator("coordinator_overdue", message, pass);
+            self.desk.overdue = true;
+            self.end_coordinator(pass);
+        }
+    }
+
+    /// The run was stopped, and its coordinator with it.
+    pub(super) fn stop_coordinator(&mut self, pass: &mut Pass) {
+        if self.has_coordinator() {
+            self.end_coordinator(pass);
+        }
+    }
+
+    fn end_coordinator(&mut self, pass: &mut Pass) {
+        let waited = self.desk.phase == Phase::Closing;
+        self.dismiss_coordinator();
+        let letters: Vec<Emission> = self.returned_by_coordinator();
+        pass.queue.extend(letters);
+        self.settle(pass);
+        if waited && self.machine.may_conclude() {
+            pass.queue.extend(self.conclude());
+        }
+    }
+
+    /// What waits for the coordinator reaches nobody.
+    fn returned_by_coordinator(&self) -> Vec<Emission> {
+        let path = StepPath::coordinator();
+        let reason = if self.machine.is_stopped() { DropReason::RunCancelled } else { self.coordinator_left() };
+        let letters = self.mail.waiting(&path);
+        let about = |body| Emission { path: StepPath::ROOT, attempt: None, body };
+        letters.map(|letter| about(letter.dropped(reason))).collect()
+    }
+
+    /// The coordinator says something to people; a summary counts once.
+    pub(super) fn say(&mut self, path: StepPath, body: Body, (counts, done): Says, pass: &mut Pass) {
+        if !path.is_coordinator() || !self.has_coordinator() || self.machine.is_finished() {
+            let fault = Fault::step("no_coordinator", "only the coordinator of a run says this");
+            return drop(done.send(Err(fault)));
+        }
+        let known = matches!(body, Body::Summarized { .. }) && self.machine.summary().is_some();
+        if !known {
+            pass.queue.push_back(Emission { path, attempt: Some(ATTEMPT), body });
+        }
+        pass.waiting.push(done);
+        let _ = counts.send(!known);
+    }
+
+    fn dismiss_coordinator(&mut self) {
+        self.desk.phase = Phase::Over;
+        self.desk.idle = None;
+        if let Some(handle) = self.desk.handle.take() {
+            handle.abort();
+        }
+        if let Some(place) = self.desk.place.take() {
+            self.leaving.spawn(async move { place.leave().await });
+        }
+    }
+
+    fn warn_of_coordinator(&self, code: &str, message: String, pass: &mut Pass) {
+        let body = Body::Warning { code: code.to_owned(), message };
+        pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
+    }
+}
+
+/// What the coordinator hears of an event, if it is told of it.
+fn news_of(event: &RunEvent) -> Option<String> {
+    let path = &event.path;
+    let again =
+        |attempt: Option<u32>| attempt.filter(|&attempt| attempt > 1).map_or(String::new(), |n| format!(" (try {n})"));
+    match &event.body {
+        Body::RunResumed { .. } => Some("The run goes on, after its process had ended or waited.".to_owned()),
+        Body::StepStarted { .. } => Some(format!("step `{path}` began{}", again(event.attempt))),
+        Body::StepRetrying { error, .. } => Some(format!("step `{path}` failed and is tried again: {error}")),
+        Body::StepFinished { status: StepStatus::Completed, output, .. } => {
+            let text = match output.content.is_empty() {
+                true => value::to_text(&output.result),
+                false => output.content.to_string(),
+            };
+            Some(format!("step `{path}` completed and gave:\n{}", shortened(&text)))
+        }
+        Body::StepFinished { error, .. } => {
+            let why = error.as_ref().map(ToString::to_string).unwrap_or_default();
+            Some(format!("step `{path}` failed: {why}"))
+        }
+        Body::StepSkipped { detail, .. } => Some(format!("step `{path}` was skipped: {detail}")),
+        Body::StepCancelled { detail } => Some(format!("step `{path}` was cancelled: {detail}")),
+        Body::QuestionAsked { question, .. } => Some(format!("step `{path}` asks a person: {question}")),
+        _ => None,
+    }
+}
+
+/// The beginning of what may be long.
+fn shortened(text: &str) -> String {
+    let most = limits::COORDINATOR_DIGEST_BYTES;
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let head = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
+    format!("{head}\n[... {} of {} bytes left out ...]", text.len() - head.len(), text.len())
+}

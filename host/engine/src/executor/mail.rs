@@ -1,0 +1,211 @@
+//! Messages between agents on their way through the loop: posted, delivered or dropped, each with an event.
+//!
+//! It must not know what agents do with them.
+
+use super::run::{Pass, Run};
+use super::{DroppedMessage, Wake};
+use crate::mailbox::Fetch;
+use cofferdam_core::event::{Body, DropReason, Dropped, MessageKind, Posted, RunEvent};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::StepPath;
+use cofferdam_core::limits;
+use cofferdam_core::mail::{self, Letter};
+use cofferdam_core::port::{Post, Receipt};
+use cofferdam_core::run::{Emission, Unreachable};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// How the reading of a try stands.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The agent has nothing more to do: nothing reaches it any more.
+    closed: bool,
+}
+
+/// Who writes, and who waits for what becomes of it.
+#[derive(Debug)]
+pub(crate) struct Posting {
+    pub(crate) post: Post,
+    /// Takes what became of it.
+    pub(crate) receipt: oneshot::Sender<Receipt>,
+    /// Says when it is recorded.
+    pub(crate) done: oneshot::Sender<Result<(), Fault>>,
+}
+
+impl Run {
+    /// A message is written.
+    pub(super) fn post(&mut self, path: StepPath, attempt: Option<u32>, posting: Posting, pass: &mut Pass) {
+        let Posting { post, receipt, done } = posting;
+        if !self.machine.admits(&path, attempt) {
+            return drop(done.send(Err(Fault::cancelled())));
+        }
+        pass.waiting.push(done);
+        if let Some((id, dropped)) = self.mail.written(&post.key) {
+            let dropped = dropped.map(|reason| (reason, "it was written before".to_owned()));
+            return drop(receipt.send(Receipt { id, dropped }));
+        }
+        let id = self.mail.next_id();
+        let (to, refused) = match self.reader_of(&path, &post) {
+            Ok(to) => (to, None),
+            Err(Unreachable { reason, to, detail }) => (to, Some((reason, detail))),
+        };
+        let Post { kind, text, key, .. } = post;
+        let text: Arc<str> = text.into();
+        let posted = Posted { id, key, to: to.clone(), message_kind: kind, text: Arc::clone(&text) };
+        pass.queue.push_back(Emission { path: path.clone(), attempt, body: Body::MessagePosted(posted) });
+        match &refused {
+            Some((reason, _)) => {
+                let body = Body::MessageDropped(Dropped { id, from: path, to, reason: *reason, text });
+                pass.queue.push_back(about_mail(body));
+            }
+            None if kind == MessageKind::Cancel => {
+                let letter = Letter { id, from: path, to: to.clone(), kind, text };
+                let attempt = self.machine.attempt_of(&to);
+                pass.queue.push_back(Emission { path: to.clone(), attempt, body: letter.delivered(0) });
+                self.settle(pass);
+                let why = format!("the coordinator cancelled it: {}", letter.text);
+                super::run::sort_effects(self.machine.call_off(&to, &why), pass);
+            }
+            None => {}
+        }
+        drop(receipt.send(Receipt { id, dropped: refused }));
+    }
+
+    /// Who reads a message: the coordinator writes to steps, and steps to it.
+    fn reader_of(&self, from: &StepPath, post: &Post) -> Result<StepPath, Unreachable> {
+        let refuse = |reason, to: &StepPath, detail: &str| {
+            Err(Unreachable { reason, to: to.clone(), detail: detail.to_owned() })
+        };
+        let to = match &post.to {
+            Some(name) if from.is_coordinator() => self.machine.addressee(name)?,
+            Some(name) => {
+                let to = StepPath::from(name.as_str());
+                return refuse(DropReason::UnknownStep, &to, "only the coordinator writes to steps");
+            }
+            None => StepPath::coordinator(),
+        };
+        if self.machine.is_stopped() {
+            return refuse(DropReason::RunCancelled, &to, "the run was stopped");
+        }
+        if to.is_coordinator() && !self.has_coordinator() {
+            return refuse(DropReason::NoCoordinator, &to, "the run has no coordinator, or that has ended");
+        }
+        if self.attempts.get(&to).is_some_and(|under_way| under_way.reading.closed) && post.kind != MessageKind::Cancel
+        {
+            return refuse(DropReason::TargetFinished, &to, "its agent has nothing more to do");
+        }
+        if self.mail.count(&to) >= limits::MAILBOX_MESSAGES {
+            return refuse(DropReason::MailboxFull, &to, "too many messages wait there");
+        }
+        Ok(to)
+    }
+
+    /// An agent wants what there is for it.
+    pub(super) fn fetch(&mut self, path: StepPath, attempt: u32, fetch: Fetch, pass: &mut Pass) {
+        if path.is_coordinator() {
+            return self.inform(fetch, pass);
+        }
+        let Fetch { turn, closing, letters, done } = fetch;
+        if !self.machine.admits(&path, Some(attempt)) {
+            return drop(done.send(Err(Fault::cancelled())));
+        }
+        let beyond = closing.is_some_and(|wakes| wakes >= limits::WAKE_CYCLES);
+        if beyond {
+            self.drop_waiting(&path, DropReason::MaxWakeCycles, pass);
+            self.settle(pass);
+        }
+        let given = self.hand_over(&path, attempt, turn, pass);
+        match (closing, given.is_empty()) {
+            (Some(_), true) => self.close_mailbox(&path),
+            (Some(wakes), false) if wakes + 1 == limits::WAKE_CYCLES * 4 / 5 => {
+                let message = format!(
+                    "the agent was woken {} times after its last turn; after {} it is not woken again",
+                    wakes + 1,
+                    limits::WAKE_CYCLES
+                );
+                let body = Body::Warning { code: "wake_cycles".to_owned(), message };
+                pass.queue.push_back(Emission { path: path.clone(), attempt: Some(attempt), body });
+            }
+            _ => {}
+        }
+        pass.waiting.push(done);
+        drop(letters.send(given));
+    }
+
+    fn close_mailbox(&mut self, path: &StepPath) {
+        if let Some(under_way) = self.attempts.get_mut(path) {
+            under_way.reading.closed = true;
+        }
+    }
+
+    /// Delivers all that waits for an agent.
+    pub(super) fn hand_over(&mut self, path: &StepPath, attempt: u32, turn: u32, pass: &mut Pass) -> Vec<Arc<str>> {
+        let letters: Vec<Letter> = self.mail.waiting(path).cloned().collect();
+        let deliver =
+            |letter: &Letter| Emission { path: path.clone(), attempt: Some(attempt), body: letter.delivered(turn) };
+        pass.queue.extend(letters.iter().map(deliver));
+        letters.iter().map(|letter| mail::shown(&letter.from, letter.kind, &letter.text).into()).collect()
+    }
+
+    fn drop_waiting(&mut self, path: &StepPath, reason: DropReason, pass: &mut Pass) {
+        pass.queue.extend(self.mail.waiting(path).map(|letter| about_mail(letter.dropped(reason))));
+    }
+
+    /// What waits for a step that has ended reaches nobody.
+    pub(super) fn return_mail(&mut self, event: &RunEvent, pass: &mut Pass) {
+        let ended =
+            matches!(event.body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepSkipped { .. });
+        if ended && self.mail.has(&event.path) {
+            let stopped = self.machine.is_stopped();
+            let reason = if stopped { DropReason::RunCancelled } else { DropReason::TargetFinished };
+            self.drop_waiting(&event.path, reason, pass);
+        }
+    }
+
+    /// What waits when the run ends reaches nobody; that is recorded before its end.
+    pub(super) fn returned_before(&self, end: &Emission) -> Vec<Emission> {
+        if !matches!(end.body, Body::RunFinished { .. }) {
+            return Vec::new();
+        }
+        let reason = |letter: &Letter| match letter.to.is_coordinator() {
+            _ if self.machine.is_stopped() => DropReason::RunCancelled,
+            true => self.coordinator_left(),
+            false => DropReason::TargetFinished,
+        };
+        self.mail.all().map(|letter| about_mail(letter.dropped(reason(letter)))).collect()
+    }
+}
+
+impl Run {
+    /// Tells whoever wants to know of each message that reached nobody, once that is recorded.
+    pub(super) fn tell_of_drops(&mut self, events: &[Arc<RunEvent>]) {
+        let Some(callback) = self.ports.drops.clone() else { return };
+        for event in events {
+            let Body::MessageDropped(Dropped { from, to, reason, text, .. }) = &event.body else { continue };
+            let run_id = self.request.run_id.clone();
+            let (from, to, message) = (from.clone(), to.clone(), Arc::clone(text));
+            let dropped = DroppedMessage { run_id, from, to, message, reason: *reason };
+            if std::panic::catch_unwind(AssertUnwindSafe(|| callback(dropped))).is_err() {
+                let message = "what hears of dropped messages panicked".to_owned();
+                let body = Body::Warning { code: "drop_callback".to_owned(), message };
+                self.inbox.send(Wake::Record { path: StepPath::ROOT, attempt: None, body, done: None });
+            }
+        }
+    }
+}
+
+/// What becomes of a message is the run's affair, and no step's.
+fn about_mail(body: Body) -> Emission {
+    Emission { path: StepPath::ROOT, attempt: None, body }
+}
+
+/// Where code inside the run hands its messages over.
+pub(crate) fn posted(
+    path: StepPath,
+    attempt: Option<u32>,
+    post: Post,
+) -> (Wake, oneshot::Receiver<Receipt>, oneshot::Receiver<Result<(), Fault>>) {
+    let ((receipt, given), (done, recorded)) = (oneshot::channel(), oneshot::channel());
+    (Wake::Post { path, attempt, posting: Posting { post, receipt, done } }, given, recorded)
+}

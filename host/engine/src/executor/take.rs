@@ -1,0 +1,124 @@
+//! What becomes of a wake-up: what still has a place becomes events.
+//!
+//! It must not append anything: what it gathers is one commit.
+
+use super::run::{Pass, Run, sort_effects};
+use super::{Answer, Wake};
+use crate::attempt::timed_out;
+use cofferdam_core::event::{Body, RunReason};
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::StepPath;
+use cofferdam_core::run::{Emission, Stop};
+use tokio::task::AbortHandle;
+
+impl Run {
+    /// Takes in one wake-up: what still has a place becomes events.
+    pub(super) fn take(&mut self, wake: Wake, pass: &mut Pass) {
+        match wake {
+            Wake::Ended { path, attempt, outcome } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    let ended = self.attempts.remove(&path);
+                    ended.and_then(|ended| ended.timer).iter().for_each(AbortHandle::abort);
+                    let body = self.end_of_attempt(&path, outcome);
+                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+                }
+            }
+            Wake::Transformed { path, attempt, outcome } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    self.take_transformed((path, attempt), outcome, pass);
+                }
+            }
+            Wake::TimedOut { path, attempt, whole } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    self.abandon(&path);
+                    let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
+                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+                }
+            }
+            Wake::Record { path, attempt, body, done } => {
+                if body.is_transient() {
+                    self.inbox.saw_transient();
+                }
+                if self.machine.admits(&path, attempt) {
+                    pass.queue.push_back(Emission { path, attempt, body });
+                    pass.waiting.extend(done);
+                } else if let Some(done) = done {
+                    let _ = done.send(Err(Fault::cancelled()));
+                }
+            }
+            Wake::Shortened { path, attempt, inputs } => {
+                if self.machine.admits(&path, Some(attempt)) {
+                    pass.queue.extend(self.note_shortened(path, attempt, inputs));
+                }
+            }
+            Wake::Answered { path, instance, answer } => {
+                if self.machine.admits(&path, None) && self.machine.instance(&path) == instance {
+                    self.take_answer(&path, answer, pass);
+                }
+            }
+            Wake::Evaluated => self.release(pass),
+            Wake::Set { path, attempt, key, value, done } => match self.refuse_variable(&path, attempt, &key) {
+                Some(fault) => drop(done.send(Err(fault))),
+                None => {
+                    pass.queue.push_back(Emission { path, attempt, body: Body::VariableSet { key, value } });
+                    pass.waiting.push(done);
+                }
+            },
+            Wake::Post { path, attempt, posting } => self.post(path, attempt, posting, pass),
+            Wake::Fetch { path, attempt, fetch } => self.fetch(path, attempt, fetch, pass),
+            Wake::Said { path, body, counts, done } => self.say(path, body, (counts, done), pass),
+            Wake::Coordinated(outcome) => self.take_coordinated(outcome, pass),
+            Wake::HoldOver => self.hold_is_over(pass),
+            Wake::Closing => {}
+            Wake::Look { from, name, reply } => drop(reply.send(self.machine.step_end(&from, &name))),
+            Wake::Due(path) => {
+                let effects = self.machine.due(&path);
+                sort_effects(effects, pass);
+            }
+            Wake::Expired(path) => {
+                let effects = self.expire(&path);
+                sort_effects(effects, pass);
+            }
+            Wake::Deadline => self.stop(Stop::Reason(RunReason::Timeout), pass),
+            Wake::Cancelled => self.stop(Stop::Cancelled, pass),
+            Wake::Fenced(error) => self.fenced = Some(error),
+        }
+        self.settle(pass);
+    }
+
+    /// Stops the run; at once when nothing but its output is missing.
+    fn stop(&mut self, stop: Stop, pass: &mut Pass) {
+        sort_effects(self.machine.stop(stop), pass);
+        pass.queue.extend(self.stopped_short());
+        self.stop_coordinator(pass);
+    }
+
+    fn take_answer(&mut self, path: &StepPath, answer: Answer, pass: &mut Pass) {
+        match answer {
+            Answer::GoOn => sort_effects(self.machine.go_on(path), pass),
+            Answer::Admitted => self.decide(path),
+            Answer::Deadlock(fault) => {
+                self.deadlock.get_or_insert(fault);
+                sort_effects(self.machine.stop(Stop::Reason(RunReason::Deadlock)), pass);
+            }
+            Answer::Over(outcome) => {
+                pass.queue.extend(self.starter_over(outcome));
+                pass.queue.extend(self.conclude());
+            }
+            Answer::Events(bodies) => {
+                for body in bodies {
+                    let body = self.checked(body);
+                    pass.queue.push_back(Emission { path: path.clone(), attempt: None, body });
+                }
+            }
+        }
+    }
+
+    /// Why a variable cannot be set by code of this step, if it cannot.
+    fn refuse_variable(&self, path: &StepPath, attempt: Option<u32>, key: &str) -> Option<Fault> {
+        if !self.machine.admits(path, attempt) {
+            return Some(Fault::cancelled());
+        }
+        self.context.variables.refuse(key)
+    }
+}

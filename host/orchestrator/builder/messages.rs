@@ -1,0 +1,23 @@
+//! What concerns the agents of a run that write to each other.
+
+use super::Builder;
+use cofferdam_engine::{Coordinator, DroppedMessage};
+use std::sync::Arc;
+
+impl Builder {
+    /// The coordinator of every run: an agent that hears of what happens, writes to the agents of steps, and sums up; each
+    /// run has a conversation of its own with it. Default: none, and agents cannot write to each other. It costs tokens.
+    #[must_use]
+    pub fn coordinator(mut self, coordinator: Coordinator) -> Self {
+        self.coordinator = Some(coordinator);
+        self
+    }
+
+    /// Hears of each message that reached nobody, once, after that is recorded. It is called where the run is driven, and
+    /// holds it up as long as it takes; a panic in it is a warning of the run.
+    #[must_use]
+    pub fn drop_callback(mut self, callback: impl Fn(DroppedMessage) + Send + Sync + 'static) -> Self {
+        self.drops = Some(Arc::new(callback));
+        self
+    }
+}
