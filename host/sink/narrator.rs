@@ -7,7 +7,7 @@ use super::quantity;
 use super::rounds::{LoopBounds, Rounds};
 use cofferdam_core::event::{AnsweredBy, Body, Decision, EffectDecision, MessageKind, PluginPin, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::StepPath;
+use cofferdam_core::id::{StepPath, ToolName};
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value;
 use serde_json::Value;
@@ -126,6 +126,8 @@ impl Narrator {
             Body::PluginFailed { plugin, error, .. } => {
                 vec![line(Tone::Bad, "plugin", format!("`{plugin}`: {error}"))]
             }
+            // What they did is an event of its own.
+            Body::ToolCallFinished { tool, error: None, .. } if is_of_messages(tool) => Vec::new(),
             Body::ToolCallFinished { tool, error, duration_ms, .. } if !self.is_tool_step(&event.path) => {
                 let took = quantity::duration(Duration::from_millis(*duration_ms));
                 let (tone, failure) = match error {
@@ -167,7 +169,13 @@ impl Narrator {
 }
 
 fn line_of(event: &RunEvent, tone: Tone, word: &'static str, detail: &str) -> Line {
-    Line { at: event.at, path: event.path.as_str().trim_start_matches('@').to_owned(), tone, word, detail: clean(detail, DETAIL_CHARS) }
+    Line {
+        at: event.at,
+        path: event.path.as_str().trim_start_matches('@').to_owned(),
+        tone,
+        word,
+        detail: clean(detail, DETAIL_CHARS),
+    }
 }
 
 /// The beginning of a run, and the plugins that it has.
@@ -213,6 +221,12 @@ fn said(event: &RunEvent) -> Vec<Line> {
         Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
         _ => Vec::new(),
     }
+}
+
+/// Whether a tool is one by which agents write to each other.
+fn is_of_messages(tool: &ToolName) -> bool {
+    let own = ["send_message", "forward_to_agent", "narrate", "finalize"];
+    tool.alias().is_none() && own.contains(&tool.local().as_str())
 }
 
 /// Who writes or reads, for people.

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Most entries of one kind that are listed; `runs show` has the rest.
 const ENTRIES: usize = 8;
 
+/// Most lines of a coordinator's summary.
+const SUMMARY_LINES: usize = 20;
+
 /// Most files of the output directory that are named.
 const FILES: usize = 6;
 
@@ -76,6 +79,9 @@ impl Recap {
         let mut text = headline(ending, &gathered);
         if let Some(failure) = &result.error {
             push_fault(&mut text, failure.step.as_str(), &failure.fault);
+        }
+        if let Some(summary) = &result.summary {
+            push_list(&mut text, "summary", summary.lines().take(SUMMARY_LINES).map(|line| clean(line, 400)));
         }
         push_list(&mut text, &paint::quiet("loop"), loops(result).into_iter());
         push_list(&mut text, &paint::warn("warning"), result.warnings.iter().map(|warning| clean(warning, 400)));

@@ -4,7 +4,7 @@
 
 use cofferdam::core::event::{AnsweredBy, Body, PluginPin, RunEvent, RunStatus};
 use cofferdam::core::fault::Fault;
-use cofferdam::core::id::RunId;
+use cofferdam::core::id::{RunId, StepPath};
 use cofferdam::core::message::Usage;
 use cofferdam::core::time::Timestamp;
 use cofferdam::core::value::to_text;
@@ -34,6 +34,12 @@ pub(super) struct History {
     gaps: Duration,
     pub(super) usage: Usage,
     pub(super) output: Value,
+    /// What the coordinator says that it came to.
+    pub(super) summary: Option<String>,
+    /// What it told people meanwhile.
+    pub(super) narrated: Vec<String>,
+    /// Messages between agents: how many were written, and how many of them reached nobody.
+    pub(super) messages: (usize, usize),
     pub(super) error: Option<Fault>,
     pub(super) plugins: Vec<PluginPin>,
     pub(super) warnings: Vec<String>,
@@ -75,6 +81,9 @@ impl History {
             gaps: Duration::ZERO,
             usage: Usage::default(),
             output: Value::Null,
+            summary: None,
+            narrated: Vec::new(),
+            messages: (0, 0),
             error: None,
             plugins: Vec::new(),
             warnings: Vec::new(),
@@ -131,13 +140,43 @@ impl History {
                 self.output.clone_from(output);
                 self.usage = *usage;
                 self.error.clone_from(error);
+                self.end_coordinator(event);
             }
+            Body::Narrated { text } => self.narrated.push(text.to_string()),
+            Body::Summarized { summary } => self.summary = Some(summary.to_string()),
+            Body::MessagePosted(_) => self.messages.0 += 1,
+            Body::MessageDropped(_) => self.messages.1 += 1,
+            _ if event.path.is_coordinator() => self.coordinate(event),
             Body::Warning { message, .. } if event.path.is_root() => self.warnings.push(message.clone()),
             Body::Warning { message, .. } => self.warnings.push(format!("{}: {message}", event.path)),
             Body::VariableSet { key, value } => drop(self.variables.insert(key.clone(), value.clone())),
             _ if !event.path.is_root() => self.add_to_step(event),
             _ => {}
         }
+    }
+
+    /// The coordinator stands among the steps: it is asked, and costs.
+    fn coordinate(&mut self, event: &RunEvent) {
+        let (at, rested) = (event.at, self.gaps);
+        let step = self.step(event);
+        match &event.body {
+            Body::TurnStarted { .. } => {
+                step.status = "running";
+                step.what = "coordinates".to_owned();
+                step.begin(at, rested);
+            }
+            Body::TurnFinished { usage, .. } => step.usage += *usage,
+            _ => {}
+        }
+    }
+
+    fn end_coordinator(&mut self, event: &RunEvent) {
+        let rested = self.gaps;
+        let path = StepPath::coordinator();
+        let Some(step) = self.by_path.get(path.as_str()).and_then(|&index| self.steps.get_mut(index)) else { return };
+        let done = matches!(self.status, Some(RunStatus::Completed | RunStatus::Partial | RunStatus::Failed));
+        step.status = if done { "completed" } else { "cancelled" };
+        step.end(event.at, rested);
     }
 
     fn add_to_step(&mut self, event: &RunEvent) {

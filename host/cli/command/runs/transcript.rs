@@ -9,6 +9,7 @@ use cofferdam::core::event::{Body, Decision, RunEvent};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::StepPath;
 use cofferdam::core::limits;
+use cofferdam::core::mail::shown;
 use cofferdam::core::message::Message;
 use cofferdam::core::text::escaped;
 use cofferdam::core::value::to_text;
@@ -103,6 +104,8 @@ fn is_of_conversation(body: &Body) -> bool {
             | Body::ToolCallFinished { .. }
             | Body::PermissionDecided { .. }
             | Body::StepRetrying { .. }
+            | Body::MessageDelivered(_)
+            | Body::CoordinatorTold(_)
     )
 }
 
@@ -151,6 +154,8 @@ impl Transcript {
             Body::PermissionDecided { tool, rule, .. } if length == Length::Full => {
                 self.row("", &format!("  allowed {}: {}", escaped(&tool.to_string()), escaped(rule)));
             }
+            Body::MessageDelivered(read) => self.read(&shown(&read.from, read.message_kind, &read.text), length),
+            Body::CoordinatorTold(told) => self.read(&told.text, length),
             Body::StepRetrying { error, delay_ms, .. } => {
                 let wait = duration(Duration::from_millis(*delay_ms));
                 self.row(&paint::warn("tries again"), &paint::quiet(&format!("after {wait}")));
@@ -163,6 +168,12 @@ impl Transcript {
     fn row(&mut self, label: &str, rest: &str) {
         let gap = if label.is_empty() || rest.is_empty() { "" } else { "  " };
         let _ = writeln!(self.text, "  {label}{gap}{rest}");
+    }
+
+    /// What was put in front of the agent besides.
+    fn read(&mut self, text: &str, length: Length) {
+        self.row("", &paint::quiet("  reads"));
+        self.block("         ", text, length);
     }
 
     /// A call: its arguments on one line, unless all is wanted and they are long.

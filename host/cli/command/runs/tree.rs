@@ -25,6 +25,13 @@ pub(super) fn render(history: &History) -> String {
     push_head(&mut text, history);
     text.push('\n');
     push_steps(&mut text, history);
+    for told in &history.narrated {
+        let _ = writeln!(text, "\n{}  {}", paint::quiet("told"), clean(told, TEXT_CHARS));
+    }
+    if let (posted @ 1.., dropped) = history.messages {
+        let unread = if dropped == 0 { String::new() } else { format!(", {dropped} reached nobody") };
+        let _ = writeln!(text, "\n{}  {posted} between agents{unread}", paint::quiet("messages"));
+    }
     for warning in &history.warnings {
         // Writing into a string cannot fail.
         let _ = writeln!(text, "\n{}  {}", paint::warn("warning"), clean(warning, TEXT_CHARS));
@@ -34,6 +41,9 @@ pub(super) fn render(history: &History) -> String {
         let value = cofferdam::core::value::to_text(value);
         let _ =
             writeln!(text, "{gap}{}  {} = {}", paint::quiet("variable"), clean(key, 100), clean(&value, TEXT_CHARS));
+    }
+    if let Some(summary) = &history.summary {
+        push_block(&mut text, "summary", summary);
     }
     push_output(&mut text, &history.output);
     text
@@ -53,11 +63,14 @@ fn push_output(text: &mut String, output: &Value) {
         Value::Null => String::new(),
         value => cofferdam::core::value::to_text(value),
     };
-    if output.is_empty() {
-        return;
+    if !output.is_empty() {
+        push_block(text, "output", &output);
     }
-    let mut lines = output.lines();
-    let _ = writeln!(text, "\n{}", paint::strong("output"));
+}
+
+fn push_block(text: &mut String, label: &str, block: &str) {
+    let mut lines = block.lines();
+    let _ = writeln!(text, "\n{}", paint::strong(label));
     for line in lines.by_ref().take(OUTPUT_LINES) {
         let _ = writeln!(text, "  {}", clean(line, TEXT_CHARS));
     }

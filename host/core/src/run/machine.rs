@@ -328,6 +328,12 @@ impl Machine {
         &self.outages
     }
 
+    /// Whether all that the run does has ended, so that it is about to.
+    #[must_use]
+    pub fn is_concluding(&self) -> bool {
+        self.concluding
+    }
+
     /// Whether the run was stopped before its end.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -186,10 +186,11 @@ impl Run {
 
     /// Wakes the coordinator if it is idle and something happened that it has to hear of.
     pub(super) fn wake_coordinator(&mut self, pass: &mut Pass) {
-        if self.desk.idle.is_none() {
+        let closing = self.desk.phase == Phase::Closing;
+        // When all steps have ended it hears of that and of the last of them together.
+        if self.desk.idle.is_none() || (!closing && self.machine.is_concluding()) {
             return;
         }
-        let closing = self.desk.phase == Phase::Closing;
         let news = !self.desk.news.is_empty() || self.mail.has(&StepPath::coordinator());
         // In the end it hears of everything, however often it was woken.
         let may = closing || self.desk.wakes < limits::COORDINATOR_WAKES;
