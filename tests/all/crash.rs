@@ -12,6 +12,7 @@ mod faults;
 mod image;
 #[cfg(target_os = "linux")]
 mod layer;
+mod mail;
 mod plot;
 #[cfg(target_os = "linux")]
 mod power;

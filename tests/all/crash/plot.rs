@@ -84,3 +84,33 @@ pub(super) fn document() -> String {
     );
     text
 }
+
+/// A document whose agents write to a coordinator.
+pub(super) const TALKING: &str = "
+name: crash
+agents: { worker: { description: Works., tools: [once, same, send_message] } }
+steps:
+  - { id: a, agent: worker, instructions: Work. }
+  - { id: b, agent: worker, instructions: Work. }
+  - { id: c, agent: worker, instructions: Work., dependsOn: [a] }
+  - { id: d, agent: worker, instructions: Work., dependsOn: [b] }
+";
+
+/// What they and the coordinator are answered.
+pub(super) const TALK: &str = "
+answers:
+  - { step: '@coordinator', contains: 'message from step `a`', times: 1, toolCalls: [{ tool: forward_to_agent, args: { target_step_id: a, text: to a } }, { tool: forward_to_agent, args: { target_step_id: c, text: first to c } }, { tool: forward_to_agent, args: { target_step_id: c, text: then to c } }] }
+  - { step: '@coordinator', contains: 'message from step `b`', times: 1, toolCalls: [{ tool: forward_to_agent, args: { target_step_id: b, text: to b } }, { tool: forward_to_agent, args: { target_step_id: d, text: to d } }, { tool: narrate, args: { text: b speaks } }] }
+  - { step: '@coordinator', contains: 'message from step `c`', times: 1, toolCalls: [{ tool: forward_to_agent, args: { target_step_id: c, text: to c } }, { tool: forward_to_agent, args: { target_step_id: nobody, text: to nobody } }] }
+  - { step: '@coordinator', contains: 'All steps have ended', times: 1, toolCalls: [{ tool: finalize, args: { summary: all done } }] }
+  - { step: '@coordinator', text: seen, usage: { input: 3, output: 1 } }
+  - turn: 1
+    text: first
+    toolCalls: [{ tool: send_message, args: { text: one } }, { tool: same, args: { say: two } }, { tool: send_message, args: { text: three } }]
+    usage: { input: 10, output: 2 }
+  - turn: 2
+    text: second
+    toolCalls: [{ tool: once, args: { say: four } }]
+    usage: { input: 20, output: 3 }
+default: { text: 'done by {{step}}', usage: { input: 30, output: 4 } }
+";

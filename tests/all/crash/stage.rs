@@ -24,6 +24,7 @@ pub(super) struct Stage {
     pub(super) folder: TempDir,
     pub(super) store: Store,
     pub(super) tool_ms: u64,
+    pub(super) coordinated: bool,
 }
 
 /// How a worker ended.
@@ -40,7 +41,14 @@ impl Stage {
         std::fs::write(folder.path().join("inner.yaml"), plot::INNER).unwrap();
         std::fs::create_dir(folder.path().join("journal")).unwrap();
         std::fs::create_dir(folder.path().join(worker::DISK)).unwrap();
-        Self { folder, store, tool_ms }
+        Self { folder, store, tool_ms, coordinated: false }
+    }
+
+    /// Where agents and their coordinator write to each other.
+    pub(super) fn of_talk(store: Store) -> Self {
+        let stage = Self { coordinated: true, ..Self::new(store, 0) };
+        std::fs::write(stage.path("crash.yaml"), plot::TALKING).unwrap();
+        stage
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -57,7 +65,16 @@ impl Stage {
 
     pub(super) fn order(&self, report: &str, failpoint: Failpoint, unknown: Unknown) -> Order {
         let (folder, report) = (self.folder.path().to_owned(), self.path(report));
-        Order { folder, store: self.store, failpoint, unknown, many: None, report, tool_ms: self.tool_ms }
+        Order {
+            folder,
+            store: self.store,
+            failpoint,
+            unknown,
+            many: None,
+            report,
+            tool_ms: self.tool_ms,
+            coordinated: self.coordinated,
+        }
     }
 
     pub(super) fn spawn_with(&self, order: &Order) -> Child {

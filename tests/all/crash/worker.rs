@@ -12,7 +12,9 @@ use cofferdam::core::port::{Journal, JournalError, Model, Tool};
 use cofferdam::core::spec::workflow::UnknownEffect;
 use cofferdam::llm::Scripted;
 use cofferdam::store::{File, Sqlite};
-use cofferdam::{Builder, Orchestrator, ResumeOptions, RunOptions, RunResult, ServicePlugin, UserDirs, Workflow};
+use cofferdam::{
+    Builder, Coordinator, Orchestrator, ResumeOptions, RunOptions, RunResult, ServicePlugin, UserDirs, Workflow,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
@@ -81,6 +83,8 @@ pub(super) struct Order {
     pub(super) report: PathBuf,
     /// How long each tool takes.
     pub(super) tool_ms: u64,
+    /// A coordinator works beside the steps.
+    pub(super) coordinated: bool,
 }
 
 /// What it tells at its end.
@@ -132,7 +136,8 @@ async fn go(orchestrator: &Orchestrator, order: &Order) -> Result<RunResult, cof
         return orchestrator.resume_flow(&run, None, options).await;
     }
     let workflow = Workflow::load(order.folder.join("crash.yaml")).unwrap();
-    orchestrator.run_flow(&workflow, RunOptions { run_id: Some(run), ..RunOptions::default() }).await
+    let coordinator = order.coordinated.then(Coordinator::default);
+    orchestrator.run_flow(&workflow, RunOptions { run_id: Some(run), coordinator, ..RunOptions::default() }).await
 }
 
 /// Runs a short workflow often, four runs at a time; gives the last result, or the first failure.
@@ -184,7 +189,8 @@ fn report(outcome: Result<RunResult, cofferdam::Error>) -> Report {
 
 fn builder(order: &Order) -> Builder {
     let witness = order.folder.join("witness");
-    let model = Watched { model: Scripted::parse(plot::SCRIPT).unwrap(), witness: witness.clone() };
+    let script = if order.coordinated { plot::TALK } else { plot::SCRIPT };
+    let model = Watched { model: Scripted::parse(script).unwrap(), witness: witness.clone() };
     let mut builder = Orchestrator::builder()
         .project(order.folder.join(".cofferdam"))
         .model(model)
