@@ -3,6 +3,10 @@
 //! The state follows from the events alone, like that of the machine: posted = delivered + dropped + waiting. It must not know
 //! who may write to whom.
 
+mod law;
+
+pub use law::{Tally, tally};
+
 use crate::event::{Body, Delivered, DropReason, Dropped, MessageKind, Posted, RunEvent};
 use crate::id::StepPath;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -47,6 +51,12 @@ pub fn shown(from: &StepPath, kind: MessageKind, text: &str) -> String {
         MessageKind::ContextUpdate => format!("[{from} updates what you know]\n{text}"),
         MessageKind::Info | MessageKind::Cancel => format!("[message from {from}]\n{text}"),
     }
+}
+
+/// Why a step is cancelled that a message stopped.
+#[must_use]
+pub fn called_off(text: &str) -> String {
+    format!("the coordinator cancelled it: {text}")
 }
 
 /// The messages of a run.

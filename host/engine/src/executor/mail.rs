@@ -64,8 +64,7 @@ impl Run {
                 let attempt = self.machine.attempt_of(&to);
                 pass.queue.push_back(Emission { path: to.clone(), attempt, body: letter.delivered(0) });
                 self.settle(pass);
-                let why = format!("the coordinator cancelled it: {}", letter.text);
-                super::run::sort_effects(self.machine.call_off(&to, &why), pass);
+                super::run::sort_effects(self.machine.call_off(&to, &mail::called_off(&letter.text)), pass);
             }
             None => {}
         }
@@ -187,9 +186,7 @@ impl Run {
             let (from, to, message) = (from.clone(), to.clone(), Arc::clone(text));
             let dropped = DroppedMessage { run_id, from, to, message, reason: *reason };
             if std::panic::catch_unwind(AssertUnwindSafe(|| callback(dropped))).is_err() {
-                let message = "what hears of dropped messages panicked".to_owned();
-                let body = Body::Warning { code: "drop_callback".to_owned(), message };
-                self.inbox.send(Wake::Record { path: StepPath::ROOT, attempt: None, body, done: None });
+                self.callback_panicked = true;
             }
         }
     }

@@ -77,6 +77,8 @@ pub(super) struct Run {
     pub(super) fenced: Option<JournalError>,
     /// Messages between agents.
     pub(super) mail: Mail,
+    /// What hears of dropped messages panicked.
+    pub(super) callback_panicked: bool,
     /// The coordinator, if the run has one.
     pub(super) desk: Desk,
     /// What tries of an earlier process had come to.
@@ -166,6 +168,7 @@ impl Run {
             stretch: Stretch::default(),
             fenced: None,
             mail: Mail::default(),
+            callback_panicked: false,
             desk: Desk::default(),
             past: PastTries::default(),
             head: 0,
@@ -199,6 +202,7 @@ impl Run {
         problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
         release(held).await;
         outcome?;
+        problems.extend(self.callback_panicked.then(|| "what hears of dropped messages panicked".to_owned()));
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
         result.warnings.extend(self.prepared.answers.unused(result.status));

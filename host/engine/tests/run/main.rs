@@ -13,6 +13,7 @@ mod closures;
 mod evaluations;
 mod includes;
 mod loops;
+mod mail;
 mod messages;
 mod pure;
 mod replayed;

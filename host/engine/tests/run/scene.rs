@@ -16,8 +16,8 @@ use cofferdam_core::spec::InputText;
 use cofferdam_core::spec::workflow::{AgentWork, AskWork, Scope, Step, UnknownEffect, Work, Workflow};
 use cofferdam_core::template::Template;
 use cofferdam_engine::{
-    Error, Executor, FixedRandomness, Gateway, Pauses, Ports, ReplayPorts, Replayed, RunRequest, RunSettings,
-    TokioClock, replay,
+    Coordinator, DropCallback, Error, Executor, FixedRandomness, Gateway, Pauses, Ports, ReplayPorts, Replayed,
+    RunRequest, RunSettings, TokioClock, replay,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,6 +40,8 @@ pub(crate) struct Scene {
     pub(crate) tools: Vec<Arc<dyn Tool>>,
     pub(crate) rules: Rules,
     pub(crate) models: Option<Arc<dyn Model>>,
+    pub(crate) coordinator: Option<Coordinator>,
+    pub(crate) drops: Option<DropCallback>,
     /// What an earlier process recorded of the run.
     pub(crate) recorded: Vec<Record>,
     /// That was changed since: a replay of the run finds a difference, and must.
@@ -142,7 +144,7 @@ impl Scene {
         let approver = person.clone().map(|person| person as Arc<dyn Approver>);
         let tools = self.tools.into_iter().map(|tool| (None, tool));
         let gateway = Gateway::new(tools, self.rules, approver, Arc::clone(&clock)).unwrap();
-        let gateway = gateway.with_unknown_effect(self.unknown_effect);
+        let gateway = gateway.with_unknown_effect(self.unknown_effect).with_coordinator(self.coordinator.is_some());
         let ports = Ports {
             clock: Arc::clone(&clock),
             randomness: Arc::new(FixedRandomness(0.0)),
@@ -156,7 +158,7 @@ impl Scene {
             isolation: Arc::new(Nothing),
             sources: Arc::new(Nothing),
             sinks: vec![Arc::clone(&sink) as _],
-            drops: None,
+            drops: self.drops,
         };
         let request = RunRequest {
             run_id: RunId::parse("r").unwrap(),
@@ -168,7 +170,13 @@ impl Scene {
             plugins: Vec::new(),
             note: None,
             holder: None,
-            settings: RunSettings { timeout: self.timeout, pauses: self.pauses, ..RunSettings::default() },
+            settings: RunSettings {
+                timeout: self.timeout,
+                pauses: self.pauses,
+                default_model: self.coordinator.as_ref().map(|_| "model".to_owned()),
+                coordinator: self.coordinator,
+                ..RunSettings::default()
+            },
             cancel: tokio_util::sync::CancellationToken::new(),
         };
         let again = ReplayPorts {

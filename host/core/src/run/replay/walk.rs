@@ -4,9 +4,10 @@ use super::outside::Outside;
 use super::owed::{Owed, Question, Variables};
 use super::same::agree;
 use super::{Answer, Answers, Asked, Difference};
-use crate::event::{Body, LoopEnd, RunEvent, RunStatus, StepStatus};
+use crate::event::{Body, Delivered, LoopEnd, MessageKind, RunEvent, RunStatus, StepStatus};
 use crate::fault::Class;
 use crate::id::StepPath;
+use crate::mail;
 use crate::run::machine::Machine;
 use crate::run::node::{NodeId, NodeState};
 use crate::run::{Effect, Emission, Settings};
@@ -90,15 +91,22 @@ impl<'r, A: Answers> Walk<'r, A> {
             Body::RunFinished { .. } => self.end(event).await?,
             // What agents write to each other, and when they hear of it, is nothing that the state leads to.
             _ if event.path.is_coordinator() => self.feed(event),
-            Body::MessagePosted(_) | Body::MessageDelivered(_) | Body::MessageDropped(_) => {
-                self.keep(event);
-                self.feed(event);
-            }
+            Body::MessagePosted(_) | Body::MessageDelivered(_) | Body::MessageDropped(_) => self.mail(event),
             Body::StepStarted { .. } if self.takes_slot(&event.path) => self.start(event)?,
             body if is_work(body, event.attempt) => self.work(event)?,
             _ => self.step(event).await?,
         }
         Ok(())
+    }
+
+    /// A message is taken as it is; one that stops its reader does.
+    fn mail(&mut self, event: &Arc<RunEvent>) {
+        self.keep(event);
+        self.feed(event);
+        if let Body::MessageDelivered(Delivered { message_kind: MessageKind::Cancel, text, .. }) = &event.body {
+            let effects = self.machine.call_off(&event.path, &mail::called_off(text));
+            self.owed.take_in(effects, self.at);
+        }
     }
 
     /// What was copied is believed; a try of it may be taken up.
