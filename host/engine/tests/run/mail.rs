@@ -143,12 +143,12 @@ proptest! {
 #[test]
 fn a_coordinator_goes_on_with_a_run_that_waited() {
     let document = || workflow(vec![ask("ship", |_| {}), step("a", Work::Agent(AgentWork::new("Work.")))]);
-    let waits = scene(1, None).0.run(document());
+    let waits = scene(3, None).0.run(document());
     assert_eq!(waits.result.status, RunStatus::Waiting);
     let turns = |seen: &Seen| seen.kinds("@coordinator").iter().filter(|kind| **kind == "turn_finished").count();
     let before = turns(&waits);
     assert!(before > 0);
-    let done = scene(1, None).0.answer("ship", "yes").resume(document(), &waits.journal);
+    let done = scene(3, None).0.answer("ship", "yes").resume(document(), &waits.journal);
     assert_eq!(done.result.status, RunStatus::Completed);
     let numbers: Vec<u32> = done
         .journal
