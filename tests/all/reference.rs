@@ -60,6 +60,9 @@ fn the_page_of_events_lists_every_kind() {
                 if !line.contains("{}") {
                     page.push('\n');
                 }
+                if let Some((_, fields)) = line.strip_suffix("),").and_then(|line| line.split_once('(')) {
+                    page.push_str(&fields_of(fields));
+                }
             }
             comment.clear();
         } else if indent == 8
@@ -72,6 +75,23 @@ fn the_page_of_events_lists_every_kind() {
     let known = text.split_once("pub fn kind(&self)").unwrap().1.matches("=> \"").count() - 1;
     assert_eq!(kinds, known, "the page and `Body::kind` disagree about the kinds");
     check_golden(&Golden { path: repository().join("host/docs/events.md"), actual: page }).unwrap();
+}
+
+/// The fields of a kind that has a type of its own.
+fn fields_of(name: &str) -> String {
+    let text = fs::read_to_string(repository().join("host/core/src/event/post.rs")).unwrap();
+    let body = text.split_once(&format!("pub struct {name} {{")).unwrap().1.split_once("\n}\n").unwrap().0;
+    let (mut fields, mut comment) = (String::new(), String::new());
+    for line in body.lines().map(str::trim) {
+        if let Some(said) = line.strip_prefix("///") {
+            comment.push_str(said.trim());
+            comment.push(' ');
+        } else if let Some((field, _)) = line.strip_prefix("pub ").and_then(|line| line.split_once(": ")) {
+            writeln!(fields, "- `{field}`: {}", comment.trim()).unwrap();
+            comment.clear();
+        }
+    }
+    fields
 }
 
 fn snake_case(name: &str) -> String {

@@ -5,6 +5,7 @@ use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
 use crate::attempt::{Members, Terms};
 use crate::closure::missing;
+use crate::mail_tools::is_mail;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias, StepPath, ToolName};
 use cofferdam_core::limits;
@@ -387,7 +388,8 @@ impl Preparation<'_> {
     }
 
     fn unknown_tool(&self, who: &str, tool: &str) -> Fault {
-        let known: Vec<String> = self.ports.gateway.names().map(ToString::to_string).collect();
+        let known = self.ports.gateway.names().filter(|name| !is_mail(name));
+        let known: Vec<String> = known.map(ToString::to_string).collect();
         let near =
             did_you_mean(tool, known.iter().map(String::as_str)).map(|near| format!("{near} ")).unwrap_or_default();
         let message = format!("{who} uses the tool `{tool}`, which this host does not have");
