@@ -42,6 +42,22 @@ pub enum Error {
     /// The run cannot start; every reason.
     #[error("the run cannot start: {}", join(.0))]
     Refused(Vec<Fault>),
+    /// No plan came of a goal.
+    #[error("no plan came of the goal: {fault}")]
+    NoPlan {
+        /// The run in which it was tried.
+        run: RunId,
+        /// Why.
+        fault: Box<Fault>,
+    },
+    /// A plan was made, and whoever was asked did not approve it.
+    #[error("the plan was not approved{}", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    PlanDenied {
+        /// The run in which it was made.
+        run: RunId,
+        /// What was said.
+        why: Option<String>,
+    },
     /// A step cannot be added.
     #[error("step `{step}` cannot be added: {message}")]
     Step {

@@ -45,7 +45,7 @@ pub use error::{Error, SourceChange};
 pub use grants::{GrantPolicy, ProjectPlugin};
 pub use lock::{LOCK_FILE, LockEntry, LockError, alone_in};
 pub use orchestrator::{
-    AgentHandle, AgentResult, Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, ForkOptions,
+    AgentHandle, AgentResult, Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, ForkOptions, GoalPlan,
     OfferedTool, OfferedTools, Orchestrator, PluginCheck, RecordedRun, Registries, RegistryAccess, ResumeOptions,
     RunBranch, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun, Wish,
 };

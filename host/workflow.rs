@@ -36,7 +36,7 @@ use cofferdam_core::digest::sha256_hex;
 use cofferdam_core::event::{ContextFile, Source};
 use cofferdam_core::id::AgentName;
 use cofferdam_core::limits;
-use cofferdam_core::port::{Natives, Sources};
+use cofferdam_core::port::{Agent, Natives, Sources};
 use cofferdam_core::spec;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,6 +129,11 @@ impl Workflow {
         self.kept = agents.iter().map(|(_, agent)| Arc::clone(agent)).collect();
         self.agents = agents.into();
         self
+    }
+
+    /// The same document, one of whose agents is this one.
+    pub(crate) fn with_agent(self, name: AgentName, agent: Arc<dyn Agent>) -> Self {
+        self.with_agents(vec![(name, Arc::new(Kept::new(agent)))])
     }
 
     /// The same document with the closures and agents of another workflow: what a built workflow exported, read again,

@@ -1,6 +1,7 @@
 //! What can be typed: commands, flags and their help. It must not decide anything.
 
 mod agent;
+mod goal;
 mod plugin;
 mod registry;
 mod replay;
@@ -13,6 +14,7 @@ mod text;
 mod tools;
 
 pub(crate) use agent::AgentArgs;
+pub(crate) use goal::GoalArgs;
 pub(crate) use plugin::{
     BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand,
     PluginTestArgs,
@@ -97,6 +99,9 @@ pub(crate) enum Command {
     /// Ask one agent, without a document
     #[command(after_help = text::AGENT)]
     Agent(Box<AgentArgs>),
+    /// Have a model plan how a goal is reached, approve the plan, and run it
+    #[command(after_help = text::GOAL)]
+    Goal(Box<GoalArgs>),
     /// Go on with a recorded run: what is finished stays, the rest runs
     #[command(after_help = text::RESUME)]
     Resume(Box<ResumeArgs>),

@@ -7,6 +7,7 @@ mod doctor;
 mod document;
 mod explain;
 mod fork;
+mod goal;
 mod init;
 mod limits;
 mod plan;
@@ -41,6 +42,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Run(args) => run::run(&global, &args),
         Command::Agent(args) => agent::run(&global, *args),
+        Command::Goal(args) => goal::run(&global, *args),
         Command::Resume(args) => resume::resume(&global, *args),
         Command::Fork(args) => fork::fork(&global, *args),
         Command::Answer(args) => resume::answer(&global, *args),
@@ -75,6 +77,7 @@ fn audience(command: &Command) -> Audience {
     let json = match command {
         Command::Run(args) => args.work.json,
         Command::Agent(args) => args.work.json,
+        Command::Goal(args) => args.work.json,
         Command::Resume(args) => args.how.work.json,
         Command::Fork(args) => args.how.work.json,
         Command::Answer(args) => args.how.work.json,

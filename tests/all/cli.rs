@@ -7,6 +7,7 @@ const COMMANDS: &[&[&str]] = &[
     &[],
     &["run"],
     &["agent"],
+    &["goal"],
     &["resume"],
     &["answer"],
     &["fork"],

@@ -33,6 +33,7 @@ mod first_party;
 mod flow;
 mod flow_life;
 mod foreign_folder;
+mod goal;
 mod guarded;
 mod inner_runs;
 mod large;

@@ -39,6 +39,18 @@ It is recorded as a run of one step: `runs show`, `replay` and `resume` work on 
 read run without asking; others need `--allow`, `--sandbox`, or a person at a terminal.
 Text that is piped in, or comes from a file, is read to its end before the agent begins.";
 
+pub(super) const GOAL: &str = "\
+Examples:
+  cofferdam goal \"Find the three largest files here and say what each is for.\"
+  cofferdam goal \"Summarise every note in notes/.\" --dry-run > summarise.yaml
+  cofferdam goal \"Review the code in src/.\" --edit        change the plan first
+  cofferdam goal \"Compare these two drafts.\" --yes --save compare.yaml
+
+A model writes a document: agents, and steps that depend on each other. It is checked like every
+document, and what is wrong with it is repaired, at most three times. The plan is shown, kept in a
+file that `cofferdam run` runs again, and runs when you say yes. It cannot allow itself anything:
+tools that write, plugins and servers need the same permissions as in a document of your own.";
+
 pub(super) const RESUME: &str = "\
 Examples:
   cofferdam resume last

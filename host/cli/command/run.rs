@@ -25,8 +25,8 @@ use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
 use cofferdam::{
-    Coordinator, ForkOptions, Orchestrator, Pauses, RecordedRun, ResumeOptions, RunOptions, RunResult, Undecided,
-    Workflow,
+    AgentConfig, Coordinator, ForkOptions, GoalPlan, Orchestrator, Pauses, RecordedRun, ResumeOptions, RunOptions,
+    RunResult, Undecided, Workflow,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,6 +87,35 @@ pub(super) async fn start(
             dry::show(&start.orchestrator, &start.workflow, options, args.work.json).await
         }
         _ => start.run(args).await,
+    }
+}
+
+/// What came of planning.
+pub(super) enum Planned {
+    Made(Box<GoalPlan>),
+    /// Somebody stopped it.
+    Stopped(Exit),
+}
+
+/// Has a plan made for a goal.
+pub(super) async fn plan(
+    session: &Session,
+    args: &RunArgs,
+    goal: &str,
+    options: RunOptions,
+) -> anyhow::Result<Planned> {
+    let planner = Workflow::from_agent(&AgentConfig::new("planner"), ".").map_err(Failure::from)?;
+    let start = prepare(session, args, (planner, Path::new(".")), Task::New(options.clone())).await?;
+    let (orchestrator, goal) = (start.orchestrator.clone(), goal.to_owned());
+    let work = tokio::spawn(async move { orchestrator.plan_goal(&goal, &options).await });
+    let ended = stop::until_end(work, &start.orchestrator, &start.stop).await;
+    start.view.stop();
+    start.orchestrator.close().await;
+    match ended {
+        stop::Ended::Itself(outcome, None) => Ok(Planned::Made(Box::new((*outcome).map_err(Failure::from)?))),
+        stop::Ended::Itself(_, Some(signal)) | stop::Ended::Abandoned(signal) => {
+            Ok(Planned::Stopped(stopped_early(signal)))
+        }
     }
 }
 

@@ -268,8 +268,8 @@ pub enum Body {
     MessageDelivered(Delivered),
     /// A message reached nobody.
     MessageDropped(Dropped),
-    /// The coordinator hears of what happened.
-    CoordinatorTold(Told),
+    /// An agent hears of something that no agent wrote: a coordinator of what happens, a planner of what is wrong with its plan.
+    Told(Told),
     /// The coordinator tells people how the run goes.
     Narrated {
         /// For people.
@@ -439,7 +439,7 @@ impl Body {
             Self::MessagePosted(_) => "message_posted",
             Self::MessageDelivered(_) => "message_delivered",
             Self::MessageDropped(_) => "message_dropped",
-            Self::CoordinatorTold(_) => "coordinator_told",
+            Self::Told(_) => "told",
             Self::Narrated { .. } => "narrated",
             Self::Summarized { .. } => "summarized",
             Self::TurnStarted { .. } => "turn_started",

@@ -119,6 +119,8 @@ limits! {
     COORDINATOR_TURNS: u32 = 1_000, "turns", "a coordinator that keeps calling tools would never end";
     COORDINATOR_HOLD_MS: u64 = 120_000, "ms", "a coordinator that hangs would keep a run from ending";
     COORDINATOR_DIGEST_BYTES: usize = 1_024, "bytes", "the coordinator's conversation would hold every output whole";
+    PLAN_REPAIRS: u32 = 3, "repairs", "a model that cannot write a valid plan would be asked for ever";
+    PLAN_FINDINGS_BYTES: usize = 8 * KIB, "bytes", "a plan with thousands of faults would be answered with all of them";
     NAMED_STEPS: usize = 50, "steps", "a model that names none of a thousand steps would be told them all";
     AGENT_TURNS: u32 = 50, "turns", "a model that keeps calling tools would never end";
     PARALLEL_TOOL_CALLS: usize = 8, "calls", "a model may ask for hundreds of calls in one turn";

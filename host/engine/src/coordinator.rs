@@ -85,7 +85,8 @@ impl Coordinator {
     }
 
     /// The model that it asks for.
-    pub(crate) fn model(&self) -> Option<&String> {
+    #[must_use]
+    pub fn model(&self) -> Option<&String> {
         self.model.as_ref()
     }
 

@@ -202,11 +202,16 @@ impl Gateway {
     /// The tools that a filter admits, as a model sees them.
     #[must_use]
     pub fn specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
-        let offered = |name: &ToolName| match mail_tools::is_mail(name) {
+        self.specs_of(|name| self.offers(name, filter))
+    }
+
+    /// Whether an agent with this filter is offered a tool.
+    fn offers(&self, name: &ToolName, filter: &ToolFilter) -> bool {
+        let meant = match mail_tools::is_mail(name) {
             true => self.coordinated && name.local().as_str() == mail_tools::SEND,
             false => context_tools::is_offered(name, filter),
         };
-        self.specs_of(|name| filter.admits(name) && offered(name))
+        filter.admits(name) && meant
     }
 
     /// The same for the coordinator, who has tools of its own.

@@ -13,20 +13,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How a run ended.
-pub(in crate::command) enum Ended {
+pub(in crate::command) enum Ended<T = RunResult> {
     /// With a result, or without ever having begun; and who stopped it, if anybody did.
-    Itself(Box<Result<RunResult, Error>>, Option<Signal>),
+    Itself(Box<Result<T, Error>>, Option<Signal>),
     /// It did not end in time after it was stopped.
     Abandoned(Signal),
 }
 
-type Run = JoinHandle<Result<RunResult, Error>>;
-
-pub(in crate::command) async fn until_end(
-    mut run: Run,
+pub(in crate::command) async fn until_end<T>(
+    mut run: JoinHandle<Result<T, Error>>,
     orchestrator: &Orchestrator,
     questions: &CancellationToken,
-) -> Ended {
+) -> Ended<T> {
     let first = tokio::select! {
         outcome = &mut run => return Ended::Itself(Box::new(flatten(outcome)), None),
         signal = next_signal() => match signal {
@@ -66,7 +64,7 @@ pub(in crate::command) async fn until_end(
     }
 }
 
-fn flatten(outcome: Result<Result<RunResult, Error>, tokio::task::JoinError>) -> Result<RunResult, Error> {
+fn flatten<T>(outcome: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
     outcome.unwrap_or_else(|error| Err(Error::Settings(format!("the run's task ended: {error}"))))
 }
 

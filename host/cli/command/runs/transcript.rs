@@ -105,7 +105,7 @@ fn is_of_conversation(body: &Body) -> bool {
             | Body::PermissionDecided { .. }
             | Body::StepRetrying { .. }
             | Body::MessageDelivered(_)
-            | Body::CoordinatorTold(_)
+            | Body::Told(_)
     )
 }
 
@@ -155,7 +155,7 @@ impl Transcript {
                 self.row("", &format!("  allowed {}: {}", escaped(&tool.to_string()), escaped(rule)));
             }
             Body::MessageDelivered(read) => self.read(&shown(&read.from, read.message_kind, &read.text), length),
-            Body::CoordinatorTold(told) => self.read(&told.text, length),
+            Body::Told(told) => self.read(&told.text, length),
             Body::StepRetrying { error, delay_ms, .. } => {
                 let wait = duration(Duration::from_millis(*delay_ms));
                 self.row(&paint::warn("tries again"), &paint::quiet(&format!("after {wait}")));

@@ -25,7 +25,7 @@ pub const KINDS: &[&str] = &[
     "message_posted",
     "message_delivered",
     "message_dropped",
-    "coordinator_told",
+    "told",
     "narrated",
     "summarized",
     "turn_started",

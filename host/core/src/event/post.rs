@@ -108,13 +108,19 @@ pub struct Dropped {
     pub text: Arc<str>,
 }
 
-/// The coordinator hears of what happened in the run.
+/// An agent hears of something that no agent wrote.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     /// The turn before which it reads this.
     pub turn: u32,
-    /// The last event that it knows of from here on.
+    /// The last event that a coordinator knows of from here on; absent for others.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub upto: u64,
     /// What it reads.
     pub text: Arc<str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(position: &u64) -> bool {
+    *position == 0
 }

@@ -54,7 +54,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         Body::MessagePosted(Posted { text: told, .. })
         | Body::MessageDelivered(Delivered { text: told, .. })
         | Body::MessageDropped(Dropped { text: told, .. })
-        | Body::CoordinatorTold(Told { text: told, .. })
+        | Body::Told(Told { text: told, .. })
         | Body::Narrated { text: told }
         | Body::Summarized { summary: told } => shared(told, change),
         Body::TurnFinished { message, .. } => said(message, change),

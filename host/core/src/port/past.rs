@@ -75,7 +75,7 @@ impl PastTry {
             Body::MessageDelivered(Delivered { from, message_kind, text, turn, .. }) => {
                 self.mail.entry(*turn).or_default().push(mail::shown(from, *message_kind, text).into());
             }
-            Body::CoordinatorTold(Told { turn, text, .. }) => {
+            Body::Told(Told { turn, text, .. }) => {
                 self.mail.entry(*turn).or_default().push(Arc::clone(text));
             }
             Body::PermissionDecided { call_id, decision: Decision::Deny, rule, .. } => {

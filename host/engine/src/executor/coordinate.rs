@@ -65,7 +65,7 @@ impl Desk {
         if event.path.is_coordinator() && self.phase == Phase::Absent {
             self.past.note(&event.body);
         }
-        if let Body::CoordinatorTold(Told { upto, .. }) = &event.body {
+        if let Body::Told(Told { upto, .. }) = &event.body {
             self.news.retain(|(seq, _)| seq > upto);
         }
         if let Some(line) = news_of(event) {
@@ -214,7 +214,7 @@ impl Run {
             let upto = *upto;
             let lines: Vec<String> = self.desk.news.drain(..).map(|(_, line)| line).collect();
             let text: Arc<str> = lines.join("\n").into();
-            let body = Body::CoordinatorTold(Told { turn, upto, text: Arc::clone(&text) });
+            let body = Body::Told(Told { turn, upto, text: Arc::clone(&text) });
             pass.queue.push_back(Emission { path: path.clone(), attempt: Some(ATTEMPT), body });
             given.push(text);
         }

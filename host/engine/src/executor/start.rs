@@ -10,7 +10,7 @@ use crate::attempt::{
     AgentMessage, AgentWork, Attempt, AttemptWork, Deadline, Hands, Place, ToolCallWork, message_fault,
 };
 use crate::chain::Chains;
-use crate::mailbox::TryMailbox;
+use crate::mailbox::{Recorded, TryMailbox};
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
@@ -75,7 +75,10 @@ impl Run {
 
     fn mailbox(&self, path: &StepPath, number: u32, past: Option<Arc<PastTry>>) -> Arc<dyn Mailbox> {
         if self.prepared.coordinator.is_none() {
-            return Arc::new(NoMail);
+            return match past {
+                Some(past) => Arc::new(Recorded(past)),
+                None => Arc::new(NoMail),
+            };
         }
         let earlier = self.mail.read_before(path, number);
         Arc::new(TryMailbox::new(self.inbox.clone(), (path.clone(), number), past, earlier))

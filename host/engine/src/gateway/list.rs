@@ -2,7 +2,6 @@
 
 use super::Gateway;
 use super::asking::Asked;
-use crate::context_tools;
 use cofferdam_core::id::ToolName;
 use cofferdam_core::permission::{self, Decided, Outcome};
 use cofferdam_core::port::Effects;
@@ -29,7 +28,7 @@ impl Gateway {
     pub async fn list(&self, filter: &ToolFilter) -> Vec<Listed> {
         let mut listed = Vec::new();
         for (name, entry) in &self.entries {
-            if !filter.admits(name) || !context_tools::is_offered(name, filter) {
+            if !self.offers(name, filter) {
                 continue;
             }
             let effects = entry.definition.effects;

@@ -91,7 +91,9 @@ impl<'r, A: Answers> Walk<'r, A> {
             Body::RunFinished { .. } => self.end(event).await?,
             // What agents write to each other, and when they hear of it, is nothing that the state leads to.
             _ if event.path.is_coordinator() => self.feed(event),
-            Body::MessagePosted(_) | Body::MessageDelivered(_) | Body::MessageDropped(_) => self.mail(event),
+            Body::MessagePosted(_) | Body::MessageDelivered(_) | Body::MessageDropped(_) | Body::Told(_) => {
+                self.mail(event)
+            }
             Body::StepStarted { .. } if self.takes_slot(&event.path) => self.start(event)?,
             body if is_work(body, event.attempt) => self.work(event)?,
             _ => self.step(event).await?,
