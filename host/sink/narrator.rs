@@ -8,6 +8,7 @@ use super::rounds::{LoopBounds, Rounds};
 use cofferdam_core::event::{AnsweredBy, Body, Decision, EffectDecision, MessageKind, PluginPin, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{StepPath, ToolName};
+use cofferdam_core::mail::{OF_COORDINATOR, SEND_MESSAGE};
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value;
 use serde_json::Value;
@@ -217,7 +218,7 @@ fn said(event: &RunEvent) -> Vec<Line> {
             let (from, to) = (name_of(&dropped.from), name_of(&dropped.to));
             vec![line(Tone::Warn, "unread", format!("from {from} to {to} ({}): {}", dropped.reason, dropped.text))]
         }
-        Body::Narrated { text } => vec![line(Tone::Good, "says", text.to_string())],
+        Body::Narrated { text, .. } => vec![line(Tone::Good, "says", text.to_string())],
         Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
         _ => Vec::new(),
     }
@@ -225,8 +226,8 @@ fn said(event: &RunEvent) -> Vec<Line> {
 
 /// Whether a tool is one by which agents write to each other.
 fn is_of_messages(tool: &ToolName) -> bool {
-    let own = ["send_message", "forward_to_agent", "narrate", "finalize"];
-    tool.alias().is_none() && own.contains(&tool.local().as_str())
+    let name = tool.local().as_str();
+    tool.alias().is_none() && (name == SEND_MESSAGE || OF_COORDINATOR.contains(&name))
 }
 
 /// Who writes or reads, for people.

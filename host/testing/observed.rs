@@ -112,7 +112,7 @@ impl Seen {
                 }
             }
             Body::VariableSet { key, value } => _ = self.vars.insert(key.clone(), value.clone()),
-            Body::Narrated { text } => self.note("/narrated", text.as_ref().into()),
+            Body::Narrated { text, .. } => self.note("/narrated", text.as_ref().into()),
             Body::MessageDropped(dropped) => self.note("/mail/dropped", dropped.reason.as_str().into()),
             Body::MessagePosted(_) => self.count("/mail/posted"),
             Body::MessageDelivered(_) => self.count("/mail/delivered"),

@@ -244,7 +244,7 @@ fn a_goal_is_given_at_the_command_line_and_its_plan_is_kept() {
         "{}",
         refused.stderr
     );
-    assert!(!project.path(".cofferdam").exists(), "nothing was spent");
+    assert!(!project.path(".cofferdam/runs.db").exists(), "nothing was spent");
     let done = project.run(&with(&["--yes"])).expect(0);
     assert_eq!(done.stdout, "a harbour\n");
     assert!(done.stderr.contains("plan: .cofferdam/plans/ships.yaml, repaired once"), "{}", done.stderr);

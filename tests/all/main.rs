@@ -21,6 +21,7 @@ mod branches;
 mod cases;
 mod cli;
 mod commands;
+mod coordinator;
 mod counting;
 mod crash;
 mod docs;

@@ -26,7 +26,7 @@ pub(crate) struct GoalArgs {
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     /// A coordinator works beside the steps; with its own model if one is named, which plans too
-    #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) coordinator: Option<Option<String>>,
     // Last: its last heading would stand above every flag that follows.
     #[command(flatten)]

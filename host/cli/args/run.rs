@@ -23,7 +23,7 @@ pub(crate) struct RunArgs {
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     /// A coordinator works beside the steps: it hears of each, passes messages on and sums up; with its own model if one is named
-    #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) coordinator: Option<Option<String>>,
     /// Check everything and show the plan, but run nothing
     #[arg(long)]

@@ -64,8 +64,8 @@ async fn reach(session: &Session, args: &RunArgs, goal: &str, after: &After) -> 
     if after.edit {
         edit(&file)?;
     }
-    let workflow = document::load(&file, Warnings::Show).map_err(|failure| {
-        failure.with_hint(format!("the plan is in `{0}`: repair it, and `cofferdam run {0}`", terminal::name(&file)))
+    let workflow = document::load(&file, Warnings::Show).inspect_err(|_| {
+        terminal::tell(&format!("the plan is in `{0}`: repair it, and `cofferdam run {0}`", terminal::name(&file)));
     })?;
     if !after.yes && !approved(workflow.document().scope.steps.len()).await {
         let message = format!("the plan was not approved, and nothing of it ran; it is in `{}`", terminal::name(&file));

@@ -181,6 +181,9 @@ async fn prepare(
     if !args.work.quiet {
         let mut lines = model::unusual_places(&catalog, &workflow, task.model());
         lines.extend(choice.as_ref().map(|choice| choice.line.clone()));
+        if args.coordinator.is_some() {
+            lines.push("a coordinator works beside the steps, and is asked as well".to_owned());
+        }
         announce(&workflow, &lines, stance(&args.work.grants, undecided.strict, asks));
     }
     let runs = session.project.state().join("runs");

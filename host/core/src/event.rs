@@ -274,6 +274,8 @@ pub enum Body {
     Narrated {
         /// For people.
         text: Arc<str>,
+        /// The same for a repetition of the same call, which tells nothing new.
+        key: Arc<str>,
     },
     /// The coordinator says what the run came to.
     Summarized {

@@ -7,10 +7,15 @@ mod law;
 
 pub use law::{Tally, tally};
 
-use crate::event::{Body, Delivered, DropReason, Dropped, MessageKind, Posted, RunEvent};
+use crate::event::{Body, Delivered, DropReason, Dropped, MessageKind, Posted, RunEvent, StepStatus};
 use crate::id::StepPath;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+
+/// The tool by which a step writes to the coordinator.
+pub const SEND_MESSAGE: &str = "send_message";
+/// The tools that only the coordinator has.
+pub const OF_COORDINATOR: [&str; 3] = ["forward_to_agent", "narrate", "finalize"];
 
 /// A message.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +68,7 @@ pub fn called_off(text: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Mail {
     waiting: BTreeMap<StepPath, VecDeque<Letter>>,
-    /// What was read at each step since it last began anew, by the try that read it.
+    /// What the tries of each step have read, until it has ended.
     read: BTreeMap<StepPath, Vec<(u32, Arc<str>)>>,
     /// What became of messages, by the key of the call that wrote them.
     keys: HashMap<Arc<str>, u64>,
@@ -77,8 +82,9 @@ impl Mail {
         match &event.body {
             Body::MessagePosted(posted) => self.post(&event.path, posted),
             Body::MessageDelivered(Delivered { id, from, message_kind, text, .. }) => {
+                self.last = self.last.max(*id);
                 self.remove(&event.path, *id);
-                if *message_kind == MessageKind::Cancel {
+                if event.path.is_coordinator() || *message_kind == MessageKind::Cancel {
                     return;
                 }
                 let text = shown(from, *message_kind, text).into();
@@ -88,6 +94,7 @@ impl Mail {
                 self.remove(to, *id);
                 self.dropped.insert(*id, *reason);
             }
+            Body::StepFinished { status: StepStatus::Completed, .. } => drop(self.read.remove(&event.path)),
             _ => {}
         }
     }

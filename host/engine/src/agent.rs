@@ -139,10 +139,10 @@ impl<'a> Conversation<'a> {
             let answer = self.ask(turn, choice).instrument(span).await?;
             match self.after(answer, forced).await? {
                 Next::Ask(next) => choice = next,
-                Next::Stop { truncated: false } if self.submission.is_none() => {
+                Next::Stop { truncated } if self.hears_more(truncated) => {
                     let letters = self.ctx.mail.close(turn + 1).await?;
                     if letters.is_empty() {
-                        return Ok(false);
+                        return Ok(truncated);
                     }
                     self.take_letters(&letters);
                     (woken, choice) = (true, ToolChoice::Auto);
@@ -154,11 +154,18 @@ impl<'a> Conversation<'a> {
         self.cut_off("out_of_turns", &format!("the agent was stopped after {turns} turns")).map(|_| true)
     }
 
+    /// Whether an agent that stops hears of what came meanwhile.
+    fn hears_more(&self, truncated: bool) -> bool {
+        self.submission.is_none() && (!truncated || self.ctx.mail.listens_on())
+    }
+
     /// Puts what others wrote into the conversation: behind the input, or as a message of its own.
     fn take_letters(&mut self, letters: &[Arc<str>]) {
         if letters.is_empty() {
             return;
         }
+        // Something new has happened.
+        self.repeats = Repeats::default();
         let said = letters.join("\n\n");
         let messages = Arc::make_mut(&mut self.messages);
         match messages.last_mut() {
@@ -254,9 +261,11 @@ impl<'a> Conversation<'a> {
             "the agent was stopped: it wanted to call `{}` again, which gave the same answer {times} times",
             call.name
         );
-        if owes && !forced && !is_submission {
+        let refused = Reply::Tool { text: "not called: the answer would be the same again".into(), is_error: true };
+        if self.ctx.mail.listens_on() {
+            calls.iter().for_each(|call| self.take_reply(call, refused.clone()));
+        } else if owes && !forced && !is_submission {
             self.warn("repeated_calls", &why);
-            let refused = Reply::Tool { text: "not called: the answer would be the same again".into(), is_error: true };
             calls.iter().for_each(|call| self.take_reply(call, refused.clone()));
             return Some(Ok(Next::Ask(ToolChoice::Tool(structured::NAME.to_owned()))));
         }

@@ -121,8 +121,8 @@ impl RunContext for StepContext {
         })
     }
 
-    fn narrate(&self, text: String) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(async { self.say(Body::Narrated { text: text.into() }).await.map(drop) })
+    fn narrate(&self, text: String, key: Arc<str>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { self.say(Body::Narrated { text: text.into(), key }).await.map(drop) })
     }
 
     fn summarize(&self, summary: String) -> BoxFuture<'_, Result<bool, Fault>> {

@@ -1,8 +1,8 @@
 //! The coordinator of a run: an agent beside the steps, which hears of what happens, writes to agents, and says what it came to.
 
-use crate::mail_tools::OF_COORDINATOR;
 use cofferdam_core::id::AgentName;
 use cofferdam_core::limits;
+use cofferdam_core::mail::OF_COORDINATOR;
 use cofferdam_core::spec::workflow::{AgentSpec, ToolFilter};
 use serde::{Deserialize, Serialize};
 

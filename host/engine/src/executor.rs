@@ -16,6 +16,7 @@ mod late;
 mod later;
 mod lease;
 mod mail;
+mod news;
 mod perform;
 mod prepare;
 mod resume;

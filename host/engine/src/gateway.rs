@@ -208,7 +208,7 @@ impl Gateway {
     /// Whether an agent with this filter is offered a tool.
     fn offers(&self, name: &ToolName, filter: &ToolFilter) -> bool {
         let meant = match mail_tools::is_mail(name) {
-            true => self.coordinated && name.local().as_str() == mail_tools::SEND,
+            true => self.coordinated && mail_tools::is_send(name),
             false => context_tools::is_offered(name, filter),
         };
         filter.admits(name) && meant
@@ -216,7 +216,7 @@ impl Gateway {
 
     /// The same for the coordinator, who has tools of its own.
     pub(crate) fn coordinator_specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
-        self.specs_of(|name| filter.admits(name) && name.local().as_str() != mail_tools::SEND)
+        self.specs_of(|name| filter.admits(name) && !mail_tools::is_send(name))
     }
 
     fn specs_of(&self, admitted: impl Fn(&ToolName) -> bool) -> Arc<[ToolSpec]> {

@@ -7,18 +7,14 @@ use cofferdam_core::event::MessageKind;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{LocalName, ToolName};
 use cofferdam_core::limits;
+use cofferdam_core::mail::{OF_COORDINATOR, SEND_MESSAGE as SEND};
 use cofferdam_core::port::{BoxFuture, Post, Receipt, Tool, ToolContext, ToolDefinition, ToolOutput};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What steps have.
-pub(crate) const SEND: &str = "send_message";
-const FORWARD: &str = "forward_to_agent";
-const NARRATE: &str = "narrate";
-const FINALIZE: &str = "finalize";
-
-/// What only the coordinator has.
-pub(crate) const OF_COORDINATOR: [&str; 3] = [FORWARD, NARRATE, FINALIZE];
+const FORWARD: &str = OF_COORDINATOR[0];
+const NARRATE: &str = OF_COORDINATOR[1];
+const FINALIZE: &str = OF_COORDINATOR[2];
 
 /// The tools as one source.
 pub(crate) struct MailTools {
@@ -31,6 +27,11 @@ pub(crate) fn is_mail(tool: &ToolName) -> bool {
     tool.alias().is_none() && (name.as_str() == SEND || OF_COORDINATOR.contains(&name.as_str()))
 }
 
+/// Whether the tool is the one of steps.
+pub(crate) fn is_send(tool: &ToolName) -> bool {
+    is_mail(tool) && tool.local().as_str() == SEND
+}
+
 impl MailTools {
     pub(crate) fn new() -> Self {
         let text = |about: &str| json!({ "type": "string", "minLength": 1, "description": about });
@@ -39,6 +40,7 @@ impl MailTools {
             "enum": ["info", "context_update", "cancel"],
             "description": "info: something to know. context_update: replaces what the agent knew. cancel: stops the step.",
         });
+        // They change nothing outside of the run, which knows a call that is made again by its key.
         let define = context_tools::definition;
         let message = json!({ "text": text("What the coordinator shall know.") });
         let forwarded = json!({ "target_step_id": target, "text": text("What the agent reads."), "kind": kind });
@@ -85,7 +87,7 @@ impl Tool for MailTools {
                     write(&ctx, Some(text("target_step_id")), kind.unwrap_or_default(), text("text")).await
                 }
                 NARRATE => {
-                    ctx.run.narrate(bounded(text("text"))?).await?;
+                    ctx.run.narrate(bounded(text("text"))?, Arc::clone(&ctx.idempotency_key)).await?;
                     Ok(said("told"))
                 }
                 _ => {
@@ -108,6 +110,9 @@ async fn write(ctx: &ToolContext, to: Option<String>, kind: MessageKind, text: S
 }
 
 fn bounded(text: String) -> Result<String, Fault> {
+    if text.trim().is_empty() {
+        return Err(Fault::step("empty_message", "the text is empty"));
+    }
     let (bytes, most) = (text.len(), limits::MESSAGE_TEXT_BYTES);
     if bytes <= most {
         return Ok(text);

@@ -100,4 +100,8 @@ impl Mailbox for TryMailbox {
     fn close(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>> {
         Box::pin(self.last(turn))
     }
+
+    fn listens_on(&self) -> bool {
+        self.path.is_coordinator()
+    }
 }

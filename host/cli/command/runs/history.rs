@@ -38,6 +38,7 @@ pub(super) struct History {
     pub(super) summary: Option<String>,
     /// What it told people meanwhile.
     pub(super) narrated: Vec<String>,
+    coordinator_failed: bool,
     /// Messages between agents: how many were written, and how many of them reached nobody.
     pub(super) messages: (usize, usize),
     pub(super) error: Option<Fault>,
@@ -83,6 +84,7 @@ impl History {
             output: Value::Null,
             summary: None,
             narrated: Vec::new(),
+            coordinator_failed: false,
             messages: (0, 0),
             error: None,
             plugins: Vec::new(),
@@ -142,14 +144,17 @@ impl History {
                 self.error.clone_from(error);
                 self.end_coordinator(event);
             }
-            Body::Narrated { text } => self.narrated.push(text.to_string()),
+            Body::Narrated { text, .. } => self.narrated.push(text.to_string()),
             Body::Summarized { summary } => self.summary = Some(summary.to_string()),
             Body::MessagePosted(_) => self.messages.0 += 1,
             Body::MessageDropped(_) => self.messages.1 += 1,
-            _ if event.path.is_coordinator() => self.coordinate(event),
-            Body::Warning { message, .. } if event.path.is_root() => self.warnings.push(message.clone()),
+            Body::Warning { code, message } if event.path.is_root() => {
+                self.coordinator_failed |= ["coordinator_failed", "coordinator_overdue"].contains(&code.as_str());
+                self.warnings.push(message.clone());
+            }
             Body::Warning { message, .. } => self.warnings.push(format!("{}: {message}", event.path)),
             Body::VariableSet { key, value } => drop(self.variables.insert(key.clone(), value.clone())),
+            _ if event.path.is_coordinator() => self.coordinate(event),
             _ if !event.path.is_root() => self.add_to_step(event),
             _ => {}
         }
@@ -174,8 +179,12 @@ impl History {
         let rested = self.gaps;
         let path = StepPath::coordinator();
         let Some(step) = self.by_path.get(path.as_str()).and_then(|&index| self.steps.get_mut(index)) else { return };
-        let done = matches!(self.status, Some(RunStatus::Completed | RunStatus::Partial | RunStatus::Failed));
-        step.status = if done { "completed" } else { "cancelled" };
+        step.status = match self.status {
+            _ if self.coordinator_failed => "failed",
+            Some(RunStatus::Cancelled) => "cancelled",
+            Some(RunStatus::Waiting) => "waiting",
+            _ => "completed",
+        };
         step.end(event.at, rested);
     }
 

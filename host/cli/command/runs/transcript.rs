@@ -154,7 +154,9 @@ impl Transcript {
             Body::PermissionDecided { tool, rule, .. } if length == Length::Full => {
                 self.row("", &format!("  allowed {}: {}", escaped(&tool.to_string()), escaped(rule)));
             }
-            Body::MessageDelivered(read) => self.read(&shown(&read.from, read.message_kind, &read.text), length),
+            Body::MessageDelivered(read) if read.turn > 0 => {
+                self.read(&shown(&read.from, read.message_kind, &read.text), length)
+            }
             Body::Told(told) => self.read(&told.text, length),
             Body::StepRetrying { error, delay_ms, .. } => {
                 let wait = duration(Duration::from_millis(*delay_ms));

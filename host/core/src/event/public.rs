@@ -57,9 +57,13 @@ impl Sensitive {
         self.steps.iter().cloned().collect()
     }
 
-    /// Whether the step of a path is sensitive, or inside of a step that is.
+    /// Whether the step of a path is sensitive, or inside of a step that is. A coordinator hears of all steps, in parts and in
+    /// words of its own: nothing of it is shown.
     #[must_use]
     pub fn covers(&self, path: &StepPath) -> bool {
+        if path.is_coordinator() {
+            return true;
+        }
         let place = path.place();
         let ends = place.match_indices('.').map(|(end, _)| end).chain([place.len()]);
         ends.filter_map(|end| place.get(..end)).any(|place| self.steps.contains(place))
@@ -69,10 +73,21 @@ impl Sensitive {
     /// back as soon as there is something to hide: what is hidden could stand across two of them.
     pub fn publish(&mut self, event: &RunEvent) -> Option<RunEvent> {
         self.note(event);
-        let own = self.covers(&event.path);
+        let own = self.covers(self.place_of(event));
         let streams = matches!(event.body, Body::OutputDelta { .. } | Body::ThinkingDelta { .. });
         let hides = own || self.full || !self.texts.is_empty();
         (!(streams && hides)).then(|| event.public(self))
+    }
+
+    /// The step whose content an event has: a message belongs to both of its ends.
+    fn place_of<'e>(&self, event: &'e RunEvent) -> &'e StepPath {
+        let ends = match &event.body {
+            Body::MessagePosted(posted) => [&posted.to, &posted.to],
+            Body::MessageDelivered(read) => [&read.from, &read.from],
+            Body::MessageDropped(dropped) => [&dropped.from, &dropped.to],
+            _ => return &event.path,
+        };
+        ends.into_iter().find(|end| self.covers(end)).unwrap_or(&event.path)
     }
 
     /// Learns from an event what later ones must not show.
@@ -195,7 +210,7 @@ impl RunEvent {
     #[must_use]
     pub fn public(&self, sensitive: &Sensitive) -> Self {
         let mut shown = self.clone();
-        sensitive.hide(&self.path, |change| visit(&mut shown.body, change));
+        sensitive.hide(sensitive.place_of(self), |change| visit(&mut shown.body, change));
         shown
     }
 }

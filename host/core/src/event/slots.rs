@@ -55,7 +55,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::MessageDelivered(Delivered { text: told, .. })
         | Body::MessageDropped(Dropped { text: told, .. })
         | Body::Told(Told { text: told, .. })
-        | Body::Narrated { text: told }
+        | Body::Narrated { text: told, .. }
         | Body::Summarized { summary: told } => shared(told, change),
         Body::TurnFinished { message, .. } => said(message, change),
         Body::ToolCallStarted { args, .. } => shared_data(args, change),

@@ -46,11 +46,11 @@ pub trait RunContext: Send + Sync {
         Box::pin(std::future::ready(Err(no_messages())))
     }
 
-    /// Tells people how the run goes, as its coordinator.
+    /// Tells people how the run goes, as its coordinator. `key` is the same for a repetition of the same call.
     ///
     /// # Errors
     /// When the code does not run for the coordinator, or the run has ended.
-    fn narrate(&self, _: String) -> BoxFuture<'_, Result<(), Fault>> {
+    fn narrate(&self, _: String, _key: Arc<str>) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(std::future::ready(Err(no_messages())))
     }
 

@@ -19,6 +19,12 @@ pub trait Mailbox: Send + Sync {
     /// # Errors
     /// As of [`Self::read`].
     fn close(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>>;
+
+    /// Whether the agent is there for what may still come: it goes on listening when a turn of it was cut off, or when it was
+    /// stopped since it repeated itself.
+    fn listens_on(&self) -> bool {
+        false
+    }
 }
 
 /// The mailbox of an agent that nobody writes to.

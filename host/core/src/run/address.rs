@@ -97,10 +97,4 @@ impl Machine {
         effects.append(&mut self.effects());
         effects
     }
-
-    /// Whether the work of a step is an agent's that reads messages.
-    #[must_use]
-    pub fn is_agent(&self, path: &StepPath) -> bool {
-        self.find(path).is_some_and(|id| self.has_agent(id))
-    }
 }

@@ -58,6 +58,7 @@ impl Machine {
                 self.coordination.usage += *usage;
                 *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
             }
+            Body::Narrated { key, .. } => drop(self.coordination.narrated.insert(Arc::clone(key))),
             Body::Summarized { summary } => {
                 self.coordination.summary.get_or_insert_with(|| Arc::clone(summary));
             }

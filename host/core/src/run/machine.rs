@@ -7,7 +7,7 @@ use super::effect::Effect;
 use super::node::{Kind, Node, NodeId, NodeState, ScopeId, ScopeRun};
 use super::questions::OpenQuestion;
 use super::schedule::Slots;
-use crate::event::{RunEvent, RunReason, RunStatus, StepStatus};
+use crate::event::{Body, RunEvent, RunReason, RunStatus, StepStatus};
 use crate::fault::{Class, Fault};
 use crate::id::StepPath;
 use crate::limits;
@@ -15,7 +15,7 @@ use crate::message::Usage;
 use crate::spec::workflow::{LoopKind, Scope, Step, Wiring, Workflow};
 use crate::time::Timestamp;
 use crate::value::Map;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,6 +114,8 @@ pub(super) struct Coordination {
     pub(super) active: bool,
     pub(super) usage: Usage,
     pub(super) summary: Option<Arc<str>>,
+    /// The calls whose narration is recorded.
+    pub(super) narrated: HashSet<Arc<str>>,
 }
 
 impl Machine {
@@ -176,6 +178,16 @@ impl Machine {
     #[must_use]
     pub fn summary(&self) -> Option<&Arc<str>> {
         self.coordination.summary.as_ref()
+    }
+
+    /// Whether the coordinator has said something already, so that it would be said again.
+    #[must_use]
+    pub fn has_said(&self, body: &Body) -> bool {
+        match body {
+            Body::Summarized { .. } => self.coordination.summary.is_some(),
+            Body::Narrated { key, .. } => self.coordination.narrated.contains(key),
+            _ => false,
+        }
     }
 
     /// Takes in what happened and says what to do now.

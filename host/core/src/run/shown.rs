@@ -25,6 +25,9 @@ impl RunResult {
             let path = failure.step.clone();
             sensitive.hide(&path, |change| fault(Some(&mut failure.fault), change));
         }
+        if let Some(summary) = &mut shown.summary {
+            sensitive.hide(&StepPath::coordinator(), |change| shared(summary, change));
+        }
         sensitive.hide(&StepPath::ROOT, |change| {
             data(&mut shown.output, change);
             shown.warnings.iter_mut().for_each(|warning| text(warning, change));

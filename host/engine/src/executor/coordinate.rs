@@ -4,20 +4,18 @@
 //! what the coordinator answers.
 
 use super::Wake;
+use super::news::{News, briefing};
 use super::run::{Pass, Run};
 use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Hands, Place};
 use crate::mailbox::{Fetch, TryMailbox};
 use crate::recorder::AttemptRecorder;
-use cofferdam_core::event::{Body, DropReason, RunEvent, RunStatus, StepStatus, Told};
+use cofferdam_core::event::{Body, DropReason, RunEvent, RunReason, RunStatus, Told};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry};
 use cofferdam_core::run::Emission;
-use cofferdam_core::spec::workflow::Work;
-use cofferdam_core::value;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -28,8 +26,6 @@ type Says = (oneshot::Sender<bool>, oneshot::Sender<Result<(), Fault>>);
 
 /// The only try of the coordinator.
 const ATTEMPT: u32 = 1;
-/// Most characters of a step's instructions that the coordinator is told.
-const INSTRUCTIONS: usize = 200;
 
 /// The coordinator of a run, as the loop knows it.
 #[derive(Default)]
@@ -39,8 +35,8 @@ pub(super) struct Desk {
     place: Option<Arc<Place>>,
     /// It has nothing to do until something happens.
     idle: Option<Fetch>,
-    /// What it was not told yet, by the position of the event.
-    news: Vec<(u64, String)>,
+    /// What it was not told yet.
+    news: News,
     /// How often it was woken.
     wakes: u32,
     /// What an earlier process recorded of it.
@@ -65,11 +61,12 @@ impl Desk {
         if event.path.is_coordinator() && self.phase == Phase::Absent {
             self.past.note(&event.body);
         }
-        if let Body::Told(Told { upto, .. }) = &event.body {
-            self.news.retain(|(seq, _)| seq > upto);
+        if let (Body::Told(Told { upto, .. }), true) = (&event.body, event.path.is_coordinator()) {
+            self.news.told(*upto);
+            self.wakes += u32::from(self.phase == Phase::Absent);
         }
-        if let Some(line) = news_of(event) {
-            self.news.push((event.seq, line));
+        if self.phase != Phase::Over {
+            self.news.note(event);
         }
     }
 }
@@ -131,7 +128,7 @@ impl Run {
             work: AttemptWork::Agent(Box::new(AgentWork {
                 hands: Hands::Agent(offered.agent),
                 terms: offered.terms,
-                message: AgentMessage::Given(self.briefing().into()),
+                message: AgentMessage::Given(briefing(self.machine.workflow(), &self.request).into()),
                 context_files: Vec::new(),
                 sources: Arc::clone(&self.ports.sources),
                 input: Vec::new(),
@@ -144,33 +141,6 @@ impl Run {
             inbox.send(Wake::Coordinated(outcome));
         });
         (self.desk.phase, self.desk.handle, self.desk.place) = (Phase::Working, Some(handle), Some(place));
-    }
-
-    /// What the coordinator is told of the run at its beginning.
-    fn briefing(&self) -> String {
-        let workflow = self.machine.workflow();
-        let mut text = format!("The run of the workflow `{}` starts.", workflow.name);
-        if let Some(input) = &self.request.input {
-            let _ = write!(text, "\n\nIts input:\n{}", shortened(input));
-        }
-        if !self.request.inputs.is_empty() {
-            let inputs = value::to_text(&self.request.inputs.clone().into());
-            let _ = write!(text, "\n\nIts inputs:\n{}", shortened(&inputs));
-        }
-        text.push_str("\n\nIts steps:");
-        for step in &workflow.scope.steps {
-            let _ = write!(text, "\n- {}", step.id);
-            if let Some(agent) = step.agent() {
-                let _ = write!(text, " (agent {agent})");
-            }
-            if let Work::Agent(work) = &step.work
-                && !work.instructions.is_empty()
-            {
-                let first: String = work.instructions.chars().take(INSTRUCTIONS).collect();
-                let _ = write!(text, ": {}", first.replace('\n', " "));
-            }
-        }
-        text
     }
 
     /// The coordinator wants what is new.
@@ -191,12 +161,19 @@ impl Run {
         if self.desk.idle.is_none() || (!closing && self.machine.is_concluding()) {
             return;
         }
-        let news = !self.desk.news.is_empty() || self.mail.has(&StepPath::coordinator());
-        // In the end it hears of everything, however often it was woken.
-        let may = closing || self.desk.wakes < limits::COORDINATOR_WAKES;
-        if closing || (news && may) {
+        let written = self.mail.has(&StepPath::coordinator());
+        let news = !self.desk.news.is_empty() && self.desk.wakes < limits::COORDINATOR_WAKES;
+        // Whoever writes to it is heard, and in the end it hears of everything, however often it was woken.
+        if closing || written || news {
             let Some(fetch) = self.desk.idle.take() else { return };
             self.desk.wakes += 1;
+            if self.desk.wakes == limits::COORDINATOR_WAKES {
+                let message = format!(
+                    "the coordinator was woken {} times; from now on only messages wake it, and the end",
+                    limits::COORDINATOR_WAKES
+                );
+                self.warn_of_coordinator("coordinator_wakes", message, pass);
+            }
             self.tell(fetch, pass);
         }
     }
@@ -210,10 +187,8 @@ impl Run {
         let path = StepPath::coordinator();
         let Fetch { turn, letters, done, .. } = fetch;
         let mut given = Vec::new();
-        if let Some((upto, _)) = self.desk.news.last() {
-            let upto = *upto;
-            let lines: Vec<String> = self.desk.news.drain(..).map(|(_, line)| line).collect();
-            let text: Arc<str> = lines.join("\n").into();
+        if let Some((upto, text)) = self.desk.news.take() {
+            let text: Arc<str> = text.into();
             let body = Body::Told(Told { turn, upto, text: Arc::clone(&text) });
             pass.queue.push_back(Emission { path: path.clone(), attempt: Some(ATTEMPT), body });
             given.push(text);
@@ -227,7 +202,9 @@ impl Run {
     /// Whether the end of the run waits for the coordinator's last word.
     pub(super) fn waits_for_coordinator(&mut self) -> bool {
         let (status, _) = self.machine.verdict();
-        if self.desk.phase == Phase::Absent && self.synthesizes() && status != RunStatus::Waiting {
+        let stopped = self.machine.is_stopped() && status != RunStatus::Failed
+            || matches!(self.machine.verdict().1, Some(RunReason::Timeout | RunReason::Budget));
+        if self.desk.phase == Phase::Absent && self.synthesizes() && status != RunStatus::Waiting && !stopped {
             self.start_coordinator();
         }
         match self.desk.phase {
@@ -243,7 +220,7 @@ impl Run {
         self.desk.phase = Phase::Closing;
         let line =
             format!("All steps have ended; the run is {}. Say with `finalize` what it came to.", status.as_str());
-        self.desk.news.push((self.seq, line));
+        self.desk.news.push(self.seq, line);
         self.inbox.send(Wake::Closing);
         self.wake_after(Duration::from_millis(limits::COORDINATOR_HOLD_MS), Wake::HoldOver);
         true
@@ -254,8 +231,13 @@ impl Run {
         if !self.has_coordinator() {
             return;
         }
-        if let Err(AgentFailure { fault, .. }) = outcome {
-            let message = format!("the coordinator failed, and the run goes on without it: {fault}");
+        let why = match outcome {
+            Err(AgentFailure { fault, .. }) => Some(fault.to_string()),
+            Ok(_) if self.desk.phase == Phase::Working => Some("it ended before the run".to_owned()),
+            Ok(_) => None,
+        };
+        if let Some(why) = why {
+            let message = format!("the coordinator failed, and the run goes on without it: {why}");
             self.warn_of_coordinator("coordinator_failed", message, pass);
         }
         self.end_coordinator(pass);
@@ -272,6 +254,19 @@ impl Run {
         }
     }
 
+    /// Somebody stops the run, or its time is over, when nothing but the coordinator's last word is missing: the run ends as its
+    /// steps did.
+    pub(super) fn cuts_last_word(&mut self, pass: &mut Pass) -> bool {
+        if self.desk.phase != Phase::Closing {
+            return false;
+        }
+        let message = "the run was stopped, or its time was over, before the coordinator was done".to_owned();
+        self.warn_of_coordinator("coordinator_overdue", message, pass);
+        self.desk.overdue = true;
+        self.end_coordinator(pass);
+        true
+    }
+
     /// The run was stopped, and its coordinator with it.
     pub(super) fn stop_coordinator(&mut self, pass: &mut Pass) {
         if self.has_coordinator() {
@@ -282,8 +277,8 @@ impl Run {
     fn end_coordinator(&mut self, pass: &mut Pass) {
         let waited = self.desk.phase == Phase::Closing;
         self.dismiss_coordinator();
-        let letters: Vec<Emission> = self.returned_by_coordinator();
-        pass.queue.extend(letters);
+        let returned = self.returned_by_coordinator();
+        pass.queue.extend(returned);
         self.settle(pass);
         if waited && self.machine.may_conclude() {
             pass.queue.extend(self.conclude());
@@ -305,7 +300,7 @@ impl Run {
             let fault = Fault::step("no_coordinator", "only the coordinator of a run says this");
             return drop(done.send(Err(fault)));
         }
-        let known = matches!(body, Body::Summarized { .. }) && self.machine.summary().is_some();
+        let known = self.machine.has_said(&body);
         if !known {
             pass.queue.push_back(Emission { path, attempt: Some(ATTEMPT), body });
         }
@@ -328,41 +323,4 @@ impl Run {
         let body = Body::Warning { code: code.to_owned(), message };
         pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
     }
-}
-
-/// What the coordinator hears of an event, if it is told of it.
-fn news_of(event: &RunEvent) -> Option<String> {
-    let path = &event.path;
-    let again =
-        |attempt: Option<u32>| attempt.filter(|&attempt| attempt > 1).map_or(String::new(), |n| format!(" (try {n})"));
-    match &event.body {
-        Body::RunResumed { .. } => Some("The run goes on, after its process had ended or waited.".to_owned()),
-        Body::StepStarted { .. } => Some(format!("step `{path}` began{}", again(event.attempt))),
-        Body::StepRetrying { error, .. } => Some(format!("step `{path}` failed and is tried again: {error}")),
-        Body::StepFinished { status: StepStatus::Completed, output, .. } => {
-            let text = match output.content.is_empty() {
-                true => value::to_text(&output.result),
-                false => output.content.to_string(),
-            };
-            Some(format!("step `{path}` completed and gave:\n{}", shortened(&text)))
-        }
-        Body::StepFinished { error, .. } => {
-            let why = error.as_ref().map(ToString::to_string).unwrap_or_default();
-            Some(format!("step `{path}` failed: {why}"))
-        }
-        Body::StepSkipped { detail, .. } => Some(format!("step `{path}` was skipped: {detail}")),
-        Body::StepCancelled { detail } => Some(format!("step `{path}` was cancelled: {detail}")),
-        Body::QuestionAsked { question, .. } => Some(format!("step `{path}` asks a person: {question}")),
-        _ => None,
-    }
-}
-
-/// The beginning of what may be long.
-fn shortened(text: &str) -> String {
-    let most = limits::COORDINATOR_DIGEST_BYTES;
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let head = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
-    format!("{head}\n[... {} of {} bytes left out ...]", text.len() - head.len(), text.len())
 }

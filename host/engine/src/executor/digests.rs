@@ -68,6 +68,9 @@ impl Run {
 
     /// Counts what was recorded to the stretch. The first event of the run, which has its whole document, is in none.
     pub(super) fn stretch(&mut self, events: &[Arc<RunEvent>]) {
+        if self.needs_every_event() {
+            return;
+        }
         let counted = events.iter().filter(|event| !event.body.is_transient() && event.seq > 1);
         self.stretch.events.extend(counted.cloned());
     }

@@ -5,7 +5,7 @@
 use super::run::{Pass, Run};
 use super::{DroppedMessage, Wake};
 use crate::mailbox::Fetch;
-use cofferdam_core::event::{Body, DropReason, Dropped, MessageKind, Posted, RunEvent};
+use cofferdam_core::event::{Body, DropReason, Dropped, MessageKind, Posted, RunEvent, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
@@ -64,7 +64,9 @@ impl Run {
                 let attempt = self.machine.attempt_of(&to);
                 pass.queue.push_back(Emission { path: to.clone(), attempt, body: letter.delivered(0) });
                 self.settle(pass);
-                super::run::sort_effects(self.machine.call_off(&to, &mail::called_off(&letter.text)), pass);
+                let why = mail::called_off(&letter.text);
+                super::run::sort_effects(self.machine.call_off(&to, &why), pass);
+                self.called_off.insert(to, why);
             }
             None => {}
         }
@@ -76,6 +78,10 @@ impl Run {
         let refuse = |reason, to: &StepPath, detail: &str| {
             Err(Unreachable { reason, to: to.clone(), detail: detail.to_owned() })
         };
+        if self.machine.is_stopped() {
+            let to = post.to.as_deref().map_or_else(StepPath::coordinator, StepPath::from);
+            return refuse(DropReason::RunCancelled, &to, "the run was stopped");
+        }
         let to = match &post.to {
             Some(name) if from.is_coordinator() => self.machine.addressee(name)?,
             Some(name) => {
@@ -84,9 +90,6 @@ impl Run {
             }
             None => StepPath::coordinator(),
         };
-        if self.machine.is_stopped() {
-            return refuse(DropReason::RunCancelled, &to, "the run was stopped");
-        }
         if to.is_coordinator() && !self.has_coordinator() {
             return refuse(DropReason::NoCoordinator, &to, "the run has no coordinator, or that has ended");
         }
@@ -94,7 +97,7 @@ impl Run {
         {
             return refuse(DropReason::TargetFinished, &to, "its agent has nothing more to do");
         }
-        if self.mail.count(&to) >= limits::MAILBOX_MESSAGES {
+        if self.mail.count(&to) >= limits::MAILBOX_MESSAGES && post.kind != MessageKind::Cancel {
             return refuse(DropReason::MailboxFull, &to, "too many messages wait there");
         }
         Ok(to)
@@ -164,7 +167,9 @@ impl Run {
 
     /// What waits when the run ends reaches nobody; that is recorded before its end.
     pub(super) fn returned_before(&self, end: &Emission) -> Vec<Emission> {
-        if !matches!(end.body, Body::RunFinished { .. }) {
+        let Body::RunFinished { status, .. } = &end.body else { return Vec::new() };
+        if *status == RunStatus::Waiting {
+            // It is read when the run goes on.
             return Vec::new();
         }
         let reason = |letter: &Letter| match letter.to.is_coordinator() {

@@ -37,7 +37,8 @@ impl Run {
         } else if !self.abandon(&path) {
             return None;
         }
-        let body = Body::StepCancelled { detail: "stopped while it was under way".to_owned() };
+        let detail = self.called_off.remove(&path).unwrap_or_else(|| "stopped while it was under way".to_owned());
+        let body = Body::StepCancelled { detail };
         Some(Emission { path, attempt: None, body })
     }
 

@@ -289,11 +289,15 @@ impl Preparation<'_> {
     fn coordinator(&mut self) {
         let Some(settings) = self.request.settings.coordinator.clone() else { return };
         let spec = Arc::new(settings.spec());
-        let work = AgentWork { model: settings.model().cloned(), ..AgentWork::default() };
         let who = "the coordinator";
         let tools = self.ports.gateway.coordinator_specs(&spec.tools);
         self.tool_names(&spec);
-        let model = self.model(who, &work, &spec).unwrap_or_else(|fault| {
+        let model = match settings.model() {
+            // Its own model is its own, whatever model the steps are given.
+            Some(name) => self.named_model(name).map(Some),
+            None => self.model(who, &AgentWork::default(), &spec),
+        };
+        let model = model.unwrap_or_else(|fault| {
             self.faults.push(fault);
             None
         });
@@ -371,9 +375,13 @@ impl Preparation<'_> {
         if let Some(known) = self.models.get(&name) {
             return Ok(known.clone());
         }
-        let resolved = self.ports.models.resolve(&name);
-        self.models.insert(name.clone(), resolved.as_ref().ok().cloned());
-        resolved.map(Some).map_err(|fault| with_detail(fault, json!({ "model": name })))
+        let resolved = self.named_model(&name);
+        self.models.insert(name, resolved.as_ref().ok().cloned());
+        resolved.map(Some)
+    }
+
+    fn named_model(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
+        self.ports.models.resolve(name).map_err(|fault| with_detail(fault, json!({ "model": name })))
     }
 
     /// Exact names that match no tool of this host. What is forbidden may be any tool: other hosts have others.

@@ -77,6 +77,8 @@ pub(super) struct Run {
     pub(super) fenced: Option<JournalError>,
     /// Messages between agents.
     pub(super) mail: Mail,
+    /// Why steps are cancelled that messages stopped.
+    pub(super) called_off: HashMap<StepPath, String>,
     /// What hears of dropped messages panicked.
     pub(super) callback_panicked: bool,
     /// The coordinator, if the run has one.
@@ -168,6 +170,7 @@ impl Run {
             stretch: Stretch::default(),
             fenced: None,
             mail: Mail::default(),
+            called_off: HashMap::new(),
             callback_panicked: false,
             desk: Desk::default(),
             past: PastTries::default(),

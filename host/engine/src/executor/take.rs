@@ -88,6 +88,9 @@ impl Run {
 
     /// Stops the run; at once when nothing but its output is missing.
     fn stop(&mut self, stop: Stop, pass: &mut Pass) {
+        if self.cuts_last_word(pass) {
+            return;
+        }
         sort_effects(self.machine.stop(stop), pass);
         pass.queue.extend(self.stopped_short());
         self.stop_coordinator(pass);

@@ -145,6 +145,7 @@ impl Scene {
         let tools = self.tools.into_iter().map(|tool| (None, tool));
         let gateway = Gateway::new(tools, self.rules, approver, Arc::clone(&clock)).unwrap();
         let gateway = gateway.with_unknown_effect(self.unknown_effect).with_coordinator(self.coordinator.is_some());
+        let settings = settings(self.timeout, self.pauses, self.coordinator);
         let ports = Ports {
             clock: Arc::clone(&clock),
             randomness: Arc::new(FixedRandomness(0.0)),
@@ -170,13 +171,7 @@ impl Scene {
             plugins: Vec::new(),
             note: None,
             holder: None,
-            settings: RunSettings {
-                timeout: self.timeout,
-                pauses: self.pauses,
-                default_model: self.coordinator.as_ref().map(|_| "model".to_owned()),
-                coordinator: self.coordinator,
-                ..RunSettings::default()
-            },
+            settings,
             cancel: tokio_util::sync::CancellationToken::new(),
         };
         let again = ReplayPorts {
@@ -211,6 +206,11 @@ impl Scene {
         let asked = person.map(|person| std::mem::take(&mut *person.asked.lock().unwrap())).unwrap_or_default();
         Ok(Seen { result, journal, records, read, sink, missed, asked, replayed, took })
     }
+}
+
+fn settings(timeout: Option<Duration>, pauses: Pauses, coordinator: Option<Coordinator>) -> RunSettings {
+    let default_model = coordinator.as_ref().map(|_| "model".to_owned());
+    RunSettings { timeout, pauses, default_model, coordinator, ..RunSettings::default() }
 }
 
 pub(crate) fn text(content: &str) -> StepOutput {
