@@ -114,6 +114,17 @@ pub(crate) fn models(
     }
 }
 
+/// Gives a model under a name that no settings know, if there is one.
+pub(crate) type ModelResolver = Arc<dyn Fn(&str) -> Option<Arc<dyn Model>> + Send + Sync>;
+
+/// The models, and behind them whoever is asked for names that they do not know.
+pub(crate) fn resolved(models: Arc<dyn Models>, resolver: Option<ModelResolver>) -> Arc<dyn Models> {
+    match resolver {
+        None => models,
+        Some(resolver) => Arc::new(WithResolver { models, resolver }),
+    }
+}
+
 /// A model of a plugin, asked again as the native ones are.
 pub(crate) fn patient(model: PluginModel, clock: &Arc<dyn Clock>) -> Arc<dyn Model> {
     Arc::new(Patient::new(Arc::new(model), Arc::clone(clock)))
@@ -144,6 +155,21 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 /// Secrets are variables of the environment, by name.
 pub(crate) fn variable_secret(name: &str) -> Option<SecretString> {
     variable(name).map(SecretString::from)
+}
+
+struct WithResolver {
+    models: Arc<dyn Models>,
+    resolver: ModelResolver,
+}
+
+impl Models for WithResolver {
+    fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
+        self.models.resolve(name).or_else(|fault| (self.resolver)(name).ok_or(fault))
+    }
+
+    fn plugin_model(&self, name: &str) -> Option<PluginModelName> {
+        self.models.plugin_model(name)
+    }
 }
 
 struct WithOwn {

@@ -2,6 +2,7 @@
 
 mod machine;
 mod messages;
+mod resolver;
 
 use super::Orchestrator;
 use super::approval::Timed;
@@ -127,6 +128,7 @@ pub struct Builder {
     journal: Option<Arc<dyn Journal>>,
     state: Option<Arc<dyn State>>,
     models: Option<Arc<dyn Models>>,
+    resolver: Option<compose::ModelResolver>,
     model: Option<Arc<dyn Model>>,
     default_model: Option<String>,
     agents: BTreeMap<AgentName, Arc<Kept>>,
@@ -453,7 +455,7 @@ impl Builder {
             randomness: self.randomness.unwrap_or_else(compose::randomness),
             journal,
             state,
-            models: compose::models(self.models, self.model, &clock),
+            models: compose::resolved(compose::models(self.models, self.model, &clock), self.resolver),
             approver: self.approver.map(|(approver, timeout)| Timed::wrap(approver, timeout, &clock)),
             clock,
             default_model: self.default_model.or(model_name),

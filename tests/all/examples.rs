@@ -209,6 +209,9 @@ fn the_example_of_an_endpoint_speaks_to_one_and_keeps_its_key() {
     assert!(!outcome.stderr.contains("canary"));
 }
 
+#[path = "../../host/examples/orchestrator_life.rs"]
+#[expect(dead_code, reason = "`main` is for people")]
+mod orchestrator_life;
 #[path = "../../host/examples/workflow_engine.rs"]
 #[expect(dead_code, reason = "`main` is for people")]
 mod workflow_engine;
@@ -234,6 +237,22 @@ dag: fetch, analyse, report -> Report: sales grew by 150 percent.
 loop: Good: a second draft. after 2 iterations
 ";
     assert_eq!(said(async |out| workflow_modes::run(out).await), wanted);
+}
+
+#[test]
+fn an_orchestrator_lives_as_the_example_says() {
+    let wanted = "run: completed, \"It is well written.\"
+summary: The letter is written and checked.
+in no time: failed
+resumed: completed, \"It is well written.\"
+agent: [Say it.]
+agent with a model of our own: so they say
+goal: \"harbour\"
+recorded as completed: 6
+closed twice: true
+closed for all: true
+";
+    assert_eq!(said(async |out| orchestrator_life::run(out).await), wanted);
 }
 
 #[test]

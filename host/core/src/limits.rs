@@ -112,6 +112,7 @@ limits! {
     STREAM_BUFFER_CHUNKS: usize = 256, "chunks", "an undrained stream would fill the memory";
 
     // Agents
+    CONVERSATION_BYTES: usize = 512 * KIB, "bytes", "an agent that works for long would be refused by its model: what is old and long gives way";
     MAILBOX_MESSAGES: usize = 10_000, "messages", "agents that write faster than one reads would fill the memory";
     MESSAGE_TEXT_BYTES: usize = 64 * KIB, "bytes", "one message would fill the conversation of its reader";
     WAKE_CYCLES: u32 = 10, "wake-ups", "two agents that answer each other would never end";

@@ -1,5 +1,6 @@
 //! The LLM agent: asks a model, runs the tools it calls, until it stops or a bound is reached.
 
+mod compact;
 mod repeats;
 mod structured;
 mod turn;
@@ -175,7 +176,23 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// Makes room in a conversation that has grown too large, and says so once.
+    fn make_room(&mut self, recorded: bool) {
+        if !compact::is_too_large(&self.messages) {
+            return;
+        }
+        let messages: &mut Vec<Message> = Arc::make_mut(&mut self.messages);
+        let left_out = compact::compact(messages);
+        if left_out > 0 && !recorded {
+            let message =
+                format!("the conversation was too large: {left_out} bytes of old answers of tools were left out of it");
+            self.warn("conversation_compacted", &message);
+        }
+    }
+
     async fn ask(&mut self, turn: u32, choice: ToolChoice) -> Result<Turn, Fault> {
+        let recorded = self.ctx.events.past().is_some_and(|past| past.turn(turn).is_some());
+        self.make_room(recorded);
         if let Some(past) = self.ctx.events.past().and_then(|past| past.turn(turn)) {
             let mut answer = Turn::recorded(turn, past);
             self.take(&mut answer);
