@@ -12,6 +12,7 @@ mod durable;
 mod foreach;
 mod graph;
 mod load;
+mod mail;
 mod measure;
 mod memory;
 mod neighbour;
@@ -32,6 +33,7 @@ const GROUPS: &[Group] = &[
     ("agents", agents::run),
     ("graph", graph::run),
     ("foreach", foreach::run),
+    ("mail", mail::run),
     ("validate", validate::run),
     ("delta", delta::run),
     ("plugin", plugin::run),
