@@ -67,7 +67,10 @@ pub use cofferdam_plugin as plugin;
 pub use cofferdam_registry as registry;
 pub use cofferdam_store as store;
 
-pub use cofferdam_engine::{COORDINATOR_PROMPT, Coordinator, Difference, DroppedMessage, Listed, Pauses, Replayed};
+pub use cofferdam_engine::{
+    COORDINATOR_PROMPT, Coordinator, Difference, DroppedMessage, Listed, Pauses, PermissionAnswer, PermissionRequest,
+    Replayed,
+};
 
 pub use cofferdam_core::port::{Agent, Journal, Model, Sink, Tool};
 pub use cofferdam_core::run::{RunResult, StepResult};

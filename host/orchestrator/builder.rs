@@ -2,6 +2,7 @@
 
 mod machine;
 mod messages;
+mod permissions;
 mod resolver;
 
 use super::Orchestrator;
@@ -27,7 +28,7 @@ use cofferdam_core::port::{
     Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Natives, Randomness, Sink, State, Tool,
 };
 use cofferdam_egress::Egress;
-use cofferdam_engine::{Coordinator, DropCallback};
+use cofferdam_engine::{Coordinator, DropCallback, PermissionHandler};
 use cofferdam_plugin::{CompileChild, HostSettings, Observation, Tap};
 use cofferdam_tools::ExecSettings;
 use std::collections::BTreeMap;
@@ -54,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) approver: Option<Arc<dyn Approver>>,
     pub(crate) rules: Rules,
+    pub(crate) permission_handler: Option<PermissionHandler>,
     pub(crate) grants: GrantPolicy,
     pub(crate) servers: ServerPolicy,
     /// Where programs are started.
@@ -137,6 +139,7 @@ pub struct Builder {
     /// Who is asked, and how long.
     approver: Option<(Arc<dyn Approver>, Option<Duration>)>,
     rules: Rules,
+    permission_handler: Option<PermissionHandler>,
     grants: GrantPolicy,
     servers: ServerPolicy,
     workdir: Option<PathBuf>,
@@ -253,13 +256,6 @@ impl Builder {
     #[must_use]
     pub fn approval(mut self, approver: Arc<dyn Approver>, timeout: impl Into<Option<Duration>>) -> Self {
         self.approver = Some((approver, timeout.into()));
-        self
-    }
-
-    /// Rules about tool calls.
-    #[must_use]
-    pub fn permissions(mut self, rules: Rules) -> Self {
-        self.rules = rules;
         self
     }
 
@@ -463,6 +459,7 @@ impl Builder {
             tools,
             sinks: self.sinks,
             rules,
+            permission_handler: self.permission_handler,
             grants: self.grants,
             vault: Arc::new(if self.played.is_some() { Vault::only(self.secrets) } else { Vault::new(self.secrets) }),
             egress: self.played.map(|played| played.egress),

@@ -144,6 +144,7 @@ impl Orchestrator {
             Arc::clone(&settings.clock),
         )?
         .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
+        .with_handler(settings.permission_handler.clone())
         .with_remembered(self.kept_answers(&pins))
         .with_coordinator(options.coordinator.as_ref().is_some_and(|coordinator| !coordinator.only_synthesizes()))
         .with_unlisted(servers.unlisted.iter().cloned())

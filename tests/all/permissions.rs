@@ -6,7 +6,7 @@ use cofferdam::core::fault::Fault;
 use cofferdam::core::permission::{Rule, Rules, Stance};
 use cofferdam::core::port::{Ack, Answer, Approver, Batch, BoxFuture, Pressure, Question, Want};
 use cofferdam::llm::Scripted;
-use cofferdam::{Builder, Orchestrator, RunOptions, Sink, UserDirs, Workflow};
+use cofferdam::{Builder, Orchestrator, PermissionAnswer, PermissionRequest, RunOptions, Sink, UserDirs, Workflow};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -247,6 +247,41 @@ fn the_stance_decides_where_no_rule_does() {
     let workflow = Workflow::parse(&document, ".").unwrap();
     let result = runtime.block_on(orchestrator.run_flow(&workflow, RunOptions::default())).unwrap();
     assert_eq!(result.step("own").unwrap().error.as_ref().unwrap().code, "tool_denied", "a denial beats yolo");
+}
+
+#[test]
+fn a_program_decides_before_a_person_is_asked_and_after_the_rules() {
+    let person = Person::new([Said::This(Answer::Yes)]);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&asked);
+    let decide = move |request: &PermissionRequest| {
+        hears.lock().unwrap().push(request.clone());
+        match (request.tool.to_string().as_str(), request.args["path"].as_str()) {
+            ("write", Some("out:a")) => PermissionAnswer::Allow,
+            ("write", _) => PermissionAnswer::Deny("only `a` is ours".to_owned()),
+            _ => PermissionAnswer::Ask,
+        }
+    };
+    let builder = Orchestrator::builder().permission_handler(decide.clone());
+    let made = decided(builder.approval(Arc::clone(&person) as _, None), WRITER);
+    assert_eq!(ran(&made), [true, true, false, true], "{made:?}");
+    assert_eq!(made[2].2, "the program denied it: only `a` is ours");
+    assert_eq!(person.asked(), 1, "about `edit` alone");
+    let seen = asked.lock().unwrap().clone();
+    assert_eq!(seen.len(), 4);
+    assert_eq!((seen[0].step.as_str(), seen[0].agent.as_deref()), ("a", Some("default")));
+    // Without a person what it leaves to one is denied; a deny rule is beyond it; a panic is a no.
+    assert_eq!(
+        ran(&decided(Orchestrator::builder().permission_handler(decide.clone()), WRITER)),
+        [true, true, false, false]
+    );
+    let rules = Rules { deny: vec![Rule::parse("write").unwrap()], ..Rules::default() };
+    assert_eq!(
+        ran(&decided(Orchestrator::builder().permissions(rules).permission_handler(decide), WRITER)),
+        [false; 4]
+    );
+    let panics = Orchestrator::builder().permission_handler(|_| panic!("not today"));
+    assert_eq!(ran(&decided(panics, WRITER)), [false; 4]);
 }
 
 #[test]

@@ -131,6 +131,8 @@ pub(crate) enum Hands {
 /// What an agent works with, and what its result must be.
 #[derive(Clone)]
 pub(crate) struct Terms {
+    /// What the document calls it.
+    pub(crate) agent: Arc<str>,
     pub(crate) tools: Arc<[ToolSpec]>,
     /// The model that is asked for; none = the agent's own affair.
     pub(crate) model: Option<Arc<str>>,
@@ -233,7 +235,7 @@ impl Setting {
         let args = args.render(&variables).map_err(|error| template_fault("args", &error))?;
         let args = arguments_within_bounds(&tool, args, self.limits)?;
         let ctx = self.tool_context(DOCUMENT_CALL.into()).await?;
-        let reply = self.gateway.call(Call { ctx, tool, args, origin: Origin::Document }).await?;
+        let reply = self.gateway.call(Call { ctx, tool, args, origin: Origin::Document, agent: None }).await?;
         match reply.error {
             Some(fault) => Err(fault),
             None => {
@@ -272,7 +274,11 @@ impl Setting {
             answers: self.answers.clone(),
             model: terms.model.clone(),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
-            tools: Arc::new(AttemptTools { setting: Arc::clone(self), specs: Arc::clone(&terms.tools) }),
+            tools: Arc::new(AttemptTools {
+                setting: Arc::clone(self),
+                specs: Arc::clone(&terms.tools),
+                agent: Arc::clone(&terms.agent),
+            }),
             mail: Arc::clone(&self.mail),
             narrowings: Arc::clone(&self.narrowings),
             events,
@@ -360,6 +366,7 @@ impl Setting {
 struct AttemptTools {
     setting: Arc<Setting>,
     specs: Arc<[ToolSpec]>,
+    agent: Arc<str>,
 }
 
 impl Toolbox for AttemptTools {
@@ -399,7 +406,8 @@ impl AttemptTools {
         }
         let number = self.setting.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let ctx = self.setting.tool_context(number.to_string().into()).await?;
-        self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model }).await
+        let agent = Some(Arc::clone(&self.agent));
+        self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent }).await
     }
 }
 

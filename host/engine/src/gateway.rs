@@ -15,7 +15,7 @@ use crate::person::{self, PersonTime};
 use asking::{Asked, Asking};
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
-use cofferdam_core::id::{Alias, ToolName};
+use cofferdam_core::id::{Alias, RunId, StepPath, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rule, Rules};
 use cofferdam_core::port::{
@@ -64,7 +64,37 @@ pub struct Gateway {
     unknown_effect: Option<UnknownEffect>,
     /// A coordinator reads what agents write.
     coordinated: bool,
+    handler: Option<PermissionHandler>,
 }
+
+/// A call that no rule decides, or about which a rule asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PermissionRequest {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step: StepPath,
+    /// The agent whose model made the call; none where a document or a plugin did.
+    pub agent: Option<Arc<str>>,
+    /// The tool.
+    pub tool: ToolName,
+    /// The arguments, checked against the tool's schema.
+    pub args: Value,
+}
+
+/// What code of the embedder decides about a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PermissionAnswer {
+    /// It is made.
+    Allow,
+    /// It is not, and why; the model reads that.
+    Deny(String),
+    /// A person is asked, where there is one.
+    Ask,
+}
+
+/// Decides about calls in the place of a person.
+pub type PermissionHandler = Arc<dyn Fn(&PermissionRequest) -> PermissionAnswer + Send + Sync>;
 
 struct Entry {
     source: Arc<dyn Tool>,
@@ -78,6 +108,8 @@ pub(crate) struct Call {
     pub(crate) tool: ToolName,
     pub(crate) args: Value,
     pub(crate) origin: Origin,
+    /// Whose model made it.
+    pub(crate) agent: Option<Arc<str>>,
 }
 
 impl Gateway {
@@ -113,6 +145,7 @@ impl Gateway {
             redactor: Arc::new(NoRedactor),
             unknown_effect: None,
             coordinated: false,
+            handler: None,
         })
     }
 
@@ -141,6 +174,13 @@ impl Gateway {
     #[must_use]
     pub fn with_coordinator(mut self, coordinated: bool) -> Self {
         self.coordinated = coordinated;
+        self
+    }
+
+    /// Who decides before a person is asked.
+    #[must_use]
+    pub fn with_handler(mut self, handler: Option<PermissionHandler>) -> Self {
+        self.handler = handler;
         self
     }
 
@@ -323,6 +363,9 @@ impl Gateway {
         if let Some(known) = self.asking.known(&asked).await {
             return known;
         }
+        if let Some(decided) = self.handled(call) {
+            return decided;
+        }
         let question = Question {
             run_id: Some(call.ctx.run_id.clone()),
             path: call.ctx.path.clone(),
@@ -333,6 +376,25 @@ impl Gateway {
         let ask = || self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
         let _open = self.approver().map(|_| ask());
         self.asking.ask(&asked, question).await
+    }
+
+    /// What code decides where otherwise a person is asked; none leaves it to the person.
+    fn handled(&self, call: &Call) -> Option<Decided> {
+        let handler = self.handler.as_ref()?;
+        let request = PermissionRequest {
+            run_id: call.ctx.run_id.clone(),
+            step: call.ctx.path.clone(),
+            agent: call.agent.clone(),
+            tool: call.tool.clone(),
+            args: call.args.clone(),
+        };
+        let decided = |outcome, rule: String| Some(Decided { outcome, rule });
+        match std::panic::catch_unwind(AssertUnwindSafe(|| handler(&request))) {
+            Ok(PermissionAnswer::Allow) => decided(Outcome::Allow, "the program allowed it".to_owned()),
+            Ok(PermissionAnswer::Deny(why)) => decided(Outcome::Deny, format!("the program denied it: {why}")),
+            Ok(PermissionAnswer::Ask) => None,
+            Err(_) => decided(Outcome::Deny, "what the program decides with panicked".to_owned()),
+        }
     }
 
     fn unknown(&self, tool: &ToolName) -> Fault {
@@ -356,7 +418,7 @@ impl Invoke for Gateway {
             depth: from.depth + 1,
             ..from.clone()
         };
-        Box::pin(self.call(Call { ctx, tool, args, origin: Origin::Plugin }))
+        Box::pin(self.call(Call { ctx, tool, args, origin: Origin::Plugin, agent: None }))
     }
 }
 

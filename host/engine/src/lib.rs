@@ -33,5 +33,5 @@ pub use executor::{
     DropCallback, DroppedMessage, Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, asks_nothing_more,
     questions_of, read_events, repeats_answers,
 };
-pub use gateway::{Gateway, GatewayError, Listed};
+pub use gateway::{Gateway, GatewayError, Listed, PermissionAnswer, PermissionHandler, PermissionRequest};
 pub use replay::{Difference, ReplayPorts, Replayed, replay};

@@ -303,8 +303,8 @@ impl Preparation<'_> {
         });
         let Some(model) = model else { return };
         let retries = self.workflow().options.max_retries.unwrap_or(limits::MODEL_RETRIES);
+        let terms = Terms { agent: name_of(&spec), tools, model: None, result: None };
         let agent = LlmAgent::new(spec, model, None, retries).within(self.workflow().options.limits);
-        let terms = Terms { tools, model: None, result: None };
         self.made.coordinator = Some(Offered { agent: Arc::new(agent), terms, transform: Transforms::default() });
     }
 
@@ -360,7 +360,7 @@ impl Preparation<'_> {
         };
         let asked = [&self.request.settings.model, &work.model, &spec.model];
         let model = asked.into_iter().flatten().next().map(|name| Arc::from(name.as_str()));
-        Ok(Terms { tools: self.ports.gateway.specs(&spec.tools), model, result })
+        Ok(Terms { agent: name_of(spec), tools: self.ports.gateway.specs(&spec.tools), model, result })
     }
 
     /// The run's model beats the step's, which beats the agent's, which beats the document's.
@@ -408,6 +408,10 @@ impl Preparation<'_> {
         let fault = Fault::user("unknown_tool", message).with_hint(hint);
         with_detail(fault, json!({ "tool": tool }))
     }
+}
+
+fn name_of(spec: &AgentSpec) -> Arc<str> {
+    spec.name.as_str().into()
 }
 
 /// What a fault is about, for those who look for its place in the document.

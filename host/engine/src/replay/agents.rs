@@ -45,7 +45,8 @@ impl Replayer {
             Made::Message(message, shortened) => (message, shortened),
             Made::Fault(fault) => return (*fault).into(),
         };
-        let terms = Terms { tools: self.ports.gateway.specs(&spec.tools), model: None, result };
+        let agent = spec.name.as_str().into();
+        let terms = Terms { agent, tools: self.ports.gateway.specs(&spec.tools), model: None, result };
         let limits = self.workflow.options.limits;
         let gateway = Arc::clone(&self.ports.gateway);
         let past = Arc::new(Past::new(asked, Arc::clone(&terms.tools), limits, gateway));
