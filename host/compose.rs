@@ -164,7 +164,11 @@ struct WithResolver {
 
 impl Models for WithResolver {
     fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
-        self.models.resolve(name).or_else(|fault| (self.resolver)(name).ok_or(fault))
+        // What is known and cannot be had, for want of a key say, is not taken from elsewhere.
+        self.models.resolve(name).or_else(|fault| match &*fault.code {
+            "model_unknown" | "unknown_model" => (self.resolver)(name).ok_or(fault),
+            _ => Err(fault),
+        })
     }
 
     fn plugin_model(&self, name: &str) -> Option<PluginModelName> {

@@ -180,6 +180,9 @@ impl From<cofferdam::Error> for Failure {
             cofferdam::Error::Journal(error) => {
                 Self { hint: journal_hint(&error), ..Self::failed(format!("the journal failed: {error}")) }
             }
+            cofferdam::Error::NoPlan { fault, .. } if fault.code == "timeout" => {
+                Self { exit: Exit::Timeout, ..Self::failed(format!("no plan came of the goal: {fault}")) }
+            }
             cofferdam::Error::NoPlan { run, fault } => Self::failed(format!("no plan came of the goal: {fault}"))
                 .with_hint(format!("`cofferdam runs show {run} --transcript` shows what the model wrote")),
             other @ cofferdam::Error::PlanDenied { .. } => Self::failed(other.to_string()),

@@ -75,6 +75,7 @@ impl Orchestrator {
             return Err(Error::Closed);
         }
         let recorded = self.recorded(run).await?;
+        recorded.refuse_planning()?;
         let now = match workflow {
             Some(given) => given.clone(),
             None => recorded.now()?,
@@ -92,7 +93,7 @@ impl Orchestrator {
         let changed = changed || !recorded.context_changes(&context_files).is_empty();
         let mut inputs = self.inputs(&recorded, (&before, &now), &options.inputs)?;
         // What cannot start leaves no run behind, and secrets are known from here on.
-        self.look(&now, &of_recorded(&recorded, &options.resume), Some(inputs.clone())).await?;
+        self.look(&now, &of_recorded(&recorded, &options.resume)?, Some(inputs.clone())).await?;
         redact_map(&*self.shared.settings.vault, &mut inputs);
         let events = self.events_of(run).await?;
         let wish = Wish {
@@ -220,12 +221,12 @@ fn declared<'w>(of: &'w Workflow, name: &str) -> Option<&'w Input> {
 }
 
 /// What the new run is checked with before it is there.
-fn of_recorded(recorded: &RecordedRun, options: &ResumeOptions) -> RunOptions {
-    RunOptions {
+fn of_recorded(recorded: &RecordedRun, options: &ResumeOptions) -> Result<RunOptions, Error> {
+    Ok(RunOptions {
         input: recorded.input.as_deref().map(str::to_owned),
         answers: options.answers.clone(),
         model: options.model.clone().or_else(|| recorded.setting("model").map(str::to_owned)),
-        coordinator: recorded.coordinator().unwrap_or_default(),
+        coordinator: recorded.coordinator()?,
         ..RunOptions::default()
-    }
+    })
 }

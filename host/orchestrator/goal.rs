@@ -21,9 +21,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// The agent that plans, and the name of its runs.
-pub(super) const PLANNER: &str = "planner";
-
 /// The tables of the language that a plan needs.
 const TABLES: [&str; 9] =
     ["document", "input", "agent", "step", "loop", "loop-check", "question", "condition", "options"];
@@ -57,7 +54,34 @@ pub struct GoalPlan {
     pub repairs: u32,
 }
 
+impl GoalPlan {
+    /// What whoever approves plans is asked.
+    #[must_use]
+    pub fn question(&self) -> Question {
+        let steps = self.workflow.document().scope.steps.len();
+        Question {
+            run_id: Some(self.run_id.clone()),
+            path: StepPath::ROOT,
+            title: format!("Run this plan of {steps} step{}?", if steps == 1 { "" } else { "s" }),
+            detail: self.yaml.clone(),
+            always: None,
+        }
+    }
+
+    /// What a run of the plan is given: the goal as its input, and in its metadata who planned it.
+    #[must_use]
+    pub fn options(&self, goal: &str, mut options: RunOptions) -> RunOptions {
+        options.input.get_or_insert_with(|| goal.to_owned());
+        options.metadata.insert("goal".to_owned(), json!(goal));
+        options.metadata.insert("planned_by".to_owned(), json!(self.run_id.as_str()));
+        options
+    }
+}
+
 impl Orchestrator {
+    /// The agent that plans, and the name of its runs.
+    pub const PLANNER: &str = "planner";
+
     /// Makes a plan for a goal, and runs nothing of it: a model writes a document against the published schema, and repairs
     /// what is wrong with it, at most [`limits::PLAN_REPAIRS`] times. The model is that of the options, of the
     /// orchestrator's coordinator, or the default. Making it is a recorded run.
@@ -72,13 +96,13 @@ impl Orchestrator {
             return Err(Error::Refused(vec![Fault::user("empty_goal", "there is no goal to plan for")]));
         }
         let base = &self.shared.settings.workdir;
-        let agent = AgentConfig::new(PLANNER).description("plans how a goal is reached");
+        let agent = AgentConfig::new(Orchestrator::PLANNER).description("plans how a goal is reached");
         let agent = agent.prompt(&system_prompt()).tools([] as [&str; 0]).max_turns(limits::PLAN_REPAIRS + 1);
         let workflow = Workflow::from_agent(&agent, base)?;
         let model = self.planning_model(&workflow, options).await?;
         let run = RunOptions { input: Some(goal.to_owned()), ..options.clone() };
         let planner = Arc::new(Planner::new(self.without_handle(), &workflow, model, run));
-        let name = AgentName::parse(PLANNER).expect("`planner` follows the grammar");
+        let name = AgentName::parse(Orchestrator::PLANNER).expect("`planner` follows the grammar");
         let workflow = workflow.with_agent(name, Arc::clone(&planner) as _);
         let mut metadata = options.metadata.clone();
         metadata.insert("goal".to_owned(), json!(goal));
@@ -115,14 +139,7 @@ impl Orchestrator {
     pub async fn run_goal(&self, goal: &str, options: RunOptions) -> Result<RunResult, Error> {
         let plan = self.plan_goal(goal, &options).await?;
         if let Some(approver) = &self.shared.settings.approver {
-            let question = Question {
-                run_id: Some(plan.run_id.clone()),
-                path: StepPath::ROOT,
-                title: format!("Run this plan of {} steps?", plan.workflow.document().scope.steps.len()),
-                detail: plan.yaml.clone(),
-                always: None,
-            };
-            match approver.ask(question).await {
+            match approver.ask(plan.question()).await {
                 Answer::Yes | Answer::Always => {}
                 Answer::No(why) => return Err(Error::PlanDenied { run: plan.run_id, why }),
                 Answer::Nobody => {
@@ -138,11 +155,8 @@ impl Orchestrator {
     ///
     /// # Errors
     /// As of [`Self::run_flow`].
-    pub async fn run_plan(&self, goal: &str, plan: &GoalPlan, mut options: RunOptions) -> Result<RunResult, Error> {
-        options.input.get_or_insert_with(|| goal.to_owned());
-        options.metadata.insert("goal".to_owned(), json!(goal));
-        options.metadata.insert("planned_by".to_owned(), json!(plan.run_id.as_str()));
-        let mut result = self.run_flow(&plan.workflow, options).await?;
+    pub async fn run_plan(&self, goal: &str, plan: &GoalPlan, options: RunOptions) -> Result<RunResult, Error> {
+        let mut result = self.run_flow(&plan.workflow, plan.options(goal, options)).await?;
         result.usage += plan.usage;
         for (model, usage) in &plan.usage_by_model {
             *result.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
@@ -161,12 +175,17 @@ impl Orchestrator {
         })?;
         let asked = RunOptions { model: Some(name.clone()), ..RunOptions::default() };
         let models = self.models_for(workflow, &asked, &Loaded::default()).await.models;
-        models.resolve(&name).map_err(|fault| Error::Refused(vec![fault]))
+        let model = models.resolve(&name).map_err(|fault| Error::Refused(vec![fault]))?;
+        if model.info().name.starts_with("builtin/") {
+            let fault = Fault::user("no_model", format!("`{name}` is no language model, and cannot plan"));
+            return Err(Error::Refused(vec![fault.with_hint("name one with `--model`, or as the default model")]));
+        }
+        Ok(model)
     }
 
     /// The goal, and the tools that agents of a plan could have.
     async fn request(&self, goal: &str) -> Result<String, Error> {
-        let bare = Workflow::from_agent(&AgentConfig::new(PLANNER), &self.shared.settings.workdir)?;
+        let bare = Workflow::from_agent(&AgentConfig::new(Orchestrator::PLANNER), &self.shared.settings.workdir)?;
         let tools = self.tools(&bare, None).await?.tools;
         let mut text = format!("The goal:\n{}\n\nThe tools:", goal.trim());
         for tool in &tools {

@@ -2,6 +2,7 @@
 //!
 //! It must not know how a run goes on.
 
+use super::Orchestrator;
 use super::launch::COORDINATOR;
 use crate::changes::{beside, source_changes};
 use crate::error::{Error, SourceChange};
@@ -199,6 +200,17 @@ impl RecordedRun {
     #[must_use]
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.get(key).and_then(Value::as_str)
+    }
+
+    /// Refuses to go on with a run in which a plan was made: nobody would look at what comes of it.
+    pub(super) fn refuse_planning(&self) -> Result<(), Error> {
+        let metadata = self.settings.get("metadata");
+        let has = |key: &str| metadata.is_some_and(|metadata| metadata.get(key).is_some());
+        if self.workflow != Orchestrator::PLANNER || !has("goal") || has("planned_by") {
+            return Ok(());
+        }
+        let message = format!("run `{}` was to make a plan, and came to none", self.run_id);
+        Err(Error::Refused(vec![Fault::user("planning", message).with_hint("give the goal again: `cofferdam goal`")]))
     }
 
     /// The coordinator that the run was started with.

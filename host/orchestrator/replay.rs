@@ -10,13 +10,14 @@ use crate::grants::GrantPolicy;
 use crate::workflow::Workflow;
 use cofferdam_core::event::{Body, PluginPin, RunEvent, Sensitive};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::RunId;
+use cofferdam_core::id::{AgentName, RunId};
 use cofferdam_core::permission::Rules;
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::PurePlugins;
 use cofferdam_engine::{Gateway, ReplayPorts, Replayed, replay};
 use cofferdam_plugin::Source;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The engine of documents that name none.
@@ -61,11 +62,15 @@ impl Orchestrator {
         let native =
             settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
         let gateway = Gateway::new(native, Rules::default(), None, Arc::clone(&settings.clock))?;
+        let mut agents: BTreeSet<AgentName> = self.agents_for(workflow).into_keys().collect();
+        // Whether a plan was one depended on what tools and files there were.
+        let planning = document.name == Self::PLANNER;
+        agents.extend(document.agents.keys().filter(|_| planning).cloned());
         let engine = document.options.engine.as_deref().unwrap_or(DEFAULT_ENGINE);
         Ok(ReplayPorts {
             natives: Arc::new(workflow.natives(&settings.natives)),
             plugins: Arc::new(self.pure_plugins(workflow, events).await),
-            agents: self.agents_for(workflow).into_keys().collect(),
+            agents,
             gateway: Arc::new(gateway.with_unlisted(foreign.cloned()).with_coordinator(has_coordinator(events))),
             sources: Arc::clone(&workflow.sources),
             ordered_by_engine: engine != DEFAULT_ENGINE || settings.engines.contains_key(engine),

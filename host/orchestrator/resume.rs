@@ -75,6 +75,7 @@ impl Orchestrator {
         if recorded.status == Some(RunStatus::Completed) {
             return self.result_of(&workflow, &recorded, &options.answers).await;
         }
+        recorded.refuse_planning()?;
         recorded.refuse_other_context(&read_context(&workflow).await?)?;
         self.take_up(&workflow, recorded, options).await
     }

@@ -7,8 +7,8 @@ use super::quantity;
 use super::rounds::{LoopBounds, Rounds};
 use cofferdam_core::event::{AnsweredBy, Body, Decision, EffectDecision, MessageKind, PluginPin, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{StepPath, ToolName};
-use cofferdam_core::mail::{OF_COORDINATOR, SEND_MESSAGE};
+use cofferdam_core::id::StepPath;
+use cofferdam_core::mail;
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value;
 use serde_json::Value;
@@ -128,7 +128,7 @@ impl Narrator {
                 vec![line(Tone::Bad, "plugin", format!("`{plugin}`: {error}"))]
             }
             // What they did is an event of its own.
-            Body::ToolCallFinished { tool, error: None, .. } if is_of_messages(tool) => Vec::new(),
+            Body::ToolCallFinished { tool, error: None, .. } if mail::is_tool(tool) => Vec::new(),
             Body::ToolCallFinished { tool, error, duration_ms, .. } if !self.is_tool_step(&event.path) => {
                 let took = quantity::duration(Duration::from_millis(*duration_ms));
                 let (tone, failure) = match error {
@@ -222,12 +222,6 @@ fn said(event: &RunEvent) -> Vec<Line> {
         Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
         _ => Vec::new(),
     }
-}
-
-/// Whether a tool is one by which agents write to each other.
-fn is_of_messages(tool: &ToolName) -> bool {
-    let name = tool.local().as_str();
-    tool.alias().is_none() && (name == SEND_MESSAGE || OF_COORDINATOR.contains(&name))
 }
 
 /// Who writes or reads, for people.

@@ -280,3 +280,67 @@ fn a_plan_is_changed_before_it_runs() {
     let none = edited_by(None).run(&args).expect(3);
     assert!(none.stderr.contains("set `EDITOR`"), "{}", none.stderr);
 }
+
+#[test]
+fn a_plan_is_kept_where_plans_are_whatever_a_model_calls_it() {
+    let project = Project::new();
+    let plan = "```yaml\nname: ../../escaped\nsteps: [{ id: a, instructions: x }]\n```";
+    let script = serde_json::json!({ "answers": [{ "step": "agent", "text": plan }], "default": { "text": "done" } });
+    project.file("model.yaml", script.to_string());
+    let args = ["goal", "Think.", "--yes", "--model", "scripted/model.yaml"];
+    let done = project.run(&args).expect(0);
+    assert!(done.stderr.contains("plan: .cofferdam/plans/escaped.yaml"), "{}", done.stderr);
+    assert!(project.path(".cofferdam/plans/escaped.yaml").exists() && !project.path("escaped.yaml").exists());
+    // Nothing of the user's is written over, and that is known before anything is spent.
+    project.file("mine.yaml", "mine");
+    let refused = project.run(&[&args[..], &["--save", "mine.yaml"]].concat()).expect(3);
+    assert!(refused.stderr.contains("exists already") && !refused.stderr.contains("started"), "{}", refused.stderr);
+    assert_eq!(project.read("mine.yaml"), "mine");
+    project.run(&[&args[..], &["--save", "no/plan.yaml"]].concat()).expect(3);
+    // The run of a plan goes on like any other, with the script beside the goal.
+    project.run(&["fork", "last", "--from", "a"]).expect(0);
+    project.run(&["resume", "last"]).expect(0);
+}
+
+#[test]
+fn a_run_that_came_to_no_plan_does_not_go_on_unchecked() {
+    let project = Project::new();
+    project.file("model.yaml", "default: { text: I cannot. }");
+    let failed = project.run(&["goal", "Think.", "--yes", "--model", "scripted/model.yaml"]).expect(1);
+    assert!(failed.stderr.contains("no plan came of the goal"), "{}", failed.stderr);
+    for args in [&["resume", "last"][..], &["fork", "last", "--from", "agent"]] {
+        let refused = project.run(args);
+        assert!(refused.stderr.contains("give the goal again"), "{}", refused.stderr);
+    }
+    project.run(&["replay", "last"]).expect(0);
+    // What is no language model is not asked.
+    let none = project.run(&["goal", "Think.", "--yes", "--model", "builtin/extract"]);
+    assert!(none.stderr.contains("is no language model, and cannot plan"), "{}", none.stderr);
+}
+
+#[test]
+fn a_plan_that_leads_out_of_itself_or_was_cut_is_repaired() {
+    let fenced = |text: &str| format!("```yaml\n{text}\n```");
+    let good = fenced("name: w\nsteps: [{ id: a, instructions: x }]");
+    for (reply, finish, said) in [
+        (fenced("name: w\nsteps: [{ id: a, instructions: '@.env' }]"), "stop", "a plan reads no files"),
+        (
+            fenced("name: w\nplugins: { t: builtin:text }\nsteps: [{ id: a, instructions: x }]"),
+            "stop",
+            "a plan has no `plugins`",
+        ),
+        ("```yaml\nname: w\nsteps: [{ id: a, instr".to_owned(), "length", "W001"),
+    ] {
+        let script = serde_json::json!({
+            "answers": [{ "step": "agent", "turn": 1, "text": reply, "finish": finish }, { "step": "agent", "text": good }],
+            "default": { "text": "done" },
+        });
+        block(async {
+            let (builder, model) = builder(&script.to_string());
+            let orchestrator = builder.build().unwrap();
+            let plan = orchestrator.plan_goal("Do it.", &RunOptions::default()).await;
+            let repair = last_message(&model, 1);
+            assert!(plan.is_ok() && repair.contains(said), "{repair}");
+        });
+    }
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Flags of `run`.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct RunArgs {
     /// The document, YAML or JSON
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -34,7 +34,7 @@ pub(crate) struct RunArgs {
 }
 
 /// How a run works, a new one and one that goes on.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WorkArgs {
     /// The directory that steps work in
     #[arg(long, short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -69,7 +69,7 @@ pub(crate) struct WorkArgs {
 }
 
 /// Flags that give inputs.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct InputArgs {
     /// An input by name, or `NAME=@FILE` (repeatable)
     #[arg(id = "input", long = "input", short, value_name = "NAME=VALUE")]
@@ -80,7 +80,7 @@ pub(crate) struct InputArgs {
 }
 
 /// Flags that decide what plugins and models may do.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Permissions")]
 pub(crate) struct GrantArgs {
     /// Allow a plugin something: `scan:fs=read`, `web:http=api.example.com` (repeatable)

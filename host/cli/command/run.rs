@@ -104,8 +104,10 @@ pub(super) async fn plan(
     goal: &str,
     options: RunOptions,
 ) -> anyhow::Result<Planned> {
-    let planner = Workflow::from_agent(&AgentConfig::new("planner"), ".").map_err(Failure::from)?;
-    let start = prepare(session, args, (planner, Path::new(".")), Task::New(options.clone())).await?;
+    let planner = Workflow::from_agent(&AgentConfig::new(Orchestrator::PLANNER), ".").map_err(Failure::from)?;
+    // Nothing works beside a planner.
+    let alone = RunArgs { coordinator: None, ..args.clone() };
+    let start = prepare(session, &alone, (planner, Path::new(".")), Task::New(options.clone())).await?;
     let (orchestrator, goal) = (start.orchestrator.clone(), goal.to_owned());
     let work = tokio::spawn(async move { orchestrator.plan_goal(&goal, &options).await });
     let ended = stop::until_end(work, &start.orchestrator, &start.stop).await;

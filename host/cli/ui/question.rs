@@ -10,7 +10,8 @@ use crate::terminal;
 use cofferdam::core::limits;
 use cofferdam::core::port::{Answer, Approver, BoxFuture, Inquiry, Question};
 use cofferdam::sink::clean;
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Read as _};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -21,10 +22,12 @@ const REPEATS: usize = 3;
 /// Most characters of a detail that are shown.
 const DETAIL_CHARS: usize = 600;
 
+/// What people type. One thread reads it for the whole process, from the first question on: a second one would take the answers of
+/// the first.
+static LINES: tokio::sync::Mutex<Option<UnboundedReceiver<String>>> = tokio::sync::Mutex::const_new(None);
+
 /// Asks at the terminal.
 pub(crate) struct TerminalApprover {
-    /// What people type; the thread that reads it starts with the first question.
-    lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
     /// Ends every question.
     stop: CancellationToken,
 }
@@ -32,14 +35,14 @@ pub(crate) struct TerminalApprover {
 impl TerminalApprover {
     /// Asks until `stop` is cancelled; from then on the answer is that nobody answers.
     pub(crate) fn new(stop: CancellationToken) -> Self {
-        Self { lines: tokio::sync::Mutex::default(), stop }
+        Self { stop }
     }
 
     async fn put(&self, question: Question) -> Answer {
         if self.stop.is_cancelled() {
             return Answer::Nobody;
         }
-        let mut lines = self.lines.lock().await;
+        let mut lines = LINES.lock().await;
         let lines = lines.get_or_insert_with(read_lines);
         // What was typed before the question is no answer to it.
         while lines.try_recv().is_ok() {}
@@ -64,7 +67,7 @@ impl TerminalApprover {
         if self.stop.is_cancelled() {
             return None;
         }
-        let mut lines = self.lines.lock().await;
+        let mut lines = LINES.lock().await;
         let lines = lines.get_or_insert_with(read_lines);
         while lines.try_recv().is_ok() {}
         let pause = live::pause();
@@ -114,8 +117,24 @@ async fn ask(question: &Question, lines: &mut UnboundedReceiver<String>) -> Answ
     Answer::No(None)
 }
 
+/// Throws away what was typed before anybody was asked.
+fn forget_typed() -> std::io::Result<()> {
+    let stdin = std::io::stdin();
+    let flags = rustix::fs::fcntl_getfl(&stdin)?;
+    let mut typed = std::fs::File::from(stdin.as_fd().try_clone_to_owned()?);
+    rustix::fs::fcntl_setfl(&stdin, flags | rustix::fs::OFlags::NONBLOCK)?;
+    let mut bytes = [0; 1_024];
+    // Until there is no more, which is an error here.
+    while typed.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    rustix::fs::fcntl_setfl(&stdin, flags)?;
+    Ok(())
+}
+
 /// A thread that reads what is typed. It cannot be stopped while it waits, and ends with the process.
 fn read_lines() -> UnboundedReceiver<String> {
+    if let Err(error) = forget_typed() {
+        tracing::debug!(%error, "what was typed before the first question is taken for an answer");
+    }
     let (sender, receiver) = unbounded_channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
@@ -152,7 +171,7 @@ mod tests {
         let stop = CancellationToken::new();
         let approver = TerminalApprover::new(stop.clone());
         let (_open, receiver) = unbounded_channel();
-        *approver.lines.lock().await = Some(receiver);
+        *LINES.lock().await = Some(receiver);
         let stopper = async {
             tokio::task::yield_now().await;
             stop.cancel();

@@ -8,7 +8,7 @@ mod law;
 pub use law::{Tally, tally};
 
 use crate::event::{Body, Delivered, DropReason, Dropped, MessageKind, Posted, RunEvent, StepStatus};
-use crate::id::StepPath;
+use crate::id::{StepPath, ToolName};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -16,6 +16,13 @@ use std::sync::Arc;
 pub const SEND_MESSAGE: &str = "send_message";
 /// The tools that only the coordinator has.
 pub const OF_COORDINATOR: [&str; 3] = ["forward_to_agent", "narrate", "finalize"];
+
+/// Whether a tool is one by which agents write to each other, or a coordinator to people.
+#[must_use]
+pub fn is_tool(tool: &ToolName) -> bool {
+    let name = tool.local().as_str();
+    tool.alias().is_none() && (name == SEND_MESSAGE || OF_COORDINATOR.contains(&name))
+}
 
 /// A message.
 #[derive(Clone, Debug, PartialEq)]

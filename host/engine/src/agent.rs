@@ -176,7 +176,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Makes room in a conversation that has grown too large, and says so once.
+    /// Makes room in a conversation that has grown too large, and says so.
     fn make_room(&mut self, recorded: bool) {
         if !compact::is_too_large(&self.messages) {
             return;
@@ -185,7 +185,7 @@ impl<'a> Conversation<'a> {
         let left_out = compact::compact(messages);
         if left_out > 0 && !recorded {
             let message =
-                format!("the conversation was too large: {left_out} bytes of old answers of tools were left out of it");
+                format!("the conversation was too large: {left_out} bytes of answers and messages were left out of it");
             self.warn("conversation_compacted", &message);
         }
     }

@@ -17,6 +17,7 @@ use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, RunId, StepPath, ToolName};
 use cofferdam_core::limits;
+use cofferdam_core::mail;
 use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rule, Rules};
 use cofferdam_core::port::{
     Approver, BoxFuture, Clock, Invoke, Nested, NoRedactor, Question, Redactor, Remembered, Tool, ToolContext,
@@ -247,7 +248,7 @@ impl Gateway {
 
     /// Whether an agent with this filter is offered a tool.
     fn offers(&self, name: &ToolName, filter: &ToolFilter) -> bool {
-        let meant = match mail_tools::is_mail(name) {
+        let meant = match mail::is_tool(name) {
             true => self.coordinated && mail_tools::is_send(name),
             false => context_tools::is_offered(name, filter),
         };

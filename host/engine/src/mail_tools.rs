@@ -7,7 +7,7 @@ use cofferdam_core::event::MessageKind;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{LocalName, ToolName};
 use cofferdam_core::limits;
-use cofferdam_core::mail::{OF_COORDINATOR, SEND_MESSAGE as SEND};
+use cofferdam_core::mail::{self, OF_COORDINATOR, SEND_MESSAGE as SEND};
 use cofferdam_core::port::{BoxFuture, Post, Receipt, Tool, ToolContext, ToolDefinition, ToolOutput};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -21,15 +21,9 @@ pub(crate) struct MailTools {
     definitions: Vec<ToolDefinition>,
 }
 
-/// Whether the tool is one of these, which a model must be meant to have.
-pub(crate) fn is_mail(tool: &ToolName) -> bool {
-    let name = tool.local();
-    tool.alias().is_none() && (name.as_str() == SEND || OF_COORDINATOR.contains(&name.as_str()))
-}
-
 /// Whether the tool is the one of steps.
 pub(crate) fn is_send(tool: &ToolName) -> bool {
-    is_mail(tool) && tool.local().as_str() == SEND
+    mail::is_tool(tool) && tool.local().as_str() == SEND
 }
 
 impl MailTools {

@@ -29,6 +29,8 @@ pub enum Kind {
     Protocol,
     /// The answer is larger than we accept.
     TooLarge,
+    /// Nothing is known under its name.
+    Unknown,
     /// The model, its provider or its file is not configured.
     NotConfigured,
     /// The scripted model has no answer for what it was asked.
@@ -85,6 +87,7 @@ impl Kind {
             Self::Protocol => ("model_protocol", Class::Step),
             Self::TooLarge => ("model_answer_too_large", Class::Step),
             Self::NotConfigured => ("model_not_configured", Class::User),
+            Self::Unknown => ("model_unknown", Class::User),
             Self::NoAnswer => ("model_script_no_answer", Class::User),
             Self::NotALanguageModel => ("model_not_a_language_model", Class::User),
         }

@@ -61,7 +61,7 @@ impl Planner {
 
 impl Agent for Planner {
     fn name(&self) -> &str {
-        super::PLANNER
+        Orchestrator::PLANNER
     }
 
     fn run(&self, ctx: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
@@ -93,10 +93,15 @@ impl Checks {
             return Err("the answer has no document".to_owned());
         }
         let base = &self.orchestrator.shared.settings.workdir;
+        if let Some(why) = reply::refused(document) {
+            return Err(why);
+        }
         // As it stands, so that lines are those of the reply; then without what it has no say in.
         Workflow::parse(document, base).map_err(|error| error.to_string())?;
         let stripped = reply::stripped(document).ok_or("the document cannot be read")?;
         let plan = Workflow::parse(&stripped, base).map_err(|error| error.to_string())?;
+        // What is checked is what is shown, kept and run.
+        let plan = Workflow::parse(&plan.to_yaml(), base).map_err(|error| error.to_string())?;
         match self.orchestrator.check(&plan, &self.options).await {
             Ok(_) => Ok(plan),
             Err(Error::Refused(faults)) => Err(faults.iter().map(with_hint).collect::<Vec<_>>().join("\n")),
@@ -188,5 +193,10 @@ impl Mailbox for Critic {
             }
             Ok(vec![wrong])
         })
+    }
+
+    /// Also a reply that was cut off is answered.
+    fn listens_on(&self) -> bool {
+        true
     }
 }

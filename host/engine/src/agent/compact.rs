@@ -6,8 +6,6 @@
 use cofferdam_core::limits;
 use cofferdam_core::message::Message;
 
-/// The newest messages stay as they are.
-const KEPT: usize = 6;
 /// Shorter texts stay: their marks would hardly be shorter.
 const SHORT: usize = 256;
 
@@ -16,17 +14,19 @@ pub(super) fn is_too_large(messages: &[Message]) -> bool {
     messages.iter().map(size_of).sum::<usize>() > limits::CONVERSATION_BYTES
 }
 
-/// Makes room in a conversation that is too large: answers of tools and messages of others, the
-/// oldest first, until half of that is free. What was asked first, and what the model said, stays. Gives the bytes left out.
+/// Makes room in a conversation that is too large: answers of tools and messages of others that the model has read give way, the
+/// oldest first, until half of the room is free. What was asked first, and what the model said, stays. Of what it has not read, answers
+/// give way only where they alone are too much, and keep their beginnings. Gives the bytes left out.
 pub(super) fn compact(messages: &mut [Message]) -> usize {
     let size: usize = messages.iter().map(size_of).sum();
-    let end = messages.len().saturating_sub(KEPT);
+    let most = limits::CONVERSATION_BYTES / 2;
     let first =
         messages.iter().position(|message| matches!(message, Message::User { .. })).map_or(0, |first| first + 1);
+    let unread = messages.iter().rposition(|message| matches!(message, Message::Assistant { .. })).unwrap_or_default();
     let mut left_out = 0;
-    for message in messages.get_mut(first..end).unwrap_or_default() {
-        if size - left_out <= limits::CONVERSATION_BYTES / 2 {
-            break;
+    for message in messages.get_mut(first..unread).unwrap_or_default() {
+        if size - left_out <= most {
+            return left_out;
         }
         let (text, what) = match message {
             Message::Tool { text, name, .. } => (text, format!("what `{name}` gave; call it again if it is needed")),
@@ -37,6 +37,26 @@ pub(super) fn compact(messages: &mut [Message]) -> usize {
             let before = text.len();
             *text = format!("[left out to make room: {before} bytes of {what}]").into();
             left_out += before.saturating_sub(text.len());
+        }
+    }
+    let new = messages.get_mut(unread..).unwrap_or_default();
+    if new.iter().map(size_of).sum::<usize>() > limits::CONVERSATION_BYTES {
+        left_out += shorten_each(new, most);
+    }
+    left_out
+}
+
+/// Gives each answer its part of the room.
+fn shorten_each(messages: &mut [Message], most: usize) -> usize {
+    let answers = messages.iter().filter(|message| matches!(message, Message::Tool { .. })).count();
+    let (each, mut left_out) = (most / answers.max(1), 0);
+    for message in messages {
+        let Message::Tool { text, .. } = message else { continue };
+        if text.len() > each.max(SHORT) {
+            let head = text.get(..text.floor_char_boundary(each)).unwrap_or_default();
+            let rest = text.len() - head.len();
+            *text = format!("{head}\n[... {rest} bytes left out to make room; ask for less at once ...]").into();
+            left_out += rest;
         }
     }
     left_out
@@ -68,31 +88,49 @@ mod tests {
         messages.iter().map(size_of).sum()
     }
 
+    fn asked() -> Message {
+        Message::Assistant { text: "I look.".into(), tool_calls: Vec::new(), opaque: Vec::new() }
+    }
+
     #[test]
     fn what_is_old_and_long_gives_way_and_the_rest_stays() {
         let long = limits::CONVERSATION_BYTES / 8;
         let question = "q".repeat(long);
         let mut messages = vec![Message::system("s"), user(&question)];
-        messages.extend((0..12).map(|_| tool(long)));
+        messages.extend((0..12).flat_map(|_| [asked(), tool(long)]));
         let before = messages.clone();
         assert!(is_too_large(&messages) && compact(&mut messages) > 0);
-        assert!(total(&messages) <= limits::CONVERSATION_BYTES);
-        assert_eq!(
-            (&messages[..2], &messages[messages.len() - KEPT..]),
-            (&before[..2], &before[before.len() - KEPT..])
-        );
+        assert!(total(&messages) <= limits::CONVERSATION_BYTES / 2 + long);
+        assert_eq!(messages[..3], before[..3]);
+        assert_eq!(messages.last(), before.last(), "the model has not read it");
         let marked =
             format!("[left out to make room: {long} bytes of what `read` gave; call it again if it is needed]");
-        assert_eq!(messages[2].text(), marked);
-        // Made again, nothing more gives way.
+        assert_eq!(messages[3].text(), marked);
         assert!(!is_too_large(&messages));
+    }
+
+    #[test]
+    fn what_the_model_has_not_read_keeps_its_beginning() {
+        let long = limits::CONVERSATION_BYTES / 8;
+        let mut messages = vec![user("q"), asked(), tool(long), asked()];
+        messages.extend((0..6).map(|_| tool(long)));
+        let fits = messages.clone();
+        compact(&mut messages);
+        assert_eq!(messages[4..], fits[4..], "they have room");
+        messages.extend((0..20).map(|_| tool(long)));
+        assert!(compact(&mut messages) > 0);
+        assert!(!is_too_large(&messages));
+        for answer in &messages[4..] {
+            assert!(answer.text().starts_with("xxx") && answer.text().contains("ask for less at once"));
+        }
     }
 
     #[test]
     fn what_fits_and_what_is_short_stays() {
         assert!(!is_too_large(&[user("q"), tool(limits::CONVERSATION_BYTES / 2)]));
-        let mut short: Vec<Message> =
-            std::iter::repeat_with(|| tool(SHORT)).take(limits::CONVERSATION_BYTES / SHORT + 10).collect();
+        let mut short = vec![user("q")];
+        short.extend(std::iter::repeat_with(|| tool(SHORT)).take(limits::CONVERSATION_BYTES / SHORT + 10));
+        short.push(asked());
         assert_eq!(compact(&mut short), 0);
     }
 }

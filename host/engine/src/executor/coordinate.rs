@@ -220,7 +220,7 @@ impl Run {
         self.desk.phase = Phase::Closing;
         let line =
             format!("All steps have ended; the run is {}. Say with `finalize` what it came to.", status.as_str());
-        self.desk.news.push(self.seq, line);
+        self.desk.news.end(self.seq, line);
         self.inbox.send(Wake::Closing);
         self.wake_after(Duration::from_millis(limits::COORDINATOR_HOLD_MS), Wake::HoldOver);
         true

@@ -13,6 +13,8 @@ use std::fmt::Write as _;
 #[derive(Debug, Default)]
 pub(super) struct News {
     lines: Vec<(u64, String)>,
+    /// What comes last.
+    end: Option<String>,
     bytes: usize,
     more: More,
     last: u64,
@@ -50,10 +52,10 @@ impl News {
         *count += 1;
     }
 
-    /// A line of its own, whatever else there is.
-    pub(super) fn push(&mut self, seq: u64, line: String) {
+    /// What comes last, whatever else there is.
+    pub(super) fn end(&mut self, seq: u64, line: String) {
         self.last = self.last.max(seq);
-        self.lines.push((seq, line));
+        self.end = Some(line);
     }
 
     /// It knows of all up to an event.
@@ -62,16 +64,17 @@ impl News {
             *self = Self::default();
         } else {
             self.lines.retain(|(seq, _)| *seq > upto);
+            // Of what was only counted nobody knows which it was.
+            self.more = More::default();
             self.bytes = self.lines.iter().map(|(_, line)| line.len()).sum();
         }
     }
 
     /// All of it, and the last event that it is of.
     pub(super) fn take(&mut self) -> Option<(u64, String)> {
-        let Self { lines, more, last, .. } = std::mem::take(self);
-        let mut lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
-        // The last line may be that of the end, which stays there.
-        lines.extend(more.line());
+        let Self { lines, end, more, last, .. } = std::mem::take(self);
+        let lines = lines.into_iter().map(|(_, line)| line);
+        let lines: Vec<String> = lines.chain(more.line()).chain(end).collect();
         (last > 0).then(|| (last, lines.join("\n")))
     }
 }

@@ -5,10 +5,10 @@ use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
 use crate::attempt::{Members, Terms};
 use crate::closure::missing;
-use crate::mail_tools::is_mail;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias, StepPath, ToolName};
 use cofferdam_core::limits;
+use cofferdam_core::mail;
 use cofferdam_core::port::{Agent, Model};
 use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::suggest::did_you_mean;
@@ -396,7 +396,7 @@ impl Preparation<'_> {
     }
 
     fn unknown_tool(&self, who: &str, tool: &str) -> Fault {
-        let known = self.ports.gateway.names().filter(|name| !is_mail(name));
+        let known = self.ports.gateway.names().filter(|name| !mail::is_tool(name));
         let known: Vec<String> = known.map(ToString::to_string).collect();
         let near =
             did_you_mean(tool, known.iter().map(String::as_str)).map(|near| format!("{near} ")).unwrap_or_default();

@@ -68,7 +68,7 @@ impl Providers<'_> {
             let known = names.join(", ");
             format!("known: {known}; others need `base_url` in `[models.providers.{name}]` of the settings")
         });
-        let fault = Kind::NotConfigured.fault(format!("no provider of models is called `{name}`"));
+        let fault = Kind::Unknown.fault(format!("no provider of models is called `{name}`"));
         fault.with_hint(hint)
     }
 }

@@ -92,7 +92,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             // What agents write to each other, and when they hear of it, is nothing that the state leads to.
             _ if event.path.is_coordinator() => self.feed(event),
             Body::MessagePosted(_) | Body::MessageDelivered(_) | Body::MessageDropped(_) | Body::Told(_) => {
-                self.mail(event)
+                self.mail(event);
             }
             Body::StepStarted { .. } if self.takes_slot(&event.path) => self.start(event)?,
             body if is_work(body, event.attempt) => self.work(event)?,
@@ -166,7 +166,8 @@ impl<'r, A: Answers> Walk<'r, A> {
     fn had_begun(&self, id: NodeId) -> bool {
         let node = self.machine.node(id);
         let before = || {
-            let own = self.record.iter().take(self.at).rev().find(|event| event.path == node.path);
+            let own = |event: &&Arc<RunEvent>| event.path == node.path && !is_beside(&event.body);
+            let own = self.record.iter().take(self.at).rev().find(own);
             own.is_some_and(|event| {
                 let body = &event.body;
                 matches!(body, Body::StepReady {} | Body::StepRetrying { .. } | Body::LoopIterationStarted { .. })
@@ -389,6 +390,19 @@ fn fits(answer: &Answer, event: &RunEvent) -> bool {
 /// Whether a step failed of a fault of ours, a panic for instance, which nothing leads to.
 fn is_bug(body: &Body) -> bool {
     matches!(body, Body::StepFinished { error: Some(error), .. } if error.class == Class::Bug)
+}
+
+/// Whether an event at a step says nothing about where the step is in its life.
+fn is_beside(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::Newer(_)
+            | Body::Unknown
+            | Body::MessagePosted(_)
+            | Body::MessageDelivered(_)
+            | Body::MessageDropped(_)
+            | Body::Told(_)
+    )
 }
 
 /// Whether an event is about things inside a try or an evaluation.
