@@ -2,6 +2,7 @@
 
 use crate::support::Project;
 use cofferdam::core::event::RunStatus;
+use cofferdam::core::message::Usage;
 use cofferdam::core::port::{Answer, Approver, BoxFuture, Inquiry, Models, Question, RunFilter};
 use cofferdam::llm::Scripted;
 use cofferdam::{Builder, Error, GoalPlan, Orchestrator, RunOptions};
@@ -69,7 +70,7 @@ fn a_plan_is_repaired_and_run_and_its_tokens_count() {
         let result = orchestrator.run_goal("Think of the sea.", RunOptions::default()).await.unwrap();
         assert_eq!((result.status, result.output.as_str()), (RunStatus::Completed, Some("a harbour")));
         assert_eq!(result.usage.total(), 100 + 20 + 200 + 40 + 4 + 5);
-        assert_eq!(result.usage_by_model.values().map(|usage| usage.total()).sum::<u64>(), 369);
+        assert_eq!(result.usage_by_model.values().map(Usage::total).sum::<u64>(), 369);
         assert_eq!(result.metadata["goal"], "Think of the sea.");
         // The model read what was wrong, what it can use, and how documents are written.
         assert_eq!(asked(&model, "agent"), 2);

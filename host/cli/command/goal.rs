@@ -5,6 +5,7 @@
 use super::document::{self, Warnings};
 use super::run::{self, Planned, Task};
 use crate::args::{Global, GoalArgs, RunArgs};
+use crate::environment;
 use crate::exit::{Exit, Signal};
 use crate::failure::Failure;
 use crate::session::{self, Session};
@@ -38,7 +39,7 @@ pub(super) fn run(global: &Global, args: GoalArgs) -> anyhow::Result<Exit> {
         edit: args.edit,
         dry_run: args.dry_run,
         save: args.save.clone(),
-        editor: ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty()),
+        editor: ["VISUAL", "EDITOR"].into_iter().find_map(environment::variable),
     };
     // Nothing is spent on a plan that nobody could approve, change or keep.
     after.check()?;

@@ -242,7 +242,8 @@ impl Executor {
         request.take_out_secrets(ports.gateway.redactor());
         let prepared = Prepared::new(&ports, &request).map_err(Error::Refused)?;
         let span = tracing::info_span!("run", id = %request.run_id, workflow = %request.workflow.name);
-        Run::new(Arc::clone(&self.evaluator), ports, request, prepared).execute().instrument(span).await
+        // On the heap: whoever drives it would carry the whole state of the run.
+        Box::pin(Run::new(Arc::clone(&self.evaluator), ports, request, prepared).execute().instrument(span)).await
     }
 
     /// Goes on with a run that is recorded: what is finished stays, what had failed or was cut short runs again. One that is
@@ -257,7 +258,7 @@ impl Executor {
         request.take_out_secrets(ports.gateway.redactor());
         let prepared = Prepared::new(&ports, &request).map_err(Error::Refused)?;
         let span = tracing::info_span!("run", id = %request.run_id, workflow = %request.workflow.name);
-        Run::new(Arc::clone(&self.evaluator), ports, request, prepared).take_up().instrument(span).await
+        Box::pin(Run::new(Arc::clone(&self.evaluator), ports, request, prepared).take_up().instrument(span)).await
     }
 
     /// Everything that keeps a workflow from starting: unknown tools, models and agents. Spends nothing.

@@ -40,7 +40,9 @@ impl MailTools {
         let forwarded = json!({ "target_step_id": target, "text": text("What the agent reads."), "kind": kind });
         let forward = define(FORWARD, "Writes a message to the agent of a step.", &forwarded);
         let mut schema = (*forward.input_schema).clone();
-        schema["required"] = json!(["target_step_id", "text"]);
+        if let Value::Object(schema) = &mut schema {
+            schema.insert("required".to_owned(), json!(["target_step_id", "text"]));
+        }
         Self {
             definitions: vec![
                 define(SEND, "Writes a message to the coordinator of the run. It may answer later.", &message),

@@ -155,7 +155,7 @@ impl Transcript {
                 self.row("", &format!("  allowed {}: {}", escaped(&tool.to_string()), escaped(rule)));
             }
             Body::MessageDelivered(read) if read.turn > 0 => {
-                self.read(&shown(&read.from, read.message_kind, &read.text), length)
+                self.read(&shown(&read.from, read.message_kind, &read.text), length);
             }
             Body::Told(told) => self.read(&told.text, length),
             Body::StepRetrying { error, delay_ms, .. } => {

@@ -104,22 +104,22 @@ impl Run {
     }
 
     /// An agent wants what there is for it.
-    pub(super) fn fetch(&mut self, path: StepPath, attempt: u32, fetch: Fetch, pass: &mut Pass) {
+    pub(super) fn fetch(&mut self, path: &StepPath, attempt: u32, fetch: Fetch, pass: &mut Pass) {
         if path.is_coordinator() {
             return self.inform(fetch, pass);
         }
         let Fetch { turn, closing, letters, done } = fetch;
-        if !self.machine.admits(&path, Some(attempt)) {
+        if !self.machine.admits(path, Some(attempt)) {
             return drop(done.send(Err(Fault::cancelled())));
         }
         let beyond = closing.is_some_and(|wakes| wakes >= limits::WAKE_CYCLES);
         if beyond {
-            self.drop_waiting(&path, DropReason::MaxWakeCycles, pass);
+            self.drop_waiting(path, DropReason::MaxWakeCycles, pass);
             self.settle(pass);
         }
-        let given = self.hand_over(&path, attempt, turn, pass);
+        let given = self.hand_over(path, attempt, turn, pass);
         match (closing, given.is_empty()) {
-            (Some(_), true) => self.close_mailbox(&path),
+            (Some(_), true) => self.close_mailbox(path),
             (Some(wakes), false) if wakes + 1 == limits::WAKE_CYCLES * 4 / 5 => {
                 let message = format!(
                     "the agent was woken {} times after its last turn; after {} it is not woken again",

@@ -65,7 +65,7 @@ impl Run {
                 }
             },
             Wake::Post { path, attempt, posting } => self.post(path, attempt, posting, pass),
-            Wake::Fetch { path, attempt, fetch } => self.fetch(path, attempt, fetch, pass),
+            Wake::Fetch { path, attempt, fetch } => self.fetch(&path, attempt, fetch, pass),
             Wake::Said { path, body, counts, done } => self.say(path, body, (counts, done), pass),
             Wake::Coordinated(outcome) => self.take_coordinated(outcome, pass),
             Wake::HoldOver => self.hold_is_over(pass),
