@@ -31,6 +31,8 @@ fn project() -> Project {
 #[test]
 fn people_see_what_the_coordinator_says_and_what_it_came_to() {
     let project = project();
+    // Long enough for a message to find the step at work, also where the disk is slow.
+    project.file("model.yaml", SCRIPT.replace("300ms", "4s"));
     let done = project.run(&["run", "w.yaml", "--coordinator", "--model", "scripted/model.yaml"]).expect(0);
     assert_eq!(done.stdout, "checked: [message from the coordinator]\nbe strict\n");
     done.says(&["says       the draft is there", "to check: be strict", "both were done"]);
