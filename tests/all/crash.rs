@@ -218,17 +218,20 @@ fn of_two_processes_that_take_up_a_run_one_works() {
         assert!(matches!(stage.work(Failpoint::AfterAppend(number)), Ended::Killed));
         let names = ["one.json", "other.json"];
         let rivals = names.map(|name| stage.spawn_to(name, Failpoint::Never, Unknown::Look));
-        let mut at_work = 0;
+        let (mut at_work, mut settled) = (0, 1);
         for (name, rival) in names.into_iter().zip(rivals) {
             let Ended::Itself(report) = stage.end_with(name, rival) else { panic!("nobody kills these") };
             at_work += usize::from(report.appends > 0);
+            // A run that ended with an effect that nobody knows of has ended: who comes later takes it up again.
+            settled += usize::from(report.error.as_deref() == Some("effect_unknown"));
             if report.appends == 0 && report.status.is_empty() {
                 refused += 1;
                 let error = report.error.unwrap();
                 assert!(error.contains("held by process"), "{error}");
             }
         }
-        assert_eq!(at_work, 1, "one of them works, the other names it or finds the run done");
+        let worked = (1..=settled).contains(&at_work);
+        assert!(worked, "one of them works, the other names it or finds the run done: {at_work} worked");
         Count::default().recover(&stage, &whole);
     }
     tell(&format!("races: {refused} of {} found the run held", kills()));
