@@ -190,3 +190,31 @@ impl Models for WithOwn {
         if *self.own.info().name == *name { None } else { self.catalogue.plugin_model(name) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Knows two names, and has a model for neither.
+    struct Poor;
+
+    impl Models for Poor {
+        fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
+            let code = if name == "keyless" { "model_not_configured" } else { "model_unknown" };
+            Err(Fault::user(code, format!("`{name}` cannot be had")))
+        }
+    }
+
+    #[test]
+    fn a_resolver_is_asked_for_what_nobody_knows_and_for_nothing_else() {
+        let model: Arc<dyn Model> = Arc::new(cofferdam_llm::Scripted::answering("x").named("ours"));
+        let resolver: ModelResolver = Arc::new(move |name| (name != "nobody").then(|| Arc::clone(&model)));
+        let models = resolved(Arc::new(Poor), Some(resolver));
+        assert!(models.resolve("house").is_ok());
+        for name in ["keyless", "nobody"] {
+            let fault = models.resolve(name).map(drop).unwrap_err();
+            assert!(fault.message.contains(name), "{fault}");
+        }
+        assert!(resolved(Arc::new(Poor), None).resolve("house").is_err());
+    }
+}

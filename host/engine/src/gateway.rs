@@ -399,7 +399,7 @@ impl Gateway {
     }
 
     fn unknown(&self, tool: &ToolName) -> Fault {
-        let names: Vec<String> = self.names().map(ToString::to_string).collect();
+        let names: Vec<String> = self.names().filter(|name| !mail::is_tool(name)).map(ToString::to_string).collect();
         Fault::step("unknown_tool", format!("there is no tool `{tool}`"))
             .with_hint(format!("the tools of this run are: {}", names.join(", ")))
     }

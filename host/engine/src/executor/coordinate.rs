@@ -277,21 +277,12 @@ impl Run {
     fn end_coordinator(&mut self, pass: &mut Pass) {
         let waited = self.desk.phase == Phase::Closing;
         self.dismiss_coordinator();
-        let returned = self.returned_by_coordinator();
-        pass.queue.extend(returned);
+        let reason = if self.machine.is_stopped() { DropReason::RunCancelled } else { self.coordinator_left() };
+        self.drop_waiting(&StepPath::coordinator(), reason, pass);
         self.settle(pass);
         if waited && self.machine.may_conclude() {
             pass.queue.extend(self.conclude());
         }
-    }
-
-    /// What waits for the coordinator reaches nobody.
-    fn returned_by_coordinator(&self) -> Vec<Emission> {
-        let path = StepPath::coordinator();
-        let reason = if self.machine.is_stopped() { DropReason::RunCancelled } else { self.coordinator_left() };
-        let letters = self.mail.waiting(&path);
-        let about = |body| Emission { path: StepPath::ROOT, attempt: None, body };
-        letters.map(|letter| about(letter.dropped(reason))).collect()
     }
 
     /// The coordinator says something to people; a summary counts once.

@@ -66,7 +66,10 @@ impl Run {
                 self.settle(pass);
                 let why = mail::called_off(&letter.text);
                 super::run::sort_effects(self.machine.call_off(&to, &why), pass);
-                self.called_off.insert(to, why);
+                // What has not begun is told by the machine itself.
+                if attempt.is_some() {
+                    self.called_off.insert(to, why);
+                }
             }
             None => {}
         }
@@ -150,7 +153,7 @@ impl Run {
         letters.iter().map(|letter| mail::shown(&letter.from, letter.kind, &letter.text).into()).collect()
     }
 
-    fn drop_waiting(&mut self, path: &StepPath, reason: DropReason, pass: &mut Pass) {
+    pub(super) fn drop_waiting(&mut self, path: &StepPath, reason: DropReason, pass: &mut Pass) {
         pass.queue.extend(self.mail.waiting(path).map(|letter| about_mail(letter.dropped(reason))));
     }
 
