@@ -220,6 +220,12 @@ fn said(event: &RunEvent) -> Vec<Line> {
         }
         Body::Narrated { text, .. } => vec![line(Tone::Good, "says", text.to_string())],
         Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
+        Body::MemoryWritten { namespace, key, value, .. } => {
+            vec![line(Tone::Quiet, "memory", format!("{namespace}.{key} = {value}"))]
+        }
+        Body::MemoryDeleted { namespace, key, .. } => {
+            vec![line(Tone::Quiet, "memory", format!("{namespace}.{key} removed"))]
+        }
         _ => Vec::new(),
     }
 }

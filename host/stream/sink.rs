@@ -217,6 +217,14 @@ impl Reading<'_> {
             Body::VariableSet { key, value } => {
                 self.said(ChunkKind::Metadata, &json!({ key.as_str(): value }).to_string())
             }
+            Body::MemoryWritten { namespace, key, value, .. } => {
+                let entry = format!("{namespace}.{key}");
+                self.said(ChunkKind::Metadata, &json!({ "memory": { entry: **value } }).to_string())
+            }
+            Body::MemoryDeleted { namespace, key, .. } => {
+                let entry = format!("{namespace}.{key}");
+                self.said(ChunkKind::Metadata, &json!({ "memory": { entry: null } }).to_string())
+            }
             Body::RunStarted { .. }
             | Body::RunResumed { .. }
             | Body::LoopIterationStarted { .. }

@@ -11,8 +11,8 @@ use cofferdam_core::spec::suggest::did_you_mean;
 use serde_json::Value;
 
 /// The keys of `expect` that are not those of the run itself.
-pub(super) const OTHER: [&str; 9] =
-    ["refused", "steps", "path", "order", "together", "loops", "messages", "calls", "vars"];
+pub(super) const OTHER: [&str; 10] =
+    ["refused", "steps", "path", "order", "together", "loops", "messages", "calls", "vars", "memory"];
 
 /// What is expected of things by their names.
 const NAMED: [(&str, &Shape); 3] = [("steps", &STEP), ("loops", &LOOP), ("calls", &CALLS)];
@@ -25,6 +25,8 @@ pub(super) struct Expect {
     named: Vec<(&'static str, String, Want)>,
     messages: Vec<(String, Messages)>,
     vars: Vec<(String, Want)>,
+    /// By `agent.key`.
+    memory: Vec<(String, Want)>,
     path: Option<Matcher>,
     order: Vec<Vec<String>>,
     together: Vec<Vec<String>>,
@@ -66,6 +68,10 @@ pub(super) fn decode(part: Part<'_>, findings: &mut Findings) -> Option<Expect> 
     for member in fields.members("vars", findings) {
         let matcher = Matcher::decode(member.value, findings);
         expect.vars.push((member.key.to_owned(), Want::Match(matcher)));
+    }
+    for member in fields.members("memory", findings) {
+        let matcher = Matcher::decode(member.value, findings);
+        expect.memory.push((member.key.to_owned(), Want::Match(matcher)));
     }
     expect.path = fields.given("path").map(|part| Matcher::decode(part, findings));
     expect.order = chains(fields, "order", findings);
@@ -156,6 +162,9 @@ impl Expect {
         }
         for (name, want) in &self.vars {
             misses.extend(want.misses(&format!("vars.{name}"), seen.vars.get(name).unwrap_or(&Value::Null)));
+        }
+        for (entry, want) in &self.memory {
+            misses.extend(want.misses(&format!("memory.{entry}"), seen.memory.get(entry).unwrap_or(&Value::Null)));
         }
         misses
     }

@@ -29,6 +29,8 @@ pub(super) struct Seen {
     pub(super) path: Vec<Value>,
     pub(super) requests: Vec<(String, Value)>,
     pub(super) vars: Map,
+    /// The shared memory by `agent.key`.
+    pub(super) memory: Map,
     steps: Map,
     loops: Map,
     calls: Map,
@@ -112,6 +114,10 @@ impl Seen {
                 }
             }
             Body::VariableSet { key, value } => _ = self.vars.insert(key.clone(), value.clone()),
+            Body::MemoryWritten { namespace, key, value, .. } => {
+                self.memory.insert(format!("{namespace}.{key}"), (**value).clone());
+            }
+            Body::MemoryDeleted { namespace, key, .. } => _ = self.memory.shift_remove(&format!("{namespace}.{key}")),
             Body::Narrated { text, .. } => self.note("/narrated", text.as_ref().into()),
             Body::MessageDropped(dropped) => self.note("/mail/dropped", dropped.reason.as_str().into()),
             Body::MessagePosted(_) => self.count("/mail/posted"),

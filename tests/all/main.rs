@@ -59,6 +59,7 @@ mod runs;
 mod scripts;
 mod secrets;
 mod serving;
+mod shared_memory;
 mod streams;
 mod testing;
 mod tidy;

@@ -262,6 +262,28 @@ pub enum Body {
         /// Its value.
         value: Value,
     },
+    /// An entry of the shared memory has a new value.
+    MemoryWritten {
+        /// Whose entry it is: the name of an agent, or `workflow`.
+        namespace: Arc<str>,
+        /// Its key.
+        key: Arc<str>,
+        /// Its value; never null.
+        value: Arc<Value>,
+        /// The same for a repetition of the same call, which changes nothing more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Arc<str>>,
+    },
+    /// An entry of the shared memory was removed.
+    MemoryDeleted {
+        /// Whose entry it was.
+        namespace: Arc<str>,
+        /// Its key.
+        key: Arc<str>,
+        /// The same for a repetition of the same call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Arc<str>>,
+    },
     /// An agent wrote a message to another.
     MessagePosted(Posted),
     /// A message stands in front of the agent that it is for.
@@ -408,57 +430,6 @@ pub enum Body {
     /// The same from elsewhere. Never written.
     #[serde(other)]
     Unknown,
-}
-
-impl Body {
-    /// Whether the event is shown and forgotten: it goes to sinks, never to the journal.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::OutputDelta { .. } | Self::ThinkingDelta { .. } | Self::Progress { .. })
-    }
-
-    /// The kind as it stands on the wire.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::RunStarted { .. } => "run_started",
-            Self::RunResumed { .. } => "run_resumed",
-            Self::RunFinished { .. } => "run_finished",
-            Self::StepReady {} => "step_ready",
-            Self::StepStarted { .. } => "step_started",
-            Self::StepRetrying { .. } => "step_retrying",
-            Self::StepFinished { .. } => "step_finished",
-            Self::StepSkipped { .. } => "step_skipped",
-            Self::BranchChosen { .. } => "branch_chosen",
-            Self::StepCancelled { .. } => "step_cancelled",
-            Self::LoopIterationStarted { .. } => "loop_iteration_started",
-            Self::LoopIterationFinished { .. } => "loop_iteration_finished",
-            Self::LoopFinished { .. } => "loop_finished",
-            Self::LoopPostponed { .. } => "loop_postponed",
-            Self::QuestionAsked { .. } => "question_asked",
-            Self::QuestionAnswered { .. } => "question_answered",
-            Self::VariableSet { .. } => "variable_set",
-            Self::MessagePosted(_) => "message_posted",
-            Self::MessageDelivered(_) => "message_delivered",
-            Self::MessageDropped(_) => "message_dropped",
-            Self::Told(_) => "told",
-            Self::Narrated { .. } => "narrated",
-            Self::Summarized { .. } => "summarized",
-            Self::TurnStarted { .. } => "turn_started",
-            Self::TurnFinished { .. } => "turn_finished",
-            Self::ToolCallStarted { .. } => "tool_call_started",
-            Self::ToolCallFinished { .. } => "tool_call_finished",
-            Self::OutputDelta { .. } => "output_delta",
-            Self::ThinkingDelta { .. } => "thinking_delta",
-            Self::Progress { .. } => "progress",
-            Self::PermissionDecided { .. } => "permission_decided",
-            Self::EffectDecided { .. } => "effect_decided",
-            Self::PluginDenied { .. } => "plugin_denied",
-            Self::PluginFailed { .. } => "plugin_failed",
-            Self::Warning { .. } => "warning",
-            Self::Unknown | Self::Newer(_) => "unknown",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod server;
 pub mod event;
 pub mod expr;
 pub mod mail;
+pub mod memory;
 pub mod permission;
 pub mod plan;
 pub mod port;

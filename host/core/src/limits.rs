@@ -98,6 +98,10 @@ limits! {
     VARIABLES: usize = 1_000, "variables", "a run keeps its variables in memory, and so does every resume of it";
     REPLAY_VARIABLE_STATES: usize = 64, "states", "a replay keeps what variables were, for evaluations that another step's variable overtook; each is a copy of all of them";
     VARIABLE_BYTES: usize = 64 * KIB, "bytes", "a variable stands in the journal each time it is set";
+    MEMORY_KEYS: usize = 10_000, "entries", "a run keeps its shared memory in memory, and so does every resume of it";
+    MEMORY_KEY_BYTES: usize = 128, "bytes", "a list of entries names each key, and models read it";
+    MEMORY_VALUE_BYTES: usize = MIB, "bytes", "an entry stands in the journal each time it is written";
+    MEMORY_BYTES: usize = 64 * MIB, "bytes", "ten thousand entries of the largest size would not fit into a machine";
     ANSWER_TRIES: u32 = 5, "answers", "whoever gives the same wrong answer again and again would be asked for ever";
     SENSITIVE_TEXTS: usize = 256, "texts", "every later event is searched for each text that must not be shown";
     SENSITIVE_BYTES: usize = 4 * MIB, "bytes", "texts that must not be shown are held in memory until the run ends";

@@ -11,6 +11,7 @@ mod isolation;
 mod journal;
 mod kept;
 mod mailbox;
+mod memory;
 mod model;
 mod past;
 mod pure;
@@ -35,6 +36,7 @@ pub use journal::{
 };
 pub use kept::Kept;
 pub use mailbox::{Mailbox, NoMail, Post, Receipt};
+pub use memory::{MemoryReply, MemoryRequest, SharedMemory};
 pub use model::{
     Asker, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice,
     ToolSpec,

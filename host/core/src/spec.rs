@@ -25,6 +25,7 @@ mod json_schema;
 mod keys;
 mod kind;
 mod looping;
+mod memory;
 mod merge;
 mod options;
 mod plugin;

@@ -2,13 +2,13 @@
 //!
 //! Variables are read from a copy that the loop of the run keeps up to date; to set one is a wake-up of the loop.
 
-use crate::executor::{Wake, posted};
+use crate::executor::{Remembering, Wake, posted};
 use crate::recorder::Inbox;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
-use cofferdam_core::port::{BoxFuture, Clock, Post, Receipt, RunContext, StepEnd};
+use cofferdam_core::port::{BoxFuture, Clock, MemoryReply, MemoryRequest, Post, Receipt, RunContext, StepEnd};
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value::Map;
 use cofferdam_core::variable;
@@ -104,6 +104,16 @@ impl RunContext for StepContext {
         let (path, attempt) = (self.path.clone(), self.attempt);
         self.source.inbox.send(Wake::Set { path, attempt, key, value, done });
         Box::pin(async { answer.await.unwrap_or_else(|_| Err(Fault::cancelled())) })
+    }
+
+    fn remember(&self, request: MemoryRequest) -> BoxFuture<'_, Result<MemoryReply, Fault>> {
+        let ((reply, answer), (done, recorded)) = (oneshot::channel(), oneshot::channel());
+        let asked = Remembering { request, reply, done };
+        self.source.inbox.send(Wake::Remember { path: self.path.clone(), attempt: self.attempt, asked });
+        Box::pin(async {
+            recorded.await.unwrap_or_else(|_| Err(Fault::cancelled()))?;
+            answer.await.map_err(|_| Fault::cancelled())
+        })
     }
 
     fn step(&self, name: String) -> BoxFuture<'_, Option<StepEnd>> {

@@ -4,8 +4,9 @@
 
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{LocalName, ToolName};
+use cofferdam_core::memory;
 use cofferdam_core::port::{BoxFuture, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
-use cofferdam_core::spec::workflow::{ToolFilter, pattern_matches};
+use cofferdam_core::spec::workflow::ToolFilter;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -17,11 +18,10 @@ pub(crate) struct ContextTools {
     definitions: Vec<ToolDefinition>,
 }
 
-/// Whether a filter lets a model have the tool: these two must be meant, `*` alone is not enough.
+/// Whether a filter lets a model have the tool: these two and those of the shared memory must be meant.
 pub(crate) fn is_offered(tool: &ToolName, filter: &ToolFilter) -> bool {
     let own = tool.alias().is_none() && [GET, SET].contains(&tool.local().as_str());
-    let meant = |pattern: &&String| *pattern != "*" && pattern_matches(pattern, tool.local().as_str());
-    !own || filter.allow.iter().flatten().any(|pattern| meant(&pattern))
+    !(own || memory::is_tool(tool)) || filter.means(tool)
 }
 
 impl ContextTools {
@@ -87,7 +87,7 @@ mod tests {
 
     fn offered(tool: &str, allow: Option<&[&str]>) -> bool {
         let allow = allow.map(|names| names.iter().map(|&name| name.to_owned()).collect());
-        is_offered(&ToolName::parse(tool).unwrap(), &ToolFilter { allow, deny: Vec::new() })
+        is_offered(&ToolName::parse(tool).unwrap(), &ToolFilter { allow, ..ToolFilter::default() })
     }
 
     #[test]

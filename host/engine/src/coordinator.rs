@@ -101,7 +101,7 @@ impl Coordinator {
             name: AgentName::parse("coordinator").expect("`coordinator` follows the grammar"),
             description: "the coordinator of the run".to_owned(),
             prompt: Some(prompt.into()),
-            tools: ToolFilter { allow: Some(own.chain(self.tools.iter().cloned()).collect()), deny: Vec::new() },
+            tools: ToolFilter { allow: Some(own.chain(self.tools.iter().cloned()).collect()), ..ToolFilter::default() },
             max_turns: limits::COORDINATOR_TURNS,
             ..crate::executor::default_agent()
         }

@@ -11,6 +11,7 @@ pub use list::Listed;
 
 use crate::context_tools::{self, ContextTools};
 use crate::mail_tools::{self, MailTools};
+use crate::memory_tools::MemoryTools;
 use crate::person::{self, PersonTime};
 use asking::{Asked, Asking};
 use cofferdam_core::event::{Body, Decision};
@@ -127,7 +128,8 @@ impl Gateway {
         let mut entries = BTreeMap::new();
         let context: Arc<dyn Tool> = Arc::new(ContextTools::new());
         let mail: Arc<dyn Tool> = Arc::new(MailTools::new());
-        for (alias, source) in sources.into_iter().chain([(None, context), (None, mail)]) {
+        let memory: Arc<dyn Tool> = Arc::new(MemoryTools::new());
+        for (alias, source) in sources.into_iter().chain([(None, context), (None, mail), (None, memory)]) {
             for definition in source.definitions().to_vec() {
                 let name = ToolName::new(alias.clone(), definition.name.clone());
                 let entry = Entry { source: Arc::clone(&source), definition, schema: OnceLock::new() };

@@ -21,6 +21,7 @@ mod evaluate;
 mod gateway;
 mod mail_tools;
 mod mailbox;
+mod memory_tools;
 mod person;
 mod recorder;
 mod replay;

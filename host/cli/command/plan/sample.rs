@@ -67,7 +67,7 @@ fn with_agents(mut document: Workflow) -> Workflow {
         description: "judges".into(),
         prompt: None,
         model: Some("openai/x".into()),
-        tools: ToolFilter { allow: Some(vec!["read".into()]), deny: Vec::new() },
+        tools: ToolFilter { allow: Some(vec!["read".into()]), ..ToolFilter::default() },
         max_turns: 3,
         settings: ModelSettings::default(),
         result_schema: None,

@@ -46,6 +46,8 @@ pub(super) struct History {
     pub(super) warnings: Vec<String>,
     /// Variables as they are at the end.
     pub(super) variables: BTreeMap<String, Value>,
+    /// The shared memory, by `namespace.key`.
+    pub(super) memory: BTreeMap<String, Value>,
     /// Steps in the order in which they are first heard of.
     pub(super) steps: Vec<Step>,
     by_path: HashMap<String, usize>,
@@ -90,6 +92,7 @@ impl History {
             plugins: Vec::new(),
             warnings: Vec::new(),
             variables: BTreeMap::new(),
+            memory: BTreeMap::new(),
             steps: Vec::new(),
             by_path: HashMap::new(),
             plan: Vec::new(),
@@ -154,6 +157,10 @@ impl History {
             }
             Body::Warning { message, .. } => self.warnings.push(format!("{}: {message}", event.path)),
             Body::VariableSet { key, value } => drop(self.variables.insert(key.clone(), value.clone())),
+            Body::MemoryWritten { namespace, key, value, .. } => {
+                self.memory.insert(format!("{namespace}.{key}"), (**value).clone());
+            }
+            Body::MemoryDeleted { namespace, key, .. } => drop(self.memory.remove(&format!("{namespace}.{key}"))),
             _ if event.path.is_coordinator() => self.coordinate(event),
             _ if !event.path.is_root() => self.add_to_step(event),
             _ => {}

@@ -42,6 +42,12 @@ pub(super) fn render(history: &History) -> String {
         let _ =
             writeln!(text, "{gap}{}  {} = {}", paint::quiet("variable"), clean(key, 100), clean(&value, TEXT_CHARS));
     }
+    for (index, (entry, value)) in history.memory.iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        let value = cofferdam::core::value::to_text(value);
+        let _ =
+            writeln!(text, "{gap}{}  {} = {}", paint::quiet("memory"), clean(entry, 200), clean(&value, TEXT_CHARS));
+    }
     if let Some(summary) = &history.summary {
         push_block(&mut text, "summary", summary);
     }

@@ -1,5 +1,6 @@
 //! Every kind of event by its name on the wire: what sinks may ask for.
 
+use super::Body;
 use crate::spec::suggest::did_you_mean;
 use crate::spec::workflow::pattern_matches;
 
@@ -22,6 +23,8 @@ pub const KINDS: &[&str] = &[
     "question_asked",
     "question_answered",
     "variable_set",
+    "memory_written",
+    "memory_deleted",
     "message_posted",
     "message_delivered",
     "message_dropped",
@@ -42,6 +45,59 @@ pub const KINDS: &[&str] = &[
     "warning",
 ];
 
+impl Body {
+    /// Whether the event is shown and forgotten: it goes to sinks, never to the journal.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::OutputDelta { .. } | Self::ThinkingDelta { .. } | Self::Progress { .. })
+    }
+
+    /// The kind as it stands on the wire.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run_started",
+            Self::RunResumed { .. } => "run_resumed",
+            Self::RunFinished { .. } => "run_finished",
+            Self::StepReady {} => "step_ready",
+            Self::StepStarted { .. } => "step_started",
+            Self::StepRetrying { .. } => "step_retrying",
+            Self::StepFinished { .. } => "step_finished",
+            Self::StepSkipped { .. } => "step_skipped",
+            Self::BranchChosen { .. } => "branch_chosen",
+            Self::StepCancelled { .. } => "step_cancelled",
+            Self::LoopIterationStarted { .. } => "loop_iteration_started",
+            Self::LoopIterationFinished { .. } => "loop_iteration_finished",
+            Self::LoopFinished { .. } => "loop_finished",
+            Self::LoopPostponed { .. } => "loop_postponed",
+            Self::QuestionAsked { .. } => "question_asked",
+            Self::QuestionAnswered { .. } => "question_answered",
+            Self::VariableSet { .. } => "variable_set",
+            Self::MemoryWritten { .. } => "memory_written",
+            Self::MemoryDeleted { .. } => "memory_deleted",
+            Self::MessagePosted(_) => "message_posted",
+            Self::MessageDelivered(_) => "message_delivered",
+            Self::MessageDropped(_) => "message_dropped",
+            Self::Told(_) => "told",
+            Self::Narrated { .. } => "narrated",
+            Self::Summarized { .. } => "summarized",
+            Self::TurnStarted { .. } => "turn_started",
+            Self::TurnFinished { .. } => "turn_finished",
+            Self::ToolCallStarted { .. } => "tool_call_started",
+            Self::ToolCallFinished { .. } => "tool_call_finished",
+            Self::OutputDelta { .. } => "output_delta",
+            Self::ThinkingDelta { .. } => "thinking_delta",
+            Self::Progress { .. } => "progress",
+            Self::PermissionDecided { .. } => "permission_decided",
+            Self::EffectDecided { .. } => "effect_decided",
+            Self::PluginDenied { .. } => "plugin_denied",
+            Self::PluginFailed { .. } => "plugin_failed",
+            Self::Warning { .. } => "warning",
+            Self::Unknown | Self::Newer(_) => "unknown",
+        }
+    }
+}
+
 /// The first of these patterns that no kind of event matches, and what may have been meant.
 #[must_use]
 pub fn unknown_kind<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Option<(&'p str, Option<String>)> {
@@ -57,7 +113,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_the_code_is_in_the_list() {
-        let code = include_str!("../event.rs");
+        let code = include_str!("kinds.rs");
         let (_, function) = code.split_once("pub fn kind(&self)").unwrap();
         let (function, _) = function.split_once("\n    }\n").unwrap();
         let kinds = function.lines().filter_map(|line| line.split_once("=> \"")?.1.split_once('"'));

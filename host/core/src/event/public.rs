@@ -115,6 +115,7 @@ impl Sensitive {
             }
             Body::StepRetrying { error, .. } => self.learn_fault(error),
             Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => self.learn_value(value),
+            Body::MemoryWritten { value, .. } => self.learn_value(value),
             _ => {}
         }
     }

@@ -51,6 +51,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             choices.iter_mut().for_each(|choice| text(choice, change));
         }
         Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => data(value, change),
+        Body::MemoryWritten { value, .. } => shared_data(value, change),
         Body::MessagePosted(Posted { text: told, .. })
         | Body::MessageDelivered(Delivered { text: told, .. })
         | Body::MessageDropped(Dropped { text: told, .. })
@@ -72,6 +73,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::PluginDenied { request: told, .. }
         | Body::Warning { message: told, .. } => text(told, change),
         Body::StepReady {}
+        | Body::MemoryDeleted { .. }
         | Body::LoopIterationStarted { .. }
         | Body::LoopIterationFinished { .. }
         | Body::LoopFinished { .. }

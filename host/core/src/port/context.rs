@@ -1,6 +1,6 @@
 //! What code inside a run may know of the run and say to it.
 
-use super::{BoxFuture, Post, Receipt};
+use super::{BoxFuture, MemoryReply, MemoryRequest, Post, Receipt};
 use crate::event::{StepOutput, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -34,6 +34,16 @@ pub trait RunContext: Send + Sync {
     /// # Errors
     /// When there are too many variables, the value is too large, or the run has ended.
     fn set_variable(&self, key: String, value: Value) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Reads or changes the shared memory; a change is done when it is recorded. [`SharedMemory`](super::SharedMemory) says it
+    /// in words: `ctx.memory()`.
+    ///
+    /// # Errors
+    /// When the step's agent may not, the memory refuses it, or the run has ended.
+    fn remember(&self, _: MemoryRequest) -> BoxFuture<'_, Result<MemoryReply, Fault>> {
+        let fault = Fault::step("no_run", "there is no run whose memory could be shared");
+        Box::pin(std::future::ready(Err(fault)))
+    }
 
     /// How a step stands that this one can see, by its id, or by its path in the run; none while it has not ended.
     fn step(&self, name: String) -> BoxFuture<'_, Option<StepEnd>>;

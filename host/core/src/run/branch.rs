@@ -142,6 +142,7 @@ fn changed_names(old: &Workflow, before: &Map, wish: &Wish) -> Names {
     Names {
         inputs: different(before, &wish.inputs),
         vars: different(&old.first_variables(before), &wish.workflow.first_variables(&wish.inputs)),
+        memory: BTreeSet::new(),
     }
 }
 
@@ -156,11 +157,16 @@ fn spread(affected: &mut Affected<'_>, events: &[Arc<RunEvent>], wish: &Wish, na
         let mut first = usize::MAX;
         let mut set = Names::default();
         for (position, event) in events.iter().enumerate() {
-            if let Body::VariableSet { key, .. } = &event.body
-                && affected.covers(&event.path)
-            {
+            let (names, name) = match &event.body {
+                Body::VariableSet { key, .. } => (&mut set.vars, key.as_str()),
+                Body::MemoryWritten { namespace, .. } | Body::MemoryDeleted { namespace, .. } => {
+                    (&mut set.memory, &**namespace)
+                }
+                _ => continue,
+            };
+            if affected.covers(&event.path) {
                 first = first.min(position);
-                set.vars.insert(key.clone());
+                names.insert(name.to_owned());
             }
         }
         // Who had ended before has read none of it.

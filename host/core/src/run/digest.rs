@@ -120,7 +120,9 @@ fn note<'e>(tries: &mut HashMap<&'e StepPath, Try>, place: usize, event: &'e Run
         | Body::PluginDenied { .. }
         | Body::PluginFailed { .. } => {}
         // It stays where it is and is no obstacle.
-        Body::VariableSet { .. } | Body::Warning { .. } => return,
+        Body::VariableSet { .. } | Body::MemoryWritten { .. } | Body::MemoryDeleted { .. } | Body::Warning { .. } => {
+            return;
+        }
         _ => drop(tries.remove(&event.path)),
     }
     if let Some(own) = tries.get_mut(&event.path) {

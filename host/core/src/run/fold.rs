@@ -39,6 +39,12 @@ impl Machine {
                 format!("{}: {message}", event.path)
             }),
             Body::VariableSet { key, value } => self.set_variable(&event.path, key, value),
+            Body::MemoryWritten { namespace, key, value, call } => {
+                Arc::make_mut(&mut self.memory).apply(namespace, key, Some(value), call.as_ref());
+            }
+            Body::MemoryDeleted { namespace, key, call } => {
+                Arc::make_mut(&mut self.memory).apply(namespace, key, None, call.as_ref());
+            }
             Body::LoopIterationStarted { index } => self.open_iteration(&event.path, *index, event.at),
             body if event.path.is_coordinator() => self.coordinated(body),
             body => match self.find(&event.path) {

@@ -11,6 +11,7 @@ use crate::event::{Body, RunEvent, RunReason, RunStatus, StepStatus};
 use crate::fault::{Class, Fault};
 use crate::id::StepPath;
 use crate::limits;
+use crate::memory::Memory;
 use crate::message::Usage;
 use crate::spec::workflow::{LoopKind, Scope, Step, Wiring, Workflow};
 use crate::time::Timestamp;
@@ -73,6 +74,7 @@ pub struct Machine {
     pub(super) inputs: Arc<Map>,
     pub(super) input: Option<Arc<str>>,
     pub(super) vars: Arc<Map>,
+    pub(super) memory: Arc<Memory>,
     pub(super) questions: Vec<OpenQuestion>,
     /// Questions that nobody here can answer.
     pub(super) deferred: usize,
@@ -139,6 +141,7 @@ impl Machine {
             inputs: Arc::default(),
             input: None,
             vars: Arc::default(),
+            memory: Arc::default(),
             questions: Vec::new(),
             deferred: 0,
             postpones: false,

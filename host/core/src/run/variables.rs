@@ -1,18 +1,57 @@
-//! Variables of the run: set by tools, agents and code, read by expressions and templates.
+//! Variables of the run and its shared memory: set by tools, agents and code, read by expressions and templates.
 
 use super::machine::Machine;
 use super::node::{Kind, NodeId};
 use crate::id::StepPath;
+use crate::memory::{self, Memory, MemoryAccess};
+use crate::spec::workflow::Work;
 use crate::value::Map;
 use crate::variable::LOOP_CONTINUE;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// What steps share, as it was at some time.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    vars: Arc<Map>,
+    memory: Arc<Memory>,
+}
+
 impl Machine {
+    /// What steps share, as it is now.
+    pub(super) fn shared(&self) -> Shared {
+        Shared { vars: Arc::clone(&self.vars), memory: Arc::clone(&self.memory) }
+    }
+
+    /// Takes what steps share from another time.
+    pub(super) fn share(&mut self, shared: Shared) {
+        (self.vars, self.memory) = (shared.vars, shared.memory);
+    }
+
     /// The variables as they are now.
     #[must_use]
     pub fn vars(&self) -> &Arc<Map> {
         &self.vars
+    }
+
+    /// The shared memory as it is now.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Whose entries the code at `path` writes, and what it may do: a step's agent what its document says, all else
+    /// everything.
+    #[must_use]
+    pub fn memory_rights(&self, path: &StepPath) -> (Arc<str>, MemoryAccess) {
+        if path.is_coordinator() {
+            return (memory::OF_COORDINATOR.into(), MemoryAccess::ALL);
+        }
+        let work = self.step_at(path).map(|step| &step.work);
+        let Some(Work::Agent(work)) = work else { return (memory::OF_WORKFLOW.into(), MemoryAccess::ALL) };
+        let Some(name) = &work.agent else { return (memory::OF_DEFAULT.into(), MemoryAccess::ALL) };
+        let access = self.workflow.agents.get(name).and_then(|agent| agent.tools.memory.clone());
+        (name.as_str().into(), access.unwrap_or(MemoryAccess::ALL))
     }
 
     pub(super) fn set_variable(&mut self, by: &StepPath, key: &str, value: &Value) {

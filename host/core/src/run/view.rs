@@ -84,6 +84,9 @@ impl Machine {
             let vars = members_of(&self.vars, reader.members(&["vars"]));
             variables.insert("vars".to_owned(), Value::Object(vars));
         }
+        if reader.reads("memory") {
+            variables.insert("memory".to_owned(), Value::Object(self.memory_read_by(reader)));
+        }
         if reader.reads("iteration")
             && let Some(iteration) = at.and_then(|id| self.iteration_of(id))
         {
@@ -106,6 +109,14 @@ impl Machine {
             variables.insert("steps".to_owned(), Value::Object(steps));
         }
         variables
+    }
+
+    /// The namespaces that `reader` reads, those without an entry among them.
+    fn memory_read_by(&self, reader: &impl Reads) -> Map {
+        let all = || self.memory.namespaces().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let named = reader.members(&["memory"]);
+        let names = named.map_or_else(all, |names| names.into_iter().map(str::to_owned).collect());
+        names.into_iter().map(|name| (name.clone(), Value::Object(self.memory.view(&name)))).collect()
     }
 
     /// Everything that a condition of the step at `path` could read: what was given to the run, and the steps that it

@@ -26,7 +26,7 @@ impl Decoder<'_> {
             self.report.error(code::EMPTY, node, "the text is empty");
         }
         let prompt = fields.filled("prompt").and_then(|node| self.files.text(&mut self.report, node));
-        let tools = self.tool_filter(&fields);
+        let tools = ToolFilter { memory: self.agent_memory(&fields), ..self.tool_filter(&fields) };
         let result_schema = self.json_schema(&fields, "resultSchema");
         let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
         let grants = self.narrowed(&fields);
@@ -51,7 +51,6 @@ impl Decoder<'_> {
 
     /// What is checked of an agent and cannot run.
     fn not_built_of_agent(&mut self, fields: &Fields<'_>) {
-        self.agent_memory(fields);
         self.budget(fields, true);
         self.model_options(fields);
         if let Some(entry) = fields.entry("resumeOnMessage").filter(|_| fields.flag("resumeOnMessage") == Some(true)) {
@@ -64,7 +63,7 @@ impl Decoder<'_> {
             fields.items(name).iter().filter_map(|node| self.tool_pattern(node)).collect()
         };
         let (allow, deny) = (patterns("tools"), patterns("disallowedTools"));
-        ToolFilter { allow: fields.get("tools").map(|_| allow), deny }
+        ToolFilter { allow: fields.get("tools").map(|_| allow), deny, memory: None }
     }
 
     /// `read`, `alias.name`, `alias.*`, `*`.

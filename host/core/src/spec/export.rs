@@ -14,6 +14,7 @@ use super::workflow::{
 };
 use super::{RunLimits, workflow::ItemFailure};
 use crate::limits;
+use crate::memory::{MemoryAccess, MemoryReading};
 use crate::policy::{Grants, PluginLimits};
 use crate::transform::{Transform, Transforms};
 use crate::value::Map;
@@ -151,10 +152,20 @@ fn agent(agent: &AgentSpec) -> Value {
     table.maybe("temperature", agent.settings.temperature);
     table.maybe("topP", agent.settings.top_p);
     table.maybe("maxTokens", agent.settings.max_tokens);
+    table.maybe("memory", agent.tools.memory.as_ref().map(memory));
     table.some("transform", transforms(&agent.transform));
     table.maybe("grants", agent.grants.as_deref().map(|grants| json!(grants)));
     table.maybe("resultSchema", agent.result_schema.as_deref().cloned());
     table.finish()
+}
+
+fn memory(access: &MemoryAccess) -> Value {
+    let read = match &access.read {
+        MemoryReading::Nothing => json!(false),
+        MemoryReading::All => json!(true),
+        MemoryReading::Of(names) => json!(names.iter().map(|name| &**name).collect::<Vec<_>>()),
+    };
+    json!({ "read": read, "write": access.write })
 }
 
 fn plugin(plugin: &PluginReference) -> Value {

@@ -100,10 +100,13 @@ impl Decoder<'_> {
         self.report.inside(code, node, error.offset, error.message).maybe(error.hint);
     }
 
-    /// The shared memory can be named, and not read.
+    /// Reports namespaces of the shared memory that belong to nobody.
     fn check_memory(&mut self, node: &Node, paths: &[Path]) {
-        if let Some(path) = paths.iter().find(|path| &*path.root == "memory") {
-            self.unbuilt_inside(node, path.offset, "`memory` in an expression");
+        for path in paths.iter().filter(|path| &*path.root == "memory") {
+            let Some((name, segment)) = path.name(0).zip(path.segments.first()) else { continue };
+            if let Some((message, hint)) = self.no_owner(name) {
+                self.report.inside(code::UNKNOWN_AGENT, node, segment.offset, message).hint(hint);
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 
 use super::code;
 use super::decode::Decoder;
-use super::keys::{AGENT_MEMORY, BUDGET, MEMORY, MODEL_OPTIONS, RECALL, STEP_BUDGET};
+use super::keys::{BUDGET, MEMORY, MODEL_OPTIONS, RECALL, STEP_BUDGET};
 use super::kind::{Fields, Table, open};
-use super::tree::{Entry, Node};
+use super::tree::Entry;
 use super::workflow::Unbuilt;
 use crate::server::CREDENTIALS;
 
@@ -15,13 +15,6 @@ impl Decoder<'_> {
         let found = self.report.at(code::NOT_BUILT, entry.spot, &entry.value.path, unbuilt_message(what));
         found.warning().hint("remove it, or use a version that has it");
         self.unbuilt.push(Unbuilt { path: entry.value.path.clone(), what: what.to_owned() });
-    }
-
-    /// Warns of a part of a text that is checked and cannot run.
-    pub(super) fn unbuilt_inside(&mut self, node: &Node, offset: usize, what: &str) {
-        let found = self.report.inside(code::NOT_BUILT, node, offset, unbuilt_message(what));
-        found.warning().hint("remove it, or use a version that has it");
-        self.unbuilt.push(Unbuilt { path: node.path.clone(), what: what.to_owned() });
     }
 
     /// `isolation` of a step or of the options.
@@ -42,22 +35,22 @@ impl Decoder<'_> {
 
     /// `memory` of the options.
     pub(super) fn memory(&mut self, fields: &Fields<'_>) {
-        let Some(memory) = self.checked_table(fields, "memory", &MEMORY, "`memory`") else { return };
+        let Some(entry) = fields.entry("memory").filter(|_| fields.get("memory").is_some()) else { return };
+        let Some(memory) = open(&mut self.report, &entry.value, &MEMORY) else { return };
+        if memory.is_empty() {
+            self.report.at(code::EMPTY, entry.spot, &entry.value.path, "`memory` says nothing");
+        }
+        if let Some(entry) = memory.entry("scope").filter(|_| memory.text("scope") == Some("shared")) {
+            self.unbuilt(entry, "the `scope` `shared` of `memory`");
+        }
+        if let Some(entry) = memory.entry("recall").filter(|_| memory.get("recall").is_some()) {
+            self.unbuilt(entry, "`memory.recall`");
+        }
         let Some(recall) = memory.get("recall").and_then(|node| open(&mut self.report, node, &RECALL)) else { return };
         if let Some(node) = recall.get("provider")
             && let Some(name) = node.text().filter(|name| *name != "builtin")
         {
             self.known_plugin(node, name);
-        }
-    }
-
-    /// `memory` of an agent.
-    pub(super) fn agent_memory(&mut self, fields: &Fields<'_>) {
-        let Some(memory) = self.checked_table(fields, "memory", &AGENT_MEMORY, "the `memory` of an agent") else {
-            return;
-        };
-        for node in memory.items("read") {
-            self.agent_name(node);
         }
     }
 

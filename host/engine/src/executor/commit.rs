@@ -136,6 +136,8 @@ impl Run {
                     | Body::QuestionAsked { .. }
                     | Body::LoopPostponed { .. }
                     | Body::VariableSet { .. }
+                    | Body::MemoryWritten { .. }
+                    | Body::MemoryDeleted { .. }
                     | Body::MessagePosted(_)
                     | Body::EffectDecided { .. }
             )

@@ -4,7 +4,7 @@
 
 use crate::chain::Chains;
 use crate::context::{ContextSource, Variables};
-use crate::executor::Wake;
+use crate::executor::{Remembering, Wake, recall};
 use crate::recorder::{AttemptRecorder, Inbox};
 use cofferdam_core::event::RunEvent;
 use cofferdam_core::id::{RunId, StepPath};
@@ -120,8 +120,16 @@ fn reply(machine: &Machine, wake: Wake) {
     match wake {
         Wake::Look { from, name, reply } => drop(reply.send(machine.step_end(&from, &name))),
         Wake::Set { done, .. } | Wake::Record { done: Some(done), .. } => drop(done.send(Ok(()))),
+        Wake::Remember { path, asked, .. } => remember(machine, &path, asked),
         _ => {}
     }
+}
+
+/// What code reads is what the record has; what it changes stands there already.
+fn remember(machine: &Machine, path: &StepPath, asked: Remembering) {
+    let Remembering { request, reply, done } = asked;
+    let outcome = recall(machine, path, request).map(|(answer, _)| drop(reply.send(answer)));
+    let _ = done.send(outcome);
 }
 
 fn nobody() -> RunId {

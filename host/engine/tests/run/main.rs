@@ -14,6 +14,7 @@ mod evaluations;
 mod includes;
 mod loops;
 mod mail;
+mod memory;
 mod messages;
 mod pure;
 mod replayed;

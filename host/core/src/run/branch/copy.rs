@@ -178,6 +178,7 @@ impl Spared {
     fn spares(self, body: &Body) -> bool {
         let brought = matches!(body, Body::StepReady {} | Body::LoopIterationStarted { .. });
         matches!(body, Body::BranchChosen { .. } | Body::VariableSet { .. } | Body::LoopIterationStarted { .. })
+            || is_of_memory(body)
             || (self == Self::Readiness && brought)
     }
 }
@@ -185,7 +186,12 @@ impl Spared {
 /// Whether what happened in a step holds also after the step around it began anew: a variable is the run's, a signal
 /// is the loop's.
 fn outlives(body: &Body) -> bool {
-    matches!(body, Body::VariableSet { key, .. } if key != LOOP_CONTINUE)
+    is_of_memory(body) || matches!(body, Body::VariableSet { key, .. } if key != LOOP_CONTINUE)
+}
+
+/// Whether an event changes the shared memory, which is the run's as variables are.
+fn is_of_memory(body: &Body) -> bool {
+    matches!(body, Body::MemoryWritten { .. } | Body::MemoryDeleted { .. })
 }
 
 /// Whether an event is about a message on its way; that an agent has read one belongs to its try.

@@ -6,6 +6,7 @@ use super::changes::{agents_of, judge_of};
 use super::plugins;
 use crate::expr;
 use crate::id::{AgentName, Alias, StepPath, ToolName};
+use crate::memory;
 use crate::run::Reads;
 use crate::spec::workflow::{
     AgentSpec, Condition, Items, LoopCheck, LoopKind, PluginReference, Scope, Step, Work, Workflow, pattern_matches,
@@ -37,11 +38,13 @@ pub(super) struct Names {
     pub(super) inputs: BTreeSet<String>,
     /// Of variables, inputs among them.
     pub(super) vars: BTreeSet<String>,
+    /// Of namespaces of the shared memory.
+    pub(super) memory: BTreeSet<String>,
 }
 
 impl Names {
     fn is_empty(&self) -> bool {
-        self.inputs.is_empty() && self.vars.is_empty()
+        self.inputs.is_empty() && self.vars.is_empty() && self.memory.is_empty()
     }
 
     /// Whether a text reads one of them; the inputs of an included document are its own.
@@ -52,11 +55,17 @@ impl Names {
                 && !names.is_empty()
                 && all().is_none_or(|read| read.into_iter().any(|name| names.contains(name)))
         };
-        (!own_inputs && reads("inputs", &self.inputs)) || reads("vars", &self.vars)
+        (!own_inputs && reads("inputs", &self.inputs)) || reads("vars", &self.vars) || reads("memory", &self.memory)
     }
 }
 
 impl Names {
+    /// Whether the tool of this name may read one of them. Who writes to the memory may learn what is there.
+    fn read_by_tool(&self, name: &str) -> bool {
+        let variables = !self.inputs.is_empty() || !self.vars.is_empty();
+        (name == READS_VARIABLES && variables) || (memory::is_tool_name(name) && !self.memory.is_empty())
+    }
+
     /// Whether a directory of a plugin depends on one of the inputs.
     fn lead(&self, from: &str) -> bool {
         let roots = expr::Names { steps: &[], roots: &["inputs"] };
@@ -150,7 +159,7 @@ impl Walk<'_> {
         let links =
             native(&step.transform.input) || native(&step.transform.output) || native(&scope.defaults.output_transform);
         let tool = step.tool().is_some_and(|tool| {
-            let own = tool.alias().is_none() && tool.local().as_str() == READS_VARIABLES;
+            let own = tool.alias().is_none() && self.names.read_by_tool(tool.local().as_str());
             own || self.opaque.tools.contains(tool)
         });
         let agents = agents_of(step).any(|name| {
@@ -163,11 +172,15 @@ impl Walk<'_> {
 
     fn agent_is_opaque(&self, agent: &AgentSpec) -> bool {
         let native = |links: &[Transform]| links.iter().any(|link| matches!(link, Transform::Native(_)));
-        // A model is offered the variables only where they are meant.
-        let meant = |pattern: &String| pattern != "*" && pattern_matches(pattern, READS_VARIABLES);
+        // A model is offered the variables and the shared memory only where they are meant.
+        let own = [READS_VARIABLES, memory::READ, memory::LIST, memory::WRITE, memory::DELETE];
+        let meant = |pattern: &String| {
+            pattern != "*" && own.iter().any(|tool| pattern_matches(pattern, tool) && self.names.read_by_tool(tool))
+        };
         native(&agent.transform.input)
             || native(&agent.transform.output)
             || agent.tools.allow.iter().flatten().any(meant)
+            || (agent.tools.memory.is_some() && !self.names.memory.is_empty())
             || self.opaque.tools.iter().any(|tool| agent.tools.admits(tool))
     }
 }
@@ -180,7 +193,7 @@ mod tests {
 
     fn found(document: &Value, inputs: &[&str], vars: &[&str]) -> Vec<String> {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let names = Names { inputs: set(inputs), vars: set(vars) };
+        let names = Names { inputs: set(inputs), vars: set(vars), memory: BTreeSet::new() };
         readers(&workflow(document), &Opaque::default(), &names).into_iter().collect()
     }
 

@@ -7,10 +7,9 @@ use crate::limits;
 use crate::run::loops::Phase;
 use crate::run::machine::Machine;
 use crate::run::node::{Kind, NodeState};
+use crate::run::variables::Shared;
 use crate::run::{Effect, Emission};
-use crate::value::Map;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 
 /// A question that waits for its answer.
 #[derive(Clone, Debug)]
@@ -220,13 +219,13 @@ fn answers(effect: &Effect, event: &RunEvent) -> bool {
     }
 }
 
-/// The variables as they were: an evaluation beside a step that sets one may have read either.
+/// Variables and shared memory as they were: an evaluation beside a step that changes one may have read either.
 #[derive(Debug, Default)]
-pub(super) struct Variables(VecDeque<(usize, Arc<Map>)>);
+pub(super) struct Variables(VecDeque<(usize, Shared)>);
 
 impl Variables {
     /// Notes what the variables were before the event at this place changed them.
-    pub(super) fn note(&mut self, at: usize, before: Arc<Map>) {
+    pub(super) fn note(&mut self, at: usize, before: Shared) {
         if self.0.len() == limits::REPLAY_VARIABLE_STATES {
             self.0.pop_front();
         }
@@ -234,8 +233,8 @@ impl Variables {
     }
 
     /// What they may have been for whoever looked at them after a place: how they are first.
-    pub(super) fn since(&self, place: usize, now: &Arc<Map>) -> Vec<Arc<Map>> {
-        let before = self.0.iter().rev().filter(|(at, _)| *at > place).map(|(_, vars)| Arc::clone(vars));
-        [Arc::clone(now)].into_iter().chain(before).collect()
+    pub(super) fn since(&self, place: usize, now: &Shared) -> Vec<Shared> {
+        let before = self.0.iter().rev().filter(|(at, _)| *at > place).map(|(_, shared)| shared.clone());
+        [now.clone()].into_iter().chain(before).collect()
     }
 }

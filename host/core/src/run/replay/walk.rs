@@ -187,8 +187,8 @@ impl<'r, A: Answers> Walk<'r, A> {
         if matches!(event.body, Body::TurnStarted { .. } | Body::TurnFinished { .. } | Body::ToolCallStarted { .. }) {
             self.nothing_left_out(event)?;
         }
-        if let Body::VariableSet { .. } = event.body {
-            self.variables.note(self.at, Arc::clone(self.machine.vars()));
+        if matches!(event.body, Body::VariableSet { .. } | Body::MemoryWritten { .. } | Body::MemoryDeleted { .. }) {
+            self.variables.note(self.at, self.machine.shared());
         }
         self.keep(event);
         self.feed(event);
@@ -285,10 +285,10 @@ impl<'r, A: Answers> Walk<'r, A> {
 
     /// What came of a question, with the variables as they were when somebody may have looked at them.
     async fn ask(&mut self, question: &Question, event: &Arc<RunEvent>) -> Answer {
-        let now = Arc::clone(self.machine.vars());
+        let now = self.machine.shared();
         let mut first = None;
         for vars in self.variables.since(question.since, &now) {
-            self.machine.vars = vars;
+            self.machine.share(vars);
             let own = self.tries.get(&event.path).filter(|(attempt, _)| *attempt == event.attempt);
             let before = own.map(|(_, events)| events.as_slice()).unwrap_or_default();
             let asked = Asked { effect: &question.effect, recorded: event, before };
@@ -299,7 +299,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             }
             first.get_or_insert(answer);
         }
-        self.machine.vars = now;
+        self.machine.share(now);
         first.unwrap_or(Answer::Taken)
     }
 
@@ -420,6 +420,8 @@ fn is_work(body: &Body, attempt: Option<u32>) -> bool {
                 | Body::PluginDenied { .. }
                 | Body::PluginFailed { .. }
                 | Body::VariableSet { .. }
+                | Body::MemoryWritten { .. }
+                | Body::MemoryDeleted { .. }
         ),
     }
 }

@@ -1,6 +1,7 @@
 //! Which tools an agent may use.
 
 use crate::id::ToolName;
+use crate::memory::{self, MemoryAccess};
 
 /// Which tools an agent may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +10,9 @@ pub struct ToolFilter {
     pub allow: Option<Vec<String>>,
     /// Patterns that forbid; they win.
     pub deny: Vec<String>,
+    /// What it may do with the shared memory, where that is said: then its tools need not be named. Else whoever is
+    /// given them by name may use them as they are.
+    pub memory: Option<MemoryAccess>,
 }
 
 impl ToolFilter {
@@ -17,7 +21,18 @@ impl ToolFilter {
     pub fn admits(&self, tool: &ToolName) -> bool {
         let name = tool.to_string();
         let any = |patterns: &[String]| patterns.iter().any(|pattern| pattern_matches(pattern, &name));
-        !any(&self.deny) && self.allow.as_deref().is_none_or(any)
+        let remembers = memory::is_tool(tool) && self.memory.as_ref().is_some_and(|memory| memory.offers(&name));
+        !any(&self.deny) && (remembers || self.allow.as_deref().is_none_or(any))
+    }
+
+    /// Whether the agent shall have a tool of the run itself: it must be meant, to have all tools is not enough.
+    #[must_use]
+    pub fn means(&self, tool: &ToolName) -> bool {
+        let meant = |pattern: &String| pattern != "*" && pattern_matches(pattern, tool.local().as_str());
+        match &self.memory {
+            Some(memory) if memory::is_tool(tool) => memory.offers(tool.local().as_str()),
+            _ => self.allow.iter().flatten().any(meant),
+        }
     }
 }
 
