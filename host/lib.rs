@@ -72,7 +72,8 @@ pub use cofferdam_engine::{
     Replayed,
 };
 
-pub use cofferdam_core::port::{Agent, Journal, Model, Sink, Tool};
+pub use cofferdam_core::memory::{MemoryChange, MemoryEntry, MemoryItem};
+pub use cofferdam_core::port::{Agent, Journal, Model, SharedMemory, Sink, Tool};
 pub use cofferdam_core::run::{RunResult, StepResult};
 
 /// Runs the examples of the page for users of another library.

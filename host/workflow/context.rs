@@ -2,9 +2,8 @@
 
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
-use cofferdam_core::port::{RunContext, StepEnd};
+use cofferdam_core::port::{RunContext, SharedMemory, StepEnd};
 use serde_json::Value;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 /// The run, as one step of it sees it: closures, native agents and native tools get one. All clones are one.
@@ -52,17 +51,13 @@ impl WorkflowContext {
         self.run.set_variable(key.into(), value.into()).await
     }
 
-    /// The shared memory of the workflow.
-    ///
-    /// # Errors
-    /// Always: it is not built yet.
-    pub fn memory(&self) -> Result<Infallible, Fault> {
-        Err(Fault::user("not_built", "shared memory is not built in this version").with_hint(NOT_BUILT_HINT))
+    /// The shared memory of the run: entries by agent and key, read by all that may and written under the name of the step's
+    /// agent.
+    #[must_use]
+    pub fn memory(&self) -> SharedMemory<'_> {
+        self.run.memory()
     }
 }
-
-/// What to do without shared memory.
-pub(super) const NOT_BUILT_HINT: &str = "keep small values in variables: `get` and `set` of the run's context";
 
 impl From<Arc<dyn RunContext>> for WorkflowContext {
     fn from(run: Arc<dyn RunContext>) -> Self {

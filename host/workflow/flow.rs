@@ -8,7 +8,6 @@ use super::agent_config::AgentConfig;
 use super::agent_of_workflow::WorkflowAgent;
 use super::code::Code;
 use super::config::{Mode, WorkflowConfig};
-use super::context::NOT_BUILT_HINT;
 use super::document::{self, Authored};
 use super::lifecycle::{self, Kept};
 use super::loop_condition::LoopCheck;
@@ -192,7 +191,8 @@ impl Flow {
     /// # Errors
     /// Always: it is not built yet.
     pub fn set_memory<M>(&mut self, _memory: M) -> Result<&mut Self, Error> {
-        let fault = Fault::user("not_built", "`set_memory` is not built in this version").with_hint(NOT_BUILT_HINT);
+        let fault = Fault::user("not_built", "`set_memory` is not built in this version")
+            .with_hint("keep small values in variables or in the shared memory of the run");
         Err(Error::Refused(vec![fault]))
     }
 

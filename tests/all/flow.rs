@@ -12,7 +12,6 @@ use cofferdam::{
 };
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -325,23 +324,34 @@ fn metadata_of_a_step_is_in_its_result() {
 }
 
 #[test]
-fn memory_says_that_it_is_not_built_yet() {
+fn the_memory_of_a_run_is_shared_by_its_closures() {
+    runtime().block_on(async {
+        let mut flow = scripted(ECHO).sequential(&WorkflowConfig::new("w"));
+        let writes = Condition::closure("writes", |ctx| async move {
+            ctx.memory().write("seen", json!(["a"])).await?;
+            Ok(true)
+        });
+        let reads = Condition::closure("reads", |ctx| async move {
+            let entry = ctx.memory().read("default", "seen").await?;
+            Ok(entry.is_some_and(|entry| *entry.value == json!(["a"]) && entry.revision == 1))
+        });
+        flow.add_step(Step::new("one").condition(writes)).unwrap();
+        flow.add_step(Step::new("two").condition(reads)).unwrap();
+        for _ in 0..2 {
+            // Each run begins with none.
+            assert_eq!(statuses(&flow.run("x").await.unwrap()), ["completed", "completed"]);
+        }
+    });
+}
+
+#[test]
+fn memory_that_is_found_again_says_that_it_is_not_built_yet() {
     runtime().block_on(async {
         let orchestrator = scripted(ECHO);
         let mut flow = orchestrator.dag(&WorkflowConfig::new("w"));
         let error = flow.set_memory("anything").err().unwrap().to_string();
         assert!(error.contains("not built"), "{error}");
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&asked);
-        let condition = Condition::closure("asks", move |ctx| {
-            let fault = ctx.memory().err().unwrap();
-            count.fetch_add(usize::from(fault.message.contains("not built")), Ordering::SeqCst);
-            async { Ok(true) }
-        });
-        flow.add_step(Step::new("a").condition(condition)).unwrap();
-        assert!(flow.run("x").await.unwrap().success());
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
-        let config = WorkflowConfig { memory: Some(json!({ "scope": "run" })), ..WorkflowConfig::new("w") };
+        let config = WorkflowConfig { memory: Some(json!({ "scope": "shared" })), ..WorkflowConfig::new("w") };
         let mut flow = orchestrator.dag(&config);
         flow.add_step(Step::new("a")).unwrap();
         let error = flow.run("x").await.err().unwrap().to_string();

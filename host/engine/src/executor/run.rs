@@ -105,7 +105,7 @@ pub(super) struct UnderWay {
     pub(super) reading: Reading,
 }
 
-type Done = oneshot::Sender<Result<(), Fault>>;
+pub(super) type Done = oneshot::Sender<Result<(), Fault>>;
 
 /// What one pass through the loop has gathered.
 #[derive(Default)]

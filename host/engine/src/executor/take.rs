@@ -2,7 +2,7 @@
 //!
 //! It must not append anything: what it gathers is one commit.
 
-use super::run::{Pass, Run, sort_effects};
+use super::run::{Done, Pass, Run, sort_effects};
 use super::{Answer, Wake};
 use crate::attempt::timed_out;
 use cofferdam_core::event::{Body, RunReason};
@@ -35,17 +35,7 @@ impl Run {
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
-            Wake::Record { path, attempt, body, done } => {
-                if body.is_transient() {
-                    self.inbox.saw_transient();
-                }
-                if self.machine.admits(&path, attempt) {
-                    pass.queue.push_back(Emission { path, attempt, body });
-                    pass.waiting.extend(done);
-                } else if let Some(done) = done {
-                    let _ = done.send(Err(Fault::cancelled()));
-                }
-            }
+            Wake::Record { path, attempt, body, done } => self.record(Emission { path, attempt, body }, done, pass),
             Wake::Shortened { path, attempt, inputs } => {
                 if self.machine.admits(&path, Some(attempt)) {
                     pass.queue.extend(self.note_shortened(path, attempt, inputs));
@@ -60,8 +50,7 @@ impl Run {
             Wake::Set { path, attempt, key, value, done } => match self.refuse_variable(&path, attempt, &key) {
                 Some(fault) => drop(done.send(Err(fault))),
                 None => {
-                    pass.queue.push_back(Emission { path, attempt, body: Body::VariableSet { key, value } });
-                    pass.waiting.push(done);
+                    self.record(Emission { path, attempt, body: Body::VariableSet { key, value } }, Some(done), pass);
                 }
             },
             Wake::Remember { path, attempt, asked } => self.remember(path, attempt, asked, pass),
@@ -85,6 +74,19 @@ impl Run {
             Wake::Fenced(error) => self.fenced = Some(error),
         }
         self.settle(pass);
+    }
+
+    /// Records what happens within a step.
+    fn record(&mut self, emission: Emission, done: Option<Done>, pass: &mut Pass) {
+        if emission.body.is_transient() {
+            self.inbox.saw_transient();
+        }
+        if self.machine.admits(&emission.path, emission.attempt) {
+            pass.queue.push_back(emission);
+            pass.waiting.extend(done);
+        } else if let Some(done) = done {
+            let _ = done.send(Err(Fault::cancelled()));
+        }
     }
 
     /// Stops the run; at once when nothing but its output is missing.
