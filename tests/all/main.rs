@@ -61,6 +61,7 @@ mod secrets;
 mod serving;
 mod shared_memory;
 mod streams;
+mod subagents;
 mod testing;
 mod tidy;
 mod tools;

@@ -235,6 +235,20 @@ impl StepPath {
         self.as_str() == COORDINATOR
     }
 
+    /// Where a sub-agent works that the agent at `self` called for in this call; no step can have this path.
+    #[must_use]
+    pub fn delegate(&self, call: &str) -> Self {
+        Self(Some(format!("{}@{call}", self.as_str()).into()))
+    }
+
+    /// The step for which the sub-agent at this path works, directly or for another one; none where no sub-agent does.
+    #[must_use]
+    pub fn delegator(&self) -> Option<Self> {
+        let text = self.as_str();
+        let at = text.char_indices().skip(1).find(|(_, letter)| *letter == '@')?.0;
+        text.get(..at).map(Self::from)
+    }
+
     /// The path of a step of the document's own scope, or of the scope at `self`.
     #[must_use]
     pub fn child(&self, step: &StepId) -> Self {
@@ -270,7 +284,7 @@ impl StepPath {
     #[must_use]
     pub fn holds(&self, other: &Self) -> bool {
         let rest = other.as_str().strip_prefix(self.as_str());
-        self.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        self.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '@']))
     }
 
     /// Whether this is the run itself.
@@ -318,6 +332,15 @@ mod tests {
         }
         assert!(Alias::parse("a__b").is_err());
         assert!(RunId::parse("../../etc").is_err());
+    }
+
+    #[test]
+    fn a_sub_agent_works_inside_of_its_step() {
+        let step = StepPath::from("loop[2].find");
+        let below = step.delegate("3").delegate("1");
+        assert_eq!((below.as_str(), below.delegator().as_ref()), ("loop[2].find@3@1", Some(&step)));
+        assert!(step.holds(&below) && !StepPath::from("loop[2].fin").holds(&below));
+        assert_eq!((step.delegator(), StepPath::coordinator().delegator()), (None, None));
     }
 
     #[test]

@@ -98,6 +98,8 @@ limits! {
     VARIABLES: usize = 1_000, "variables", "a run keeps its variables in memory, and so does every resume of it";
     REPLAY_VARIABLE_STATES: usize = 64, "states", "a replay keeps what variables were, for evaluations that another step's variable overtook; each is a copy of all of them";
     VARIABLE_BYTES: usize = 64 * KIB, "bytes", "a variable stands in the journal each time it is set";
+    AGENT_DEPTH: u32 = 3, "agents", "an agent that has an agent work that has an agent work would spend without end";
+    AGENT_CHILDREN: u32 = 10, "agents", "an agent that only hands its task on would spend much and do nothing";
     MEMORY_KEYS: usize = 10_000, "entries", "a run keeps its shared memory in memory, and so does every resume of it";
     MEMORY_KEY_BYTES: usize = 128, "bytes", "a list of entries names each key, and models read it";
     MEMORY_VALUE_BYTES: usize = MIB, "bytes", "an entry stands in the journal each time it is written";

@@ -51,7 +51,7 @@ pub use sink::{Ack, Batch, Pressure, Rejection, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
 pub use starter::{Starter, Team, Worker};
 pub use state::{Put, PutOne, Puts, Quota, State, StateEntry};
-pub use tool::{Effects, Invoke, Nested, Tool, ToolContext, ToolDefinition, ToolOutput};
+pub use tool::{Delegate, Effects, Invoke, Nested, Task, Tool, ToolContext, ToolDefinition, ToolOutput};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

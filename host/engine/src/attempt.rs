@@ -1,7 +1,9 @@
 //! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
 
+mod delegate;
 mod team;
 
+pub(crate) use delegate::no_agents;
 pub(crate) use team::Members;
 
 use crate::chain::Chains;
@@ -16,8 +18,9 @@ use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation, Kept,
-    Mailbox, PastAttempt, Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Delegate, Invoke,
+    Isolation, Kept, Mailbox, PastAttempt, Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
+    Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -26,6 +29,7 @@ use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::transform::Transform;
 use cofferdam_core::value::{self, Map};
+use delegate::Delegates;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -138,6 +142,8 @@ pub(crate) struct Terms {
     pub(crate) model: Option<Arc<str>>,
     /// The schema of the result, in both forms.
     pub(crate) result: Option<(Arc<Value>, Arc<Checker>)>,
+    /// Who works where the agent hands a task on: itself, without a result of its own; none where it cannot.
+    pub(crate) delegate: Option<Arc<dyn Agent>>,
 }
 
 impl Terms {
@@ -200,8 +206,10 @@ impl Attempt {
             answers: self.answers,
             mail: self.mail,
             calls: AtomicU32::new(0),
+            delegates: Delegates::default(),
         };
-        (Arc::new(setting), self.work)
+        let delegates = Delegates::below(&setting);
+        (Arc::new(Setting { delegates, ..setting }), self.work)
     }
 }
 
@@ -227,6 +235,7 @@ struct Setting {
     answers: BTreeMap<String, InputText>,
     mail: Arc<dyn Mailbox>,
     calls: AtomicU32,
+    delegates: Delegates,
 }
 
 impl Setting {
@@ -234,7 +243,7 @@ impl Setting {
         let ToolCallWork { tool, args, variables, output: chain } = work;
         let args = args.render(&variables).map_err(|error| template_fault("args", &error))?;
         let args = arguments_within_bounds(&tool, args, self.limits)?;
-        let ctx = self.tool_context(DOCUMENT_CALL.into()).await?;
+        let ctx = self.tool_context(DOCUMENT_CALL.into(), None).await?;
         let reply = self.gateway.call(Call { ctx, tool, args, origin: Origin::Document, agent: None }).await?;
         match reply.error {
             Some(fault) => Err(fault),
@@ -274,11 +283,7 @@ impl Setting {
             answers: self.answers.clone(),
             model: terms.model.clone(),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
-            tools: Arc::new(AttemptTools {
-                setting: Arc::clone(self),
-                specs: Arc::clone(&terms.tools),
-                agent: Arc::clone(&terms.agent),
-            }),
+            tools: Arc::new(AttemptTools { setting: Arc::clone(self), terms: terms.clone() }),
             mail: Arc::clone(&self.mail),
             narrowings: Arc::clone(&self.narrowings),
             events,
@@ -326,7 +331,9 @@ impl Setting {
     /// When the step's time is over, if nobody is asked from now on.
     fn own_time(&self) -> Option<Timestamp> {
         self.deadline.map(|Deadline { from, left, .. }| {
-            let asked = self.gateway.person().within(&self.path, from, self.clock.now());
+            let step = self.path.delegator();
+            let path = step.as_ref().unwrap_or(&self.path);
+            let asked = self.gateway.person().within(path, from, self.clock.now());
             from.after(left).after(asked)
         })
     }
@@ -341,7 +348,7 @@ impl Setting {
         }
     }
 
-    async fn tool_context(&self, call_id: Arc<str>) -> Result<ToolContext, Fault> {
+    async fn tool_context(&self, call_id: Arc<str>, agents: Option<Arc<dyn Delegate>>) -> Result<ToolContext, Fault> {
         let dirs = self.place.enter().await?;
         Ok(ToolContext {
             run_id: self.run_id.clone(),
@@ -357,6 +364,7 @@ impl Setting {
             narrowings: Arc::clone(&self.narrowings),
             kept: Arc::clone(&self.kept),
             tools: Some(Arc::clone(&self.gateway) as Arc<dyn Invoke>),
+            agents,
             depth: 0,
         })
     }
@@ -365,13 +373,12 @@ impl Setting {
 /// The tools of one try of an agent step.
 struct AttemptTools {
     setting: Arc<Setting>,
-    specs: Arc<[ToolSpec]>,
-    agent: Arc<str>,
+    terms: Terms,
 }
 
 impl Toolbox for AttemptTools {
     fn specs(&self) -> Arc<[ToolSpec]> {
-        Arc::clone(&self.specs)
+        Arc::clone(&self.terms.tools)
     }
 
     fn call<'a>(&'a self, call: &'a ToolCall) -> BoxFuture<'a, Result<ToolReply, Fault>> {
@@ -381,9 +388,10 @@ impl Toolbox for AttemptTools {
 
 impl AttemptTools {
     async fn pass(&self, call: &ToolCall) -> Result<ToolReply, Fault> {
-        let offered = self.specs.iter().any(|spec| spec.name == call.name);
+        let specs = &self.terms.tools;
+        let offered = specs.iter().any(|spec| spec.name == call.name);
         let Some(tool) = ToolName::parse_wire(&call.name).ok().filter(|_| offered) else {
-            let names: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
+            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
             let message = format!("there is no tool `{}`; the tools are: {}", call.name, names.join(", "));
             return Ok(refused("unknown_tool", message));
         };
@@ -405,8 +413,9 @@ impl AttemptTools {
             return Ok(refused("invalid_arguments", format!("the arguments of `{}` are refused: {error}", call.name)));
         }
         let number = self.setting.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let ctx = self.setting.tool_context(number.to_string().into()).await?;
-        let agent = Some(Arc::clone(&self.agent));
+        let agents = self.setting.delegation(&self.terms);
+        let ctx = self.setting.tool_context(number.to_string().into(), agents).await?;
+        let agent = Some(Arc::clone(&self.terms.agent));
         self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent }).await
     }
 }

@@ -10,6 +10,7 @@ mod past;
 pub use list::Listed;
 
 use crate::context_tools::{self, ContextTools};
+use crate::delegate_tool::{AGENT, DelegateTool};
 use crate::mail_tools::{self, MailTools};
 use crate::memory_tools::MemoryTools;
 use crate::person::{self, PersonTime};
@@ -129,7 +130,9 @@ impl Gateway {
         let context: Arc<dyn Tool> = Arc::new(ContextTools::new());
         let mail: Arc<dyn Tool> = Arc::new(MailTools::new());
         let memory: Arc<dyn Tool> = Arc::new(MemoryTools::new());
-        for (alias, source) in sources.into_iter().chain([(None, context), (None, mail), (None, memory)]) {
+        let agent: Arc<dyn Tool> = Arc::new(DelegateTool::new());
+        for (alias, source) in sources.into_iter().chain([(None, context), (None, mail), (None, memory), (None, agent)])
+        {
             for definition in source.definitions().to_vec() {
                 let name = ToolName::new(alias.clone(), definition.name.clone());
                 let entry = Entry { source: Arc::clone(&source), definition, schema: OnceLock::new() };
@@ -325,7 +328,7 @@ impl Gateway {
         let work = AssertUnwindSafe(entry.source.call(call.ctx, &entry.definition.name, args)).catch_unwind();
         let outcome = work.await.unwrap_or_else(|_| Err(Fault::bug(format!("tool `{}` panicked", call.tool))));
         let mut reply = match outcome {
-            Err(fault) if fault.class == Class::Cancelled => return Err(fault),
+            Err(fault) if fault.class == Class::Cancelled || ends_agent(&call.tool, &fault) => return Err(fault),
             Err(fault) => refusal(fault),
             Ok(output) => reply(output),
         };
@@ -419,6 +422,7 @@ impl Invoke for Gateway {
             idempotency_key: format!("{}.{number}", from.idempotency_key).into(),
             deadline: Some(from.deadline.map_or(deadline, |own| own.min(deadline))),
             depth: from.depth + 1,
+            agents: None,
             ..from.clone()
         };
         Box::pin(self.call(Call { ctx, tool, args, origin: Origin::Plugin, agent: None }))
@@ -433,6 +437,12 @@ impl Entry {
             Fault::step("invalid_arguments", format!("arguments of `{tool}` do not fit its schema: {what}"))
         })
     }
+}
+
+/// Whether a sub-agent cannot go on for a reason that ends the try of its step too.
+fn ends_agent(tool: &ToolName, fault: &Fault) -> bool {
+    let is_agent = tool.alias().is_none() && tool.local().as_str() == AGENT;
+    is_agent && ["effect_unknown", "conversation_changed"].contains(&&*fault.code)
 }
 
 /// Arguments for a person who decides: one a line, the short ones first, each cut by itself, with nothing in them that is not seen.

@@ -17,6 +17,7 @@ mod context_files;
 mod context_tools;
 pub mod contract;
 mod coordinator;
+mod delegate_tool;
 mod evaluate;
 mod gateway;
 mod mail_tools;

@@ -81,6 +81,7 @@ pub(crate) async fn context() -> Result<ToolContext> {
         cancel: CancelFlag::default(),
         narrowings: Arc::default(),
         tools: None,
+        agents: None,
         kept: Arc::default(),
         depth: 0,
     })

@@ -162,6 +162,7 @@ impl History {
             }
             Body::MemoryDeleted { namespace, key, .. } => drop(self.memory.remove(&format!("{namespace}.{key}"))),
             _ if event.path.is_coordinator() => self.coordinate(event),
+            _ if event.path.delegator().is_some() => self.delegate(event),
             _ if !event.path.is_root() => self.add_to_step(event),
             _ => {}
         }
@@ -182,6 +183,32 @@ impl History {
         }
     }
 
+    /// A sub-agent stands among the steps, below its own: it is asked, and costs.
+    fn delegate(&mut self, event: &RunEvent) {
+        let (at, rested) = (event.at, self.gaps);
+        let step = self.step(event);
+        match &event.body {
+            Body::TurnStarted { .. } => {
+                step.status = "running";
+                step.what = "sub-agent".to_owned();
+                step.begin(at, rested);
+            }
+            Body::TurnFinished { usage, .. } => step.usage += *usage,
+            Body::ToolCallFinished { .. } => self.end_delegate(event),
+            _ => {}
+        }
+    }
+
+    /// The call is over in which a sub-agent worked, if one did.
+    fn end_delegate(&mut self, event: &RunEvent) {
+        let Body::ToolCallFinished { call_id, error, .. } = &event.body else { return };
+        let (path, rested) = (event.path.delegate(call_id), self.gaps);
+        let Some(step) = self.by_path.get(path.as_str()).and_then(|&index| self.steps.get_mut(index)) else { return };
+        step.status = if error.is_some() { "failed" } else { "completed" };
+        step.error.clone_from(error);
+        step.end(event.at, rested);
+    }
+
     fn end_coordinator(&mut self, event: &RunEvent) {
         let rested = self.gaps;
         let path = StepPath::coordinator();
@@ -199,6 +226,7 @@ impl History {
         let (at, rested) = (event.at, self.gaps);
         match &event.body {
             Body::StepReady {} => drop(self.step(event)),
+            Body::ToolCallFinished { .. } => self.end_delegate(event),
             Body::StepStarted { agent, tool, items, .. } => {
                 let step = self.step(event);
                 step.status = "running";

@@ -4,7 +4,7 @@
 
 use super::ToolReply;
 use crate::event::{Body, Decision, Delivered, Told};
-use crate::id::ToolName;
+use crate::id::{StepPath, ToolName};
 use crate::mail;
 use crate::message::{Message, Usage};
 use serde_json::Value;
@@ -17,6 +17,8 @@ pub struct PastTry {
     turns: BTreeMap<u32, PastTurn>,
     calls: BTreeMap<String, PastCall>,
     mail: BTreeMap<u32, Vec<Arc<str>>>,
+    /// What sub-agents of the try had come to, by where they work.
+    delegates: BTreeMap<StepPath, Arc<PastTry>>,
 }
 
 /// A try of an earlier process, and what it is known to have spent.
@@ -94,10 +96,29 @@ impl PastTry {
         }
     }
 
+    /// Takes in what is recorded of a sub-agent.
+    pub fn note_delegate(&mut self, path: &StepPath, body: &Body) {
+        Arc::make_mut(self.delegates.entry(path.clone()).or_default()).note(body);
+    }
+
+    /// What the sub-agents of the try had come to.
+    #[must_use]
+    pub fn delegates(&self) -> &BTreeMap<StepPath, Arc<Self>> {
+        &self.delegates
+    }
+
+    /// How many calls of a tool have their answer.
+    #[must_use]
+    pub fn answered(&self, tool: &str) -> usize {
+        let is_one =
+            |call: &&PastCall| matches!(call, PastCall::Answered { tool: found, .. } if found.to_string() == tool);
+        self.calls.values().filter(is_one).count()
+    }
+
     /// Whether nothing is recorded that could be taken up.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.turns.is_empty() && self.calls.is_empty() && self.mail.is_empty()
+        self.turns.is_empty() && self.calls.is_empty() && self.mail.is_empty() && self.delegates.is_empty()
     }
 
     /// What the model answered in a turn, from 1.

@@ -101,6 +101,8 @@ pub struct ToolContext {
     pub kept: Arc<Kept>,
     /// The way to the other tools of the run; none where there is none.
     pub tools: Option<Arc<dyn Invoke>>,
+    /// The way to sub-agents; none where no agent works.
+    pub agents: Option<Arc<dyn Delegate>>,
     /// How many tools called each other to get here; 0 for what a document or a model calls.
     pub depth: u32,
 }
@@ -113,6 +115,24 @@ pub trait Invoke: Send + Sync {
     /// # Errors
     /// Only what ends the whole attempt; what the tool or the rules say is a reply.
     fn invoke<'a>(&'a self, from: &'a ToolContext, call: Nested) -> BoxFuture<'a, Result<ToolReply, Fault>>;
+}
+
+/// The way from an agent to sub-agents of it.
+pub trait Delegate: Send + Sync {
+    /// Has a sub-agent do a task for the agent that made the call `from`, and gives what it came to.
+    ///
+    /// # Errors
+    /// When there is no such agent, there are too many, or it fails.
+    fn delegate<'a>(&'a self, from: &'a ToolContext, task: Task) -> BoxFuture<'a, Result<ToolOutput, Fault>>;
+}
+
+/// What a sub-agent shall do.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// All that it is told.
+    pub text: Arc<str>,
+    /// Patterns of the tools that it may use, of those that its agent may; none = all of these.
+    pub tools: Option<Vec<String>>,
 }
 
 /// A call of one tool by another.

@@ -47,6 +47,7 @@ impl Machine {
             }
             Body::LoopIterationStarted { index } => self.open_iteration(&event.path, *index, event.at),
             body if event.path.is_coordinator() => self.coordinated(body),
+            body if event.path.delegator().is_some() => self.delegated(&event.path, body),
             body => match self.find(&event.path) {
                 Some(id) if !matches!(body, Body::StepReady {}) || self.node(id).iterates().is_none() => {
                     self.apply_to(id, event, body);
@@ -54,6 +55,15 @@ impl Machine {
                 _ if matches!(body, Body::StepReady {}) => self.open_judge(&event.path),
                 _ => {}
             },
+        }
+    }
+
+    /// What a sub-agent spent is spent by its step, whatever becomes of the try.
+    fn delegated(&mut self, path: &StepPath, body: &Body) {
+        let step = path.delegator().and_then(|step| self.find(&step));
+        if let (Some(id), Body::TurnFinished { usage, model, .. }) = (step, body) {
+            self.node_mut(id).usage += *usage;
+            *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
         }
     }
 

@@ -241,6 +241,9 @@ impl Machine {
     /// Whether an event that work inside a try or an evaluation produced still has a place.
     #[must_use]
     pub fn admits(&self, path: &StepPath, attempt: Option<u32>) -> bool {
+        if let Some(step) = path.delegator() {
+            return attempt.is_some() && self.admits(&step, attempt);
+        }
         let Some(id) = self.find(path) else {
             let coordinates = path.is_coordinator() && self.coordination.active;
             return (path.is_root() || coordinates) && self.ended.is_none();

@@ -303,7 +303,7 @@ impl Preparation<'_> {
         });
         let Some(model) = model else { return };
         let retries = self.workflow().options.max_retries.unwrap_or(limits::MODEL_RETRIES);
-        let terms = Terms { agent: name_of(&spec), tools, model: None, result: None };
+        let terms = Terms { agent: name_of(&spec), tools, model: None, result: None, delegate: None };
         let agent = LlmAgent::new(spec, model, None, retries).within(self.workflow().options.limits);
         self.made.coordinator = Some(Offered { agent: Arc::new(agent), terms, transform: Transforms::default() });
     }
@@ -340,14 +340,17 @@ impl Preparation<'_> {
             }
             (None, _) => Arc::new(default_agent()),
         };
-        let terms = self.terms(who, work, &spec)?;
+        let mut terms = self.terms(who, work, &spec)?;
         let transform = spec.transform.clone();
         let agent = match own {
             Some(agent) => agent,
             None => {
                 let Some(model) = self.model(who, work, &spec)? else { return Ok(None) };
+                let limits = self.workflow().options.limits;
+                let delegate = LlmAgent::new(Arc::clone(&spec), Arc::clone(&model), None, retries);
+                terms.delegate = Some(Arc::new(delegate.within(limits)));
                 let agent = LlmAgent::new(spec, model, terms.result.clone(), retries);
-                Arc::new(agent.within(self.workflow().options.limits))
+                Arc::new(agent.within(limits))
             }
         };
         Ok(Some(Offered { agent, terms, transform }))
@@ -360,7 +363,7 @@ impl Preparation<'_> {
         };
         let asked = [&self.request.settings.model, &work.model, &spec.model];
         let model = asked.into_iter().flatten().next().map(|name| Arc::from(name.as_str()));
-        Ok(Terms { agent: name_of(spec), tools: self.ports.gateway.specs(&spec.tools), model, result })
+        Ok(Terms { agent: name_of(spec), tools: self.ports.gateway.specs(&spec.tools), model, result, delegate: None })
     }
 
     /// The run's model beats the step's, which beats the agent's, which beats the document's.

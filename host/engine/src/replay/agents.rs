@@ -46,7 +46,7 @@ impl Replayer {
             Made::Fault(fault) => return (*fault).into(),
         };
         let agent = spec.name.as_str().into();
-        let terms = Terms { agent, tools: self.ports.gateway.specs(&spec.tools), model: None, result };
+        let terms = Terms { agent, tools: self.ports.gateway.specs(&spec.tools), model: None, result, delegate: None };
         let limits = self.workflow.options.limits;
         let gateway = Arc::clone(&self.ports.gateway);
         let past = Arc::new(Past::new(asked, Arc::clone(&terms.tools), limits, gateway));

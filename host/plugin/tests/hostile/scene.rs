@@ -169,6 +169,7 @@ impl Scene {
             cancel: CancelFlag::default(),
             narrowings: Arc::default(),
             tools: None,
+            agents: None,
             kept: Arc::default(),
             depth: 0,
         }

@@ -91,6 +91,8 @@ impl<'m> Affected<'m> {
 
     /// Whether something that runs again holds the path.
     pub(super) fn covers(&self, path: &StepPath) -> bool {
+        let step = path.delegator();
+        let path = step.as_ref().unwrap_or(path);
         self.marked(path) || around(path).any(|outer| self.marked(&outer))
     }
 

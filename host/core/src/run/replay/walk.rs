@@ -91,6 +91,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             Body::RunFinished { .. } => self.end(event).await?,
             // What agents write to each other, and when they hear of it, is nothing that the state leads to.
             _ if event.path.is_coordinator() => self.feed(event),
+            _ if event.path.delegator().is_some() => self.delegated(event)?,
             Body::MessagePosted(_) | Body::MessageDelivered(_) | Body::MessageDropped(_) | Body::Told(_) => {
                 self.mail(event);
             }
@@ -98,6 +99,15 @@ impl<'r, A: Answers> Walk<'r, A> {
             body if is_work(body, event.attempt) => self.work(event)?,
             _ => self.step(event).await?,
         }
+        Ok(())
+    }
+
+    /// What a sub-agent did is the matter of a call, whose answer is recorded.
+    fn delegated(&mut self, event: &Arc<RunEvent>) -> Outcome {
+        if !self.machine.admits(&event.path, event.attempt) {
+            return Err(self.differs(event, None));
+        }
+        self.feed(event);
         Ok(())
     }
 

@@ -1,0 +1,156 @@
+//! Sub-agents: an agent has itself do a part of its task, in a conversation of its own, at a path below that of its step.
+//!
+//! It is a call of a tool like others; what happens within it is recorded at its own path, so that it is taken up where a
+//! process left it.
+
+use super::{Setting, Terms};
+use crate::delegate_tool::AGENT;
+use crate::recorder::AttemptRecorder;
+use cofferdam_core::fault::{Class, Fault};
+use cofferdam_core::id::{StepPath, ToolName};
+use cofferdam_core::limits;
+use cofferdam_core::mail;
+use cofferdam_core::port::{
+    AgentFailure, AgentInput, BoxFuture, Delegate, NoMail, PastTry, Task, ToolContext, ToolOutput, ToolSpec,
+};
+use cofferdam_core::spec::workflow::pattern_matches;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The sub-agents of one conversation.
+#[derive(Default)]
+pub(super) struct Delegates {
+    /// How many agents stand between this conversation and the step.
+    depth: u32,
+    /// How many have begun.
+    begun: AtomicU32,
+    /// What earlier processes recorded of all sub-agents of the try.
+    past: Arc<BTreeMap<StepPath, Arc<PastTry>>>,
+}
+
+impl Delegates {
+    /// Those of a try.
+    pub(super) fn below(setting: &Setting) -> Self {
+        let past = setting.recorder.past.as_deref();
+        let delegates = past.map(|past| past.delegates().clone()).unwrap_or_default();
+        Self { depth: 0, begun: AtomicU32::new(answered(past)), past: Arc::new(delegates) }
+    }
+}
+
+/// How many sub-agents of a conversation have done their task before it is taken up.
+fn answered(past: Option<&PastTry>) -> u32 {
+    past.map_or(0, |past| u32::try_from(past.answered(AGENT)).unwrap_or(u32::MAX))
+}
+
+impl Setting {
+    /// The way to sub-agents for an agent with these terms.
+    pub(super) fn delegation(self: &Arc<Self>, terms: &Terms) -> Option<Arc<dyn Delegate>> {
+        terms.delegate.as_ref()?;
+        Some(Arc::new(Delegation { setting: Arc::clone(self), terms: terms.clone() }))
+    }
+
+    /// The place of a sub-agent in the same try.
+    fn below(&self, call: &str) -> Self {
+        let path = self.path.delegate(call);
+        let past = self.delegates.past.get(&path).cloned();
+        let delegates = Delegates {
+            depth: self.delegates.depth + 1,
+            begun: AtomicU32::new(answered(past.as_deref())),
+            past: Arc::clone(&self.delegates.past),
+        };
+        let recorder = AttemptRecorder { path: path.clone(), past, ..(*self.recorder).clone() };
+        Self {
+            run_id: self.run_id.clone(),
+            path,
+            number: self.number,
+            earlier: Vec::new(),
+            limits: self.limits,
+            chains: self.chains.clone(),
+            clock: Arc::clone(&self.clock),
+            deadline: self.deadline,
+            cancel: self.cancel.clone(),
+            recorder: Arc::new(recorder),
+            gateway: Arc::clone(&self.gateway),
+            place: Arc::clone(&self.place),
+            narrowings: Arc::clone(&self.narrowings),
+            kept: Arc::default(),
+            answers: BTreeMap::new(),
+            mail: Arc::new(NoMail),
+            calls: AtomicU32::new(0),
+            delegates,
+        }
+    }
+}
+
+/// The sub-agents of an agent.
+struct Delegation {
+    setting: Arc<Setting>,
+    terms: Terms,
+}
+
+impl Delegate for Delegation {
+    fn delegate<'a>(&'a self, from: &'a ToolContext, task: Task) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
+        Box::pin(self.work(from, task))
+    }
+}
+
+impl Delegation {
+    async fn work(&self, from: &ToolContext, task: Task) -> Result<ToolOutput, Fault> {
+        let Some(agent) = &self.terms.delegate else { return Err(no_agents()) };
+        let tools = self.tools_of(&task)?;
+        let delegates = &self.setting.delegates;
+        if delegates.begun.fetch_add(1, Ordering::Relaxed) >= limits::AGENT_CHILDREN {
+            let message =
+                format!("{} sub-agents have worked for this agent, and that is the most", limits::AGENT_CHILDREN);
+            return Err(Fault::step("too_many_agents", message).with_hint("do the rest yourself"));
+        }
+        let setting = Arc::new(self.setting.below(&from.call_id));
+        let terms = Terms { tools, result: None, ..self.terms.clone() };
+        let events = Arc::clone(&setting.recorder);
+        let ctx = setting.agent_context(&terms, events);
+        let input = AgentInput { message: task.text, attachments: Vec::new() };
+        let given = agent.run(ctx, input).await.map_err(failed)?;
+        let content = match given.output.truncated {
+            true => format!("{}\n[The sub-agent was cut off before it was done.]", given.output.content).into(),
+            false => given.output.content,
+        };
+        Ok(ToolOutput { result: given.output.result, content: Some(content) })
+    }
+
+    /// The tools of a sub-agent: those of its agent that the task names.
+    fn tools_of(&self, task: &Task) -> Result<Arc<[ToolSpec]>, Fault> {
+        let deepest = self.setting.delegates.depth + 1 >= limits::AGENT_DEPTH;
+        let name = |spec: &ToolSpec| ToolName::parse_wire(&spec.name).ok();
+        // Nobody could answer a message to the coordinator: the conversation has no name that a document knows.
+        let own = |name: &ToolName| !mail::is_tool(name) && !(deepest && name.to_string() == AGENT);
+        let has: Vec<&ToolSpec> =
+            self.terms.tools.iter().filter(|spec| name(spec).is_some_and(|name| own(&name))).collect();
+        let Some(patterns) = &task.tools else { return Ok(has.into_iter().cloned().collect()) };
+        let matches = |pattern: &String, spec: &&&ToolSpec| {
+            name(spec).is_some_and(|name| pattern_matches(pattern, &name.to_string()))
+        };
+        if let Some(pattern) = patterns.iter().find(|pattern| !has.iter().any(|spec| matches(pattern, &spec))) {
+            let names: Vec<String> = has.iter().filter_map(|spec| name(spec)).map(|name| name.to_string()).collect();
+            let message =
+                format!("`{pattern}` is no tool that a sub-agent here could have; these are: {}", names.join(", "));
+            return Err(Fault::step("unknown_tool", message));
+        }
+        let meant = |spec: &&&ToolSpec| patterns.iter().any(|pattern| matches(pattern, spec));
+        Ok(has.iter().filter(meant).map(|spec| (*spec).clone()).collect())
+    }
+}
+
+/// Why a sub-agent is not done. What ends the try of its step does so as it is.
+fn failed(failure: AgentFailure) -> Fault {
+    let fault = failure.fault;
+    let ends = fault.class == Class::Cancelled || ["effect_unknown", "conversation_changed"].contains(&&*fault.code);
+    if ends {
+        return fault;
+    }
+    Fault::step("agent_failed", format!("the sub-agent failed: {}", fault.message))
+}
+
+pub(crate) fn no_agents() -> Fault {
+    Fault::step("no_agents", "no sub-agent can work here").with_hint("only agents that a model drives have sub-agents")
+}

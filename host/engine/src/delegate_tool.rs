@@ -1,0 +1,67 @@
+//! `agent`: has a sub-agent do a part of the task. Every gateway has it.
+//!
+//! A model is offered it only when its agent's `tools` name it: a sub-agent costs tokens.
+
+use crate::attempt::no_agents;
+use crate::context_tools;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::LocalName;
+use cofferdam_core::port::{BoxFuture, Task, Tool, ToolContext, ToolDefinition, ToolOutput};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The name of the tool.
+pub(crate) const AGENT: &str = "agent";
+
+/// The tool as a source.
+pub(crate) struct DelegateTool {
+    definitions: [ToolDefinition; 1],
+}
+
+impl DelegateTool {
+    pub(crate) fn new() -> Self {
+        let properties = json!({
+            "task": {
+                "type": "string", "minLength": 1,
+                "description": "All that the sub-agent is told: it sees nothing of this conversation.",
+            },
+            "tools": {
+                "type": "array", "items": { "type": "string", "minLength": 1 },
+                "description": "Which of your tools it may use; absent: all.",
+            },
+        });
+        let about =
+            "Has a sub-agent with your instructions do a task in a conversation of its own, and gives its answer.";
+        let tool = context_tools::definition(AGENT, about, &properties);
+        let mut schema = (*tool.input_schema).clone();
+        if let Value::Object(schema) = &mut schema {
+            schema.insert("required".to_owned(), json!(["task"]));
+        }
+        let examples = vec![json!({ "task": "Read src/lib.rs and list what it exports.", "tools": ["read"] })];
+        Self { definitions: [ToolDefinition { input_schema: Arc::new(schema), examples, ..tool }] }
+    }
+}
+
+impl Tool for DelegateTool {
+    fn definitions(&self) -> &[ToolDefinition] {
+        &self.definitions
+    }
+
+    fn call<'a>(
+        &'a self,
+        ctx: ToolContext,
+        _: &'a LocalName,
+        args: Arc<Value>,
+    ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
+        Box::pin(async move {
+            let Some(agents) = ctx.agents.clone() else { return Err(no_agents()) };
+            let text = args.get("task").and_then(Value::as_str).unwrap_or_default();
+            if text.trim().is_empty() {
+                return Err(Fault::step("empty_task", "the task is empty"));
+            }
+            let names = args.get("tools").and_then(Value::as_array);
+            let tools = names.map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+            agents.delegate(&ctx, Task { text: text.into(), tools }).await
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! Sub-agents on the command line: shown, permitted, taken up where a process was killed, replayed.
+
+use crate::support::Project;
+use rustix::process::Signal;
+use serde_json::Value;
+
+const LEAD: &str = "
+name: lead
+agents: { lead: { description: Leads., tools: [agent, write, glob] } }
+steps:
+  - { id: find, agent: lead, instructions: Find it. }
+";
+
+/// The sub-agent is in its second turn for an hour.
+const SLOW: &str = "
+answers:
+  - { step: find, turn: 1, toolCalls: [{ tool: agent, args: { task: Look. } }] }
+  - { step: find@1, turn: 1, toolCalls: [{ tool: glob, args: { pattern: '*.yaml' } }], usage: { input: 5, output: 1 } }
+  - { step: find@1, turn: 2, delay: 1h, text: too late }
+";
+const QUICK: &str = "
+answers:
+  - { step: find@1, turn: 2, text: it is there, usage: { input: 7, output: 1 } }
+  - { step: find, turn: 2, text: found }
+default: { error: { code: asked_again, class: step, message: 'this was answered before' } }
+";
+const MODEL: [&str; 2] = ["--model", "scripted/model.yaml"];
+
+fn events(project: &Project) -> Vec<Value> {
+    project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines()
+}
+
+fn count(events: &[Value], kind: &str, path: &str) -> usize {
+    events.iter().filter(|event| event["kind"] == kind && event["path"] == path).count()
+}
+
+#[test]
+fn a_sub_agent_goes_on_where_its_process_was_killed() {
+    let project = Project::new();
+    project.file("lead.yaml", LEAD).file("model.yaml", SLOW);
+    let running = project.start(&[&["run", "lead.yaml", "--json"], &MODEL[..]].concat());
+    running.until(r#""turn":2,"model":"#);
+    running.signal(Signal::KILL);
+    running.wait();
+    project.file("model.yaml", QUICK);
+    let outcome = project.run(&["resume", "last"]).expect(0);
+    assert_eq!(outcome.stdout, "found\n");
+    let events = events(&project);
+    assert_eq!((count(&events, "turn_finished", "find@1"), count(&events, "turn_finished", "find")), (2, 2));
+    assert_eq!(count(&events, "tool_call_started", "find@1"), 1, "its call was not made again");
+    let ended = events.iter().rfind(|event| event["kind"] == "run_finished").unwrap();
+    assert_eq!(ended["usage"]["input"], 12, "what it spent is spent once: {ended}");
+    let shown = project.run(&["runs", "show", "last"]).expect(0).stdout;
+    assert!(shown.contains("find@1") && shown.contains("sub-agent"), "{shown}");
+    let said = project.run(&["runs", "show", "last", "--transcript"]).expect(0).stdout;
+    assert!(said.contains("it is there") && said.contains("Look."), "{said}");
+    project.run(&["replay", "last"]).expect(0);
+    project.run(&["fork", "last", "--from", "find"]).expect(1).says(&["this was answered before"]);
+}
+
+#[test]
+fn what_a_sub_agent_calls_passes_the_same_gate() {
+    let project = Project::new();
+    let model = "
+answers:
+  - { step: find, turn: 1, toolCalls: [{ tool: agent, args: { task: Write. } }] }
+  - { step: find@1, turn: 1, toolCalls: [{ tool: write, args: { path: no.txt, content: x } }] }
+default: { text: done }
+";
+    project.file("lead.yaml", LEAD).file("model.yaml", model);
+    project.run(&[&["run", "lead.yaml"], &MODEL[..]].concat()).expect(0).says(&["`write` was denied"]);
+    assert!(!project.path("no.txt").exists());
+    let denied: Vec<_> = events(&project).into_iter().filter(|event| event["decision"] == "deny").collect();
+    assert_eq!(denied.len(), 1);
+    assert_eq!(denied[0]["path"], "find@1");
+    project
+        .run(&[&["run", "lead.yaml", "--deny", "agent"], &MODEL[..]].concat())
+        .expect(0)
+        .says(&["`agent` was denied"]);
+    project.run(&[&["run", "lead.yaml", "--allow", "write"], &MODEL[..]].concat()).expect(0);
+    assert!(project.path("no.txt").exists());
+}
