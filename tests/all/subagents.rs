@@ -34,12 +34,19 @@ fn count(events: &[Value], kind: &str, path: &str) -> usize {
     events.iter().filter(|event| event["kind"] == kind && event["path"] == path).count()
 }
 
+fn second_turn(project: &Project) -> bool {
+    let shown = project.run(&["runs", "show", "last", "--json"]);
+    shown.code == Some(0) && count(&shown.json_lines(), "turn_started", "find@1") == 2
+}
+
 #[test]
 fn a_sub_agent_goes_on_where_its_process_was_killed() {
     let project = Project::new();
     project.file("lead.yaml", LEAD).file("model.yaml", SLOW);
     let running = project.start(&[&["run", "lead.yaml", "--json"], &MODEL[..]].concat());
-    running.until(r#""turn":2,"model":"#);
+    while !project.path(".cofferdam/runs.db").exists() || !second_turn(&project) {
+        std::thread::yield_now();
+    }
     running.signal(Signal::KILL);
     running.wait();
     project.file("model.yaml", QUICK);

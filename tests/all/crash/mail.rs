@@ -34,6 +34,8 @@ fn a_kill_among_messages_loses_none_and_delivers_none_twice() {
             assert_eq!(stage.done_again(), Vec::<String>::new(), "after {number}");
             let summaries = events.iter().filter(|event| matches!(event.body, Body::Summarized { .. })).count();
             assert_eq!(summaries, 1, "after {number}");
+            let written = events.iter().filter(|event| matches!(event.body, Body::MemoryWritten { .. })).count();
+            assert_eq!(written, 1, "after {number}");
         }
         tell(&format!("{store:?}, among messages: {kills} kills, {messages} messages"));
         assert!(kills * 10 >= appends * 7, "{kills} of {appends}");

@@ -85,15 +85,18 @@ pub(super) fn document() -> String {
     text
 }
 
-/// A document whose agents write to a coordinator.
+/// A document whose agents write to a coordinator; one has a sub-agent and remembers something.
 pub(super) const TALKING: &str = "
 name: crash
-agents: { worker: { description: Works., tools: [once, same, send_message] } }
+agents:
+  worker: { description: Works., tools: [once, same, send_message] }
+  lead: { description: Leads., tools: [once, same, agent], memory: { write: true } }
 steps:
   - { id: a, agent: worker, instructions: Work. }
   - { id: b, agent: worker, instructions: Work. }
   - { id: c, agent: worker, instructions: Work., dependsOn: [a] }
   - { id: d, agent: worker, instructions: Work., dependsOn: [b] }
+  - { id: e, agent: lead, instructions: Lead. }
 ";
 
 /// What they and the coordinator are answered.
@@ -103,6 +106,10 @@ answers:
   - { step: '@coordinator', contains: 'message from step `b`', times: 1, toolCalls: [{ tool: forward_to_agent, args: { target_step_id: b, text: to b } }, { tool: forward_to_agent, args: { target_step_id: d, text: to d } }, { tool: narrate, args: { text: b speaks } }] }
   - { step: '@coordinator', contains: 'message from step `c`', times: 1, toolCalls: [{ tool: forward_to_agent, args: { target_step_id: c, text: to c } }, { tool: forward_to_agent, args: { target_step_id: nobody, text: to nobody } }] }
   - { step: '@coordinator', contains: 'All steps have ended', times: 1, toolCalls: [{ tool: finalize, args: { summary: all done } }] }
+  - { step: e, turn: 1, toolCalls: [{ tool: agent, args: { task: below } }, { tool: memory_write, args: { key: k, value: 1, expected: 0 } }], usage: { input: 10, output: 2 } }
+  - { step: e@1, turn: 1, toolCalls: [{ tool: once, args: { say: below } }, { tool: same, args: { say: below too } }], usage: { input: 10, output: 2 } }
+  - { step: e@1, turn: 2, text: done below, usage: { input: 20, output: 3 } }
+  - { step: e, turn: 2, text: led, usage: { input: 20, output: 3 } }
   - { step: '@coordinator', text: seen, usage: { input: 3, output: 1 } }
   - turn: 1
     text: first
