@@ -1,6 +1,7 @@
 //! The LLM agent: asks a model, runs the tools it calls, until it stops or a bound is reached.
 
 mod compact;
+mod large;
 mod repeats;
 mod structured;
 mod turn;
@@ -18,6 +19,7 @@ use cofferdam_core::spec::RunLimits;
 use cofferdam_core::spec::workflow::AgentSpec;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
+use large::Large;
 use repeats::Repeats;
 use serde_json::Value;
 use std::sync::Arc;
@@ -78,6 +80,8 @@ struct Conversation<'a> {
     /// Why the last submission was not accepted.
     refused: Option<String>,
     repeats: Repeats,
+    /// Results that did not fit.
+    large: Large,
 }
 
 /// What to do after a turn.
@@ -107,6 +111,7 @@ impl<'a> Conversation<'a> {
             submission: None,
             refused: None,
             repeats: Repeats::default(),
+            large: Large::default(),
         }
     }
 
@@ -206,7 +211,7 @@ impl<'a> Conversation<'a> {
             attempt: self.ctx.attempt,
             turn,
             messages: Arc::clone(&self.messages),
-            tools: Arc::clone(&self.tools),
+            tools: self.offered(),
             tool_choice: choice,
             settings: self.agent.spec.settings.clone(),
             max_retries: self.agent.max_retries,
@@ -226,6 +231,19 @@ impl<'a> Conversation<'a> {
         let message = self.take(&mut answer);
         self.ctx.events.observe(Body::TurnFinished { turn, model, message, usage, cut });
         Ok(answer)
+    }
+
+    /// The tools on offer: those of the agent, and the one that reads on where something was too large.
+    fn offered(&self) -> Arc<[ToolSpec]> {
+        match self.large.spec().filter(|own| self.tools.iter().all(|tool| tool.name != own.name)) {
+            None => Arc::clone(&self.tools),
+            Some(own) => self.tools.iter().cloned().chain([own]).collect(),
+        }
+    }
+
+    /// Whether a call is one that reads on in what was too large.
+    fn reads_on(&self, call: &ToolCall) -> bool {
+        call.name == large::NAME && self.large.spec().is_some() && self.tools.iter().all(|tool| tool.name != call.name)
     }
 
     /// What a turn cost and said, also one that broke off.
@@ -297,8 +315,10 @@ impl<'a> Conversation<'a> {
             return Err(Fault::step("too_many_tool_calls", message));
         }
         for batch in calls.chunks(limits::PARALLEL_TOOL_CALLS) {
+            let most = self.agent.limits.tool_result_bytes;
+            let read = |call: &ToolCall| self.reads_on(call).then(|| self.large.read(call, most));
             let mut answers: FuturesOrdered<_> =
-                batch.iter().map(|call| answer_of(&self.ctx, self.agent, call)).collect();
+                batch.iter().map(|call| answer_of(&self.ctx, self.agent, call, read(call))).collect();
             let mut replies = Vec::with_capacity(batch.len());
             while let Some(reply) = answers.next().await {
                 replies.push(reply?);
@@ -313,7 +333,9 @@ impl<'a> Conversation<'a> {
 
     fn take_reply(&mut self, call: &ToolCall, reply: Reply) {
         let (text, is_error) = match reply {
-            Reply::Tool { text, is_error } => (text, is_error),
+            // What was read on is within the bound but for its mark.
+            Reply::Tool { text, is_error } if self.reads_on(call) => (text, is_error),
+            Reply::Tool { text, is_error } => (self.large.take(text, self.agent.limits.tool_result_bytes), is_error),
             Reply::Submission(Submission::Refused(what)) => {
                 let text = structured::refusal(&what);
                 self.refused = Some(what);
@@ -354,19 +376,13 @@ enum Reply {
     Submission(Submission),
 }
 
-async fn answer_of(ctx: &AgentContext, agent: &LlmAgent, call: &ToolCall) -> Result<Reply, Fault> {
+async fn answer_of(ctx: &AgentContext, agent: &LlmAgent, call: &ToolCall, read: Option<Reply>) -> Result<Reply, Fault> {
+    if let Some(reply) = read {
+        return Ok(reply);
+    }
     if let (Some((_, schema)), true) = (&agent.result, call.name == structured::NAME) {
         return Ok(Reply::Submission(structured::submit(schema, call)));
     }
     let reply = ctx.tools.call(call).await?;
-    Ok(Reply::Tool { is_error: reply.error.is_some(), text: bounded(reply.text, agent.limits.tool_result_bytes) })
-}
-
-/// The head of a result that is too large for a model, with a mark that says so.
-fn bounded(text: Arc<str>, most: usize) -> Arc<str> {
-    if text.len() <= most {
-        return text;
-    }
-    let head = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
-    format!("{head}\n[... {} of {} bytes left out; ask for less ...]", text.len() - head.len(), text.len()).into()
+    Ok(Reply::Tool { is_error: reply.error.is_some(), text: reply.text })
 }
