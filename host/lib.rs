@@ -29,6 +29,7 @@ mod secrets;
 mod servers;
 mod sources;
 mod stream;
+mod tracer;
 
 pub mod archive;
 pub mod diff;
@@ -55,6 +56,7 @@ pub use servers::{ProjectServer, ServerPolicy};
 pub use stream::{
     Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,
 };
+pub use tracer::{Span, SpanEnd, SpanEvent, SpanId, SpanKind, Tracer};
 pub use workflow::{
     AgentConfig, AgentRef, Condition, EngineHandle, EngineRun, EngineStep, Flow, InputText, Mode, Step, StepHandle,
     Transform, Workflow, WorkflowAgent, WorkflowAgentStats, WorkflowConfig, WorkflowContext, WorkflowEngine,

@@ -65,6 +65,7 @@ mod subagents;
 mod testing;
 mod tidy;
 mod tools;
+mod tracer;
 mod validate;
 mod zenflow;
 

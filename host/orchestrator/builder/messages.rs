@@ -1,10 +1,17 @@
-//! What concerns the agents of a run that write to each other.
+//! Who hears of what happens in runs, and the agents of a run that write to each other.
 
 use super::Builder;
+use crate::tracer::{Tracer, TracerSink};
 use cofferdam_engine::{Coordinator, DroppedMessage};
 use std::sync::Arc;
 
 impl Builder {
+    /// Takes spans of every run: of the run, its steps, iterations, sub-agents, turns and calls of tools.
+    #[must_use]
+    pub fn tracer(self, tracer: Arc<dyn Tracer>) -> Self {
+        self.sink(Arc::new(TracerSink::new(tracer)))
+    }
+
     /// The coordinator of every run: an agent that hears of what happens, writes to the agents of steps, and sums up; each
     /// run has a conversation of its own with it. Default: none, and agents cannot write to each other. It costs tokens.
     #[must_use]
