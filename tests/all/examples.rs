@@ -209,9 +209,15 @@ fn the_example_of_an_endpoint_speaks_to_one_and_keeps_its_key() {
     assert!(!outcome.stderr.contains("canary"));
 }
 
+#[path = "../../host/examples/axum_server.rs"]
+#[expect(dead_code, reason = "`main` is for people")]
+mod axum_server;
 #[path = "../../host/examples/orchestrator_life.rs"]
 #[expect(dead_code, reason = "`main` is for people")]
 mod orchestrator_life;
+#[path = "../../host/examples/own_parts.rs"]
+#[expect(dead_code, reason = "`main` is for people")]
+mod own_parts;
 #[path = "../../host/examples/workflow_engine.rs"]
 #[expect(dead_code, reason = "`main` is for people")]
 mod workflow_engine;
@@ -253,6 +259,26 @@ closed twice: true
 closed for all: true
 ";
     assert_eq!(said(async |out| orchestrator_life::run(out).await), wanted);
+}
+
+#[test]
+fn parts_of_ones_own_work_as_the_example_says() {
+    let wanted = "The gauge says {\"cm\":412}.
+south: there is no gauge at Some(\"south lock\")
+ended: ask completed, south failed
+other events: true
+";
+    assert_eq!(said(async |out| own_parts::run(out).await), wanted);
+}
+
+#[test]
+fn a_web_server_answers_as_the_example_says() {
+    let said = said(async |out| axum_server::run(out).await);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..2], ["200: The moon pulls the water.", "200: Gates lift a ship step by step."], "{said}");
+    assert!(lines[2].starts_with("400: ") && lines[2].contains("question"), "{said}");
+    assert!(lines[3].starts_with("502: ") && lines[3].contains("I do not know"), "{said}");
+    assert_eq!(lines[4], "closed, with nothing left: true");
 }
 
 #[test]
