@@ -63,6 +63,9 @@ pub use workflow::{
     loop_condition,
 };
 
+/// The laws that transforms, conditions and mailbox stores keep, for implementations of an embedder's own.
+pub use cofferdam_engine::contract;
+
 pub use cofferdam_core as core;
 pub use cofferdam_llm as llm;
 pub use cofferdam_plugin as plugin;

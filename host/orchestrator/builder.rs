@@ -25,7 +25,8 @@ use cofferdam_core::id::{AgentName, Alias};
 use cofferdam_core::limits;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
-    Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Natives, Randomness, Sink, State, Tool,
+    Agent, Approver, Clock, Durability, Isolation, Journal, Mailboxes, Model, Models, Natives, Randomness, Sink, State,
+    Tool,
 };
 use cofferdam_egress::Egress;
 use cofferdam_engine::{Coordinator, DropCallback, PermissionHandler};
@@ -63,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) isolation: Arc<dyn Isolation>,
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) drops: Option<DropCallback>,
+    pub(crate) mailboxes: Option<Mailboxes>,
     pub(crate) max_concurrency: Option<usize>,
     pub(crate) max_depth: usize,
     pub(crate) natives: Natives,
@@ -148,6 +150,7 @@ pub struct Builder {
     isolation: Option<Arc<dyn Isolation>>,
     coordinator: Option<Coordinator>,
     drops: Option<DropCallback>,
+    mailboxes: Option<Mailboxes>,
     max_concurrency: Option<usize>,
     max_depth: Option<usize>,
     natives: Natives,
@@ -473,6 +476,7 @@ impl Builder {
             isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
             coordinator: self.coordinator,
             drops: self.drops,
+            mailboxes: self.mailboxes,
             max_concurrency: self.max_concurrency,
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),
             natives: self.natives,

@@ -168,6 +168,7 @@ impl Orchestrator {
             sources: Arc::clone(&workflow.sources),
             sinks,
             drops: settings.drops.clone(),
+            mailboxes: settings.mailboxes.clone(),
         };
         let request = RunRequest {
             run_id: options.run_id.clone().unwrap_or_else(new_run_id),

@@ -41,6 +41,7 @@ mod large;
 mod library;
 mod locked;
 mod loops_in_code;
+mod mailbox_store;
 mod mcp;
 mod misbehaving;
 mod models;

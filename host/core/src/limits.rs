@@ -98,6 +98,7 @@ limits! {
     VARIABLES: usize = 1_000, "variables", "a run keeps its variables in memory, and so does every resume of it";
     REPLAY_VARIABLE_STATES: usize = 64, "states", "a replay keeps what variables were, for evaluations that another step's variable overtook; each is a copy of all of them";
     VARIABLE_BYTES: usize = 64 * KIB, "bytes", "a variable stands in the journal each time it is set";
+    MAILBOX_STORE_MS: u64 = 5_000, "ms", "a mailbox store of an embedder that hangs would hold up every message of a run";
     LARGE_RESULTS_BYTES: usize = 64 * MIB, "bytes", "an agent may read on in results that did not fit, and they stay in memory until it is done";
     AGENT_DEPTH: u32 = 3, "agents", "an agent that has an agent work that has an agent work would spend without end";
     AGENT_CHILDREN: u32 = 10, "agents", "an agent that only hands its task on would spend much and do nothing";

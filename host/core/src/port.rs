@@ -11,6 +11,7 @@ mod isolation;
 mod journal;
 mod kept;
 mod mailbox;
+mod mailbox_store;
 mod memory;
 mod model;
 mod past;
@@ -36,6 +37,7 @@ pub use journal::{
 };
 pub use kept::Kept;
 pub use mailbox::{Mailbox, NoMail, Post, Receipt};
+pub use mailbox_store::{MailboxStore, Mailboxes};
 pub use memory::{MemoryReply, MemoryRequest, SharedMemory};
 pub use model::{
     Asker, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice,

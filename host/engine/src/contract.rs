@@ -1,4 +1,4 @@
-//! The laws that every transform and condition must hold, as suites that any implementation can run: a component, ours,
+//! The laws that every transform, condition and mailbox store must hold, as suites that any implementation can run: a component, ours,
 //! an embedder's.
 //!
 //! An implementation is held against them by options that say what it shall do: [`Mirror`] is a native one, and the
@@ -12,6 +12,7 @@
 //! ```
 
 mod condition;
+mod mailbox;
 mod mirror;
 mod transform;
 
@@ -20,7 +21,7 @@ pub use mirror::Mirror;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
-use cofferdam_core::port::{BoxFuture, Condition, PureContext, Recorder, Transform};
+use cofferdam_core::port::{BoxFuture, Condition, MailboxStore, PureContext, Recorder, Transform};
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value::Map;
 use serde_json::{Value, json};
@@ -54,6 +55,17 @@ pub async fn transform(transform: &(dyn Transform + 'static)) -> Result<(), Stri
 pub async fn condition(condition: &(dyn Condition + 'static)) -> Result<(), String> {
     for law in condition::LAWS {
         (law.holds)(condition).await.map_err(|found| format!("{}: {found}", law.sentence))?;
+    }
+    Ok(())
+}
+
+/// Runs all laws of mailbox stores against one that is empty.
+///
+/// # Errors
+/// The first law that does not hold, and what was found instead.
+pub async fn mailbox(store: &(dyn MailboxStore + 'static)) -> Result<(), String> {
+    for law in mailbox::LAWS {
+        (law.holds)(store).await.map_err(|found| format!("{}: {found}", law.sentence))?;
     }
     Ok(())
 }

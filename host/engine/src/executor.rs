@@ -16,6 +16,7 @@ mod late;
 mod later;
 mod lease;
 mod mail;
+mod mailboxes;
 mod news;
 mod perform;
 mod prepare;
@@ -51,8 +52,8 @@ use cofferdam_core::event::{ContextFile, DropReason, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepPath};
 use cofferdam_core::port::{
-    Agent, Clock, Durability, Isolation, Journal, JournalError, Models, Natives, PurePlugins, Randomness, Redactor,
-    Sink, Sources, Starter, redact_map, redact_text,
+    Agent, Clock, Durability, Isolation, Journal, JournalError, Mailboxes, Models, Natives, PurePlugins, Randomness,
+    Redactor, Sink, Sources, Starter, redact_map, redact_text,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -95,6 +96,8 @@ pub struct Ports {
     pub sinks: Vec<Arc<dyn Sink>>,
     /// Hears of each message that reached nobody, after that is recorded.
     pub drops: Option<DropCallback>,
+    /// Keeps a copy of each run's mailboxes; none = the record is enough.
+    pub mailboxes: Option<Mailboxes>,
 }
 
 /// A message that reached nobody.

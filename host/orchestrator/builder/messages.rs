@@ -2,6 +2,8 @@
 
 use super::Builder;
 use crate::tracer::{Tracer, TracerSink};
+use cofferdam_core::id::RunId;
+use cofferdam_core::port::MailboxStore;
 use cofferdam_engine::{Coordinator, DroppedMessage};
 use std::sync::Arc;
 
@@ -17,6 +19,14 @@ impl Builder {
     #[must_use]
     pub fn coordinator(mut self, coordinator: Coordinator) -> Self {
         self.coordinator = Some(coordinator);
+        self
+    }
+
+    /// Keeps a copy of the mailboxes of each run, beside its record, which counts. Default: none, since whatever keeps the records
+    /// has all messages.
+    #[must_use]
+    pub fn mailbox_store(mut self, store_of: impl Fn(&RunId) -> Arc<dyn MailboxStore> + Send + Sync + 'static) -> Self {
+        self.mailboxes = Some(Arc::new(store_of));
         self
     }
 

@@ -10,6 +10,7 @@ mod directory;
 mod entry;
 mod lease;
 mod listing;
+mod mailbox;
 mod mention;
 
 mod memory;
@@ -24,6 +25,7 @@ mod sqlite;
 mod state;
 
 pub use file::File;
+pub use mailbox::MemoryMailbox;
 pub use memory::Memory;
 pub use memory_state::MemoryState;
 pub use mention::named_blobs;

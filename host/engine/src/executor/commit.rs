@@ -23,6 +23,7 @@ impl Run {
             self.append(&pass.events).await?;
             self.publish(&pass.events).await;
             self.tell_of_drops(&pass.events);
+            self.keep_mail(&pass.events).await;
             for done in pass.waiting.drain(..) {
                 let _ = done.send(Ok(()));
             }

@@ -114,6 +114,7 @@ impl Run {
             let result = self.machine.result(&self.request.run_id);
             return result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]));
         }
+        self.compare_mail().await;
         let first =
             Body::RunResumed { settings: self.request.settings.shown.clone(), plugins: self.request.plugins.clone() };
         self.execute_from(first, held).await

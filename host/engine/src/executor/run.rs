@@ -6,6 +6,7 @@ use super::digests::Stretch;
 use super::later::Evaluations;
 use super::lease::Held;
 use super::mail::Reading;
+use super::mailboxes::KeptMail;
 use super::prepare::Prepared;
 use super::resume::PastTries;
 use super::transformed::Changing;
@@ -81,6 +82,8 @@ pub(super) struct Run {
     pub(super) called_off: HashMap<StepPath, String>,
     /// What hears of dropped messages panicked.
     pub(super) callback_panicked: bool,
+    /// The copy of the mailboxes that an embedder keeps.
+    pub(super) kept_mail: KeptMail,
     /// The coordinator, if the run has one.
     pub(super) desk: Desk,
     /// What tries of an earlier process had come to.
@@ -128,8 +131,10 @@ impl Run {
         if ports.starter.is_some() {
             machine.gate();
         }
+        let mut kept_mail = KeptMail::default();
         if prepared.coordinator.is_some() {
             machine.coordinate();
+            kept_mail = KeptMail::new(ports.mailboxes.as_ref().map(|store_of| store_of(&request.run_id)));
         }
         let bus = Bus::start(&ports.sinks, &ports.clock);
         let started_at = ports.clock.now();
@@ -172,6 +177,7 @@ impl Run {
             mail: Mail::default(),
             called_off: HashMap::new(),
             callback_panicked: false,
+            kept_mail,
             desk: Desk::default(),
             past: PastTries::default(),
             head: 0,
@@ -205,6 +211,7 @@ impl Run {
         problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
         release(held).await;
         outcome?;
+        problems.extend(self.close_mail().await);
         problems.extend(self.callback_panicked.then(|| "what hears of dropped messages panicked".to_owned()));
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;

@@ -160,6 +160,7 @@ impl Scene {
             sources: Arc::new(Nothing),
             sinks: vec![Arc::clone(&sink) as _],
             drops: self.drops,
+            mailboxes: None,
         };
         let request = RunRequest {
             run_id: RunId::parse("r").unwrap(),
