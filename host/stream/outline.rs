@@ -34,6 +34,7 @@ impl Outline {
     }
 
     pub(super) fn spot(&self, path: &StepPath) -> Spot {
+        let path = &path.step();
         let path = path.as_str();
         let mut parts = path.split('.');
         let mut first = parts.next().unwrap_or_default();

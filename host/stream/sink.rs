@@ -239,6 +239,8 @@ impl Reading<'_> {
     }
 
     fn piece(&mut self, kind: ChunkKind, text: &str) -> Vec<Chunk> {
+        // What a sub-agent writes is for its agent, and no part of what the step gives.
+        let kind = if self.event.path.is_delegate() { ChunkKind::Thought } else { kind };
         if kind == ChunkKind::Delta {
             let path = self.path();
             self.steps.streamed.insert(path);

@@ -132,10 +132,10 @@ impl Spans {
     /// A coordinator and sub-agents have no event that begins them: their first turn does.
     fn surround(&mut self, event: &RunEvent, out: &Out<'_>) {
         let path = &event.path;
-        let kind = match path.delegator() {
-            Some(_) => SpanKind::Agent,
-            None if path.is_coordinator() => SpanKind::Coordinator,
-            None => return,
+        let kind = match (path.is_delegate(), path.is_coordinator()) {
+            (true, _) => SpanKind::Agent,
+            (_, true) => SpanKind::Coordinator,
+            _ => return,
         };
         let key = (path.clone(), Part::Place);
         if !self.open.contains_key(&key) {

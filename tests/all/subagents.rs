@@ -9,6 +9,8 @@ name: lead
 agents: { lead: { description: Leads., tools: [agent, write, glob] } }
 steps:
   - { id: find, agent: lead, instructions: Find it. }
+  - { id: last, dependsOn: [find], tool: glob, args: { pattern: '*.none' } }
+output: steps.find.content
 ";
 
 /// The sub-agent is in its second turn for an hour.
@@ -27,7 +29,11 @@ default: { error: { code: asked_again, class: step, message: 'this was answered 
 const MODEL: [&str; 2] = ["--model", "scripted/model.yaml"];
 
 fn events(project: &Project) -> Vec<Value> {
-    project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines()
+    events_of(project, "last")
+}
+
+fn events_of(project: &Project, run: &str) -> Vec<Value> {
+    project.run(&["runs", "show", run, "--json"]).expect(0).json_lines()
 }
 
 fn count(events: &[Value], kind: &str, path: &str) -> usize {
@@ -58,11 +64,49 @@ fn a_sub_agent_goes_on_where_its_process_was_killed() {
     let ended = events.iter().rfind(|event| event["kind"] == "run_finished").unwrap();
     assert_eq!(ended["usage"]["input"], 12, "what it spent is spent once: {ended}");
     let shown = project.run(&["runs", "show", "last"]).expect(0).stdout;
-    assert!(shown.contains("find@1") && shown.contains("sub-agent"), "{shown}");
+    let lines: Vec<&str> = shown.lines().filter(|line| line.contains("completed ")).collect();
+    let at = lines.iter().position(|line| line.contains("find ")).unwrap();
+    assert!(lines[at + 1].contains("  @1 ") && lines[at + 1].contains("sub-agent"), "below its step: {shown}");
+    assert!(lines[at + 2].contains("last"), "{shown}");
     let said = project.run(&["runs", "show", "last", "--transcript"]).expect(0).stdout;
     assert!(said.contains("it is there") && said.contains("Look."), "{said}");
     project.run(&["replay", "last"]).expect(0);
     project.run(&["fork", "last", "--from", "find"]).expect(1).says(&["this was answered before"]);
+    let events = events_of(&project, "last");
+    assert!(events.iter().all(|event| event["path"] != "find@1"), "nothing of it is taken over");
+    let ended = events.iter().rfind(|event| event["kind"] == "run_finished").unwrap();
+    assert!(ended["usage"]["input"].as_u64().unwrap_or_default() == 0, "{ended}");
+}
+
+#[test]
+fn a_sub_agent_that_is_stopped_is_not_shown_as_running() {
+    let project = Project::new();
+    project.file("lead.yaml", LEAD).file("model.yaml", SLOW);
+    let running = project.start(&[&["run", "lead.yaml"], &MODEL[..]].concat());
+    while !project.path(".cofferdam/runs.db").exists() || !second_turn(&project) {
+        std::thread::yield_now();
+    }
+    running.signal(Signal::INT);
+    running.wait().expect(130);
+    let shown = project.run(&["runs", "show", "last"]).expect(0).stdout;
+    let line = shown.lines().find(|line| line.contains("@1 ")).unwrap_or_else(|| panic!("{shown}"));
+    assert!(line.contains("cancelled"), "{shown}");
+}
+
+#[test]
+fn what_a_sensitive_step_has_a_sub_agent_say_is_not_shown() {
+    let project = Project::new();
+    let model = "
+answers:
+  - { step: find, turn: 1, toolCalls: [{ tool: agent, args: { task: whisper } }] }
+  - { step: find@1, text: the word is harbour }
+default: { text: done }
+";
+    project.file("lead.yaml", LEAD.replace("id: find,", "id: find, sensitive: true,")).file("model.yaml", model);
+    let outcome = project.run(&[&["run", "lead.yaml", "--json"], &MODEL[..]].concat()).expect(0);
+    assert!(outcome.stdout.contains("find@1") && !outcome.stdout.contains("harbour"), "{}", outcome.stdout);
+    let shown = project.run(&["runs", "show", "last", "--transcript"]).expect(0).stdout;
+    assert!(!shown.contains("harbour"), "{shown}");
 }
 
 #[test]

@@ -49,6 +49,13 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether it ends the try of the step in which it comes up, also from within a call of a tool: the work was cancelled, or
+    /// nobody knows what an earlier process had done.
+    #[must_use]
+    pub fn ends_try(&self) -> bool {
+        self.class == Class::Cancelled || ["effect_unknown", "conversation_changed"].contains(&&*self.code)
+    }
+
     /// A fault of the given class.
     pub fn new(class: Class, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { class, code: code.into(), message: message.into(), hint: None, retry_after_ms: None, detail: None }

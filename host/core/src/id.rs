@@ -241,12 +241,22 @@ impl StepPath {
         Self(Some(format!("{}@{call}", self.as_str()).into()))
     }
 
-    /// The step for which the sub-agent at this path works, directly or for another one; none where no sub-agent does.
+    /// Whether a sub-agent works at this path.
     #[must_use]
-    pub fn delegator(&self) -> Option<Self> {
-        let text = self.as_str();
-        let at = text.char_indices().skip(1).find(|(_, letter)| *letter == '@')?.0;
-        text.get(..at).map(Self::from)
+    pub fn is_delegate(&self) -> bool {
+        self.delegates_from().is_some()
+    }
+
+    /// The step at this path; where a sub-agent works, the step for which it does.
+    #[must_use]
+    pub fn step(&self) -> Self {
+        let step = self.delegates_from().and_then(|at| self.as_str().get(..at));
+        step.map_or_else(|| self.clone(), Self::from)
+    }
+
+    /// Where the part of sub-agents begins; the coordinator's own path begins with the same letter.
+    fn delegates_from(&self) -> Option<usize> {
+        self.as_str().get(1..)?.find('@').map(|at| at + 1)
     }
 
     /// The path of a step of the document's own scope, or of the scope at `self`.
@@ -338,9 +348,10 @@ mod tests {
     fn a_sub_agent_works_inside_of_its_step() {
         let step = StepPath::from("loop[2].find");
         let below = step.delegate("3").delegate("1");
-        assert_eq!((below.as_str(), below.delegator().as_ref()), ("loop[2].find@3@1", Some(&step)));
+        assert_eq!((below.as_str(), &below.step()), ("loop[2].find@3@1", &step));
+        assert!(below.is_delegate() && !step.is_delegate() && !StepPath::coordinator().is_delegate());
         assert!(step.holds(&below) && !StepPath::from("loop[2].fin").holds(&below));
-        assert_eq!((step.delegator(), StepPath::coordinator().delegator()), (None, None));
+        assert_eq!((step.step(), StepPath::ROOT.step()), (step, StepPath::ROOT));
     }
 
     #[test]

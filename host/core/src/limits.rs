@@ -103,6 +103,7 @@ limits! {
     AGENT_DEPTH: u32 = 3, "agents", "an agent that has an agent work that has an agent work would spend without end";
     AGENT_CHILDREN: u32 = 10, "agents", "an agent that only hands its task on would spend much and do nothing";
     MEMORY_KEYS: usize = 10_000, "entries", "a run keeps its shared memory in memory, and so does every resume of it";
+    MEMORY_CALLS: usize = 10_000, "calls", "each change of the shared memory is remembered by its call, in case that is made again after a crash";
     MEMORY_KEY_BYTES: usize = 128, "bytes", "a list of entries names each key, and models read it";
     MEMORY_VALUE_BYTES: usize = MIB, "bytes", "an entry stands in the journal each time it is written";
     MEMORY_BYTES: usize = 64 * MIB, "bytes", "ten thousand entries of the largest size would not fit into a machine";

@@ -6,9 +6,7 @@ use crate::fault::Fault;
 use crate::id::ToolName;
 use crate::{limits, value};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Range;
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The tool that writes an entry.
@@ -103,7 +101,7 @@ pub struct MemoryItem {
     pub namespace: Arc<str>,
     /// Its key.
     pub key: Arc<str>,
-    /// The size of its value as JSON, in bytes.
+    /// About the size of its value as JSON, in bytes.
     pub bytes: usize,
     /// Which change of the memory put it there.
     pub revision: u64,
@@ -122,63 +120,50 @@ pub struct MemoryChange {
     pub call: Option<Arc<str>>,
 }
 
-type Name = (Arc<str>, Arc<str>);
+type Namespace = BTreeMap<Arc<str>, MemoryEntry>;
 
-/// All entries.
+/// All entries. A copy shares the namespaces that nobody changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
-    entries: BTreeMap<Name, MemoryEntry>,
+    namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    entries: usize,
     bytes: usize,
     revision: u64,
-    /// What calls that said a key of theirs came to.
-    calls: BTreeMap<Arc<str>, u64>,
 }
 
 impl Memory {
     /// What stands under a key.
     #[must_use]
     pub fn get(&self, namespace: &str, key: &str) -> Option<&MemoryEntry> {
-        self.entries.get(&(Arc::from(namespace), Arc::from(key)))
-    }
-
-    /// The entries of a namespace, in the order of their keys.
-    fn of(&self, namespace: &str) -> impl Iterator<Item = (&Name, &MemoryEntry)> {
-        let first: Name = (Arc::from(namespace), Arc::from(""));
-        let range: Range<'_, Name, MemoryEntry> = self.entries.range((Bound::Included(first), Bound::Unbounded));
-        range.take_while(move |((owner, _), _)| **owner == *namespace)
+        self.namespaces.get(namespace)?.get(key)
     }
 
     /// All entries that `may` be seen by their namespace, in order.
     #[must_use]
     pub fn list(&self, may: impl Fn(&str) -> bool) -> Vec<MemoryItem> {
-        let seen = self.entries.iter().filter(|((namespace, _), _)| may(namespace));
-        seen.map(|((namespace, key), entry)| MemoryItem {
-            namespace: Arc::clone(namespace),
-            key: Arc::clone(key),
-            bytes: value::size(&entry.value),
-            revision: entry.revision,
-        })
-        .collect()
+        let seen = self.namespaces.iter().filter(|(namespace, _)| may(namespace));
+        let entries = seen.flat_map(|(namespace, own)| own.iter().map(move |(key, entry)| (namespace, key, entry)));
+        entries
+            .map(|(namespace, key, entry)| MemoryItem {
+                namespace: Arc::clone(namespace),
+                key: Arc::clone(key),
+                bytes: value::size(&entry.value),
+                revision: entry.revision,
+            })
+            .collect()
     }
 
-    /// A namespace as expressions read it.
+    /// What expressions read of a namespace: these keys, or all.
     #[must_use]
-    pub fn view(&self, namespace: &str) -> value::Map {
-        self.of(namespace).map(|((_, key), entry)| (key.to_string(), (*entry.value).clone())).collect()
+    pub fn view(&self, namespace: &str, keys: Option<&BTreeSet<&str>>) -> value::Map {
+        let own = self.namespaces.get(namespace).into_iter().flat_map(|own| own.iter());
+        let read = own.filter(|(key, _)| keys.is_none_or(|keys| keys.contains(&***key)));
+        read.map(|(key, entry)| (key.to_string(), (*entry.value).clone())).collect()
     }
 
     /// The names of all namespaces that have an entry.
-    #[must_use]
-    pub fn namespaces(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = self.entries.keys().map(|(namespace, _)| Arc::clone(namespace)).collect();
-        names.dedup();
-        names
-    }
-
-    /// What a call came to that made its change before.
-    #[must_use]
-    pub fn made(&self, call: Option<&Arc<str>>) -> Option<u64> {
-        call.and_then(|call| self.calls.get(call)).copied()
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.namespaces.keys()
     }
 
     /// The revision of the next change.
@@ -229,7 +214,7 @@ impl Memory {
         }
         let others = self.bytes - found.map_or(0, |entry| value::size(&entry.value));
         let full = match found {
-            None if self.entries.len() >= limits::MEMORY_KEYS => format!("has {} entries", limits::MEMORY_KEYS),
+            None if self.entries >= limits::MEMORY_KEYS => format!("has {} entries", limits::MEMORY_KEYS),
             _ if others + bytes > limits::MEMORY_BYTES => {
                 format!("would have more than {} bytes", limits::MEMORY_BYTES)
             }
@@ -239,20 +224,51 @@ impl Memory {
             .with_hint("remove what is not needed any more: `memory_delete`"))
     }
 
-    /// Takes over a change that is recorded; what is too much is none.
-    pub(crate) fn apply(&mut self, namespace: &str, key: &str, value: Option<&Arc<Value>>, call: Option<&Arc<str>>) {
+    /// Takes over a change that is recorded.
+    pub(crate) fn apply(&mut self, namespace: &str, key: &str, value: Option<&Arc<Value>>) {
         self.revision += 1;
-        let name = (Arc::from(namespace), Arc::from(key));
+        let own = Arc::make_mut(self.namespaces.entry(Arc::from(namespace)).or_default());
         let before = match value {
             Some(value) => {
                 self.bytes += value::size(value);
-                self.entries.insert(name, MemoryEntry { value: Arc::clone(value), revision: self.revision })
+                self.entries += 1;
+                own.insert(Arc::from(key), MemoryEntry { value: Arc::clone(value), revision: self.revision })
             }
-            None => self.entries.remove(&name),
+            None => own.remove(key),
         };
-        self.bytes -= before.map_or(0, |entry| value::size(&entry.value));
-        if let Some(call) = call {
-            self.calls.insert(Arc::clone(call), self.revision);
+        if own.is_empty() {
+            self.namespaces.remove(namespace);
+        }
+        if let Some(before) = before {
+            self.bytes -= value::size(&before.value);
+            self.entries -= 1;
+        }
+    }
+}
+
+/// What changes came to that said by which call they were made: one that is made again changes nothing more.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryCalls {
+    revisions: BTreeMap<Arc<str>, u64>,
+    /// In the order in which they were made.
+    order: VecDeque<Arc<str>>,
+}
+
+impl MemoryCalls {
+    /// The revision of the change that a call has made; none when it has made none.
+    #[must_use]
+    pub fn made(&self, call: Option<&Arc<str>>) -> Option<u64> {
+        call.and_then(|call| self.revisions.get(call)).copied()
+    }
+
+    pub(crate) fn note(&mut self, call: &Arc<str>, revision: u64) {
+        if self.revisions.insert(Arc::clone(call), revision).is_none() {
+            self.order.push_back(Arc::clone(call));
+        }
+        if self.order.len() > limits::MEMORY_CALLS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.revisions.remove(&oldest);
         }
     }
 }
@@ -283,7 +299,7 @@ mod tests {
     use serde_json::json;
 
     fn put(memory: &mut Memory, namespace: &str, key: &str, value: &Value) {
-        memory.apply(namespace, key, Some(&Arc::new(value.clone())), None);
+        memory.apply(namespace, key, Some(&Arc::new(value.clone())));
     }
 
     fn change(key: &str, value: Option<Value>, expected: Option<u64>) -> MemoryChange {
@@ -342,6 +358,22 @@ mod tests {
         assert!(some.offers(READ) && !some.offers(WRITE));
     }
 
+    #[test]
+    fn the_last_calls_are_known() {
+        let mut calls = MemoryCalls::default();
+        let call = |number: usize| Arc::from(format!("c{number}"));
+        (0..=limits::MEMORY_CALLS).for_each(|number| calls.note(&call(number), number as u64 + 1));
+        assert_eq!((calls.made(Some(&call(0))), calls.made(Some(&call(1))), calls.made(None)), (None, Some(2), None));
+    }
+
+    #[test]
+    fn a_reader_sees_the_keys_that_it_names() {
+        let mut memory = Memory::default();
+        ["a", "b"].into_iter().for_each(|key| put(&mut memory, "n", key, &json!(1)));
+        assert_eq!(memory.view("n", Some(&BTreeSet::from(["b", "c"]))).keys().collect::<Vec<_>>(), ["b"]);
+        assert!(memory.view("m", None).is_empty());
+    }
+
     proptest! {
         #[test]
         fn what_is_counted_is_what_is_there(changes in prop::collection::vec((0..3_u8, 0..4_u8, prop::option::of(0..9_999_u32)), 0..60)) {
@@ -349,7 +381,7 @@ mod tests {
             let mut model: BTreeMap<(String, String), (u32, u64)> = BTreeMap::new();
             for (at, (namespace, key, value)) in (1..).zip(changes) {
                 let name = (format!("n{namespace}"), format!("k{key}"));
-                memory.apply(&name.0, &name.1, value.map(|value| Arc::new(json!(value))).as_ref(), None);
+                memory.apply(&name.0, &name.1, value.map(|value| Arc::new(json!(value))).as_ref());
                 match value {
                     Some(value) => drop(model.insert(name, (value, at))),
                     None => drop(model.remove(&name)),
@@ -360,7 +392,7 @@ mod tests {
             for ((namespace, key), (value, revision)) in &model {
                 let entry = memory.get(namespace, key).unwrap();
                 prop_assert_eq!((&*entry.value, entry.revision), (&json!(value), *revision));
-                prop_assert_eq!(memory.view(namespace).get(key).cloned(), Some(json!(value)));
+                prop_assert_eq!(memory.view(namespace, None).get(key).cloned(), Some(json!(value)));
             }
             prop_assert_eq!(memory.list(|_| true).len(), model.len());
         }

@@ -243,7 +243,7 @@ impl<'a> Conversation<'a> {
 
     /// Whether a call is one that reads on in what was too large.
     fn reads_on(&self, call: &ToolCall) -> bool {
-        call.name == large::NAME && self.large.spec().is_some() && self.tools.iter().all(|tool| tool.name != call.name)
+        call.name == large::NAME && !self.large.is_empty() && self.tools.iter().all(|tool| tool.name != call.name)
     }
 
     /// What a turn cost and said, also one that broke off.
@@ -333,8 +333,8 @@ impl<'a> Conversation<'a> {
 
     fn take_reply(&mut self, call: &ToolCall, reply: Reply) {
         let (text, is_error) = match reply {
-            // What was read on is within the bound but for its mark.
-            Reply::Tool { text, is_error } if self.reads_on(call) => (text, is_error),
+            // It is within the bound but for its mark.
+            Reply::ReadOn { text, is_error } => (text, is_error),
             Reply::Tool { text, is_error } => (self.large.take(text, self.agent.limits.tool_result_bytes), is_error),
             Reply::Submission(Submission::Refused(what)) => {
                 let text = structured::refusal(&what);
@@ -372,8 +372,16 @@ impl<'a> Conversation<'a> {
 /// The answer to one call.
 #[derive(Clone)]
 enum Reply {
-    Tool { text: Arc<str>, is_error: bool },
+    Tool {
+        text: Arc<str>,
+        is_error: bool,
+    },
     Submission(Submission),
+    /// A piece of a result that did not fit.
+    ReadOn {
+        text: Arc<str>,
+        is_error: bool,
+    },
 }
 
 async fn answer_of(ctx: &AgentContext, agent: &LlmAgent, call: &ToolCall, read: Option<Reply>) -> Result<Reply, Fault> {

@@ -208,7 +208,7 @@ impl Attempt {
             calls: AtomicU32::new(0),
             delegates: Delegates::default(),
         };
-        let delegates = Delegates::below(&setting);
+        let delegates = Delegates::of_try(&setting);
         (Arc::new(Setting { delegates, ..setting }), self.work)
     }
 }
@@ -331,9 +331,7 @@ impl Setting {
     /// When the step's time is over, if nobody is asked from now on.
     fn own_time(&self) -> Option<Timestamp> {
         self.deadline.map(|Deadline { from, left, .. }| {
-            let step = self.path.delegator();
-            let path = step.as_ref().unwrap_or(&self.path);
-            let asked = self.gateway.person().within(path, from, self.clock.now());
+            let asked = self.gateway.person().within(&self.path.step(), from, self.clock.now());
             from.after(left).after(asked)
         })
     }

@@ -25,6 +25,11 @@ pub(crate) fn is_offered(tool: &ToolName, filter: &ToolFilter) -> bool {
     !(own || memory::is_tool(tool)) || filter.means(tool)
 }
 
+/// Whether the tool is the one of sub-agents.
+pub(crate) fn is_agent(tool: &ToolName) -> bool {
+    tool.alias().is_none() && tool.local().as_str() == AGENT
+}
+
 impl ContextTools {
     pub(crate) fn new() -> Self {
         let key = json!({ "type": "string", "description": "The variable's name, letters, digits and `_`." });
@@ -40,8 +45,14 @@ impl ContextTools {
     }
 }
 
+/// A tool of the run itself, all of whose arguments are required.
 pub(crate) fn definition(name: &str, description: &str, properties: &Value) -> ToolDefinition {
-    let required: Vec<Value> = properties.as_object().into_iter().flatten().map(|(key, _)| json!(key)).collect();
+    let all: Vec<&str> = properties.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    definition_with(name, description, properties, &all)
+}
+
+/// The same with arguments that may be left out.
+pub(crate) fn definition_with(name: &str, description: &str, properties: &Value, required: &[&str]) -> ToolDefinition {
     let schema = json!({
         "type": "object", "properties": properties, "required": required, "additionalProperties": false,
     });

@@ -32,13 +32,9 @@ impl DelegateTool {
         });
         let about =
             "Has a sub-agent with your instructions do a task in a conversation of its own, and gives its answer.";
-        let tool = context_tools::definition(AGENT, about, &properties);
-        let mut schema = (*tool.input_schema).clone();
-        if let Value::Object(schema) = &mut schema {
-            schema.insert("required".to_owned(), json!(["task"]));
-        }
+        let tool = context_tools::definition_with(AGENT, about, &properties, &["task"]);
         let examples = vec![json!({ "task": "Read src/lib.rs and list what it exports.", "tools": ["read"] })];
-        Self { definitions: [ToolDefinition { input_schema: Arc::new(schema), examples, ..tool }] }
+        Self { definitions: [ToolDefinition { examples, ..tool }] }
     }
 }
 

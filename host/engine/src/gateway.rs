@@ -10,7 +10,7 @@ mod past;
 pub use list::Listed;
 
 use crate::context_tools::{self, ContextTools};
-use crate::delegate_tool::{AGENT, DelegateTool};
+use crate::delegate_tool::DelegateTool;
 use crate::mail_tools::{self, MailTools};
 use crate::memory_tools::MemoryTools;
 use crate::person::{self, PersonTime};
@@ -262,7 +262,12 @@ impl Gateway {
 
     /// The same for the coordinator, who has tools of its own.
     pub(crate) fn coordinator_specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
-        self.specs_of(|name| filter.admits(name) && !mail_tools::is_send(name))
+        let own = |name: &ToolName| mail::is_tool(name) && !mail_tools::is_send(name);
+        // Sub-agents are those of a step.
+        let others = |name: &ToolName| {
+            !mail::is_tool(name) && context_tools::is_offered(name, filter) && !context_tools::is_agent(name)
+        };
+        self.specs_of(|name| filter.admits(name) && (own(name) || others(name)))
     }
 
     fn specs_of(&self, admitted: impl Fn(&ToolName) -> bool) -> Arc<[ToolSpec]> {
@@ -441,8 +446,7 @@ impl Entry {
 
 /// Whether a sub-agent cannot go on for a reason that ends the try of its step too.
 fn ends_agent(tool: &ToolName, fault: &Fault) -> bool {
-    let is_agent = tool.alias().is_none() && tool.local().as_str() == AGENT;
-    is_agent && ["effect_unknown", "conversation_changed"].contains(&&*fault.code)
+    context_tools::is_agent(tool) && fault.ends_try()
 }
 
 /// Arguments for a person who decides: one a line, the short ones first, each cut by itself, with nothing in them that is not seen.

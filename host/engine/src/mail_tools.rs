@@ -38,15 +38,12 @@ impl MailTools {
         let define = context_tools::definition;
         let message = json!({ "text": text("What the coordinator shall know.") });
         let forwarded = json!({ "target_step_id": target, "text": text("What the agent reads."), "kind": kind });
-        let forward = define(FORWARD, "Writes a message to the agent of a step.", &forwarded);
-        let mut schema = (*forward.input_schema).clone();
-        if let Value::Object(schema) = &mut schema {
-            schema.insert("required".to_owned(), json!(["target_step_id", "text"]));
-        }
+        let about = "Writes a message to the agent of a step.";
+        let forward = context_tools::definition_with(FORWARD, about, &forwarded, &["target_step_id", "text"]);
         Self {
             definitions: vec![
                 define(SEND, "Writes a message to the coordinator of the run. It may answer later.", &message),
-                ToolDefinition { input_schema: Arc::new(schema), ..forward },
+                forward,
                 define(
                     NARRATE,
                     "Tells people in a sentence how the run goes.",

@@ -29,12 +29,7 @@ impl MemoryTools {
         });
         // A change is the run's own, and the run knows a call that is made again by its key.
         let define = |name, about, required: &[&str], properties: &Value| {
-            let tool = context_tools::definition(name, about, properties);
-            let mut schema = (*tool.input_schema).clone();
-            if let Value::Object(schema) = &mut schema {
-                schema.insert("required".to_owned(), json!(required));
-            }
-            ToolDefinition { input_schema: Arc::new(schema), ..tool }
+            context_tools::definition_with(name, about, properties, required)
         };
         Self {
             definitions: vec![
@@ -79,7 +74,9 @@ impl Tool for MemoryTools {
         args: Arc<Value>,
     ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
         Box::pin(async move {
-            let request = request_of(name.as_str(), &args, &ctx.idempotency_key);
+            // A step that is tried again, by itself or with what is around it, writes again.
+            let call = format!("{}/{}", ctx.idempotency_key, ctx.attempt).into();
+            let request = request_of(name.as_str(), &args, &call);
             Ok(output(ctx.run.remember(request).await?))
         })
     }

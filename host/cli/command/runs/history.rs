@@ -162,7 +162,7 @@ impl History {
             }
             Body::MemoryDeleted { namespace, key, .. } => drop(self.memory.remove(&format!("{namespace}.{key}"))),
             _ if event.path.is_coordinator() => self.coordinate(event),
-            _ if event.path.delegator().is_some() => self.delegate(event),
+            _ if event.path.is_delegate() => self.delegate(event),
             _ if !event.path.is_root() => self.add_to_step(event),
             _ => {}
         }
@@ -222,8 +222,24 @@ impl History {
         step.end(event.at, rested);
     }
 
+    /// Sub-agents whose call has no end were stopped with their step.
+    fn stop_delegates(&mut self, event: &RunEvent) {
+        let rested = self.gaps;
+        let left = self.steps.iter_mut().filter(|step| step.status == "running");
+        for step in left.filter(|step| {
+            let path = StepPath::from(step.path.as_str());
+            path.is_delegate() && path.step() == event.path
+        }) {
+            step.status = "cancelled";
+            step.end(event.at, rested);
+        }
+    }
+
     fn add_to_step(&mut self, event: &RunEvent) {
         let (at, rested) = (event.at, self.gaps);
+        if matches!(event.body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepRetrying { .. }) {
+            self.stop_delegates(event);
+        }
         match &event.body {
             Body::StepReady {} => drop(self.step(event)),
             Body::ToolCallFinished { .. } => self.end_delegate(event),
@@ -342,7 +358,7 @@ pub(super) fn judged(path: &str, known: &HashSet<&str>) -> Option<String> {
 }
 
 fn parts(path: &str) -> impl Iterator<Item = &str> {
-    path.split(['.', '[', ']']).filter(|part| !part.is_empty())
+    path.split(['.', '[', ']', '@']).filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]

@@ -180,16 +180,15 @@ fn details(step: &Step) -> String {
 }
 
 fn depth(path: &str) -> usize {
-    path.matches(['.', '[']).count()
+    // The coordinator's own path begins with the letter that stands before sub-agents.
+    path.get(1..).unwrap_or_default().matches(['.', '[', '@']).count()
 }
 
-/// The last part of a path: `[3]` of `scan[3]`, `lint` of `scan[3].lint`.
+/// The last part of a path: `[3]` of `scan[3]`, `lint` of `scan[3].lint`, `@2` of `scan[3]@2`.
 fn own_name(path: &str) -> &str {
-    match (path.rfind('.'), path.rfind('[')) {
-        (Some(dot), bracket) if bracket.is_none_or(|bracket| bracket < dot) => path.get(dot + 1..).unwrap_or(path),
-        (_, Some(bracket)) => path.get(bracket..).unwrap_or(path),
-        _ => path,
-    }
+    let last = path.get(1..).and_then(|rest| rest.rfind(['.', '[', '@'])).map(|at| at + 1);
+    let is_dot = |at: usize| path.as_bytes().get(at) == Some(&b'.');
+    last.map_or(path, |at| path.get(at + usize::from(is_dot(at))..).unwrap_or(path))
 }
 
 fn painted_column(status: &str) -> String {

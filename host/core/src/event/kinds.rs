@@ -1,4 +1,4 @@
-//! Every kind of event by its name on the wire: what sinks may ask for.
+//! Kinds of events by their names on the wire: what sinks may ask for, and which are kept.
 
 use super::Body;
 use crate::spec::suggest::did_you_mean;

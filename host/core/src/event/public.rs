@@ -64,7 +64,7 @@ impl Sensitive {
         if path.is_coordinator() {
             return true;
         }
-        let place = path.delegator().as_ref().unwrap_or(path).place();
+        let place = path.step().place();
         let ends = place.match_indices('.').map(|(end, _)| end).chain([place.len()]);
         ends.filter_map(|end| place.get(..end)).any(|place| self.steps.contains(place))
     }

@@ -36,8 +36,8 @@ pub enum MemoryReply {
     Changed(u64),
 }
 
-/// The shared memory of a run, as one step of it sees it. The namespace is that of the step's agent; `workflow` where
-/// there is none.
+/// The shared memory of a run, as one step of it sees it. The namespace is that of the step's agent; `default` where
+/// a step of an agent names none, `workflow` where no agent works.
 #[derive(Clone, Copy)]
 pub struct SharedMemory<'r>(&'r dyn RunContext);
 

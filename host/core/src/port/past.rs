@@ -107,12 +107,10 @@ impl PastTry {
         &self.delegates
     }
 
-    /// How many calls of a tool have their answer.
-    #[must_use]
-    pub fn answered(&self, tool: &str) -> usize {
-        let is_one =
-            |call: &&PastCall| matches!(call, PastCall::Answered { tool: found, .. } if found.to_string() == tool);
-        self.calls.values().filter(is_one).count()
+    /// The ids of the calls that have their answer.
+    pub fn answered(&self) -> impl Iterator<Item = &str> {
+        let answered = self.calls.iter().filter(|(_, call)| matches!(call, PastCall::Answered { .. }));
+        answered.map(|(id, _)| id.as_str())
     }
 
     /// Whether nothing is recorded that could be taken up.

@@ -151,6 +151,11 @@ fn spread(affected: &mut Affected<'_>, events: &[Arc<RunEvent>], wish: &Wish, na
     affected.mark_places(&readers::readers(&wish.workflow, &wish.opaque, names), |_| true);
     let last: BTreeMap<&StepPath, usize> =
         events.iter().enumerate().map(|(position, event)| (&event.path, position)).collect();
+    let mut begun: BTreeMap<&StepPath, usize> = BTreeMap::new();
+    for (position, event) in events.iter().enumerate() {
+        begun.entry(&event.path).or_insert(position);
+    }
+    let machine = affected.machine();
     loop {
         affected.close();
         let known = affected.count();
@@ -167,6 +172,14 @@ fn spread(affected: &mut Affected<'_>, events: &[Arc<RunEvent>], wish: &Wish, na
             if affected.covers(&event.path) {
                 first = first.min(position);
                 names.insert(name.to_owned());
+            }
+        }
+        // What runs again may write for the first time.
+        for id in machine.ids().filter(|&id| affected.covers(&machine.node(id).path)) {
+            let path = &machine.node(id).path;
+            if let Some(namespace) = machine.may_write_memory(path) {
+                set.memory.insert(namespace.to_string());
+                first = first.min(begun.get(path).copied().unwrap_or(first));
             }
         }
         // Who had ended before has read none of it.

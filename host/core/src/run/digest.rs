@@ -39,6 +39,8 @@ struct Try {
     /// Where its events stand.
     events: Vec<usize>,
     models: Vec<(Arc<str>, Usage)>,
+    /// What sub-agents spent.
+    below: Usage,
     started: Option<Timestamp>,
 }
 
@@ -109,8 +111,13 @@ fn put<'e>(fates: &mut [Fate<'e>], place: usize, fate: Fate<'e>) {
 
 /// Counts an event to its try, or gives up merging that.
 fn note<'e>(tries: &mut HashMap<&'e StepPath, Try>, place: usize, event: &'e RunEvent, body: &Body) {
-    let Some(own) = tries.get_mut(&event.path) else { return };
+    let step = event.path.is_delegate().then(|| event.path.step());
+    let Some(own) = tries.get_mut(step.as_ref().unwrap_or(&event.path)) else { return };
     match body {
+        Body::TurnFinished { model, usage, .. } if step.is_some() => {
+            own.models.push((Arc::clone(model), *usage));
+            own.below += *usage;
+        }
         Body::TurnFinished { model, usage, .. } => own.models.push((Arc::clone(model), *usage)),
         Body::TurnStarted { .. }
         | Body::ToolCallStarted { .. }
@@ -123,11 +130,9 @@ fn note<'e>(tries: &mut HashMap<&'e StepPath, Try>, place: usize, event: &'e Run
         Body::VariableSet { .. } | Body::MemoryWritten { .. } | Body::MemoryDeleted { .. } | Body::Warning { .. } => {
             return;
         }
-        _ => drop(tries.remove(&event.path)),
+        _ => return drop(tries.remove(step.as_ref().unwrap_or(&event.path))),
     }
-    if let Some(own) = tries.get_mut(&event.path) {
-        own.events.push(place);
-    }
+    own.events.push(place);
 }
 
 fn is_judge(path: &StepPath) -> bool {
@@ -141,8 +146,9 @@ fn done<'e>(event: &'e RunEvent, own: &Try) -> Option<Entry<'e>> {
     let plain = truncated_inputs.is_empty() && metadata.is_empty();
     plain.then(|| {
         let (content, result) = (Arc::clone(content), Arc::clone(result));
-        let (path, models) = (event.path.as_str().into(), own.models.clone());
-        Entry::Done(path, attempt, started.as_millis(), event.at.as_millis(), content, result, *usage, models)
+        let (path, models, mut spent) = (event.path.as_str().into(), own.models.clone(), *usage);
+        spent += own.below;
+        Entry::Done(path, attempt, started.as_millis(), event.at.as_millis(), content, result, spent, models)
     })
 }
 

@@ -40,14 +40,14 @@ impl Machine {
             }),
             Body::VariableSet { key, value } => self.set_variable(&event.path, key, value),
             Body::MemoryWritten { namespace, key, value, call } => {
-                Arc::make_mut(&mut self.memory).apply(namespace, key, Some(value), call.as_ref());
+                self.change_memory((namespace, key), Some(value), call.as_ref());
             }
             Body::MemoryDeleted { namespace, key, call } => {
-                Arc::make_mut(&mut self.memory).apply(namespace, key, None, call.as_ref());
+                self.change_memory((namespace, key), None, call.as_ref());
             }
             Body::LoopIterationStarted { index } => self.open_iteration(&event.path, *index, event.at),
             body if event.path.is_coordinator() => self.coordinated(body),
-            body if event.path.delegator().is_some() => self.delegated(&event.path, body),
+            body if event.path.is_delegate() => self.delegated(&event.path, body),
             body => match self.find(&event.path) {
                 Some(id) if !matches!(body, Body::StepReady {}) || self.node(id).iterates().is_none() => {
                     self.apply_to(id, event, body);
@@ -60,8 +60,7 @@ impl Machine {
 
     /// What a sub-agent spent is spent by its step, whatever becomes of the try.
     fn delegated(&mut self, path: &StepPath, body: &Body) {
-        let step = path.delegator().and_then(|step| self.find(&step));
-        if let (Some(id), Body::TurnFinished { usage, model, .. }) = (step, body) {
+        if let (Some(id), Body::TurnFinished { usage, model, .. }) = (self.find(&path.step()), body) {
             self.node_mut(id).usage += *usage;
             *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
         }

@@ -11,7 +11,7 @@ use crate::event::{Body, RunEvent, RunReason, RunStatus, StepStatus};
 use crate::fault::{Class, Fault};
 use crate::id::StepPath;
 use crate::limits;
-use crate::memory::Memory;
+use crate::memory::{Memory, MemoryCalls};
 use crate::message::Usage;
 use crate::spec::workflow::{LoopKind, Scope, Step, Wiring, Workflow};
 use crate::time::Timestamp;
@@ -75,6 +75,7 @@ pub struct Machine {
     pub(super) input: Option<Arc<str>>,
     pub(super) vars: Arc<Map>,
     pub(super) memory: Arc<Memory>,
+    pub(super) memory_calls: MemoryCalls,
     pub(super) questions: Vec<OpenQuestion>,
     /// Questions that nobody here can answer.
     pub(super) deferred: usize,
@@ -142,6 +143,7 @@ impl Machine {
             input: None,
             vars: Arc::default(),
             memory: Arc::default(),
+            memory_calls: MemoryCalls::default(),
             questions: Vec::new(),
             deferred: 0,
             postpones: false,
@@ -241,8 +243,8 @@ impl Machine {
     /// Whether an event that work inside a try or an evaluation produced still has a place.
     #[must_use]
     pub fn admits(&self, path: &StepPath, attempt: Option<u32>) -> bool {
-        if let Some(step) = path.delegator() {
-            return attempt.is_some() && self.admits(&step, attempt);
+        if path.is_delegate() {
+            return attempt.is_some() && self.admits(&path.step(), attempt);
         }
         let Some(id) = self.find(path) else {
             let coordinates = path.is_coordinator() && self.coordination.active;

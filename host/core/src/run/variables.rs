@@ -2,8 +2,8 @@
 
 use super::machine::Machine;
 use super::node::{Kind, NodeId};
-use crate::id::StepPath;
-use crate::memory::{self, Memory, MemoryAccess};
+use crate::id::{StepPath, ToolName};
+use crate::memory::{self, Memory, MemoryAccess, MemoryCalls};
 use crate::spec::workflow::Work;
 use crate::value::Map;
 use crate::variable::LOOP_CONTINUE;
@@ -40,6 +40,25 @@ impl Machine {
         &self.memory
     }
 
+    /// What the shared memory knows of calls that changed it.
+    #[must_use]
+    pub fn memory_calls(&self) -> &MemoryCalls {
+        &self.memory_calls
+    }
+
+    pub(super) fn change_memory(
+        &mut self,
+        (namespace, key): (&str, &str),
+        value: Option<&Arc<Value>>,
+        call: Option<&Arc<str>>,
+    ) {
+        let memory = Arc::make_mut(&mut self.memory);
+        if let Some(call) = call {
+            self.memory_calls.note(call, memory.next_revision());
+        }
+        memory.apply(namespace, key, value);
+    }
+
     /// Whose entries the code at `path` writes, and what it may do: a step's agent what its document says, all else
     /// everything.
     #[must_use]
@@ -52,6 +71,24 @@ impl Machine {
         let Some(name) = &work.agent else { return (memory::OF_DEFAULT.into(), MemoryAccess::ALL) };
         let access = self.workflow.agents.get(name).and_then(|agent| agent.tools.memory.clone());
         (name.as_str().into(), access.unwrap_or(MemoryAccess::ALL))
+    }
+
+    /// The namespace to which the step at a path may write by a tool; none where it cannot.
+    pub(super) fn may_write_memory(&self, path: &StepPath) -> Option<Arc<str>> {
+        let writes = [memory::WRITE, memory::DELETE];
+        let may = match &self.step_at(path)?.work {
+            Work::Tool(work) => work.tool.alias().is_none() && writes.contains(&work.tool.local().as_str()),
+            Work::Agent(work) => {
+                work.agent.as_ref().and_then(|name| self.workflow.agents.get(name)).is_some_and(|agent| {
+                    let filter = &agent.tools;
+                    writes
+                        .iter()
+                        .any(|tool| ToolName::parse(tool).is_ok_and(|tool| filter.admits(&tool) && filter.means(&tool)))
+                })
+            }
+            _ => false,
+        };
+        may.then(|| self.memory_rights(path).0)
     }
 
     pub(super) fn set_variable(&mut self, by: &StepPath, key: &str, value: &Value) {

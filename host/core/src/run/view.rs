@@ -54,8 +54,9 @@ impl Reads for Everything {
     fn steps(&self) -> &[Arc<str>] {
         &self.0
     }
-    fn reads(&self, _: &str) -> bool {
-        true
+    fn reads(&self, root: &str) -> bool {
+        // The shared memory may be larger than what a guest has.
+        root != "memory"
     }
 
     fn members(&self, _: &[&str]) -> Option<BTreeSet<&str>> {
@@ -113,14 +114,14 @@ impl Machine {
 
     /// The namespaces that `reader` reads, those without an entry among them.
     fn memory_read_by(&self, reader: &impl Reads) -> Map {
-        let all = || self.memory.namespaces().iter().map(ToString::to_string).collect::<Vec<_>>();
-        let named = reader.members(&["memory"]);
-        let names = named.map_or_else(all, |names| names.into_iter().map(str::to_owned).collect());
-        names.into_iter().map(|name| (name.clone(), Value::Object(self.memory.view(&name)))).collect()
+        let all = || self.memory.namespaces().map(|name| &**name).collect();
+        let names: BTreeSet<&str> = reader.members(&["memory"]).unwrap_or_else(all);
+        let view = |name: &str| self.memory.view(name, reader.members(&["memory", name]).as_ref());
+        names.into_iter().map(|name| (name.to_owned(), Value::Object(view(name)))).collect()
     }
 
     /// Everything that a condition of the step at `path` could read: what was given to the run, and the steps that it
-    /// depends on, also through those in between and the steps around it.
+    /// depends on, also through those in between and the steps around it. Not the shared memory.
     #[must_use]
     pub fn view(&self, path: &StepPath) -> Map {
         let mut steps: Vec<Arc<str>> = Vec::new();

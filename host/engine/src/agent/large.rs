@@ -42,9 +42,14 @@ impl Large {
         shown
     }
 
+    /// Whether everything has fit so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
     /// The tool, once there is something to read.
     pub(super) fn spec(&self) -> Option<ToolSpec> {
-        (!self.texts.is_empty()).then(|| ToolSpec {
+        (!self.is_empty()).then(|| ToolSpec {
             name: NAME.to_owned(),
             description: "Reads on in a result of a tool that was too large to be shown whole.".to_owned(),
             parameters: Arc::new(json!({
@@ -75,7 +80,7 @@ impl Large {
         if from >= text.len() {
             return refused(format!("result {result} has {} bytes", text.len()));
         }
-        Reply::Tool { text: piece(result, text, from, most), is_error: false }
+        Reply::ReadOn { text: piece(result, text, from, most), is_error: false }
     }
 }
 
@@ -94,7 +99,7 @@ fn piece(number: u32, text: &str, from: usize, most: usize) -> Arc<str> {
 }
 
 fn refused(why: String) -> Reply {
-    Reply::Tool { text: why.into(), is_error: true }
+    Reply::ReadOn { text: why.into(), is_error: true }
 }
 
 #[cfg(test)]
@@ -109,8 +114,8 @@ mod tests {
 
     fn text_of(reply: Reply) -> (String, bool) {
         match reply {
-            Reply::Tool { text, is_error } => (text.to_string(), is_error),
-            Reply::Submission(_) => panic!("nothing is submitted"),
+            Reply::ReadOn { text, is_error } => (text.to_string(), is_error),
+            Reply::Tool { .. } | Reply::Submission(_) => panic!("it reads on"),
         }
     }
 
@@ -131,6 +136,19 @@ mod tests {
             whole.push_str(&shown);
             prop_assert_eq!(whole, text);
         }
+    }
+
+    #[test]
+    fn the_same_answer_stays_the_same_and_the_oldest_give_way() {
+        let mut large = Large::default();
+        let first = large.take("abcdef".into(), 3);
+        assert_eq!(large.take("abcdef".into(), 3), first);
+        let half = limits::LARGE_RESULTS_BYTES / 2;
+        for letter in ["x", "y"] {
+            large.take(letter.repeat(half).into(), 3);
+        }
+        let known: Vec<u32> = large.texts.keys().copied().collect();
+        assert_eq!((known, large.bytes), (vec![2, 3], 2 * half));
     }
 
     #[test]

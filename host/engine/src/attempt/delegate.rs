@@ -6,7 +6,7 @@
 use super::{Setting, Terms};
 use crate::delegate_tool::AGENT;
 use crate::recorder::AttemptRecorder;
-use cofferdam_core::fault::{Class, Fault};
+use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{StepPath, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::mail;
@@ -31,16 +31,19 @@ pub(super) struct Delegates {
 
 impl Delegates {
     /// Those of a try.
-    pub(super) fn below(setting: &Setting) -> Self {
+    pub(super) fn of_try(setting: &Setting) -> Self {
         let past = setting.recorder.past.as_deref();
         let delegates = past.map(|past| past.delegates().clone()).unwrap_or_default();
-        Self { depth: 0, begun: AtomicU32::new(answered(past)), past: Arc::new(delegates) }
+        let begun = answered(past, &setting.path, &delegates);
+        Self { depth: 0, begun: AtomicU32::new(begun), past: Arc::new(delegates) }
     }
 }
 
-/// How many sub-agents of a conversation have done their task before it is taken up.
-fn answered(past: Option<&PastTry>) -> u32 {
-    past.map_or(0, |past| u32::try_from(past.answered(AGENT)).unwrap_or(u32::MAX))
+/// How many sub-agents of a conversation have done their task before it is taken up; others begin once more.
+fn answered(past: Option<&PastTry>, path: &StepPath, all: &BTreeMap<StepPath, Arc<PastTry>>) -> u32 {
+    let calls = past.into_iter().flat_map(PastTry::answered);
+    let count = calls.filter(|call| all.contains_key(&path.delegate(call))).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Setting {
@@ -56,7 +59,7 @@ impl Setting {
         let past = self.delegates.past.get(&path).cloned();
         let delegates = Delegates {
             depth: self.delegates.depth + 1,
-            begun: AtomicU32::new(answered(past.as_deref())),
+            begun: AtomicU32::new(answered(past.as_deref(), &path, &self.delegates.past)),
             past: Arc::clone(&self.delegates.past),
         };
         let recorder = AttemptRecorder { path: path.clone(), past, ..(*self.recorder).clone() };
@@ -121,31 +124,27 @@ impl Delegation {
     /// The tools of a sub-agent: those of its agent that the task names.
     fn tools_of(&self, task: &Task) -> Result<Arc<[ToolSpec]>, Fault> {
         let deepest = self.setting.delegates.depth + 1 >= limits::AGENT_DEPTH;
-        let name = |spec: &ToolSpec| ToolName::parse_wire(&spec.name).ok();
         // Nobody could answer a message to the coordinator: the conversation has no name that a document knows.
-        let own = |name: &ToolName| !mail::is_tool(name) && !(deepest && name.to_string() == AGENT);
-        let has: Vec<&ToolSpec> =
-            self.terms.tools.iter().filter(|spec| name(spec).is_some_and(|name| own(&name))).collect();
-        let Some(patterns) = &task.tools else { return Ok(has.into_iter().cloned().collect()) };
-        let matches = |pattern: &String, spec: &&&ToolSpec| {
-            name(spec).is_some_and(|name| pattern_matches(pattern, &name.to_string()))
-        };
-        if let Some(pattern) = patterns.iter().find(|pattern| !has.iter().any(|spec| matches(pattern, &spec))) {
-            let names: Vec<String> = has.iter().filter_map(|spec| name(spec)).map(|name| name.to_string()).collect();
+        let own = |(name, _): &(ToolName, &ToolSpec)| !mail::is_tool(name) && !(deepest && name.to_string() == AGENT);
+        let named = self.terms.tools.iter().filter_map(|spec| Some((ToolName::parse_wire(&spec.name).ok()?, spec)));
+        let has: Vec<(String, &ToolSpec)> = named.filter(own).map(|(name, spec)| (name.to_string(), spec)).collect();
+        let Some(patterns) = &task.tools else { return Ok(has.into_iter().map(|(_, spec)| spec.clone()).collect()) };
+        let is_none = |pattern: &&String| !has.iter().any(|(name, _)| pattern_matches(pattern, name));
+        if let Some(pattern) = patterns.iter().find(is_none) {
+            let names: Vec<&str> = has.iter().map(|(name, _)| name.as_str()).collect();
             let message =
                 format!("`{pattern}` is no tool that a sub-agent here could have; these are: {}", names.join(", "));
             return Err(Fault::step("unknown_tool", message));
         }
-        let meant = |spec: &&&ToolSpec| patterns.iter().any(|pattern| matches(pattern, spec));
-        Ok(has.iter().filter(meant).map(|spec| (*spec).clone()).collect())
+        let meant = has.iter().filter(|(name, _)| patterns.iter().any(|pattern| pattern_matches(pattern, name)));
+        Ok(meant.map(|(_, spec)| (*spec).clone()).collect())
     }
 }
 
 /// Why a sub-agent is not done. What ends the try of its step does so as it is.
 fn failed(failure: AgentFailure) -> Fault {
     let fault = failure.fault;
-    let ends = fault.class == Class::Cancelled || ["effect_unknown", "conversation_changed"].contains(&&*fault.code);
-    if ends {
+    if fault.ends_try() {
         return fault;
     }
     Fault::step("agent_failed", format!("the sub-agent failed: {}", fault.message))

@@ -5,6 +5,7 @@ use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
 use crate::attempt::{Members, Terms};
 use crate::closure::missing;
+use crate::delegate_tool::AGENT;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias, StepPath, ToolName};
 use cofferdam_core::limits;
@@ -343,7 +344,11 @@ impl Preparation<'_> {
         let mut terms = self.terms(who, work, &spec)?;
         let transform = spec.transform.clone();
         let agent = match own {
-            Some(agent) => agent,
+            Some(agent) => {
+                // Only agents that a model drives have sub-agents.
+                terms.tools = terms.tools.iter().filter(|spec| spec.name != AGENT).cloned().collect();
+                agent
+            }
             None => {
                 let Some(model) = self.model(who, work, &spec)? else { return Ok(None) };
                 let limits = self.workflow().options.limits;

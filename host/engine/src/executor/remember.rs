@@ -66,7 +66,10 @@ pub(crate) fn recall(
             let wanted = |name: &str| may(name) && namespace.as_deref().is_none_or(|wanted| wanted == name);
             Ok((MemoryReply::Items(memory.list(wanted)), None))
         }
-        MemoryRequest::Change(change) => make(memory, (&own, &access), change),
+        MemoryRequest::Change(change) => match machine.memory_calls().made(change.call.as_ref()) {
+            Some(revision) if access.write => Ok((MemoryReply::Changed(revision), None)),
+            _ => make(memory, (&own, &access), change),
+        },
     }
 }
 
@@ -77,9 +80,6 @@ fn make(
 ) -> Result<(MemoryReply, Option<Body>), Fault> {
     if !access.write {
         return Err(denied(own, "may not write"));
-    }
-    if let Some(revision) = memory.made(change.call.as_ref()) {
-        return Ok((MemoryReply::Changed(revision), None));
     }
     memory.check(own, &change)?;
     let MemoryChange { key, value, call, .. } = change;

@@ -60,8 +60,11 @@ impl Past {
 
 impl PastTries {
     pub(super) fn note(&mut self, event: &RunEvent) {
-        if let Some(step) = event.path.delegator() {
-            let past = self.0.get_mut(&step).filter(|past| past.number().is_some() && past.number() == event.attempt);
+        if event.path.is_delegate() {
+            let past = self
+                .0
+                .get_mut(&event.path.step())
+                .filter(|past| past.number().is_some() && past.number() == event.attempt);
             return past.into_iter().for_each(|past| past.last.note_delegate(&event.path, &event.body));
         }
         let Some(attempt) = event.attempt else {

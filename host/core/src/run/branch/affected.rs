@@ -24,6 +24,11 @@ impl<'m> Affected<'m> {
         Self { machine, again: BTreeSet::new(), reopened: BTreeSet::new(), open: Vec::new() }
     }
 
+    /// The state of the recorded run.
+    pub(super) fn machine(&self) -> &'m Machine {
+        self.machine
+    }
+
     /// The step at the path runs again; says whether there is one.
     pub(super) fn mark_path(&mut self, path: &StepPath) -> bool {
         let found = self.machine.find(path);
@@ -91,9 +96,8 @@ impl<'m> Affected<'m> {
 
     /// Whether something that runs again holds the path.
     pub(super) fn covers(&self, path: &StepPath) -> bool {
-        let step = path.delegator();
-        let path = step.as_ref().unwrap_or(path);
-        self.marked(path) || around(path).any(|outer| self.marked(&outer))
+        let path = path.step();
+        self.marked(&path) || around(&path).any(|outer| self.marked(&outer))
     }
 
     fn marked(&self, path: &StepPath) -> bool {

@@ -50,8 +50,7 @@ struct Lives<'e> {
 impl Lives<'_> {
     fn take(&mut self, position: usize, event: &RunEvent) {
         // What a sub-agent does belongs to the life of its step.
-        let step = event.path.delegator();
-        let path = step.as_ref().unwrap_or(&event.path);
+        let path = &event.path.step();
         // A branch has a coordinator of its own, who has not heard of anything.
         if path.is_coordinator() || is_between_agents(&event.body) {
             return self.drop_event(position);

@@ -221,10 +221,10 @@ fn answers(effect: &Effect, event: &RunEvent) -> bool {
 
 /// Variables and shared memory as they were: an evaluation beside a step that changes one may have read either.
 #[derive(Debug, Default)]
-pub(super) struct Variables(VecDeque<(usize, Shared)>);
+pub(super) struct Earlier(VecDeque<(usize, Shared)>);
 
-impl Variables {
-    /// Notes what the variables were before the event at this place changed them.
+impl Earlier {
+    /// Notes what they were before the event at this place changed them.
     pub(super) fn note(&mut self, at: usize, before: Shared) {
         if self.0.len() == limits::REPLAY_VARIABLE_STATES {
             self.0.pop_front();

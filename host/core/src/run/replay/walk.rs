@@ -1,7 +1,7 @@
 //! The walk: each recorded event is one that was owed, the answer to what was asked, or came from outside.
 
 use super::outside::Outside;
-use super::owed::{Owed, Question, Variables};
+use super::owed::{Earlier, Owed, Question};
 use super::same::agree;
 use super::{Answer, Answers, Asked, Difference};
 use crate::event::{Body, Delivered, LoopEnd, MessageKind, RunEvent, RunStatus, StepStatus};
@@ -28,7 +28,7 @@ pub(in crate::run) struct Walk<'r, A> {
     pub(super) owed: Owed,
     /// What is recorded of the last try of each step, and of its question.
     tries: HashMap<StepPath, (Option<u32>, Vec<Arc<RunEvent>>)>,
-    variables: Variables,
+    earlier: Earlier,
     pub(super) outside: Outside,
     /// What is looked at was copied from another run, whose steps are not all in it.
     copied: bool,
@@ -51,7 +51,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             machine: machine(workflow, gated),
             owed: Owed::default(),
             tries: HashMap::new(),
-            variables: Variables::default(),
+            earlier: Earlier::default(),
             outside: Outside::default(),
             copied: false,
             at: 0,
@@ -91,7 +91,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             Body::RunFinished { .. } => self.end(event).await?,
             // What agents write to each other, and when they hear of it, is nothing that the state leads to.
             _ if event.path.is_coordinator() => self.feed(event),
-            _ if event.path.delegator().is_some() => self.delegated(event)?,
+            _ if event.path.is_delegate() => self.delegated(event)?,
             Body::MessagePosted(_) | Body::MessageDelivered(_) | Body::MessageDropped(_) | Body::Told(_) => {
                 self.mail(event);
             }
@@ -198,7 +198,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             self.nothing_left_out(event)?;
         }
         if matches!(event.body, Body::VariableSet { .. } | Body::MemoryWritten { .. } | Body::MemoryDeleted { .. }) {
-            self.variables.note(self.at, self.machine.shared());
+            self.earlier.note(self.at, self.machine.shared());
         }
         self.keep(event);
         self.feed(event);
@@ -297,8 +297,8 @@ impl<'r, A: Answers> Walk<'r, A> {
     async fn ask(&mut self, question: &Question, event: &Arc<RunEvent>) -> Answer {
         let now = self.machine.shared();
         let mut first = None;
-        for vars in self.variables.since(question.since, &now) {
-            self.machine.share(vars);
+        for shared in self.earlier.since(question.since, &now) {
+            self.machine.share(shared);
             let own = self.tries.get(&event.path).filter(|(attempt, _)| *attempt == event.attempt);
             let before = own.map(|(_, events)| events.as_slice()).unwrap_or_default();
             let asked = Asked { effect: &question.effect, recorded: event, before };
