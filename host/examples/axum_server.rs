@@ -42,7 +42,7 @@ struct App {
 /// `POST /ask {"question": ...}`: the answer of a run, and the run's id to look it up by.
 async fn ask(State(app): State<App>, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
     let options = RunOptions {
-        inputs: vec![("question".to_owned(), InputText::Value(body["question"].clone()))],
+        inputs: vec![("question".to_owned(), InputText::Value(body.get("question").cloned().unwrap_or_default()))],
         ..RunOptions::default()
     };
     // Nothing ran: the input is missing, or the server is closing.
@@ -51,7 +51,7 @@ async fn ask(State(app): State<App>, Json(body): Json<Value>) -> (StatusCode, Js
         Err(error) => return (StatusCode::BAD_REQUEST, Json(json!({ "error": error.to_string() }))),
     };
     let status = if result.success() { StatusCode::OK } else { StatusCode::BAD_GATEWAY };
-    let error = result.error.as_ref().map(|error| error.message.clone());
+    let error = result.error.as_ref().map(|error| error.fault.message.clone());
     (status, Json(json!({ "answer": result.output, "error": error, "run": result.run_id.to_string() })))
 }
 
@@ -78,11 +78,10 @@ pub(crate) async fn run(out: &mut impl Write) -> Result<(), Box<dyn std::error::
         request(address, r#"{"question": 7}"#),
     );
     for (status, body) in [tides?, locks?, nothing?] {
-        let said = if body["answer"].is_string() { &body["answer"] } else { &body["error"] };
-        writeln!(out, "{status}: {}", said.as_str().unwrap_or_default())?;
+        writeln!(out, "{status}: {}", said(&body))?;
     }
     let (status, body) = request(address, r#"{"question": "What is north of north?"}"#).await?;
-    writeln!(out, "{status}: {}", body["error"].as_str().unwrap_or_default())?;
+    writeln!(out, "{status}: {}", said(&body))?;
 
     // First no new requests, then the runs that are under way.
     drop(stop);
@@ -90,6 +89,11 @@ pub(crate) async fn run(out: &mut impl Write) -> Result<(), Box<dyn std::error::
     let report = orchestrator.close().await;
     writeln!(out, "closed, with nothing left: {}", report.still_running.is_empty())?;
     Ok(())
+}
+
+/// The answer in a body, or why there is none.
+fn said(body: &Value) -> &str {
+    ["answer", "error"].iter().find_map(|key| body.get(key).and_then(Value::as_str)).unwrap_or_default()
 }
 
 /// The status and body of an answer, asked for as any client would.

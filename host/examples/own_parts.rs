@@ -53,9 +53,9 @@ impl Tool for Levels {
     ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
         Box::pin(async move {
             // The arguments fit the schema: the gateway has checked them.
-            match args["place"].as_str() {
-                Some("north lock") => Ok(ToolOutput { result: Arc::new(json!({ "cm": 412 })), content: None }),
-                place => Err(Fault::step("unknown_place", format!("there is no gauge at {place:?}"))),
+            match args.get("place").and_then(Value::as_str).unwrap_or_default() {
+                "north lock" => Ok(ToolOutput { result: Arc::new(json!({ "cm": 412 })), content: None }),
+                place => Err(Fault::step("unknown_place", format!("there is no gauge at the {place}"))),
             }
         })
     }

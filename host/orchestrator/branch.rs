@@ -177,7 +177,13 @@ impl Orchestrator {
             let granted = settings.grants.effective(alias, &none, &none);
             granted.fs.also.iter().any(|mount| mount.from.contains("inputs"))
         };
+        let callers = workflow
+            .document()
+            .plugins
+            .keys()
+            .map(|alias| (alias.clone(), settings.grants.effective(alias, &none, &none).tools));
         Opaque {
+            callers: callers.collect(),
             agents: self.agents_for(workflow).into_keys().collect(),
             tools: tools.map(|definition| ToolName::new(None, definition.name.clone())).collect(),
             plugins: workflow.document().plugins.keys().filter(mounted).cloned().collect(),

@@ -96,8 +96,8 @@ impl Spans {
             Body::StepFinished { status, error, usage, .. } => {
                 self.end(&place, (status.as_str(), error.clone(), *usage), event, out);
             }
-            Body::StepSkipped { .. } => self.end_at_once(place, "skipped", event, out),
-            Body::StepCancelled { .. } => self.end_at_once(place, "cancelled", event, out),
+            Body::StepSkipped { .. } => self.end_at_once(&place, "skipped", event, out),
+            Body::StepCancelled { .. } => self.end_at_once(&place, "cancelled", event, out),
             Body::LoopIterationFinished { status, .. } => {
                 self.end(&place, (status.as_str(), None, Usage::default()), event, out);
             }
@@ -204,10 +204,10 @@ impl Spans {
     }
 
     /// Ends a step that may never have begun.
-    fn end_at_once(&mut self, key: Key, status: &'static str, event: &RunEvent, out: &Out<'_>) {
+    fn end_at_once(&mut self, key: &Key, status: &'static str, event: &RunEvent, out: &Out<'_>) {
         let about = About::of(SpanKind::Step, key.0.as_str());
         self.begin(key.clone(), about, event, out);
-        self.end(&key, (status, None, Usage::default()), event, out);
+        self.end(key, (status, None, Usage::default()), event, out);
     }
 
     fn say(&self, event: &RunEvent, message: String, out: &Out<'_>) {

@@ -264,7 +264,7 @@ closed for all: true
 #[test]
 fn parts_of_ones_own_work_as_the_example_says() {
     let wanted = "The gauge says {\"cm\":412}.
-south: there is no gauge at Some(\"south lock\")
+south: there is no gauge at the south lock
 ended: ask completed, south failed
 other events: true
 ";

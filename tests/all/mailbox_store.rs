@@ -103,7 +103,7 @@ async fn first_half(orchestrator: &Orchestrator) -> RunResult {
 }
 
 async fn second_half(orchestrator: &Orchestrator, run: &RunId) -> RunResult {
-    let answers = vec![("sure".to_owned(), cofferdam::InputText::Text("yes".to_owned()))];
+    let answers = [("sure".to_owned(), cofferdam::InputText::Text("yes".to_owned()))].into();
     let options = ResumeOptions { answers, ..ResumeOptions::default() };
     orchestrator.resume_flow(run, None, options).await.unwrap()
 }

@@ -76,29 +76,35 @@ impl Tool for MemoryTools {
         Box::pin(async move {
             // A step that is tried again, by itself or with what is around it, writes again.
             let call = format!("{}/{}", ctx.idempotency_key, ctx.attempt).into();
-            let request = request_of(name.as_str(), &args, &call);
+            let request = request_of(name.as_str(), &args, &call)?;
             Ok(output(ctx.run.remember(request).await?))
         })
     }
 }
 
-fn request_of(name: &str, args: &Value, call: &Arc<str>) -> MemoryRequest {
+fn request_of(name: &str, args: &Value, call: &Arc<str>) -> Result<MemoryRequest, Fault> {
     let text = |name: &str| args.get(name).and_then(Value::as_str).map(str::to_owned);
     let key = text("key").unwrap_or_default();
-    let change = |value| {
-        MemoryRequest::Change(MemoryChange {
-            key: key.clone(),
-            value,
-            expected: args.get("expected").and_then(Value::as_u64),
-            call: Some(Arc::clone(call)),
-        })
-    };
-    match name {
+    let expected = args.get("expected").map(revision).transpose()?;
+    let change =
+        |value| MemoryRequest::Change(MemoryChange { key: key.clone(), value, expected, call: Some(Arc::clone(call)) });
+    Ok(match name {
         WRITE => change(Some(args.get("value").cloned().unwrap_or_default())),
         DELETE => change(None),
         READ => MemoryRequest::Read { namespace: text("agent"), key },
         _ => MemoryRequest::List { namespace: text("agent") },
-    }
+    })
+}
+
+/// A revision, which JSON may write as `2` or `2.0`.
+fn revision(value: &Value) -> Result<u64, Fault> {
+    /// Up to here a number with a point is exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let whole = value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=EXACT).contains(number));
+    // It is whole, not negative, and exact.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    let number = value.as_u64().or_else(|| whole.map(|number| number as u64));
+    number.ok_or_else(|| Fault::step("invalid_arguments", format!("`expected` is {value}, which is no revision")))
 }
 
 fn output(reply: MemoryReply) -> ToolOutput {

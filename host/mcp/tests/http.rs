@@ -122,6 +122,7 @@ impl Scene {
             kept: Arc::default(),
             depth: 0,
             tools: None,
+            agents: None,
             run_id: run_id.clone(),
             path: StepPath::ROOT,
             attempt: 1,

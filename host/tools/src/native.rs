@@ -211,6 +211,7 @@ pub(crate) mod tests {
             cancel: CancelFlag::default(),
             narrowings: Arc::default(),
             tools: None,
+            agents: None,
             kept: Arc::default(),
             depth: 0,
         }

@@ -66,6 +66,8 @@ pub(super) struct Step {
     /// How long it took, without the time in which no process worked on the run.
     pub(super) took: Option<Duration>,
     pub(super) usage: Usage,
+    /// The try that ended last, and what was spent before it.
+    counted: Option<(u32, Usage)>,
     pub(super) detail: String,
     pub(super) error: Option<Fault>,
 }
@@ -163,7 +165,12 @@ impl History {
             Body::MemoryDeleted { namespace, key, .. } => drop(self.memory.remove(&format!("{namespace}.{key}"))),
             _ if event.path.is_coordinator() => self.coordinate(event),
             _ if event.path.is_delegate() => self.delegate(event),
-            _ if !event.path.is_root() => self.add_to_step(event),
+            body if !event.path.is_root() => {
+                if matches!(body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepRetrying { .. }) {
+                    self.stop_delegates(event);
+                }
+                self.add_to_step(event);
+            }
             _ => {}
         }
     }
@@ -237,9 +244,6 @@ impl History {
 
     fn add_to_step(&mut self, event: &RunEvent) {
         let (at, rested) = (event.at, self.gaps);
-        if matches!(event.body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepRetrying { .. }) {
-            self.stop_delegates(event);
-        }
         match &event.body {
             Body::StepReady {} => drop(self.step(event)),
             Body::ToolCallFinished { .. } => self.end_delegate(event),
@@ -267,7 +271,7 @@ impl History {
             Body::StepFinished { status, error, usage, .. } => {
                 let step = self.step(event);
                 step.status = status.as_str();
-                step.usage += *usage;
+                step.count(event.attempt, *usage);
                 step.error.clone_from(error);
                 step.end(at, rested);
             }
@@ -336,9 +340,19 @@ impl Step {
             started: None,
             took: None,
             usage: Usage::default(),
+            counted: None,
             detail: String::new(),
             error: None,
         }
+    }
+
+    /// Counts what a try spent. One that is taken up by another process tells all of it once more when it ends again.
+    fn count(&mut self, attempt: Option<u32>, usage: Usage) {
+        match self.counted {
+            Some((counted, before)) if Some(counted) == attempt => self.usage = before,
+            _ => self.counted = attempt.map(|attempt| (attempt, self.usage)),
+        }
+        self.usage += usage;
     }
 
     fn begin(&mut self, at: Timestamp, rested: Duration) {
@@ -414,6 +428,22 @@ mod tests {
         history.plan = vec!["refine".into(), "last".into()];
         let ordered: Vec<&str> = history.ordered().iter().map(|step| step.path.as_str()).collect();
         assert_eq!(ordered, paths);
+    }
+
+    #[test]
+    fn a_try_that_is_taken_up_is_counted_once() {
+        let mut history = History::new(RunId::parse("r").unwrap());
+        let ended = |input| Body::StepFinished {
+            status: StepStatus::Failed,
+            output: StepOutput::default(),
+            error: None,
+            usage: Usage { input, ..Usage::default() },
+            truncated_inputs: Vec::new(),
+        };
+        for (attempt, input) in [(1, 4), (1, 10), (2, 5)] {
+            history.add(&event("a", 0, attempt, ended(input)));
+        }
+        assert_eq!(history.ordered()[0].usage.input, 15);
     }
 
     #[test]

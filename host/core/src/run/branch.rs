@@ -169,7 +169,8 @@ fn spread(affected: &mut Affected<'_>, events: &[Arc<RunEvent>], wish: &Wish, na
                 }
                 _ => continue,
             };
-            if affected.covers(&event.path) {
+            // A branch has a coordinator of its own.
+            if affected.covers(&event.path) || event.path.is_coordinator() {
                 first = first.min(position);
                 names.insert(name.to_owned());
             }

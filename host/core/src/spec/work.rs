@@ -97,8 +97,14 @@ impl Decoder<'_> {
                 return None;
             }
         };
-        if let Some(alias) = tool.alias() {
-            self.known_plugin(node, alias.as_str());
+        match tool.alias() {
+            Some(alias) => self.known_plugin(node, alias.as_str()),
+            None if text == "agent" => {
+                let message = "`agent` is a tool for models: a step has no sub-agents";
+                self.report.error(code::BAD_TOOL, node, message).hint("write a step of an agent: `agent: NAME`");
+                return None;
+            }
+            None => {}
         }
         Some(ToolWork { tool, args })
     }

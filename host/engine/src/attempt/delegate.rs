@@ -125,7 +125,7 @@ impl Delegation {
     fn tools_of(&self, task: &Task) -> Result<Arc<[ToolSpec]>, Fault> {
         let deepest = self.setting.delegates.depth + 1 >= limits::AGENT_DEPTH;
         // Nobody could answer a message to the coordinator: the conversation has no name that a document knows.
-        let own = |(name, _): &(ToolName, &ToolSpec)| !mail::is_tool(name) && !(deepest && name.to_string() == AGENT);
+        let own = |(name, _): &(ToolName, &ToolSpec)| !(mail::is_tool(name) || deepest && name.to_string() == AGENT);
         let named = self.terms.tools.iter().filter_map(|spec| Some((ToolName::parse_wire(&spec.name).ok()?, spec)));
         let has: Vec<(String, &ToolSpec)> = named.filter(own).map(|(name, spec)| (name.to_string(), spec)).collect();
         let Some(patterns) = &task.tools else { return Ok(has.into_iter().map(|(_, spec)| spec.clone()).collect()) };

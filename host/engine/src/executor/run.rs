@@ -208,10 +208,10 @@ impl Run {
         self.leave_all().await;
         let lost = self.lost().await;
         let mut problems = self.prepared.cleanup().await;
+        problems.extend(self.close_mail().await);
         problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
         release(held).await;
         outcome?;
-        problems.extend(self.close_mail().await);
         problems.extend(self.callback_panicked.then(|| "what hears of dropped messages panicked".to_owned()));
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;

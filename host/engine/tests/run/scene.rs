@@ -162,19 +162,7 @@ impl Scene {
             drops: self.drops,
             mailboxes: None,
         };
-        let request = RunRequest {
-            run_id: RunId::parse("r").unwrap(),
-            workflow: Arc::new(workflow),
-            inputs: serde_json::Map::new(),
-            input: None,
-            answers: self.answers,
-            context_files: Vec::new(),
-            plugins: Vec::new(),
-            note: None,
-            holder: None,
-            settings,
-            cancel: tokio_util::sync::CancellationToken::new(),
-        };
+        let request = request(workflow, self.answers, settings);
         let again = ReplayPorts {
             natives: Arc::default(),
             plugins: Arc::clone(&ports.plugins),
@@ -206,6 +194,22 @@ impl Scene {
         let sink = std::mem::take(&mut *sink.0.lock().unwrap());
         let asked = person.map(|person| std::mem::take(&mut *person.asked.lock().unwrap())).unwrap_or_default();
         Ok(Seen { result, journal, records, read, sink, missed, asked, replayed, took })
+    }
+}
+
+fn request(workflow: Workflow, answers: BTreeMap<String, InputText>, settings: RunSettings) -> RunRequest {
+    RunRequest {
+        run_id: RunId::parse("r").unwrap(),
+        workflow: Arc::new(workflow),
+        inputs: serde_json::Map::new(),
+        input: None,
+        answers,
+        context_files: Vec::new(),
+        plugins: Vec::new(),
+        note: None,
+        holder: None,
+        settings,
+        cancel: tokio_util::sync::CancellationToken::new(),
     }
 }
 

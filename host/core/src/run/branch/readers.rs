@@ -13,7 +13,7 @@ use crate::spec::workflow::{
 };
 use crate::template::Template;
 use crate::transform::Transform;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The tool that reads variables for a model or a document.
@@ -29,6 +29,8 @@ pub struct Opaque {
     pub tools: BTreeSet<ToolName>,
     /// Plugins that get other directories with other inputs, beyond what the document asks for.
     pub plugins: BTreeSet<Alias>,
+    /// Tools that plugins may call in turn, beyond what the document asks for.
+    pub callers: BTreeMap<Alias, BTreeSet<ToolName>>,
 }
 
 /// Names whose values are other ones.
@@ -90,6 +92,11 @@ pub(super) fn readers(workflow: &Workflow, opaque: &Opaque, names: &Names) -> BT
     if names.inputs.is_empty() {
         mounted.clear();
     }
+    let reads = |tools: &BTreeSet<ToolName>| {
+        tools.iter().any(|tool| tool.alias().is_none() && names.read_by_tool(tool.local().as_str()))
+    };
+    let asked = workflow.plugins.iter().map(|(alias, plugin)| (alias, &plugin.requested.tools));
+    mounted.extend(asked.chain(&opaque.callers).filter(|(_, tools)| reads(tools)).map(|(alias, _)| alias.clone()));
     let walk = Walk { workflow, opaque, names, mounted };
     walk.scope(&workflow.scope, &StepPath::ROOT, false, &mut found);
     found
@@ -99,7 +106,7 @@ struct Walk<'w> {
     workflow: &'w Workflow,
     opaque: &'w Opaque,
     names: &'w Names,
-    /// Plugins whose directories depend on one of the inputs.
+    /// Plugins whose directories depend on one of the inputs, or that may call a tool that reads one of the names.
     mounted: BTreeSet<Alias>,
 }
 
@@ -237,6 +244,26 @@ mod tests {
         document["plugins"]["disk"] = json!({ "source": "builtin:text", "grants": { "fs": { "also": also } } });
         assert_eq!(found(&document, &["x"], &[]), ["a", "b"]);
         assert!(found(&document, &["y"], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_plugin_that_may_call_a_reader_is_one() {
+        let mut document = document(&json!([
+            { "id": "a", "tool": "caller.words", "args": { "text": "x" } },
+            { "id": "b", "tool": "read", "args": { "path": "x" } },
+        ]));
+        document["plugins"]["caller"] =
+            json!({ "source": "builtin:text", "grants": { "tools": ["context_get", "memory_read"] } });
+        assert_eq!(found(&document, &[], &["x"]), ["a"]);
+        let memory = Names { memory: BTreeSet::from(["scout".to_owned()]), ..Names::default() };
+        let readers = |opaque: &Opaque, document: &Value| readers(&workflow(document), opaque, &memory);
+        assert_eq!(readers(&Opaque::default(), &document), BTreeSet::from(["a".to_owned()]));
+        document["plugins"]["caller"] = json!({ "source": "builtin:text" });
+        assert!(readers(&Opaque::default(), &document).is_empty());
+        let tools = BTreeSet::from([ToolName::parse("memory_list").unwrap()]);
+        let callers = BTreeMap::from([(Alias::parse("caller").unwrap(), tools)]);
+        let opaque = Opaque { callers, ..Opaque::default() };
+        assert_eq!(readers(&opaque, &document), BTreeSet::from(["a".to_owned()]));
     }
 
     #[test]
