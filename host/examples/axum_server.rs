@@ -93,7 +93,10 @@ pub(crate) async fn run(out: &mut impl Write) -> Result<(), Box<dyn std::error::
 
 /// The answer in a body, or why there is none.
 fn said(body: &Value) -> &str {
-    ["answer", "error"].iter().find_map(|key| body.get(key).and_then(Value::as_str)).unwrap_or_default()
+    ["answer", "error"]
+        .iter()
+        .find_map(|key| body.get(key).and_then(Value::as_str).filter(|said| !said.is_empty()))
+        .unwrap_or_default()
 }
 
 /// The status and body of an answer, asked for as any client would.

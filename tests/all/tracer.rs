@@ -77,7 +77,7 @@ fn a_run_is_a_tree_of_spans() {
   Step find
     Turn scripted
     = scripted completed
-    - permission_decided: agent allowed: the tool only reads
+    - permission_decided: agent allowed: only reads
     ToolCall agent
       Agent find@1
         Turn scripted

@@ -3,7 +3,7 @@
 //! It is a fold of the run's events. Each change has a revision, so that a writer can say which state it has seen.
 
 use crate::fault::Fault;
-use crate::id::ToolName;
+use crate::id::{StepPath, ToolName};
 use crate::{limits, value};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -249,7 +249,8 @@ impl Memory {
 /// What changes came to that said by which call they were made: one that is made again changes nothing more.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryCalls {
-    revisions: BTreeMap<Arc<str>, u64>,
+    /// With the steps that made them.
+    revisions: BTreeMap<Arc<str>, (u64, StepPath)>,
     /// In the order in which they were made.
     order: VecDeque<Arc<str>>,
 }
@@ -258,11 +259,17 @@ impl MemoryCalls {
     /// The revision of the change that a call has made; none when it has made none.
     #[must_use]
     pub fn made(&self, call: Option<&Arc<str>>) -> Option<u64> {
-        call.and_then(|call| self.revisions.get(call)).copied()
+        call.and_then(|call| self.revisions.get(call)).map(|(revision, _)| *revision)
     }
 
-    pub(crate) fn note(&mut self, call: &Arc<str>, revision: u64) {
-        if self.revisions.insert(Arc::clone(call), revision).is_none() {
+    /// A step begins anew, and all within it: what they call then is another call.
+    pub(crate) fn forget(&mut self, step: &StepPath) {
+        self.revisions.retain(|_, (_, path)| !step.holds(path));
+        self.order.retain(|call| self.revisions.contains_key(call));
+    }
+
+    pub(crate) fn note(&mut self, call: &Arc<str>, revision: u64, step: &StepPath) {
+        if self.revisions.insert(Arc::clone(call), (revision, step.clone())).is_none() {
             self.order.push_back(Arc::clone(call));
         }
         if self.order.len() > limits::MEMORY_CALLS
@@ -362,7 +369,7 @@ mod tests {
     fn the_last_calls_are_known() {
         let mut calls = MemoryCalls::default();
         let call = |number: usize| Arc::from(format!("c{number}"));
-        (0..=limits::MEMORY_CALLS).for_each(|number| calls.note(&call(number), number as u64 + 1));
+        (0..=limits::MEMORY_CALLS).for_each(|number| calls.note(&call(number), number as u64 + 1, &StepPath::ROOT));
         assert_eq!((calls.made(Some(&call(0))), calls.made(Some(&call(1))), calls.made(None)), (None, Some(2), None));
     }
 

@@ -74,9 +74,7 @@ impl Tool for MemoryTools {
         args: Arc<Value>,
     ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
         Box::pin(async move {
-            // A step that is tried again, by itself or with what is around it, writes again.
-            let call = format!("{}/{}", ctx.idempotency_key, ctx.attempt).into();
-            let request = request_of(name.as_str(), &args, &call)?;
+            let request = request_of(name.as_str(), &args, &ctx.idempotency_key)?;
             Ok(output(ctx.run.remember(request).await?))
         })
     }

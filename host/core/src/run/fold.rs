@@ -40,10 +40,10 @@ impl Machine {
             }),
             Body::VariableSet { key, value } => self.set_variable(&event.path, key, value),
             Body::MemoryWritten { namespace, key, value, call } => {
-                self.change_memory((namespace, key), Some(value), call.as_ref());
+                self.change_memory((&event.path, namespace, key), Some(value), call.as_ref());
             }
             Body::MemoryDeleted { namespace, key, call } => {
-                self.change_memory((namespace, key), None, call.as_ref());
+                self.change_memory((&event.path, namespace, key), None, call.as_ref());
             }
             Body::LoopIterationStarted { index } => self.open_iteration(&event.path, *index, event.at),
             body if event.path.is_coordinator() => self.coordinated(body),
@@ -100,6 +100,7 @@ impl Machine {
                 *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
             }
             Body::StepRetrying { delay_ms, usage, .. } => {
+                self.memory_calls.forget(&event.path);
                 self.leave_slot(id);
                 self.unsignal(id);
                 self.forget_failure_in(id);

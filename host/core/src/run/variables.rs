@@ -48,13 +48,13 @@ impl Machine {
 
     pub(super) fn change_memory(
         &mut self,
-        (namespace, key): (&str, &str),
+        (by, namespace, key): (&StepPath, &str, &str),
         value: Option<&Arc<Value>>,
         call: Option<&Arc<str>>,
     ) {
         let memory = Arc::make_mut(&mut self.memory);
         if let Some(call) = call {
-            self.memory_calls.note(call, memory.next_revision());
+            self.memory_calls.note(call, memory.next_revision(), by);
         }
         memory.apply(namespace, key, value);
     }
