@@ -89,9 +89,8 @@ fn a_run_is_a_tree_of_spans() {
   = find completed
 ";
     assert!(state.text.starts_with(wanted), "{}", state.text);
-    for part in
-        ["  Loop each\n    Iteration each[0]\n", "  Step not\n  = not skipped\n", "  = bad failed\n= traced partial\n"]
-    {
+    for part in ["  Loop each\n    Iteration each[0]\n", "  Step not\n  = not skipped\n", "  = bad failed\n"] {
         assert!(state.text.contains(part), "`{part}` is not in\n{}", state.text);
     }
+    assert!(state.text.ends_with("\n= traced partial\n"), "{}", state.text);
 }
