@@ -26,6 +26,7 @@ pub mod mail;
 pub mod permission;
 pub mod plan;
 pub mod port;
+pub mod recollect;
 pub mod record;
 pub mod run;
 pub mod spec;

@@ -28,6 +28,7 @@ mod looping;
 mod merge;
 mod options;
 mod plugin;
+mod recall;
 mod report;
 mod root;
 mod run_limits;

@@ -28,6 +28,7 @@ pub const KINDS: &[&str] = &[
     "told",
     "narrated",
     "summarized",
+    "memory_recalled",
     "turn_started",
     "turn_finished",
     "tool_call_started",
