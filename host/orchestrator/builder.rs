@@ -1,6 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 mod machine;
+mod memory;
 mod messages;
 mod permissions;
 mod resolver;
@@ -25,8 +26,10 @@ use cofferdam_core::id::{AgentName, Alias};
 use cofferdam_core::limits;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
-    Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Natives, Randomness, Sink, State, Tool,
+    Agent, Approver, Clock, Durability, Isolation, Journal, Model, Models, Natives, Randomness, Recall, Sink, State,
+    Tool,
 };
+use cofferdam_core::spec::workflow::RecallSettings;
 use cofferdam_egress::Egress;
 use cofferdam_engine::{Coordinator, DropCallback, PermissionHandler};
 use cofferdam_plugin::{CompileChild, HostSettings, Observation, Tap};
@@ -63,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) isolation: Arc<dyn Isolation>,
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) drops: Option<DropCallback>,
+    pub(crate) recall: Arc<dyn Recall>,
+    pub(crate) recall_settings: Option<RecallSettings>,
     pub(crate) max_concurrency: Option<usize>,
     pub(crate) max_depth: usize,
     pub(crate) natives: Natives,
@@ -148,6 +153,8 @@ pub struct Builder {
     isolation: Option<Arc<dyn Isolation>>,
     coordinator: Option<Coordinator>,
     drops: Option<DropCallback>,
+    recall: Option<Arc<dyn Recall>>,
+    recall_settings: Option<RecallSettings>,
     max_concurrency: Option<usize>,
     max_depth: Option<usize>,
     natives: Natives,
@@ -473,6 +480,8 @@ impl Builder {
             isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
             coordinator: self.coordinator,
             drops: self.drops,
+            recall: self.recall.unwrap_or_else(|| compose::recall(project)),
+            recall_settings: self.recall_settings,
             max_concurrency: self.max_concurrency,
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),
             natives: self.natives,

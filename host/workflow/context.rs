@@ -2,7 +2,7 @@
 
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
-use cofferdam_core::port::{RunContext, StepEnd};
+use cofferdam_core::port::{Hit, RunContext, StepEnd};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -52,6 +52,15 @@ impl WorkflowContext {
         self.run.set_variable(key.into(), value.into()).await
     }
 
+    /// What the retrieval memory of the run has for a query, the best first: texts of earlier steps and, in a session, of
+    /// earlier runs.
+    ///
+    /// # Errors
+    /// When the run has no retrieval memory, or that cannot be searched.
+    pub async fn recall(&self, query: impl Into<String> + Send, limit: usize) -> Result<Vec<Hit>, Fault> {
+        self.run.recall(query.into(), limit).await
+    }
+
     /// The shared memory of the workflow.
     ///
     /// # Errors
@@ -62,7 +71,7 @@ impl WorkflowContext {
 }
 
 /// What to do without shared memory.
-pub(super) const NOT_BUILT_HINT: &str = "keep small values in variables: `get` and `set` of the run's context";
+const NOT_BUILT_HINT: &str = "keep small values in variables: `get` and `set` of the run's context";
 
 impl From<Arc<dyn RunContext>> for WorkflowContext {
     fn from(run: Arc<dyn RunContext>) -> Self {

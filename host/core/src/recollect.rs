@@ -91,7 +91,8 @@ fn head(text: &str, bytes: usize) -> &str {
 pub struct Searcher<'s> {
     /// The run.
     pub run: &'s RunId,
-    /// The position in it at which the step first began: of its own run it finds what was there before.
+    /// The position in it at which the step first began: of its own run it finds what was there before. One that has not begun
+    /// finds all that is there.
     pub began: u64,
     /// What its agent is told.
     pub message: &'s str,

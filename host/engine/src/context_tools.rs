@@ -2,6 +2,7 @@
 //!
 //! A model is offered them only when its agent's `tools` name them: most agents have no business with the run's state.
 
+use crate::recall_tools;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{LocalName, ToolName};
 use cofferdam_core::port::{BoxFuture, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
@@ -17,9 +18,9 @@ pub(crate) struct ContextTools {
     definitions: Vec<ToolDefinition>,
 }
 
-/// Whether a filter lets a model have the tool: these two must be meant, `*` alone is not enough.
+/// Whether a filter lets a model have the tool: these two and a search in memory must be meant, `*` alone is not enough.
 pub(crate) fn is_offered(tool: &ToolName, filter: &ToolFilter) -> bool {
-    let own = tool.alias().is_none() && [GET, SET].contains(&tool.local().as_str());
+    let own = tool.alias().is_none() && [GET, SET, recall_tools::SEARCH].contains(&tool.local().as_str());
     let meant = |pattern: &&String| *pattern != "*" && pattern_matches(pattern, tool.local().as_str());
     !own || filter.allow.iter().flatten().any(|pattern| meant(&pattern))
 }

@@ -19,6 +19,7 @@ mod mail;
 mod news;
 mod perform;
 mod prepare;
+mod remember;
 mod resume;
 mod rounds;
 mod run;
@@ -45,6 +46,7 @@ pub(crate) use wake::{Answer, Wake};
 use crate::coordinator::Coordinator;
 use crate::evaluate::Evaluator;
 use crate::gateway::Gateway;
+use crate::recollection::RunRecall;
 use cofferdam_core::event::{ContextFile, DropReason, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepPath};
@@ -93,6 +95,8 @@ pub struct Ports {
     pub sinks: Vec<Arc<dyn Sink>>,
     /// Hears of each message that reached nobody, after that is recorded.
     pub drops: Option<DropCallback>,
+    /// Retrieval memory; none = the run has none.
+    pub recall: Option<RunRecall>,
 }
 
 /// A message that reached nobody.

@@ -12,6 +12,7 @@ pub use list::Listed;
 use crate::context_tools::{self, ContextTools};
 use crate::mail_tools::{self, MailTools};
 use crate::person::{self, PersonTime};
+use crate::recall_tools::{self, RecallTools};
 use asking::{Asked, Asking};
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
@@ -65,6 +66,8 @@ pub struct Gateway {
     unknown_effect: Option<UnknownEffect>,
     /// A coordinator reads what agents write.
     coordinated: bool,
+    /// The run has a retrieval memory.
+    recalls: bool,
     handler: Option<PermissionHandler>,
 }
 
@@ -127,7 +130,8 @@ impl Gateway {
         let mut entries = BTreeMap::new();
         let context: Arc<dyn Tool> = Arc::new(ContextTools::new());
         let mail: Arc<dyn Tool> = Arc::new(MailTools::new());
-        for (alias, source) in sources.into_iter().chain([(None, context), (None, mail)]) {
+        let recall: Arc<dyn Tool> = Arc::new(RecallTools::new());
+        for (alias, source) in sources.into_iter().chain([(None, context), (None, mail), (None, recall)]) {
             for definition in source.definitions().to_vec() {
                 let name = ToolName::new(alias.clone(), definition.name.clone());
                 let entry = Entry { source: Arc::clone(&source), definition, schema: OnceLock::new() };
@@ -146,6 +150,7 @@ impl Gateway {
             redactor: Arc::new(NoRedactor),
             unknown_effect: None,
             coordinated: false,
+            recalls: false,
             handler: None,
         })
     }
@@ -175,6 +180,13 @@ impl Gateway {
     #[must_use]
     pub fn with_coordinator(mut self, coordinated: bool) -> Self {
         self.coordinated = coordinated;
+        self
+    }
+
+    /// Whether the run has a retrieval memory: without one nobody is offered to search it.
+    #[must_use]
+    pub fn with_recall(mut self, recalls: bool) -> Self {
+        self.recalls = recalls;
         self
     }
 
@@ -250,7 +262,7 @@ impl Gateway {
     fn offers(&self, name: &ToolName, filter: &ToolFilter) -> bool {
         let meant = match mail::is_tool(name) {
             true => self.coordinated && mail_tools::is_send(name),
-            false => context_tools::is_offered(name, filter),
+            false => context_tools::is_offered(name, filter) && (self.recalls || !recall_tools::is_search(name)),
         };
         filter.admits(name) && meant
     }

@@ -22,6 +22,8 @@ mod gateway;
 mod mail_tools;
 mod mailbox;
 mod person;
+mod recall_tools;
+mod recollection;
 mod recorder;
 mod replay;
 
@@ -34,4 +36,5 @@ pub use executor::{
     questions_of, read_events, repeats_answers,
 };
 pub use gateway::{Gateway, GatewayError, Listed, PermissionAnswer, PermissionHandler, PermissionRequest};
+pub use recollection::RunRecall;
 pub use replay::{Difference, ReplayPorts, Replayed, replay};

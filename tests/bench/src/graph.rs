@@ -110,6 +110,7 @@ pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
         starter: None,
         sinks: Vec::new(),
         drops: None,
+        recall: None,
     }
 }
 

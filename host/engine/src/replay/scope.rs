@@ -49,6 +49,7 @@ impl Scope {
         let (inbox, clock) = (Inbox::new(sender), Arc::new(RecordClock::default()));
         let run_id = first.map_or_else(nobody, |event| event.run_id.clone());
         let source = Arc::new(ContextSource {
+            recollection: std::sync::OnceLock::new(),
             run_id: run_id.clone(),
             workflow_id: workflow.hash.clone(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,

@@ -16,6 +16,7 @@ mod loops;
 mod mail;
 mod messages;
 mod pure;
+mod recalled;
 mod replayed;
 mod resumed;
 mod scene;

@@ -17,7 +17,7 @@ use cofferdam_core::spec::workflow::{AgentWork, AskWork, Scope, Step, UnknownEff
 use cofferdam_core::template::Template;
 use cofferdam_engine::{
     Coordinator, DropCallback, Error, Executor, FixedRandomness, Gateway, Pauses, Ports, ReplayPorts, Replayed,
-    RunRequest, RunSettings, TokioClock, replay,
+    RunRecall, RunRequest, RunSettings, TokioClock, replay,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +42,7 @@ pub(crate) struct Scene {
     pub(crate) models: Option<Arc<dyn Model>>,
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) drops: Option<DropCallback>,
+    pub(crate) recall: Option<RunRecall>,
     /// What an earlier process recorded of the run.
     pub(crate) recorded: Vec<Record>,
     /// That was changed since: a replay of the run finds a difference, and must.
@@ -160,6 +161,7 @@ impl Scene {
             sources: Arc::new(Nothing),
             sinks: vec![Arc::clone(&sink) as _],
             drops: self.drops,
+            recall: self.recall,
         };
         let request = RunRequest {
             run_id: RunId::parse("r").unwrap(),
