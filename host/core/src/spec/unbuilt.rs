@@ -47,7 +47,7 @@ impl Decoder<'_> {
         if memory.is_empty() {
             self.report.at(code::EMPTY, entry.spot, &entry.value.path, "`memory` says nothing".to_owned());
         }
-        if let Some(scope) = memory.entry("scope") {
+        if let Some(scope) = memory.entry("scope").filter(|_| memory.get("scope").is_some()) {
             self.unbuilt(scope, "`memory.scope`");
         }
         memory.get("recall").and_then(|node| self.recall(node))
