@@ -115,7 +115,7 @@ fn a_workflow_has_a_memory_of_its_own_that_closures_search() {
         assert_eq!(store.list(None, 9).await.unwrap().len(), 4);
         assert!(orchestrator.recall_store().list(None, 9).await.unwrap().is_empty());
         let seen = seen.lock().unwrap();
-        assert!(seen.len() == 2 && seen.iter().all(|id| id.contains("/a/workflow_step_")), "{seen:?}");
+        assert!(seen.len() == 1 && seen.iter().all(|id| id.contains("/a/workflow_step_")), "{seen:?}");
     });
 }
 
