@@ -184,8 +184,7 @@ impl Scene {
             sources: Arc::clone(&ports.sources),
             ordered_by_engine: ports.starter.is_some(),
         };
-        let workflow = Arc::clone(&request.workflow);
-        let start = clock.now();
+        let (workflow, start) = (Arc::clone(&request.workflow), clock.now());
         let executor = Executor::new();
         let result =
             if resumes { executor.resume(ports, request).await? } else { executor.run(ports, request).await? };
