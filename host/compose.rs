@@ -5,13 +5,13 @@ use crate::secrets::Vault;
 use crate::sources::FileSources;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::PluginModelName;
-use cofferdam_core::port::{Clock, Isolation, Journal, Model, Models, Randomness, Redactor, State, Tool};
+use cofferdam_core::port::{Clock, Isolation, Journal, Model, Models, Randomness, Recall, Redactor, State, Tool};
 use cofferdam_egress::{Egress, Secrets};
 use cofferdam_engine::TokioClock;
 use cofferdam_llm::select::{Settings as ModelSettings, Variables};
 use cofferdam_llm::{ModelCatalog, Patient};
 use cofferdam_plugin::{CacheDirs, CompileChild, ComponentStore, HostSettings, Network, PluginModel};
-use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
+use cofferdam_store::{FileRecall, Memory, MemoryRecall, MemoryState, Sqlite, StateStore};
 use cofferdam_tools::{ExecSettings, NativeTools, SharedDirectory};
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,13 @@ pub(crate) fn state(project: Option<&Path>) -> Arc<dyn State> {
     match project {
         Some(project) => Arc::new(StateStore::new(project.join("state.db"))),
         None => Arc::new(MemoryState::new()),
+    }
+}
+
+pub(crate) fn recall(project: Option<&Path>) -> Arc<dyn Recall> {
+    match project {
+        Some(project) => Arc::new(FileRecall::new(project.join("memory.db"))),
+        None => Arc::new(MemoryRecall::new()),
     }
 }
 

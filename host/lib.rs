@@ -47,8 +47,9 @@ pub use grants::{GrantPolicy, ProjectPlugin};
 pub use lock::{LOCK_FILE, LockEntry, LockError, alone_in};
 pub use orchestrator::{
     AgentHandle, AgentResult, Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, ForkOptions, GoalPlan,
-    OfferedTool, OfferedTools, Orchestrator, PluginCheck, RecordedRun, Registries, RegistryAccess, ResumeOptions,
-    RunBranch, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs, WaitingRun, Wish,
+    OfferedTool, OfferedTools, Orchestrator, PluginCheck, RecallChoice, RecordedRun, Registries, RegistryAccess,
+    ResumeOptions, RunBranch, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs,
+    WaitingRun, Wish,
 };
 pub use replace::{replace, replace_through};
 pub use secrets::SecretSource;
@@ -78,8 +79,9 @@ pub use cofferdam_engine::{
 };
 
 pub use cofferdam_core::memory::{MemoryChange, MemoryEntry, MemoryItem};
-pub use cofferdam_core::port::{Agent, Journal, Model, SharedMemory, Sink, Tool};
+pub use cofferdam_core::port::{Agent, Hit, Journal, Memo, Model, Recall, Search, SharedMemory, Sink, Tool};
 pub use cofferdam_core::run::{RunResult, StepResult};
+pub use cofferdam_core::spec::workflow::{RecallKind, RecallSettings};
 
 /// Runs the examples of the page for users of another library.
 #[cfg(doctest)]

@@ -36,7 +36,7 @@ use cofferdam_core::digest::sha256_hex;
 use cofferdam_core::event::{ContextFile, Source};
 use cofferdam_core::id::AgentName;
 use cofferdam_core::limits;
-use cofferdam_core::port::{Agent, Natives, Sources};
+use cofferdam_core::port::{Agent, Natives, Recall, Sources};
 use cofferdam_core::spec;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub struct Workflow {
     /// Agents that came with it, in the order of the steps.
     agents: Arc<[(AgentName, Arc<Kept>)]>,
     kept: Arc<[Arc<Kept>]>,
+    /// Where its retrieval memory is kept; none = where its settings say.
+    memory: Option<Arc<dyn Recall>>,
 }
 
 impl Workflow {
@@ -117,6 +119,7 @@ impl Workflow {
             code: Code::default(),
             agents: Arc::default(),
             kept: Arc::default(),
+            memory: None,
         }
     }
 
@@ -131,18 +134,28 @@ impl Workflow {
         self
     }
 
+    fn with_memory(mut self, memory: Option<Arc<dyn Recall>>) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    pub(crate) fn memory(&self) -> Option<&Arc<dyn Recall>> {
+        self.memory.as_ref()
+    }
+
     /// The same document, one of whose agents is this one.
     pub(crate) fn with_agent(self, name: AgentName, agent: Arc<dyn Agent>) -> Self {
         self.with_agents(vec![(name, Arc::new(Kept::new(agent)))])
     }
 
-    /// The same document with the closures and agents of another workflow: what a built workflow exported, read again,
+    /// The same document with the closures, agents and memory of another workflow: what a built workflow exported, read again,
     /// finds behind its names what the built one has.
     #[must_use]
     pub fn with_code_of(mut self, other: &Self) -> Self {
         self.code = other.code.clone();
         self.agents = Arc::clone(&other.agents);
         self.kept = Arc::clone(&other.kept);
+        self.memory.clone_from(&other.memory);
         self
     }
 

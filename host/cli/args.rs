@@ -2,6 +2,7 @@
 
 mod agent;
 mod goal;
+mod memory;
 mod plugin;
 mod registry;
 mod replay;
@@ -15,6 +16,7 @@ mod tools;
 
 pub(crate) use agent::AgentArgs;
 pub(crate) use goal::GoalArgs;
+pub(crate) use memory::{MemoryClearArgs, MemoryCommand, MemoryShowArgs};
 pub(crate) use plugin::{
     BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand,
     PluginTestArgs,
@@ -129,6 +131,9 @@ pub(crate) enum Command {
     /// Look at recorded runs, compare, move and delete them
     #[command(subcommand, after_help = text::RUNS)]
     Runs(RunsCommand),
+    /// Look at what retrieval memory keeps, and forget it
+    #[command(subcommand, after_help = text::MEMORY)]
+    Memory(MemoryCommand),
     /// Look at the tools that agents are offered
     #[command(subcommand, after_help = text::TOOLS)]
     Tools(ToolsCommand),

@@ -10,6 +10,7 @@ mod fork;
 mod goal;
 mod init;
 mod limits;
+mod memory;
 mod plan;
 mod plugin;
 mod replay;
@@ -52,6 +53,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(&args),
         Command::Plugin(command) => plugin::run(&global, command),
         Command::Runs(command) => runs::run(&global, command),
+        Command::Memory(command) => memory::run(&global, &command),
         Command::Tools(command) => tools::run(&global, &command),
         Command::Sinks(command) => sinks::run(&global, &command),
         Command::Init(args) => init::run(&args),
@@ -88,6 +90,7 @@ fn audience(command: &Command) -> Audience {
         Command::Plugin(command) => command.json(),
         Command::Doctor(args) | Command::Limits(args) => args.json,
         Command::Runs(command) => command.json(),
+        Command::Memory(command) => command.json(),
         Command::Tools(ToolsCommand::List(args)) => args.json,
         Command::Sinks(command) => command.shared().json,
         Command::Config(ConfigCommand::Show { json, .. }) => *json,

@@ -5,6 +5,7 @@
 mod code;
 mod exec;
 mod file;
+mod memory;
 mod position;
 mod reader;
 mod registries;
@@ -19,11 +20,11 @@ use crate::args::{DurabilityArg, GrantArgs, RunArgs};
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
-use cofferdam::SecretSource;
 use cofferdam::core::permission::{Rule, Rules, Stance};
 use cofferdam::core::port::Durability;
 use cofferdam::core::spec::duration;
 use cofferdam::llm::select::Settings as Models;
+use cofferdam::{RecallSettings, SecretSource};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -188,6 +189,12 @@ impl Settings {
     /// What commands may reach that models run: what either file allows.
     pub(crate) fn exec(&self) -> Exec {
         self.files.iter().map(|file| file.exec.clone()).fold(Exec::default(), Exec::union)
+    }
+
+    /// The retrieval memory of every run that says nothing else; where both files say something, the project's counts.
+    pub(crate) fn recall(&self) -> Option<RecallSettings> {
+        let both = self.files.iter().filter_map(|file| file.recall.clone());
+        both.reduce(RecallSettings::over)
     }
 
     /// Where secrets come from; where both files name the same, the project's counts.

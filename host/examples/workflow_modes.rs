@@ -1,10 +1,13 @@
-//! Three workflows that are built in code: one step after the other, by dependencies, and a loop that an agent ends.
+//! Four workflows that are built in code: one step after the other, by dependencies, a loop that an agent ends, and one with a
+//! memory.
 //!
 //! `cargo run --example workflow_modes` needs no network and no key: the answers come from a script.
 
 use cofferdam::llm::Scripted;
-use cofferdam::{AgentConfig, Error, Orchestrator, Step, WorkflowConfig};
+use cofferdam::store::MemoryRecall;
+use cofferdam::{AgentConfig, Error, Orchestrator, Recall, RunOptions, Step, WorkflowConfig};
 use std::io::Write;
+use std::sync::Arc;
 
 /// What the model answers. In the second iteration of the loop the critic sets the variable that ends it.
 const ANSWERS: &str = r#"
@@ -22,6 +25,8 @@ answers:
     toolCalls: [{ tool: context_set, args: { key: loop_continue, value: false } }]
   - { step: "loop[0].criticise", text: "Be more precise." }
   - { step: "loop[1].criticise", text: "Good: a second draft." }
+  - { step: note, text: "noted" }
+  - { step: recall, contains: "The pump is reset with the red lever.", text: "Pull the red lever." }
 "#;
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,6 +39,7 @@ pub(crate) async fn run(out: &mut impl Write) -> Result<(), Box<dyn std::error::
     writeln!(out, "{}", one_after_the_other(&orchestrator).await?)?;
     writeln!(out, "{}", by_dependencies(&orchestrator).await?)?;
     writeln!(out, "{}", a_loop_that_an_agent_ends(&orchestrator).await?)?;
+    writeln!(out, "{}", two_runs_with_one_memory(&orchestrator).await?)?;
     orchestrator.close().await;
     Ok(())
 }
@@ -67,4 +73,23 @@ async fn a_loop_that_an_agent_ends(orchestrator: &Orchestrator) -> Result<String
     let result = flow.run("A text about Rust.").await?;
     let iterations = result.loops.first().map_or(0, |ended| ended.iterations);
     Ok(format!("loop: {} after {iterations} iterations", result.final_output()))
+}
+
+/// What the agent of one run was told is found by the next run of the same session.
+async fn two_runs_with_one_memory(orchestrator: &Orchestrator) -> Result<String, Error> {
+    let memory: Arc<dyn Recall> = Arc::new(MemoryRecall::new());
+    let with_memory = |name: &str| {
+        let mut flow = orchestrator.sequential(&WorkflowConfig::new("pumps"));
+        flow.set_memory(Arc::clone(&memory));
+        flow.add_step(Step::new(name))?;
+        Ok::<_, Error>(flow)
+    };
+    let told = |text: &str| RunOptions {
+        input: Some(text.to_owned()),
+        session: Some("pump-house".to_owned()),
+        ..RunOptions::default()
+    };
+    with_memory("note")?.run_with(told("The pump is reset with the red lever.")).await?;
+    let result = with_memory("recall")?.run_with(told("How is the pump reset?")).await?;
+    Ok(format!("memory: {}", result.final_output()))
 }

@@ -3,6 +3,7 @@
 //! What that is says the core. Here the record is read, the copy is written, and the new run is taken up as any other; the
 //! recorded one is only read.
 
+use super::recall::RecallChoice;
 use super::recorded::{RecordedRun, origin, read_context};
 use super::{Orchestrator, ResumeOptions, RunOptions, launch};
 use crate::error::Error;
@@ -233,6 +234,7 @@ fn of_recorded(recorded: &RecordedRun, options: &ResumeOptions) -> Result<RunOpt
         answers: options.answers.clone(),
         model: options.model.clone().or_else(|| recorded.setting("model").map(str::to_owned)),
         coordinator: recorded.coordinator()?,
+        recall: RecallChoice::recorded(&recorded.settings)?,
         ..RunOptions::default()
     })
 }

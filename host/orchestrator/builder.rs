@@ -1,6 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 mod machine;
+mod memory;
 mod messages;
 mod permissions;
 mod resolver;
@@ -25,9 +26,10 @@ use cofferdam_core::id::{AgentName, Alias};
 use cofferdam_core::limits;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
-    Agent, Approver, Clock, Durability, Isolation, Journal, Mailboxes, Model, Models, Natives, Randomness, Sink, State,
-    Tool,
+    Agent, Approver, Clock, Durability, Isolation, Journal, Mailboxes, Model, Models, Natives, Randomness, Recall,
+    Sink, State, Tool,
 };
+use cofferdam_core::spec::workflow::RecallSettings;
 use cofferdam_egress::Egress;
 use cofferdam_engine::{Coordinator, DropCallback, PermissionHandler};
 use cofferdam_plugin::{CompileChild, HostSettings, Observation, Tap};
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) drops: Option<DropCallback>,
     pub(crate) mailboxes: Option<Mailboxes>,
+    pub(crate) recall: Arc<dyn Recall>,
+    pub(crate) recall_settings: Option<RecallSettings>,
     pub(crate) max_concurrency: Option<usize>,
     pub(crate) max_depth: usize,
     pub(crate) natives: Natives,
@@ -151,6 +155,8 @@ pub struct Builder {
     coordinator: Option<Coordinator>,
     drops: Option<DropCallback>,
     mailboxes: Option<Mailboxes>,
+    recall: Option<Arc<dyn Recall>>,
+    recall_settings: Option<RecallSettings>,
     max_concurrency: Option<usize>,
     max_depth: Option<usize>,
     natives: Natives,
@@ -477,6 +483,8 @@ impl Builder {
             coordinator: self.coordinator,
             drops: self.drops,
             mailboxes: self.mailboxes,
+            recall: self.recall.unwrap_or_else(|| compose::recall(project)),
+            recall_settings: self.recall_settings,
             max_concurrency: self.max_concurrency,
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),
             natives: self.natives,

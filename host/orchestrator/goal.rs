@@ -4,6 +4,7 @@ mod planner;
 mod reply;
 
 use super::plugins::Loaded;
+use super::recall::RecallChoice;
 use super::{Lineage, Orchestrator, RunOptions};
 use crate::error::Error;
 use crate::workflow::{AgentConfig, Workflow};
@@ -112,6 +113,7 @@ impl Orchestrator {
             timeout: options.timeout,
             session: options.session.clone(),
             sinks: options.sinks.clone(),
+            recall: RecallChoice::Exactly(None),
             metadata,
             ..RunOptions::default()
         };

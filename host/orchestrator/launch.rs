@@ -18,13 +18,16 @@ use cofferdam_core::port::{Redactor, Sink, Starter};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::workflow::UnknownEffect;
 use cofferdam_core::value::Map;
-use cofferdam_engine::{Gateway, Ports, RunRequest, RunSettings};
+use cofferdam_engine::{Gateway, Ports, RunRecall, RunRequest, RunSettings};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 
 /// The settings of the coordinator in the record of a run.
 pub(super) const COORDINATOR: &str = "coordinator";
+
+/// The settings of the retrieval memory in the record of a run.
+pub(super) const RECALL: &str = "recall";
 
 /// What a run is launched with.
 pub(super) struct Launch {
@@ -129,8 +132,10 @@ impl Orchestrator {
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
         let loaded = self.load_plugins(workflow, again.as_ref().map(|again| &again.inputs)).await?;
-        let RunModels { models, pins: of_models, checks: models_checks } =
-            self.models_for(workflow, options, &loaded).await;
+        let mut of_run = self.models_for(workflow, options, &loaded).await;
+        let run_id = options.run_id.clone().unwrap_or_else(new_run_id);
+        let recall = self.recall_for(workflow, (options, &run_id), &loaded, &mut of_run).await?;
+        let RunModels { models, pins: of_models, checks: models_checks } = of_run;
         let Loaded { tools, pure, mut pins, mut checks, .. } = loaded;
         pins.extend(of_models.into_iter().chain(servers.pins()));
         checks.extend(models_checks);
@@ -147,6 +152,7 @@ impl Orchestrator {
         .with_handler(settings.permission_handler.clone())
         .with_remembered(self.kept_answers(&pins))
         .with_coordinator(options.coordinator.as_ref().is_some_and(|coordinator| !coordinator.only_synthesizes()))
+        .with_recall(recall.is_some())
         .with_unlisted(servers.unlisted.iter().cloned())
         .with_unknown_effect(
             again.as_ref().and_then(|again| again.on_unknown_effect).or(document.options.on_unknown_effect),
@@ -169,9 +175,10 @@ impl Orchestrator {
             sinks,
             drops: settings.drops.clone(),
             mailboxes: settings.mailboxes.clone(),
+            recall,
         };
         let request = RunRequest {
-            run_id: options.run_id.clone().unwrap_or_else(new_run_id),
+            run_id,
             workflow: Arc::clone(&workflow.inner),
             inputs: again.map(|again| again.inputs).unwrap_or_default(),
             input: options.input.as_deref().map(Arc::from),
@@ -180,13 +187,13 @@ impl Orchestrator {
             plugins: pins,
             note: Some(origin(workflow)),
             holder: Some(holder()),
-            settings: self.run_settings(options),
+            settings: self.run_settings(options, ports.recall.as_ref()),
             cancel,
         };
         Ok((ports, request, checks))
     }
 
-    fn run_settings(&self, options: &RunOptions) -> RunSettings {
+    fn run_settings(&self, options: &RunOptions, recall: Option<&RunRecall>) -> RunSettings {
         let settings = &self.shared.settings;
         let mut shown = Map::new();
         let mut show = |key: &str, value: Option<String>| {
@@ -200,6 +207,9 @@ impl Orchestrator {
         show("permissions", stance(&settings.rules, settings.approver.is_some()).map(str::to_owned));
         if let Some(coordinator) = &options.coordinator {
             shown.insert(COORDINATOR.to_owned(), serde_json::to_value(coordinator).unwrap_or_default());
+        }
+        if let Some(recall) = recall {
+            shown.insert(RECALL.to_owned(), serde_json::to_value(&recall.settings).unwrap_or_default());
         }
         if !options.metadata.is_empty() {
             shown.insert("metadata".to_owned(), options.metadata.clone().into());

@@ -133,7 +133,7 @@ impl Orchestrator {
     }
 
     /// A plugin of the project.
-    async fn load_own(&self, own: &ModelPlugin, run: &mut RunModels) -> Result<Arc<LoadedPlugin>, Fault> {
+    pub(super) async fn load_own(&self, own: &ModelPlugin, run: &mut RunModels) -> Result<Arc<LoadedPlugin>, Fault> {
         let settings = &self.shared.settings;
         let ServicePlugin { alias, grants, .. } = &own.plugin;
         settings.vault.learn(grants.secret_names());

@@ -1,5 +1,6 @@
 //! What an orchestrator and one run are given, and what closing reports.
 
+use super::recall::RecallChoice;
 use crate::workflow::InputText;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
@@ -41,9 +42,12 @@ pub struct RunOptions {
     pub pauses: Pauses,
     /// The coordinator of the run; absent = the orchestrator's. The runs of workflows that work as its agents have none.
     pub coordinator: Option<Coordinator>,
+    /// The retrieval memory of the run. The runs of workflows that work as its agents have what their own documents say.
+    pub recall: RecallChoice,
     /// What the caller says of the run; recorded, and carried into the result. Never interpreted.
     pub metadata: Map,
-    /// The session that the caller counts the run to; recorded, and carried into the result.
+    /// The session that the caller counts the run to; recorded, and carried into the result. Runs of one session share their
+    /// retrieval memory, where they have one.
     pub session: Option<String>,
     /// Sinks of this run, and of the runs of workflows that work as its agents: the events of those come as they are, with
     /// the id of their own run, in the order of their run. A run with sensitive steps keeps its inner runs from them.

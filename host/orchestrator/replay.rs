@@ -3,6 +3,7 @@
 //! It must not connect to, fetch or write anything.
 
 use super::Orchestrator;
+use super::launch::RECALL;
 use super::plugins::{Loaded, Wanted};
 use super::recorded::recorded_coordinator;
 use crate::error::Error;
@@ -27,6 +28,11 @@ const DEFAULT_ENGINE: &str = "default";
 fn has_coordinator(events: &[Arc<RunEvent>]) -> bool {
     let Some(Body::RunStarted { settings, .. }) = events.first().map(|first| &first.body) else { return false };
     recorded_coordinator(settings).is_ok_and(|found| found.is_some_and(|found| !found.only_synthesizes()))
+}
+
+fn has_recall(events: &[Arc<RunEvent>]) -> bool {
+    let first = events.first().map(|first| &first.body);
+    matches!(first, Some(Body::RunStarted { settings, .. }) if settings.contains_key(RECALL))
 }
 
 impl Orchestrator {
@@ -71,7 +77,12 @@ impl Orchestrator {
             natives: Arc::new(workflow.natives(&settings.natives)),
             plugins: Arc::new(self.pure_plugins(workflow, events).await),
             agents,
-            gateway: Arc::new(gateway.with_unlisted(foreign.cloned()).with_coordinator(has_coordinator(events))),
+            gateway: Arc::new(
+                gateway
+                    .with_unlisted(foreign.cloned())
+                    .with_coordinator(has_coordinator(events))
+                    .with_recall(has_recall(events)),
+            ),
             sources: Arc::clone(&workflow.sources),
             ordered_by_engine: engine != DEFAULT_ENGINE || settings.engines.contains_key(engine),
         })

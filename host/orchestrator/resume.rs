@@ -1,6 +1,7 @@
 //! Recorded runs that go on.
 
 use super::launch::{Again, Launch};
+use super::recall::RecallChoice;
 use super::recorded::{RecordedRun, read_context};
 use super::{ForkOptions, Lineage, Orchestrator, ResumeOptions, RunOptions};
 use crate::archive::half_copied;
@@ -115,6 +116,7 @@ impl Orchestrator {
             timeout: options.timeout,
             pauses: options.pauses,
             coordinator: recorded.coordinator()?,
+            recall: RecallChoice::recorded(&recorded.settings)?,
             metadata: metadata.unwrap_or_default(),
             session: recorded.setting("session").map(str::to_owned),
             sinks: options.sinks,

@@ -219,6 +219,10 @@ fn said(event: &RunEvent) -> Vec<Line> {
             vec![line(Tone::Warn, "unread", format!("from {from} to {to} ({}): {}", dropped.reason, dropped.text))]
         }
         Body::Narrated { text, .. } => vec![line(Tone::Good, "says", text.to_string())],
+        Body::MemoryRecalled(recalled) if !recalled.found.is_empty() => {
+            let count = recalled.found.len();
+            vec![line(Tone::Quiet, "recalled", format!("{count} text{}", if count == 1 { "" } else { "s" }))]
+        }
         Body::VariableSet { key, value } => vec![line(Tone::Quiet, "variable", format!("{key} = {value}"))],
         Body::MemoryWritten { namespace, key, value, .. } => {
             vec![line(Tone::Quiet, "memory", format!("{namespace}.{key} = {value}"))]

@@ -44,8 +44,8 @@ pub struct WorkflowConfig {
     pub max_iterations: u32,
     /// Attempts at once in one run; the smaller of this and the orchestrator's.
     pub max_concurrency: Option<usize>,
-    /// The shared memory, as the table `options.memory` of a document. Checked, and refused when a run starts: it is not
-    /// built yet.
+    /// The memory, as the table `options.memory` of a document: `{"recall": {"limit": 3}}`. Shared memory is refused when a
+    /// run starts: it is not built yet.
     pub memory: Option<Value>,
     /// Agents by name. Without steps, each is one step, in this order.
     pub agents: Vec<String>,

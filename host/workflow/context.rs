@@ -2,7 +2,7 @@
 
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
-use cofferdam_core::port::{RunContext, SharedMemory, StepEnd};
+use cofferdam_core::port::{Hit, RunContext, SharedMemory, StepEnd};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -49,6 +49,15 @@ impl WorkflowContext {
     /// When there are too many variables, the value is too large, or the run has ended.
     pub async fn set(&self, key: impl Into<String> + Send, value: impl Into<Value> + Send) -> Result<(), Fault> {
         self.run.set_variable(key.into(), value.into()).await
+    }
+
+    /// What the retrieval memory of the run has for a query, the best first: texts of earlier steps and, in a session, of
+    /// earlier runs.
+    ///
+    /// # Errors
+    /// When the run has no retrieval memory, or that cannot be searched.
+    pub async fn recall(&self, query: impl Into<String> + Send, limit: usize) -> Result<Vec<Hit>, Fault> {
+        self.run.recall(query.into(), limit).await
     }
 
     /// The shared memory of the run: entries by agent and key, read by all that may and written under the name of the step's

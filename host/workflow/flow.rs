@@ -15,8 +15,8 @@ use super::step::{AgentRef, Step, Who};
 use crate::error::Error;
 use crate::orchestrator::{Orchestrator, RunOptions};
 use crate::stream::{Stream, StreamOptions};
-use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, StepId};
+use cofferdam_core::port::Recall;
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub struct Flow {
     own: BTreeMap<AgentName, Arc<Kept>>,
     /// Closures by name.
     code: Code,
+    /// Retrieval memory.
+    memory: Option<Arc<dyn Recall>>,
     /// Other keys of the root.
     more: Map,
     /// What all this comes to; made anew after each change.
@@ -63,6 +65,7 @@ impl Clone for Flow {
             described: self.described.clone(),
             own: self.own.clone(),
             code: self.code.clone(),
+            memory: self.memory.clone(),
             more: self.more.clone(),
             checked: self.checked.clone(),
             prepared: Mutex::default(),
@@ -80,6 +83,7 @@ impl Flow {
             described: BTreeMap::new(),
             own: BTreeMap::new(),
             code: Code::default(),
+            memory: None,
             more: Map::new(),
             checked: OnceLock::new(),
             prepared: Mutex::default(),
@@ -186,14 +190,13 @@ impl Flow {
         Ok(self)
     }
 
-    /// The memory of the workflow.
-    ///
-    /// # Errors
-    /// Always: it is not built yet.
-    pub fn set_memory<M>(&mut self, _memory: M) -> Result<&mut Self, Error> {
-        let fault = Fault::user("not_built", "`set_memory` is not built in this version")
-            .with_hint("keep small values in variables or in the shared memory of the run");
-        Err(Error::Refused(vec![fault]))
+    /// Gives the workflow a retrieval memory, kept here: what its agents were told and gave is stored when a step completes,
+    /// and found again for later steps, and for later runs of the same session. `memory` of its configuration may have
+    /// settings, `{"recall": {"limit": 3}}`.
+    pub fn set_memory(&mut self, memory: Arc<dyn Recall>) -> &mut Self {
+        self.memory = Some(memory);
+        self.changed();
+        self
     }
 
     /// Any other key of a document's root: `.set("output", "steps.report.result")`.
@@ -223,7 +226,7 @@ impl Flow {
                 own.entry(name).or_insert(agent);
             }
         }
-        let workflow = workflow.with_agents(self.in_step_order(&own));
+        let workflow = workflow.with_agents(self.in_step_order(&own)).with_memory(self.memory.clone());
         Ok(self.checked.get_or_init(|| workflow).clone())
     }
 

@@ -241,6 +241,7 @@ fn workflows_of_every_mode_run_as_the_example_says() {
     let wanted = "sequential: Rust is safe and concurrent.
 dag: fetch, analyse, report -> Report: sales grew by 150 percent.
 loop: Good: a second draft. after 2 iterations
+memory: Pull the red lever.
 ";
     assert_eq!(said(async |out| workflow_modes::run(out).await), wanted);
 }

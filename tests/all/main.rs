@@ -52,6 +52,7 @@ mod plugin_cases;
 mod plugin_dev;
 mod pure;
 mod questions;
+mod recall;
 mod reference;
 mod registries;
 mod replay;

@@ -1,5 +1,6 @@
 //! The flags of `agent`.
 
+use super::memory::MemoryArgs;
 use super::run::{RunArgs, WorkArgs};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(crate) struct AgentArgs {
     /// The model, `provider/model`; `auto` chooses
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
     // Last: its last heading would stand above every flag that follows.
     #[command(flatten)]
     pub(crate) work: WorkArgs,
@@ -39,6 +42,6 @@ pub(crate) struct AgentArgs {
 impl AgentArgs {
     /// The flags that `run` has as well.
     pub(crate) fn into_run(self) -> RunArgs {
-        RunArgs { model: self.model, work: self.work, ..RunArgs::default() }
+        RunArgs { model: self.model, memory: self.memory, work: self.work, ..RunArgs::default() }
     }
 }

@@ -1,5 +1,6 @@
 //! The flags of `run`.
 
+use super::memory::MemoryArgs;
 use clap::{Args, ValueEnum, ValueHint};
 use cofferdam::core::spec::duration;
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub(crate) struct RunArgs {
     /// A coordinator works beside the steps: it hears of each, passes messages on and sums up; with its own model if one is named
     #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) coordinator: Option<Option<String>>,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
     /// Check everything and show the plan, but run nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

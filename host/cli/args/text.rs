@@ -348,6 +348,27 @@ Runs that are `interrupted` or `waiting` stay unless `--status` names them; one 
 stays anyway, and is named. Output directories of that age go, too, when neither the store in use nor
 the one of the project has their run. On a terminal you are asked first, unless `--yes` is given.";
 
+pub(super) const MEMORY: &str = "\
+Examples:
+  cofferdam memory show
+  cofferdam memory show --session billing --search \"tide tables\"
+  cofferdam memory clear --session billing";
+
+pub(super) const MEMORY_SHOW: &str = "\
+Examples:
+  cofferdam memory show
+  cofferdam memory show --session billing --search \"tide tables\"
+  cofferdam memory show --json | jq -r .text
+
+What plugins keep is theirs to show.";
+
+pub(super) const MEMORY_CLEAR: &str = "\
+Examples:
+  cofferdam memory clear --session billing
+  cofferdam memory clear --all --yes
+
+Records of runs stay: a run that is not done hands over what its steps gave again when it is resumed.";
+
 pub(super) const TOOLS: &str = "\
 Examples:
   cofferdam tools list                        what `cofferdam agent` would be offered

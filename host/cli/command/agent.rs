@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, args: AgentArgs) -> anyhow::Result<Exit> {
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
         let options = run::options(&session, &args)?;
-        let task = Task::New(cofferdam::RunOptions { input: Some(prompt), ..options });
+        let task = Task::New(Box::new(cofferdam::RunOptions { input: Some(prompt), ..options }));
         run::start(&session, &args, (workflow, Path::new(".")), task).await
     });
     // A thread that waits for a slow reader or for a person must not hold up the end.

@@ -110,7 +110,7 @@ async fn reach(session: &Session, args: &RunArgs, goal: &str, after: &After) -> 
             Approved::Stopped(signal) => return Ok(signal.exit()),
         }
     }
-    run::start(session, args, (workflow, Path::new(".")), Task::New(plan.options(goal, options))).await
+    run::start(session, args, (workflow, Path::new(".")), Task::New(Box::new(plan.options(goal, options)))).await
 }
 
 /// The plan as it is printed where nothing of it runs.

@@ -36,7 +36,7 @@ use view::View;
 /// What is to be done.
 pub(super) enum Task {
     /// A new run.
-    New(RunOptions),
+    New(Box<RunOptions>),
     /// One that is recorded goes on.
     Again(Box<RecordedRun>, ResumeOptions),
     /// A new run takes over a part of one that is recorded.
@@ -66,7 +66,7 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
     let workflow = document::load(file, if args.work.quiet { Warnings::Hide } else { Warnings::Show })?;
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
-        let task = Task::New(options(&session, args)?);
+        let task = Task::New(Box::new(options(&session, args)?));
         start(&session, args, (workflow, document::directory(file)), task).await
     });
     // A thread that waits for a slow reader or for a person must not hold up the end.
@@ -107,7 +107,7 @@ pub(super) async fn plan(
     let planner = Workflow::from_agent(&AgentConfig::new(Orchestrator::PLANNER), ".").map_err(Failure::from)?;
     // Nothing works beside a planner.
     let alone = RunArgs { coordinator: None, ..args.clone() };
-    let start = prepare(session, &alone, (planner, Path::new(".")), Task::New(options.clone())).await?;
+    let start = prepare(session, &alone, (planner, Path::new(".")), Task::New(Box::new(options.clone()))).await?;
     let (orchestrator, goal) = (start.orchestrator.clone(), goal.to_owned());
     let work = tokio::spawn(async move { orchestrator.plan_goal(&goal, &options).await });
     let ended = stop::until_end(work, &start.orchestrator, &start.stop).await;
@@ -164,6 +164,9 @@ async fn prepare(
     builder = session.with_storage(builder, &args.work.grants.grant)?;
     builder = session.with_sinks(builder, &args.work.sinks, &args.work.grants.grant)?;
     builder = session.with_models(builder, &args.work.grants.grant)?;
+    if let Some(recall) = session.settings.recall() {
+        builder = builder.recall_settings(recall);
+    }
     if let Some(model) = choice.as_ref().map(|choice| choice.model.as_str()).or(task.default_model()) {
         builder = builder.default_model(model);
     }
@@ -268,6 +271,8 @@ pub(super) fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOp
         model: named_model(args),
         timeout: session.settings.timeout(),
         pauses: pauses(args),
+        recall: args.memory.choice(),
+        session: args.memory.session.clone(),
         coordinator: args.coordinator.clone().map(|model| model.map_or_else(Coordinator::default, Coordinator::new)),
         ..RunOptions::default()
     })
@@ -305,7 +310,7 @@ impl Start {
         let (orchestrator, workflow) = (self.orchestrator.clone(), self.workflow.clone());
         let run = match &self.task {
             Task::New(options) => {
-                let options = options.clone();
+                let options = (**options).clone();
                 tokio::spawn(async move { orchestrator.run_flow(&workflow, options).await })
             }
             Task::Again(recorded, options) => {

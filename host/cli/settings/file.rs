@@ -14,7 +14,7 @@ use cofferdam::core::limits;
 use cofferdam::core::permission::Rule;
 use cofferdam::core::policy::{Grants, Trust};
 use cofferdam::llm::select::Settings as Models;
-use cofferdam::{ProjectServer, SecretSource};
+use cofferdam::{ProjectServer, RecallSettings, SecretSource};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,8 @@ pub(crate) struct File {
     pub(super) trust: BTreeMap<Alias, Trust>,
     /// Plugins that have a source here.
     pub(crate) plugins: BTreeMap<Alias, ProjectPlugin>,
+    /// Retrieval memory.
+    pub(crate) recall: Option<RecallSettings>,
     /// Plugins that take the events of every run.
     pub(crate) sinks: Vec<String>,
     pub(crate) servers: BTreeMap<Alias, ProjectServer>,
@@ -106,6 +108,7 @@ impl File {
             grants: BTreeMap::new(),
             trust: BTreeMap::new(),
             plugins: BTreeMap::new(),
+            recall: None,
             sinks: Vec::new(),
             servers: BTreeMap::new(),
             models: None,

@@ -7,6 +7,7 @@ mod kinds;
 mod origin;
 mod post;
 mod public;
+mod recalled;
 pub(crate) mod slots;
 mod status;
 
@@ -14,6 +15,7 @@ pub use kinds::{KINDS, unknown_kind};
 pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
 pub use post::{Delivered, DropReason, Dropped, MessageKind, Posted, Told};
 pub use public::Sensitive;
+pub use recalled::{Recalled, Recollection};
 pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 
 use crate::fault::Fault;
@@ -304,6 +306,8 @@ pub enum Body {
         /// For people.
         summary: Arc<str>,
     },
+    /// Retrieval memory was searched for an agent, before anybody was asked.
+    MemoryRecalled(Recalled),
     /// A model is asked.
     TurnStarted {
         /// From 1.

@@ -27,6 +27,7 @@ pub mod memory;
 pub mod permission;
 pub mod plan;
 pub mod port;
+pub mod recollect;
 pub mod record;
 pub mod run;
 pub mod spec;

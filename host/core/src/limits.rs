@@ -297,6 +297,23 @@ limits! {
     FILE_STORE_OPEN: usize = 64, "files a thread", "each run that was ever written to would keep one of the process's open files";
     FILE_STORE_FRAME_BYTES: usize = 64 * KIB, "bytes", "a row that is listed stands in each append, and a line that never ends would be read whole";
 
+    // Retrieval memory
+    RECALL_FOUND: usize = 5, "texts", "so many are found where nobody says how many; each costs room in a prompt";
+    RECALL_FOUND_MAX: usize = 50, "texts", "a search that finds everything finds nothing";
+    RECALL_TOKENS: usize = 800, "tokens", "so much of a prompt is for what was found, where nobody says how much";
+    RECALL_TOKENS_MAX: usize = 32_000, "tokens", "what was found would bury the task";
+    RECALL_TOKEN_BYTES: usize = 4, "bytes", "models count in tokens, which nobody here can count: this much of a text is taken for one";
+    RECALL_QUERY_BYTES: usize = 4 * KIB, "bytes", "a message may hold whole files, and each of its words would be looked for";
+    RECALL_QUERY_WORDS: usize = 64, "words", "each word of a query is looked up and weighed";
+    RECALL_ENTRY_BYTES: usize = 16 * KIB, "bytes", "each large output of a step would be kept twice, and found for one of its many words";
+    RECALL_CANDIDATES: usize = 256, "texts", "each text with a word of the query is read whole to be weighed";
+    RECALL_SPACE_ENTRIES: usize = 10_000, "texts", "a session that goes on for years would fill the disk; the oldest go";
+    RECALL_ENTRIES: usize = 100_000, "texts", "runs that belong to no session each have a space of their own; the oldest texts of all go";
+    RECALL_MS: u64 = 5_000, "ms", "a memory that hangs would hold each step";
+    RECALL_FAILURES: usize = 3, "failures", "each step would wait anew for a memory that does not answer; after so many in a row the run does without";
+    RECALL_CLOSE_MS: u64 = 10_000, "ms", "a memory that hangs would hold the end of a run";
+    RECALL_AT_ONCE: usize = 64, "texts", "a run that is taken up keeps what it gave again, and a plugin takes so many at once";
+
     // The command line
     SETTINGS_BYTES: usize = MIB, "bytes", "a file of settings is read whole, by every command";
     DOTENV_BYTES: usize = 64 * KIB, "bytes", "any large file could be called `.env`";

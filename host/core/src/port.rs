@@ -29,7 +29,7 @@ mod tool;
 pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, ToolReply, Toolbox};
 pub use approver::{Answer, Approver, Inquiry, Question, Remembered};
 pub use clock::Clock;
-pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn};
+pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn, no_recall};
 pub use isolation::{DirHandle, Isolation, StepDirs};
 pub use journal::{
     Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter,
@@ -46,7 +46,7 @@ pub use model::{
 pub use past::{PastAttempt, PastCall, PastTry, PastTurn};
 pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};
 pub use randomness::Randomness;
-pub use recall::{Hit, Memo, Recall, Search};
+pub use recall::{Hit, KeptMemo, Memo, Recall, Search};
 pub use recorder::{CancelFlag, Recorder};
 pub use redactor::{NoRedactor, Redactor, redact_event, redact_fault, redact_map, redact_text, redact_value};
 pub use sink::{Ack, Batch, Pressure, Rejection, Sink, Want};

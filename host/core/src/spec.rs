@@ -29,6 +29,7 @@ mod memory;
 mod merge;
 mod options;
 mod plugin;
+mod recall;
 mod report;
 mod root;
 mod run_limits;

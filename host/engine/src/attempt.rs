@@ -1,6 +1,7 @@
 //! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
 
 mod delegate;
+mod recalled;
 mod team;
 
 pub(crate) use delegate::no_agents;
@@ -9,6 +10,7 @@ pub(crate) use team::Members;
 use crate::chain::Chains;
 use crate::context_files::{self, ContextFiles};
 use crate::gateway::{Call, Gateway};
+use crate::recollection::Recollection;
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::StepOutput;
 use cofferdam_core::expr::EvalError;
@@ -58,6 +60,8 @@ pub(crate) struct Attempt {
     pub(crate) answers: BTreeMap<String, InputText>,
     /// Messages of other agents.
     pub(crate) mail: Arc<dyn Mailbox>,
+    /// Retrieval memory.
+    pub(crate) recollection: Option<Recollection>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) work: AttemptWork,
 }
@@ -205,6 +209,7 @@ impl Attempt {
             kept: Arc::default(),
             answers: self.answers,
             mail: self.mail,
+            recollection: self.recollection,
             calls: AtomicU32::new(0),
             delegates: Delegates::default(),
         };
@@ -234,6 +239,7 @@ struct Setting {
     kept: Arc<Kept>,
     answers: BTreeMap<String, InputText>,
     mail: Arc<dyn Mailbox>,
+    recollection: Option<Recollection>,
     calls: AtomicU32,
     delegates: Delegates,
 }
@@ -263,6 +269,7 @@ impl Setting {
         if message.trim().is_empty() && attachments.is_empty() {
             return Err(message_fault(&MessageError::Empty).into());
         }
+        let message = self.with_recalled(message).await?;
         let ctx = self.agent_context(&terms, Arc::clone(&self.recorder) as Arc<dyn Recorder>);
         let input = AgentInput { message: message.into(), attachments };
         let given = match hands {

@@ -2,18 +2,22 @@
 //!
 //! Variables are read from a copy that the loop of the run keeps up to date; to set one is a wake-up of the loop.
 
-use crate::executor::{Remembering, Wake, posted};
+use crate::executor::{MemoryAsked, Wake, posted};
+use crate::recollection::Recollection;
 use crate::recorder::Inbox;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
-use cofferdam_core::port::{BoxFuture, Clock, MemoryReply, MemoryRequest, Post, Receipt, RunContext, StepEnd};
+use cofferdam_core::port::{
+    BoxFuture, Clock, Hit, MemoryReply, MemoryRequest, Post, Receipt, RunContext, StepEnd, no_recall,
+};
+use cofferdam_core::recollect;
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value::Map;
 use cofferdam_core::variable;
 use serde_json::Value;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 /// What the handles of one run share.
@@ -23,6 +27,7 @@ pub(crate) struct ContextSource {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Inbox,
     pub(crate) variables: Variables,
+    pub(crate) recollection: OnceLock<Recollection>,
 }
 
 /// The copy of the variables.
@@ -63,6 +68,11 @@ impl Variables {
 }
 
 impl ContextSource {
+    /// The retrieval memory, once it is there.
+    pub(crate) fn set_recollection(&self, recollection: Recollection) {
+        let _ = self.recollection.set(recollection);
+    }
+
     /// The handle of a step; of a try of it when there is one.
     pub(crate) fn of(self: &Arc<Self>, path: StepPath, attempt: Option<u32>) -> Arc<dyn RunContext> {
         Arc::new(StepContext { source: Arc::clone(self), path, attempt })
@@ -108,7 +118,7 @@ impl RunContext for StepContext {
 
     fn remember(&self, request: MemoryRequest) -> BoxFuture<'_, Result<MemoryReply, Fault>> {
         let ((reply, answer), (done, recorded)) = (oneshot::channel(), oneshot::channel());
-        let asked = Remembering { request, reply, done };
+        let asked = MemoryAsked { request, reply, done };
         self.source.inbox.send(Wake::Remember { path: self.path.clone(), attempt: self.attempt, asked });
         Box::pin(async {
             recorded.await.unwrap_or_else(|_| Err(Fault::cancelled()))?;
@@ -128,6 +138,14 @@ impl RunContext for StepContext {
         Box::pin(async {
             recorded.await.unwrap_or_else(|_| Err(Fault::cancelled()))?;
             receipt.await.map_err(|_| Fault::cancelled())
+        })
+    }
+
+    fn recall(&self, query: String, limit: usize) -> BoxFuture<'_, Result<Vec<Hit>, Fault>> {
+        Box::pin(async move {
+            let recollection = self.source.recollection.get().ok_or_else(no_recall)?;
+            let limit = limit.clamp(1, limits::RECALL_FOUND_MAX);
+            recollection.find(&self.path, (recollect::query(&query), ""), limit).await
         })
     }
 

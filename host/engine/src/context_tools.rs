@@ -3,6 +3,7 @@
 //! A model is offered them only when its agent's `tools` name them: most agents have no business with the run's state.
 
 use crate::delegate_tool::AGENT;
+use crate::recall_tools;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{LocalName, ToolName};
 use cofferdam_core::memory;
@@ -19,9 +20,9 @@ pub(crate) struct ContextTools {
     definitions: Vec<ToolDefinition>,
 }
 
-/// Whether a filter lets a model have the tool: these, `agent`, and those of the shared memory must be meant.
+/// Whether a filter lets a model have the tool: these, `agent`, a search in memory, and those of the shared memory must be meant.
 pub(crate) fn is_offered(tool: &ToolName, filter: &ToolFilter) -> bool {
-    let own = tool.alias().is_none() && [GET, SET, AGENT].contains(&tool.local().as_str());
+    let own = tool.alias().is_none() && [GET, SET, AGENT, recall_tools::SEARCH].contains(&tool.local().as_str());
     !(own || memory::is_tool(tool)) || filter.means(tool)
 }
 

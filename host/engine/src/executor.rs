@@ -24,6 +24,7 @@ mod remember;
 mod resume;
 mod rounds;
 mod run;
+mod shared;
 mod start;
 mod take;
 mod transformed;
@@ -40,14 +41,15 @@ pub use lease::Holder;
 pub(crate) use mail::posted;
 pub(crate) use perform::{completed, failed, failed_with, output_failed, unevaluated};
 pub(crate) use prepare::{Offered, compile, default_agent};
-pub(crate) use remember::{Remembering, recall};
 pub use resume::read_events;
 pub(crate) use rounds::{Question, after_closure, answer};
+pub(crate) use shared::{MemoryAsked, recall};
 pub(crate) use wake::{Answer, Wake};
 
 use crate::coordinator::Coordinator;
 use crate::evaluate::Evaluator;
 use crate::gateway::Gateway;
+use crate::recollection::RunRecall;
 use cofferdam_core::event::{ContextFile, DropReason, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepPath};
@@ -98,6 +100,8 @@ pub struct Ports {
     pub drops: Option<DropCallback>,
     /// Keeps a copy of each run's mailboxes; none = the record is enough.
     pub mailboxes: Option<Mailboxes>,
+    /// Retrieval memory; none = the run has none.
+    pub recall: Option<RunRecall>,
 }
 
 /// A message that reached nobody.

@@ -14,6 +14,7 @@ use crate::delegate_tool::DelegateTool;
 use crate::mail_tools::{self, MailTools};
 use crate::memory_tools::MemoryTools;
 use crate::person::{self, PersonTime};
+use crate::recall_tools::{self, RecallTools};
 use asking::{Asked, Asking};
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
@@ -67,6 +68,8 @@ pub struct Gateway {
     unknown_effect: Option<UnknownEffect>,
     /// A coordinator reads what agents write.
     coordinated: bool,
+    /// The run has a retrieval memory.
+    recalls: bool,
     handler: Option<PermissionHandler>,
 }
 
@@ -131,8 +134,9 @@ impl Gateway {
         let mail: Arc<dyn Tool> = Arc::new(MailTools::new());
         let memory: Arc<dyn Tool> = Arc::new(MemoryTools::new());
         let agent: Arc<dyn Tool> = Arc::new(DelegateTool::new());
-        for (alias, source) in sources.into_iter().chain([(None, context), (None, mail), (None, memory), (None, agent)])
-        {
+        let recall: Arc<dyn Tool> = Arc::new(RecallTools::new());
+        let own = [context, mail, memory, agent, recall].map(|own| (None, own));
+        for (alias, source) in sources.into_iter().chain(own) {
             for definition in source.definitions().to_vec() {
                 let name = ToolName::new(alias.clone(), definition.name.clone());
                 let entry = Entry { source: Arc::clone(&source), definition, schema: OnceLock::new() };
@@ -151,6 +155,7 @@ impl Gateway {
             redactor: Arc::new(NoRedactor),
             unknown_effect: None,
             coordinated: false,
+            recalls: false,
             handler: None,
         })
     }
@@ -180,6 +185,13 @@ impl Gateway {
     #[must_use]
     pub fn with_coordinator(mut self, coordinated: bool) -> Self {
         self.coordinated = coordinated;
+        self
+    }
+
+    /// Whether the run has a retrieval memory: without one nobody is offered to search it.
+    #[must_use]
+    pub fn with_recall(mut self, recalls: bool) -> Self {
+        self.recalls = recalls;
         self
     }
 
@@ -255,7 +267,7 @@ impl Gateway {
     fn offers(&self, name: &ToolName, filter: &ToolFilter) -> bool {
         let meant = match mail::is_tool(name) {
             true => self.coordinated && mail_tools::is_send(name),
-            false => context_tools::is_offered(name, filter),
+            false => context_tools::is_offered(name, filter) && (self.recalls || !recall_tools::is_search(name)),
         };
         filter.admits(name) && meant
     }

@@ -24,6 +24,8 @@ mod mail_tools;
 mod mailbox;
 mod memory_tools;
 mod person;
+mod recall_tools;
+mod recollection;
 mod recorder;
 mod replay;
 
@@ -36,4 +38,5 @@ pub use executor::{
     questions_of, read_events, repeats_answers,
 };
 pub use gateway::{Gateway, GatewayError, Listed, PermissionAnswer, PermissionHandler, PermissionRequest};
+pub use recollection::RunRecall;
 pub use replay::{Difference, ReplayPorts, Replayed, replay};

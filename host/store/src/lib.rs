@@ -21,6 +21,7 @@ mod file;
 
 mod connection;
 mod database;
+mod recall_file;
 mod sqlite;
 mod state;
 
@@ -30,5 +31,6 @@ pub use memory::Memory;
 pub use memory_state::MemoryState;
 pub use mention::named_blobs;
 pub use recall::MemoryRecall;
+pub use recall_file::FileRecall;
 pub use sqlite::Sqlite;
 pub use state::StateStore;

@@ -1,17 +1,36 @@
-//! A retrieval memory in memory: what tests and short runs use, and the twin of plugins.
+//! A retrieval memory in memory: what tests and short runs use, and the twin of the durable one and of plugins.
 //!
-//! A text fits by the share of the query's words that it has. It must not know what texts are for.
+//! It must not know what texts are for.
+
+pub(crate) mod rank;
 
 use cofferdam_core::fault::Fault;
-use cofferdam_core::port::{BoxFuture, Hit, Memo, Recall, Search};
-use std::collections::{BTreeMap, BTreeSet};
+use cofferdam_core::limits;
+use cofferdam_core::port::{BoxFuture, Hit, KeptMemo, Memo, Recall, Search};
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Keeps texts as long as it lives.
 #[derive(Default)]
 pub struct MemoryRecall {
-    spaces: Mutex<BTreeMap<String, BTreeMap<String, Memo>>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    spaces: BTreeMap<String, Space>,
+    /// How many texts there are.
+    count: usize,
+    /// The number of the last text that was kept.
+    last: u64,
+}
+
+/// Texts by when they were kept, the earliest first, and which of them has an id.
+#[derive(Default)]
+struct Space {
+    memos: BTreeMap<u64, Memo>,
+    ids: BTreeMap<String, u64>,
 }
 
 impl MemoryRecall {
@@ -21,44 +40,80 @@ impl MemoryRecall {
         Self::default()
     }
 
-    fn spaces(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<String, Memo>>> {
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, space: &str, search: &Search) -> Vec<Hit> {
-        let wanted = words(&search.query);
-        let spaces = self.spaces();
-        let memos = spaces.get(space).into_iter().flat_map(BTreeMap::values);
-        let admitted =
-            memos.filter(|memo| search.filter.iter().all(|(name, value)| memo.meta.get(name) == Some(value)));
-        let mut hits: Vec<Hit> = admitted.filter_map(|memo| hit(memo, &wanted)).collect();
-        hits.sort_by(|one, other| other.score.total_cmp(&one.score).then_with(|| one.memo.id.cmp(&other.memo.id)));
-        hits.truncate(search.limit);
-        hits
+        let kept = self.kept();
+        let Some(space) = kept.spaces.get(space) else { return Vec::new() };
+        let admitted = space.memos.values().rev().filter(|memo| rank::admits(search, memo)).cloned().collect();
+        rank::rank(admitted, &rank::asked(&search.query), space.memos.len(), search.limit)
     }
 }
 
-fn words(text: &str) -> BTreeSet<String> {
-    text.split(|letter: char| !letter.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect()
+impl Space {
+    fn remove(&mut self, number: u64) -> bool {
+        let gone = self.memos.remove(&number);
+        gone.is_some_and(|memo| self.ids.remove(&memo.id).is_some())
+    }
 }
 
-/// The text with its score; none when it has no word of the query.
-fn hit(memo: &Memo, wanted: &BTreeSet<String>) -> Option<Hit> {
-    let common = words(&memo.text).intersection(wanted).count();
-    let share = |part: usize, whole: usize| {
-        f32::from(u16::try_from(part).unwrap_or(u16::MAX)) / f32::from(u16::try_from(whole).unwrap_or(u16::MAX))
-    };
-    (common > 0).then(|| Hit { memo: memo.clone(), score: share(common, wanted.len()) })
+impl Kept {
+    fn keep(&mut self, space: &str, memo: Memo) {
+        self.last += 1;
+        let of_space = self.spaces.entry(space.to_owned()).or_default();
+        self.count += 1;
+        if let Some(before) = of_space.ids.insert(memo.id.clone(), self.last) {
+            of_space.memos.remove(&before);
+            self.count -= 1;
+        }
+        of_space.memos.insert(self.last, memo);
+        if of_space.memos.len() > limits::RECALL_SPACE_ENTRIES
+            && let Some((_, oldest)) = of_space.memos.pop_first()
+        {
+            of_space.ids.remove(&oldest.id);
+            self.count -= 1;
+        }
+        if self.count > limits::RECALL_ENTRIES {
+            let oldest = |space: &Space| space.memos.keys().next().copied().unwrap_or(u64::MAX);
+            let of_all = self.spaces.values_mut().min_by_key(|space| oldest(space));
+            let gone = of_all.is_some_and(|space| space.remove(oldest(space)));
+            self.count -= usize::from(gone);
+        }
+    }
+
+    fn forget(&mut self, space: &str, ids: &[String]) -> usize {
+        let Some(of_space) = self.spaces.get_mut(space) else { return 0 };
+        let gone = if ids.is_empty() {
+            std::mem::take(of_space).memos.len()
+        } else {
+            let numbers: Vec<u64> = ids.iter().filter_map(|id| of_space.ids.get(id).copied()).collect();
+            numbers.into_iter().filter(|number| of_space.remove(*number)).count()
+        };
+        if of_space.memos.is_empty() {
+            self.spaces.remove(space);
+        }
+        self.count -= gone;
+        gone
+    }
+
+    fn list(&self, space: Option<&str>, limit: usize) -> Vec<KeptMemo> {
+        let wanted = self.spaces.iter().filter(|(name, _)| space.is_none_or(|space| space == *name));
+        let each = wanted.flat_map(|(name, space)| space.memos.iter().map(move |(number, memo)| (*number, name, memo)));
+        let mut each: Vec<_> = each.collect();
+        each.sort_by_key(|(number, ..)| std::cmp::Reverse(*number));
+        each.into_iter()
+            .take(limit)
+            .map(|(_, name, memo)| KeptMemo { space: name.clone(), memo: memo.clone() })
+            .collect()
+    }
 }
 
 impl Recall for MemoryRecall {
     fn upsert<'a>(&'a self, space: &'a str, memos: Vec<Memo>) -> BoxFuture<'a, Result<(), Fault>> {
-        let mut spaces = self.spaces();
-        let kept = spaces.entry(space.to_owned()).or_default();
-        kept.extend(memos.into_iter().map(|memo| (memo.id.clone(), memo)));
+        let mut kept = self.kept();
+        memos.into_iter().for_each(|memo| kept.keep(space, memo));
         Box::pin(ready(Ok(())))
     }
 
@@ -67,13 +122,13 @@ impl Recall for MemoryRecall {
     }
 
     fn forget<'a>(&'a self, space: &'a str, ids: Vec<String>) -> BoxFuture<'a, Result<usize, Fault>> {
-        let mut spaces = self.spaces();
-        let count = match (spaces.get_mut(space), ids.is_empty()) {
-            (None, _) => 0,
-            (Some(kept), false) => ids.iter().filter(|id| kept.remove(*id).is_some()).count(),
-            (Some(kept), true) => std::mem::take(kept).len(),
-        };
+        let count = self.kept().forget(space, &ids);
         Box::pin(ready(Ok(count)))
+    }
+
+    fn list(&self, space: Option<String>, limit: usize) -> BoxFuture<'_, Result<Vec<KeptMemo>, Fault>> {
+        let listed = self.kept().list(space.as_deref(), limit);
+        Box::pin(ready(Ok(listed)))
     }
 }
 

@@ -106,6 +106,7 @@ fn is_of_conversation(body: &Body) -> bool {
             | Body::StepRetrying { .. }
             | Body::MessageDelivered(_)
             | Body::Told(_)
+            | Body::MemoryRecalled(_)
     )
 }
 
@@ -158,6 +159,10 @@ impl Transcript {
                 self.read(&shown(&read.from, read.message_kind, &read.text), length);
             }
             Body::Told(told) => self.read(&told.text, length),
+            Body::MemoryRecalled(recalled) if !recalled.text.is_empty() => {
+                self.row("", &paint::quiet("  recalls from memory"));
+                self.block("         ", &recalled.text, length);
+            }
             Body::StepRetrying { error, delay_ms, .. } => {
                 let wait = duration(Duration::from_millis(*delay_ms));
                 self.row(&paint::warn("tries again"), &paint::quiet(&format!("after {wait}")));

@@ -2,7 +2,7 @@
 //!
 //! Names, positions, counts and states are no content.
 
-use super::{Body, Delivered, Dropped, Posted, StepOutput, Told};
+use super::{Body, Delivered, Dropped, Posted, Recalled, StepOutput, Told};
 use crate::fault::Fault;
 use crate::message::{Message, ToolCall};
 use crate::value::Map;
@@ -58,6 +58,11 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::Told(Told { text: told, .. })
         | Body::Narrated { text: told, .. }
         | Body::Summarized { summary: told } => shared(told, change),
+        Body::MemoryRecalled(Recalled { input, found, text: put }) => {
+            shared(input, change);
+            found.iter_mut().for_each(|found| text(&mut found.id, change));
+            shared(put, change);
+        }
         Body::TurnFinished { message, .. } => said(message, change),
         Body::ToolCallStarted { args, .. } => shared_data(args, change),
         Body::ToolCallFinished { result, content, error, .. } => {

@@ -1,6 +1,6 @@
 //! What code inside a run may know of the run and say to it.
 
-use super::{BoxFuture, MemoryReply, MemoryRequest, Post, Receipt};
+use super::{BoxFuture, Hit, MemoryReply, MemoryRequest, Post, Receipt};
 use crate::event::{StepOutput, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -56,6 +56,14 @@ pub trait RunContext: Send + Sync {
         Box::pin(std::future::ready(Err(no_messages())))
     }
 
+    /// What retrieval memory has for a query, the best first; never what a later step of the same run gave.
+    ///
+    /// # Errors
+    /// When the run has no retrieval memory, or that cannot be searched.
+    fn recall(&self, _query: String, _limit: usize) -> BoxFuture<'_, Result<Vec<Hit>, Fault>> {
+        Box::pin(std::future::ready(Err(no_recall())))
+    }
+
     /// Tells people how the run goes, as its coordinator. `key` is the same for a repetition of the same call.
     ///
     /// # Errors
@@ -71,6 +79,13 @@ pub trait RunContext: Send + Sync {
     fn summarize(&self, _: String) -> BoxFuture<'_, Result<bool, Fault>> {
         Box::pin(std::future::ready(Err(no_messages())))
     }
+}
+
+/// Why nothing can be recalled where nothing is kept.
+#[must_use]
+pub fn no_recall() -> Fault {
+    Fault::step("no_recall", "the run has no retrieval memory")
+        .with_hint("`options: {memory: {recall: {}}}` of a document gives it one, as does `--recall`")
 }
 
 fn no_messages() -> Fault {

@@ -3,7 +3,7 @@
 //! A conversation that is held again from it comes to where it was without asking anybody anything.
 
 use super::ToolReply;
-use crate::event::{Body, Decision, Delivered, Told};
+use crate::event::{Body, Decision, Delivered, Recalled, Told};
 use crate::id::{StepPath, ToolName};
 use crate::mail;
 use crate::message::{Message, Usage};
@@ -19,6 +19,7 @@ pub struct PastTry {
     mail: BTreeMap<u32, Vec<Arc<str>>>,
     /// What sub-agents of the try had come to, by where they work.
     delegates: BTreeMap<StepPath, Arc<PastTry>>,
+    recalled: Option<Recalled>,
 }
 
 /// A try of an earlier process, and what it is known to have spent.
@@ -80,6 +81,7 @@ impl PastTry {
             Body::Told(Told { turn, text, .. }) => {
                 self.mail.entry(*turn).or_default().push(Arc::clone(text));
             }
+            Body::MemoryRecalled(recalled) => self.recalled = Some(recalled.clone()),
             Body::PermissionDecided { call_id, decision: Decision::Deny, rule, .. } => {
                 self.calls.insert(call_id.clone(), PastCall::Denied(rule.clone()));
             }
@@ -116,7 +118,23 @@ impl PastTry {
     /// Whether nothing is recorded that could be taken up.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.turns.is_empty() && self.calls.is_empty() && self.mail.is_empty() && self.delegates.is_empty()
+        self.turns.is_empty()
+            && self.calls.is_empty()
+            && self.mail.is_empty()
+            && self.delegates.is_empty()
+            && self.recalled.is_none()
+    }
+
+    /// Whether a model has answered.
+    #[must_use]
+    pub fn has_turns(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// What retrieval memory had found for it.
+    #[must_use]
+    pub fn recalled(&self) -> Option<&Recalled> {
+        self.recalled.as_ref()
     }
 
     /// What the model answered in a turn, from 1.

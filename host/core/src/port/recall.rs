@@ -26,6 +26,24 @@ pub trait Recall: Send + Sync {
     /// # Errors
     /// When they cannot be forgotten.
     fn forget<'a>(&'a self, space: &'a str, ids: Vec<String>) -> BoxFuture<'a, Result<usize, Fault>>;
+
+    /// The texts of a space, or of all spaces, the latest first: for people who look at what is kept. No run asks for it.
+    ///
+    /// # Errors
+    /// When the store cannot list what it keeps, as plugins cannot.
+    fn list(&self, _space: Option<String>, _limit: usize) -> BoxFuture<'_, Result<Vec<KeptMemo>, Fault>> {
+        let fault = Fault::user("not_listed", "this memory cannot list what it keeps");
+        Box::pin(std::future::ready(Err(fault.with_hint("search in it"))))
+    }
+}
+
+/// A text with the space that it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptMemo {
+    /// The space.
+    pub space: String,
+    /// The text.
+    pub memo: Memo,
 }
 
 /// A text that is kept.

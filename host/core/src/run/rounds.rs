@@ -213,6 +213,13 @@ impl Machine {
         }
     }
 
+    /// Whether a path is that of the judge of a loop.
+    #[must_use]
+    pub fn is_judge(&self, path: &StepPath) -> bool {
+        let owner = path.as_str().rsplit_once(".judge[").map(|(owner, _)| StepPath::from(owner));
+        owner.and_then(|owner| self.find(&owner)).is_some_and(|of| matches!(self.node(of).kind, Kind::Loop(_)))
+    }
+
     /// The open loop and the iteration of the path `L.judge[i]`, when its judge may be asked.
     pub(super) fn judged(&self, path: &StepPath) -> Option<(NodeId, u32)> {
         let (owner, index) = path.as_str().strip_suffix(']')?.rsplit_once('[')?;

@@ -223,6 +223,8 @@ fn options(options: &Options, defaults: &Defaults) -> Map {
     table.maybe("onUnknownEffect", options.on_unknown_effect.map(unknown_effect));
     // Without `compat`: what is written out is in this language, whatever the document was written for.
     table.maybe("engine", options.engine.as_deref());
+    let recall = options.recall.as_ref().map(|recall| json!({ "recall": recall }));
+    table.maybe("memory", recall);
     table.some("limits", run_limits(&options.limits));
     table.into_map()
 }

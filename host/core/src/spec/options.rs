@@ -14,7 +14,7 @@ impl Decoder<'_> {
         let fields = open(&mut self.report, node, &OPTIONS)?;
         self.isolation(&fields);
         self.budget(&fields, false);
-        self.memory(&fields);
+        let recall = self.memory(&fields);
         self.model_options(&fields);
         let limit = |name: &str| fields.duration(name).filter(|duration| *duration > Duration::ZERO);
         let defaults = Defaults {
@@ -41,6 +41,7 @@ impl Decoder<'_> {
             }),
             compat: fields.text("compat").map(|_| Compat::Zenflow),
             engine: fields.owned("engine").filter(|engine| engine != "default"),
+            recall,
             limits: fields.get("limits").and_then(|node| self.run_limits(node)).unwrap_or_default(),
         };
         Some((options, defaults))

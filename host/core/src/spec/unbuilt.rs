@@ -1,12 +1,12 @@
-//! What is checked and cannot run in this version: budgets, memory, isolation, options of models. Each is warned about at
+//! What is checked and cannot run in this version: budgets, shared memory, isolation, options of models. Each is warned about at
 //! its place, and a run is refused.
 
 use super::code;
 use super::decode::Decoder;
-use super::keys::{BUDGET, MEMORY, MODEL_OPTIONS, RECALL, STEP_BUDGET};
+use super::keys::{BUDGET, MEMORY, MODEL_OPTIONS, STEP_BUDGET};
 use super::kind::{Fields, Table, open};
 use super::tree::Entry;
-use super::workflow::Unbuilt;
+use super::workflow::{RecallSettings, Unbuilt};
 use crate::server::CREDENTIALS;
 
 impl Decoder<'_> {
@@ -33,25 +33,17 @@ impl Decoder<'_> {
         self.checked_table(fields, "budget", table, what);
     }
 
-    /// `memory` of the options.
-    pub(super) fn memory(&mut self, fields: &Fields<'_>) {
-        let Some(entry) = fields.entry("memory").filter(|_| fields.get("memory").is_some()) else { return };
-        let Some(memory) = open(&mut self.report, &entry.value, &MEMORY) else { return };
+    /// `memory` of the options; gives the retrieval memory.
+    pub(super) fn memory(&mut self, fields: &Fields<'_>) -> Option<RecallSettings> {
+        let entry = fields.entry("memory").filter(|_| fields.get("memory").is_some())?;
+        let memory = open(&mut self.report, &entry.value, &MEMORY)?;
         if memory.is_empty() {
-            self.report.at(code::EMPTY, entry.spot, &entry.value.path, "`memory` says nothing");
+            self.report.at(code::EMPTY, entry.spot, &entry.value.path, "`memory` says nothing".to_owned());
         }
-        if let Some(entry) = memory.entry("scope").filter(|_| memory.text("scope") == Some("shared")) {
-            self.unbuilt(entry, "the `scope` `shared` of `memory`");
+        if let Some(scope) = memory.entry("scope").filter(|_| memory.text("scope") == Some("shared")) {
+            self.unbuilt(scope, "the `scope` `shared` of `memory`");
         }
-        if let Some(entry) = memory.entry("recall").filter(|_| memory.get("recall").is_some()) {
-            self.unbuilt(entry, "`memory.recall`");
-        }
-        let Some(recall) = memory.get("recall").and_then(|node| open(&mut self.report, node, &RECALL)) else { return };
-        if let Some(node) = recall.get("provider")
-            && let Some(name) = node.text().filter(|name| *name != "builtin")
-        {
-            self.known_plugin(node, name);
-        }
+        memory.get("recall").and_then(|node| self.recall(node))
     }
 
     /// `modelOptions` of the options or an agent.

@@ -4,9 +4,11 @@
 //! same checks).
 
 mod reach;
+mod recall;
 mod repeat;
 mod tool_filter;
 
+pub use recall::{RecallKind, RecallSettings};
 pub use repeat::{ForEach, ItemFailure, Items, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat};
 pub use tool_filter::{ToolFilter, pattern_matches};
 
@@ -353,6 +355,8 @@ pub struct Options {
     pub compat: Option<Compat>,
     /// The engine that runs the workflow; none = the default one.
     pub engine: Option<String>,
+    /// Retrieval memory; none = the document asks for none.
+    pub recall: Option<RecallSettings>,
     /// Lowered limits.
     pub limits: RunLimits,
 }

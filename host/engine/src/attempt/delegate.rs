@@ -80,6 +80,7 @@ impl Setting {
             kept: Arc::default(),
             answers: BTreeMap::new(),
             mail: Arc::new(NoMail),
+            recollection: None,
             calls: AtomicU32::new(0),
             delegates,
         }

@@ -22,6 +22,7 @@ impl Run {
         loop {
             self.append(&pass.events).await?;
             self.publish(&pass.events).await;
+            self.note_for_memory(&pass.events);
             self.tell_of_drops(&pass.events);
             self.keep_mail(&pass.events).await;
             for done in pass.waiting.drain(..) {

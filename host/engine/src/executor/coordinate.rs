@@ -110,6 +110,7 @@ impl Run {
         let isolation = Arc::clone(&self.ports.isolation);
         let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
         let attempt = Attempt {
+            recollection: None,
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number: ATTEMPT,

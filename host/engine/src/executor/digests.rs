@@ -61,9 +61,9 @@ impl Run {
         Some(Record { at: self.ports.clock.now(), body: RecordBody::Note { kind: KIND.to_owned(), data } })
     }
 
-    /// What must not be shown is learnt from every event, and a coordinator hears of each.
+    /// What must not be shown is learnt from every event, a coordinator hears of each, and retrieval memory gets what it lacks.
     fn needs_every_event(&self) -> bool {
-        self.sensitive.is_some() || self.prepared.coordinator.is_some()
+        self.sensitive.is_some() || self.prepared.coordinator.is_some() || self.remembers()
     }
 
     /// Counts what was recorded to the stretch. The first event of the run, which has its whole document, is in none.
@@ -167,6 +167,7 @@ impl Run {
             if let Some(sensitive) = &mut self.sensitive {
                 sensitive.note(event);
             }
+            self.note_for_memory(std::slice::from_ref(event));
             self.seq = event.seq;
             self.stretch(std::slice::from_ref(event));
         }

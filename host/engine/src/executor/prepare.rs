@@ -6,11 +6,12 @@ use crate::agent::LlmAgent;
 use crate::attempt::{Members, Terms};
 use crate::closure::missing;
 use crate::delegate_tool::AGENT;
+use crate::recall_tools;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias, StepPath, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::mail;
-use cofferdam_core::port::{Agent, Model};
+use cofferdam_core::port::{Agent, Model, no_recall};
 use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::suggest::did_you_mean;
 use cofferdam_core::spec::workflow::{
@@ -395,6 +396,12 @@ impl Preparation<'_> {
     /// Exact names that match no tool of this host. What is forbidden may be any tool: other hosts have others.
     fn tool_names(&mut self, agent: &AgentSpec) {
         for name in agent.tools.allow.iter().flatten().filter(|pattern| !pattern.ends_with('*')) {
+            if self.ports.recall.is_none() && name == recall_tools::SEARCH {
+                let message = format!("agent `{}` may use `{name}`, and the run has no retrieval memory", agent.name);
+                let hint = no_recall().hint.unwrap_or_default();
+                let fault = Fault::user("no_recall", message).with_hint(hint);
+                self.faults.push(with_detail(fault, json!({ "tool": name, "agent": agent.name.as_str() })));
+            }
             let is_unlisted = ToolName::parse(name).is_ok_and(|name| self.ports.gateway.has(&name));
             if !is_unlisted && !self.ports.gateway.names().any(|tool| pattern_matches(name, &tool.to_string())) {
                 let fault = self.unknown_tool(&format!("agent `{}`", agent.name), name);

@@ -1,97 +1,92 @@
-//! The shared memory of the run as its steps use it: read at once, changed by an event.
+//! What a run hands over to its retrieval memory: of each agent step that completed what it was told and gave, once that is
+//! recorded.
+//!
+//! It sees events as sinks do, and of sensitive steps nothing. It must not wait for the memory while the run goes on.
 
-use super::run::{Pass, Run};
-use cofferdam_core::event::Body;
-use cofferdam_core::fault::Fault;
+use super::run::Run;
+use crate::recollection::Recollection;
+use cofferdam_core::event::{Body, RunEvent, StepStatus};
 use cofferdam_core::id::StepPath;
-use cofferdam_core::memory::{Memory, MemoryAccess, MemoryChange};
-use cofferdam_core::port::{MemoryReply, MemoryRequest};
-use cofferdam_core::run::{Emission, Machine};
+use cofferdam_core::limits;
+use cofferdam_core::recollect::{self, Entry, STEP_INPUT, STEP_OUTPUT};
+use cofferdam_core::spec::workflow::RecallKind;
+use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::time::Duration;
 
-/// What is asked, and who waits for what comes of it.
-#[derive(Debug)]
-pub(crate) struct Remembering {
-    pub(crate) request: MemoryRequest,
-    /// Takes what comes of it, once it is recorded.
-    pub(crate) reply: oneshot::Sender<MemoryReply>,
-    /// Says when it is recorded, or why it is not done.
-    pub(crate) done: oneshot::Sender<Result<(), Fault>>,
+/// The memory of the run, and what the agents under way were told.
+#[derive(Default)]
+pub(super) struct Remembering {
+    recollection: Option<Recollection>,
+    told: HashMap<StepPath, Arc<str>>,
 }
 
 impl Run {
-    /// Reads or changes the shared memory for the code at `path`.
-    pub(super) fn remember(&mut self, path: StepPath, attempt: Option<u32>, asked: Remembering, pass: &mut Pass) {
-        let Remembering { request, reply, done } = asked;
-        if !self.machine.admits(&path, attempt) {
-            return drop(done.send(Err(Fault::cancelled())));
+    /// Opens the way to the memory, if the run has one.
+    pub(super) fn remember(&mut self) {
+        let Some(of) = &self.ports.recall else { return };
+        let (run, clock) = (self.request.run_id.clone(), Arc::clone(&self.ports.clock));
+        let (recollection, task) = Recollection::new(of, run, clock, self.inbox.clone());
+        self.tasks.spawn(task);
+        self.context.set_recollection(recollection.clone());
+        self.remembering.recollection = Some(recollection);
+    }
+
+    /// The way to the memory for a try; judges have none, since they look at what is there.
+    pub(super) fn recollection(&self, path: &StepPath) -> Option<Recollection> {
+        self.remembering.recollection.clone().filter(|_| !self.machine.is_judge(path))
+    }
+
+    pub(super) fn remembers(&self) -> bool {
+        self.ports.recall.is_some()
+    }
+
+    /// Takes in what is recorded.
+    pub(super) fn note_for_memory(&mut self, events: &[Arc<RunEvent>]) {
+        if !self.remembers() {
+            return;
         }
-        let (answer, body) = match recall(&self.machine, &path, request) {
-            Ok(found) => found,
-            Err(fault) => return drop(done.send(Err(fault))),
-        };
-        let _ = reply.send(answer);
-        match body {
-            None => drop(done.send(Ok(()))),
-            Some(body) => {
-                pass.queue.push_back(Emission { path, attempt, body });
-                pass.waiting.push(done);
+        for event in events.iter().filter(|event| event.attempt.is_some() && !event.body.is_transient()) {
+            match self.sensitive.as_ref().map(|sensitive| event.public(sensitive)) {
+                Some(shown) => self.note_as_shown(&shown),
+                None => self.note_as_shown(event),
             }
         }
     }
-}
 
-/// What comes of a request, and the event that makes the change.
-///
-/// # Errors
-/// `memory_denied`, and what [`Memory::check`] says.
-pub(crate) fn recall(
-    machine: &Machine,
-    path: &StepPath,
-    request: MemoryRequest,
-) -> Result<(MemoryReply, Option<Body>), Fault> {
-    let (own, access) = machine.memory_rights(path);
-    let memory = machine.memory();
-    let may = |namespace: &str| access.reads(&own, namespace);
-    match request {
-        MemoryRequest::Read { namespace, key } => {
-            let namespace = namespace.as_deref().unwrap_or(&own);
-            if !may(namespace) {
-                return Err(denied(&own, &format!("may not read what `{namespace}` wrote")));
+    fn note_as_shown(&mut self, event: &RunEvent) {
+        let Some(recollection) = &self.remembering.recollection else { return };
+        match &event.body {
+            Body::StepStarted { .. } => recollection.note_start(&event.path, event.seq),
+            Body::MemoryRecalled(recalled) => {
+                self.remembering.told.insert(event.path.clone(), Arc::clone(&recalled.input));
             }
-            Ok((MemoryReply::Entry(memory.get(namespace, &key).cloned()), None))
+            Body::StepRetrying { .. } | Body::StepCancelled { .. } => drop(self.remembering.told.remove(&event.path)),
+            Body::StepFinished { status, output, .. } => {
+                let Some(told) = self.remembering.told.remove(&event.path) else { return };
+                let covered = self.sensitive.as_ref().is_some_and(|sensitive| sensitive.covers(&event.path));
+                if *status != StepStatus::Completed || covered {
+                    return;
+                }
+                let workflow = self.request.workflow.name.as_str();
+                let entry = Entry { run: &event.run_id, path: &event.path, seq: event.seq, at: event.at, workflow };
+                let gave = recollect::output(output);
+                let texts =
+                    [(RecallKind::Inputs, STEP_INPUT, &*told), (RecallKind::Outputs, STEP_OUTPUT, gave.as_str())];
+                let kept = texts
+                    .into_iter()
+                    .filter(|(kind, _, text)| recollection.settings.keeps(*kind) && !text.trim().is_empty());
+                recollection.keep(kept.map(|(_, kind, text)| entry.memo(kind, text)).collect());
+            }
+            _ => {}
         }
-        MemoryRequest::List { namespace } => {
-            let wanted = |name: &str| may(name) && namespace.as_deref().is_none_or(|wanted| wanted == name);
-            Ok((MemoryReply::Items(memory.list(wanted)), None))
-        }
-        MemoryRequest::Change(change) => match machine.memory_calls().made(change.call.as_ref()) {
-            Some(revision) if access.write => Ok((MemoryReply::Changed(revision), None)),
-            _ => make(memory, (&own, &access), change),
-        },
     }
-}
 
-fn make(
-    memory: &Memory,
-    (own, access): (&Arc<str>, &MemoryAccess),
-    change: MemoryChange,
-) -> Result<(MemoryReply, Option<Body>), Fault> {
-    if !access.write {
-        return Err(denied(own, "may not write"));
+    /// Waits until the memory has what the last steps gave; says what it did not take.
+    pub(super) async fn remembered(&self) -> Vec<String> {
+        let Some(recollection) = &self.remembering.recollection else { return Vec::new() };
+        let cancelled = self.request.cancel.is_cancelled();
+        let most_ms = if cancelled { limits::CANCEL_GRACE_MS } else { limits::RECALL_CLOSE_MS };
+        recollection.flush(&self.ports.clock, Duration::from_millis(most_ms)).await
     }
-    memory.check(own, &change)?;
-    let MemoryChange { key, value, call, .. } = change;
-    let (namespace, key) = (Arc::clone(own), key.into());
-    let body = match value {
-        Some(value) => Body::MemoryWritten { namespace, key, value: Arc::new(value), call },
-        None => Body::MemoryDeleted { namespace, key, call },
-    };
-    Ok((MemoryReply::Changed(memory.next_revision()), Some(body)))
-}
-
-fn denied(own: &str, what: &str) -> Fault {
-    Fault::step("memory_denied", format!("the agent `{own}` {what} in the shared memory"))
-        .with_hint("`memory` of the agent says what it may read and write")
 }

@@ -8,6 +8,7 @@ use super::lease::Held;
 use super::mail::Reading;
 use super::mailboxes::KeptMail;
 use super::prepare::Prepared;
+use super::remember::Remembering;
 use super::resume::PastTries;
 use super::transformed::Changing;
 use super::{Error, Pauses, Ports, RunRequest, Wake};
@@ -27,7 +28,7 @@ use cofferdam_core::port::{CancelFlag, JournalError, redact_event};
 use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Transformed};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -86,6 +87,7 @@ pub(super) struct Run {
     pub(super) kept_mail: KeptMail,
     /// The coordinator, if the run has one.
     pub(super) desk: Desk,
+    pub(super) remembering: Remembering,
     /// What tries of an earlier process had come to.
     pub(super) past: PastTries,
     pub(super) head: u64,
@@ -145,9 +147,10 @@ impl Run {
             clock: Arc::clone(&ports.clock),
             inbox: inbox.clone(),
             variables: Variables::new(request.workflow.first_variables(&request.inputs)),
+            recollection: OnceLock::new(),
         });
         let sensitive = Sensitive::of(&request.workflow);
-        Self {
+        let mut run = Self {
             evaluator,
             evaluations: Evaluations::default(),
             ports,
@@ -179,13 +182,16 @@ impl Run {
             callback_panicked: false,
             kept_mail,
             desk: Desk::default(),
+            remembering: Remembering::default(),
             past: PastTries::default(),
             head: 0,
             recorded: 0,
             seq: 0,
             sub: 0,
             started_at,
-        }
+        };
+        run.remember();
+        run
     }
 
     /// Runs to the end.
@@ -204,10 +210,11 @@ impl Run {
         if let Err(Error::Journal(error)) = &outcome {
             self.end_beyond_journal(error).await;
         }
+        let mut problems = self.remembered().await;
         self.tasks.abort_all();
         self.leave_all().await;
         let lost = self.lost().await;
-        let mut problems = self.prepared.cleanup().await;
+        problems.extend(self.prepared.cleanup().await);
         problems.extend(self.close_mail().await);
         problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
         release(held).await;

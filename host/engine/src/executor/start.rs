@@ -43,6 +43,7 @@ impl Run {
         let mail = self.mailbox(&path, number, past.clone());
         let attempt = Attempt {
             mail,
+            recollection: self.recollection(&path),
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number,

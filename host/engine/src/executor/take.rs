@@ -53,7 +53,7 @@ impl Run {
                     self.record(Emission { path, attempt, body: Body::VariableSet { key, value } }, Some(done), pass);
                 }
             },
-            Wake::Remember { path, attempt, asked } => self.remember(path, attempt, asked, pass),
+            Wake::Remember { path, attempt, asked } => self.share(path, attempt, asked, pass),
             Wake::Post { path, attempt, posting } => self.post(path, attempt, posting, pass),
             Wake::Fetch { path, attempt, fetch } => self.fetch(&path, attempt, fetch, pass),
             Wake::Said { path, body, counts, done } => self.say(path, body, (counts, done), pass),

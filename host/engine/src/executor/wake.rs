@@ -1,7 +1,7 @@
 //! All that can wake the executor.
 
 use super::mail::Posting;
-use super::remember::Remembering;
+use super::shared::MemoryAsked;
 use crate::mailbox::Fetch;
 use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
@@ -32,7 +32,7 @@ pub(crate) enum Wake {
     /// Code inside the run sets a variable, and waits until that is durable.
     Set { path: StepPath, attempt: Option<u32>, key: String, value: Value, done: oneshot::Sender<Result<(), Fault>> },
     /// Code inside the run reads or changes the shared memory, and waits until a change is durable.
-    Remember { path: StepPath, attempt: Option<u32>, asked: Remembering },
+    Remember { path: StepPath, attempt: Option<u32>, asked: MemoryAsked },
     /// Code inside the run writes a message.
     Post { path: StepPath, attempt: Option<u32>, posting: Posting },
     /// An agent wants what there is to read.

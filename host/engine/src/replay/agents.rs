@@ -11,7 +11,10 @@ use crate::executor::{compile, default_agent, root_step};
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{Agent as _, AgentContext, AgentFailure, AgentOutput, CancelFlag, Model, Toolbox};
+use cofferdam_core::port::{
+    Agent as _, AgentContext, AgentFailure, AgentInput, AgentOutput, CancelFlag, Model, Toolbox,
+};
+use cofferdam_core::recollect;
 use cofferdam_core::run::Machine;
 use cofferdam_core::run::replay::{Asked, Difference};
 use cofferdam_core::spec::workflow::{AgentSpec, AgentWork};
@@ -45,6 +48,7 @@ impl Replayer {
             Made::Message(message, shortened) => (message, shortened),
             Made::Fault(fault) => return (*fault).into(),
         };
+        let message = with_recalled(message, asked);
         let agent = spec.name.as_str().into();
         let terms = Terms { agent, tools: self.ports.gateway.specs(&spec.tools), model: None, result, delegate: None };
         let limits = self.workflow.options.limits;
@@ -143,6 +147,18 @@ impl Replayer {
             None => "a call has no end in the record".to_owned(),
         };
         Some(Difference::at(asked.recorded, what).into())
+    }
+}
+
+/// The message with what retrieval memory had found for it.
+fn with_recalled(input: AgentInput, asked: &Asked<'_>) -> AgentInput {
+    let recalled = asked.before.iter().rev().find_map(|event| match &event.body {
+        Body::MemoryRecalled(recalled) => Some(&recalled.text),
+        _ => None,
+    });
+    match recalled {
+        Some(text) => AgentInput { message: recollect::joined(input.message.to_string(), text).into(), ..input },
+        None => input,
     }
 }
 

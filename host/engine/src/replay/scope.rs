@@ -4,7 +4,7 @@
 
 use crate::chain::Chains;
 use crate::context::{ContextSource, Variables};
-use crate::executor::{Remembering, Wake, recall};
+use crate::executor::{MemoryAsked, Wake, recall};
 use crate::recorder::{AttemptRecorder, Inbox};
 use cofferdam_core::event::RunEvent;
 use cofferdam_core::id::{RunId, StepPath};
@@ -49,6 +49,7 @@ impl Scope {
         let (inbox, clock) = (Inbox::new(sender), Arc::new(RecordClock::default()));
         let run_id = first.map_or_else(nobody, |event| event.run_id.clone());
         let source = Arc::new(ContextSource {
+            recollection: std::sync::OnceLock::new(),
             run_id: run_id.clone(),
             workflow_id: workflow.hash.clone(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -126,8 +127,8 @@ fn reply(machine: &Machine, wake: Wake) {
 }
 
 /// What code reads is what the record has; what it changes stands there already.
-fn remember(machine: &Machine, path: &StepPath, asked: Remembering) {
-    let Remembering { request, reply, done } = asked;
+fn remember(machine: &Machine, path: &StepPath, asked: MemoryAsked) {
+    let MemoryAsked { request, reply, done } = asked;
     let outcome = recall(machine, path, request).map(|(answer, _)| drop(reply.send(answer)));
     let _ = done.send(outcome);
 }

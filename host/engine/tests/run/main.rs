@@ -17,6 +17,7 @@ mod mail;
 mod memory;
 mod messages;
 mod pure;
+mod recalled;
 mod replayed;
 mod resumed;
 mod scene;

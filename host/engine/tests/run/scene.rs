@@ -17,7 +17,7 @@ use cofferdam_core::spec::workflow::{AgentWork, AskWork, Scope, Step, UnknownEff
 use cofferdam_core::template::Template;
 use cofferdam_engine::{
     Coordinator, DropCallback, Error, Executor, FixedRandomness, Gateway, Pauses, Ports, ReplayPorts, Replayed,
-    RunRequest, RunSettings, TokioClock, replay,
+    RunRecall, RunRequest, RunSettings, TokioClock, replay,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +42,7 @@ pub(crate) struct Scene {
     pub(crate) models: Option<Arc<dyn Model>>,
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) drops: Option<DropCallback>,
+    pub(crate) recall: Option<RunRecall>,
     /// What an earlier process recorded of the run.
     pub(crate) recorded: Vec<Record>,
     /// That was changed since: a replay of the run finds a difference, and must.
@@ -161,6 +162,7 @@ impl Scene {
             sinks: vec![Arc::clone(&sink) as _],
             drops: self.drops,
             mailboxes: None,
+            recall: self.recall,
         };
         let request = request(workflow, self.answers, settings);
         let again = ReplayPorts {
@@ -171,8 +173,7 @@ impl Scene {
             sources: Arc::clone(&ports.sources),
             ordered_by_engine: ports.starter.is_some(),
         };
-        let workflow = Arc::clone(&request.workflow);
-        let start = clock.now();
+        let (workflow, start) = (Arc::clone(&request.workflow), clock.now());
         let executor = Executor::new();
         let result =
             if resumes { executor.resume(ports, request).await? } else { executor.run(ports, request).await? };

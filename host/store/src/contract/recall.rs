@@ -13,6 +13,8 @@ pub(super) const LAWS: &[Law<dyn Recall>] = &[
     Law { sentence: "a filter and a limit leave out the rest", holds: |recall| Box::pin(narrowed(recall)) },
     Law { sentence: "spaces do not see each other", holds: |recall| Box::pin(apart(recall)) },
     Law { sentence: "what is forgotten is gone and counted", holds: |recall| Box::pin(forgotten(recall)) },
+    Law { sentence: "any text is a query", holds: |recall| Box::pin(odd_queries(recall)) },
+    Law { sentence: "what can be listed is listed, the latest first", holds: |recall| Box::pin(listed(recall)) },
 ];
 
 fn memo(id: &str, text: &str, meta: &Value) -> Memo {
@@ -89,4 +91,27 @@ async fn forgotten(recall: &dyn Recall) -> Verdict {
     same("all", &done("forgetting all", recall.forget("s", Vec::new()).await)?, &2)?;
     same("nothing", &ids(recall, "s", "words", Map::new(), 9).await?.len(), &0)?;
     same("none", &done("forgetting none", recall.forget("other", Vec::new()).await)?, &0)
+}
+
+async fn odd_queries(recall: &dyn Recall) -> Verdict {
+    done("keeping", recall.upsert("s", vec![memo("a", "the tide is low", &json!({}))]).await)?;
+    for query in ["tide AND", "\"tide", "tide*)(", "-tide", "TIDE: \u{0} \u{1f30a}"] {
+        same(query, &ids(recall, "s", query, Map::new(), 5).await?, &vec!["a".to_owned()])?;
+    }
+    let long = "tide \u{e4}".repeat(10_000);
+    same("a long query", &ids(recall, "s", &long, Map::new(), 5).await?.len(), &1)
+}
+
+async fn listed(recall: &dyn Recall) -> Verdict {
+    for (space, id) in [("s", "a"), ("t", "b"), ("s", "c"), ("s", "a")] {
+        done("keeping", recall.upsert(space, vec![memo(id, "words", &json!({ "n": 1 }))]).await)?;
+    }
+    let all = match recall.list(None, 9).await {
+        Err(fault) if &*fault.code == "not_listed" => return Ok(()),
+        listed => done("listing", listed)?,
+    };
+    let names: Vec<(&str, &str)> = all.iter().map(|kept| (kept.space.as_str(), kept.memo.id.as_str())).collect();
+    same("all of them", &names, &vec![("s", "a"), ("s", "c"), ("t", "b")])?;
+    let some = done("listing one space", recall.list(Some("s".to_owned()), 1).await)?;
+    same("the latest of a space", &some.into_iter().map(|kept| kept.memo.id).collect::<Vec<_>>(), &vec!["a".to_owned()])
 }

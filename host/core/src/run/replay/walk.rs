@@ -421,7 +421,8 @@ fn is_work(body: &Body, attempt: Option<u32>) -> bool {
         Body::Warning { code, .. } => attempt.is_some() || !["missing_key", "judge_failed"].contains(&code.as_str()),
         body => matches!(
             body,
-            Body::TurnStarted { .. }
+            Body::MemoryRecalled(_)
+                | Body::TurnStarted { .. }
                 | Body::TurnFinished { .. }
                 | Body::ToolCallStarted { .. }
                 | Body::ToolCallFinished { .. }

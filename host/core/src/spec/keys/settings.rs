@@ -6,6 +6,7 @@ use super::super::kind::{
     Table,
 };
 use super::{ANY_WHOLE, FAILURE, ISOLATION, TEXTS};
+use crate::limits;
 
 const AT_LEAST_ONE: Kind = Kind::Whole { min: 1, max: u32::MAX as u64 };
 const ANY_COST: Kind = Kind::Number { min: 0.0, max: 1e12 };
@@ -57,7 +58,7 @@ pub(in super::super) static OPTIONS: Table = Table {
         Key::new("outputTransform", Optional, super::step::LINKS, "What changes outputs before they enter a prompt.")
             .plus(),
         Key::new("budget", Optional, Kind::Table(|| &BUDGET), "What the run may spend.").plus(),
-        Key::new("memory", Optional, Kind::Table(|| &MEMORY), "The shared memory.").plus(),
+        Key::new("memory", Optional, Kind::Table(|| &MEMORY), "What is kept between steps and runs.").plus(),
         Key::new("modelOptions", Optional, Kind::Table(|| &MODEL_OPTIONS), "Options of every model.").plus(),
         Key::new(
             "onUnknownEffect",
@@ -145,17 +146,32 @@ pub(in super::super) static MEMORY: Table = Table {
 pub(in super::super) static RECALL: Table = Table {
     name: "recall",
     keys: &[
-        Key::new("provider", Optional, Kind::Text, "`builtin`, or the alias of a plugin."),
+        Key::new("provider", Optional, Kind::Text, "`builtin`, or the alias of a plugin; absent means `builtin`."),
         Key::new(
             "store",
             Optional,
             Kind::List(&Kind::Choice { words: &["inputs", "outputs"], plus: &[] }),
-            "What is stored of each step.",
+            "What is stored of each agent step; absent means both.",
         ),
-        Key::new("limit", Optional, AT_LEAST_ONE, "Most entries that are found; absent means 5."),
+        Key::new(
+            "limit",
+            Optional,
+            Kind::Whole { min: 1, max: limits::RECALL_FOUND_MAX as u64 },
+            "Most entries that are found; absent means 5.",
+        ),
         Key::new("minScore", Optional, Kind::Number { min: 0.0, max: 1.0 }, "The least likeness of what is found."),
-        Key::new("tokens", Optional, AT_LEAST_ONE, "Most tokens that are put into a message; absent means 800."),
-        Key::new("session", Optional, Kind::Text, "Runs of the same session find what the others stored."),
+        Key::new(
+            "tokens",
+            Optional,
+            Kind::Whole { min: 1, max: limits::RECALL_TOKENS_MAX as u64 },
+            "Most tokens that are put into a message; absent means 800.",
+        ),
+        Key::new(
+            "session",
+            Optional,
+            Kind::Text,
+            "Runs of the same session find what the others stored; absent means that each run finds its own alone.",
+        ),
     ],
 };
 
