@@ -37,6 +37,7 @@ pub const KINDS: &[&str] = &[
     "progress",
     "permission_decided",
     "effect_decided",
+    "files_changed",
     "plugin_denied",
     "plugin_failed",
     "warning",

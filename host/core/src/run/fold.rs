@@ -122,6 +122,7 @@ impl Machine {
                 }
                 self.end(id, StepStatus::Cancelled, event.at);
             }
+            Body::FilesChanged(changes) => self.take_changes(id, event.attempt, changes),
             Body::LoopPostponed { until } => self.postpone(id, *until),
             Body::LoopIterationFinished { status, .. } => self.end_iteration(id, *status, event.at),
             Body::LoopFinished { because, .. } => {
@@ -179,6 +180,7 @@ impl Machine {
             self.slots.remove(id, agent.as_ref());
             self.slots.take(agent.as_ref());
         }
+        self.forget_changes(id);
         let node = self.node_mut(id);
         node.state = NodeState::Running;
         if !std::mem::take(&mut node.resuming) {

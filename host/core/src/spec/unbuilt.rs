@@ -1,4 +1,4 @@
-//! What is checked and cannot run in this version: budgets, memory, isolation, options of models. Each is warned about at
+//! What is checked and cannot run in this version: budgets, memory, options of models. Each is warned about at
 //! its place, and a run is refused.
 
 use super::code;
@@ -22,15 +22,6 @@ impl Decoder<'_> {
         let found = self.report.inside(code::NOT_BUILT, node, offset, unbuilt_message(what));
         found.warning().hint("remove it, or use a version that has it");
         self.unbuilt.push(Unbuilt { path: node.path.clone(), what: what.to_owned() });
-    }
-
-    /// `isolation` of a step or of the options.
-    pub(super) fn isolation(&mut self, fields: &Fields<'_>) {
-        if let Some(entry) = fields.entry("isolation")
-            && fields.text("isolation").is_some_and(|value| value != "none")
-        {
-            self.unbuilt(entry, "`isolation` other than `none`");
-        }
     }
 
     /// `budget` of the options or an agent.

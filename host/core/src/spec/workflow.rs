@@ -7,6 +7,7 @@ mod reach;
 mod repeat;
 mod tool_filter;
 
+pub use super::isolation::IsolationMode;
 pub use repeat::{ForEach, ItemFailure, Items, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat};
 pub use tool_filter::{ToolFilter, pattern_matches};
 
@@ -16,12 +17,12 @@ use crate::id::{AgentName, Alias, StepId, ToolName};
 use crate::policy::{Grants, Narrowing};
 use crate::port::ModelSettings;
 use crate::server::ServerReference;
-use crate::spec::RunLimits;
+use crate::spec::{RunLimits, isolation};
 use crate::template::Template;
 use crate::transform::{Transform, Transforms};
 use crate::value::Map;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,9 +60,9 @@ pub struct Workflow {
 /// A part of the language that this version checks and does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unbuilt {
-    /// Where it stands: `steps[2].isolation`.
+    /// Where it stands: `options.budget`.
     pub path: String,
-    /// What it is, in a sentence: `` `isolation` other than `none` ``.
+    /// What it is, in a sentence: `` `budget` ``.
     pub what: String,
 }
 
@@ -205,6 +206,8 @@ pub struct Step {
     pub transform: Transforms,
     /// Sinks and traces get digests instead of its content.
     pub sensitive: bool,
+    /// What its tools see of the file system, and those of the steps inside of it; none = what is around it.
+    pub isolation: Option<IsolationMode>,
     /// What it takes away from what its plugins may do, and those of the steps inside of it.
     pub grants: Option<Arc<Narrowing>>,
 }
@@ -343,6 +346,8 @@ pub struct Options {
     pub max_concurrency: Option<usize>,
     /// The run.
     pub timeout: Option<Duration>,
+    /// What tools see of the file system.
+    pub isolation: IsolationMode,
     /// Which ready step gets a free slot.
     pub scheduler: Scheduler,
     /// Retries of one model request.
@@ -380,6 +385,12 @@ impl Workflow {
     #[must_use]
     pub fn first_variables(&self, inputs: &Map) -> Map {
         inputs.iter().chain(&self.vars).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// What its steps' tools see of the file system, all modes of it.
+    #[must_use]
+    pub fn isolation_modes(&self) -> BTreeSet<IsolationMode> {
+        isolation::modes(&self.scope, self.options.isolation)
     }
 
     /// A workflow of these steps and nothing else. Documents go through [`crate::spec`]; here nothing is checked.
@@ -436,6 +447,7 @@ impl Step {
             on_failure: None,
             transform: Transforms::default(),
             sensitive: false,
+            isolation: None,
             grants: None,
         }
     }

@@ -107,8 +107,7 @@ impl Run {
             attempt: Some(ATTEMPT),
             past: past.clone(),
         };
-        let isolation = Arc::clone(&self.ports.isolation);
-        let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
+        let place = self.place(&path, ATTEMPT, past.is_some());
         let attempt = Attempt {
             run_id: self.request.run_id.clone(),
             path: path.clone(),
@@ -306,7 +305,7 @@ impl Run {
             handle.abort();
         }
         if let Some(place) = self.desk.place.take() {
-            self.leaving.spawn(async move { place.leave().await });
+            self.leaving.spawn(async move { _ = place.leave().await });
         }
     }
 

@@ -190,16 +190,25 @@ impl Run {
     }
 
     pub(super) async fn execute_from(mut self, first: Body, held: Option<Held>) -> Result<RunResult, Error> {
-        if let Err(faults) = self.prepared.initialize().await {
-            release(held).await;
-            return Err(Error::Refused(faults));
-        }
-        let outcome = self.walk(first).await;
+        let checked = self.ports.isolation.check(&self.request.workflow.isolation_modes()).await;
+        let ready = match checked {
+            Ok(warnings) => self.prepared.initialize().await.map(|()| warnings),
+            Err(fault) => Err(vec![fault]),
+        };
+        let warnings = match ready {
+            Ok(warnings) => warnings,
+            Err(faults) => {
+                release(held).await;
+                return Err(Error::Refused(faults));
+            }
+        };
+        let outcome = self.walk(first, warnings).await;
         if let Err(Error::Journal(error)) = &outcome {
             self.end_beyond_journal(error).await;
         }
         self.tasks.abort_all();
         self.leave_all().await;
+        let left = self.left_behind();
         let lost = self.lost().await;
         let mut problems = self.prepared.cleanup().await;
         problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
@@ -210,7 +219,7 @@ impl Run {
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
         result.warnings.extend(self.prepared.answers.unused(result.status));
         result.warnings.extend(problems);
-        result.warnings.extend(lost);
+        result.warnings.extend(lost.into_iter().chain(left));
         result.sensitive = self.sensitive.take().map(Arc::new);
         Ok(result)
     }
@@ -227,19 +236,42 @@ impl Run {
         }
     }
 
+    /// What steps that were stopped had changed, where that came too late to be recorded.
+    fn left_behind(&mut self) -> Vec<String> {
+        let left = std::iter::from_fn(|| self.wakes.try_recv().ok());
+        left.filter_map(|wake| match wake {
+            Wake::Left { path, changes, .. } => {
+                let where_ = changes.patch.unwrap_or(changes.directory);
+                Some(format!("{path}: what it had changed when it was stopped is in `{where_}` of the run's directory"))
+            }
+            _ => None,
+        })
+        .collect()
+    }
+
     /// Ends the work on a step from outside; says whether there was any. Its directories are left meanwhile.
     pub(super) fn abandon(&mut self, path: &StepPath) -> bool {
         let Some(UnderWay { handle, timer, cancel, place, .. }) = self.attempts.remove(path) else { return false };
         cancel.set();
         handle.abort();
         timer.iter().for_each(AbortHandle::abort);
-        self.leaving.spawn(async move { place.leave().await });
+        let (inbox, path) = (self.inbox.clone(), path.clone());
+        self.leaving.spawn(async move {
+            if let Some(changes) = place.leave().await {
+                let (attempt, changes) = (place.attempt(), Box::new(changes));
+                inbox.send(Wake::Left { path, attempt, changes });
+            }
+        });
         true
     }
 
-    async fn walk(&mut self, first: Body) -> Result<(), Error> {
+    async fn walk(&mut self, first: Body, warnings: Vec<String>) -> Result<(), Error> {
         let mut pass = Pass::default();
         pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body: first });
+        for message in warnings {
+            let body = Body::Warning { code: "isolation".to_owned(), message };
+            pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
+        }
         self.settle(&mut pass);
         self.ports.gateway.person().stand_still(self.machine.outages());
         self.watch_time_and_cancellation();
@@ -385,6 +417,9 @@ impl Run {
     pub(super) fn stamp(&mut self, mut emission: Emission) -> RunEvent {
         if let Body::StepStarted { narrowed, .. } = &mut emission.body {
             *narrowed = self.machine.narrowings(&emission.path).explain();
+        }
+        if let Body::FilesChanged(changes) = &mut emission.body {
+            changes.conflicts = self.machine.conflicts(&emission.path, changes);
         }
         redact_event(self.ports.gateway.redactor(), &mut emission.body);
         let sub = if emission.body.is_transient() {

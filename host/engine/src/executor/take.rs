@@ -23,6 +23,10 @@ impl Run {
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
+            Wake::Left { path, attempt, changes } => {
+                let body = Body::FilesChanged(*changes);
+                pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+            }
             Wake::Transformed { path, attempt, outcome } => {
                 if self.machine.admits(&path, Some(attempt)) {
                     self.take_transformed((path, attempt), outcome, pass);
