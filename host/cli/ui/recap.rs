@@ -204,6 +204,7 @@ fn push_changes(text: &mut String, ending: &Ending<'_>) {
         let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
         Some(match &changes.patch {
             Some(patch) => format!("{path}: {files}; git apply {}", directory.join(patch).display()),
+            None if count == 0 => format!("{path}: {}", directory.join(&changes.directory).display()),
             None => format!("{path}: {files} in {}", directory.join(&changes.directory).display()),
         })
     };

@@ -44,7 +44,7 @@ impl Directories {
     /// is looked for in the directories of `search`.
     #[must_use]
     pub fn new(workdir: PathBuf, runs_root: PathBuf, search: OsString) -> Self {
-        let isolated = Arc::new(Isolated::new(workdir.clone(), runs_root.clone(), search));
+        let isolated = Arc::new(Isolated::new(workdir.clone(), runs_root.clone(), &search));
         Self { workdir, runs_root, isolated, open: Mutex::default() }
     }
 

@@ -21,7 +21,7 @@ use git::Git;
 use list::{Leaves, Stop};
 use place::{Own, State};
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +37,7 @@ pub(crate) struct Isolated {
 
 impl Isolated {
     /// `search` is where `git` is looked for.
-    pub(crate) fn new(workdir: PathBuf, runs_root: PathBuf, search: OsString) -> Self {
+    pub(crate) fn new(workdir: PathBuf, runs_root: PathBuf, search: &OsStr) -> Self {
         Self { workdir, runs_root, git: Git::new(search), busy: Mutex::default() }
     }
 
@@ -53,7 +53,7 @@ impl Isolated {
             if self.git.is_dirty(&repository)? {
                 warnings.push(format!(
                     "`{}` has changes that are not committed: worktrees of steps begin with the last commit, without them",
-                    self.workdir.display()
+                    repository.here().display()
                 ));
             }
         }

@@ -3,7 +3,7 @@
 use cofferdam_core::event::{Body, Changes, RunEvent, StepOutput};
 use cofferdam_core::expr::{Expr, Names};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{AgentName, RunId, StepId, StepPath};
+use cofferdam_core::id::{AgentName, RunId, StepId};
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,

@@ -36,7 +36,8 @@ const ERROR_BYTES: u64 = 4 * 1024;
 
 /// The program.
 pub(super) struct Git {
-    search: OsString,
+    /// Where it and what it starts is looked for. Nothing relative is among it: that would be looked for in worktrees.
+    search: Vec<PathBuf>,
 }
 
 /// A repository, as it is around the working directory.
@@ -51,6 +52,13 @@ pub(super) struct Repository {
     pub(super) head: String,
 }
 
+impl Repository {
+    /// The working directory.
+    pub(super) fn here(&self) -> PathBuf {
+        self.root.join(&self.prefix)
+    }
+}
+
 struct Said {
     success: bool,
     stdout: Vec<u8>,
@@ -60,13 +68,14 @@ struct Said {
 }
 
 impl Git {
-    pub(super) fn new(search: OsString) -> Self {
-        Self { search }
+    pub(super) fn new(search: &OsStr) -> Self {
+        Self { search: std::env::split_paths(search).filter(|path| path.is_absolute()).collect() }
     }
 
     /// The repository that a directory is in.
     pub(super) fn find(&self, workdir: &Path) -> Result<Repository, Fault> {
-        let here = workdir.display();
+        let workdir = workdir.canonicalize().unwrap_or_else(|_| workdir.to_owned());
+        let (workdir, here) = (workdir.as_path(), workdir.display());
         let ask = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir", "--show-prefix"];
         let said = self.ask(workdir, &ask)?;
         let mut lines = said.stdout.split(|byte| *byte == b'\n');
@@ -98,8 +107,7 @@ impl Git {
 
     /// Whether something in the working directory is not committed.
     pub(super) fn is_dirty(&self, repository: &Repository) -> Result<bool, Fault> {
-        let here = repository.root.join(&repository.prefix);
-        let said = self.ask(&here, &["status", "--porcelain", "--ignore-submodules=all", "--", "."])?;
+        let said = self.ask(&repository.here(), &["status", "--porcelain", "--ignore-submodules=all", "--", "."])?;
         Ok(!said.stdout.is_empty())
     }
 
@@ -128,7 +136,9 @@ impl Git {
             return Err("it is not known of which repository it is".to_owned());
         };
         let failed = |error: io::Error| save::unsaved(&error);
-        let (tree, index) = (own.tree(), own.path.join("index"));
+        // The program has a working directory of its own.
+        let path = own.path.canonicalize().map_err(failed)?;
+        let (tree, index) = (path.join(super::place::TREE), path.join("index"));
         let _ = fs::remove_file(&index);
         let variables: [(&str, &OsStr); 1] = [("GIT_INDEX_FILE", index.as_os_str())];
         let below = if state.prefix.is_empty() { "." } else { state.prefix.as_str() };
@@ -172,22 +182,22 @@ impl Git {
     }
 
     fn run(&self, at: &Path, args: &[&OsStr], variables: &[(&str, &OsStr)]) -> Result<Said, Fault> {
-        let mut command = Command::new("git");
-        command.current_dir(at).env_clear().env("PATH", &self.search).env("LC_ALL", "C");
+        let program = self.search.iter().map(|path| path.join("git")).find(|path| path.is_file());
+        let program = program.ok_or_else(|| {
+            Fault::user("isolation", "`isolation: worktree-per-step` needs the program `git`, which is not in `PATH`")
+                .with_hint("install git, or take `copy-per-step`")
+        })?;
+        let broken = |error: io::Error| Fault::user("isolation", format!("git cannot be run: {error}"));
+        let search = std::env::join_paths(&self.search).map_err(|error| broken(io::Error::other(error)))?;
+        let mut command = Command::new(program);
+        command.current_dir(at).env_clear().env("PATH", search).env("LC_ALL", "C");
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_ATTR_NOSYSTEM", "1");
         command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("GIT_NO_LAZY_FETCH", "1");
         command.env("GIT_LITERAL_PATHSPECS", "1");
         command.envs(variables.iter().copied());
         command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let broken = |error: io::Error| Fault::user("isolation", format!("git cannot be run: {error}"));
-        let (group, pipes) = Group::start(&mut command).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Fault::user("isolation", "`isolation: worktree-per-step` needs the program `git`")
-                    .with_hint("install git, or take `copy-per-step`")
-            }
-            _ => broken(error),
-        })?;
+        let (group, pipes) = Group::start(&mut command).map_err(broken)?;
         let group = Arc::new(group);
         let _over = watch(&group).map_err(broken)?;
         let errors = pipes.stderr.map(|pipe| std::thread::spawn(move || keep(pipe, ERROR_BYTES)));
