@@ -1,12 +1,20 @@
 //! Steps with directories of their own: what they see, what becomes of what they change, and how it gets out.
 
-use crate::support::{Project, Running};
-use rustix::process::Signal;
+mod life;
+
+use crate::support::Project;
+use cofferdam::core::event::Changes;
+use cofferdam::core::fault::Fault;
+use cofferdam::core::port::{BoxFuture, DirHandle, Isolation, StepDirs, StepEntry};
+use cofferdam::core::spec::workflow::IsolationMode;
+use cofferdam::{Error, Orchestrator, RunOptions, Workflow};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 /// Where programs are; tests have no variables of whoever runs them.
 const SEARCH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -301,140 +309,101 @@ fn links_lead_nowhere() {
     assert_eq!(fs::read_to_string(outside.path().join("secret")).unwrap(), "hunter2");
 }
 
-/// An agent that writes a file in each of its first turns; the second never comes.
-fn talker(project: &Project, isolation: &str) {
-    let document = format!(
-        "name: talks\noptions: {{ isolation: {isolation} }}\nagents: {{ helper: {{ description: Helps., tools: [write, read] }} }}\n\
-         steps: [{{ id: talk, agent: helper, instructions: Work. }}]\n"
-    );
-    project.file("talks.yaml", document).file(
-        "model.yaml",
-        "answers:\n  - { turn: 1, toolCalls: [{ tool: write, args: { path: first.txt, content: '1' } }] }\n  - { turn: 2, delay: 1h, text: late }\n",
-    );
-}
-
-fn start(project: &Project) -> Running {
-    let running = project.start(&[&["run", "talks.yaml", "--json", "--allow", "write"], &MODEL[..]].concat());
-    let called = || {
-        let shown = project.run(&["runs", "show", "last", "--json"]);
-        shown.code == Some(0) && shown.stdout.contains("\"tool_call_finished\"")
-    };
-    while !project.path(".cofferdam/runs.db").exists() || !called() {
-        std::thread::yield_now();
-    }
-    running
-}
-
-const QUICK: &str = "answers:
-  - { turn: 2, toolCalls: [{ tool: read, args: { path: first.txt } }, { tool: write, args: { path: second.txt, content: '2' } }] }
-  - { turn: 3, text: done }
-default: { error: { code: asked_again, class: step, message: 'this was answered before' } }
-";
-
 #[test]
-fn a_step_goes_on_in_its_directory_after_a_kill() {
-    for isolation in ["workdir-per-step", "copy-per-step", "worktree-per-step"] {
-        let project = repository();
-        talker(&project, isolation);
-        commit(&project);
-        let running = start(&project);
-        running.signal(Signal::KILL);
-        running.wait();
-        project.file("model.yaml", QUICK);
-        project.run(&["resume", "last", "--allow", "write"]).expect(0);
-        let changes = changes(&project, "talk");
-        assert_eq!(files(&changes), [("first.txt", "added"), ("second.txt", "added")], "{isolation}");
-        assert!(patch(&project, &changes).contains("+++ b/first.txt"), "{isolation}");
-        assert!(!project.path("first.txt").exists());
-    }
-}
-
-#[test]
-fn a_step_that_was_interrupted_leaves_a_patch_and_goes_on() {
+fn a_patch_of_a_copy_fits_the_repository_around_the_working_directory() {
     let project = repository();
-    talker(&project, "worktree-per-step");
+    project.file("part/inner.txt", "inner\n");
+    document(&project, "copy-per-step", json!([write("a", "inner.txt", "changed\n")]));
     commit(&project);
-    let running = start(&project);
-    running.signal(Signal::INT);
-    running.wait().expect(130).says(&["talk: what it had changed when it was stopped is in `changes/talk.1.patch`"]);
-    assert!(directory(&project).join("changes/talk.1.patch").exists());
-    project.file("model.yaml", QUICK);
-    // Also in a branch, which has no directories of its own.
-    project.run(&["resume", "last", "--allow", "write"]).expect(0);
-    assert_eq!(files(&changes(&project, "talk")), [("first.txt", "added"), ("second.txt", "added")]);
-}
-
-#[test]
-fn another_try_begins_anew_and_loses_nothing() {
-    let project = repository();
-    let document = "name: talks\noptions: { isolation: copy-per-step }\nagents: { helper: { description: Helps., tools: [write, read] } }\n\
-         steps: [{ id: talk, agent: helper, instructions: Work., retries: 1 }]\n";
-    project.file("talks.yaml", document).file(
-        "model.yaml",
-        "answers:\n  - { attempt: 1, turn: 1, toolCalls: [{ tool: write, args: { path: first.txt, content: '1' } }] }\n\
-         \x20 - { attempt: 1, turn: 2, error: { class: retry, code: busy, message: busy } }\n\
-         \x20 - { attempt: 2, turn: 1, toolCalls: [{ tool: read, args: { path: first.txt } }, { tool: write, args: { path: second.txt, content: '2' } }] }\n\
-         \x20 - { attempt: 2, turn: 2, text: done }\n",
-    );
-    project.run(&[&["run", "talks.yaml", "--allow", "write"], &MODEL[..]].concat()).expect(0);
-    let changes = changes(&project, "talk");
-    assert_eq!(files(&changes), [("second.txt", "added")]);
-    assert_eq!(changes["directory"], "work/talk.2/tree");
-    let first = fs::read_to_string(directory(&project).join("changes/talk.1.patch")).unwrap();
-    assert!(first.contains("+++ b/first.txt"), "{first}");
-    assert!(!directory(&project).join("work/talk.1").exists(), "it is in its patch");
-}
-
-#[test]
-fn a_run_that_is_deleted_leaves_its_patches() {
-    let project = repository();
-    document(
-        &project,
-        "worktree-per-step",
-        json!([write("a", "new.txt", "x"), exec("b", "mkdir c; touch c/d; chmod 0 c")]),
-    );
-    commit(&project);
-    run(&project);
-    let run_directory = directory(&project);
-    assert_eq!(git(&project, &["worktree", "list"]).lines().count(), 3);
-    let id = run_directory.file_name().unwrap().to_str().unwrap().to_owned();
-    project.run(&["runs", "rm", "last"]).expect(0).says(&["kept the patches of"]);
-    assert!(!run_directory.exists());
-    assert_eq!(git(&project, &["worktree", "list"]).lines().count(), 1);
-    git(&project, &["apply", &format!(".cofferdam/patches/{id}/a.1.patch")]);
-    assert_eq!(project.read("new.txt"), "x");
-}
-
-#[test]
-fn nothing_is_deleted_that_is_in_no_patch() {
-    let project = repository();
-    document(
-        &project,
-        "worktree-per-step",
-        json!([exec(
-            "a",
-            "mkdir own; cd own; git init -q .; echo x > y; git -c user.name=a -c user.email=a@b add y; git -c user.name=a -c user.email=a@b commit -qm m"
-        )]),
-    );
-    let said = project.run(&["run", "w.yaml", "--allow", "exec"]).expect(0).stderr;
-    assert!(said.contains("its patch does not hold all that it changed: `own` is a repository of its own"), "{said}");
-    let refused = project.run(&["runs", "rm", "last"]).expect(1);
-    assert!(refused.stderr.contains("has changes that cannot be saved as a patch"), "{}", refused.stderr);
-    assert!(directory(&project).join("work/a.1/tree/own/y").exists());
-    project.run(&["runs", "rm", "--force", "last"]).expect(0);
-}
-
-#[test]
-fn a_fork_takes_changes_along() {
-    let project = repository();
-    let steps = json!([write("a", "a.txt", "a"), { "id": "b", "dependsOn": ["a"], "tool": "write", "args": { "path": "b.txt", "content": "b" } }]);
-    let document = json!({ "name": "w", "options": { "isolation": "copy-per-step" }, "steps": steps });
-    project.file("w.yaml", document.to_string());
-    run(&project);
-    let first = directory(&project);
-    project.run(&["fork", "last", "--from", "b", "--allow", "write"]).expect(0);
-    assert_ne!(directory(&project), first);
+    project.run(&["run", "w.yaml", "--workdir", "part", "--allow", "write"]).expect(0);
     let changes = changes(&project, "a");
-    assert_eq!(files(&changes), [("a.txt", "added")]);
-    assert!(patch(&project, &changes).contains("+++ b/a.txt"));
+    assert_eq!(files(&changes), [("part/inner.txt", "modified")]);
+    let path = directory(&project).join(changes["patch"].as_str().unwrap());
+    git(&project, &["-C", "part", "apply", path.to_str().unwrap()]);
+    assert_eq!(project.read("part/inner.txt"), "changed\n");
+}
+
+#[test]
+fn a_plugin_sees_the_directory_of_its_step() {
+    let project = Project::with_plugins().variable("PATH", SEARCH);
+    project.file("given.txt", "one two three");
+    let stats = |isolation: &str| {
+        let args = json!({ "paths": ["given.txt"], "list": false });
+        let step = json!({ "id": "a", "tool": "text.survey", "args": args, "isolation": isolation });
+        let plugins = json!({ "text": { "source": "builtin:text", "grants": { "fs": { "read": true } } } });
+        project.file("w.yaml", json!({ "name": "w", "plugins": plugins, "steps": [step] }).to_string());
+        project.run(&["run", "w.yaml", "--grant-requested"])
+    };
+    let seen = stats("none").expect(0).stdout;
+    assert_eq!(stats("copy-per-step").expect(0).stdout, seen);
+    assert_ne!(stats("workdir-per-step").stdout, seen);
+}
+
+#[test]
+fn the_example_mends_its_project() {
+    let project = project();
+    project.copy_to(&crate::support::repository().join("host/examples/fix_tests"), "example");
+    project.copy_to(&crate::support::repository().join("host/examples/fix_tests/project"), "mine");
+    let in_mine = |args: &[&str]| git(&project, &[&["-C", "mine"], args].concat());
+    in_mine(&["init", "--quiet"]);
+    in_mine(&["add", "-A"]);
+    in_mine(&["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "all"]);
+    let args = ["run", "example/fix.yaml", "--workdir", "mine", "--allow", "exec", "--allow", "edit"];
+    let said = project.run(&[&args[..], &["--model", "scripted/example/fix.model.yaml"]].concat()).expect(0);
+    assert!(said.stdout.contains("the tests pass"), "{}", said.stdout);
+    let results =
+        events(&project).into_iter().filter(|event| event["kind"] == "tool_call_finished" && event["tool"] == "exec");
+    let codes: Vec<Value> = results.map(|event| event["result"]["exit_code"].clone()).collect();
+    assert_eq!(codes, [1, 0]);
+    assert!(project.read("mine/depth.sh").contains("- 1"), "it stays as it was");
+    let changes = changes(&project, "fix");
+    assert_eq!(files(&changes), [("depth.sh", "modified")]);
+    let path = directory(&project).join(changes["patch"].as_str().unwrap()).canonicalize().unwrap();
+    in_mine(&["apply", path.to_str().unwrap()]);
+    assert!(project.read("mine/depth.sh").contains("+ 1"));
+}
+
+/// An embedder's own directories: one for all steps, with a change in each.
+struct Plain {
+    folder: PathBuf,
+    knows_modes: bool,
+}
+
+impl Isolation for Plain {
+    fn check<'a>(&'a self, modes: &'a BTreeSet<IsolationMode>) -> BoxFuture<'a, Result<Vec<String>, Fault>> {
+        let refused = modes.iter().any(|mode| *mode != IsolationMode::None) && !self.knows_modes;
+        let said = if refused { Err(Fault::user("isolation", "none here")) } else { Ok(vec!["beware".to_owned()]) };
+        Box::pin(std::future::ready(said))
+    }
+
+    fn enter<'a>(&'a self, entry: &'a StepEntry) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+        assert_eq!((entry.step.as_str(), entry.attempt, entry.continues), ("a", 1, false));
+        let dir = DirHandle::new(fs::File::open(&self.folder).unwrap());
+        Box::pin(std::future::ready(Ok(Arc::new(StepDirs { step: dir.clone(), out: dir }))))
+    }
+
+    fn leave<'a>(&'a self, entry: &'a StepEntry) -> BoxFuture<'a, Option<Changes>> {
+        let changes = Changes { isolation: entry.mode, directory: "here".to_owned(), more: 3, ..Changes::default() };
+        Box::pin(std::future::ready(Some(changes)))
+    }
+}
+
+#[test]
+fn an_embedder_gives_directories_of_its_own() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let text = "name: w\noptions: { isolation: copy-per-step }\nsteps: [{ id: a, tool: write, args: { path: x, content: y } }]\n";
+    let workflow = Workflow::parse(text, folder.path()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let run = |knows_modes| {
+        let own = Plain { folder: folder.path().to_owned(), knows_modes };
+        let orchestrator = Orchestrator::builder().isolation(Arc::new(own)).build().unwrap();
+        runtime.block_on(orchestrator.run_flow(&workflow, RunOptions::default()))
+    };
+    let Err(Error::Refused(faults)) = run(false) else { panic!("it is not refused") };
+    assert_eq!(faults[0].message, "none here");
+    let result = run(true).unwrap();
+    let changes = result.step("a").unwrap().changes.clone().unwrap();
+    assert_eq!((changes.isolation, changes.count(), &*changes.directory), (IsolationMode::Copy, 3, "here"));
+    assert_eq!(result.warnings, ["beware"]);
+    assert_eq!(fs::read_to_string(folder.path().join("x")).unwrap(), "y");
 }

@@ -21,6 +21,7 @@ use cofferdam_core::port::{
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
+use cofferdam_core::spec::workflow::IsolationMode;
 use cofferdam_core::spec::{InputText, RunLimits};
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
@@ -72,6 +73,11 @@ impl Place {
 
     async fn enter(&self) -> Result<Arc<StepDirs>, Fault> {
         self.dirs.get_or_try_init(|| self.isolation.enter(&self.entry)).await.cloned()
+    }
+
+    /// Whether the step works in a directory of its own.
+    pub(crate) fn is_own(&self) -> bool {
+        self.dirs.initialized() && self.entry.mode != IsolationMode::None
     }
 
     /// The number of the try.

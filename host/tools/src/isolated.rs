@@ -190,7 +190,7 @@ impl Isolated {
         match mode {
             IsolationMode::None | IsolationMode::Workdir => {
                 dir.create_dir(place::TREE).map_err(|error| failed(&error))?;
-                Ok(State::new(mode))
+                Ok(State { below: place::below(&self.workdir), ..State::new(mode) })
             }
             IsolationMode::Copy => {
                 let from = open(&self.workdir).map_err(|error| self.no_workdir(&error))?;
@@ -198,7 +198,7 @@ impl Isolated {
                 // The second one is made of the first, so that both are of one moment.
                 let base = place::copy(&from, &listing, &dir, place::BASE).map_err(|error| failed(&error))?;
                 place::copy(&base, &listing, &dir, place::TREE).map_err(|error| failed(&error))?;
-                Ok(State::new(mode))
+                Ok(State { below: place::below(&self.workdir), ..State::new(mode) })
             }
             IsolationMode::Worktree => {
                 let repository = self.git.find(&self.workdir)?;

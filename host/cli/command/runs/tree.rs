@@ -177,7 +177,7 @@ fn push_changes(text: &mut String, changes: &Changes, (history, margin): (&Histo
     for (label, path) in parts {
         if let Some(path) = path {
             let path = history.directory.join(path);
-            let _ = writeln!(text, "{margin}{:<7}  {}", paint::quiet(label), terminal::name(&path));
+            let _ = writeln!(text, "{margin}{}  {}", paint::quiet(&format!("{label:<7}")), terminal::name(&path));
         }
     }
 }

@@ -48,7 +48,7 @@ impl Changes {
 /// A file that a step changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedFile {
-    /// Its path: relative to the root of the repository for a worktree, else to the directory.
+    /// Its path, relative to the root of the repository that the working directory is in, else to the directory.
     pub path: String,
     /// What became of it.
     pub change: FileChange,

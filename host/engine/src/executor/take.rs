@@ -9,6 +9,8 @@ use cofferdam_core::event::{Body, RunReason};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::run::{Emission, Stop};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::AbortHandle;
 
 impl Run {
@@ -33,7 +35,7 @@ impl Run {
                 }
             }
             Wake::TimedOut { path, attempt, whole } => {
-                if self.machine.admits(&path, Some(attempt)) {
+                if self.machine.admits(&path, Some(attempt)) && !self.saves_first(&path, attempt, whole) {
                     self.abandon(&path);
                     let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
@@ -88,6 +90,24 @@ impl Run {
             Wake::Fenced(error) => self.fenced = Some(error),
         }
         self.settle(pass);
+    }
+
+    /// Ends a try whose time is over once what it changed in its own directory is saved; says whether it has one.
+    fn saves_first(&mut self, path: &StepPath, attempt: u32, whole: Duration) -> bool {
+        let Some(under_way) = self.attempts.get_mut(path).filter(|under_way| under_way.place.is_own()) else {
+            return false;
+        };
+        under_way.cancel.set();
+        under_way.handle.abort();
+        let (place, inbox, path) = (Arc::clone(&under_way.place), self.inbox.clone(), path.clone());
+        under_way.handle = self.tasks.spawn(async move {
+            if let Some(changes) = place.leave().await {
+                inbox.send(Wake::Left { path: path.clone(), attempt, changes: Box::new(changes) });
+            }
+            let outcome = Err(timed_out(&path, whole).into());
+            inbox.send(Wake::Ended { path, attempt, outcome });
+        });
+        true
     }
 
     /// Stops the run; at once when nothing but its output is missing.

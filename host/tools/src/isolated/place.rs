@@ -39,6 +39,9 @@ pub(super) struct State {
     /// The step's directory in a worktree; empty, or ending in `/`.
     #[serde(default)]
     pub(super) prefix: String,
+    /// What paths in the patch begin with, so that it is one of the repository around the working directory, if there is one.
+    #[serde(default)]
+    pub(super) below: String,
     /// The repository's own directory.
     pub(super) common: Option<PathBuf>,
     /// What the repository keeps of the worktree.
@@ -49,7 +52,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(mode: IsolationMode) -> Self {
-        Self { mode, head: None, prefix: String::new(), common: None, admin: None, saved: false }
+        Self { mode, head: None, prefix: String::new(), below: String::new(), common: None, admin: None, saved: false }
     }
 }
 
@@ -233,6 +236,14 @@ fn open_up(path: &Path, depth: usize) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         open_up(&entry.path(), depth - 1);
     }
+}
+
+/// Where a directory is in the repository around it, as paths in a patch have it; nothing where there is none.
+pub(super) fn below(workdir: &Path) -> String {
+    let Ok(workdir) = workdir.canonicalize() else { return String::new() };
+    let root = workdir.ancestors().find(|path| fs::symlink_metadata(path.join(".git")).is_ok());
+    let inner = root.and_then(|root| workdir.strip_prefix(root).ok()?.to_str());
+    inner.filter(|inner| !inner.is_empty()).map(|inner| format!("{inner}/")).unwrap_or_default()
 }
 
 /// Notes which run a branch is made of.

@@ -26,7 +26,7 @@ pub(super) fn save(git: &Git, own: &Own, mut state: State) -> Changes {
     };
     let saved = match state.mode {
         IsolationMode::Worktree => git.save(own, &state, &mut changes),
-        _ => plain(own, state.mode, &mut changes),
+        _ => plain(own, &state, &mut changes),
     };
     if let Err(why) = saved {
         changes.incomplete.get_or_insert(why);
@@ -60,7 +60,7 @@ pub(super) fn unsaved(error: &io::Error) -> String {
 }
 
 /// Compares a directory with what it began as: a copy, or nothing.
-fn plain(own: &Own, mode: IsolationMode, changes: &mut Changes) -> Result<(), String> {
+fn plain(own: &Own, state: &State, changes: &mut Changes) -> Result<(), String> {
     let unread = |error: io::Error| format!("the directory cannot be read: {error}");
     let listed = |listing: Result<Listing, Stop>| {
         listing.map_err(|stop| match stop {
@@ -69,7 +69,7 @@ fn plain(own: &Own, mode: IsolationMode, changes: &mut Changes) -> Result<(), St
         })
     };
     let tree = super::open(&own.path).and_then(|dir| dir.open_dir(TREE)).map_err(unread)?;
-    let is_copy = mode == IsolationMode::Copy;
+    let is_copy = state.mode == IsolationMode::Copy;
     let leaves = if is_copy { Leaves::Ignored } else { Leaves::Tools };
     let after = listed(list::list(&tree, leaves, None))?;
     let (base, before) = match is_copy {
@@ -83,7 +83,8 @@ fn plain(own: &Own, mode: IsolationMode, changes: &mut Changes) -> Result<(), St
     if after.skipped > 0 {
         changes.incomplete = Some(format!("{} entries of it cannot be read, or have odd names", after.skipped));
     }
-    let mut comparison = Comparison { own, base: base.as_ref(), tree: &tree, text: String::new(), whole: 0, changes };
+    let (base, below) = (base.as_ref(), state.below.as_str());
+    let mut comparison = Comparison { own, base, tree: &tree, below, text: String::new(), whole: 0, changes };
     comparison.walk(&before, &after)?;
     let patch = std::mem::take(&mut comparison.text);
     put(own, patch.as_bytes(), changes).map_err(|error| unsaved(&error))
@@ -93,6 +94,7 @@ struct Comparison<'a> {
     own: &'a Own,
     base: Option<&'a Dir>,
     tree: &'a Dir,
+    below: &'a str,
     text: String,
     /// Bytes of files that are kept whole.
     whole: u64,
@@ -124,24 +126,25 @@ impl Comparison<'_> {
             (_, None) => FileChange::Deleted,
             _ => FileChange::Modified,
         };
+        let shown = format!("{}{path}", self.below);
         let before = self.base.zip(old).map(|(base, kind)| text(base, path, kind)).transpose()?;
         let after = new.map(|kind| text(self.tree, path, kind)).transpose()?;
         let binary = before == Some(None) || after == Some(None) || self.text.len() >= limits::PATCH_BYTES;
         if binary {
             if let Some(kind) = new {
-                self.keep(path, kind)?;
+                self.keep(path, &shown, kind)?;
             }
         } else {
             let (before, after) = (before.flatten(), after.flatten());
             let (before, after) = (side(old, before.as_deref()), side(new, after.as_deref()));
-            patch::push(&mut self.text, path, before, after);
+            patch::push(&mut self.text, &shown, before, after);
         }
-        self.changes.files.push(ChangedFile { path: path.to_owned(), change, binary });
+        self.changes.files.push(ChangedFile { path: shown, change, binary });
         Ok(())
     }
 
     /// Keeps a file that a patch cannot hold.
-    fn keep(&mut self, path: &str, kind: Kind) -> io::Result<()> {
+    fn keep(&mut self, path: &str, shown: &str, kind: Kind) -> io::Result<()> {
         let Kind::File { bytes, .. } = kind else { return Ok(()) };
         self.whole = self.whole.saturating_add(bytes);
         if self.whole > limits::WHOLE_FILES_BYTES as u64 {
@@ -152,7 +155,7 @@ impl Comparison<'_> {
         }
         let name = format!("{}.files", self.own.name);
         let kept = super::open(&self.own.changes()?)?;
-        let to = Path::new(&name).join(path);
+        let to = Path::new(&name).join(shown);
         if let Some(parent) = to.parent() {
             kept.create_dir_all(parent)?;
         }
