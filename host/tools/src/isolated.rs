@@ -68,8 +68,7 @@ impl Isolated {
                 return own.open_tree().map_err(|error| own.fault("opened", &error));
             }
             self.tidy(&own, entry)?;
-            let state = self.make(&own, entry.mode)?;
-            own.write(&state).map_err(|error| own.fault("made", &error))?;
+            self.make(&own, entry.mode)?;
             own.open_tree().map_err(|error| own.fault("opened", &error))
         })
     }
@@ -78,7 +77,7 @@ impl Isolated {
     pub(crate) fn leave(&self, entry: &StepEntry) -> Option<Changes> {
         self.alone(entry, || {
             let own = Own::of(&self.runs_root, entry);
-            let state = own.read()?;
+            let state = own.read().filter(|state| state.made)?;
             let changes = save::save(&self.git, &own, state);
             (changes.count() > 0 || changes.incomplete.is_some()).then_some(changes)
         })
@@ -126,25 +125,34 @@ impl Isolated {
         }
         let Some(state) = self.runs_root.parent() else { return Ok(None) };
         place::make(state, &["patches"])?;
-        let kept = state.join("patches").join(run.as_str());
-        std::fs::rename(&changes, &kept)?;
-        Ok(Some(kept))
+        let named = |number: u32| match number {
+            1 => run.as_str().to_owned(),
+            number => format!("{run}-{number}"),
+        };
+        let names = (1..).map(|number| state.join("patches").join(named(number)));
+        let kept = names.into_iter().find(|path| std::fs::symlink_metadata(path).is_err());
+        kept.iter().try_for_each(|kept| std::fs::rename(&changes, kept))?;
+        Ok(kept)
     }
 
     /// Whether a try that an earlier process was at has its directory, here or in the run that this one is a branch of.
     fn resume(&self, own: &Own, entry: &StepEntry) -> Result<bool, Fault> {
-        if let Some(mut state) = own.read() {
+        if let Some(mut state) = own.read().filter(|state| state.made) {
             state.saved = false;
             own.write(&state).map_err(|error| own.fault("written to", &error))?;
             return Ok(true);
         }
         let Some(origin) = place::origin(&self.runs_root, &entry.run) else { return Ok(false) };
         let before = Own::of(&self.runs_root, &StepEntry { run: origin, ..entry.clone() });
-        let Some(mut state) = before.read() else { return Ok(false) };
+        let Some(mut state) = before.read().filter(|state| state.made) else { return Ok(false) };
         // It is a copy: the repository knows nothing of it.
         (state.saved, state.admin) = (false, None);
         let copied = own.make().and_then(|dir| {
-            outputs::copy(&open(&before.path)?, &dir)?;
+            own.write(&State::new(state.mode))?;
+            outputs::copy(&open(&before.path)?.open_dir(place::TREE)?, &place::make_in(&dir, place::TREE)?)?;
+            if state.mode == IsolationMode::Copy {
+                outputs::copy(&open(&before.path)?.open_dir(place::BASE)?, &place::make_in(&dir, place::BASE)?)?;
+            }
             own.write(&state)
         });
         copied.map(|()| true).map_err(|error| own.fault("copied", &error))
@@ -167,9 +175,9 @@ impl Isolated {
     /// Whether all that was changed in a directory is in a patch, or can be saved as one now.
     fn is_saved(&self, own: &Own) -> bool {
         match own.read() {
-            // No step has ever seen it.
-            None => true,
-            Some(state) if state.saved => true,
+            // Somebody took away what is known of it, and nobody knows what it began as.
+            None => false,
+            Some(state) if state.saved || !state.made => true,
             Some(state) => save::save(&self.git, own, state).incomplete.is_none(),
         }
     }
@@ -177,37 +185,38 @@ impl Isolated {
     fn remove(&self, own: &Own) -> io::Result<()> {
         let admin = own.read().and_then(|state| state.admin);
         let tree = own.path.canonicalize().map(|path| path.join(place::TREE));
-        place::remove_tree(&own.path)?;
+        own.remove()?;
         match admin.zip(tree.ok()) {
             Some((admin, tree)) => git::forget(&admin, &tree),
             None => Ok(()),
         }
     }
 
-    fn make(&self, own: &Own, mode: IsolationMode) -> Result<State, Fault> {
-        let failed = |error: &io::Error| own.fault("made", error);
-        let dir = own.make().map_err(|error| failed(&error))?;
+    fn make(&self, own: &Own, mode: IsolationMode) -> Result<(), Fault> {
+        let failed = |error: io::Error| own.fault("made", &error);
+        let dir = own.make().map_err(failed)?;
+        own.write(&State::new(mode)).map_err(failed)?;
+        let mut state = State { made: true, below: place::below(&self.workdir), ..State::new(mode) };
         match mode {
             IsolationMode::None | IsolationMode::Workdir => {
-                dir.create_dir(place::TREE).map_err(|error| failed(&error))?;
-                Ok(State { below: place::below(&self.workdir), ..State::new(mode) })
+                dir.create_dir(place::TREE).map_err(failed)?;
             }
             IsolationMode::Copy => {
                 let from = open(&self.workdir).map_err(|error| self.no_workdir(&error))?;
                 let listing = self.list(&from)?;
                 // The second one is made of the first, so that both are of one moment.
-                let base = place::copy(&from, &listing, &dir, place::BASE).map_err(|error| failed(&error))?;
-                place::copy(&base, &listing, &dir, place::TREE).map_err(|error| failed(&error))?;
-                Ok(State { below: place::below(&self.workdir), ..State::new(mode) })
+                let base = place::copy(&from, &listing, &dir, place::BASE).map_err(failed)?;
+                place::copy(&base, &listing, &dir, place::TREE).map_err(failed)?;
             }
             IsolationMode::Worktree => {
                 let repository = self.git.find(&self.workdir)?;
-                let path = own.path.canonicalize().map_err(|error| failed(&error))?.join(place::TREE);
-                let admin = self.git.add_worktree(&repository, &path)?;
+                let path = own.path.canonicalize().map_err(failed)?.join(place::TREE);
+                state.admin = Some(self.git.add_worktree(&repository, &path)?);
                 let git::Repository { common, prefix, head, .. } = repository;
-                Ok(State { admin: Some(admin), common: Some(common), prefix, head: Some(head), ..State::new(mode) })
+                (state.common, state.prefix, state.head) = (Some(common), prefix, Some(head));
             }
         }
+        own.write(&state).map_err(failed)
     }
 
     /// What a copy of the working directory holds.

@@ -141,6 +141,7 @@ fn a_fork_takes_changes_along() {
     let changes = changes(&project, "a");
     assert_eq!(files(&changes), [("a.txt", "added")]);
     assert!(patch(&project, &changes).contains("+++ b/a.txt"));
+    project.run(&["replay", "last"]).expect(0);
 }
 
 #[test]
@@ -157,4 +158,16 @@ fn a_branch_goes_on_in_the_directory_that_it_has_from_its_run() {
         project.run(&["resume", "last", "--allow", "write", "--accept-changes"]).expect(0);
         assert_eq!(files(&changes(&project, "talk")), [("first.txt", "added"), ("second.txt", "added")], "{isolation}");
     }
+}
+
+#[test]
+fn a_link_does_not_choose_what_is_deleted() {
+    let project = repository();
+    let outside = tempfile::TempDir::new().unwrap();
+    fs::create_dir(outside.path().join("mine")).unwrap();
+    document(&project, "none", json!([write("a", "a.txt", "a")]));
+    run(&project);
+    std::os::unix::fs::symlink(outside.path(), directory(&project).join("work")).unwrap();
+    project.run(&["runs", "rm", "last"]).expect(0);
+    assert!(outside.path().join("mine").is_dir());
 }

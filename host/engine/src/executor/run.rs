@@ -16,7 +16,7 @@ use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
 use crate::person::{AtWork, Open, Presence};
 use crate::recorder::Inbox;
-use cofferdam_core::event::{self, Body, RunEvent, Sensitive};
+use cofferdam_core::event::{self, Body, Changes, RunEvent, Sensitive};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
@@ -52,6 +52,8 @@ pub(super) struct Run {
     pub(super) context: Arc<ContextSource>,
     /// Directories that are being left; outlives `tasks`.
     pub(super) leaving: JoinSet<()>,
+    /// What stopped steps had changed, known after the run's end.
+    pub(super) left_over: Vec<(StepPath, Box<Changes>)>,
     /// Inputs that were shortened in the prompt of a try under way.
     pub(super) shortened: HashMap<StepPath, Vec<String>>,
     /// Outputs as plugins have them enter prompts.
@@ -157,6 +159,7 @@ impl Run {
             deferred: HashMap::new(),
             context,
             leaving: JoinSet::new(),
+            left_over: Vec::new(),
             shortened: HashMap::new(),
             transformed: Transformed::default(),
             changing: Changing::default(),
@@ -238,15 +241,17 @@ impl Run {
 
     /// What steps that were stopped had changed, where that came too late to be recorded.
     fn left_behind(&mut self) -> Vec<String> {
-        let left = std::iter::from_fn(|| self.wakes.try_recv().ok());
-        left.filter_map(|wake| match wake {
-            Wake::Left { path, changes, .. } => {
-                let where_ = changes.patch.unwrap_or(changes.directory);
-                Some(format!("{path}: what it had changed when it was stopped is in `{where_}` of the run's directory"))
+        let mut left = std::mem::take(&mut self.left_over);
+        while let Ok(wake) = self.wakes.try_recv() {
+            if let Wake::Left { path, changes, .. } = wake {
+                left.push((path, changes));
             }
-            _ => None,
-        })
-        .collect()
+        }
+        let told = |(path, changes): (StepPath, Box<Changes>)| {
+            let place = changes.patch.unwrap_or(changes.directory);
+            format!("{path}: what it had changed when it was stopped is in `{place}` of the run's directory")
+        };
+        left.into_iter().map(told).collect()
     }
 
     /// Ends the work on a step from outside; says whether there was any. Its directories are left meanwhile.

@@ -25,6 +25,7 @@ impl Run {
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
+            Wake::Left { path, changes, .. } if self.machine.is_finished() => self.left_over.push((path, changes)),
             Wake::Left { path, attempt, changes } => {
                 let body = Body::FilesChanged(*changes);
                 pass.queue.push_back(Emission { path, attempt: Some(attempt), body });

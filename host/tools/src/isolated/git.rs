@@ -200,7 +200,10 @@ impl Git {
         let (group, pipes) = Group::start(&mut command).map_err(broken)?;
         let group = Arc::new(group);
         let _over = watch(&group).map_err(broken)?;
-        let errors = pipes.stderr.map(|pipe| std::thread::spawn(move || keep(pipe, ERROR_BYTES)));
+        let errors = pipes.stderr.map(|pipe| {
+            std::thread::Builder::new().name("git-errors".to_owned()).spawn(move || keep(pipe, ERROR_BYTES))
+        });
+        let errors = errors.transpose().map_err(broken)?;
         let (stdout, cut) = pipes.stdout.map(|pipe| keep(pipe, limits::PATCH_BYTES as u64)).unwrap_or_default();
         let (stderr, _) = errors.and_then(|errors| errors.join().ok()).unwrap_or_default();
         match group.wait() {

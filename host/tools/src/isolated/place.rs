@@ -46,13 +46,24 @@ pub(super) struct State {
     pub(super) common: Option<PathBuf>,
     /// What the repository keeps of the worktree.
     pub(super) admin: Option<PathBuf>,
+    /// It is whole, and its step may have seen it.
+    pub(super) made: bool,
     /// All that was changed is in the patch, and nobody has entered since.
     pub(super) saved: bool,
 }
 
 impl State {
     pub(super) fn new(mode: IsolationMode) -> Self {
-        Self { mode, head: None, prefix: String::new(), below: String::new(), common: None, admin: None, saved: false }
+        Self {
+            mode,
+            head: None,
+            prefix: String::new(),
+            below: String::new(),
+            common: None,
+            admin: None,
+            made: false,
+            saved: false,
+        }
     }
 }
 
@@ -78,11 +89,13 @@ impl Own {
 
     /// Those of all tries of all steps of a run.
     pub(super) fn all(runs_root: &Path, run: &RunId) -> io::Result<Vec<Self>> {
-        let entries = match fs::read_dir(runs_root.join(run.as_str()).join(WORK)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        // A link leads to what is not ours.
+        let there = [run.as_str(), WORK].iter().try_fold(runs_root.to_owned(), |path, name| {
+            let path = path.join(name);
+            super::is_directory(&path).then_some(path)
+        });
+        let Some(work) = there else { return Ok(Vec::new()) };
+        let names = fs::read_dir(work)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut names: Vec<String> = names.collect();
         names.sort();
         Ok(names.into_iter().map(|name| Self::named(runs_root, run, name)).collect())
@@ -98,10 +111,25 @@ impl Own {
         self.path.join(TREE)
     }
 
-    /// Makes it, empty; what is there of one that was never finished goes.
+    /// Makes it, empty; what has its name already goes aside.
     pub(super) fn make(&self) -> io::Result<Dir> {
-        remove_tree(&self.path)?;
+        if fs::symlink_metadata(&self.path).is_ok() {
+            self.set_aside()?;
+        }
         make(&self.runs_root, &[&self.run, WORK, &self.name])
+    }
+
+    /// Removes it. Only below the directory of the run, whatever links there may be by now.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let work = make(&self.runs_root, &[&self.run, WORK])?;
+        let gone = |removed: io::Result<()>| match removed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        gone(work.remove_dir_all(&self.name)).or_else(|_| {
+            open_up(&self.path, cofferdam_core::limits::GLOB_DEPTH * 2);
+            gone(work.remove_dir_all(&self.name))
+        })
     }
 
     /// Opens the part of it that the step sees.
@@ -178,6 +206,12 @@ pub(super) fn make(root: &Path, names: &[&str]) -> io::Result<Dir> {
     Ok(dir)
 }
 
+/// Makes a directory in another one.
+pub(super) fn make_in(dir: &Dir, name: &str) -> io::Result<Dir> {
+    dir.create_dir(name)?;
+    dir.open_dir(name)
+}
+
 /// Opens a directory by its name, unless a link has that.
 fn enter(dir: &Dir, name: &str) -> io::Result<Dir> {
     if !dir.symlink_metadata(name)?.is_dir() {
@@ -198,8 +232,7 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Copies what is listed into a new directory.
 pub(super) fn copy(from: &Dir, listing: &Listing, into: &Dir, name: &str) -> io::Result<Dir> {
-    into.create_dir(name)?;
-    let to = into.open_dir(name)?;
+    let to = make_in(into, name)?;
     for (path, kind) in listing.entries() {
         match kind {
             Kind::Directory => to.create_dir(path)?,
