@@ -271,7 +271,7 @@ fn steps_choose_for_themselves_and_for_what_is_inside() {
         step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         step
     };
-    let group = json!({ "id": "group", "isolation": "copy-per-step", "steps": [one("inner", json!({})), one("none", json!({ "isolation": "none" }))] });
+    let group = json!({ "id": "group", "isolation": "copy-per-step", "steps": [one("inner", json!({})), one("none", json!({ "isolation": "none", "dependsOn": ["inner"] }))] });
     let each = json!({ "id": "each", "tool": "write", "args": { "path": "{{ item }}.txt", "content": "x" }, "loop": { "forEach": ["p", "q"] } });
     document(&project, "workdir-per-step", json!([group, each]));
     run(&project);
@@ -349,7 +349,7 @@ fn the_example_mends_its_project() {
     in_mine(&["add", "-A"]);
     in_mine(&["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "all"]);
     let args = ["run", "example/fix.yaml", "--workdir", "mine", "--allow", "exec", "--allow", "edit"];
-    let said = project.run(&[&args[..], &["--model", "scripted/example/fix.model.yaml"]].concat()).expect(0);
+    let said = project.run(&[&args[..], &["--model", "scripted/fix.model.yaml"]].concat()).expect(0);
     assert!(said.stdout.contains("the tests pass"), "{}", said.stdout);
     let results =
         events(&project).into_iter().filter(|event| event["kind"] == "tool_call_finished" && event["tool"] == "exec");

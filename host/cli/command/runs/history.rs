@@ -160,6 +160,7 @@ impl History {
             }
             Body::Warning { message, .. } => self.warnings.push(format!("{}: {message}", event.path)),
             Body::VariableSet { key, value } => drop(self.variables.insert(key.clone(), value.clone())),
+            Body::FilesChanged(changes) => self.step(event).changes = Some(changes.clone()),
             _ if event.path.is_coordinator() => self.coordinate(event),
             _ if !event.path.is_root() => self.add_to_step(event),
             _ => {}
@@ -227,7 +228,6 @@ impl History {
                 step.error.clone_from(error);
                 step.end(at, rested);
             }
-            Body::FilesChanged(changes) => self.step(event).changes = Some(changes.clone()),
             Body::StepSkipped { detail, .. } => {
                 let step = self.step(event);
                 step.status = "skipped";

@@ -1,6 +1,6 @@
 //! The words for what a step's tools see of the file system.
 
-use super::workflow::{LoopKind, Scope, Step};
+use super::workflow::{LoopKind, Scope, Step, Workflow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -51,8 +51,16 @@ impl fmt::Display for IsolationMode {
     }
 }
 
+impl Workflow {
+    /// What its steps' tools see of the file system, all modes of it.
+    #[must_use]
+    pub fn isolation_modes(&self) -> BTreeSet<IsolationMode> {
+        modes(&self.scope, self.options.isolation)
+    }
+}
+
 /// All modes of a scope, and of those inside of it.
-pub(super) fn modes(scope: &Scope, around: IsolationMode) -> BTreeSet<IsolationMode> {
+fn modes(scope: &Scope, around: IsolationMode) -> BTreeSet<IsolationMode> {
     let mut found = BTreeSet::new();
     for step in &scope.steps {
         let own = step.isolation.unwrap_or(around);

@@ -17,12 +17,12 @@ use crate::id::{AgentName, Alias, StepId, ToolName};
 use crate::policy::{Grants, Narrowing};
 use crate::port::ModelSettings;
 use crate::server::ServerReference;
-use crate::spec::{RunLimits, isolation};
+use crate::spec::RunLimits;
 use crate::template::Template;
 use crate::transform::{Transform, Transforms};
 use crate::value::Map;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -385,12 +385,6 @@ impl Workflow {
     #[must_use]
     pub fn first_variables(&self, inputs: &Map) -> Map {
         inputs.iter().chain(&self.vars).map(|(key, value)| (key.clone(), value.clone())).collect()
-    }
-
-    /// What its steps' tools see of the file system, all modes of it.
-    #[must_use]
-    pub fn isolation_modes(&self) -> BTreeSet<IsolationMode> {
-        isolation::modes(&self.scope, self.options.isolation)
     }
 
     /// A workflow of these steps and nothing else. Documents go through [`crate::spec`]; here nothing is checked.

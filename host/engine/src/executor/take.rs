@@ -27,21 +27,15 @@ impl Run {
             }
             Wake::Left { path, changes, .. } if self.machine.is_finished() => self.left_over.push((path, changes)),
             Wake::Left { path, attempt, changes } => {
-                let body = Body::FilesChanged(*changes);
-                pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+                let (attempt, body) = (Some(attempt), Body::FilesChanged(*changes));
+                pass.queue.push_back(Emission { path, attempt, body });
             }
             Wake::Transformed { path, attempt, outcome } => {
                 if self.machine.admits(&path, Some(attempt)) {
                     self.take_transformed((path, attempt), outcome, pass);
                 }
             }
-            Wake::TimedOut { path, attempt, whole } => {
-                if self.machine.admits(&path, Some(attempt)) && !self.saves_first(&path, attempt, whole) {
-                    self.abandon(&path);
-                    let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
-                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
-                }
-            }
+            Wake::TimedOut { path, attempt, whole } => self.time_out(path, attempt, whole, pass),
             Wake::Record { path, attempt, body, done } => {
                 if body.is_transient() {
                     self.inbox.saw_transient();
@@ -93,7 +87,17 @@ impl Run {
         self.settle(pass);
     }
 
-    /// Ends a try whose time is over once what it changed in its own directory is saved; says whether it has one.
+    /// Ends a try whose time is over; one with a directory of its own once what it changed there is saved.
+    fn time_out(&mut self, path: StepPath, attempt: u32, whole: Duration, pass: &mut Pass) {
+        if !self.machine.admits(&path, Some(attempt)) || self.saves_first(&path, attempt, whole) {
+            return;
+        }
+        self.abandon(&path);
+        let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
+        pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+    }
+
+    /// Whether a try has a directory of its own: then it ends later.
     fn saves_first(&mut self, path: &StepPath, attempt: u32, whole: Duration) -> bool {
         let Some(under_way) = self.attempts.get_mut(path).filter(|under_way| under_way.place.is_own()) else {
             return false;
