@@ -14,6 +14,7 @@ use cofferdam_plugin::{CacheDirs, CompileChild, ComponentStore, HostSettings, Ne
 use cofferdam_store::{Memory, MemoryState, Sqlite, StateStore};
 use cofferdam_tools::{Directories, ExecSettings, NativeTools};
 use secrecy::SecretString;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,8 +64,8 @@ pub(crate) fn directories(workdir: Option<PathBuf>, project: Option<&Path>) -> A
         Some(project) => project.join("runs"),
         None => std::env::temp_dir().join("cofferdam").join("runs"),
     };
-    let search = variable("PATH").unwrap_or_default().into();
-    Arc::new(Directories::new(workdir.unwrap_or_else(|| PathBuf::from(".")), runs, search))
+    let search = variable("PATH").unwrap_or_default();
+    Arc::new(Directories::new(workdir.unwrap_or_else(|| PathBuf::from(".")), runs, OsStr::new(&search)))
 }
 
 /// What plugins get of the rest.

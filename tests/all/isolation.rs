@@ -5,7 +5,7 @@ mod life;
 use crate::support::Project;
 use cofferdam::core::event::Changes;
 use cofferdam::core::fault::Fault;
-use cofferdam::core::port::{BoxFuture, DirHandle, Isolation, StepDirs, StepEntry};
+use cofferdam::core::port::{BoxFuture, DirHandle, Isolation, StepDirs, StepEntry, TryEnd};
 use cofferdam::core::spec::workflow::IsolationMode;
 use cofferdam::{Error, Orchestrator, RunOptions, Workflow};
 use serde_json::{Value, json};
@@ -264,6 +264,18 @@ fn what_two_steps_changed_is_a_conflict() {
 }
 
 #[test]
+fn a_directory_in_which_nothing_changed_goes() {
+    let project = repository();
+    for isolation in ["copy-per-step", "worktree-per-step"] {
+        document(&project, isolation, json!([{ "id": "a", "tool": "read", "args": { "path": "src/a.txt" } }]));
+        run(&project);
+        assert_eq!(changes(&project, "a"), Value::Null);
+        assert_eq!(fs::read_dir(directory(&project).join("work")).unwrap().count(), 0, "{isolation}");
+    }
+    assert_eq!(git(&project, &["worktree", "list"]).lines().count(), 1);
+}
+
+#[test]
 fn steps_choose_for_themselves_and_for_what_is_inside() {
     let project = project();
     let one = |id: &str, more: Value| {
@@ -382,7 +394,7 @@ impl Isolation for Plain {
         Box::pin(std::future::ready(Ok(Arc::new(StepDirs { step: dir.clone(), out: dir }))))
     }
 
-    fn leave<'a>(&'a self, entry: &'a StepEntry) -> BoxFuture<'a, Option<Changes>> {
+    fn leave<'a>(&'a self, entry: &'a StepEntry, _: TryEnd) -> BoxFuture<'a, Option<Changes>> {
         let changes = Changes { isolation: entry.mode, directory: "here".to_owned(), more: 3, ..Changes::default() };
         Box::pin(std::future::ready(Some(changes)))
     }

@@ -17,7 +17,8 @@ use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation, Kept,
-    Mailbox, PastAttempt, Recorder, Sources, StepDirs, StepEntry, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
+    Mailbox, PastAttempt, Recorder, Sources, StepDirs, StepEntry, ToolContext, ToolReply, ToolSpec, Toolbox, TryEnd,
+    Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -86,8 +87,8 @@ impl Place {
     }
 
     /// Leaves the directories if they were entered; gives what changed in them, if they were the step's own.
-    pub(crate) async fn leave(&self) -> Option<Changes> {
-        if self.dirs.initialized() { self.isolation.leave(&self.entry).await } else { None }
+    pub(crate) async fn leave(&self, end: TryEnd) -> Option<Changes> {
+        if self.dirs.initialized() { self.isolation.leave(&self.entry, end).await } else { None }
     }
 }
 
@@ -174,7 +175,7 @@ impl Attempt {
     pub(crate) async fn run(self) -> Result<AgentOutput, AgentFailure> {
         let (place, path, recorder) = (Arc::clone(&self.place), self.path.clone(), self.recorder.clone());
         let outcome = AssertUnwindSafe(self.work()).catch_unwind().await;
-        if let Some(changes) = place.leave().await {
+        if let Some(changes) = place.leave(TryEnd::Itself).await {
             recorder.observe(Body::FilesChanged(changes));
         }
         match outcome {

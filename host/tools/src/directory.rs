@@ -9,10 +9,10 @@ use cofferdam_core::event::Changes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
-use cofferdam_core::port::{BoxFuture, DirHandle, Isolation, StepDirs, StepEntry};
+use cofferdam_core::port::{BoxFuture, DirHandle, Isolation, StepDirs, StepEntry, TryEnd};
 use cofferdam_core::spec::workflow::IsolationMode;
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -43,8 +43,8 @@ impl Directories {
     /// Steps work in `workdir`, which must exist when the first of them starts; `runs_root` is made when needed. The program `git`
     /// is looked for in the directories of `search`.
     #[must_use]
-    pub fn new(workdir: PathBuf, runs_root: PathBuf, search: OsString) -> Self {
-        let isolated = Arc::new(Isolated::new(workdir.clone(), runs_root.clone(), &search));
+    pub fn new(workdir: PathBuf, runs_root: PathBuf, search: &OsStr) -> Self {
+        let isolated = Arc::new(Isolated::new(workdir.clone(), runs_root.clone(), search));
         Self { workdir, runs_root, isolated, open: Mutex::default() }
     }
 
@@ -105,14 +105,14 @@ impl Isolation for Directories {
         }
     }
 
-    fn leave<'a>(&'a self, entry: &'a StepEntry) -> BoxFuture<'a, Option<Changes>> {
+    fn leave<'a>(&'a self, entry: &'a StepEntry, end: TryEnd) -> BoxFuture<'a, Option<Changes>> {
         self.state().leave(&entry.run);
         if entry.mode == IsolationMode::None {
             return Box::pin(std::future::ready(None));
         }
         let own = entry.clone();
         Box::pin(async move {
-            let left = self.at_leisure(move |isolated| isolated.leave(&own)).await;
+            let left = self.at_leisure(move |isolated| isolated.leave(&own, end)).await;
             left.unwrap_or_else(|fault| {
                 tracing::error!(%fault, step = %entry.step, "what a step changed was not looked at; its directory stays");
                 None
@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn directories(workdir: PathBuf, runs_root: PathBuf) -> Directories {
-        Directories::new(workdir, runs_root, OsString::new())
+        Directories::new(workdir, runs_root, OsStr::new(""))
     }
 
     fn inode(handle: &DirHandle) -> u64 {
@@ -316,7 +316,7 @@ mod tests {
         for number in 0..200 {
             let own = entry(&format!("run-{number}"));
             shared.enter(&own).await.unwrap();
-            shared.leave(&own).await;
+            shared.leave(&own, TryEnd::Itself).await;
         }
         assert!(shared.state().runs.len() <= limits::DIRECTORY_IDLE_RUNS);
         assert!(Arc::ptr_eq(&busy, &shared.enter(&entry("busy")).await.unwrap()));

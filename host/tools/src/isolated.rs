@@ -15,7 +15,7 @@ use cap_std::fs::Dir;
 use cofferdam_core::event::Changes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{DirHandle, StepEntry};
+use cofferdam_core::port::{DirHandle, StepEntry, TryEnd};
 use cofferdam_core::spec::workflow::IsolationMode;
 use git::Git;
 use list::{Leaves, Stop};
@@ -73,13 +73,21 @@ impl Isolated {
         })
     }
 
-    /// What was changed in the directory of a try; it is saved as a patch.
-    pub(crate) fn leave(&self, entry: &StepEntry) -> Option<Changes> {
+    /// What was changed in the directory of a try; it is saved as a patch. One in which nothing was goes, unless its try may go on.
+    pub(crate) fn leave(&self, entry: &StepEntry, end: TryEnd) -> Option<Changes> {
         self.alone(entry, || {
             let own = Own::of(&self.runs_root, entry);
             let state = own.read().filter(|state| state.made)?;
             let changes = save::save(&self.git, &own, state);
-            (changes.count() > 0 || changes.incomplete.is_some()).then_some(changes)
+            if changes.count() > 0 || changes.incomplete.is_some() {
+                return Some(changes);
+            }
+            if end == TryEnd::Itself
+                && let Err(error) = self.remove(&own)
+            {
+                tracing::warn!(%error, path = %own.path.display(), "a step's directory stays");
+            }
+            None
         })
     }
 

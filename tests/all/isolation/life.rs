@@ -95,7 +95,7 @@ fn a_run_that_is_deleted_leaves_its_patches() {
     document(
         &project,
         "worktree-per-step",
-        json!([write("a", "new.txt", "x"), exec("b", "mkdir c; touch c/d; chmod 0 c")]),
+        json!([write("a", "new.txt", "x"), exec("b", "mkdir c; touch c/d; chmod 555 c")]),
     );
     commit(&project);
     run(&project);

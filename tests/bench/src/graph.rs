@@ -5,7 +5,7 @@ use anyhow::Result;
 use cofferdam_core::id::{RunId, StepId};
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
-    BoxFuture, DirHandle, Isolation, Model, Models, SourceError, SourceFile, Sources, StepDirs, StepEntry,
+    BoxFuture, DirHandle, Isolation, Model, Models, SourceError, SourceFile, Sources, StepDirs, StepEntry, TryEnd,
 };
 use cofferdam_core::spec::workflow::{AgentWork, Step, Work, Workflow};
 use cofferdam_core::{event::Changes, fault::Fault};
@@ -140,7 +140,7 @@ impl Isolation for Nowhere {
         })
     }
 
-    fn leave<'a>(&'a self, _: &'a StepEntry) -> BoxFuture<'a, Option<Changes>> {
+    fn leave<'a>(&'a self, _: &'a StepEntry, _: TryEnd) -> BoxFuture<'a, Option<Changes>> {
         Box::pin(std::future::ready(None))
     }
 }

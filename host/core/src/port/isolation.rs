@@ -53,6 +53,15 @@ pub struct StepEntry {
     pub continues: bool,
 }
 
+/// How the try came to its end whose directories are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryEnd {
+    /// It has a result, or failed.
+    Itself,
+    /// It was stopped, and may be taken up again.
+    CutShort,
+}
+
 /// Gives each step its directories.
 pub trait Isolation: Send + Sync {
     /// Called once before a run begins or goes on, with all modes that its steps have. Gives what a person should know.
@@ -77,7 +86,7 @@ pub trait Isolation: Send + Sync {
 
     /// Called after a try has ended for which `enter` was called, also when it failed or was cancelled. It may be dropped
     /// and called again. Gives what changed in a directory of the step's own, if something did.
-    fn leave<'a>(&'a self, entry: &'a StepEntry) -> BoxFuture<'a, Option<Changes>>;
+    fn leave<'a>(&'a self, entry: &'a StepEntry, end: TryEnd) -> BoxFuture<'a, Option<Changes>>;
 
     /// Called once for each branch of a run, before it begins: what the run has in its output directory, and what its steps
     /// changed, is taken along. Without this, a branch begins with nothing of it.

@@ -14,7 +14,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::policy::Narrowings;
-use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry};
+use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry, TryEnd};
 use cofferdam_core::run::Emission;
 use std::sync::Arc;
 use std::time::Duration;
@@ -305,7 +305,7 @@ impl Run {
             handle.abort();
         }
         if let Some(place) = self.desk.place.take() {
-            self.leaving.spawn(async move { _ = place.leave().await });
+            self.leaving.spawn(async move { _ = place.leave(TryEnd::CutShort).await });
         }
     }
 

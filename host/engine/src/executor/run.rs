@@ -22,7 +22,7 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::mail::Mail;
 use cofferdam_core::plan::Plan;
-use cofferdam_core::port::{CancelFlag, JournalError, redact_event};
+use cofferdam_core::port::{CancelFlag, JournalError, TryEnd, redact_event};
 use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Transformed};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -262,7 +262,7 @@ impl Run {
         timer.iter().for_each(AbortHandle::abort);
         let (inbox, path) = (self.inbox.clone(), path.clone());
         self.leaving.spawn(async move {
-            if let Some(changes) = place.leave().await {
+            if let Some(changes) = place.leave(TryEnd::CutShort).await {
                 let (attempt, changes) = (place.attempt(), Box::new(changes));
                 inbox.send(Wake::Left { path, attempt, changes });
             }

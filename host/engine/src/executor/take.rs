@@ -8,6 +8,7 @@ use crate::attempt::timed_out;
 use cofferdam_core::event::{Body, RunReason};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
+use cofferdam_core::port::TryEnd;
 use cofferdam_core::run::{Emission, Stop};
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +107,7 @@ impl Run {
         under_way.handle.abort();
         let (place, inbox, path) = (Arc::clone(&under_way.place), self.inbox.clone(), path.clone());
         under_way.handle = self.tasks.spawn(async move {
-            if let Some(changes) = place.leave().await {
+            if let Some(changes) = place.leave(TryEnd::Itself).await {
                 inbox.send(Wake::Left { path: path.clone(), attempt, changes: Box::new(changes) });
             }
             let outcome = Err(timed_out(&path, whole).into());

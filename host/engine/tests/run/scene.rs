@@ -9,7 +9,7 @@ use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
     BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
     Natives, Page, Pressure, PurePlugins, Question, Record, RecordBody, RunFilter, RunPage, Sink, SourceError,
-    SourceFile, Sources, Starter, StepDirs, StepEntry, Tool, Want,
+    SourceFile, Sources, Starter, StepDirs, StepEntry, Tool, TryEnd, Want,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -391,7 +391,7 @@ impl Isolation for Nothing {
         let here = DirHandle::new(std::fs::File::open("/dev/null").unwrap());
         Box::pin(async { Ok(Arc::new(StepDirs { step: here.clone(), out: here })) })
     }
-    fn leave<'a>(&'a self, _: &'a StepEntry) -> BoxFuture<'a, Option<Changes>> {
+    fn leave<'a>(&'a self, _: &'a StepEntry, _: TryEnd) -> BoxFuture<'a, Option<Changes>> {
         Box::pin(std::future::ready(None))
     }
 }

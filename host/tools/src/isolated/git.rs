@@ -55,7 +55,7 @@ pub(super) struct Repository {
 impl Repository {
     /// The working directory.
     pub(super) fn here(&self) -> PathBuf {
-        self.root.join(&self.prefix)
+        if self.prefix.is_empty() { self.root.clone() } else { self.root.join(&self.prefix) }
     }
 }
 
