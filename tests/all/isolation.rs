@@ -60,7 +60,7 @@ fn write(id: &str, path: &str, content: &str) -> Value {
     json!({ "id": id, "tool": "write", "args": { "path": path, "content": content } })
 }
 
-fn document(project: &Project, isolation: &str, steps: Value) {
+fn document(project: &Project, isolation: &str, steps: &Value) {
     let document = json!({ "name": "w", "mode": "parallel", "options": { "isolation": isolation }, "steps": steps });
     project.file("w.yaml", document.to_string());
 }
@@ -100,7 +100,7 @@ fn patch(project: &Project, changes: &Value) -> String {
 fn an_empty_directory_is_the_steps_own() {
     let project = project();
     project.file("given.txt", "given");
-    document(&project, "workdir-per-step", json!([exec("a", "ls -A; echo one > made.txt; echo two > $OUT/kept.txt")]));
+    document(&project, "workdir-per-step", &json!([exec("a", "ls -A; echo one > made.txt; echo two > $OUT/kept.txt")]));
     let said = run(&project);
     assert!(said.contains("changed    1 file: +made.txt"), "{said}");
     assert!(said.contains("a: 1 file; git apply "), "{said}");
@@ -127,7 +127,7 @@ fn a_copy_is_changed_and_its_patch_brings_the_change_back() {
     let change = "sed -i s/two/2/ src/a.txt; rm old.txt empty; printf 'y\\n' > 'odd name\"é.txt'; chmod +x run.sh; \
         ln -sf src/b.txt link; mkdir deep; printf 'no end' > deep/new.txt; printf '\\0\\1' > keep.bin; : > void; \
         sed -i '1d;$d;s/^5/five/' long.txt";
-    document(&project, "copy-per-step", json!([exec("a", change)]));
+    document(&project, "copy-per-step", &json!([exec("a", change)]));
     commit(&project);
     run(&project);
     assert_eq!(project.read("src/a.txt"), "one\ntwo\nthree\n", "the working directory is as it was");
@@ -169,7 +169,7 @@ fn a_copy_leaves_out_what_nobody_wrote() {
     document(
         &project,
         "copy-per-step",
-        json!([exec("a", "find . -type f | sort; echo x > secret.env; rm .hidden; echo .hidden >> .gitignore")]),
+        &json!([exec("a", "find . -type f | sort; echo x > secret.env; rm .hidden; echo .hidden >> .gitignore")]),
     );
     run(&project);
     let listed = events(&project).into_iter().find(|event| event["kind"] == "tool_call_finished").unwrap();
@@ -180,7 +180,7 @@ fn a_copy_leaves_out_what_nobody_wrote() {
 #[test]
 fn a_directory_that_is_too_large_is_refused_before_anything_runs() {
     let project = project();
-    document(&project, "copy-per-step", json!([write("a", "x", "y")]));
+    document(&project, "copy-per-step", &json!([write("a", "x", "y")]));
     fs::File::create(project.path("huge")).unwrap().set_len(3 << 30).unwrap();
     let hints = ["its files have more than 1073741824 bytes", "let a `.gitignore` leave out"];
     project.run(&["run", "w.yaml", "--allow", "write"]).expect(2).says(&hints);
@@ -196,7 +196,7 @@ fn a_worktree_begins_with_the_last_commit() {
     fs::set_permissions(project.path(".git/hooks/post-checkout"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
     let change = "cat src/a.txt; sed -i s/two/2/ src/a.txt; printf '\\0\\1' > keep.bin; echo n > new.txt; rm .git";
-    document(&project, "worktree-per-step", json!([exec("a", change)]));
+    document(&project, "worktree-per-step", &json!([exec("a", change)]));
     project.file("src/a.txt", "dirty\n");
     let said = run(&project);
     assert!(said.contains("has changes that are not committed"), "{said}");
@@ -219,7 +219,7 @@ fn a_folder_of_a_repository_is_what_its_steps_see() {
     let project = repository();
     project.file("part/inner.txt", "inner\n");
     commit(&project);
-    document(&project, "worktree-per-step", json!([exec("a", "ls; echo more >> inner.txt; ls .. || true")]));
+    document(&project, "worktree-per-step", &json!([exec("a", "ls; echo more >> inner.txt; ls .. || true")]));
     project.run(&["run", "w.yaml", "--workdir", "part", "--allow", "exec"]).expect(0);
     let changes = changes(&project, "a");
     assert_eq!(files(&changes), [("part/inner.txt", "modified")]);
@@ -234,7 +234,7 @@ fn a_folder_of_a_repository_is_what_its_steps_see() {
 #[test]
 fn a_worktree_that_cannot_be_had_is_refused_before_anything_runs() {
     let refused = |project: &Project, says: &[&str]| {
-        document(project, "worktree-per-step", json!([write("a", "x", "y")]));
+        document(project, "worktree-per-step", &json!([write("a", "x", "y")]));
         project.run(&["run", "w.yaml", "--allow", "write"]).expect(2).says(says);
         project.run(&["runs", "show", "last"]).expect(3);
     };
@@ -249,7 +249,7 @@ fn a_worktree_that_cannot_be_had_is_refused_before_anything_runs() {
 fn what_two_steps_changed_is_a_conflict() {
     let project = repository();
     let steps = json!([write("a", "src/a.txt", "a"), write("b", "src/a.txt", "b"), write("c", "c.txt", "c")]);
-    document(&project, "copy-per-step", steps);
+    document(&project, "copy-per-step", &steps);
     let said = run(&project);
     assert!(said.contains("a file was changed by step"), "{said}");
     let changed: Vec<Value> = events(&project).into_iter().filter(|event| event["kind"] == "files_changed").collect();
@@ -267,7 +267,7 @@ fn what_two_steps_changed_is_a_conflict() {
 fn a_directory_in_which_nothing_changed_goes() {
     let project = repository();
     for isolation in ["copy-per-step", "worktree-per-step"] {
-        document(&project, isolation, json!([{ "id": "a", "tool": "read", "args": { "path": "src/a.txt" } }]));
+        document(&project, isolation, &json!([{ "id": "a", "tool": "read", "args": { "path": "src/a.txt" } }]));
         run(&project);
         assert_eq!(changes(&project, "a"), Value::Null);
         assert_eq!(fs::read_dir(directory(&project).join("work")).unwrap().count(), 0, "{isolation}");
@@ -285,7 +285,7 @@ fn steps_choose_for_themselves_and_for_what_is_inside() {
     };
     let group = json!({ "id": "group", "isolation": "copy-per-step", "steps": [one("inner", json!({})), one("none", json!({ "isolation": "none", "dependsOn": ["inner"] }))] });
     let each = json!({ "id": "each", "tool": "write", "args": { "path": "{{ item }}.txt", "content": "x" }, "loop": { "forEach": ["p", "q"] } });
-    document(&project, "workdir-per-step", json!([group, each]));
+    document(&project, "workdir-per-step", &json!([group, each]));
     run(&project);
     assert_eq!(changes(&project, "group.inner")["isolation"], "copy-per-step");
     assert_eq!(changes(&project, "group.none"), Value::Null);
@@ -303,7 +303,7 @@ fn links_lead_nowhere() {
     let secret = outside.path().display();
     let trick =
         format!("cat way/secret; echo x > way/new; ln -s {secret}/secret stolen; ln -s {secret} all; mkfifo pipe");
-    document(&project, "copy-per-step", json!([exec("a", &trick)]));
+    document(&project, "copy-per-step", &json!([exec("a", &trick)]));
     run(&project);
     let changes = changes(&project, "a");
     assert_eq!(files(&changes), [("all", "added"), ("stolen", "added")]);
@@ -314,7 +314,7 @@ fn links_lead_nowhere() {
             !outside.path().join("new").exists() && !said["result"]["stdout"].as_str().unwrap().contains("hunter2")
         );
     }
-    document(&project, "copy-per-step", json!([{ "id": "a", "tool": "read", "args": { "path": "way/secret" } }]));
+    document(&project, "copy-per-step", &json!([{ "id": "a", "tool": "read", "args": { "path": "way/secret" } }]));
     project.run(&["run", "w.yaml"]).expect(1).says(&["leads outside the step's directory"]);
     // What a link leads to is not what is deleted either.
     project.run(&["runs", "rm", "last"]).expect(0);
@@ -325,7 +325,7 @@ fn links_lead_nowhere() {
 fn a_patch_of_a_copy_fits_the_repository_around_the_working_directory() {
     let project = repository();
     project.file("part/inner.txt", "inner\n");
-    document(&project, "copy-per-step", json!([write("a", "inner.txt", "changed\n")]));
+    document(&project, "copy-per-step", &json!([write("a", "inner.txt", "changed\n")]));
     commit(&project);
     project.run(&["run", "w.yaml", "--workdir", "part", "--allow", "write"]).expect(0);
     let changes = changes(&project, "a");

@@ -95,7 +95,7 @@ fn a_run_that_is_deleted_leaves_its_patches() {
     document(
         &project,
         "worktree-per-step",
-        json!([write("a", "new.txt", "x"), exec("b", "mkdir c; touch c/d; chmod 555 c")]),
+        &json!([write("a", "new.txt", "x"), exec("b", "mkdir c; touch c/d; chmod 555 c")]),
     );
     commit(&project);
     run(&project);
@@ -115,7 +115,7 @@ fn nothing_is_deleted_that_is_in_no_patch() {
     document(
         &project,
         "worktree-per-step",
-        json!([exec(
+        &json!([exec(
             "a",
             "mkdir own; cd own; git init -q .; echo x > y; git -c user.name=a -c user.email=a@b add y; git -c user.name=a -c user.email=a@b commit -qm m"
         )]),
@@ -165,7 +165,7 @@ fn a_link_does_not_choose_what_is_deleted() {
     let project = repository();
     let outside = tempfile::TempDir::new().unwrap();
     fs::create_dir(outside.path().join("mine")).unwrap();
-    document(&project, "none", json!([write("a", "a.txt", "a")]));
+    document(&project, "none", &json!([write("a", "a.txt", "a")]));
     run(&project);
     std::os::unix::fs::symlink(outside.path(), directory(&project).join("work")).unwrap();
     project.run(&["runs", "rm", "last"]).expect(0);

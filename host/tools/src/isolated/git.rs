@@ -123,7 +123,7 @@ impl Git {
         }
         // Nobody has been there yet.
         let link = fs::read(path.join(".git")).unwrap_or_default();
-        let admin = link.strip_prefix(b"gitdir: ").map(|admin| admin.trim_ascii_end());
+        let admin = link.strip_prefix(b"gitdir: ").map(<[u8]>::trim_ascii_end);
         let admin = admin.map(|admin| PathBuf::from(OsStr::from_bytes(admin)));
         admin.filter(|admin| admin.starts_with(repository.common.join("worktrees"))).ok_or_else(|| {
             Fault::user("isolation", format!("git made the worktree `{}` in an unknown way", path.display()))
