@@ -12,8 +12,9 @@ use cofferdam_llm::select::{Settings as ModelSettings, Variables};
 use cofferdam_llm::{ModelCatalog, Patient};
 use cofferdam_plugin::{CacheDirs, CompileChild, ComponentStore, HostSettings, Network, PluginModel};
 use cofferdam_store::{FileRecall, Memory, MemoryRecall, MemoryState, Sqlite, StateStore};
-use cofferdam_tools::{ExecSettings, NativeTools, SharedDirectory};
+use cofferdam_tools::{Directories, ExecSettings, NativeTools};
 use secrecy::SecretString;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,7 +71,8 @@ pub(crate) fn directories(workdir: Option<PathBuf>, project: Option<&Path>) -> A
         Some(project) => project.join("runs"),
         None => std::env::temp_dir().join("cofferdam").join("runs"),
     };
-    Arc::new(SharedDirectory::new(workdir.unwrap_or_else(|| PathBuf::from(".")), runs))
+    let search = variable("PATH").unwrap_or_default();
+    Arc::new(Directories::new(workdir.unwrap_or_else(|| PathBuf::from(".")), runs, OsStr::new(&search)))
 }
 
 /// What plugins get of the rest.

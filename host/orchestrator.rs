@@ -50,6 +50,7 @@ use crate::error::Error;
 use crate::stream::{self, Stream, StreamOptions};
 use crate::workflow::Workflow;
 use builder::Settings;
+use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Journal, JournalError, Sink};
@@ -61,6 +62,7 @@ use launch::{Again, Launch};
 use lineage::Lineages;
 use models::Seen;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -229,6 +231,15 @@ impl Orchestrator {
             self.shared.settings.state.clear(&prefix).await?;
         }
         Ok(())
+    }
+
+    /// Deletes the directories of a run: call it when the run is deleted. Patches of its steps are kept; their directory is the
+    /// answer.
+    ///
+    /// # Errors
+    /// When something cannot be deleted, or would be lost that is in no patch; by force that goes as well.
+    pub async fn discard_directories(&self, run: &RunId, force: bool) -> Result<Option<PathBuf>, Fault> {
+        self.shared.settings.isolation.discard(run, force).await
     }
 
     /// The plugin host, to inspect plugins.

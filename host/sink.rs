@@ -3,6 +3,7 @@
 //! They must not know where the writer leads, nor ask whether anybody reads it: a broken pipe ends the view, never
 //! the run.
 
+mod changed;
 mod clean;
 mod human;
 mod narrator;
@@ -10,6 +11,7 @@ mod ndjson;
 mod quantity;
 mod rounds;
 
+pub use changed::{changed, overlaps};
 pub use clean::clean;
 pub use human::{Human, Paint};
 pub use narrator::{Line, Narrator, Tone};

@@ -142,6 +142,7 @@ impl<W: Write + Send> Sink for Human<W> {
             "narrated",
             "tool_call_finished",
             "permission_decided",
+            "files_changed",
             "plugin_*",
             "warning",
         ];

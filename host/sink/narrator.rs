@@ -2,6 +2,7 @@
 //!
 //! It must not know colours, columns or terminals.
 
+use super::changed::{changed, overlaps};
 use super::clean::clean;
 use super::quantity;
 use super::rounds::{LoopBounds, Rounds};
@@ -200,6 +201,11 @@ fn said(event: &RunEvent) -> Vec<Line> {
             vec![line(Tone::Warn, "effect", format!("of `{tool}` is not known; it {what}: {rule}"))]
         }
         Body::Warning { message, .. } => vec![line(Tone::Warn, "warning", message.clone())],
+        Body::FilesChanged(changes) => {
+            let files = line(Tone::Quiet, "changed", changed(changes));
+            let others = overlaps(changes).into_iter().map(|what| line(Tone::Warn, "conflict", what));
+            std::iter::once(files).chain(others).collect()
+        }
         Body::QuestionAsked { question, deferred: true, .. } => {
             vec![line(Tone::Warn, "waiting", format!("nobody is there to answer: {question}"))]
         }

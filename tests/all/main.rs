@@ -37,6 +37,7 @@ mod foreign_folder;
 mod goal;
 mod guarded;
 mod inner_runs;
+mod isolation;
 mod large;
 mod library;
 mod locked;

@@ -52,11 +52,11 @@ async fn act(session: &Session, orchestrator: &Orchestrator, command: RunsComman
     let journal = &*orchestrator.runs();
     match command {
         RunsCommand::List(args) => list(orchestrator, args).await,
-        RunsCommand::Show(args) => show::run(orchestrator, &args).await,
+        RunsCommand::Show(args) => show::run(session, orchestrator, &args).await,
         RunsCommand::Diff(args) => diff::run(journal, &args).await,
         RunsCommand::Export(args) => archive::export(journal, &args).await,
         RunsCommand::Import(args) => archive::import(journal, &args).await,
-        RunsCommand::Rm(args) => removal::run(session, orchestrator, &args).await,
+        RunsCommand::Rm(args) => removal::run(orchestrator, &args).await,
         RunsCommand::Gc(args) => gc::run(session, orchestrator, &args).await,
     }
 }

@@ -229,7 +229,7 @@ fn is_final(line: &Line) -> bool {
         Tone::Warn => !(inside_loop && line.word == "cancelled"),
         Tone::Bad => true,
         Tone::Good => !inside_loop && !line.path.is_empty(),
-        Tone::Quiet => matches!(line.word, "skipped" | "plugin" | "hint" | "loop" | "answered"),
+        Tone::Quiet => matches!(line.word, "skipped" | "plugin" | "hint" | "loop" | "answered" | "changed"),
     }
 }
 
@@ -265,6 +265,7 @@ impl Sink for Live {
             "narrated",
             "turn_started",
             "tool_call_*",
+            "files_changed",
             "progress",
             "permission_decided",
             "plugin_*",

@@ -4,12 +4,12 @@
 
 use super::paint;
 use crate::local_time;
-use cofferdam::RunResult;
 use cofferdam::core::event::{Body, Decision, RunEvent, RunReason, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::core::run::LoopResult;
 use cofferdam::sink::{clean, duration, iterations, loop_end, tokens};
+use cofferdam::{RunResult, StepResult};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -91,6 +91,7 @@ impl Recap {
             let when = local_time::date_and_time(until);
             push_row(&mut text, "waits", &format!("until {when} for the next iteration of a loop"));
         }
+        push_changes(&mut text, ending);
         if let Some(files) = files(ending.out) {
             push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
         }
@@ -192,6 +193,22 @@ fn push_list(text: &mut String, label: &str, entries: impl Iterator<Item = Strin
     if entries.len() > ENTRIES {
         push_row(text, "", &format!("and {} more", entries.len() - ENTRIES));
     }
+}
+
+/// How what steps changed in directories of their own gets into the working directory.
+fn push_changes(text: &mut String, ending: &Ending<'_>) {
+    let directory = ending.out.parent().unwrap_or(ending.out);
+    let of_step = |step: &StepResult| {
+        let changes = step.changes.as_ref()?;
+        let (count, path) = (changes.count(), step.path.as_str());
+        let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+        Some(match &changes.patch {
+            Some(patch) => format!("{path}: {files}; git apply {}", directory.join(patch).display()),
+            None if count == 0 => format!("{path}: {}", directory.join(&changes.directory).display()),
+            None => format!("{path}: {files} in {}", directory.join(&changes.directory).display()),
+        })
+    };
+    push_list(text, "changes", ending.result.steps.iter().filter_map(of_step));
 }
 
 fn push_denials(text: &mut String, gathered: &Gathered) {

@@ -3,6 +3,7 @@
 //! It is the journal record, the NDJSON line, the sink item and the golden-test line. It is a wire type on purpose:
 //! fields are only ever added, and a reader skips kinds that it does not know within one major version.
 
+mod changes;
 mod kinds;
 mod origin;
 mod post;
@@ -11,6 +12,7 @@ mod recalled;
 pub(crate) mod slots;
 mod status;
 
+pub use changes::{ChangedFile, Changes, Conflict, FileChange};
 pub use kinds::{KINDS, unknown_kind};
 pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
 pub use post::{Delivered, DropReason, Dropped, MessageKind, Posted, Told};
@@ -400,6 +402,8 @@ pub enum Body {
         /// What decided: `the tool is idempotent`, a setting, a person.
         rule: String,
     },
+    /// A try of a step has ended that had a directory of its own, and changed files in it.
+    FilesChanged(Changes),
     /// A plugin asked for what it was not granted.
     PluginDenied {
         /// What the document calls it.

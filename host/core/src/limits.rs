@@ -348,6 +348,13 @@ limits! {
     EXEC_HEAD_BYTES: usize = 8 * KIB, "bytes", "what a command writes stands in the journal and is given to the model: this much of its beginning";
     EXEC_TAIL_BYTES: usize = 24 * KIB, "bytes", "and this much of its end, where the errors are";
     WRITE_BYTES: usize = 16 * MIB, "bytes", "a model could fill the disk with one call";
+    COPY_FILES: usize = 200_000, "files", "a working directory is copied for each step with `copy-per-step`, and looked through when it ends";
+    COPY_BYTES: usize = 1024 * MIB, "bytes", "each step with `copy-per-step` has two copies, and a few of them would fill the disk";
+    CHANGED_FILES: usize = 1_000, "files", "the files that a step changed stand in the journal by name";
+    PATCH_BYTES: usize = 64 * MIB, "bytes", "a patch is built in memory, and nobody reads a longer one";
+    PATCH_FILE_BYTES: usize = 4 * MIB, "bytes", "both sides of a file are held in memory to be compared; what is larger is kept whole";
+    WHOLE_FILES_BYTES: usize = 256 * MIB, "bytes", "files that are no text are kept beside the directory that has them already";
+    GIT_SECONDS: u64 = 120, "s", "a repository on a disk that hangs would hold a step for ever";
     DIRECTORY_IDLE_RUNS: usize = 64, "runs", "each keeps its output directory open";
 }
 

@@ -30,7 +30,7 @@ pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Agen
 pub use approver::{Answer, Approver, Inquiry, Question, Remembered};
 pub use clock::Clock;
 pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn, no_recall};
-pub use isolation::{DirHandle, Isolation, StepDirs};
+pub use isolation::{DirHandle, Isolation, StepDirs, StepEntry, TryEnd};
 pub use journal::{
     Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter,
     RunIndex, RunPage, RunRow,

@@ -12,6 +12,7 @@ mod effect;
 mod expect;
 mod fold;
 mod follow;
+mod isolation;
 mod loops;
 mod machine;
 mod message;

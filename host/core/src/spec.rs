@@ -21,6 +21,7 @@ mod files;
 mod graph;
 mod include;
 mod input;
+mod isolation;
 mod json_schema;
 mod keys;
 mod kind;

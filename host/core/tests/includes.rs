@@ -253,11 +253,14 @@ fn a_document_that_no_step_uses_shares_nothing() {
 fn what_cannot_run_in_an_included_document_is_listed_with_its_file() {
     let files = Memory::of([
         ("flow.yaml", "name: x\nsteps: [{id: a, include: lib/one.yaml}]"),
-        ("lib/one.yaml", "name: one\nsteps: [{id: a, instructions: x, isolation: copy-per-step}]"),
+        (
+            "lib/one.yaml",
+            "name: one\nagents: {b: {description: d, budget: {tokens: 5}}}\nsteps: [{id: a, agent: b, instructions: x}]",
+        ),
     ]);
     let unbuilt = files.workflow().unbuilt;
     assert_eq!(unbuilt.len(), 1);
-    assert_eq!(unbuilt[0].path, "dir/lib/one.yaml: steps[0].isolation");
+    assert_eq!(unbuilt[0].path, "dir/lib/one.yaml: agents.b.budget");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::context_files::{self, ContextFiles};
 use crate::gateway::{Call, Gateway};
 use crate::recollection::Recollection;
 use crate::recorder::AttemptRecorder;
-use cofferdam_core::event::StepOutput;
+use cofferdam_core::event::{Body, Changes, StepOutput};
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath, ToolName};
@@ -21,11 +21,12 @@ use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Delegate, Invoke,
-    Isolation, Kept, Mailbox, PastAttempt, Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox,
-    Worker,
+    Isolation, Kept, Mailbox, PastAttempt, Recorder, Sources, StepDirs, StepEntry, ToolContext, ToolReply, ToolSpec,
+    Toolbox, TryEnd, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
+use cofferdam_core::spec::workflow::IsolationMode;
 use cofferdam_core::spec::{InputText, RunLimits};
 use cofferdam_core::template::Template;
 use cofferdam_core::time::Timestamp;
@@ -69,25 +70,32 @@ pub(crate) struct Attempt {
 /// The directories of one try, opened when it first needs them.
 pub(crate) struct Place {
     isolation: Arc<dyn Isolation>,
-    run_id: RunId,
-    path: StepPath,
+    entry: StepEntry,
     dirs: OnceCell<Arc<StepDirs>>,
 }
 
 impl Place {
-    pub(crate) fn new(isolation: Arc<dyn Isolation>, run_id: RunId, path: StepPath) -> Self {
-        Self { isolation, run_id, path, dirs: OnceCell::new() }
+    pub(crate) fn new(isolation: Arc<dyn Isolation>, entry: StepEntry) -> Self {
+        Self { isolation, entry, dirs: OnceCell::new() }
     }
 
     async fn enter(&self) -> Result<Arc<StepDirs>, Fault> {
-        self.dirs.get_or_try_init(|| self.isolation.enter(&self.run_id, &self.path)).await.cloned()
+        self.dirs.get_or_try_init(|| self.isolation.enter(&self.entry)).await.cloned()
     }
 
-    /// Leaves the directories if they were entered.
-    pub(crate) async fn leave(&self) {
-        if self.dirs.initialized() {
-            self.isolation.leave(&self.run_id, &self.path).await;
-        }
+    /// Whether the step works in a directory of its own.
+    pub(crate) fn is_own(&self) -> bool {
+        self.dirs.initialized() && self.entry.mode != IsolationMode::None
+    }
+
+    /// The number of the try.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.entry.attempt
+    }
+
+    /// Leaves the directories if they were entered; gives what changed in them, if they were the step's own.
+    pub(crate) async fn leave(&self, end: TryEnd) -> Option<Changes> {
+        if self.dirs.initialized() { self.isolation.leave(&self.entry, end).await } else { None }
     }
 }
 
@@ -174,9 +182,11 @@ impl Attempt {
     /// Does the work; a panic in it is its failure. Its time is bounded by whoever started it: work that holds its thread
     /// would not hear a clock beside it.
     pub(crate) async fn run(self) -> Result<AgentOutput, AgentFailure> {
-        let (place, path) = (Arc::clone(&self.place), self.path.clone());
+        let (place, path, recorder) = (Arc::clone(&self.place), self.path.clone(), self.recorder.clone());
         let outcome = AssertUnwindSafe(self.work()).catch_unwind().await;
-        place.leave().await;
+        if let Some(changes) = place.leave(TryEnd::Itself).await {
+            recorder.observe(Body::FilesChanged(changes));
+        }
         match outcome {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::bug(format!("step `{path}` panicked")).into()),

@@ -1,25 +1,30 @@
-//! The isolation `none`: all steps of all runs share one directory, and each run has an output directory.
+//! The directories of steps: one that all steps of all runs share, or one for each, and an output directory for each run.
 //!
-//! It must not delete anything, and opens nothing before a step needs it.
+//! It opens nothing before a step needs it, and deletes only what was discarded.
 
+use crate::isolated::Isolated;
 use crate::outputs;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _};
+use cofferdam_core::event::Changes;
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{RunId, StepPath};
+use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
-use cofferdam_core::port::{BoxFuture, DirHandle, Isolation, StepDirs};
-use std::collections::HashMap;
+use cofferdam_core::port::{BoxFuture, DirHandle, Isolation, StepDirs, StepEntry, TryEnd};
+use cofferdam_core::spec::workflow::IsolationMode;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Gives every step the same directory, and `<runs root>/<run id>/out` as its run's output directory. Needs a tokio
-/// runtime: directories are opened on its threads for blocking work.
-pub struct SharedDirectory {
+/// Gives every step the same directory, or one of its own below `<runs root>/<run id>`, and `<runs root>/<run id>/out` as its
+/// run's output directory. Needs a tokio runtime: directories are opened on its threads for blocking work.
+pub struct Directories {
     workdir: PathBuf,
     runs_root: PathBuf,
+    isolated: Arc<Isolated>,
     open: Mutex<Open>,
 }
 
@@ -34,17 +39,29 @@ struct Entered {
     steps: usize,
 }
 
-impl SharedDirectory {
-    /// Steps work in `workdir`, which must exist when the first of them starts; `runs_root` is made when needed.
+impl Directories {
+    /// Steps work in `workdir`, which must exist when the first of them starts; `runs_root` is made when needed. The program `git`
+    /// is looked for in the directories of `search`.
     #[must_use]
-    pub fn new(workdir: PathBuf, runs_root: PathBuf) -> Self {
-        Self { workdir, runs_root, open: Mutex::default() }
+    pub fn new(workdir: PathBuf, runs_root: PathBuf, search: &OsStr) -> Self {
+        let isolated = Arc::new(Isolated::new(workdir.clone(), runs_root.clone(), search));
+        Self { workdir, runs_root, isolated, open: Mutex::default() }
     }
 
     /// The output directory of a run, for people to look at; it may not exist.
     #[must_use]
     pub fn out_path(&self, run: &RunId) -> PathBuf {
         self.runs_root.join(run.as_str()).join("out")
+    }
+
+    /// Does what may take its time on a thread for that. Dropping the future does not stop it.
+    async fn at_leisure<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Isolated) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let isolated = Arc::clone(&self.isolated);
+        let done = tokio::task::spawn_blocking(move || work(&isolated)).await;
+        done.map_err(|error| Fault::bug(format!("work on a step's directory broke off: {error}")))
     }
 
     fn state(&self) -> MutexGuard<'_, Open> {
@@ -60,27 +77,63 @@ impl SharedDirectory {
     }
 }
 
-impl Isolation for SharedDirectory {
-    fn enter<'a>(&'a self, run: &'a RunId, _step: &'a StepPath) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
-        let entered = self.state().enter_again(run);
+impl Isolation for Directories {
+    fn check<'a>(&'a self, modes: &'a BTreeSet<IsolationMode>) -> BoxFuture<'a, Result<Vec<String>, Fault>> {
+        if modes.iter().all(|mode| *mode == IsolationMode::None) {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        let modes = modes.clone();
+        Box::pin(async move { self.at_leisure(move |isolated| isolated.check(&modes)).await? })
+    }
+
+    fn enter<'a>(&'a self, entry: &'a StepEntry) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+        let entered = self.state().enter_again(&entry.run);
         match entered {
-            Some(dirs) => Box::pin(std::future::ready(Ok(dirs))),
-            None => Box::pin(self.open(run)),
+            Some(dirs) if entry.mode == IsolationMode::None => Box::pin(std::future::ready(Ok(dirs))),
+            entered => Box::pin(async move {
+                let shared = match entered {
+                    Some(dirs) => dirs,
+                    None => self.open(&entry.run).await?,
+                };
+                if entry.mode == IsolationMode::None {
+                    return Ok(shared);
+                }
+                let own = entry.clone();
+                let step = self.at_leisure(move |isolated| isolated.enter(&own)).await??;
+                Ok(Arc::new(StepDirs { step, out: shared.out.clone() }))
+            }),
         }
     }
 
-    fn leave<'a>(&'a self, run: &'a RunId, _step: &'a StepPath) -> BoxFuture<'a, ()> {
-        self.state().leave(run);
-        Box::pin(std::future::ready(()))
+    fn leave<'a>(&'a self, entry: &'a StepEntry, end: TryEnd) -> BoxFuture<'a, Option<Changes>> {
+        self.state().leave(&entry.run);
+        if entry.mode == IsolationMode::None {
+            return Box::pin(std::future::ready(None));
+        }
+        let own = entry.clone();
+        Box::pin(async move {
+            let left = self.at_leisure(move |isolated| isolated.leave(&own, end)).await;
+            left.unwrap_or_else(|fault| {
+                tracing::error!(%fault, step = %entry.step, "what a step changed was not looked at; its directory stays");
+                None
+            })
+        })
+    }
+
+    fn discard<'a>(&'a self, run: &'a RunId, force: bool) -> BoxFuture<'a, Result<Option<PathBuf>, Fault>> {
+        let run = run.clone();
+        Box::pin(async move { self.at_leisure(move |isolated| isolated.discard(&run, force)).await? })
     }
 
     fn branch<'a>(&'a self, of: &'a RunId, into: &'a RunId) -> BoxFuture<'a, Result<(), Fault>> {
         let (runs_root, from, to) = (self.runs_root.clone(), of.clone(), into.clone());
+        let isolated = Arc::clone(&self.isolated);
         let refused = move |error: io::Error| {
             Fault::user("output_directory", format!("the output directory of run `{of}` cannot be copied: {error}"))
         };
         Box::pin(async move {
-            let copied = tokio::task::spawn_blocking(move || take_along(&runs_root, &from, &to)).await;
+            let work = move || take_along(&runs_root, &from, &to).and_then(|()| isolated.branch(&from, &to));
+            let copied = tokio::task::spawn_blocking(work).await;
             copied.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(refused)
         })
     }
@@ -186,10 +239,20 @@ fn make_runs_root(runs_root: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofferdam_core::id::StepPath;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     fn run(name: &str) -> RunId {
         RunId::parse(name).unwrap()
+    }
+
+    fn entry(name: &str) -> StepEntry {
+        let (step, mode) = (StepPath::from("one"), IsolationMode::None);
+        StepEntry { run: run(name), step, attempt: 1, mode, continues: false }
+    }
+
+    fn directories(workdir: PathBuf, runs_root: PathBuf) -> Directories {
+        Directories::new(workdir, runs_root, OsStr::new(""))
     }
 
     fn inode(handle: &DirHandle) -> u64 {
@@ -200,11 +263,11 @@ mod tests {
     async fn steps_share_a_directory_and_runs_have_their_own_output() {
         let folder = tempfile::tempdir().unwrap();
         let runs = folder.path().join(".cofferdam/runs");
-        let shared = SharedDirectory::new(folder.path().to_owned(), runs.clone());
+        let shared = directories(folder.path().to_owned(), runs.clone());
         assert!(!runs.exists(), "nothing is made before a step enters");
-        let a = shared.enter(&run("a"), &StepPath::from("one")).await.unwrap();
-        let again = shared.enter(&run("a"), &StepPath::from("two")).await.unwrap();
-        let b = shared.enter(&run("b"), &StepPath::from("one")).await.unwrap();
+        let a = shared.enter(&entry("a")).await.unwrap();
+        let again = shared.enter(&entry("a")).await.unwrap();
+        let b = shared.enter(&entry("b")).await.unwrap();
         assert!(Arc::ptr_eq(&a, &again));
         assert_eq!(inode(&a.step), inode(&b.step));
         assert_ne!(inode(&a.out), inode(&b.out));
@@ -222,8 +285,8 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         for workdir in [folder.path().join("none"), file] {
-            let shared = SharedDirectory::new(workdir.clone(), folder.path().join("runs"));
-            let fault = shared.enter(&run("a"), &StepPath::ROOT).await.unwrap_err();
+            let shared = directories(workdir.clone(), folder.path().join("runs"));
+            let fault = shared.enter(&entry("a")).await.unwrap_err();
             assert_eq!(fault.code, "working_directory");
             assert!(fault.message.contains(&workdir.display().to_string()) && fault.hint.is_some());
         }
@@ -238,9 +301,9 @@ mod tests {
         }
         std::os::unix::fs::symlink(&outside, runs.join("a")).unwrap();
         std::os::unix::fs::symlink("../../outside", runs.join("b/out")).unwrap();
-        let shared = SharedDirectory::new(folder.path().to_owned(), runs);
+        let shared = directories(folder.path().to_owned(), runs);
         for name in ["a", "b"] {
-            assert_eq!(shared.enter(&run(name), &StepPath::ROOT).await.unwrap_err().code, "output_directory");
+            assert_eq!(shared.enter(&entry(name)).await.unwrap_err().code, "output_directory");
         }
         assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
     }
@@ -248,14 +311,14 @@ mod tests {
     #[tokio::test]
     async fn directories_of_runs_that_ended_are_not_kept_for_ever() {
         let folder = tempfile::tempdir().unwrap();
-        let shared = SharedDirectory::new(folder.path().to_owned(), folder.path().join("runs"));
-        let busy = shared.enter(&run("busy"), &StepPath::ROOT).await.unwrap();
+        let shared = directories(folder.path().to_owned(), folder.path().join("runs"));
+        let busy = shared.enter(&entry("busy")).await.unwrap();
         for number in 0..200 {
-            let run = run(&format!("run-{number}"));
-            shared.enter(&run, &StepPath::ROOT).await.unwrap();
-            shared.leave(&run, &StepPath::ROOT).await;
+            let own = entry(&format!("run-{number}"));
+            shared.enter(&own).await.unwrap();
+            shared.leave(&own, TryEnd::Itself).await;
         }
         assert!(shared.state().runs.len() <= limits::DIRECTORY_IDLE_RUNS);
-        assert!(Arc::ptr_eq(&busy, &shared.enter(&run("busy"), &StepPath::ROOT).await.unwrap()));
+        assert!(Arc::ptr_eq(&busy, &shared.enter(&entry("busy")).await.unwrap()));
     }
 }

@@ -4,6 +4,7 @@
 //! of a caller is ever given to the file system as it is. Reading order:
 
 mod directory;
+mod isolated;
 mod native;
 mod outputs;
 
@@ -18,6 +19,6 @@ mod grep;
 mod read;
 mod write;
 
-pub use directory::SharedDirectory;
+pub use directory::Directories;
 pub use exec::{ExecSettings, confined};
 pub use native::NativeTools;

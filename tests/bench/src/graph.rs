@@ -5,10 +5,10 @@ use anyhow::Result;
 use cofferdam_core::id::{RunId, StepId};
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
-    BoxFuture, DirHandle, Isolation, Model, Models, SourceError, SourceFile, Sources, StepDirs,
+    BoxFuture, DirHandle, Isolation, Model, Models, SourceError, SourceFile, Sources, StepDirs, StepEntry, TryEnd,
 };
 use cofferdam_core::spec::workflow::{AgentWork, Step, Work, Workflow};
-use cofferdam_core::{fault::Fault, id::StepPath};
+use cofferdam_core::{event::Changes, fault::Fault};
 use cofferdam_engine::{Executor, FixedRandomness, Gateway, Ports, RunRequest, RunSettings, TokioClock};
 use cofferdam_llm::Scripted;
 use cofferdam_store::Memory;
@@ -134,7 +134,7 @@ impl Sources for Nowhere {
 }
 
 impl Isolation for Nowhere {
-    fn enter<'a>(&'a self, _: &'a RunId, _: &'a StepPath) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+    fn enter<'a>(&'a self, _: &'a StepEntry) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
         Box::pin(async {
             let open = |_| Fault::bug("the temporary directory cannot be opened");
             let here = DirHandle::new(std::fs::File::open(std::env::temp_dir()).map_err(open)?);
@@ -142,7 +142,7 @@ impl Isolation for Nowhere {
         })
     }
 
-    fn leave<'a>(&'a self, _: &'a RunId, _: &'a StepPath) -> BoxFuture<'a, ()> {
-        Box::pin(std::future::ready(()))
+    fn leave<'a>(&'a self, _: &'a StepEntry, _: TryEnd) -> BoxFuture<'a, Option<Changes>> {
+        Box::pin(std::future::ready(None))
     }
 }

@@ -8,8 +8,9 @@ use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{Alias, LocalName, RunId, StepPath};
 use cofferdam_core::port::{
-    BoxFuture, CancelFlag, Detached, Isolation as _, NoRedactor, Recorder, Tool as _, ToolContext,
+    BoxFuture, CancelFlag, Detached, Isolation as _, NoRedactor, Recorder, StepEntry, Tool as _, ToolContext,
 };
+use cofferdam_core::spec::workflow::IsolationMode;
 use cofferdam_engine::TokioClock;
 use cofferdam_plugin::{CacheDirs, HostSettings, LoadedPlugin, PluginHost, PluginReference, Source};
 use serde_json::json;
@@ -67,7 +68,14 @@ pub(crate) fn reference(alias: &str, component: &Arc<[u8]>) -> PluginReference {
 
 pub(crate) async fn context() -> Result<ToolContext> {
     let run_id = RunId::parse("bench")?;
-    let dirs = Nowhere.enter(&run_id, &StepPath::ROOT).await?;
+    let entry = StepEntry {
+        run: run_id.clone(),
+        step: StepPath::ROOT,
+        attempt: 1,
+        mode: IsolationMode::None,
+        continues: false,
+    };
+    let dirs = Nowhere.enter(&entry).await?;
     Ok(ToolContext {
         run: Arc::new(Detached::new(run_id.clone(), StepPath::from("step"))),
         run_id,

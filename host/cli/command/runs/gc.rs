@@ -42,7 +42,7 @@ struct Garbage {
 
 impl Garbage {
     /// Deletes the runs, up to one that cannot be deleted. Who began to work on one meanwhile keeps it.
-    async fn delete_runs(&mut self, orchestrator: &Orchestrator, outputs: &Path) -> Result<(), Failure> {
+    async fn delete_runs(&mut self, orchestrator: &Orchestrator) -> Result<(), Failure> {
         let (mut deleted, mut failed) = (Vec::new(), None);
         let told = self.busy.len();
         for row in std::mem::take(&mut self.runs) {
@@ -50,7 +50,7 @@ impl Garbage {
                 self.kept += 1;
                 continue;
             }
-            match removal::delete(orchestrator, &row.run_id, outputs, false).await {
+            match removal::delete(orchestrator, &row.run_id, false).await {
                 Ok(None) => deleted.push(row),
                 Ok(Some(kept)) => {
                     self.kept += 1;
@@ -112,20 +112,26 @@ pub(super) async fn run(session: &Session, orchestrator: &Orchestrator, args: &G
         terminal::tell("nothing was deleted");
         return Ok(Exit::Done);
     }
-    let failed = garbage.delete_runs(orchestrator, &outputs).await;
-    let mut left = std::mem::take(&mut garbage.directories).into_iter();
-    let failed = failed.and_then(|()| {
-        left.try_for_each(|directory| {
-            removal::delete_outputs(&directory)?;
-            garbage.directories.push(directory);
-            Ok(())
-        })
-    });
+    let mut failed = garbage.delete_runs(orchestrator).await;
+    for directory in std::mem::take(&mut garbage.directories) {
+        if failed.is_ok() {
+            failed = delete_orphan(orchestrator, &directory).await;
+            garbage.directories.extend(failed.is_ok().then_some(directory));
+        }
+    }
     // What went is told, whatever did not.
     print_json(&garbage, args, "deleted")?;
     tell_counts(&garbage, "deleted");
     failed?;
     Ok(Exit::Done)
+}
+
+/// Deletes what a run has left that is recorded nowhere.
+async fn delete_orphan(orchestrator: &Orchestrator, directory: &Path) -> Result<(), Failure> {
+    match directory.file_name().and_then(|name| RunId::parse(name.to_str()?).ok()) {
+        Some(run) => removal::delete_directory(orchestrator, &run, false).await,
+        None => Ok(()),
+    }
 }
 
 /// Of the runs with such a status, all that are old but the latest; they come with the latest first.

@@ -2,7 +2,7 @@
 //!
 //! It must not need the document: runs are shown wherever their journal is.
 
-use cofferdam::core::event::{AnsweredBy, Body, PluginPin, RunEvent, RunStatus};
+use cofferdam::core::event::{AnsweredBy, Body, Changes, PluginPin, RunEvent, RunStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{RunId, StepPath};
 use cofferdam::core::message::Usage;
@@ -11,6 +11,7 @@ use cofferdam::core::value::to_text;
 use cofferdam::sink::{clean, iterations, loop_end};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Most characters of a question or an answer.
@@ -19,6 +20,8 @@ const ANSWER_CHARS: usize = 200;
 /// A run as it can be told.
 pub(super) struct History {
     pub(super) run: RunId,
+    /// Where it has its files, if it has any.
+    pub(super) directory: PathBuf,
     pub(super) workflow: String,
     pub(super) started: Option<Timestamp>,
     pub(super) last: Option<Timestamp>,
@@ -69,6 +72,8 @@ pub(super) struct Step {
     /// The try that ended last, and what was spent before it.
     counted: Option<(u32, Usage)>,
     pub(super) detail: String,
+    /// What its last try changed in a directory of its own.
+    pub(super) changes: Option<Changes>,
     pub(super) error: Option<Fault>,
 }
 
@@ -76,6 +81,7 @@ impl History {
     pub(super) fn new(run: RunId) -> Self {
         Self {
             run,
+            directory: PathBuf::new(),
             workflow: String::new(),
             started: None,
             last: None,
@@ -163,6 +169,7 @@ impl History {
                 self.memory.insert(format!("{namespace}.{key}"), (**value).clone());
             }
             Body::MemoryDeleted { namespace, key, .. } => drop(self.memory.remove(&format!("{namespace}.{key}"))),
+            Body::FilesChanged(changes) => self.step(event).changes = Some(changes.clone()),
             _ if event.path.is_coordinator() => self.coordinate(event),
             _ if event.path.is_delegate() => self.delegate(event),
             body if !event.path.is_root() => {
@@ -252,6 +259,7 @@ impl History {
                 step.status = "running";
                 step.begin(at, rested);
                 step.attempts = step.attempts.max(event.attempt.unwrap_or(1));
+                step.changes = None;
                 step.what = match (agent, tool, items) {
                     (_, _, Some(items)) => {
                         format!("{} {}", items.len(), if items.len() == 1 { "item" } else { "items" })
@@ -342,6 +350,7 @@ impl Step {
             usage: Usage::default(),
             counted: None,
             detail: String::new(),
+            changes: None,
             error: None,
         }
     }

@@ -12,8 +12,7 @@ use cofferdam::core::port::{JournalError, Lease, RunRow};
 use cofferdam::sink::clean;
 use cofferdam::{Error, Orchestrator};
 use serde::Serialize;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A deleted run, for programs.
 #[derive(Serialize)]
@@ -23,7 +22,7 @@ struct Deleted<'a> {
     status: &'a str,
 }
 
-pub(super) async fn run(session: &Session, orchestrator: &Orchestrator, args: &RmArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(orchestrator: &Orchestrator, args: &RmArgs) -> anyhow::Result<Exit> {
     let journal = orchestrator.runs();
     let mut rows: Vec<RunRow> = Vec::new();
     for given in &args.runs {
@@ -40,9 +39,8 @@ pub(super) async fn run(session: &Session, orchestrator: &Orchestrator, args: &R
             return Err(kept.failure(&row.run_id).into());
         }
     }
-    let outputs = outputs(session);
     for row in &rows {
-        if let Some(kept) = delete(orchestrator, &row.run_id, &outputs, args.force).await? {
+        if let Some(kept) = delete(orchestrator, &row.run_id, args.force).await? {
             return Err(kept.failure(&row.run_id).into());
         }
         let (workflow, status) = (row.index.workflow.as_str(), row.index.status.as_str());
@@ -104,19 +102,14 @@ pub(super) async fn look(orchestrator: &Orchestrator, run: &RunId, force: bool) 
 
 /// Deletes a run, unless somebody works on it: then it says why not. Its records go last: when something fails before, the run
 /// is still listed and can be deleted again.
-pub(super) async fn delete(
-    orchestrator: &Orchestrator,
-    run: &RunId,
-    outputs: &Path,
-    force: bool,
-) -> Result<Option<Kept>, Failure> {
+pub(super) async fn delete(orchestrator: &Orchestrator, run: &RunId, force: bool) -> Result<Option<Kept>, Failure> {
     match orchestrator.claim(run).await.map_err(Kept::of) {
         Ok(()) => {}
         Err(Kept::Unknown(_)) if force => {}
         Err(kept) => return Ok(Some(kept)),
     }
     orchestrator.forget_values(run).await.map_err(Failure::from)?;
-    delete_outputs(&outputs.join(run.as_str()))?;
+    delete_directory(orchestrator, run, force).await?;
     match orchestrator.runs().delete(run).await {
         // Somebody else was faster.
         Ok(()) | Err(JournalError::NotFound(_)) => Ok(None),
@@ -124,13 +117,20 @@ pub(super) async fn delete(
     }
 }
 
-/// Deletes an output directory, if there is one.
-pub(super) fn delete_outputs(directory: &Path) -> Result<(), Failure> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::failed(format!(
-            "the output directory `{}` cannot be deleted: {error}",
-            terminal::name(directory)
-        ))),
-        _ => Ok(()),
+/// Deletes the directory of a run, if there is one; patches of its steps are kept elsewhere.
+pub(super) async fn delete_directory(orchestrator: &Orchestrator, run: &RunId, force: bool) -> Result<(), Failure> {
+    match orchestrator.discard_directories(run, force).await {
+        Ok(None) => Ok(()),
+        Ok(Some(patches)) => {
+            terminal::tell(&format!("kept the patches of {run}: {}", terminal::name(&patches)));
+            Ok(())
+        }
+        Err(fault) => {
+            let failure = Failure::failed(fault.message);
+            Err(match fault.hint {
+                Some(hint) => failure.with_hint(hint),
+                None => failure,
+            })
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::history::History;
 use super::transcript::{self, Transcripts};
-use super::{each_event, find_row, standing, tree};
+use super::{each_event, find_row, removal, standing, tree};
 use crate::args::ShowArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::session::Session;
 use crate::terminal;
 use cofferdam::Orchestrator;
 use cofferdam::core::event::{Body, RunEvent, Sensitive};
@@ -16,13 +17,14 @@ use cofferdam::core::spec::suggest::did_you_mean;
 /// Events are written when there are so many bytes of them, so that a long run is not held as text.
 const WRITE_BYTES: usize = 64 * 1024;
 
-pub(super) async fn run(orchestrator: &Orchestrator, args: &ShowArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &Session, orchestrator: &Orchestrator, args: &ShowArgs) -> anyhow::Result<Exit> {
     let journal = &*orchestrator.runs();
     let row = find_row(journal, &args.run).await?;
     let run = row.run_id;
     let copying = row.index.status == RunIndex::COPYING;
     let interrupted = row.index.status == standing::RUNNING && standing::is_interrupted(orchestrator, &run).await;
     let mut history = History::new(run.clone());
+    history.directory = removal::outputs(session).join(run.as_str());
     let length = if args.full { transcript::Length::Full } else { transcript::Length::Short };
     let mut transcripts = args.transcript.as_deref().map(|step| Transcripts::of(step, length));
     let mut lines = String::new();

@@ -3,10 +3,12 @@
 use super::history::{History, Step, judged};
 use super::standing::{INTERRUPTED, RUNNING, how_to_go_on};
 use crate::local_time;
+use crate::terminal;
 use crate::ui::paint;
+use cofferdam::core::event::Changes;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::RunIndex;
-use cofferdam::sink::{clean, duration, tokens};
+use cofferdam::sink::{changed, clean, duration, overlaps, tokens};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -148,6 +150,9 @@ fn push_steps(text: &mut String, history: &History) {
         if let Some(error) = &step.error {
             push_fault(text, error, &" ".repeat(width + 2));
         }
+        if let Some(changes) = &step.changes {
+            push_changes(text, changes, (history, &" ".repeat(width + 2)));
+        }
     }
     push_hidden(text, &mut hidden);
 }
@@ -164,6 +169,22 @@ fn push_fault(text: &mut String, fault: &Fault, margin: &str) {
     let _ = writeln!(text, "{margin}{}  {}", paint::bad("error"), clean(&fault.message, TEXT_CHARS));
     if let Some(hint) = &fault.hint {
         let _ = writeln!(text, "{margin}{}   {}", paint::quiet("hint"), clean(hint, TEXT_CHARS));
+    }
+}
+
+/// What a step changed in a directory of its own, and where that is.
+fn push_changes(text: &mut String, changes: &Changes, (history, margin): (&History, &str)) {
+    let _ = writeln!(text, "{margin}{}  {}", paint::quiet("changed"), clean(&changed(changes), TEXT_CHARS));
+    for conflict in overlaps(changes) {
+        let _ = writeln!(text, "{margin}{}  {}", paint::warn("conflict"), clean(&conflict, TEXT_CHARS));
+    }
+    let parts =
+        [("patch", changes.patch.as_ref()), ("whole", changes.whole.as_ref()), ("tree", Some(&changes.directory))];
+    for (label, path) in parts {
+        if let Some(path) = path {
+            let path = history.directory.join(path);
+            let _ = writeln!(text, "{margin}{}  {}", paint::quiet(&format!("{label:<7}")), terminal::name(&path));
+        }
     }
 }
 

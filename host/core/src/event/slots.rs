@@ -2,7 +2,7 @@
 //!
 //! Names, positions, counts and states are no content.
 
-use super::{Body, Delivered, Dropped, Posted, Recalled, StepOutput, Told};
+use super::{Body, Changes, Delivered, Dropped, Posted, Recalled, StepOutput, Told};
 use crate::fault::Fault;
 use crate::message::{Message, ToolCall};
 use crate::value::Map;
@@ -17,6 +17,13 @@ pub(crate) trait Change {
         self.text(&fault.message)
     }
     fn value(&mut self, value: &Value) -> Option<Value>;
+}
+
+/// Shows the names of changed files to `change`.
+pub(crate) fn changes(of: &mut Changes, change: &mut dyn Change) {
+    of.files.iter_mut().for_each(|file| text(&mut file.path, change));
+    of.conflicts.iter_mut().for_each(|conflict| text(&mut conflict.path, change));
+    of.incomplete.iter_mut().for_each(|why| text(why, change));
 }
 
 /// Shows all content of an event to `change`.
@@ -77,6 +84,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::Progress { message: told, .. }
         | Body::PluginDenied { request: told, .. }
         | Body::Warning { message: told, .. } => text(told, change),
+        Body::FilesChanged(changes) => self::changes(changes, change),
         Body::StepReady {}
         | Body::MemoryDeleted { .. }
         | Body::LoopIterationStarted { .. }

@@ -138,6 +138,7 @@ impl Machine {
                 }
                 self.end(id, StepStatus::Cancelled, event.at);
             }
+            Body::FilesChanged(changes) => self.take_changes(id, event.attempt, changes),
             Body::LoopPostponed { until } => self.postpone(id, *until),
             Body::LoopIterationFinished { status, .. } => self.end_iteration(id, *status, event.at),
             Body::LoopFinished { because, .. } => {
@@ -195,6 +196,7 @@ impl Machine {
             self.slots.remove(id, agent.as_ref());
             self.slots.take(agent.as_ref());
         }
+        self.forget_changes(id);
         let node = self.node_mut(id);
         node.state = NodeState::Running;
         if !std::mem::take(&mut node.resuming) {

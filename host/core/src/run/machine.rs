@@ -99,6 +99,8 @@ pub struct Machine {
     pub(super) ended: Option<Ended>,
     pub(super) usage_by_model: BTreeMap<Arc<str>, Usage>,
     pub(super) warnings: Vec<String>,
+    /// Files that steps changed in directories of their own, and which step did first.
+    pub(super) changed: HashMap<String, StepPath>,
     /// The step that failed with the policy `abort`.
     pub(super) aborted_by: Option<NodeId>,
     /// Steps whose readiness was announced and is not recorded yet.
@@ -161,6 +163,7 @@ impl Machine {
             ended: None,
             usage_by_model: BTreeMap::new(),
             warnings: Vec::new(),
+            changed: HashMap::new(),
             aborted_by: None,
             announced_ready: 0,
             concluding: false,

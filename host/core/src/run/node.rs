@@ -2,7 +2,7 @@
 
 use super::decisions::Choice;
 use super::loops::LoopRun;
-use crate::event::{SkippedBecause, StepOutput, StepStatus};
+use crate::event::{Changes, SkippedBecause, StepOutput, StepStatus};
 use crate::fault::Fault;
 use crate::id::StepPath;
 use crate::message::Usage;
@@ -111,6 +111,8 @@ pub(super) struct Node {
     pub(super) started: Option<Timestamp>,
     pub(super) ended: Option<Timestamp>,
     pub(super) truncated_inputs: Vec<String>,
+    /// What its last try changed in a directory of its own.
+    pub(super) changes: Option<Arc<Changes>>,
     /// Why it is doomed.
     pub(super) doom: Option<Doom>,
     /// How long the rest before the next try is.
@@ -182,6 +184,7 @@ impl Node {
             started: None,
             ended: None,
             truncated_inputs: Vec::new(),
+            changes: None,
             doom: None,
             rest: Duration::ZERO,
             rests_since: Timestamp::default(),

@@ -4,7 +4,7 @@ use super::loops::LoopRun;
 use super::machine::{Ended, Machine};
 use super::node::{Kind, Node, NodeId, ScopeId};
 use super::questions::OpenQuestion;
-use crate::event::{LoopEnd, RunReason, RunStatus, Sensitive, SkippedBecause, StepStatus};
+use crate::event::{Changes, LoopEnd, RunReason, RunStatus, Sensitive, SkippedBecause, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::message::Usage;
@@ -135,6 +135,9 @@ pub struct StepResult {
     /// Inputs of its prompt that were shortened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated_inputs: Vec<String>,
+    /// What its last try changed in a directory of its own; none when it had none, or changed nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Arc<Changes>>,
     /// What the document says about it, and its agent.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub metadata: Map,
@@ -317,6 +320,7 @@ impl Machine {
             skipped_because: node.skipped.as_ref().map(|(because, _)| *because),
             truncated: node.output.truncated,
             truncated_inputs: node.truncated_inputs.clone(),
+            changes: node.changes.clone(),
             metadata: metadata(&self.step(id).metadata, &node.output.metadata),
         })
     }

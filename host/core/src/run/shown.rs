@@ -1,8 +1,9 @@
 //! A result as views may show it: the content of sensitive steps is replaced, as sinks get it.
 
 use super::result::{RunResult, StepResult};
-use crate::event::slots::{Change, data, fault, shared, shared_data, text};
+use crate::event::slots::{Change, changes, data, fault, shared, shared_data, text};
 use crate::id::StepPath;
+use std::sync::Arc;
 
 impl RunResult {
     /// The result without what its document keeps out of views. The same when that is nothing.
@@ -40,5 +41,8 @@ fn hide_step(step: &mut StepResult, change: &mut dyn Change) {
     shared(&mut step.content, change);
     shared_data(&mut step.result, change);
     fault(step.error.as_mut(), change);
+    if let Some(changed) = &mut step.changes {
+        changes(Arc::make_mut(changed), change);
+    }
     step.metadata.values_mut().for_each(|value| data(value, change));
 }

@@ -9,8 +9,8 @@ mod table;
 
 use super::duration;
 use super::workflow::{
-    AgentSpec, Defaults, FailurePolicy, Input, InputKind, Items, Loop, LoopCheck, LoopKind, OnLimit, Options,
-    OutputMode, PluginReference, Repeat, Scheduler, Scope, Step, UnknownEffect, Wiring, Work, Workflow,
+    AgentSpec, Defaults, FailurePolicy, Input, InputKind, IsolationMode, Items, Loop, LoopCheck, LoopKind, OnLimit,
+    Options, OutputMode, PluginReference, Repeat, Scheduler, Scope, Step, UnknownEffect, Wiring, Work, Workflow,
 };
 use super::{RunLimits, workflow::ItemFailure};
 use crate::limits;
@@ -217,6 +217,7 @@ fn options(options: &Options, defaults: &Defaults) -> Map {
     table.unless("onStepFailure", failure(policy), policy == FailurePolicy::default());
     table.maybe("timeout", options.timeout.map(duration::format));
     table.maybe("stepTimeout", defaults.step_timeout.map(duration::format));
+    table.unless("isolation", options.isolation.as_str(), options.isolation == IsolationMode::None);
     table.maybe("scheduler", scheduler(options.scheduler));
     table.maybe("maxRetries", options.max_retries.or(defaults.max_retries));
     table.some("outputTransform", chain(&defaults.output_transform));

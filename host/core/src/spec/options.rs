@@ -6,13 +6,12 @@ use super::keys::{LIMITS, OPTIONS};
 use super::kind::{Fields, open};
 use super::run_limits::RunLimits;
 use super::tree::Node;
-use super::workflow::{Compat, Defaults, FailurePolicy, Options, Scheduler, UnknownEffect};
+use super::workflow::{Compat, Defaults, FailurePolicy, IsolationMode, Options, Scheduler, UnknownEffect};
 use std::time::Duration;
 
 impl Decoder<'_> {
     pub(super) fn options(&mut self, node: &Node) -> Option<(Options, Defaults)> {
         let fields = open(&mut self.report, node, &OPTIONS)?;
-        self.isolation(&fields);
         self.budget(&fields, false);
         let recall = self.memory(&fields);
         self.model_options(&fields);
@@ -28,6 +27,7 @@ impl Decoder<'_> {
             model: fields.get("model").and_then(|node| self.model_name(node)),
             max_concurrency: most.and_then(|count| usize::try_from(count).ok()),
             timeout: limit("timeout"),
+            isolation: fields.text("isolation").and_then(IsolationMode::of_word).unwrap_or_default(),
             scheduler: match fields.text("scheduler") {
                 Some("round-robin") => Scheduler::RoundRobin,
                 Some("least-busy") => Scheduler::LeastBusy,

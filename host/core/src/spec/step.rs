@@ -9,7 +9,7 @@ use super::options::failure;
 use super::scope::{Draft, Known, Outside};
 use super::shape::wiring;
 use super::tree::Node;
-use super::workflow::{AgentWork, Scope, Step, Wiring, Work};
+use super::workflow::{AgentWork, IsolationMode, Scope, Step, Wiring, Work};
 use crate::expr::Names;
 
 /// The kind of work of a step.
@@ -83,7 +83,6 @@ impl Decoder<'_> {
             self.looping(node, &body, (view, &mut readings))
         });
         let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
-        self.isolation(fields);
         let grants = self.narrowed(fields);
         let timeout = match &work {
             Some(Work::Include(include)) => include.tighter(fields.duration("timeout")),
@@ -99,6 +98,7 @@ impl Decoder<'_> {
             repeat,
             on_failure: failure(fields, "onFailure"),
             transform,
+            isolation: fields.text("isolation").and_then(IsolationMode::of_word),
             sensitive: fields.flag("sensitive").unwrap_or_default(),
             grants,
             ..Step::new(id, work)

@@ -1,4 +1,4 @@
-//! What is checked and cannot run in this version: budgets, shared memory, isolation, options of models. Each is warned about at
+//! What is checked and cannot run in this version: budgets, a memory that runs share, options of models. Each is warned about at
 //! its place, and a run is refused.
 
 use super::code;
@@ -15,15 +15,6 @@ impl Decoder<'_> {
         let found = self.report.at(code::NOT_BUILT, entry.spot, &entry.value.path, unbuilt_message(what));
         found.warning().hint("remove it, or use a version that has it");
         self.unbuilt.push(Unbuilt { path: entry.value.path.clone(), what: what.to_owned() });
-    }
-
-    /// `isolation` of a step or of the options.
-    pub(super) fn isolation(&mut self, fields: &Fields<'_>) {
-        if let Some(entry) = fields.entry("isolation")
-            && fields.text("isolation").is_some_and(|value| value != "none")
-        {
-            self.unbuilt(entry, "`isolation` other than `none`");
-        }
     }
 
     /// `budget` of the options or an agent.

@@ -8,6 +8,7 @@ mod recall;
 mod repeat;
 mod tool_filter;
 
+pub use super::isolation::IsolationMode;
 pub use recall::{RecallKind, RecallSettings};
 pub use repeat::{ForEach, ItemFailure, Items, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat};
 pub use tool_filter::{ToolFilter, pattern_matches};
@@ -61,9 +62,9 @@ pub struct Workflow {
 /// A part of the language that this version checks and does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unbuilt {
-    /// Where it stands: `steps[2].isolation`.
+    /// Where it stands: `options.budget`.
     pub path: String,
-    /// What it is, in a sentence: `` `isolation` other than `none` ``.
+    /// What it is, in a sentence: `` `budget` ``.
     pub what: String,
 }
 
@@ -207,6 +208,8 @@ pub struct Step {
     pub transform: Transforms,
     /// Sinks and traces get digests instead of its content.
     pub sensitive: bool,
+    /// What its tools see of the file system, and those of the steps inside of it; none = what is around it.
+    pub isolation: Option<IsolationMode>,
     /// What it takes away from what its plugins may do, and those of the steps inside of it.
     pub grants: Option<Arc<Narrowing>>,
 }
@@ -345,6 +348,8 @@ pub struct Options {
     pub max_concurrency: Option<usize>,
     /// The run.
     pub timeout: Option<Duration>,
+    /// What tools see of the file system.
+    pub isolation: IsolationMode,
     /// Which ready step gets a free slot.
     pub scheduler: Scheduler,
     /// Retries of one model request.
@@ -440,6 +445,7 @@ impl Step {
             on_failure: None,
             transform: Transforms::default(),
             sensitive: false,
+            isolation: None,
             grants: None,
         }
     }

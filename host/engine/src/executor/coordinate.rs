@@ -14,7 +14,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::policy::Narrowings;
-use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry};
+use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry, TryEnd};
 use cofferdam_core::run::Emission;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,8 +107,7 @@ impl Run {
             attempt: Some(ATTEMPT),
             past: past.clone(),
         };
-        let isolation = Arc::clone(&self.ports.isolation);
-        let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
+        let place = self.place(&path, ATTEMPT, past.is_some());
         let attempt = Attempt {
             recollection: None,
             run_id: self.request.run_id.clone(),
@@ -307,7 +306,7 @@ impl Run {
             handle.abort();
         }
         if let Some(place) = self.desk.place.take() {
-            self.leaving.spawn(async move { place.leave().await });
+            self.leaving.spawn(async move { _ = place.leave(TryEnd::CutShort).await });
         }
     }
 

@@ -18,13 +18,13 @@ use crate::context::{ContextSource, Variables};
 use crate::evaluate::Evaluator;
 use crate::person::{AtWork, Open, Presence};
 use crate::recorder::Inbox;
-use cofferdam_core::event::{self, Body, RunEvent, Sensitive};
+use cofferdam_core::event::{self, Body, Changes, RunEvent, Sensitive};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::mail::Mail;
 use cofferdam_core::plan::Plan;
-use cofferdam_core::port::{CancelFlag, JournalError, redact_event};
+use cofferdam_core::port::{CancelFlag, JournalError, TryEnd, redact_event};
 use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Transformed};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -54,6 +54,8 @@ pub(super) struct Run {
     pub(super) context: Arc<ContextSource>,
     /// Directories that are being left; outlives `tasks`.
     pub(super) leaving: JoinSet<()>,
+    /// What stopped steps had changed, known after the run's end.
+    pub(super) left_over: Vec<(StepPath, Box<Changes>)>,
     /// Inputs that were shortened in the prompt of a try under way.
     pub(super) shortened: HashMap<StepPath, Vec<String>>,
     /// Outputs as plugins have them enter prompts.
@@ -165,6 +167,7 @@ impl Run {
             deferred: HashMap::new(),
             context,
             leaving: JoinSet::new(),
+            left_over: Vec::new(),
             shortened: HashMap::new(),
             transformed: Transformed::default(),
             changing: Changing::default(),
@@ -202,17 +205,26 @@ impl Run {
     }
 
     pub(super) async fn execute_from(mut self, first: Body, held: Option<Held>) -> Result<RunResult, Error> {
-        if let Err(faults) = self.prepared.initialize().await {
-            release(held).await;
-            return Err(Error::Refused(faults));
-        }
-        let outcome = self.walk(first).await;
+        let checked = self.ports.isolation.check(&self.request.workflow.isolation_modes()).await;
+        let ready = match checked {
+            Ok(warnings) => self.prepared.initialize().await.map(|()| warnings),
+            Err(fault) => Err(vec![fault]),
+        };
+        let warnings = match ready {
+            Ok(warnings) => warnings,
+            Err(faults) => {
+                release(held).await;
+                return Err(Error::Refused(faults));
+            }
+        };
+        let outcome = self.walk(first, warnings).await;
         if let Err(Error::Journal(error)) = &outcome {
             self.end_beyond_journal(error).await;
         }
         let mut problems = self.remembered().await;
         self.tasks.abort_all();
         self.leave_all().await;
+        let left = self.left_behind();
         let lost = self.lost().await;
         problems.extend(self.prepared.cleanup().await);
         problems.extend(self.close_mail().await);
@@ -224,7 +236,7 @@ impl Run {
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
         result.warnings.extend(self.prepared.answers.unused(result.status));
         result.warnings.extend(problems);
-        result.warnings.extend(lost);
+        result.warnings.extend(lost.into_iter().chain(left));
         result.sensitive = self.sensitive.take().map(Arc::new);
         Ok(result)
     }
@@ -241,19 +253,44 @@ impl Run {
         }
     }
 
+    /// What steps that were stopped had changed, where that came too late to be recorded.
+    fn left_behind(&mut self) -> Vec<String> {
+        let mut left = std::mem::take(&mut self.left_over);
+        while let Ok(wake) = self.wakes.try_recv() {
+            if let Wake::Left { path, changes, .. } = wake {
+                left.push((path, changes));
+            }
+        }
+        let told = |(path, changes): (StepPath, Box<Changes>)| {
+            let place = changes.patch.unwrap_or(changes.directory);
+            format!("{path}: what it had changed when it was stopped is in `{place}` of the run's directory")
+        };
+        left.into_iter().map(told).collect()
+    }
+
     /// Ends the work on a step from outside; says whether there was any. Its directories are left meanwhile.
     pub(super) fn abandon(&mut self, path: &StepPath) -> bool {
         let Some(UnderWay { handle, timer, cancel, place, .. }) = self.attempts.remove(path) else { return false };
         cancel.set();
         handle.abort();
         timer.iter().for_each(AbortHandle::abort);
-        self.leaving.spawn(async move { place.leave().await });
+        let (inbox, path) = (self.inbox.clone(), path.clone());
+        self.leaving.spawn(async move {
+            if let Some(changes) = place.leave(TryEnd::CutShort).await {
+                let (attempt, changes) = (place.attempt(), Box::new(changes));
+                inbox.send(Wake::Left { path, attempt, changes });
+            }
+        });
         true
     }
 
-    async fn walk(&mut self, first: Body) -> Result<(), Error> {
+    async fn walk(&mut self, first: Body, warnings: Vec<String>) -> Result<(), Error> {
         let mut pass = Pass::default();
         pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body: first });
+        for message in warnings {
+            let body = Body::Warning { code: "isolation".to_owned(), message };
+            pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
+        }
         self.settle(&mut pass);
         self.ports.gateway.person().stand_still(self.machine.outages());
         self.watch_time_and_cancellation();
@@ -399,6 +436,9 @@ impl Run {
     pub(super) fn stamp(&mut self, mut emission: Emission) -> RunEvent {
         if let Body::StepStarted { narrowed, .. } = &mut emission.body {
             *narrowed = self.machine.narrowings(&emission.path).explain();
+        }
+        if let Body::FilesChanged(changes) = &mut emission.body {
+            changes.conflicts = self.machine.conflicts(&emission.path, changes);
         }
         redact_event(self.ports.gateway.redactor(), &mut emission.body);
         let sub = if emission.body.is_transient() {

@@ -15,9 +15,9 @@ use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{Agent, AgentOutput, CancelFlag, Mailbox, NoMail, PastTry, PureContext};
+use cofferdam_core::port::{Agent, AgentOutput, CancelFlag, Mailbox, NoMail, PastTry, PureContext, StepEntry};
 use cofferdam_core::run::{Emission, MessageError, Untransformed};
-use cofferdam_core::spec::workflow::{self, Work};
+use cofferdam_core::spec::workflow::{self, IsolationMode, Work};
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tracing::Instrument as _;
@@ -35,11 +35,10 @@ impl Run {
             }
         };
         let cancel = CancelFlag::default();
-        let isolation = Arc::clone(&self.ports.isolation);
-        let place = Arc::new(Place::new(isolation, self.request.run_id.clone(), path.clone()));
         let now = self.ports.clock.now();
         let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
         let (past, earlier) = self.past_of(&path, number);
+        let place = self.place(&path, number, past.is_some());
         let mail = self.mailbox(&path, number, past.clone());
         let attempt = Attempt {
             mail,
@@ -72,6 +71,13 @@ impl Run {
         self.attempts
             .insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place, reading: Reading::default() });
         None
+    }
+
+    /// The directories of a try; `continues`: an earlier process was at work on it.
+    pub(super) fn place(&self, path: &StepPath, attempt: u32, continues: bool) -> Arc<Place> {
+        let (run, step, mode) = (self.request.run_id.clone(), path.clone(), self.machine.isolation(path));
+        let mode = if path.is_coordinator() { IsolationMode::None } else { mode };
+        Arc::new(Place::new(Arc::clone(&self.ports.isolation), StepEntry { run, step, attempt, mode, continues }))
     }
 
     fn mailbox(&self, path: &StepPath, number: u32, past: Option<Arc<PastTry>>) -> Arc<dyn Mailbox> {

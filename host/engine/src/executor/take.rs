@@ -8,7 +8,10 @@ use crate::attempt::timed_out;
 use cofferdam_core::event::{Body, RunReason};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
+use cofferdam_core::port::TryEnd;
 use cofferdam_core::run::{Emission, Stop};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::AbortHandle;
 
 impl Run {
@@ -23,18 +26,17 @@ impl Run {
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
+            Wake::Left { path, changes, .. } if self.machine.is_finished() => self.left_over.push((path, changes)),
+            Wake::Left { path, attempt, changes } => {
+                let (attempt, body) = (Some(attempt), Body::FilesChanged(*changes));
+                pass.queue.push_back(Emission { path, attempt, body });
+            }
             Wake::Transformed { path, attempt, outcome } => {
                 if self.machine.admits(&path, Some(attempt)) {
                     self.take_transformed((path, attempt), outcome, pass);
                 }
             }
-            Wake::TimedOut { path, attempt, whole } => {
-                if self.machine.admits(&path, Some(attempt)) {
-                    self.abandon(&path);
-                    let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
-                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
-                }
-            }
+            Wake::TimedOut { path, attempt, whole } => self.time_out(path, attempt, whole, pass),
             Wake::Record { path, attempt, body, done } => self.record(Emission { path, attempt, body }, done, pass),
             Wake::Shortened { path, attempt, inputs } => {
                 if self.machine.admits(&path, Some(attempt)) {
@@ -87,6 +89,34 @@ impl Run {
         } else if let Some(done) = done {
             let _ = done.send(Err(Fault::cancelled()));
         }
+    }
+
+    /// Ends a try whose time is over; one with a directory of its own once what it changed there is saved.
+    fn time_out(&mut self, path: StepPath, attempt: u32, whole: Duration, pass: &mut Pass) {
+        if !self.machine.admits(&path, Some(attempt)) || self.saves_first(&path, attempt, whole) {
+            return;
+        }
+        self.abandon(&path);
+        let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
+        pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+    }
+
+    /// Whether a try has a directory of its own: then it ends later.
+    fn saves_first(&mut self, path: &StepPath, attempt: u32, whole: Duration) -> bool {
+        let Some(under_way) = self.attempts.get_mut(path).filter(|under_way| under_way.place.is_own()) else {
+            return false;
+        };
+        under_way.cancel.set();
+        under_way.handle.abort();
+        let (place, inbox, path) = (Arc::clone(&under_way.place), self.inbox.clone(), path.clone());
+        under_way.handle = self.tasks.spawn(async move {
+            if let Some(changes) = place.leave(TryEnd::Itself).await {
+                inbox.send(Wake::Left { path: path.clone(), attempt, changes: Box::new(changes) });
+            }
+            let outcome = Err(timed_out(&path, whole).into());
+            inbox.send(Wake::Ended { path, attempt, outcome });
+        });
+        true
     }
 
     /// Stops the run; at once when nothing but its output is missing.

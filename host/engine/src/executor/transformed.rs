@@ -6,7 +6,7 @@
 use super::Wake;
 use super::mail::Reading;
 use super::run::{Pass, Run, UnderWay};
-use crate::attempt::{Deadline, Place};
+use crate::attempt::Deadline;
 use crate::chain::Chains;
 use cofferdam_core::event::StepOutput;
 use cofferdam_core::fault::Fault;
@@ -17,7 +17,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 /// The work on one output.
@@ -44,12 +43,12 @@ impl Run {
             let outcome = all(work).await;
             inbox.send(Wake::Transformed { path: reader, attempt, outcome });
         });
-        let place = Place::new(Arc::clone(&self.ports.isolation), self.request.run_id.clone(), path.clone());
+        let place = self.place(&path, attempt, false);
         let now = self.ports.clock.now();
         let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
         let timer = deadline.map(|deadline| self.time(path.clone(), attempt, deadline));
         let at_work = self.ports.gateway.person().work(path.clone(), &self.ports.clock);
-        let (cancel, place) = (CancelFlag::default(), Arc::new(place));
+        let cancel = CancelFlag::default();
         let under_way = UnderWay { handle, timer, _at_work: at_work, cancel, place, reading: Reading::default() };
         self.attempts.insert(path, under_way);
     }

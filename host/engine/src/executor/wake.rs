@@ -3,7 +3,7 @@
 use super::mail::Posting;
 use super::shared::MemoryAsked;
 use crate::mailbox::Fetch;
-use cofferdam_core::event::{Body, StepOutput};
+use cofferdam_core::event::{Body, Changes, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, AgentOutput, JournalError, StepEnd};
@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 pub(crate) enum Wake {
     /// A try has ended.
     Ended { path: StepPath, attempt: u32, outcome: Result<AgentOutput, AgentFailure> },
+    /// A try that was ended from outside has left its directory, in which it had changed something.
+    Left { path: StepPath, attempt: u32, changes: Box<Changes> },
     /// The outputs that a message is made of were changed by plugins.
     Transformed { path: StepPath, attempt: u32, outcome: Result<Vec<(Untransformed, StepOutput)>, Fault> },
     /// The time of a step is over while a try of it is under way.

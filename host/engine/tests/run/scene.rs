@@ -1,15 +1,15 @@
 //! A scene: a workflow of a few steps, the ports that it runs with, and what they saw.
 
-use cofferdam_core::event::{Body, RunEvent, StepOutput};
+use cofferdam_core::event::{Body, Changes, RunEvent, StepOutput};
 use cofferdam_core::expr::{Expr, Names};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{AgentName, RunId, StepId, StepPath};
+use cofferdam_core::id::{AgentName, RunId, StepId};
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
     Ack, Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Answer, Append, Approver, Batch, BlobId,
     BoxFuture, Clock, DirHandle, Inquiry, Isolation, Journal, JournalError, Lease, LeaseRequest, Model, Models,
     Natives, Page, Pressure, PurePlugins, Question, Record, RecordBody, RunFilter, RunPage, Sink, SourceError,
-    SourceFile, Sources, Starter, StepDirs, Tool, Want,
+    SourceFile, Sources, Starter, StepDirs, StepEntry, Tool, TryEnd, Want,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -393,11 +393,11 @@ impl Sources for Nothing {
 }
 
 impl Isolation for Nothing {
-    fn enter<'a>(&'a self, _: &'a RunId, _: &'a StepPath) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+    fn enter<'a>(&'a self, _: &'a StepEntry) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
         let here = DirHandle::new(std::fs::File::open("/dev/null").unwrap());
         Box::pin(async { Ok(Arc::new(StepDirs { step: here.clone(), out: here })) })
     }
-    fn leave<'a>(&'a self, _: &'a RunId, _: &'a StepPath) -> BoxFuture<'a, ()> {
-        Box::pin(std::future::ready(()))
+    fn leave<'a>(&'a self, _: &'a StepEntry, _: TryEnd) -> BoxFuture<'a, Option<Changes>> {
+        Box::pin(std::future::ready(None))
     }
 }

@@ -87,7 +87,7 @@ impl<'r, A: Answers> Walk<'r, A> {
                 self.feed(event);
             }
             Body::RunResumed { .. } => self.resume(event),
-            Body::Unknown | Body::Newer(_) => self.feed(event),
+            Body::Unknown | Body::Newer(_) | Body::FilesChanged(_) => self.feed(event),
             Body::RunFinished { .. } => self.end(event).await?,
             // What agents write to each other, and when they hear of it, is nothing that the state leads to.
             _ if event.path.is_coordinator() => self.feed(event),
@@ -412,6 +412,7 @@ fn is_beside(body: &Body) -> bool {
             | Body::MessageDelivered(_)
             | Body::MessageDropped(_)
             | Body::Told(_)
+            | Body::FilesChanged(_)
     )
 }
 

@@ -1,7 +1,9 @@
 //! One step of a document.
 
 use super::super::duration;
-use super::super::workflow::{AgentWork, AskWork, Condition, Include, Input, Scope, Step, ToolWork, Wiring, Work};
+use super::super::workflow::{
+    AgentWork, AskWork, Condition, Include, Input, IsolationMode, Scope, Step, ToolWork, Wiring, Work,
+};
 use super::table::Table;
 use super::{failure, literal, loop_table, native, said, steps, transforms, wiring};
 use crate::value::Map;
@@ -62,6 +64,7 @@ pub(super) fn own_keys(step: &Step) -> Map {
     table.maybe("maxRetries", step.max_retries);
     table.maybe("onFailure", step.on_failure.map(failure));
     table.some("transform", transforms(&step.transform));
+    table.maybe("isolation", step.isolation.map(IsolationMode::as_str));
     table.unless("sensitive", true, !step.sensitive);
     table.maybe("grants", step.grants.as_deref().map(|grants| json!(grants)));
     table.into_map()

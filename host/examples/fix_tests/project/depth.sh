@@ -1,0 +1,4 @@
+# How deep the water is.
+deeper() {
+    echo $(($1 - 1))
+}
