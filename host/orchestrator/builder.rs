@@ -1,5 +1,6 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
+mod budget;
 mod machine;
 mod messages;
 mod permissions;
@@ -20,6 +21,7 @@ use crate::servers::ServerPolicy;
 use crate::testing::StandIns;
 use crate::workflow::loop_condition::LoopCondition;
 use crate::workflow::{Changes, Decides, Kept, WorkflowContext, WorkflowEngine};
+use cofferdam_core::budget::{Budget, Prices};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias};
 use cofferdam_core::limits;
@@ -64,6 +66,9 @@ pub(crate) struct Settings {
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) drops: Option<DropCallback>,
     pub(crate) max_concurrency: Option<usize>,
+    /// What no run may exceed.
+    pub(crate) ceiling: Budget,
+    pub(crate) prices: Arc<Prices>,
     pub(crate) max_depth: usize,
     pub(crate) natives: Natives,
     pub(crate) engines: BTreeMap<String, Arc<dyn WorkflowEngine>>,
@@ -149,6 +154,8 @@ pub struct Builder {
     coordinator: Option<Coordinator>,
     drops: Option<DropCallback>,
     max_concurrency: Option<usize>,
+    ceiling: Budget,
+    prices: Prices,
     max_depth: Option<usize>,
     natives: Natives,
     engines: BTreeMap<String, Arc<dyn WorkflowEngine>>,
@@ -474,6 +481,8 @@ impl Builder {
             coordinator: self.coordinator,
             drops: self.drops,
             max_concurrency: self.max_concurrency,
+            ceiling: self.ceiling,
+            prices: Arc::new(Prices::shipped().with(self.prices)),
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),
             natives: self.natives,
             engines: self.engines,

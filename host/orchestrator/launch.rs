@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// The settings of the coordinator in the record of a run.
 pub(super) const COORDINATOR: &str = "coordinator";
 
+/// The budget that whoever started a run gave it, in its record.
+pub(super) const BUDGET: &str = "budget";
+
 /// What a run is launched with.
 pub(super) struct Launch {
     pub(super) workflow: Workflow,
@@ -200,6 +203,9 @@ impl Orchestrator {
         if let Some(coordinator) = &options.coordinator {
             shown.insert(COORDINATOR.to_owned(), serde_json::to_value(coordinator).unwrap_or_default());
         }
+        if !options.budget.is_empty() {
+            shown.insert(BUDGET.to_owned(), options.budget.to_map().into());
+        }
         if !options.metadata.is_empty() {
             shown.insert("metadata".to_owned(), options.metadata.clone().into());
         }
@@ -211,6 +217,10 @@ impl Orchestrator {
             durability: settings.durability,
             pauses: options.pauses,
             coordinator: options.coordinator.clone(),
+            budget: options.budget,
+            ceiling: settings.ceiling,
+            prices: Arc::clone(&settings.prices),
+            purse: options.purse.clone(),
             shown,
         }
     }

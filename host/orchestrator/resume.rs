@@ -113,6 +113,8 @@ impl Orchestrator {
             answers: options.answers,
             model: options.model.or_else(|| recorded.setting("model").map(str::to_owned)),
             timeout: options.timeout,
+            budget: options.budget.or(recorded.budget()),
+            purse: options.purse,
             pauses: options.pauses,
             coordinator: recorded.coordinator()?,
             metadata: metadata.unwrap_or_default(),

@@ -136,7 +136,7 @@ fn heading(table: &str) -> String {
     match table {
         "document" => "The document".to_owned(),
         "options" => "Options".to_owned(),
-        "agent" | "input" | "agent-budget" | "agent-memory" => format!("An {}", table.replace('-', " ")),
+        "agent" | "input" | "agent-memory" => format!("An {}", table.replace('-', " ")),
         "mcp-server" => "An MCP server".to_owned(),
         "limits" => "Limits".to_owned(),
         "model-options" => "Options of models".to_owned(),

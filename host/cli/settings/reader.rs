@@ -93,6 +93,7 @@ impl Reader<'_> {
                 "permissions" => self.permissions(entry, file),
                 "exec" => self.exec(entry, file),
                 "models" => file.models = Some(self.models(entry)),
+                "prices" => self.prices(entry, file),
                 "secrets" => self.secrets(entry, file),
                 "strict" => file.strict = self.switch(entry),
                 "plugins" if kind == Kind::User => {
@@ -118,6 +119,7 @@ impl Reader<'_> {
                         "plugins",
                         "mcp_servers",
                         "registries",
+                        "prices",
                         "secrets",
                         "strict",
                     ],
@@ -254,7 +256,7 @@ impl Reader<'_> {
         }
     }
 
-    fn map(&mut self, (key, _, value): Entry<'_, '_>, path: &str) -> Map {
+    pub(super) fn map(&mut self, (key, _, value): Entry<'_, '_>, path: &str) -> Map {
         match to_json(value.get_ref()) {
             Some(Value::Object(map)) => map,
             _ => {

@@ -8,14 +8,17 @@ mod origin;
 mod post;
 mod public;
 pub(crate) mod slots;
+mod spending;
 mod status;
 
 pub use kinds::{KINDS, unknown_kind};
 pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
 pub use post::{Delivered, DropReason, Dropped, MessageKind, Posted, Told};
 pub use public::Sensitive;
+pub use spending::Spending;
 pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 
+use crate::budget::{Mark, Money};
 use crate::fault::Fault;
 use crate::id::{AgentName, RunId, StepId, StepPath, ToolName};
 use crate::message::{Message, Usage};
@@ -137,6 +140,9 @@ pub enum Body {
         output: Value,
         /// Tokens of all steps.
         usage: Usage,
+        /// What they cost; absent when that is not known, or no model was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
         /// The first failure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<Fault>,
@@ -299,10 +305,27 @@ pub enum Body {
         message: Message,
         /// Tokens of this turn.
         usage: Usage,
+        /// What it cost; absent when that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
         /// The answer was cut at the model's token limit.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
+    /// A model's answer broke off, and tokens were spent on it.
+    TurnFailed {
+        /// From 1.
+        turn: u32,
+        /// The model that was asked.
+        model: Arc<str>,
+        /// Tokens that the provider told of by then.
+        usage: Usage,
+        /// What they cost; absent when that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
+    },
+    /// A run inside this one, whose turns are recorded elsewhere, or an agent of somebody else's asked a model.
+    Spent(Spending),
     /// The intent to run a tool; durable before the tool runs.
     ToolCallStarted {
         /// The call's id, unique in the attempt.
@@ -394,6 +417,10 @@ pub enum Body {
         /// What happened.
         error: Fault,
     },
+    /// Most of a budget is used up.
+    BudgetWarning(Mark),
+    /// A budget is used up: what would have been spent next is not.
+    BudgetExhausted(Mark),
     /// Something that a person should know.
     Warning {
         /// Stable code.
@@ -446,6 +473,8 @@ impl Body {
             Self::Summarized { .. } => "summarized",
             Self::TurnStarted { .. } => "turn_started",
             Self::TurnFinished { .. } => "turn_finished",
+            Self::TurnFailed { .. } => "turn_failed",
+            Self::Spent(_) => "spent",
             Self::ToolCallStarted { .. } => "tool_call_started",
             Self::ToolCallFinished { .. } => "tool_call_finished",
             Self::OutputDelta { .. } => "output_delta",
@@ -455,6 +484,8 @@ impl Body {
             Self::EffectDecided { .. } => "effect_decided",
             Self::PluginDenied { .. } => "plugin_denied",
             Self::PluginFailed { .. } => "plugin_failed",
+            Self::BudgetWarning(_) => "budget_warning",
+            Self::BudgetExhausted(_) => "budget_exhausted",
             Self::Warning { .. } => "warning",
             Self::Unknown | Self::Newer(_) => "unknown",
         }
@@ -462,34 +493,4 @@ impl Body {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kind_on_the_wire_is_the_kind_in_code() {
-        let bodies = [
-            Body::StepReady {},
-            Body::OutputDelta { turn: 1, text: "a".into() },
-            Body::Warning { code: "x".into(), message: "y".into() },
-            Body::StepFinished {
-                status: StepStatus::Completed,
-                output: StepOutput::default(),
-                error: None,
-                usage: Usage::default(),
-                truncated_inputs: Vec::new(),
-            },
-        ];
-        for body in bodies {
-            let value = serde_json::to_value(&body).unwrap();
-            assert_eq!(value["kind"], body.kind());
-            assert_eq!(serde_json::from_value::<Body>(value).unwrap(), body);
-        }
-    }
-
-    #[test]
-    fn an_unknown_kind_of_a_newer_minor_version_is_read() {
-        let line = r#"{"seq":1,"at":"2026-11-20T08:00:00.000Z","run_id":"r","kind":"teleported","to":"mars"}"#;
-        let event: RunEvent = serde_json::from_str(line).unwrap();
-        assert_eq!(event.body, Body::Unknown);
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ mod mailbox;
 mod model;
 mod past;
 mod pure;
+mod purse;
 mod randomness;
 mod recall;
 mod recorder;
@@ -41,6 +42,7 @@ pub use model::{
 };
 pub use past::{PastAttempt, PastCall, PastTry, PastTurn};
 pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};
+pub use purse::{Grant, Hold, Need, Purse, Unlimited};
 pub use randomness::Randomness;
 pub use recall::{Hit, Memo, Recall, Search};
 pub use recorder::{CancelFlag, Recorder};

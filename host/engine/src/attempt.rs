@@ -17,7 +17,7 @@ use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Invoke, Isolation, Kept,
-    Mailbox, PastAttempt, Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
+    Mailbox, PastAttempt, Purse, Recorder, Sources, StepDirs, ToolContext, ToolReply, ToolSpec, Toolbox, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -54,6 +54,8 @@ pub(crate) struct Attempt {
     pub(crate) answers: BTreeMap<String, InputText>,
     /// Messages of other agents.
     pub(crate) mail: Arc<dyn Mailbox>,
+    /// Pays for what is asked of models.
+    pub(crate) purse: Arc<dyn Purse>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) work: AttemptWork,
 }
@@ -199,6 +201,7 @@ impl Attempt {
             kept: Arc::default(),
             answers: self.answers,
             mail: self.mail,
+            purse: self.purse,
             calls: AtomicU32::new(0),
         };
         (Arc::new(setting), self.work)
@@ -226,6 +229,7 @@ struct Setting {
     kept: Arc<Kept>,
     answers: BTreeMap<String, InputText>,
     mail: Arc<dyn Mailbox>,
+    purse: Arc<dyn Purse>,
     calls: AtomicU32,
 }
 
@@ -280,6 +284,7 @@ impl Setting {
                 agent: Arc::clone(&terms.agent),
             }),
             mail: Arc::clone(&self.mail),
+            purse: Arc::clone(&self.purse),
             narrowings: Arc::clone(&self.narrowings),
             events,
             run: Arc::clone(&self.chains.run),

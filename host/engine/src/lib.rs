@@ -22,6 +22,7 @@ mod gateway;
 mod mail_tools;
 mod mailbox;
 mod person;
+mod purse;
 mod recorder;
 mod replay;
 

@@ -30,6 +30,8 @@ pub const KINDS: &[&str] = &[
     "summarized",
     "turn_started",
     "turn_finished",
+    "turn_failed",
+    "spent",
     "tool_call_started",
     "tool_call_finished",
     "output_delta",
@@ -39,6 +41,8 @@ pub const KINDS: &[&str] = &[
     "effect_decided",
     "plugin_denied",
     "plugin_failed",
+    "budget_warning",
+    "budget_exhausted",
     "warning",
 ];
 

@@ -13,6 +13,7 @@ use super::workflow::{
     OutputMode, PluginReference, Repeat, Scheduler, Scope, Step, UnknownEffect, Wiring, Work, Workflow,
 };
 use super::{RunLimits, workflow::ItemFailure};
+use crate::budget::Budget;
 use crate::limits;
 use crate::policy::{Grants, PluginLimits};
 use crate::transform::{Transform, Transforms};
@@ -79,7 +80,8 @@ pub fn own_defaults(defaults: &Defaults) -> Value {
 pub fn step_options(of: &Options) -> Value {
     let whole = (None, None, Scheduler::default(), None);
     let (max_concurrency, timeout, scheduler, on_unknown_effect) = whole;
-    let of = Options { max_concurrency, timeout, scheduler, on_unknown_effect, ..of.clone() };
+    let budget = Budget::default();
+    let of = Options { max_concurrency, timeout, scheduler, on_unknown_effect, budget, ..of.clone() };
     let mut table = options(&of, &Defaults::default());
     table.insert("compat".to_owned(), json!(of.compat.is_some()));
     Value::Object(table)
@@ -153,6 +155,7 @@ fn agent(agent: &AgentSpec) -> Value {
     table.maybe("maxTokens", agent.settings.max_tokens);
     table.some("transform", transforms(&agent.transform));
     table.maybe("grants", agent.grants.as_deref().map(|grants| json!(grants)));
+    table.some("budget", agent.budget.to_map());
     table.maybe("resultSchema", agent.result_schema.as_deref().cloned());
     table.finish()
 }
@@ -213,6 +216,7 @@ fn options(options: &Options, defaults: &Defaults) -> Map {
     // Without `compat`: what is written out is in this language, whatever the document was written for.
     table.maybe("engine", options.engine.as_deref());
     table.some("limits", run_limits(&options.limits));
+    table.some("budget", options.budget.to_map());
     table.into_map()
 }
 

@@ -13,7 +13,6 @@ impl Decoder<'_> {
     pub(super) fn options(&mut self, node: &Node) -> Option<(Options, Defaults)> {
         let fields = open(&mut self.report, node, &OPTIONS)?;
         self.isolation(&fields);
-        self.budget(&fields, false);
         self.memory(&fields);
         self.model_options(&fields);
         let limit = |name: &str| fields.duration(name).filter(|duration| *duration > Duration::ZERO);
@@ -41,6 +40,7 @@ impl Decoder<'_> {
             }),
             compat: fields.text("compat").map(|_| Compat::Zenflow),
             engine: fields.owned("engine").filter(|engine| engine != "default"),
+            budget: self.run_budget(&fields),
             limits: fields.get("limits").and_then(|node| self.run_limits(node)).unwrap_or_default(),
         };
         Some((options, defaults))

@@ -1,9 +1,9 @@
-//! What is checked and cannot run in this version: budgets, memory, isolation, options of models. Each is warned about at
+//! What is checked and cannot run in this version: memory, isolation, options of models. Each is warned about at
 //! its place, and a run is refused.
 
 use super::code;
 use super::decode::Decoder;
-use super::keys::{AGENT_MEMORY, BUDGET, MEMORY, MODEL_OPTIONS, RECALL, STEP_BUDGET};
+use super::keys::{AGENT_MEMORY, MEMORY, MODEL_OPTIONS, RECALL};
 use super::kind::{Fields, Table, open};
 use super::tree::{Entry, Node};
 use super::workflow::Unbuilt;
@@ -31,13 +31,6 @@ impl Decoder<'_> {
         {
             self.unbuilt(entry, "`isolation` other than `none`");
         }
-    }
-
-    /// `budget` of the options or an agent.
-    pub(super) fn budget(&mut self, fields: &Fields<'_>, of_agent: bool) {
-        let (table, what): (&'static Table, &str) =
-            if of_agent { (&STEP_BUDGET, "the `budget` of an agent") } else { (&BUDGET, "`budget`") };
-        self.checked_table(fields, "budget", table, what);
     }
 
     /// `memory` of the options.

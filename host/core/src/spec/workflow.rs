@@ -10,6 +10,7 @@ mod tool_filter;
 pub use repeat::{ForEach, ItemFailure, Items, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat};
 pub use tool_filter::{ToolFilter, pattern_matches};
 
+use crate::budget::{Allowance, Budget};
 use crate::event::Source;
 use crate::expr::Expr;
 use crate::id::{AgentName, Alias, StepId, ToolName};
@@ -122,6 +123,8 @@ pub struct AgentSpec {
     pub transform: Transforms,
     /// What it takes away from what its plugins may do.
     pub grants: Option<Arc<Narrowing>>,
+    /// What it may spend in a run.
+    pub budget: Allowance,
 }
 
 /// A plugin that a document refers to.
@@ -207,6 +210,8 @@ pub struct Step {
     pub sensitive: bool,
     /// What it takes away from what its plugins may do, and those of the steps inside of it.
     pub grants: Option<Arc<Narrowing>>,
+    /// What it may spend, with all that is inside of it.
+    pub budget: Allowance,
 }
 
 /// What decides whether a step runs.
@@ -355,6 +360,8 @@ pub struct Options {
     pub engine: Option<String>,
     /// Lowered limits.
     pub limits: RunLimits,
+    /// What the run may spend.
+    pub budget: Budget,
 }
 
 /// What happens to a tool call whose outcome is not known.
@@ -437,6 +444,7 @@ impl Step {
             transform: Transforms::default(),
             sensitive: false,
             grants: None,
+            budget: Allowance::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use super::lease::Held;
 use super::mail::Reading;
 use super::prepare::Prepared;
 use super::resume::PastTries;
+use super::spend::Till;
 use super::transformed::Changing;
 use super::{Error, Pauses, Ports, RunRequest, Wake};
 use crate::attempt::Place;
@@ -83,6 +84,8 @@ pub(super) struct Run {
     pub(super) callback_panicked: bool,
     /// The coordinator, if the run has one.
     pub(super) desk: Desk,
+    /// Who waits for room in a budget.
+    pub(super) till: Till,
     /// What tries of an earlier process had come to.
     pub(super) past: PastTries,
     pub(super) head: u64,
@@ -131,6 +134,7 @@ impl Run {
         if prepared.coordinator.is_some() {
             machine.coordinate();
         }
+        machine.limit(request.settings.budget_of(&request.workflow));
         let bus = Bus::start(&ports.sinks, &ports.clock);
         let started_at = ports.clock.now();
         let inbox = Inbox::new(sender);
@@ -173,6 +177,7 @@ impl Run {
             called_off: HashMap::new(),
             callback_panicked: false,
             desk: Desk::default(),
+            till: Till::default(),
             past: PastTries::default(),
             head: 0,
             recorded: 0,
@@ -243,6 +248,7 @@ impl Run {
         self.settle(&mut pass);
         self.ports.gateway.person().stand_still(self.machine.outages());
         self.watch_time_and_cancellation();
+        self.watch_wall();
         self.start_coordinator_at_once();
         self.commit(pass).await?;
         while !self.machine.is_finished() {
@@ -334,6 +340,7 @@ impl Run {
 
     /// Keeps what stands beside the machine in step with it.
     fn follow(&mut self, event: &RunEvent) {
+        self.tell_outer_purse(&event.body);
         self.mail.note(event);
         self.note_for_coordinator(event);
         match &event.body {
@@ -375,9 +382,17 @@ impl Run {
             let event = Arc::new(self.stamp(emission));
             let effects = if event.body.is_transient() { Vec::new() } else { self.machine.on(&event) };
             self.follow(&event);
+            self.tell_of_budgets(&event, pass);
             self.return_mail(&event, pass);
             pass.events.push(event);
             sort_effects(effects, pass);
+        }
+    }
+
+    /// Says what a turn cost, by the prices of now.
+    fn price(&self, body: &mut Body) {
+        if let Body::TurnFinished { model, usage, cost, .. } | Body::TurnFailed { model, usage, cost, .. } = body {
+            *cost = self.request.settings.prices.cost(model, usage);
         }
     }
 
@@ -387,6 +402,7 @@ impl Run {
             *narrowed = self.machine.narrowings(&emission.path).explain();
         }
         redact_event(self.ports.gateway.redactor(), &mut emission.body);
+        self.price(&mut emission.body);
         let sub = if emission.body.is_transient() {
             self.sub += 1;
             Some(self.sub)

@@ -41,8 +41,10 @@ impl Run {
         let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
         let (past, earlier) = self.past_of(&path, number);
         let mail = self.mailbox(&path, number, past.clone());
+        self.watch_own_wall(&path, number);
         let attempt = Attempt {
             mail,
+            purse: self.purse(&path, number),
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number,

@@ -3,6 +3,7 @@
 //! It must not append anything: what it gathers is one commit.
 
 use super::run::{Pass, Run, sort_effects};
+use super::spend::{Spender, Spends};
 use super::{Answer, Wake};
 use crate::attempt::timed_out;
 use cofferdam_core::event::{Body, RunReason};
@@ -35,6 +36,17 @@ impl Run {
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
+            Wake::Record { path, attempt, body: body @ Body::ToolCallStarted { .. }, done: Some(done) } => {
+                self.spend(Spender { path, attempt, on: Spends::Call { body, done } }, pass);
+            }
+            Wake::Reserve { path, attempt, need, reply } => {
+                let on = Spends::Request { need, reply };
+                self.spend(Spender { path, attempt: Some(attempt), on }, pass);
+            }
+            Wake::Released(hold) => self.released(hold, pass),
+            Wake::LetGo(hold) => drop(hold),
+            Wake::Wall(spent) => self.wall(spent, pass),
+            Wake::OwnWall { path, attempt, mark } => self.own_wall(path, attempt, mark, pass),
             Wake::Record { path, attempt, body, done } => {
                 if body.is_transient() {
                     self.inbox.saw_transient();
@@ -84,10 +96,11 @@ impl Run {
             Wake::Fenced(error) => self.fenced = Some(error),
         }
         self.settle(pass);
+        self.pause_at_rest(pass);
     }
 
     /// Stops the run; at once when nothing but its output is missing.
-    fn stop(&mut self, stop: Stop, pass: &mut Pass) {
+    pub(super) fn stop(&mut self, stop: Stop, pass: &mut Pass) {
         if self.cuts_last_word(pass) {
             return;
         }

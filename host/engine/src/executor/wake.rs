@@ -2,10 +2,11 @@
 
 use super::mail::Posting;
 use crate::mailbox::Fetch;
+use cofferdam_core::budget::{HoldId, Mark};
 use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{AgentFailure, AgentOutput, JournalError, StepEnd};
+use cofferdam_core::port::{AgentFailure, AgentOutput, Grant, Hold, JournalError, Need, StepEnd};
 use cofferdam_core::run::{Instance, Untransformed};
 use serde_json::Value;
 use std::time::Duration;
@@ -30,6 +31,16 @@ pub(crate) enum Wake {
     Evaluated,
     /// Code inside the run sets a variable, and waits until that is durable.
     Set { path: StepPath, attempt: Option<u32>, key: String, value: Value, done: oneshot::Sender<Result<(), Fault>> },
+    /// A try is about to ask a model.
+    Reserve { path: StepPath, attempt: u32, need: Need, reply: oneshot::Sender<Result<Grant, Fault>> },
+    /// What was held back for a request is free.
+    Released(HoldId),
+    /// The same, of a run around this one.
+    LetGo(Hold),
+    /// So much time of the run's budget is over.
+    Wall(Duration),
+    /// The time that a try has by a budget is over.
+    OwnWall { path: StepPath, attempt: u32, mark: Mark },
     /// Code inside the run writes a message.
     Post { path: StepPath, attempt: Option<u32>, posting: Posting },
     /// An agent wants what there is to read.

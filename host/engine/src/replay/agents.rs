@@ -11,7 +11,9 @@ use crate::executor::{compile, default_agent, root_step};
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{Agent as _, AgentContext, AgentFailure, AgentOutput, CancelFlag, Model, Toolbox};
+use cofferdam_core::port::{
+    Agent as _, AgentContext, AgentFailure, AgentOutput, CancelFlag, Model, Toolbox, Unlimited,
+};
 use cofferdam_core::run::Machine;
 use cofferdam_core::run::replay::{Asked, Difference};
 use cofferdam_core::spec::workflow::{AgentSpec, AgentWork};
@@ -112,6 +114,7 @@ impl Replayer {
             answers: BTreeMap::new(),
             tools: Arc::clone(past) as Arc<dyn Toolbox>,
             mail: Arc::clone(past) as _,
+            purse: Arc::new(Unlimited),
             narrowings: Arc::new(machine.narrowings(path)),
             events: Arc::clone(past) as _,
             run: self.scope.context(path, Some(attempt)),
