@@ -79,7 +79,9 @@ fn the_page_of_events_lists_every_kind() {
 
 /// The fields of a kind that has a type of its own.
 fn fields_of(name: &str) -> String {
-    let text = fs::read_to_string(repository().join("host/core/src/event/post.rs")).unwrap();
+    let files = ["event/post.rs", "event/spending.rs", "budget/account.rs"];
+    let text: String =
+        files.map(|file| fs::read_to_string(repository().join("host/core/src").join(file)).unwrap()).concat();
     let body = text.split_once(&format!("pub struct {name} {{")).unwrap().1.split_once("\n}\n").unwrap().0;
     let (mut fields, mut comment) = (String::new(), String::new());
     for line in body.lines().map(str::trim) {
