@@ -133,7 +133,7 @@ pub enum Body {
     RunFinished {
         /// How.
         status: RunStatus,
-        /// Why, when it failed as a whole.
+        /// Why, when it failed as a whole or waits for a higher budget.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<RunReason>,
         /// What the run returns.

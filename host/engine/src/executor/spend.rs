@@ -28,14 +28,14 @@ pub(super) struct Till {
 }
 
 /// Somebody who is about to spend something.
-pub(super) struct Spender {
-    pub(super) path: StepPath,
-    pub(super) attempt: Option<u32>,
-    pub(super) on: Spends,
+struct Spender {
+    path: StepPath,
+    attempt: Option<u32>,
+    on: Spends,
 }
 
 /// What on.
-pub(super) enum Spends {
+enum Spends {
     Request { need: Need, reply: oneshot::Sender<Result<Grant, Fault>> },
     Call { body: Body, done: oneshot::Sender<Result<(), Fault>> },
 }
@@ -89,8 +89,27 @@ impl Run {
         }
     }
 
+    /// Takes in what is about budgets, the intent to call a tool too; gives back what is not.
+    pub(super) fn take_spending(&mut self, wake: Wake, pass: &mut Pass) -> Option<Wake> {
+        match wake {
+            Wake::Record { path, attempt, body: body @ Body::ToolCallStarted { .. }, done: Some(done) } => {
+                self.spend(Spender { path, attempt, on: Spends::Call { body, done } }, pass);
+            }
+            Wake::Reserve { path, attempt, need, reply } => {
+                let on = Spends::Request { need, reply };
+                self.spend(Spender { path, attempt: Some(attempt), on }, pass);
+            }
+            Wake::Released(hold) => self.released(hold, pass),
+            Wake::LetGo(hold) => drop(hold),
+            Wake::Wall(spent) => self.wall(spent, pass),
+            Wake::OwnWall { path, attempt, mark } => self.own_wall(path, attempt, mark, pass),
+            other => return Some(other),
+        }
+        None
+    }
+
     /// Somebody is about to spend something.
-    pub(super) fn spend(&mut self, spender: Spender, pass: &mut Pass) {
+    fn spend(&mut self, spender: Spender, pass: &mut Pass) {
         if !self.machine.admits(&spender.path, spender.attempt) {
             return spender.refuse(Fault::cancelled());
         }
@@ -133,7 +152,7 @@ impl Run {
     }
 
     /// A request is over: somebody who waited may have room.
-    pub(super) fn released(&mut self, hold: HoldId, pass: &mut Pass) {
+    fn released(&mut self, hold: HoldId, pass: &mut Pass) {
         self.machine.release(hold);
         for spender in std::mem::take(&mut self.till.waiting) {
             if !spender.has_left() {
@@ -233,7 +252,7 @@ impl Run {
     }
 
     /// The time of the run's budget is over, or most of it.
-    pub(super) fn wall(&mut self, spent: Duration, pass: &mut Pass) {
+    fn wall(&mut self, spent: Duration, pass: &mut Pass) {
         let mark = self.machine.wall_mark(spent);
         let over = self.machine.budget().most.wall.is_some_and(|most| spent >= most);
         let body = if over { Body::BudgetExhausted(mark) } else { Body::BudgetWarning(mark) };
@@ -261,7 +280,7 @@ impl Run {
     }
 
     /// The time that a try has by a budget is over.
-    pub(super) fn own_wall(&mut self, path: StepPath, attempt: u32, mark: Mark, pass: &mut Pass) {
+    fn own_wall(&mut self, path: StepPath, attempt: u32, mark: Mark, pass: &mut Pass) {
         if !self.machine.admits(&path, Some(attempt)) {
             return;
         }

@@ -3,7 +3,6 @@
 //! It must not append anything: what it gathers is one commit.
 
 use super::run::{Pass, Run, sort_effects};
-use super::spend::{Spender, Spends};
 use super::{Answer, Wake};
 use crate::attempt::timed_out;
 use cofferdam_core::event::{Body, RunReason};
@@ -15,6 +14,14 @@ use tokio::task::AbortHandle;
 impl Run {
     /// Takes in one wake-up: what still has a place becomes events.
     pub(super) fn take(&mut self, wake: Wake, pass: &mut Pass) {
+        if let Some(wake) = self.take_spending(wake, pass) {
+            self.take_other(wake, pass);
+        }
+        self.settle(pass);
+        self.pause_at_rest(pass);
+    }
+
+    fn take_other(&mut self, wake: Wake, pass: &mut Pass) {
         match wake {
             Wake::Ended { path, attempt, outcome } => {
                 if self.machine.admits(&path, Some(attempt)) {
@@ -36,17 +43,6 @@ impl Run {
                     pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
                 }
             }
-            Wake::Record { path, attempt, body: body @ Body::ToolCallStarted { .. }, done: Some(done) } => {
-                self.spend(Spender { path, attempt, on: Spends::Call { body, done } }, pass);
-            }
-            Wake::Reserve { path, attempt, need, reply } => {
-                let on = Spends::Request { need, reply };
-                self.spend(Spender { path, attempt: Some(attempt), on }, pass);
-            }
-            Wake::Released(hold) => self.released(hold, pass),
-            Wake::LetGo(hold) => drop(hold),
-            Wake::Wall(spent) => self.wall(spent, pass),
-            Wake::OwnWall { path, attempt, mark } => self.own_wall(path, attempt, mark, pass),
             Wake::Record { path, attempt, body, done } => {
                 if body.is_transient() {
                     self.inbox.saw_transient();
@@ -94,9 +90,8 @@ impl Run {
             Wake::Deadline => self.stop(Stop::Reason(RunReason::Timeout), pass),
             Wake::Cancelled => self.stop(Stop::Cancelled, pass),
             Wake::Fenced(error) => self.fenced = Some(error),
+            Wake::Reserve { .. } | Wake::Released(_) | Wake::LetGo(_) | Wake::Wall(_) | Wake::OwnWall { .. } => {}
         }
-        self.settle(pass);
-        self.pause_at_rest(pass);
     }
 
     /// Stops the run; at once when nothing but its output is missing.
