@@ -102,11 +102,14 @@ pub(super) fn decode(part: Part<'_>, shared: &Shared, findings: &mut Findings) -
 
 /// A budget as flags have it.
 fn budget(part: Part<'_>, findings: &mut Findings) -> Budget {
-    let parsed = text(part, findings).map(Budget::parse).transpose();
-    parsed.map(Option::unwrap_or_default).unwrap_or_else(|error| {
-        findings.at(part, code::WRONG_TYPE, error, None);
-        Budget::default()
-    })
+    match text(part, findings).map(Budget::parse) {
+        Some(Ok(budget)) => budget,
+        Some(Err(error)) => {
+            findings.at(part, code::WRONG_TYPE, error, None);
+            Budget::default()
+        }
+        None => Budget::default(),
+    }
 }
 
 fn time(part: Part<'_>, findings: &mut Findings) -> Option<Duration> {

@@ -41,7 +41,7 @@ const STATUSES: [&str; 9] =
 const CANDIDATES: usize = 5;
 
 /// How many records at the end of a journal are looked at for the end of the run.
-const LAST_RECORDS: u64 = 4;
+const LAST_RECORDS: usize = 4;
 
 pub(super) fn run(global: &Global, command: RunsCommand) -> anyhow::Result<Exit> {
     let session = Session::open(global, &[])?;
@@ -127,7 +127,7 @@ async fn costs(journal: &dyn Journal, rows: &[RunRow]) -> Vec<Option<Option<Mone
     let mut costs = Vec::with_capacity(rows.len());
     for row in rows {
         // A run that cannot be read is shown as that elsewhere.
-        let page = journal.read(&row.run_id, row.head.saturating_sub(LAST_RECORDS), LAST_RECORDS as usize).await;
+        let page = journal.read(&row.run_id, row.head.saturating_sub(LAST_RECORDS as u64), LAST_RECORDS).await;
         let records = page.map(|page| page.records).unwrap_or_default();
         let ends = records.iter().rev().find_map(|record| match &record.body {
             RecordBody::Event(event) => match &event.body {

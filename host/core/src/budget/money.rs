@@ -21,9 +21,8 @@ impl Money {
         (units.is_finite() && units >= 0.0).then(|| Self((units * PARTS).round() as u64))
     }
 
-    /// Units of currency.
+    /// Units of currency; exact up to thousands of them.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "it is shown, and exact up to thousands of units")]
     pub fn units(self) -> f64 {
         self.0 as f64 / PARTS
     }

@@ -61,8 +61,7 @@ impl Price {
             return Err(refuse("", "a price is a table".to_owned(), Some(hint)));
         };
         if let Some(key) = members.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let hint =
-                did_you_mean(key, KEYS.into_iter()).unwrap_or_else(|| format!("it takes `{}`", KEYS.join("`, `")));
+            let hint = did_you_mean(key, KEYS).unwrap_or_else(|| format!("it takes `{}`", KEYS.join("`, `")));
             return Err(refuse(key, format!("unknown key `{key}` of a price"), Some(hint)));
         }
         let amount = |key: &str| match members.get(key) {

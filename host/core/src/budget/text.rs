@@ -52,7 +52,7 @@ impl Budget {
                 self.on_exceed = Some(word.ok_or_else(|| wrong("`fail` or `pause`"))?);
             }
             other => {
-                let hint = did_you_mean(other, KEYS.into_iter());
+                let hint = did_you_mean(other, KEYS);
                 let hint = hint.unwrap_or_else(|| format!("it takes `{}`", KEYS.join("`, `")));
                 return Err(format!("a budget has no `{other}`; {hint}"));
             }

@@ -10,7 +10,7 @@ use crate::budget::{
 use crate::event::{self, Body, RunEvent, StepStatus};
 use crate::id::StepPath;
 use crate::message::Usage;
-use crate::spec::workflow::{LoopKind, Scope, Workflow};
+use crate::spec::workflow::{LoopKind, Scope, Step, Workflow};
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ impl Machine {
         if !self.spending.own {
             return payers;
         }
-        let agent = self.step_at(path).and_then(|step| step.agent());
+        let agent = self.step_at(path).and_then(Step::agent);
         let agent = agent.and_then(|name| Some((name, self.workflow.agents.get(name)?.budget)));
         payers.extend(agent.filter(|(_, own)| !own.is_empty()).map(|(name, own)| (Account::Agent(name.clone()), own)));
         for around in path.upwards().filter(|path| !path.is_root() && !path.as_str().ends_with(']')) {

@@ -37,7 +37,7 @@ struct Spender {
 /// What on.
 enum Spends {
     Request { need: Need, reply: oneshot::Sender<Result<Grant, Fault>> },
-    Call { body: Body, done: oneshot::Sender<Result<(), Fault>> },
+    Call { body: Box<Body>, done: oneshot::Sender<Result<(), Fault>> },
 }
 
 impl Spender {
@@ -58,8 +58,11 @@ impl Spender {
 
     fn call_id(&self) -> Option<&str> {
         match &self.on {
-            Spends::Call { body: Body::ToolCallStarted { call_id, .. }, .. } => Some(call_id),
-            _ => None,
+            Spends::Call { body, .. } => match &**body {
+                Body::ToolCallStarted { call_id, .. } => Some(call_id),
+                _ => None,
+            },
+            Spends::Request { .. } => None,
         }
     }
 }
@@ -93,7 +96,7 @@ impl Run {
     pub(super) fn take_spending(&mut self, wake: Wake, pass: &mut Pass) -> Option<Wake> {
         match wake {
             Wake::Record { path, attempt, body: body @ Body::ToolCallStarted { .. }, done: Some(done) } => {
-                self.spend(Spender { path, attempt, on: Spends::Call { body, done } }, pass);
+                self.spend(Spender { path, attempt, on: Spends::Call { body: Box::new(body), done } }, pass);
             }
             Wake::Reserve { path, attempt, need, reply } => {
                 let on = Spends::Request { need, reply };
@@ -120,7 +123,7 @@ impl Run {
             Spends::Request { need, reply } => self.request(spender.path, spender.attempt, (need, reply), pass),
             Spends::Call { body, done } => match self.machine.refuse_call(&spender.path) {
                 None => {
-                    pass.queue.push_back(Emission { path: spender.path, attempt: spender.attempt, body });
+                    pass.queue.push_back(Emission { path: spender.path, attempt: spender.attempt, body: *body });
                     pass.waiting.push(done);
                 }
                 Some(mark) => self.exhaust(Spender { on: Spends::Call { body, done }, ..spender }, mark, pass),
