@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn an_amount_survives_its_wire_form() {
-        for parts in [0, 1, 37_500, 1_250_000, 12_345_678_901_234, 9_007_199_254_740_991] {
+        for parts in [0, 1, 37_500, 1_250_000, 12_345_678_901_234, 1_234_567_890_123_456] {
             let money = Money(parts);
             let text = serde_json::to_string(&money).unwrap();
             assert_eq!(serde_json::from_str::<Money>(&text).unwrap(), money, "{text}");
