@@ -16,7 +16,7 @@ pub use clean::clean;
 pub use human::{Human, Paint};
 pub use narrator::{Line, Narrator, Tone};
 pub use ndjson::Ndjson;
-pub use quantity::{bytes, duration, tokens};
+pub use quantity::{bytes, duration, spent, tokens};
 pub use rounds::{LoopBounds, iteration_of, iterations, loop_end};
 
 use std::io::{ErrorKind, Result, Write};

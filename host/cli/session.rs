@@ -124,6 +124,9 @@ impl Session {
         for (name, source) in self.settings.secrets() {
             builder = builder.secret(name, source);
         }
+        for (model, price) in self.settings.prices() {
+            builder = builder.price(model, price);
+        }
         if let Some(dirs) = environment::user_dirs() {
             builder = builder.user_dirs(dirs);
         }

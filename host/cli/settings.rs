@@ -7,6 +7,7 @@ mod exec;
 mod file;
 mod memory;
 mod position;
+mod prices;
 mod reader;
 mod registries;
 mod servers;
@@ -20,6 +21,7 @@ use crate::args::{DurabilityArg, GrantArgs, RunArgs};
 use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
+use cofferdam::core::budget::Price;
 use cofferdam::core::permission::{Rule, Rules, Stance};
 use cofferdam::core::port::Durability;
 use cofferdam::core::spec::duration;
@@ -205,6 +207,11 @@ impl Settings {
     /// Whether either file asks for it.
     pub(crate) fn strict(&self) -> bool {
         self.files.iter().any(|file| file.strict)
+    }
+
+    /// What models cost; where both files name the same, the project's counts.
+    pub(crate) fn prices(&self) -> impl Iterator<Item = (String, Price)> {
+        self.files.iter().rev().flat_map(|file| file.prices.clone())
     }
 
     /// The tables `[models]` of both files; where both name the same, the project's counts.

@@ -1,5 +1,6 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
+mod budget;
 mod machine;
 mod memory;
 mod messages;
@@ -21,6 +22,7 @@ use crate::servers::ServerPolicy;
 use crate::testing::StandIns;
 use crate::workflow::loop_condition::LoopCondition;
 use crate::workflow::{Changes, Decides, Kept, WorkflowContext, WorkflowEngine};
+use cofferdam_core::budget::{Budget, Prices};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias};
 use cofferdam_core::limits;
@@ -70,6 +72,9 @@ pub(crate) struct Settings {
     pub(crate) recall: Arc<dyn Recall>,
     pub(crate) recall_settings: Option<RecallSettings>,
     pub(crate) max_concurrency: Option<usize>,
+    /// What no run may exceed.
+    pub(crate) ceiling: Budget,
+    pub(crate) prices: Arc<Prices>,
     pub(crate) max_depth: usize,
     pub(crate) natives: Natives,
     pub(crate) engines: BTreeMap<String, Arc<dyn WorkflowEngine>>,
@@ -158,6 +163,8 @@ pub struct Builder {
     recall: Option<Arc<dyn Recall>>,
     recall_settings: Option<RecallSettings>,
     max_concurrency: Option<usize>,
+    ceiling: Budget,
+    prices: Prices,
     max_depth: Option<usize>,
     natives: Natives,
     engines: BTreeMap<String, Arc<dyn WorkflowEngine>>,
@@ -486,6 +493,8 @@ impl Builder {
             recall: self.recall.unwrap_or_else(|| compose::recall(project)),
             recall_settings: self.recall_settings,
             max_concurrency: self.max_concurrency,
+            ceiling: self.ceiling,
+            prices: Arc::new(Prices::shipped().with(self.prices)),
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),
             natives: self.natives,
             engines: self.engines,

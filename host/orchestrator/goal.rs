@@ -8,6 +8,7 @@ use super::recall::RecallChoice;
 use super::{Lineage, Orchestrator, RunOptions};
 use crate::error::Error;
 use crate::workflow::{AgentConfig, Workflow};
+use cofferdam_core::budget::{Cost, Spent};
 use cofferdam_core::event::RunStatus;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepPath};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The tables of the language that a plan needs.
 const TABLES: [&str; 9] =
@@ -51,6 +53,10 @@ pub struct GoalPlan {
     pub usage: Usage,
     /// The same by model.
     pub usage_by_model: BTreeMap<Arc<str>, Usage>,
+    /// What that cost.
+    pub cost: Cost,
+    /// How long it took.
+    pub took: Duration,
     /// How often a reply had to be repaired.
     pub repairs: u32,
 }
@@ -69,13 +75,22 @@ impl GoalPlan {
         }
     }
 
-    /// What a run of the plan is given: the goal as its input, and in its metadata who planned it.
+    /// What a run of the plan is given: the goal as its input, in its metadata who planned it, and what planning left of the
+    /// budget.
     #[must_use]
     pub fn options(&self, goal: &str, mut options: RunOptions) -> RunOptions {
         options.input.get_or_insert_with(|| goal.to_owned());
+        options.budget.most = options.budget.most.less(&self.spent());
         options.metadata.insert("goal".to_owned(), json!(goal));
         options.metadata.insert("planned_by".to_owned(), json!(self.run_id.as_str()));
         options
+    }
+}
+
+impl GoalPlan {
+    fn spent(&self) -> Spent {
+        let (priced, unpriced) = (self.cost.total.unwrap_or_default(), u64::from(self.cost.total.is_none()));
+        Spent { usage: self.usage, priced, unpriced, wall: self.took, ..Spent::default() }
     }
 }
 
@@ -111,6 +126,7 @@ impl Orchestrator {
             input: Some(self.request(goal).await?),
             model: options.model.clone(),
             timeout: options.timeout,
+            budget: options.budget,
             session: options.session.clone(),
             sinks: options.sinks.clone(),
             recall: RecallChoice::Exactly(None),
@@ -119,11 +135,12 @@ impl Orchestrator {
         };
         let lineage = Lineage::outermost(workflow.name(), workflow.shared(), None);
         let result = self.run_within(&workflow, asked, lineage, Vec::new()).await?;
-        let RunResult { run_id, usage, usage_by_model, .. } = result;
+        let RunResult { run_id, usage, usage_by_model, cost, worked_ms, .. } = result;
+        let took = Duration::from_millis(worked_ms);
         match (planner.take(), result.status) {
             (Some((workflow, repairs)), RunStatus::Completed) => {
                 let yaml = workflow.to_yaml();
-                Ok(GoalPlan { workflow, yaml, run_id, usage, usage_by_model, repairs })
+                Ok(GoalPlan { workflow, yaml, run_id, usage, usage_by_model, cost, took, repairs })
             }
             _ => {
                 let fault = result.error.map_or_else(Fault::cancelled, |error| error.fault);
@@ -160,6 +177,7 @@ impl Orchestrator {
     pub async fn run_plan(&self, goal: &str, plan: &GoalPlan, options: RunOptions) -> Result<RunResult, Error> {
         let mut result = self.run_flow(&plan.workflow, plan.options(goal, options)).await?;
         result.usage += plan.usage;
+        result.cost.add(&plan.cost);
         for (model, usage) in &plan.usage_by_model {
             *result.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
         }

@@ -70,9 +70,18 @@ impl Orchestrator {
         let mut result = if recorded.status == Some(RunStatus::Completed) {
             self.result_of(workflow, &recorded, &BTreeMap::new()).await?
         } else {
-            let RunOptions { answers, model, timeout, pauses, sinks, .. } = options;
-            let again =
-                ResumeOptions { answers, on_unknown_effect, model, timeout, pauses, sinks, accept_changes: false };
+            let RunOptions { answers, model, timeout, budget, purse, pauses, sinks, .. } = options;
+            let again = ResumeOptions {
+                answers,
+                on_unknown_effect,
+                model,
+                timeout,
+                budget,
+                purse,
+                pauses,
+                sinks,
+                accept_changes: false,
+            };
             self.take_up_within(workflow, *recorded, again, within).await?
         };
         result.usage -= spent;

@@ -28,6 +28,8 @@ pub(super) const COORDINATOR: &str = "coordinator";
 
 /// The settings of the retrieval memory in the record of a run.
 pub(super) const RECALL: &str = "recall";
+/// The budget that whoever started a run gave it, in its record.
+pub(super) const BUDGET: &str = "budget";
 
 /// What a run is launched with.
 pub(super) struct Launch {
@@ -211,6 +213,9 @@ impl Orchestrator {
         if let Some(recall) = recall {
             shown.insert(RECALL.to_owned(), serde_json::to_value(&recall.settings).unwrap_or_default());
         }
+        if !options.budget.is_empty() {
+            shown.insert(BUDGET.to_owned(), options.budget.to_map().into());
+        }
         if !options.metadata.is_empty() {
             shown.insert("metadata".to_owned(), options.metadata.clone().into());
         }
@@ -222,6 +227,10 @@ impl Orchestrator {
             durability: settings.durability,
             pauses: options.pauses,
             coordinator: options.coordinator.clone(),
+            budget: options.budget,
+            ceiling: settings.ceiling,
+            prices: Arc::clone(&settings.prices),
+            purse: options.purse.clone(),
             shown,
         }
     }

@@ -2,8 +2,9 @@
 
 use super::recall::RecallChoice;
 use crate::workflow::InputText;
+use cofferdam_core::budget::Budget;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::Sink;
+use cofferdam_core::port::{Purse, Sink};
 use cofferdam_core::spec::workflow::UnknownEffect;
 use cofferdam_core::value::Map;
 use cofferdam_engine::{Coordinator, Pauses};
@@ -38,6 +39,10 @@ pub struct RunOptions {
     pub model: Option<String>,
     /// The whole run; the smaller of this and the document's.
     pub timeout: Option<Duration>,
+    /// What the run may spend; beats the document's, quantity by quantity.
+    pub budget: Budget,
+    /// Pays for the run beside its own budget. Runs of workflows that work as agents have that of their step.
+    pub purse: Option<Arc<dyn Purse>>,
     /// What becomes of the pauses between iterations of loops.
     pub pauses: Pauses,
     /// The coordinator of the run; absent = the orchestrator's. The runs of workflows that work as its agents have none.
@@ -65,6 +70,10 @@ pub struct ResumeOptions {
     pub model: Option<String>,
     /// The whole run, from now on where it had ended; the smaller of this and the document's.
     pub timeout: Option<Duration>,
+    /// What the run may spend in all, what it has spent included; absent = as the run was started, quantity by quantity.
+    pub budget: Budget,
+    /// Pays for the run beside its own budget, as for a new run.
+    pub purse: Option<Arc<dyn Purse>>,
     /// What becomes of the pauses between iterations of loops.
     pub pauses: Pauses,
     /// Sinks of this run, as for a new run.

@@ -114,6 +114,8 @@ impl Orchestrator {
             answers: options.answers,
             model: options.model.or_else(|| recorded.setting("model").map(str::to_owned)),
             timeout: options.timeout,
+            budget: options.budget.or(recorded.budget()),
+            purse: options.purse,
             pauses: options.pauses,
             coordinator: recorded.coordinator()?,
             recall: RecallChoice::recorded(&recorded.settings)?,

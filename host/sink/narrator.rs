@@ -93,10 +93,10 @@ impl Narrator {
                 self.began.insert(event.path.clone(), Begun { at: event.at, is_tool: false });
                 with_plugins(event, line(Tone::Quiet, "resumed", format!("run {}", event.run_id)), plugins)
             }
-            Body::RunFinished { status, usage, error, .. } => {
+            Body::RunFinished { status, usage, cost, error, .. } => {
                 let tone = if error.is_none() { Tone::Good } else { Tone::Bad };
                 let took = self.took(event).map(quantity::duration);
-                vec![line(tone, status.as_str(), joined([took, quantity::tokens(usage)]))]
+                vec![line(tone, status.as_str(), joined([took, quantity::spent(usage, *cost)]))]
             }
             Body::StepStarted { .. } => {
                 self.start(event).map(|what| line(Tone::Quiet, "started", what)).into_iter().collect()
@@ -206,6 +206,8 @@ fn said(event: &RunEvent) -> Vec<Line> {
             let others = overlaps(changes).into_iter().map(|what| line(Tone::Warn, "conflict", what));
             std::iter::once(files).chain(others).collect()
         }
+        Body::BudgetWarning(mark) => vec![line(Tone::Warn, "budget", mark.to_string())],
+        Body::BudgetExhausted(mark) => vec![line(Tone::Bad, "budget", format!("used up: {mark}"))],
         Body::QuestionAsked { question, deferred: true, .. } => {
             vec![line(Tone::Warn, "waiting", format!("nobody is there to answer: {question}"))]
         }

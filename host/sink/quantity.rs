@@ -1,5 +1,6 @@
 //! Durations, sizes and tokens as people read them.
 
+use cofferdam_core::budget::Money;
 use cofferdam_core::message::Usage;
 use std::time::Duration;
 
@@ -32,6 +33,13 @@ pub fn bytes(count: u64) -> String {
 #[must_use]
 pub fn tokens(usage: &Usage) -> Option<String> {
     (!usage.is_empty()).then(|| format!("{} in, {} out", usage.input, usage.output))
+}
+
+/// `120 in, 30 out, $0.0123`; nothing when nothing was spent.
+#[must_use]
+pub fn spent(usage: &Usage, cost: Option<Money>) -> Option<String> {
+    let cost = cost.map_or_else(|| "cost unknown".to_owned(), |cost| cost.to_string());
+    tokens(usage).map(|tokens| format!("{tokens}, {cost}"))
 }
 
 #[cfg(test)]

@@ -213,6 +213,9 @@ impl Reading<'_> {
             Body::StepSkipped { detail: text, .. }
             | Body::Warning { message: text, .. }
             | Body::QuestionAsked { question: text, .. } => self.said(ChunkKind::Metadata, text),
+            Body::BudgetWarning(mark) | Body::BudgetExhausted(mark) => {
+                self.said(ChunkKind::Metadata, &mark.to_string())
+            }
             Body::Narrated { text, .. } | Body::Summarized { summary: text } => self.said(ChunkKind::Metadata, text),
             Body::VariableSet { key, value } => {
                 self.said(ChunkKind::Metadata, &json!({ key.as_str(): value }).to_string())

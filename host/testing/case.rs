@@ -3,6 +3,7 @@
 use super::expect::{self, Expect};
 use super::reader::{Fields, text};
 use super::script::{KEYS, Settings, Shared};
+use cofferdam_core::budget::Budget;
 use cofferdam_core::spec::InputText;
 use cofferdam_core::spec::authored::{Findings, Part};
 use cofferdam_core::spec::code;
@@ -12,8 +13,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The keys of a case, besides those that it shares with its file.
-pub(super) const OWN: [&str; 9] =
-    ["name", "about", "inputs", "input", "answers", "maxConcurrency", "timeout", "coordinator", "expect"];
+pub(super) const OWN: [&str; 10] =
+    ["name", "about", "inputs", "input", "answers", "maxConcurrency", "timeout", "budget", "coordinator", "expect"];
 
 /// One case of a test file.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Case {
     pub(super) answers: BTreeMap<String, InputText>,
     pub(super) max_concurrency: Option<usize>,
     pub(super) timeout: Option<Duration>,
+    /// What the run may spend.
+    pub(super) budget: Budget,
     /// Whether a coordinator works beside the steps.
     pub(super) coordinator: bool,
     pub(super) expect: Expect,
@@ -91,9 +94,22 @@ pub(super) fn decode(part: Part<'_>, shared: &Shared, findings: &mut Findings) -
         answers,
         max_concurrency: fields.number("maxConcurrency", findings).and_then(|count| usize::try_from(count).ok()),
         timeout,
+        budget: fields.get("budget").map(|part| budget(part, findings)).unwrap_or_default(),
         coordinator: fields.flag("coordinator", findings),
         expect: expect?,
     })
+}
+
+/// A budget as flags have it.
+fn budget(part: Part<'_>, findings: &mut Findings) -> Budget {
+    match text(part, findings).map(Budget::parse) {
+        Some(Ok(budget)) => budget,
+        Some(Err(error)) => {
+            findings.at(part, code::WRONG_TYPE, error, None);
+            Budget::default()
+        }
+        None => Budget::default(),
+    }
 }
 
 fn time(part: Part<'_>, findings: &mut Findings) -> Option<Duration> {

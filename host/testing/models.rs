@@ -106,6 +106,7 @@ fn shown(model: &str, request: &ModelRequest) -> Value {
         "conversation": conversation.join("\n"),
         "tools": tools,
         "attachments": attachments,
+        "maxTokens": request.settings.max_tokens,
     })
 }
 

@@ -167,6 +167,7 @@ fn options(case: &Case) -> RunOptions {
         inputs: case.inputs.clone(),
         answers: case.answers.clone(),
         timeout: case.timeout,
+        budget: case.budget,
         coordinator: case.coordinator.then(Coordinator::default),
         ..RunOptions::default()
     }

@@ -137,6 +137,7 @@ impl Shared {
             answers: ctx.answers.clone(),
             session: lineage.session.clone(),
             sinks: lineage.sinks.clone(),
+            purse: Some(Arc::clone(&ctx.purse)),
             timeout: ctx.deadline.map(|deadline| deadline.since(clock.now()).max(Duration::from_millis(1))),
             ..RunOptions::default()
         };

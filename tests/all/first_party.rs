@@ -109,7 +109,10 @@ fn events() -> Vec<Arc<RunEvent>> {
     let usage = Usage::default();
     let (status, output) = (RunStatus::Failed, json!("x"));
     let error = Some(Fault::step("no", "it does not want to"));
-    vec![event(1, Body::StepReady {}), event(2, Body::RunFinished { status, reason: None, output, usage, error })]
+    vec![
+        event(1, Body::StepReady {}),
+        event(2, Body::RunFinished { status, reason: None, output, usage, cost: None, error }),
+    ]
 }
 
 /// The transforms and the condition: what they make of the same items and the same view.

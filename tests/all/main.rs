@@ -18,6 +18,7 @@ mod archive;
 mod authoring;
 mod bad_input;
 mod branches;
+mod budget;
 mod cases;
 mod cli;
 mod commands;

@@ -89,8 +89,10 @@ fn the_page_of_events_lists_every_kind() {
 
 /// The fields of a kind that has a type of its own.
 fn fields_of(name: &str) -> String {
-    let files = fs::read_dir(repository().join("host/core/src/event")).unwrap();
-    let text: String = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let source = repository().join("host/core/src");
+    let events = fs::read_dir(source.join("event")).unwrap().map(|file| file.unwrap().path());
+    let files = events.chain([source.join("budget/account.rs")]);
+    let text: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
     let body = text.split_once(&format!("pub struct {name} {{")).unwrap().1.split_once("\n}\n").unwrap().0;
     let (mut fields, mut comment) = (String::new(), String::new());
     for line in body.lines().map(str::trim) {
@@ -147,7 +149,7 @@ fn heading(table: &str) -> String {
     match table {
         "document" => "The document".to_owned(),
         "options" => "Options".to_owned(),
-        "agent" | "input" | "agent-budget" | "agent-memory" => format!("An {}", table.replace('-', " ")),
+        "agent" | "input" | "agent-memory" => format!("An {}", table.replace('-', " ")),
         "mcp-server" => "An MCP server".to_owned(),
         "limits" => "Limits".to_owned(),
         "model-options" => "Options of models".to_owned(),

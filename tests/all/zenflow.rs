@@ -155,6 +155,7 @@ fn beyond() -> Vec<(&'static str, Value)> {
         ("steps[0].isolation", json!("none")),
         ("steps[0].grants", json!({ "fs": "none" })),
         ("steps[0].sensitive", json!(true)),
+        ("steps[0].budget", json!({ "tokens": 1 })),
         ("steps[0].timeout", json!("500ms")),
         ("steps[0].instructions", json!("x".repeat(2001))),
         ("steps[1].args", json!({ "path": "a.txt" })),

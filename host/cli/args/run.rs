@@ -2,6 +2,7 @@
 
 use super::memory::MemoryArgs;
 use clap::{Args, ValueEnum, ValueHint};
+use cofferdam::core::budget::Budget;
 use cofferdam::core::spec::duration;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,6 +49,9 @@ pub(crate) struct WorkArgs {
     /// Most time for the whole run, `90s` or `1h30m`
     #[arg(long, value_name = "DURATION", value_parser = time)]
     pub(crate) timeout: Option<Duration>,
+    /// What the run may spend: `tokens=100000,cost=0.50,toolCalls=50,wall=10m,onExceed=pause`; beats the document
+    #[arg(long, value_name = "BUDGET", value_parser = Budget::parse)]
+    pub(crate) budget: Option<Budget>,
     /// `strict` survives a power cut, `relaxed` the death of this process
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) durability: Option<DurabilityArg>,

@@ -14,7 +14,7 @@ use crate::terminal;
 use crate::ui::paint;
 use crate::ui::question::TerminalApprover;
 use cofferdam::core::port::{Answer, Approver as _, Question};
-use cofferdam::sink::tokens;
+use cofferdam::sink::spent;
 use cofferdam::{GoalPlan, Workflow};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,7 @@ fn about(plan: &GoalPlan, file: &Path) -> String {
         1 => ", repaired once".to_owned(),
         times => format!(", repaired {times} times"),
     };
-    let spent = tokens(&plan.usage).map(|tokens| format!(", tokens {tokens}")).unwrap_or_default();
+    let spent = spent(&plan.usage, plan.cost.total).map(|spent| format!(", tokens {spent}")).unwrap_or_default();
     format!("plan: {}{repaired}{spent}", terminal::name(file))
 }
 

@@ -230,7 +230,7 @@ impl Task {
 /// How a recorded run goes on, with what flags and settings say.
 fn with(session: &Session, args: &RunArgs, options: ResumeOptions) -> ResumeOptions {
     let (model, timeout, pauses) = (named_model(args), session.settings.timeout(), pauses(args));
-    ResumeOptions { model, timeout, pauses, ..options }
+    ResumeOptions { model, timeout, pauses, budget: args.work.budget.unwrap_or_default(), ..options }
 }
 
 fn pauses(args: &RunArgs) -> Pauses {
@@ -270,6 +270,7 @@ pub(super) fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOp
         answers: inputs::answers(&args.answers)?,
         model: named_model(args),
         timeout: session.settings.timeout(),
+        budget: args.work.budget.unwrap_or_default(),
         pauses: pauses(args),
         recall: args.memory.choice(),
         session: args.memory.session.clone(),

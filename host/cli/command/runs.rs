@@ -19,6 +19,8 @@ use crate::local_time;
 use crate::session::{self, Session};
 use crate::terminal;
 use crate::ui::table::{self, Wide};
+use cofferdam::core::budget::Money;
+use cofferdam::core::event::Body;
 use cofferdam::core::event::RunEvent;
 use cofferdam::core::id::RunId;
 use cofferdam::core::limits;
@@ -37,6 +39,9 @@ const STATUSES: [&str; 9] =
 
 /// Most runs that share the beginning of an id and are named.
 const CANDIDATES: usize = 5;
+
+/// How many records at the end of a journal are looked at for the end of the run.
+const LAST_RECORDS: usize = 4;
 
 pub(super) fn run(global: &Global, command: RunsCommand) -> anyhow::Result<Exit> {
     let session = Session::open(global, &[])?;
@@ -66,8 +71,10 @@ async fn list(orchestrator: &Orchestrator, args: ListArgs) -> anyhow::Result<Exi
     known(&statuses)?;
     let rows = standing::rows(orchestrator, RunFilter { statuses, ..RunFilter::default() }, limit).await?;
     let hint = standing::hint(&rows);
+    let costs = costs(&*orchestrator.runs(), &rows).await;
     if json {
-        print_lines(&rows)?;
+        let told = rows.iter().zip(costs).map(|(row, cost)| Told { row, cost: cost.map(Known) });
+        print_lines(&told.collect::<Vec<_>>())?;
         hint.iter().for_each(|hint| terminal::tell(hint));
         return Ok(Exit::Done);
     }
@@ -76,8 +83,8 @@ async fn list(orchestrator: &Orchestrator, args: ListArgs) -> anyhow::Result<Exi
         return Ok(Exit::Done);
     }
     // How long somebody worked on a run only its records tell: a run that waited for days did not take them.
-    let mut shown = table::with_head(Wide::Keep, &["RUN", "WORKFLOW", "STATUS", "STARTED", "LAST EVENT"]);
-    for row in &rows {
+    let mut shown = table::with_head(Wide::Keep, &["RUN", "WORKFLOW", "STATUS", "STARTED", "LAST EVENT", "COST"]);
+    for (row, cost) in rows.iter().zip(costs) {
         let [started, last] = [row.index.started_at, row.updated_at].map(local_time::date_and_time);
         shown.add_row([
             row.run_id.to_string(),
@@ -85,11 +92,53 @@ async fn list(orchestrator: &Orchestrator, args: ListArgs) -> anyhow::Result<Exi
             row.index.status.clone(),
             started,
             last,
+            cost.map(|cost| cost.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string())).unwrap_or_default(),
         ]);
     }
     terminal::print(&table::render(&shown))?;
     hint.iter().for_each(|hint| terminal::tell(hint));
     Ok(Exit::Done)
+}
+
+/// A row of the list, with what the run cost.
+#[derive(Serialize)]
+struct Told<'r> {
+    #[serde(flatten)]
+    row: &'r RunRow,
+    /// Absent while it has not ended, and when no model was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Known>,
+}
+
+/// A cost, or that it is not known.
+struct Known(Option<Money>);
+
+impl Serialize for Known {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(cost) => cost.serialize(serializer),
+            None => serializer.serialize_str("unknown"),
+        }
+    }
+}
+
+/// What runs cost, by the last that is recorded of each.
+async fn costs(journal: &dyn Journal, rows: &[RunRow]) -> Vec<Option<Option<Money>>> {
+    let mut costs = Vec::with_capacity(rows.len());
+    for row in rows {
+        // A run that cannot be read is shown as that elsewhere.
+        let page = journal.read(&row.run_id, row.head.saturating_sub(LAST_RECORDS as u64), LAST_RECORDS).await;
+        let records = page.map(|page| page.records).unwrap_or_default();
+        let ends = records.iter().rev().find_map(|record| match &record.body {
+            RecordBody::Event(event) => match &event.body {
+                Body::RunFinished { usage, cost, .. } => Some((cost.is_some() || !usage.is_empty()).then_some(*cost)),
+                _ => None,
+            },
+            RecordBody::Note { .. } => None,
+        });
+        costs.push(ends.flatten());
+    }
+    costs
 }
 
 /// Runs as they are recorded, the latest first, at most `limit`; 0 means all.
@@ -187,7 +236,6 @@ fn refused(error: &JournalError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofferdam::core::event::Body;
     use cofferdam::core::id::StepPath;
     use cofferdam::core::port::{Append, Durability, Record, RunIndex};
     use cofferdam::core::time::Timestamp;

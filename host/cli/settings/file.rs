@@ -8,6 +8,7 @@ use crate::environment;
 use crate::failure::Failure;
 use crate::project::Project;
 use crate::services::ProjectPlugin;
+use cofferdam::core::budget::Price;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::id::Alias;
 use cofferdam::core::limits;
@@ -48,6 +49,8 @@ pub(crate) struct File {
     pub(crate) sinks: Vec<String>,
     pub(crate) servers: BTreeMap<Alias, ProjectServer>,
     pub(crate) models: Option<Models>,
+    /// What models cost.
+    pub(crate) prices: Vec<(String, Price)>,
     pub(crate) secrets: BTreeMap<String, SecretSource>,
     pub(crate) strict: bool,
     /// Registries that are spoken to with TLS or without, whatever their host is.
@@ -112,6 +115,7 @@ impl File {
             sinks: Vec::new(),
             servers: BTreeMap::new(),
             models: None,
+            prices: Vec::new(),
             secrets: BTreeMap::new(),
             strict: false,
             registries: BTreeMap::new(),

@@ -94,6 +94,7 @@ impl Reader<'_> {
                 "exec" => self.exec(entry, file),
                 "memory" => self.memory(entry, file),
                 "models" => file.models = Some(self.models(entry)),
+                "prices" => self.prices(entry, file),
                 "secrets" => self.secrets(entry, file),
                 "strict" => file.strict = self.switch(entry),
                 "plugins" if kind == Kind::User => {
@@ -120,6 +121,7 @@ impl Reader<'_> {
                         "plugins",
                         "mcp_servers",
                         "registries",
+                        "prices",
                         "secrets",
                         "strict",
                     ],
@@ -256,7 +258,7 @@ impl Reader<'_> {
         }
     }
 
-    fn map(&mut self, (key, _, value): Entry<'_, '_>, path: &str) -> Map {
+    pub(super) fn map(&mut self, (key, _, value): Entry<'_, '_>, path: &str) -> Map {
         match to_json(value.get_ref()) {
             Some(Value::Object(map)) => map,
             _ => {

@@ -8,7 +8,7 @@ use cofferdam::core::event::{Body, Decision, RunEvent, RunReason, RunStatus, Ste
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::core::run::LoopResult;
-use cofferdam::sink::{clean, duration, iterations, loop_end, tokens};
+use cofferdam::sink::{clean, duration, iterations, loop_end, spent};
 use cofferdam::{RunResult, StepResult};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -138,7 +138,7 @@ fn headline(ending: &Ending<'_>, gathered: &Gathered) -> String {
     });
     let mut parts: Vec<String> = reason.into_iter().collect();
     parts.extend([steps(result), duration(Duration::from_millis(result.worked_ms))]);
-    parts.extend(tokens(&result.usage).map(|tokens| format!("tokens {tokens}")));
+    parts.extend(spent(&result.usage, result.cost.total).map(|spent| format!("tokens {spent}")));
     if !gathered.models.is_empty() {
         let label = |name: &String| match ending.not_language_models.contains(name) {
             true => format!("{name} (not a language model)"),
@@ -316,6 +316,7 @@ mod tests {
             execution_path: Vec::new(),
             usage: Usage { input: 5, output: 2, ..Usage::default() },
             usage_by_model: std::collections::BTreeMap::new(),
+            cost: cofferdam::core::budget::Cost::default(),
             loops: Vec::new(),
             workflow_id: String::new(),
             duration_ms: 9_999,
@@ -404,7 +405,7 @@ mod tests {
         let text = anstream::adapter::strip_str(&recap.render(&ending)).to_string();
         assert_eq!(
             text,
-            "completed  0 steps, 1.2 s, tokens 5 in, 2 out, model m (not a language model)\n\
+            "completed  0 steps, 1.2 s, tokens 5 in, 2 out, cost unknown, model m (not a language model)\n\
              warning    mind [2J the gap\n\
              denied     tool `move`; `--allow move` would allow it\n\
              denied     tool `write`, by the deny rule `wr*`\n\

@@ -10,6 +10,7 @@ mod post;
 mod public;
 mod recalled;
 pub(crate) mod slots;
+mod spending;
 mod status;
 
 pub use changes::{ChangedFile, Changes, Conflict, FileChange};
@@ -18,8 +19,10 @@ pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
 pub use post::{Delivered, DropReason, Dropped, MessageKind, Posted, Told};
 pub use public::Sensitive;
 pub use recalled::{Recalled, Recollection};
+pub use spending::Spending;
 pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 
+use crate::budget::{Mark, Money};
 use crate::fault::Fault;
 use crate::id::{AgentName, RunId, StepId, StepPath, ToolName};
 use crate::message::{Message, Usage};
@@ -134,13 +137,16 @@ pub enum Body {
     RunFinished {
         /// How.
         status: RunStatus,
-        /// Why, when it failed as a whole.
+        /// Why, when it failed as a whole or waits for a higher budget.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<RunReason>,
         /// What the run returns.
         output: Value,
         /// Tokens of all steps.
         usage: Usage,
+        /// What they cost; absent when that is not known, or no model was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
         /// The first failure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<Fault>,
@@ -327,10 +333,27 @@ pub enum Body {
         message: Message,
         /// Tokens of this turn.
         usage: Usage,
+        /// What it cost; absent when that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
         /// The answer was cut at the model's token limit.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
+    /// A model's answer broke off, and tokens were spent on it.
+    TurnFailed {
+        /// From 1.
+        turn: u32,
+        /// The model that was asked.
+        model: Arc<str>,
+        /// Tokens that the provider told of by then.
+        usage: Usage,
+        /// What they cost; absent when that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
+    },
+    /// A run inside this one, whose turns are recorded elsewhere, or an agent of somebody else's asked a model.
+    Spent(Spending),
     /// The intent to run a tool; durable before the tool runs.
     ToolCallStarted {
         /// The call's id, unique in the attempt.
@@ -424,6 +447,10 @@ pub enum Body {
         /// What happened.
         error: Fault,
     },
+    /// Most of a budget is used up.
+    BudgetWarning(Mark),
+    /// A budget is used up: what would have been spent next is not.
+    BudgetExhausted(Mark),
     /// Something that a person should know.
     Warning {
         /// Stable code.
@@ -441,34 +468,4 @@ pub enum Body {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kind_on_the_wire_is_the_kind_in_code() {
-        let bodies = [
-            Body::StepReady {},
-            Body::OutputDelta { turn: 1, text: "a".into() },
-            Body::Warning { code: "x".into(), message: "y".into() },
-            Body::StepFinished {
-                status: StepStatus::Completed,
-                output: StepOutput::default(),
-                error: None,
-                usage: Usage::default(),
-                truncated_inputs: Vec::new(),
-            },
-        ];
-        for body in bodies {
-            let value = serde_json::to_value(&body).unwrap();
-            assert_eq!(value["kind"], body.kind());
-            assert_eq!(serde_json::from_value::<Body>(value).unwrap(), body);
-        }
-    }
-
-    #[test]
-    fn an_unknown_kind_of_a_newer_minor_version_is_read() {
-        let line = r#"{"seq":1,"at":"2026-11-20T08:00:00.000Z","run_id":"r","kind":"teleported","to":"mars"}"#;
-        let event: RunEvent = serde_json::from_str(line).unwrap();
-        assert_eq!(event.body, Body::Unknown);
-    }
-}
+mod tests;

@@ -297,6 +297,18 @@ impl StepPath {
         self.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '@']))
     }
 
+    /// The path, those of the steps and iterations around it, and the run's at the end.
+    pub fn upwards(&self) -> impl Iterator<Item = Self> + use<> {
+        let mut next = Some(self.clone());
+        std::iter::from_fn(move || {
+            let path = next.take()?;
+            let text = path.as_str();
+            next = (!path.is_root())
+                .then(|| text.rfind(['.', '[']).and_then(|end| text.get(..end)).unwrap_or_default().into());
+            Some(path)
+        })
+    }
+
     /// Whether this is the run itself.
     #[must_use]
     pub fn is_root(&self) -> bool {

@@ -20,6 +20,7 @@ pub mod message;
 pub mod policy;
 pub mod server;
 
+pub mod budget;
 pub mod event;
 pub mod expr;
 pub mod mail;

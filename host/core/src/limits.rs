@@ -143,6 +143,9 @@ limits! {
     TOOL_CALLS_PER_TURN: usize = 128, "calls", "each call is answered in the next request";
     TOOL_RESULT_BYTES: usize = 32 * KIB, "bytes", "a large result fills the model's context; above this it gets the head, the size and how to read on";
     FINAL_TEXT_CHARS: usize = 500, "characters", "an error quotes this much of what a model said instead of a result";
+    BUDGET_ANSWER_TOKENS: u64 = 4_096, "tokens", "an answer that nobody bounds could cost any budget; a run with a budget holds this much back for it, and it gets no more";
+    BUDGET_LEAST_ANSWER_TOKENS: u64 = 256, "tokens", "an answer that is cut after a few words is paid for and of no use; where less is left the budget is used up";
+    BUDGET_WARNING_PERCENT: u32 = 80, "%", "a budget that is used up without a word surprises; from here on it is said";
     MODEL_RETRIES: u32 = 2, "retries", "a provider that is down would be asked for ever";
 
     // Models over HTTP

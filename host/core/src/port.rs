@@ -16,6 +16,7 @@ mod memory;
 mod model;
 mod past;
 mod pure;
+mod purse;
 mod randomness;
 mod recall;
 mod recorder;
@@ -45,6 +46,7 @@ pub use model::{
 };
 pub use past::{PastAttempt, PastCall, PastTry, PastTurn};
 pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};
+pub use purse::{Grant, Hold, Need, Purse, Unlimited};
 pub use randomness::Randomness;
 pub use recall::{Hit, KeptMemo, Memo, Recall, Search};
 pub use recorder::{CancelFlag, Recorder};

@@ -11,6 +11,7 @@ pub mod workflow;
 
 mod agent;
 mod ask;
+mod budget;
 mod chain;
 mod compat;
 mod condition;

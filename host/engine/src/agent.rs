@@ -6,13 +6,14 @@ mod repeats;
 mod structured;
 mod turn;
 
+use crate::purse::estimate;
 use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::message::{Message, ToolCall, Usage};
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Asker, BoxFuture, Model, ModelRequest, ToolChoice,
-    ToolSpec,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Asker, BoxFuture, Model, ModelRequest, Need,
+    ToolChoice, ToolSpec,
 };
 use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::RunLimits;
@@ -204,6 +205,15 @@ impl<'a> Conversation<'a> {
             return Ok(answer);
         }
         let model = self.agent.model.info().name;
+        let mut settings = self.agent.spec.settings.clone();
+        let need = Need {
+            model: Arc::clone(&model),
+            input_tokens: estimate(&self.messages, &self.tools),
+            output_tokens: settings.max_tokens,
+        };
+        // Held until the turn is recorded.
+        let grant = self.ctx.purse.reserve(need).await?;
+        settings.max_tokens = grant.max_tokens.or(settings.max_tokens);
         self.ctx.events.observe(Body::TurnStarted { turn, model: Arc::clone(&model) });
         let request = ModelRequest {
             run_id: self.ctx.run_id.clone(),
@@ -213,7 +223,7 @@ impl<'a> Conversation<'a> {
             messages: Arc::clone(&self.messages),
             tools: self.offered(),
             tool_choice: choice,
-            settings: self.agent.spec.settings.clone(),
+            settings,
             max_retries: self.agent.max_retries,
             asker: Some(Asker {
                 events: Arc::clone(&self.ctx.events),
@@ -225,11 +235,16 @@ impl<'a> Conversation<'a> {
         let outcome = answer.read(self.agent.model.as_ref(), request, self.ctx.events.as_ref()).await;
         if let Err(fault) = outcome {
             self.count(&answer);
+            if !answer.usage.is_empty() {
+                let (model, usage) = (Arc::clone(&answer.model), answer.usage);
+                self.ctx.events.observe(Body::TurnFailed { turn, model, usage, cost: None });
+            }
             return Err(fault);
         }
         let (model, usage, cut) = (Arc::clone(&answer.model), answer.usage, answer.is_cut());
         let message = self.take(&mut answer);
-        self.ctx.events.observe(Body::TurnFinished { turn, model, message, usage, cut });
+        self.ctx.events.observe(Body::TurnFinished { turn, model, message, usage, cost: None, cut });
+        drop(grant);
         Ok(answer)
     }
 

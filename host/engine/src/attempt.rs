@@ -21,8 +21,8 @@ use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Delegate, Invoke,
-    Isolation, Kept, Mailbox, PastAttempt, Recorder, Sources, StepDirs, StepEntry, ToolContext, ToolReply, ToolSpec,
-    Toolbox, TryEnd, Worker,
+    Isolation, Kept, Mailbox, PastAttempt, Purse, Recorder, Sources, StepDirs, StepEntry, ToolContext, ToolReply,
+    ToolSpec, Toolbox, TryEnd, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -63,6 +63,8 @@ pub(crate) struct Attempt {
     pub(crate) mail: Arc<dyn Mailbox>,
     /// Retrieval memory.
     pub(crate) recollection: Option<Recollection>,
+    /// Pays for what is asked of models.
+    pub(crate) purse: Arc<dyn Purse>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) work: AttemptWork,
 }
@@ -220,6 +222,7 @@ impl Attempt {
             answers: self.answers,
             mail: self.mail,
             recollection: self.recollection,
+            purse: self.purse,
             calls: AtomicU32::new(0),
             delegates: Delegates::default(),
         };
@@ -250,6 +253,7 @@ struct Setting {
     answers: BTreeMap<String, InputText>,
     mail: Arc<dyn Mailbox>,
     recollection: Option<Recollection>,
+    purse: Arc<dyn Purse>,
     calls: AtomicU32,
     delegates: Delegates,
 }
@@ -302,6 +306,7 @@ impl Setting {
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             tools: Arc::new(AttemptTools { setting: Arc::clone(self), terms: terms.clone() }),
             mail: Arc::clone(&self.mail),
+            purse: Arc::clone(&self.purse),
             narrowings: Arc::clone(&self.narrowings),
             events,
             run: Arc::clone(&self.chains.run),

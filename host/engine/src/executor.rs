@@ -25,6 +25,7 @@ mod resume;
 mod rounds;
 mod run;
 mod shared;
+mod spend;
 mod start;
 mod take;
 mod transformed;
@@ -50,12 +51,13 @@ use crate::coordinator::Coordinator;
 use crate::evaluate::Evaluator;
 use crate::gateway::Gateway;
 use crate::recollection::RunRecall;
+use cofferdam_core::budget::{Budget, Prices};
 use cofferdam_core::event::{ContextFile, DropReason, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepPath};
 use cofferdam_core::port::{
-    Agent, Clock, Durability, Isolation, Journal, JournalError, Mailboxes, Models, Natives, PurePlugins, Randomness,
-    Redactor, Sink, Sources, Starter, redact_map, redact_text,
+    Agent, Clock, Durability, Isolation, Journal, JournalError, Mailboxes, Models, Natives, PurePlugins, Purse,
+    Randomness, Redactor, Sink, Sources, Starter, redact_map, redact_text,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -170,7 +172,7 @@ pub enum Pauses {
 }
 
 /// What the host decides about a run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RunSettings {
     /// Beats every model of the document.
     pub model: Option<String>,
@@ -186,8 +188,24 @@ pub struct RunSettings {
     pub pauses: Pauses,
     /// The coordinator; none: the run has none, and its agents cannot write to each other.
     pub coordinator: Option<Coordinator>,
+    /// What the run may spend; beats the document, quantity by quantity.
+    pub budget: Budget,
+    /// What no run may exceed, whatever else is said.
+    pub ceiling: Budget,
+    /// What models cost.
+    pub prices: Arc<Prices>,
+    /// Pays for the run beside its own budget: that of the step that it works for.
+    pub purse: Option<Arc<dyn Purse>>,
     /// Carried in `run_started`, for people.
     pub shown: Map,
+}
+
+impl RunSettings {
+    /// What a run of this document may spend.
+    pub(crate) fn budget_of(&self, workflow: &Workflow) -> Budget {
+        let budget = self.budget.or(workflow.options.budget);
+        Budget { most: budget.most.min(self.ceiling.most), ..budget.or(self.ceiling) }
+    }
 }
 
 impl Default for RunSettings {
@@ -200,6 +218,10 @@ impl Default for RunSettings {
             durability: Durability::Durable,
             pauses: Pauses::Wait,
             coordinator: None,
+            budget: Budget::default(),
+            ceiling: Budget::default(),
+            prices: Arc::default(),
+            purse: None,
             shown: Map::new(),
         }
     }

@@ -24,6 +24,7 @@ mod mail_tools;
 mod mailbox;
 mod memory_tools;
 mod person;
+mod purse;
 mod recall_tools;
 mod recollection;
 mod recorder;

@@ -73,6 +73,7 @@ fn with_agents(mut document: Workflow) -> Workflow {
         result_schema: None,
         transform: Transforms::default(),
         grants: None,
+        budget: cofferdam::core::budget::Allowance::default(),
     };
     document.agents.insert(name, Arc::new(critic));
     document

@@ -2,6 +2,7 @@
 //!
 //! It must not need the document: runs are shown wherever their journal is.
 
+use cofferdam::core::budget::Money;
 use cofferdam::core::event::{AnsweredBy, Body, Changes, PluginPin, RunEvent, RunStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{RunId, StepPath};
@@ -36,6 +37,8 @@ pub(super) struct History {
     /// The same, also where what is recorded before was copied from another run.
     gaps: Duration,
     pub(super) usage: Usage,
+    /// What that cost; none when it is not known.
+    pub(super) cost: Option<Money>,
     pub(super) output: Value,
     /// What the coordinator says that it came to.
     pub(super) summary: Option<String>,
@@ -91,6 +94,7 @@ impl History {
             rested: Duration::ZERO,
             gaps: Duration::ZERO,
             usage: Usage::default(),
+            cost: None,
             output: Value::Null,
             summary: None,
             narrated: Vec::new(),
@@ -148,14 +152,16 @@ impl History {
                 self.plugins.clone_from(plugins);
                 self.plan.clone_from(plan);
             }
-            Body::RunFinished { status, output, usage, error, .. } => {
+            Body::RunFinished { status, output, usage, cost, error, .. } => {
                 self.status = Some(*status);
                 self.output.clone_from(output);
                 self.usage = *usage;
+                self.cost = *cost;
                 self.error.clone_from(error);
                 self.end_coordinator(event);
             }
             Body::Narrated { text, .. } => self.narrated.push(text.to_string()),
+            Body::BudgetWarning(mark) | Body::BudgetExhausted(mark) => self.warnings.push(format!("budget: {mark}")),
             Body::Summarized { summary } => self.summary = Some(summary.to_string()),
             Body::MessagePosted(_) => self.messages.0 += 1,
             Body::MessageDropped(_) => self.messages.1 += 1,
@@ -192,7 +198,7 @@ impl History {
                 step.what = "coordinates".to_owned();
                 step.begin(at, rested);
             }
-            Body::TurnFinished { usage, .. } => step.usage += *usage,
+            Body::TurnFinished { usage, .. } | Body::TurnFailed { usage, .. } => step.usage += *usage,
             _ => {}
         }
     }

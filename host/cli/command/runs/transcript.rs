@@ -124,7 +124,7 @@ impl Transcript {
                 self.turns += 1;
                 self.row(&paint::strong(&format!("turn {turn}")), &paint::quiet(&escaped(model)));
             }
-            Body::TurnFinished { message, usage, .. } => {
+            Body::TurnFinished { message, usage, cost, .. } => {
                 self.block("    ", message.text(), length);
                 if let Message::Assistant { tool_calls, .. } = message {
                     for call in tool_calls {
@@ -132,7 +132,8 @@ impl Transcript {
                     }
                 }
                 if let Some(tokens) = tokens(usage) {
-                    self.row("", &paint::quiet(&format!("  ({tokens})")));
+                    let cost = cost.map(|cost| format!(", {cost}")).unwrap_or_default();
+                    self.row("", &paint::quiet(&format!("  ({tokens}{cost})")));
                 }
             }
             // Those of an agent stand in what it said.
@@ -264,7 +265,11 @@ mod tests {
             event("scan[0].a", 1, Body::TurnStarted { turn: 1, model: "m".into() }),
             event("scan[0].a", 1, Body::StepRetrying { error, delay_ms: 5, usage: Usage::default() }),
             event("scan[0].a", 2, Body::TurnStarted { turn: 1, model: "m".into() }),
-            event("scan[0].a", 2, Body::TurnFinished { turn: 1, model: "m".into(), message, usage, cut: false }),
+            event(
+                "scan[0].a",
+                2,
+                Body::TurnFinished { turn: 1, model: "m".into(), message, usage, cost: None, cut: false },
+            ),
             event("scan[0].a", 2, Body::ToolCallStarted { call_id: "c1".into(), tool: tool(), args }),
             event("scan[0].a", 2, outcome),
         ]

@@ -8,7 +8,7 @@ use crate::ui::paint;
 use cofferdam::core::event::Changes;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::RunIndex;
-use cofferdam::sink::{changed, clean, duration, overlaps, tokens};
+use cofferdam::sink::{changed, clean, duration, overlaps, spent, tokens};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -112,8 +112,8 @@ fn push_head(text: &mut String, history: &History) {
         };
         row("started", &format!("{}, took {}{since}", local_time::date_and_time(started), duration(history.worked())));
     }
-    if let Some(tokens) = tokens(&history.usage) {
-        row("tokens", &tokens);
+    if let Some(spent) = spent(&history.usage, history.cost) {
+        row("tokens", &spent);
     }
     for plugin in &history.plugins {
         let may = if plugin.granted.is_empty() { "only compute".to_owned() } else { plugin.granted.join("; ") };

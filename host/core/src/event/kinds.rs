@@ -34,6 +34,8 @@ pub const KINDS: &[&str] = &[
     "memory_recalled",
     "turn_started",
     "turn_finished",
+    "turn_failed",
+    "spent",
     "tool_call_started",
     "tool_call_finished",
     "output_delta",
@@ -44,6 +46,8 @@ pub const KINDS: &[&str] = &[
     "files_changed",
     "plugin_denied",
     "plugin_failed",
+    "budget_warning",
+    "budget_exhausted",
     "warning",
 ];
 
@@ -86,6 +90,8 @@ impl Body {
             Self::MemoryRecalled(_) => "memory_recalled",
             Self::TurnStarted { .. } => "turn_started",
             Self::TurnFinished { .. } => "turn_finished",
+            Self::TurnFailed { .. } => "turn_failed",
+            Self::Spent(_) => "spent",
             Self::ToolCallStarted { .. } => "tool_call_started",
             Self::ToolCallFinished { .. } => "tool_call_finished",
             Self::OutputDelta { .. } => "output_delta",
@@ -96,6 +102,8 @@ impl Body {
             Self::FilesChanged(_) => "files_changed",
             Self::PluginDenied { .. } => "plugin_denied",
             Self::PluginFailed { .. } => "plugin_failed",
+            Self::BudgetWarning(_) => "budget_warning",
+            Self::BudgetExhausted(_) => "budget_exhausted",
             Self::Warning { .. } => "warning",
             Self::Unknown | Self::Newer(_) => "unknown",
         }

@@ -361,7 +361,7 @@ mod tests {
         let _ = hide.publish(&event("secret", failed));
         let error = Some(Fault { message: format!("step `secret` failed: {}", fault.message), ..fault });
         let (status, usage) = (crate::event::RunStatus::Failed, Usage::default());
-        let end = Body::RunFinished { status, reason: None, output: Value::Null, usage, error };
+        let end = Body::RunFinished { status, reason: None, output: Value::Null, usage, cost: None, error };
         let end = shown(&mut hide, &event("", end));
         assert!(!end.contains("4711") && end.contains("step `secret` failed"), "{end}");
     }
@@ -377,7 +377,8 @@ mod tests {
         assert!(!shown_fault.contains("4711") && shown_fault.contains("`invalid_result` {"), "{shown_fault}");
         let call = ToolCall { id: "1".into(), name: "tell_4711".into(), arguments: String::new() };
         let message = Message::Assistant { text: "".into(), tool_calls: vec![call], opaque: Vec::new() };
-        let turn = Body::TurnFinished { turn: 1, model: "m".into(), message, usage: Usage::default(), cut: false };
+        let turn =
+            Body::TurnFinished { turn: 1, model: "m".into(), message, usage: Usage::default(), cost: None, cut: false };
         let turn = shown(&mut hide, &event("secret", turn));
         assert!(!turn.contains("4711"), "{turn}");
     }

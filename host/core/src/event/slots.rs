@@ -93,6 +93,10 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::LoopPostponed { .. }
         | Body::BranchChosen { .. }
         | Body::TurnStarted { .. }
+        | Body::TurnFailed { .. }
+        | Body::Spent(_)
+        | Body::BudgetWarning(_)
+        | Body::BudgetExhausted(_)
         | Body::PermissionDecided { .. }
         | Body::EffectDecided { .. }
         | Body::Unknown => {}

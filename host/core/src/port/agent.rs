@@ -1,6 +1,6 @@
 //! Agents: the LLM agent, and an embedder's own types.
 
-use super::{BoxFuture, CancelFlag, Kept, Mailbox, PastAttempt, Recorder, RunContext, ToolSpec};
+use super::{BoxFuture, CancelFlag, Kept, Mailbox, PastAttempt, Purse, Recorder, RunContext, ToolSpec};
 use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -78,6 +78,8 @@ pub struct AgentContext {
     pub tools: Arc<dyn Toolbox>,
     /// Messages of other agents.
     pub mail: Arc<dyn Mailbox>,
+    /// Pays for what is asked of models.
+    pub purse: Arc<dyn Purse>,
     /// What the step takes away from what its plugins may do.
     pub narrowings: Arc<Narrowings>,
     /// Turns, deltas and warnings go here.

@@ -71,7 +71,7 @@ impl PastTry {
     /// Takes in what is recorded, in order.
     pub fn note(&mut self, body: &Body) {
         match body {
-            Body::TurnFinished { turn, model, message, usage, cut } => {
+            Body::TurnFinished { turn, model, message, usage, cut, .. } => {
                 let (model, message) = (Arc::clone(model), message.clone());
                 self.turns.insert(*turn, PastTurn { model, message, usage: *usage, cut: *cut });
             }

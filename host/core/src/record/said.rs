@@ -61,7 +61,8 @@ mod tests {
 
     fn turn(path: &str, attempt: u32, text: &str) -> Record {
         let message = Message::Assistant { text: text.into(), tool_calls: Vec::new(), opaque: Vec::new() };
-        let body = Body::TurnFinished { turn: 1, model: "m".into(), message, usage: Usage::default(), cut: false };
+        let body =
+            Body::TurnFinished { turn: 1, model: "m".into(), message, usage: Usage::default(), cost: None, cut: false };
         record(path, attempt, body)
     }
 

@@ -6,7 +6,8 @@
 
 use super::machine::Machine;
 use super::node::NodeState;
-use crate::event::{Body, RunEvent, StepOutput, StepStatus};
+use crate::budget::Money;
+use crate::event::{self, Body, RunEvent, StepOutput, StepStatus};
 use crate::id::{RunId, StepPath};
 use crate::message::Usage;
 use crate::time::Timestamp;
@@ -22,6 +23,9 @@ enum Entry<'e> {
     /// A try that completed: path, number, when it began and ended in milliseconds, content, data, tokens, tokens by model.
     #[serde(rename = "d")]
     Done(#[serde(borrow)] Cow<'e, str>, u32, i64, i64, Arc<str>, Arc<Value>, Usage, Vec<(Arc<str>, Usage)>),
+    /// What the completed try that follows cost, turn by turn, and how many tools it called.
+    #[serde(rename = "s")]
+    Spent(Vec<Option<Money>>, u64),
     /// An iteration began: its path, its index, when.
     #[serde(rename = "i")]
     Begun(#[serde(borrow)] Cow<'e, str>, u32, i64),
@@ -41,6 +45,9 @@ struct Try {
     models: Vec<(Arc<str>, Usage)>,
     /// What sub-agents spent.
     below: Usage,
+    /// What the turns cost, in the same order.
+    costs: Vec<Option<Money>>,
+    calls: u64,
     started: Option<Timestamp>,
 }
 
@@ -48,11 +55,12 @@ struct Try {
 #[must_use]
 pub fn digest(events: &[Arc<RunEvent>], most_bytes: usize) -> Option<String> {
     let merged = merge(events);
-    let entries = events.iter().zip(merged).filter_map(|(event, fate)| match fate {
-        Fate::Gone => None,
-        Fate::Done(entry) => Some(*entry),
-        Fate::Stays => Some(plain(event)),
+    let entries = events.iter().zip(merged).flat_map(|(event, fate)| match fate {
+        Fate::Gone => [None, None],
+        Fate::Done(entry, spent) => [spent.map(|spent| *spent), Some(*entry)],
+        Fate::Stays => [None, Some(plain(event))],
     });
+    let entries = entries.flatten();
     let mut text = String::from("[");
     for entry in entries {
         if text.len() > 1 {
@@ -67,12 +75,21 @@ pub fn digest(events: &[Arc<RunEvent>], most_bytes: usize) -> Option<String> {
     Some(text)
 }
 
+impl Try {
+    /// What it spent, beside the tokens; none when there is nothing to tell.
+    fn spent<'e>(&self) -> Option<Entry<'e>> {
+        let told = self.calls > 0 || self.costs.iter().any(Option::is_some);
+        told.then(|| Entry::Spent(self.costs.clone(), self.calls))
+    }
+}
+
 /// What becomes of an event.
 enum Fate<'e> {
     Stays,
     /// Another one stands for it, or it changes nothing.
     Gone,
-    Done(Box<Entry<'e>>),
+    /// With what it spent, if it did.
+    Done(Box<Entry<'e>>, Option<Box<Entry<'e>>>),
 }
 
 fn merge(events: &[Arc<RunEvent>]) -> Vec<Fate<'_>> {
@@ -94,7 +111,7 @@ fn merge(events: &[Arc<RunEvent>]) -> Vec<Fate<'_>> {
                 let Some(own) = tries.remove(&event.path) else { continue };
                 if let Some(done) = done(event, &own) {
                     own.events.iter().for_each(|&place| put(&mut fates, place, Fate::Gone));
-                    put(&mut fates, place, Fate::Done(Box::new(done)));
+                    put(&mut fates, place, Fate::Done(Box::new(done), own.spent().map(Box::new)));
                 }
             }
             body => note(&mut tries, place, event, body),
@@ -114,22 +131,28 @@ fn note<'e>(tries: &mut HashMap<&'e StepPath, Try>, place: usize, event: &'e Run
     let step = event.path.is_delegate().then(|| event.path.step());
     let Some(own) = tries.get_mut(step.as_ref().unwrap_or(&event.path)) else { return };
     match body {
-        Body::TurnFinished { model, usage, .. } if step.is_some() => {
+        Body::TurnFinished { model, usage, cost, .. }
+        | Body::TurnFailed { model, usage, cost, .. }
+        | Body::Spent(event::Spending { model, usage, cost }) => {
             own.models.push((Arc::clone(model), *usage));
-            own.below += *usage;
+            own.costs.push(*cost);
+            if step.is_some() {
+                own.below += *usage;
+            }
         }
-        Body::TurnFinished { model, usage, .. } => own.models.push((Arc::clone(model), *usage)),
+        Body::ToolCallStarted { .. } => own.calls += 1,
         Body::TurnStarted { .. }
-        | Body::ToolCallStarted { .. }
         | Body::ToolCallFinished { .. }
         | Body::PermissionDecided { .. }
         | Body::EffectDecided { .. }
         | Body::PluginDenied { .. }
         | Body::PluginFailed { .. } => {}
         // It stays where it is and is no obstacle.
-        Body::VariableSet { .. } | Body::MemoryWritten { .. } | Body::MemoryDeleted { .. } | Body::Warning { .. } => {
-            return;
-        }
+        Body::VariableSet { .. }
+        | Body::MemoryWritten { .. }
+        | Body::MemoryDeleted { .. }
+        | Body::Warning { .. }
+        | Body::BudgetExhausted(_) => return,
         _ => return drop(tries.remove(step.as_ref().unwrap_or(&event.path))),
     }
     own.events.push(place);
@@ -174,8 +197,10 @@ impl Machine {
         mut see: impl FnMut(&RunEvent),
     ) -> Result<(), serde_json::Error> {
         let entries: Vec<Entry<'_>> = serde_json::from_str(text)?;
+        let mut spent = (Vec::new(), 0);
         for entry in entries {
             match entry {
+                Entry::Spent(costs, calls) => spent = (costs, calls),
                 Entry::Event(event) => {
                     self.fold(&event);
                     see(&event);
@@ -188,11 +213,14 @@ impl Machine {
                 }
                 Entry::Done(path, attempt, started, ended, content, result, usage, models) => {
                     let output = StepOutput { content, result, ..StepOutput::default() };
+                    let path = StepPath::from(&*path);
+                    let spent = (std::mem::take(&mut spent), models.as_slice(), &usage);
+                    self.fold_spending(&path, (attempt, started, ended), spent);
                     for (model, usage) in models {
                         *self.usage_by_model.entry(model).or_default() += usage;
                     }
                     let times = (Timestamp::from_millis(started), Timestamp::from_millis(ended));
-                    self.fold_done(&StepPath::from(&*path), (attempt, times), output, usage);
+                    self.fold_done(&path, (attempt, times), output, usage);
                 }
             }
         }

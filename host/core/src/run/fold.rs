@@ -4,7 +4,7 @@
 
 use super::machine::{Ended, Machine};
 use super::node::{Doom, Kind, NodeId, NodeState};
-use crate::event::{Body, RunEvent, SkippedBecause, StepStatus};
+use crate::event::{Body, RunEvent, SkippedBecause, Spending, StepStatus};
 use crate::id::StepPath;
 use crate::message::Usage;
 use crate::plan::Plan;
@@ -16,6 +16,7 @@ use std::time::Duration;
 impl Machine {
     pub(super) fn apply(&mut self, event: &RunEvent) {
         let before = std::mem::replace(&mut self.last_event, event.at);
+        self.note_spending(event, before);
         match &event.body {
             Body::RunStarted { inputs, input, branched_from, .. } => {
                 self.branched = branched_from.is_some();
@@ -60,7 +61,13 @@ impl Machine {
 
     /// What a sub-agent spent is spent by its step, whatever becomes of the try.
     fn delegated(&mut self, path: &StepPath, body: &Body) {
-        if let (Some(id), Body::TurnFinished { usage, model, .. }) = (self.find(&path.step()), body) {
+        let spent = match body {
+            Body::TurnFinished { usage, model, .. }
+            | Body::TurnFailed { usage, model, .. }
+            | Body::Spent(Spending { usage, model, .. }) => Some((usage, model)),
+            _ => None,
+        };
+        if let (Some(id), Some((usage, model))) = (self.find(&path.step()), spent) {
             self.node_mut(id).usage += *usage;
             *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
         }
@@ -69,7 +76,9 @@ impl Machine {
     /// What the coordinator did.
     fn coordinated(&mut self, body: &Body) {
         match body {
-            Body::TurnFinished { usage, model, .. } => {
+            Body::TurnFinished { usage, model, .. }
+            | Body::TurnFailed { usage, model, .. }
+            | Body::Spent(Spending { usage, model, .. }) => {
                 self.coordination.usage += *usage;
                 *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
             }
@@ -95,7 +104,9 @@ impl Machine {
             Body::ToolCallFinished { call_id, .. } => {
                 self.node_mut(id).open_calls.retain(|open| **open != **call_id);
             }
-            Body::TurnFinished { usage, model, .. } => {
+            Body::TurnFinished { usage, model, .. }
+            | Body::TurnFailed { usage, model, .. }
+            | Body::Spent(Spending { usage, model, .. }) => {
                 self.node_mut(id).turns += *usage;
                 *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
             }

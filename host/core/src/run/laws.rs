@@ -130,8 +130,14 @@ impl Engine {
                 }
                 Effect::Conclude => {
                     let (status, reason) = self.machine.verdict();
-                    let body =
-                        Body::RunFinished { status, reason, output: Value::Null, usage: Usage::default(), error: None };
+                    let body = Body::RunFinished {
+                        status,
+                        reason,
+                        output: Value::Null,
+                        usage: Usage::default(),
+                        cost: None,
+                        error: None,
+                    };
                     queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
                 }
                 Effect::Decide(_) | Effect::Watch { .. } => panic!("no conditions and no timeouts here"),

@@ -7,6 +7,7 @@ use super::effect::Effect;
 use super::node::{Kind, Node, NodeId, NodeState, ScopeId, ScopeRun};
 use super::questions::OpenQuestion;
 use super::schedule::Slots;
+use super::spending::Spending;
 use crate::event::{Body, RunEvent, RunReason, RunStatus, StepStatus};
 use crate::fault::{Class, Fault};
 use crate::id::StepPath;
@@ -34,6 +35,8 @@ pub enum Stop {
     Cancelled,
     /// For a reason of its own.
     Reason(RunReason),
+    /// Its budget is used up, and it waits for a higher one.
+    Paused,
 }
 
 /// One opening of a step, or the run itself; see [`Machine::instance`].
@@ -110,6 +113,8 @@ pub struct Machine {
     pub(super) gated: bool,
     /// What the coordinator spent, and what it says that the run came to.
     pub(super) coordination: Coordination,
+    /// What is spent, and what may be.
+    pub(super) spending: Spending,
 }
 
 /// What is known of the run's coordinator.
@@ -169,6 +174,7 @@ impl Machine {
             concluding: false,
             gated: false,
             coordination: Coordination::default(),
+            spending: Spending::default(),
         }
     }
 
@@ -230,6 +236,7 @@ impl Machine {
             self.stop = Some(stop);
             let why = match stop {
                 Stop::Cancelled => "the run was cancelled",
+                Stop::Paused => "the run waits for a higher budget",
                 Stop::Reason(RunReason::Timeout) => "the run's time was over",
                 Stop::Reason(RunReason::Budget) => "the run's budget was spent",
                 Stop::Reason(RunReason::Aborted) => "a failed step aborted the run",
@@ -391,6 +398,7 @@ impl Machine {
     pub fn verdict(&self) -> (RunStatus, Option<RunReason>) {
         match self.stop {
             Some(Stop::Cancelled) => return (RunStatus::Cancelled, None),
+            Some(Stop::Paused) => return (RunStatus::Waiting, Some(RunReason::Budget)),
             Some(Stop::Reason(reason)) => return (RunStatus::Failed, Some(reason)),
             None if self.waits_for_another_day() => return (RunStatus::Waiting, None),
             None => {}

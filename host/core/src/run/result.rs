@@ -4,6 +4,7 @@ use super::loops::LoopRun;
 use super::machine::{Ended, Machine};
 use super::node::{Kind, Node, NodeId, ScopeId};
 use super::questions::OpenQuestion;
+use crate::budget::{Cost, Money};
 use crate::event::{Changes, LoopEnd, RunReason, RunStatus, Sensitive, SkippedBecause, StepStatus};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -27,7 +28,7 @@ pub struct RunResult {
     pub workflow_id: String,
     /// How it ended.
     pub status: RunStatus,
-    /// Why, when it failed as a whole.
+    /// Why, when it failed as a whole, or waits for a higher budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<RunReason>,
     /// What it returns.
@@ -43,6 +44,8 @@ pub struct RunResult {
     pub usage: Usage,
     /// The same by model, for agents that a model drives.
     pub usage_by_model: BTreeMap<Arc<str>, Usage>,
+    /// What it cost, by the prices of when it was spent.
+    pub cost: Cost,
     /// Every loop, in declaration order.
     pub loops: Vec<LoopResult>,
     /// How long it took from its beginning to its end, in milliseconds.
@@ -119,6 +122,9 @@ pub struct StepResult {
     pub attempts: u32,
     /// Tokens of all tries; of a step that holds others, those of all inside.
     pub usage: Usage,
+    /// What they cost; absent when that is not known, or no model was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
     /// When its first try began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -199,6 +205,7 @@ impl Machine {
             usage: self.usage(),
             summary: self.summary().cloned(),
             usage_by_model: self.usage_by_model.clone(),
+            cost: self.cost(),
             loops: self.loops(),
             duration_ms: self.started.map_or(0, |started| millis(started, *at)),
             worked_ms: self.started.map_or(0, |started| self.worked_ms(started, *at)),
@@ -314,6 +321,7 @@ impl Machine {
             result: Arc::clone(&node.output.result),
             attempts: node.attempt,
             usage: node.usage,
+            cost: self.cost_of(&node.path),
             started_at: node.started,
             duration_ms: node.started.zip(node.ended).map_or(0, |(started, ended)| millis(started, ended)),
             error: node.error.clone(),

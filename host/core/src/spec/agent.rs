@@ -30,6 +30,7 @@ impl Decoder<'_> {
         let result_schema = self.json_schema(&fields, "resultSchema");
         let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
         let grants = self.narrowed(&fields);
+        let budget = self.allowance(&fields);
         self.not_built_of_agent(&fields);
         Some(AgentSpec {
             name: name?,
@@ -46,12 +47,12 @@ impl Decoder<'_> {
             result_schema,
             transform,
             grants,
+            budget,
         })
     }
 
     /// What is checked of an agent and cannot run.
     fn not_built_of_agent(&mut self, fields: &Fields<'_>) {
-        self.budget(fields, true);
         self.model_options(fields);
         if let Some(entry) = fields.entry("resumeOnMessage").filter(|_| fields.flag("resumeOnMessage") == Some(true)) {
             self.unbuilt(entry, "`resumeOnMessage`");

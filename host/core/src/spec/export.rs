@@ -13,6 +13,7 @@ use super::workflow::{
     Options, OutputMode, PluginReference, Repeat, Scheduler, Scope, Step, UnknownEffect, Wiring, Work, Workflow,
 };
 use super::{RunLimits, workflow::ItemFailure};
+use crate::budget::Budget;
 use crate::limits;
 use crate::memory::{MemoryAccess, MemoryReading};
 use crate::policy::{Grants, PluginLimits};
@@ -80,7 +81,8 @@ pub fn own_defaults(defaults: &Defaults) -> Value {
 pub fn step_options(of: &Options) -> Value {
     let whole = (None, None, Scheduler::default(), None);
     let (max_concurrency, timeout, scheduler, on_unknown_effect) = whole;
-    let of = Options { max_concurrency, timeout, scheduler, on_unknown_effect, ..of.clone() };
+    let budget = Budget::default();
+    let of = Options { max_concurrency, timeout, scheduler, on_unknown_effect, budget, ..of.clone() };
     let mut table = options(&of, &Defaults::default());
     table.insert("compat".to_owned(), json!(of.compat.is_some()));
     Value::Object(table)
@@ -155,6 +157,7 @@ fn agent(agent: &AgentSpec) -> Value {
     table.maybe("memory", agent.tools.memory.as_ref().map(memory));
     table.some("transform", transforms(&agent.transform));
     table.maybe("grants", agent.grants.as_deref().map(|grants| json!(grants)));
+    table.some("budget", agent.budget.to_map());
     table.maybe("resultSchema", agent.result_schema.as_deref().cloned());
     table.finish()
 }
@@ -227,6 +230,7 @@ fn options(options: &Options, defaults: &Defaults) -> Map {
     let recall = options.recall.as_ref().map(|recall| json!({ "recall": recall }));
     table.maybe("memory", recall);
     table.some("limits", run_limits(&options.limits));
+    table.some("budget", options.budget.to_map());
     table.into_map()
 }
 

@@ -120,7 +120,8 @@ pub(super) static AGENT: Table = Table {
         Key::new("memory", Optional, Kind::Table(|| &AGENT_MEMORY), "What it may read and write of the shared memory.")
             .plus(),
         Key::new("transform", Optional, Kind::Table(|| &TRANSFORMS), "What changes its input and output.").plus(),
-        Key::new("budget", Optional, Kind::Table(|| &STEP_BUDGET), "What it may spend.").plus(),
+        Key::new("budget", Optional, Kind::Table(|| &STEP_BUDGET), "What it may spend in a run, over all its steps.")
+            .plus(),
         Key::new("modelOptions", Optional, Kind::Table(|| &MODEL_OPTIONS), "Options of its model.").plus(),
         Key::new("grants", Optional, Kind::Object, "Narrows what its plugins may do.").plus(),
         Key::new("resumeOnMessage", Optional, Kind::Flag, "Whether a late message starts it again.").plus(),

@@ -139,7 +139,7 @@ fn with_article(name: &str) -> String {
         "options" | "limits" => format!("`{name}`"),
         "model-options" => "`modelOptions`".into(),
         "mcp-server" => "an MCP server".into(),
-        "input" | "agent" | "agent-budget" | "agent-memory" => format!("an {}", name.replace('-', " ")),
+        "input" | "agent" | "agent-memory" => format!("an {}", name.replace('-', " ")),
         _ => format!("a {}", name.replace('-', " ")),
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 impl Decoder<'_> {
     pub(super) fn options(&mut self, node: &Node) -> Option<(Options, Defaults)> {
         let fields = open(&mut self.report, node, &OPTIONS)?;
-        self.budget(&fields, false);
         let recall = self.memory(&fields);
         self.model_options(&fields);
         let limit = |name: &str| fields.duration(name).filter(|duration| *duration > Duration::ZERO);
@@ -42,6 +41,7 @@ impl Decoder<'_> {
             compat: fields.text("compat").map(|_| Compat::Zenflow),
             engine: fields.owned("engine").filter(|engine| engine != "default"),
             recall,
+            budget: self.run_budget(&fields),
             limits: fields.get("limits").and_then(|node| self.run_limits(node)).unwrap_or_default(),
         };
         Some((options, defaults))

@@ -84,6 +84,7 @@ impl Decoder<'_> {
         });
         let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
         let grants = self.narrowed(fields);
+        let budget = self.allowance(fields);
         let timeout = match &work {
             Some(Work::Include(include)) => include.tighter(fields.duration("timeout")),
             _ => fields.duration("timeout"),
@@ -101,6 +102,7 @@ impl Decoder<'_> {
             isolation: fields.text("isolation").and_then(IsolationMode::of_word),
             sensitive: fields.flag("sensitive").unwrap_or_default(),
             grants,
+            budget,
             ..Step::new(id, work)
         });
         (step, readings)

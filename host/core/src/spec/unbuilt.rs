@@ -1,9 +1,9 @@
-//! What is checked and cannot run in this version: budgets, a memory that runs share, options of models. Each is warned about at
+//! What is checked and cannot run in this version: a memory that runs share, options of models. Each is warned about at
 //! its place, and a run is refused.
 
 use super::code;
 use super::decode::Decoder;
-use super::keys::{BUDGET, MEMORY, MODEL_OPTIONS, STEP_BUDGET};
+use super::keys::{MEMORY, MODEL_OPTIONS};
 use super::kind::{Fields, Table, open};
 use super::tree::Entry;
 use super::workflow::{RecallSettings, Unbuilt};
@@ -15,13 +15,6 @@ impl Decoder<'_> {
         let found = self.report.at(code::NOT_BUILT, entry.spot, &entry.value.path, unbuilt_message(what));
         found.warning().hint("remove it, or use a version that has it");
         self.unbuilt.push(Unbuilt { path: entry.value.path.clone(), what: what.to_owned() });
-    }
-
-    /// `budget` of the options or an agent.
-    pub(super) fn budget(&mut self, fields: &Fields<'_>, of_agent: bool) {
-        let (table, what): (&'static Table, &str) =
-            if of_agent { (&STEP_BUDGET, "the `budget` of an agent") } else { (&BUDGET, "`budget`") };
-        self.checked_table(fields, "budget", table, what);
     }
 
     /// `memory` of the options; gives the retrieval memory.

@@ -13,6 +13,7 @@ pub use recall::{RecallKind, RecallSettings};
 pub use repeat::{ForEach, ItemFailure, Items, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat};
 pub use tool_filter::{ToolFilter, pattern_matches};
 
+use crate::budget::{Allowance, Budget};
 use crate::event::Source;
 use crate::expr::Expr;
 use crate::id::{AgentName, Alias, StepId, ToolName};
@@ -125,6 +126,8 @@ pub struct AgentSpec {
     pub transform: Transforms,
     /// What it takes away from what its plugins may do.
     pub grants: Option<Arc<Narrowing>>,
+    /// What it may spend in a run.
+    pub budget: Allowance,
 }
 
 /// A plugin that a document refers to.
@@ -212,6 +215,8 @@ pub struct Step {
     pub isolation: Option<IsolationMode>,
     /// What it takes away from what its plugins may do, and those of the steps inside of it.
     pub grants: Option<Arc<Narrowing>>,
+    /// What it may spend, with all that is inside of it.
+    pub budget: Allowance,
 }
 
 /// What decides whether a step runs.
@@ -364,6 +369,8 @@ pub struct Options {
     pub recall: Option<RecallSettings>,
     /// Lowered limits.
     pub limits: RunLimits,
+    /// What the run may spend.
+    pub budget: Budget,
 }
 
 /// What happens to a tool call whose outcome is not known.
@@ -447,6 +454,7 @@ impl Step {
             sensitive: false,
             isolation: None,
             grants: None,
+            budget: Allowance::default(),
         }
     }
 

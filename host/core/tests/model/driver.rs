@@ -179,7 +179,7 @@ impl Driver<'_> {
                     let (output, usage) = (self.machine.default_output().unwrap_or_default(), self.machine.usage());
                     queue.push_back(of(
                         StepPath::ROOT,
-                        Body::RunFinished { status, reason, output, usage, error: None },
+                        Body::RunFinished { status, reason, output, usage, cost: None, error: None },
                     ));
                 }
                 evaluation if self.dice.percent(50) => self.evaluate(evaluation, queue),

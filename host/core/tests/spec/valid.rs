@@ -61,8 +61,8 @@ options: {isolation: worktree-per-step, budget: {tokens: 5}}
 steps: [{id: a, instructions: x, grants: {fs: {read: true}}}]";
     let loaded = spec::parse(document, "flow.yaml", &Memory::default()).unwrap();
     let paths: Vec<&str> = loaded.workflow.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();
-    assert_eq!(paths, ["agents.a.budget", "agents.a.resumeOnMessage", "options.budget"]);
-    assert_eq!(loaded.warnings.iter().filter(|found| found.code == "W006").count(), 3);
+    assert_eq!(paths, ["agents.a.resumeOnMessage"]);
+    assert_eq!(loaded.warnings.iter().filter(|found| found.code == "W006").count(), 1);
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl Setting {
             answers: BTreeMap::new(),
             mail: Arc::new(NoMail),
             recollection: None,
+            purse: Arc::clone(&self.purse),
             calls: AtomicU32::new(0),
             delegates,
         }

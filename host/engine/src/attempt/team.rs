@@ -85,6 +85,7 @@ impl Numbered {
     fn number(&self, mut body: Body) -> Body {
         if let Body::TurnStarted { turn, .. }
         | Body::TurnFinished { turn, .. }
+        | Body::TurnFailed { turn, .. }
         | Body::OutputDelta { turn, .. }
         | Body::ThinkingDelta { turn, .. } = &mut body
         {

@@ -114,6 +114,7 @@ impl Run {
             reason: None,
             output: Value::Null,
             usage: self.machine.usage(),
+            cost: self.machine.known_cost(),
             error: Some(fault),
         };
         self.seq = self.recorded;

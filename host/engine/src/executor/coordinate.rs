@@ -123,6 +123,7 @@ impl Run {
             place: Arc::clone(&place),
             narrowings: Arc::new(Narrowings::default()),
             answers: std::collections::BTreeMap::new(),
+            purse: self.purse(&path, ATTEMPT),
             mail: Arc::new(TryMailbox::new(self.inbox.clone(), (path, ATTEMPT), past, Vec::new())),
             clock: Arc::clone(&self.ports.clock),
             work: AttemptWork::Agent(Box::new(AgentWork {

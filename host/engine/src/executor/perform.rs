@@ -2,6 +2,7 @@
 
 use super::Wake;
 use super::run::Run;
+use cofferdam_core::budget::Money;
 use cofferdam_core::event::{Body, RunReason, RunStatus, StepOutput, StepStatus};
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
@@ -49,8 +50,8 @@ impl Run {
         }
         let (status, error) = self.outcome();
         let (_, reason) = self.machine.verdict();
-        let usage = self.machine.usage();
-        let finished = move |output: Value| Body::RunFinished { status, reason, output, usage, error };
+        let (usage, cost) = (self.machine.usage(), self.machine.known_cost());
+        let finished = move |output: Value| Body::RunFinished { status, reason, output, usage, cost, error };
         match self.machine.workflow().output.clone() {
             Some(expr) if matches!(status, RunStatus::Completed | RunStatus::Partial) => {
                 self.concluding = true;
@@ -60,14 +61,14 @@ impl Run {
                     Ok(output) => finished(output).into(),
                     // What failed is known already, and the output may well read it.
                     Err(_) if status == RunStatus::Partial => finished(Value::Null).into(),
-                    Err(error) => output_failed(unevaluated(&error), usage).into(),
+                    Err(error) => output_failed(unevaluated(&error), usage, cost).into(),
                 });
                 None
             }
             _ => {
                 let body = match self.machine.default_output() {
                     Ok(output) => finished(output),
-                    Err(fault) => output_failed(fault, usage),
+                    Err(fault) => output_failed(fault, usage, cost),
                 };
                 Some(Emission { path: StepPath::ROOT, attempt: None, body })
             }
@@ -80,8 +81,9 @@ impl Run {
             return None;
         }
         let (status, reason) = self.machine.verdict();
-        let (usage, error) = (self.machine.usage(), self.failure(status, reason));
-        let body = Body::RunFinished { status, reason, output: Value::Null, usage, error };
+        let (usage, cost) = (self.machine.usage(), self.machine.known_cost());
+        let error = self.failure(status, reason);
+        let body = Body::RunFinished { status, reason, output: Value::Null, usage, cost, error };
         Some(Emission { path: StepPath::ROOT, attempt: None, body })
     }
 
@@ -99,6 +101,7 @@ impl Run {
         match (status, reason, self.timeout()) {
             (RunStatus::Completed | RunStatus::Waiting, _, _) => None,
             (_, Some(RunReason::Deadlock), _) => self.deadlock.clone(),
+            (_, Some(RunReason::Budget), _) => self.budget_fault(),
             (_, Some(RunReason::Timeout), Some(timeout)) => {
                 Some(Fault::step("timeout", format!("the run was not done within {timeout:?}")))
             }
@@ -108,8 +111,9 @@ impl Run {
 }
 
 /// Every step is done, but what the run should return cannot be had.
-pub(crate) fn output_failed(fault: Fault, usage: Usage) -> Body {
-    Body::RunFinished { status: RunStatus::Failed, reason: None, output: Value::Null, usage, error: Some(fault) }
+pub(crate) fn output_failed(fault: Fault, usage: Usage, cost: Option<Money>) -> Body {
+    let (status, error) = (RunStatus::Failed, Some(fault));
+    Body::RunFinished { status, reason: None, output: Value::Null, usage, cost, error }
 }
 
 pub(crate) fn unevaluated(error: &EvalError) -> Fault {

@@ -7,11 +7,13 @@ use crate::attempt::{Members, Terms};
 use crate::closure::missing;
 use crate::delegate_tool::AGENT;
 use crate::recall_tools;
+use cofferdam_core::budget::Allowance;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, Alias, StepPath, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::mail;
 use cofferdam_core::port::{Agent, Model, no_recall};
+use cofferdam_core::run::limits_cost;
 use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::suggest::did_you_mean;
 use cofferdam_core::spec::workflow::{
@@ -78,6 +80,7 @@ impl Prepared {
         if ports.starter.is_some() {
             preparation.members();
         }
+        preparation.unknown_prices();
         for agent in request.workflow.agents.values() {
             preparation.tool_names(agent);
             preparation.transforms(&format!("agent `{}`", agent.name), &agent.transform);
@@ -164,6 +167,21 @@ impl Preparation<'_> {
         self.faults.extend(unbuilt.map(|part| {
             let message = format!("{} is not built in this version of cofferdam (`{}`)", part.what, part.path);
             Fault::user("not_built", message).with_hint("remove it to run the document as it is")
+        }));
+    }
+
+    /// Models whose price is not known, where money is limited: nobody could say when it is spent.
+    fn unknown_prices(&mut self) {
+        let settings = &self.request.settings;
+        if !limits_cost(self.workflow(), &settings.budget_of(self.workflow())) {
+            return;
+        }
+        let names = self.models.values().flatten().map(|model| model.info().name);
+        let unknown: BTreeSet<Arc<str>> = names.filter(|name| settings.prices.of(name).is_none()).collect();
+        self.faults.extend(unknown.into_iter().map(|name| {
+            let message = format!("the price of `{name}` is not known, and the run has a budget of money");
+            let hint = format!("say what it costs in `cofferdam.toml`: `[prices.\"{name}\"]`, or limit tokens instead");
+            with_detail(Fault::user("unknown_price", message).with_hint(hint), json!({ "model": &*name }))
         }));
     }
 
@@ -304,6 +322,7 @@ impl Preparation<'_> {
             None
         });
         let Some(model) = model else { return };
+        self.models.insert(model.info().name.to_string(), Some(Arc::clone(&model)));
         let retries = self.workflow().options.max_retries.unwrap_or(limits::MODEL_RETRIES);
         let terms = Terms { agent: name_of(&spec), tools, model: None, result: None, delegate: None };
         let agent = LlmAgent::new(spec, model, None, retries).within(self.workflow().options.limits);
@@ -465,5 +484,6 @@ pub(crate) fn default_agent() -> AgentSpec {
         result_schema: None,
         transform: Transforms::default(),
         grants: None,
+        budget: Allowance::default(),
     }
 }

@@ -10,6 +10,7 @@ use super::mailboxes::KeptMail;
 use super::prepare::Prepared;
 use super::remember::Remembering;
 use super::resume::PastTries;
+use super::spend::Till;
 use super::transformed::Changing;
 use super::{Error, Pauses, Ports, RunRequest, Wake};
 use crate::attempt::Place;
@@ -90,6 +91,8 @@ pub(super) struct Run {
     /// The coordinator, if the run has one.
     pub(super) desk: Desk,
     pub(super) remembering: Remembering,
+    /// Who waits for room in a budget.
+    pub(super) till: Till,
     /// What tries of an earlier process had come to.
     pub(super) past: PastTries,
     pub(super) head: u64,
@@ -140,6 +143,7 @@ impl Run {
             machine.coordinate();
             kept_mail = KeptMail::new(ports.mailboxes.as_ref().map(|store_of| store_of(&request.run_id)));
         }
+        machine.limit(request.settings.budget_of(&request.workflow));
         let bus = Bus::start(&ports.sinks, &ports.clock);
         let started_at = ports.clock.now();
         let inbox = Inbox::new(sender);
@@ -186,6 +190,7 @@ impl Run {
             kept_mail,
             desk: Desk::default(),
             remembering: Remembering::default(),
+            till: Till::default(),
             past: PastTries::default(),
             head: 0,
             recorded: 0,
@@ -294,6 +299,7 @@ impl Run {
         self.settle(&mut pass);
         self.ports.gateway.person().stand_still(self.machine.outages());
         self.watch_time_and_cancellation();
+        self.watch_wall();
         self.start_coordinator_at_once();
         self.commit(pass).await?;
         while !self.machine.is_finished() {
@@ -385,6 +391,7 @@ impl Run {
 
     /// Keeps what stands beside the machine in step with it.
     fn follow(&mut self, event: &RunEvent) {
+        self.tell_outer_purse(&event.body);
         self.mail.note(event);
         self.note_for_coordinator(event);
         match &event.body {
@@ -426,9 +433,17 @@ impl Run {
             let event = Arc::new(self.stamp(emission));
             let effects = if event.body.is_transient() { Vec::new() } else { self.machine.on(&event) };
             self.follow(&event);
+            self.tell_of_budgets(&event, pass);
             self.return_mail(&event, pass);
             pass.events.push(event);
             sort_effects(effects, pass);
+        }
+    }
+
+    /// Says what a turn cost, by the prices of now.
+    fn price(&self, body: &mut Body) {
+        if let Body::TurnFinished { model, usage, cost, .. } | Body::TurnFailed { model, usage, cost, .. } = body {
+            *cost = self.request.settings.prices.cost(model, usage);
         }
     }
 
@@ -441,6 +456,7 @@ impl Run {
             changes.conflicts = self.machine.conflicts(&emission.path, changes);
         }
         redact_event(self.ports.gateway.redactor(), &mut emission.body);
+        self.price(&mut emission.body);
         let sub = if emission.body.is_transient() {
             self.sub += 1;
             Some(self.sub)

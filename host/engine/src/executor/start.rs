@@ -40,9 +40,11 @@ impl Run {
         let (past, earlier) = self.past_of(&path, number);
         let place = self.place(&path, number, past.is_some());
         let mail = self.mailbox(&path, number, past.clone());
+        self.watch_own_wall(&path, number);
         let attempt = Attempt {
             mail,
             recollection: self.recollection(&path),
+            purse: self.purse(&path, number),
             run_id: self.request.run_id.clone(),
             path: path.clone(),
             number,

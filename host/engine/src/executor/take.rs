@@ -17,6 +17,14 @@ use tokio::task::AbortHandle;
 impl Run {
     /// Takes in one wake-up: what still has a place becomes events.
     pub(super) fn take(&mut self, wake: Wake, pass: &mut Pass) {
+        if let Some(wake) = self.take_spending(wake, pass) {
+            self.take_other(wake, pass);
+        }
+        self.settle(pass);
+        self.pause_at_rest(pass);
+    }
+
+    fn take_other(&mut self, wake: Wake, pass: &mut Pass) {
         match wake {
             Wake::Ended { path, attempt, outcome } => {
                 if self.machine.admits(&path, Some(attempt)) {
@@ -74,8 +82,8 @@ impl Run {
             Wake::Deadline => self.stop(Stop::Reason(RunReason::Timeout), pass),
             Wake::Cancelled => self.stop(Stop::Cancelled, pass),
             Wake::Fenced(error) => self.fenced = Some(error),
+            Wake::Reserve { .. } | Wake::Released(_) | Wake::LetGo(_) | Wake::Wall(_) | Wake::OwnWall { .. } => {}
         }
-        self.settle(pass);
     }
 
     /// Records what happens within a step.
@@ -120,7 +128,7 @@ impl Run {
     }
 
     /// Stops the run; at once when nothing but its output is missing.
-    fn stop(&mut self, stop: Stop, pass: &mut Pass) {
+    pub(super) fn stop(&mut self, stop: Stop, pass: &mut Pass) {
         if self.cuts_last_word(pass) {
             return;
         }

@@ -3,10 +3,11 @@
 use super::mail::Posting;
 use super::shared::MemoryAsked;
 use crate::mailbox::Fetch;
+use cofferdam_core::budget::{HoldId, Mark};
 use cofferdam_core::event::{Body, Changes, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{AgentFailure, AgentOutput, JournalError, StepEnd};
+use cofferdam_core::port::{AgentFailure, AgentOutput, Grant, Hold, JournalError, Need, StepEnd};
 use cofferdam_core::run::{Instance, Untransformed};
 use serde_json::Value;
 use std::time::Duration;
@@ -35,6 +36,16 @@ pub(crate) enum Wake {
     Set { path: StepPath, attempt: Option<u32>, key: String, value: Value, done: oneshot::Sender<Result<(), Fault>> },
     /// Code inside the run reads or changes the shared memory, and waits until a change is durable.
     Remember { path: StepPath, attempt: Option<u32>, asked: MemoryAsked },
+    /// A try is about to ask a model.
+    Reserve { path: StepPath, attempt: u32, need: Need, reply: oneshot::Sender<Result<Grant, Fault>> },
+    /// What was held back for a request is free.
+    Released(HoldId),
+    /// The same, of a run around this one.
+    LetGo(Hold),
+    /// So much time of the run's budget is over.
+    Wall(Duration),
+    /// The time that a try has by a budget is over.
+    OwnWall { path: StepPath, attempt: u32, mark: Mark },
     /// Code inside the run writes a message.
     Post { path: StepPath, attempt: Option<u32>, posting: Posting },
     /// An agent wants what there is to read.

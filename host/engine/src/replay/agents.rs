@@ -12,7 +12,7 @@ use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{
-    Agent as _, AgentContext, AgentFailure, AgentInput, AgentOutput, CancelFlag, Model, Toolbox,
+    Agent as _, AgentContext, AgentFailure, AgentInput, AgentOutput, CancelFlag, Model, Toolbox, Unlimited,
 };
 use cofferdam_core::recollect;
 use cofferdam_core::run::Machine;
@@ -116,6 +116,7 @@ impl Replayer {
             answers: BTreeMap::new(),
             tools: Arc::clone(past) as Arc<dyn Toolbox>,
             mail: Arc::clone(past) as _,
+            purse: Arc::new(Unlimited),
             narrowings: Arc::new(machine.narrowings(path)),
             events: Arc::clone(past) as _,
             run: self.scope.context(path, Some(attempt)),

@@ -189,11 +189,11 @@ impl Replayer {
         }
         let error = match (status, reason) {
             (RunStatus::Completed | RunStatus::Waiting, _) => None,
-            (_, Some(RunReason::Deadlock | RunReason::Timeout)) => told.clone(),
+            (_, Some(RunReason::Deadlock | RunReason::Timeout | RunReason::Budget)) => told.clone(),
             _ => machine.first_failure().map(|(_, fault)| fault.clone()),
         };
         let usage = machine.usage();
-        let finished = move |output| Body::RunFinished { status, reason, output, usage, error };
+        let finished = move |output| Body::RunFinished { status, reason, output, usage, cost: None, error };
         // The stop came while the output was evaluated.
         let stopped = reason.is_some() || status == RunStatus::Cancelled;
         if stopped && gave.is_null() {
@@ -205,12 +205,12 @@ impl Replayer {
                 match self.evaluate(move || expr.evaluate(&variables)).await {
                     Ok(output) => finished(output),
                     Err(_) if status == RunStatus::Partial => finished(Value::Null),
-                    Err(error) => executor::output_failed(executor::unevaluated(&error), usage),
+                    Err(error) => executor::output_failed(executor::unevaluated(&error), usage, None),
                 }
             }
             _ => match machine.default_output() {
                 Ok(output) => finished(output),
-                Err(fault) => executor::output_failed(fault, usage),
+                Err(fault) => executor::output_failed(fault, usage, None),
             },
         })
     }

@@ -106,7 +106,7 @@ pub(super) fn answer(run: &RunId, seq: u64, text: &str) -> Vec<Record> {
     let text: Arc<str> = text.repeat(20).into();
     let message = Message::Assistant { text: Arc::clone(&text), tool_calls: Vec::new(), opaque: Vec::new() };
     let usage = Usage { input: 1, output: seq, ..Usage::default() };
-    let turn = Body::TurnFinished { turn: 1, model: "m".into(), message, usage, cut: false };
+    let turn = Body::TurnFinished { turn: 1, model: "m".into(), message, usage, cost: None, cut: false };
     let output = StepOutput { content: text, ..StepOutput::default() };
     let status = StepStatus::Completed;
     let end = Body::StepFinished { status, output, error: None, usage, truncated_inputs: Vec::new() };

@@ -87,7 +87,14 @@ fn perform(machine: &mut Machine, effect: Effect, queue: &mut VecDeque<Emission>
         }
         Effect::Conclude => {
             let (status, reason) = machine.verdict();
-            let body = Body::RunFinished { status, reason, output: Value::Null, usage: Usage::default(), error: None };
+            let body = Body::RunFinished {
+                status,
+                reason,
+                output: Value::Null,
+                usage: Usage::default(),
+                cost: None,
+                error: None,
+            };
             emit(StepPath::ROOT, None, body);
         }
         Effect::Ask(path) | Effect::Gather(path) => emit(path, None, finished()),

@@ -62,7 +62,7 @@ fn answer(machine: &Machine, asked: Asked<'_>) -> Answer {
         }
         Effect::Conclude => {
             let (status, reason) = machine.verdict();
-            Body::RunFinished { status, reason, output: Value::Null, usage: Usage::default(), error: None }
+            Body::RunFinished { status, reason, output: Value::Null, usage: Usage::default(), cost: None, error: None }
         }
         other => panic!("{other:?} is not asked for here"),
     };
@@ -120,7 +120,7 @@ fn tampered(event: &RunEvent) -> Option<RunEvent> {
         Body::LoopFinished { iterations, because } => Body::LoopFinished { iterations: iterations + 1, because },
         Body::RunFinished { status, output, usage, error, .. } if status != RunStatus::Cancelled => {
             let other = if status == RunStatus::Completed { RunStatus::Partial } else { RunStatus::Completed };
-            Body::RunFinished { status: other, reason: None, output, usage, error }
+            Body::RunFinished { status: other, reason: None, output, usage, cost: None, error }
         }
         _ => return None,
     };

@@ -35,6 +35,7 @@ impl Outside {
             None => Some(Stop::Cancelled),
             Some((_, _, Some(error))) if error.code == "record_too_large" => Some(Stop::Cancelled),
             Some((RunStatus::Cancelled, _, _)) => Some(Stop::Cancelled),
+            Some((RunStatus::Waiting, Some(RunReason::Budget), _)) => Some(Stop::Paused),
             Some((_, Some(reason), _)) if reason != RunReason::Aborted => Some(Stop::Reason(reason)),
             Some(_) => None,
         };

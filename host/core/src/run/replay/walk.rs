@@ -87,7 +87,11 @@ impl<'r, A: Answers> Walk<'r, A> {
                 self.feed(event);
             }
             Body::RunResumed { .. } => self.resume(event),
-            Body::Unknown | Body::Newer(_) | Body::FilesChanged(_) => self.feed(event),
+            Body::Unknown
+            | Body::Newer(_)
+            | Body::FilesChanged(_)
+            | Body::BudgetWarning(_)
+            | Body::BudgetExhausted(_) => self.feed(event),
             Body::RunFinished { .. } => self.end(event).await?,
             // What agents write to each other, and when they hear of it, is nothing that the state leads to.
             _ if event.path.is_coordinator() => self.feed(event),
@@ -408,6 +412,8 @@ fn is_beside(body: &Body) -> bool {
         body,
         Body::Newer(_)
             | Body::Unknown
+            | Body::BudgetWarning(_)
+            | Body::BudgetExhausted(_)
             | Body::MessagePosted(_)
             | Body::MessageDelivered(_)
             | Body::MessageDropped(_)
@@ -425,6 +431,8 @@ fn is_work(body: &Body, attempt: Option<u32>) -> bool {
             Body::MemoryRecalled(_)
                 | Body::TurnStarted { .. }
                 | Body::TurnFinished { .. }
+                | Body::TurnFailed { .. }
+                | Body::Spent(_)
                 | Body::ToolCallStarted { .. }
                 | Body::ToolCallFinished { .. }
                 | Body::PermissionDecided { .. }

@@ -50,6 +50,8 @@ pub(super) fn own(step: &Step, scope: &Scope) -> Value {
     }
     let mut whole = table.into_map();
     whole.extend(own_keys(step));
+    // What a step may spend does not change what it does.
+    whole.remove("budget");
     Value::Object(whole)
 }
 
@@ -67,6 +69,7 @@ pub(super) fn own_keys(step: &Step) -> Map {
     table.maybe("isolation", step.isolation.map(IsolationMode::as_str));
     table.unless("sensitive", true, !step.sensitive);
     table.maybe("grants", step.grants.as_deref().map(|grants| json!(grants)));
+    table.some("budget", step.budget.to_map());
     table.into_map()
 }
 

@@ -119,14 +119,14 @@ pub(in super::super) static BUDGET: Table = Table {
     ],
 };
 
-/// The budget of an agent: what happens when it is used up is the run's to say.
+/// The budget of an agent or a step: what happens when it is used up is the run's to say.
 pub(in super::super) static STEP_BUDGET: Table = Table {
-    name: "agent-budget",
+    name: "step-budget",
     keys: &[
         Key::new("tokens", Optional, AT_LEAST_ONE, "Most tokens, input and output together."),
         Key::new("cost", Optional, ANY_COST, "Most money, in the currency of the price table."),
         Key::new("toolCalls", Optional, ANY_WHOLE, "Most tool calls."),
-        Key::new("wall", Optional, Kind::Duration, "Most time."),
+        Key::new("wall", Optional, Kind::Duration, "Most time, that of all its tries together."),
     ],
 };
 

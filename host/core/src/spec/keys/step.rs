@@ -5,7 +5,7 @@ use super::super::kind::{
     Need::{Optional, Required},
     Table,
 };
-use super::{ANY_WHOLE, FAILURE, ISOLATION, MODE, STEP_NAME, STEPS, TEXTS};
+use super::{ANY_WHOLE, FAILURE, ISOLATION, MODE, STEP_BUDGET, STEP_NAME, STEPS, TEXTS};
 
 /// A chain of transforms.
 pub(super) const LINKS: Kind = Kind::List(&Kind::TextOr(&Kind::Table(|| &LINK)));
@@ -53,6 +53,7 @@ pub(in super::super) static STEP: Table = Table {
         Key::new("onFailure", Optional, FAILURE, "What a failure of the step does to others.").plus(),
         Key::new("isolation", Optional, ISOLATION, "Where the step's tools run.").plus(),
         Key::new("grants", Optional, Kind::Object, "Narrows what the step's plugins may do.").plus(),
+        Key::new("budget", Optional, Kind::Table(|| &STEP_BUDGET), "What the step may spend, with all that is inside.").plus(),
         Key::new("sensitive", Optional, Kind::Flag, "Keeps the step's content out of sinks, traces and views; the run's output stays real, and parts of a text are not found.").plus(),
     ],
 };
