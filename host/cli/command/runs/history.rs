@@ -262,8 +262,7 @@ impl History {
             Body::ToolCallFinished { .. } => self.end_delegate(event),
             Body::StepStarted { agent, tool, items, .. } => {
                 let step = self.step(event);
-                step.status = "running";
-                step.begin(at, rested);
+                step.run(at, rested);
                 step.attempts = step.attempts.max(event.attempt.unwrap_or(1));
                 step.changes = None;
                 step.what = match (agent, tool, items) {
@@ -316,11 +315,7 @@ impl History {
                 };
                 self.step(event).detail = format!("answer: {}{how}", clean(&to_text(answer), ANSWER_CHARS));
             }
-            Body::LoopIterationStarted { .. } => {
-                let step = self.step(event);
-                step.status = "running";
-                step.begin(at, rested);
-            }
+            Body::LoopIterationStarted { .. } => self.step(event).run(at, rested),
             Body::LoopIterationFinished { status, .. } => {
                 let step = self.step(event);
                 step.status = status.as_str();
@@ -359,6 +354,11 @@ impl Step {
             changes: None,
             error: None,
         }
+    }
+
+    fn run(&mut self, at: Timestamp, rested: Duration) {
+        self.status = "running";
+        self.begin(at, rested);
     }
 
     /// Counts what a try spent. One that is taken up by another process tells all of it once more when it ends again.

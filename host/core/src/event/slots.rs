@@ -26,6 +26,12 @@ pub(crate) fn changes(of: &mut Changes, change: &mut dyn Change) {
     of.incomplete.iter_mut().for_each(|why| text(why, change));
 }
 
+fn recalled(of: &mut Recalled, change: &mut dyn Change) {
+    shared(&mut of.input, change);
+    of.found.iter_mut().for_each(|found| text(&mut found.id, change));
+    shared(&mut of.text, change);
+}
+
 /// Shows all content of an event to `change`.
 pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
     match body {
@@ -65,11 +71,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::Told(Told { text: told, .. })
         | Body::Narrated { text: told, .. }
         | Body::Summarized { summary: told } => shared(told, change),
-        Body::MemoryRecalled(Recalled { input, found, text: put }) => {
-            shared(input, change);
-            found.iter_mut().for_each(|found| text(&mut found.id, change));
-            shared(put, change);
-        }
+        Body::MemoryRecalled(of) => recalled(of, change),
         Body::TurnFinished { message, .. } => said(message, change),
         Body::ToolCallStarted { args, .. } => shared_data(args, change),
         Body::ToolCallFinished { result, content, error, .. } => {

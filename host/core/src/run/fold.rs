@@ -112,16 +112,7 @@ impl Machine {
             }
             Body::StepRetrying { delay_ms, usage, .. } => {
                 self.memory_calls.forget(&event.path);
-                self.leave_slot(id);
-                self.unsignal(id);
-                self.forget_failure_in(id);
-                let node = self.node_mut(id);
-                node.usage += *usage;
-                node.turns = Usage::default();
-                node.rest = Duration::from_millis(*delay_ms);
-                node.rests_since = event.at;
-                node.state = NodeState::Resting;
-                self.agenda.push_back(id);
+                self.rest(id, (event.at, Duration::from_millis(*delay_ms)), *usage);
             }
             Body::StepFinished { status, output, error, usage, truncated_inputs } => {
                 let node = self.node_mut(id);
@@ -163,6 +154,18 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// A try failed, and the step waits for the next.
+    fn rest(&mut self, id: NodeId, (since, rest): (Timestamp, Duration), usage: Usage) {
+        self.leave_slot(id);
+        self.unsignal(id);
+        self.forget_failure_in(id);
+        let node = self.node_mut(id);
+        node.usage += usage;
+        node.turns = Usage::default();
+        (node.rest, node.rests_since, node.state) = (rest, since, NodeState::Resting);
+        self.agenda.push_back(id);
     }
 
     pub(super) fn ready(&mut self, id: NodeId) {
