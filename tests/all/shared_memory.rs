@@ -53,6 +53,11 @@ fn the_memory_is_what_it_was_when_a_run_goes_on() {
     assert_eq!((count("memory_written"), count("memory_deleted")), (2, 1));
     shows(&project, "memory  workflow.count = [\"a\",\"b\"]");
     project.run(&["replay", "last"]).expect(0);
+    let entry = project.run(&["memory", "show", "last", "--json"]).expect(0).json_lines().remove(0);
+    assert_eq!(entry, serde_json::json!({ "agent": "workflow", "key": "count", "value": ["a", "b"], "revision": 2 }));
+    assert!(project.run(&["memory", "show", "last"]).expect(0).stdout.contains("workflow"));
+    project.run(&["memory", "show", "last", "--session", "x"]).expect(3);
+    project.run(&["memory", "show", "nothing"]).expect(3);
 }
 
 #[test]

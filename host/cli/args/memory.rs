@@ -63,6 +63,9 @@ pub(crate) enum MemoryCommand {
 /// Flags of `memory show`.
 #[derive(Debug, Args)]
 pub(crate) struct MemoryShowArgs {
+    /// What the agents of this run share instead: an id, the beginning of one, or `last`
+    #[arg(value_name = "RUN", conflicts_with_all = ["session", "search", "limit"])]
+    pub(crate) run: Option<String>,
     /// Only what is kept for this session
     #[arg(long, value_name = "NAME")]
     pub(crate) session: Option<String>,

@@ -2,6 +2,7 @@
 //!
 //! It looks at the memory that needs no plugin. It must not know how that is kept.
 
+use super::runs::remembered;
 use crate::args::{Global, MemoryClearArgs, MemoryCommand, MemoryShowArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -31,6 +32,9 @@ pub(super) fn run(global: &Global, command: &MemoryCommand) -> anyhow::Result<Ex
     let runtime = session::runtime()?;
     let outcome = runtime.block_on(async {
         let outcome = match command {
+            MemoryCommand::Show(MemoryShowArgs { run: Some(run), json, .. }) => {
+                remembered::show(&orchestrator, run, *json).await.map(|()| Exit::Done)
+            }
             MemoryCommand::Show(args) => show(&*store, args).await,
             MemoryCommand::Clear(args) => clear(&*store, args).await,
         };

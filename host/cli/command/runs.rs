@@ -5,6 +5,7 @@ mod compare;
 mod diff;
 mod gc;
 mod history;
+pub(super) mod remembered;
 mod removal;
 mod show;
 mod side;
