@@ -18,6 +18,7 @@ mod archive;
 mod authoring;
 mod bad_input;
 mod branches;
+mod builder_calls;
 mod cases;
 mod cli;
 mod commands;
@@ -69,6 +70,7 @@ mod tools;
 mod tracer;
 mod validate;
 mod zenflow;
+mod zenflow_events;
 
 #[path = "../support/support.rs"]
 mod support;
