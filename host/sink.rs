@@ -10,6 +10,7 @@ mod narrator;
 mod ndjson;
 mod quantity;
 mod rounds;
+mod zenflow;
 
 pub use changed::{changed, overlaps};
 pub use clean::clean;
@@ -18,12 +19,18 @@ pub use narrator::{Line, Narrator, Tone};
 pub use ndjson::Ndjson;
 pub use quantity::{bytes, duration, spent, tokens};
 pub use rounds::{LoopBounds, iteration_of, iterations, loop_end};
+pub use zenflow::Zenflow;
 
 use std::io::{ErrorKind, Result, Write};
 
 /// Every event as one line of JSON. The run waits for the writer; nothing is left out.
 pub fn ndjson<W: Write + Send + 'static>(writer: W) -> Ndjson<W> {
     Ndjson::new(writer)
+}
+
+/// What has an equal in zenflow's event stream as lines of JSON, with its names and fields. The run waits for the writer.
+pub fn zenflow<W: Write + Send + 'static>(writer: W) -> Zenflow<W> {
+    Zenflow::new(writer)
 }
 
 /// One line for each thing that a person wants to know: `10:31:02  scan[3]  completed  12 ms`.

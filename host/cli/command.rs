@@ -77,12 +77,12 @@ fn guests(command: &Command) -> Guests {
 /// Who reads the reason when the command stops.
 fn audience(command: &Command) -> Audience {
     let json = match command {
-        Command::Run(args) => args.work.json,
-        Command::Agent(args) => args.work.json,
-        Command::Goal(args) => args.work.json,
-        Command::Resume(args) => args.how.work.json,
-        Command::Fork(args) => args.how.work.json,
-        Command::Answer(args) => args.how.work.json,
+        Command::Run(args) => args.work.audience() == Audience::Machine,
+        Command::Agent(args) => args.work.audience() == Audience::Machine,
+        Command::Goal(args) => args.work.audience() == Audience::Machine,
+        Command::Resume(args) => args.how.work.audience() == Audience::Machine,
+        Command::Fork(args) => args.how.work.audience() == Audience::Machine,
+        Command::Answer(args) => args.how.work.audience() == Audience::Machine,
         Command::Replay(args) => args.json,
         Command::Validate(args) => args.form() == FindingForm::Json,
         Command::Test(args) => args.json || args.format == TestFormat::Json,

@@ -32,6 +32,11 @@ impl LoopBounds {
         }
     }
 
+    /// Whether the step at this path repeats.
+    pub(super) fn repeats(&self, path: &StepPath) -> bool {
+        self.0.contains_key(&path.place())
+    }
+
     /// `iteration 2 of at most 5`, for an iteration from 0.
     #[must_use]
     pub fn round(&self, path: &str, index: u32) -> String {

@@ -19,6 +19,7 @@ mod authoring;
 mod bad_input;
 mod branches;
 mod budget;
+mod builder_calls;
 mod cases;
 mod cli;
 mod commands;
@@ -72,6 +73,7 @@ mod tools;
 mod tracer;
 mod validate;
 mod zenflow;
+mod zenflow_events;
 
 #[path = "../support/support.rs"]
 mod support;

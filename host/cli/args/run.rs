@@ -1,6 +1,7 @@
 //! The flags of `run`.
 
 use super::memory::MemoryArgs;
+use crate::failure::Audience;
 use clap::{Args, ValueEnum, ValueHint};
 use cofferdam::core::budget::Budget;
 use cofferdam::core::spec::duration;
@@ -64,9 +65,9 @@ pub(crate) struct WorkArgs {
     /// Do not read keys of model providers from `.env` beside the document
     #[arg(long)]
     pub(crate) no_dotenv: bool,
-    /// Print every event as a line of JSON instead of the output
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Print every event as a line of JSON instead of the output; `--json=zenflow` with the names that zenflow has for them
+    #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "cofferdam")]
+    pub(crate) json: Option<EventForm>,
     /// Print nothing but the output and errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -120,6 +121,22 @@ pub(crate) struct GrantArgs {
     /// Never call this tool; beats `--allow` (repeatable)
     #[arg(long, value_name = "RULE")]
     pub(crate) deny: Vec<String>,
+}
+
+impl WorkArgs {
+    /// Who reads the reason when the command stops. Lines of zenflow's stream are events and nothing else.
+    pub(crate) fn audience(&self) -> Audience {
+        if self.json == Some(EventForm::Cofferdam) { Audience::Machine } else { Audience::Person }
+    }
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventForm {
+    /// As they are recorded
+    Cofferdam,
+    /// With the names and fields of zenflow
+    Zenflow,
 }
 
 /// When a record counts as kept.

@@ -84,7 +84,7 @@ async fn reach(session: &Session, args: &RunArgs, goal: &str, after: &After) -> 
         Planned::Stopped(exit) => return Ok(exit),
     };
     if after.dry_run {
-        terminal::print(&printed(&plan, args.work.json))?;
+        terminal::print(&printed(&plan, args.work.json.is_some()))?;
         return Ok(Exit::Done);
     }
     // Who is asked about it sees it.

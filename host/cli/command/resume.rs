@@ -4,16 +4,23 @@
 
 use super::run::{self, Task};
 use super::runs;
-use crate::args::{AnswerArgs, Global, ResumeArgs, RunArgs};
+use crate::args::{AnswerArgs, EventForm, Global, ResumeArgs, RunArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::local_time;
 use crate::session::{self, Session};
 use crate::settings;
 use crate::terminal;
 use crate::ui::paint;
-use cofferdam::core::event::RunStatus;
-use cofferdam::{ForkOptions, Orchestrator, RecordedRun, ResumeOptions, Workflow};
+use cofferdam::core::event::{Body, RunEvent, RunStatus};
+use cofferdam::core::id::StepPath;
+use cofferdam::core::port::Batch;
+use cofferdam::core::value::Map;
+use cofferdam::sink::zenflow;
+use cofferdam::{ForkOptions, Orchestrator, RecordedRun, ResumeOptions, RunResult, Sink, Workflow};
+use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How a recorded run goes on.
 pub(super) enum Going {
@@ -103,6 +110,22 @@ async fn find(reader: &Orchestrator, given: &str) -> anyhow::Result<RecordedRun>
     Ok(reader.recorded(&run).await.map_err(Failure::from)?)
 }
 
+/// A run that is completed as the events of one that goes on and ends at once, as zenflow tells it.
+async fn show_as_zenflow(result: &RunResult, recorded: &RecordedRun) -> anyhow::Result<()> {
+    let event = |body| {
+        let (run_id, at) = (result.run_id.clone(), local_time::now());
+        Arc::new(RunEvent { seq: 1, sub: None, at, run_id, path: StepPath::ROOT, attempt: None, body })
+    };
+    let begins = Body::RunResumed { settings: Map::new(), plugins: Vec::new() };
+    let (status, output, usage) = (result.status, Value::Null, result.usage);
+    let ends = Body::RunFinished { status, reason: None, output, usage, error: None };
+    let workflow = recorded.workflow().map_err(Failure::from)?;
+    let lines = zenflow(std::io::stdout()).document(workflow.document());
+    let events = vec![event(begins), event(ends)];
+    lines.deliver(Batch { events, dropped_before: 0 }).await.map_err(anyhow::Error::from)?;
+    Ok(())
+}
+
 /// What a run gave that is completed: nothing is left to do.
 async fn show_result(
     reader: &Orchestrator,
@@ -112,7 +135,9 @@ async fn show_result(
 ) -> anyhow::Result<Exit> {
     let options = ResumeOptions { answers: options.answers.clone(), ..ResumeOptions::default() };
     let result = reader.resume_flow(&recorded.run_id, None, options).await.map_err(Failure::from)?;
-    if args.work.json {
+    if args.work.json == Some(EventForm::Zenflow) {
+        show_as_zenflow(&result, recorded).await?;
+    } else if args.work.json.is_some() {
         terminal::print(&format!("{}\n", serde_json::to_string(&result.public())?))?;
     } else {
         terminal::print(&run::output(&result))?;

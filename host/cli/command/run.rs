@@ -59,7 +59,7 @@ struct Start {
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
     let Some(file) = &args.file else {
-        let audience = if args.work.json { Audience::Machine } else { Audience::Person };
+        let audience = if args.work.json.is_some() { Audience::Machine } else { Audience::Person };
         return listing::show(Path::new("."), audience);
     };
     let session = Session::open(global, &settings::flags(args))?;
@@ -84,7 +84,7 @@ pub(super) async fn start(
     let start = prepare(session, args, of, task).await?;
     match &start.task {
         Task::New(options) if args.dry_run => {
-            dry::show(&start.orchestrator, &start.workflow, options, args.work.json).await
+            dry::show(&start.orchestrator, &start.workflow, options, args.work.json.is_some()).await
         }
         _ => start.run(args).await,
     }
@@ -359,7 +359,7 @@ impl Start {
 
     /// Output to standard output, everything else to standard error, the run's id last.
     fn conclude(&self, result: &RunResult, args: &RunArgs) -> anyhow::Result<()> {
-        if !args.work.json {
+        if args.work.json.is_none() {
             terminal::print(&output(result)).context("the output cannot be written")?;
         }
         if args.work.quiet && result.success() {

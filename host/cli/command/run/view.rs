@@ -1,10 +1,11 @@
 //! How a run shows itself while it runs: events as JSON, a live view, lines, or nothing.
 
-use crate::args::RunArgs;
+use crate::args::{EventForm, RunArgs};
 use crate::local_time;
 use crate::terminal;
 use crate::ui::live::{Before, Live};
-use cofferdam::sink::{LoopBounds, Paint, human, ndjson};
+use cofferdam::core::spec;
+use cofferdam::sink::{LoopBounds, Paint, human, ndjson, zenflow};
 use cofferdam::{Builder, Sink, Workflow};
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) enum View {
     /// Every event on standard output.
     Events(Written),
+    /// The same with the names of zenflow, of this document.
+    Zenflow(Written, Box<spec::workflow::Workflow>),
     /// A live view on standard error.
     Live(Arc<Live>),
     /// Lines on standard error.
@@ -52,7 +55,10 @@ impl Write for Watched {
 impl View {
     pub(super) fn start(args: &RunArgs, workflow: &Workflow) -> Self {
         match (args.work.json, args.work.quiet, terminal::is_watched()) {
-            (true, _, _) => Self::Events(Written::default()),
+            (Some(EventForm::Cofferdam), _, _) => Self::Events(Written::default()),
+            (Some(EventForm::Zenflow), _, _) => {
+                Self::Zenflow(Written::default(), Box::new(workflow.document().clone()))
+            }
             (_, true, _) => Self::Silent,
             (_, _, true) => {
                 let none = workflow.document().plugins.is_empty();
@@ -66,6 +72,9 @@ impl View {
     pub(super) fn attach(&self, builder: Builder) -> Builder {
         match self {
             Self::Events(written) => builder.sink(Arc::new(ndjson(Watched(written.clone())))),
+            Self::Zenflow(written, document) => {
+                builder.sink(Arc::new(zenflow(Watched(written.clone())).document(document)))
+            }
             Self::Live(live) => builder.sink(Arc::clone(live) as Arc<dyn Sink>),
             Self::Lines(bounds) => {
                 let lines = human(anstream::stderr()).paint(Paint::Ansi).utc_offset_s(local_time::utc_offset_s());
@@ -78,7 +87,9 @@ impl View {
     /// Why events did not reach standard output, unless nobody wanted to read on.
     pub(super) fn failure(&self) -> Option<String> {
         match self {
-            Self::Events(written) => written.0.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::Events(written) | Self::Zenflow(written, _) => {
+                written.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            }
             Self::Live(_) | Self::Lines(_) | Self::Silent => None,
         }
     }
