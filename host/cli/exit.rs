@@ -26,7 +26,7 @@ const TABLE: [(Exit, &str); 10] = [
     (Exit::Failed, "the run failed, or part of it"),
     (Exit::Invalid, "the document, a plugin or a policy is not valid"),
     (Exit::Usage, "wrong usage, input or configuration"),
-    (Exit::Waiting, "the run waits for a person"),
+    (Exit::Waiting, "the run waits for a person, or for a higher budget"),
     (Exit::Budget, "the budget is spent"),
     (Exit::Timeout, "the run took too long"),
     (Exit::HungUp, "its terminal was closed"),

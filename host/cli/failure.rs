@@ -183,6 +183,9 @@ impl From<cofferdam::Error> for Failure {
             cofferdam::Error::NoPlan { fault, .. } if fault.code == "timeout" => {
                 Self { exit: Exit::Timeout, ..Self::failed(format!("no plan came of the goal: {fault}")) }
             }
+            cofferdam::Error::NoPlan { fault, .. } if fault.code == "budget_exhausted" => {
+                Self { exit: Exit::Budget, ..Self::failed(format!("no plan came of the goal: {fault}")) }
+            }
             cofferdam::Error::NoPlan { run, fault } => Self::failed(format!("no plan came of the goal: {fault}"))
                 .with_hint(format!("`cofferdam runs show {run} --transcript` shows what the model wrote")),
             other @ cofferdam::Error::PlanDenied { .. } => Self::failed(other.to_string()),

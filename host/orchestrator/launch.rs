@@ -11,6 +11,7 @@ use super::{Orchestrator, PluginCheck, RunOptions, Shared, service};
 use crate::error::Error;
 use crate::workflow::Workflow;
 use cofferdam_core::event::{PluginPin, RunStatus};
+use cofferdam_core::budget;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::permission::Rules;
@@ -28,8 +29,6 @@ pub(super) const COORDINATOR: &str = "coordinator";
 
 /// The settings of the retrieval memory in the record of a run.
 pub(super) const RECALL: &str = "recall";
-/// The budget that whoever started a run gave it, in its record.
-pub(super) const BUDGET: &str = "budget";
 
 /// What a run is launched with.
 pub(super) struct Launch {
@@ -91,6 +90,7 @@ impl Orchestrator {
         self.write_lock(&checks);
         if covered {
             ports.sinks.clear();
+            ports.recall = None;
         }
         ports.sinks.extend(sinks);
         let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
@@ -214,7 +214,7 @@ impl Orchestrator {
             shown.insert(RECALL.to_owned(), serde_json::to_value(&recall.settings).unwrap_or_default());
         }
         if !options.budget.is_empty() {
-            shown.insert(BUDGET.to_owned(), options.budget.to_map().into());
+            shown.insert(budget::SETTING.to_owned(), options.budget.to_map().into());
         }
         if !options.metadata.is_empty() {
             shown.insert("metadata".to_owned(), options.metadata.clone().into());

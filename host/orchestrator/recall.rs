@@ -52,6 +52,14 @@ impl Orchestrator {
         Arc::clone(&self.shared.settings.recall)
     }
 
+    /// Forgets what the memory that needs no plugin kept for a run without a session: call it when the run is deleted.
+    ///
+    /// # Errors
+    /// When it cannot be forgotten.
+    pub async fn forget_recalled(&self, run: &RunId) -> Result<usize, Fault> {
+        self.shared.settings.recall.forget(&recollect::space_of(None, run), Vec::new()).await
+    }
+
     /// The retrieval memory of a run, if it has one.
     pub(super) async fn recall_for(
         &self,

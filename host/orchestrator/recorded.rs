@@ -3,11 +3,10 @@
 //! It must not know how a run goes on.
 
 use super::Orchestrator;
-use super::launch::{BUDGET, COORDINATOR};
+use super::launch::COORDINATOR;
 use crate::changes::{beside, source_changes};
 use crate::error::{Error, SourceChange};
 use crate::workflow::Workflow;
-use cofferdam_core::budget::Budget;
 use cofferdam_core::event::{Body, ContextFile, PluginPin, RunEvent, RunStatus, Source};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
@@ -138,11 +137,6 @@ impl RecordedRun {
             Some(file) => Workflow::load(file),
             None => self.pinned(),
         }
-    }
-
-    /// The budget that it was given beside that of the document.
-    pub(super) fn budget(&self) -> Budget {
-        self.settings.get(BUDGET).and_then(Value::as_object).map(Budget::from_map).unwrap_or_default()
     }
 
     /// The document as it was recorded, to be compared with another one: also when secrets were taken out of it.

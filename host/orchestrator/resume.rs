@@ -114,7 +114,8 @@ impl Orchestrator {
             answers: options.answers,
             model: options.model.or_else(|| recorded.setting("model").map(str::to_owned)),
             timeout: options.timeout,
-            budget: options.budget.or(recorded.budget()),
+            // What was given before stands in the record.
+            budget: options.budget,
             purse: options.purse,
             pauses: options.pauses,
             coordinator: recorded.coordinator()?,

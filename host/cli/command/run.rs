@@ -55,6 +55,8 @@ struct Start {
     stop: CancellationToken,
     /// Where output directories of runs are.
     runs: PathBuf,
+    /// Where steps work, if somebody said so.
+    workdir: Option<PathBuf>,
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
@@ -368,7 +370,8 @@ impl Start {
         let out = self.out(&result.run_id);
         let of_plugins = self.orchestrator.plugin_models();
         let not_language_models = model::not_language_models(&self.catalog, &of_plugins, &self.recap.models());
-        let ending = Ending { result, out: &out, not_language_models: &not_language_models };
+        let workdir = self.workdir.as_deref();
+        let ending = Ending { result, out: &out, workdir, not_language_models: &not_language_models };
         terminal::tell(&self.recap.render(&ending));
         Ok(())
     }

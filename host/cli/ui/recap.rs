@@ -46,6 +46,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) result: &'a RunResult,
     /// The run's output directory, which may not exist.
     pub(crate) out: &'a Path,
+    /// Where steps work, if that is not the current directory.
+    pub(crate) workdir: Option<&'a Path>,
     /// Names of models that are no language models.
     pub(crate) not_language_models: &'a [String],
 }
@@ -203,12 +205,28 @@ fn push_changes(text: &mut String, ending: &Ending<'_>) {
         let (count, path) = (changes.count(), step.path.as_str());
         let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
         Some(match &changes.patch {
-            Some(patch) => format!("{path}: {files}; git apply {}", directory.join(patch).display()),
+            Some(patch) => format!("{path}: {files}; {}", apply(ending, &directory.join(patch))),
             None if count == 0 => format!("{path}: {}", directory.join(&changes.directory).display()),
             None => format!("{path}: {files} in {}", directory.join(&changes.directory).display()),
         })
     };
     push_list(text, "changes", ending.result.steps.iter().filter_map(of_step));
+}
+
+/// The command that takes a patch into the working directory, from wherever it is typed.
+fn apply(ending: &Ending<'_>, patch: &Path) -> String {
+    let quoted = |path: &Path| {
+        let text = path.display().to_string();
+        let plain = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-".contains(letter));
+        if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    };
+    match ending.workdir {
+        None => format!("git apply {}", quoted(patch)),
+        Some(workdir) => {
+            let patch = std::path::absolute(patch).unwrap_or_else(|_| patch.to_owned());
+            format!("git -C {} apply {}", quoted(workdir), quoted(&patch))
+        }
+    }
 }
 
 fn push_denials(text: &mut String, gathered: &Gathered) {
@@ -358,7 +376,7 @@ mod tests {
             status: RunStatus::Waiting,
             ..result()
         };
-        let ending = Ending { result: &result, out: Path::new("/nowhere"), not_language_models: &[] };
+        let ending = Ending { result: &result, out: Path::new("/nowhere"), workdir: None, not_language_models: &[] };
         let text = anstream::adapter::strip_str(&Recap::default().render(&ending)).to_string();
         assert_eq!(
             text.split_once('\n').unwrap().1,
@@ -401,7 +419,7 @@ mod tests {
         }
         recap.note(&RunEvent { body: Body::TurnStarted { turn: 1, model: "m".into() }, ..event });
         let models = ["m".to_owned()];
-        let ending = Ending { result: &result(), out: Path::new("/nowhere"), not_language_models: &models };
+        let ending = Ending { result: &result(), out: Path::new("/nowhere"), workdir: None, not_language_models: &models };
         let text = anstream::adapter::strip_str(&recap.render(&ending)).to_string();
         assert_eq!(
             text,

@@ -496,6 +496,8 @@ fn refusal(fault: Fault) -> ToolReply {
 }
 
 fn reply(output: ToolOutput) -> ToolReply {
-    let text = output.content.unwrap_or_else(|| value::to_text(&output.result).into());
+    // A record cannot tell an empty text beside data from none.
+    let text = output.content.filter(|text| !text.is_empty() || output.result.is_null());
+    let text = text.unwrap_or_else(|| value::to_text(&output.result).into());
     ToolReply { text, result: output.result, error: None }
 }

@@ -31,6 +31,11 @@ impl Purse for RunPurse {
         Box::pin(async { answer.await.unwrap_or_else(|_| Err(Fault::cancelled())) })
     }
 
+    fn below(&self, path: &StepPath) -> Option<Arc<dyn Purse>> {
+        let (inbox, path, attempt, limited) = (self.inbox.clone(), path.clone(), self.attempt, self.limited);
+        Some(Arc::new(Self { inbox, path, attempt, limited }))
+    }
+
     fn spent(&self, model: &Arc<str>, usage: &Usage, cost: Option<Money>) {
         let body = Body::Spent(Spending { model: Arc::clone(model), usage: *usage, cost });
         let (path, attempt) = (self.path.clone(), Some(self.attempt));
@@ -59,6 +64,16 @@ impl Purse for Joint {
             });
             Ok(Grant { max_tokens: outer.max_tokens.or(own.max_tokens), hold })
         })
+    }
+
+    fn below(&self, path: &StepPath) -> Option<Arc<dyn Purse>> {
+        let own = self.own.below(path)?;
+        Some(Arc::new(Self { own, outer: Arc::clone(&self.outer), inbox: self.inbox.clone() }))
+    }
+
+    /// What is spent is recorded in the run, which tells the outer one.
+    fn spent(&self, model: &Arc<str>, usage: &Usage, cost: Option<Money>) {
+        self.own.spent(model, usage, cost);
     }
 }
 

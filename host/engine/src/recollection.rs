@@ -10,12 +10,12 @@ use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
-use cofferdam_core::port::{BoxFuture, Clock, Hit, Memo, Recall, Search};
-use cofferdam_core::recollect::{self, Searcher};
+use cofferdam_core::port::{Clock, Hit, Memo, Recall, Search};
+use cofferdam_core::recollect::{self, STEP_OUTPUT, Searcher};
 use cofferdam_core::spec::workflow::RecallSettings;
 use cofferdam_core::value::Map;
 use futures_util::FutureExt as _;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub(crate) struct Recollection {
 /// than tries under way.
 enum Job {
     Keep(Vec<Memo>),
-    Search(Search, oneshot::Sender<Result<Vec<Hit>, Fault>>),
+    Search(String, oneshot::Sender<Result<Vec<Hit>, Fault>>),
     Flush(oneshot::Sender<Vec<String>>),
 }
 
@@ -96,10 +96,7 @@ impl Recollection {
         limit: usize,
     ) -> Result<Vec<Hit>, Fault> {
         let (reply, answer) = oneshot::channel();
-        // What the step must not see may be among the best.
-        let most = limit.saturating_mul(4).min(limits::RECALL_FOUND_MAX * 4);
-        let search = Search { query: query.to_owned(), limit: most, filter: Map::new() };
-        let _ = self.jobs.send(Job::Search(search, reply));
+        let _ = self.jobs.send(Job::Search(query.to_owned(), reply));
         let found = answer.await.unwrap_or_else(|_| Err(Fault::cancelled()))?;
         let began = self.began().get(path).copied().unwrap_or(u64::MAX);
         let searcher = Searcher { run: &self.run, began, message: told };
@@ -121,7 +118,7 @@ impl Recollection {
 }
 
 /// What becomes of texts that were not kept.
-const RESUMED: &str = "a resume of the run would hand it over again";
+const RESUMED: &str = "unless the run is completed, a resume of it hands it over again";
 
 /// Owns the way to the store.
 struct Keeper {
@@ -152,7 +149,7 @@ impl Keeper {
                     }
                     self.keep(memos).await;
                 }
-                Job::Search(search, reply) => drop(reply.send(self.search(search).await)),
+                Job::Search(query, reply) => drop(reply.send(self.search_all(&query).await)),
                 Job::Flush(reply) => drop(reply.send(self.unsaid())),
             }
             if next.is_none() {
@@ -169,7 +166,8 @@ impl Keeper {
         while !memos.is_empty() && !self.is_off() {
             let rest = memos.split_off(memos.len().min(limits::RECALL_AT_ONCE));
             let store = Arc::clone(&self.store);
-            let outcome = self.within(store.upsert(&self.space.clone(), memos)).await;
+            let space = self.space.clone();
+            let outcome = self.within(async move { store.upsert(&space, memos).await }).await;
             if let Err(fault) = outcome {
                 self.warn(&format!("the retrieval memory did not take what steps gave: {}; {RESUMED}", fault.message));
             }
@@ -184,12 +182,29 @@ impl Keeper {
                 "the retrieval memory failed too often, and is not asked in this run any more",
             ));
         }
-        let store = Arc::clone(&self.store);
-        self.within(store.search(&self.space.clone(), search)).await
+        let (store, space) = (Arc::clone(&self.store), self.space.clone());
+        self.within(async move { store.search(&space, search).await }).await
+    }
+
+    /// The best texts, and the best of what steps gave: what steps were told fits best where they are told the same again and
+    /// again, and would leave no room for anything else.
+    async fn search_all(&mut self, query: &str) -> Result<Vec<Hit>, Fault> {
+        // What the searcher must not see, or knows, may be among the best.
+        let limit = limits::RECALL_FOUND_MAX * 4;
+        let search = |filter| Search { query: query.to_owned(), limit, filter };
+        let mut found = self.search(search(Map::new())).await?;
+        if found.len() == limit {
+            let outputs = [("kind".to_owned(), STEP_OUTPUT.into())].into_iter().collect();
+            let more = self.search(search(outputs)).await?;
+            let known: HashSet<String> = found.iter().map(|hit| hit.memo.id.clone()).collect();
+            found.extend(more.into_iter().filter(|hit| !known.contains(&hit.memo.id)));
+            found.sort_by(|one, other| other.score.total_cmp(&one.score));
+        }
+        Ok(found)
     }
 
     /// What the store answers, in time; its panic is its failure.
-    async fn within<T>(&mut self, work: BoxFuture<'_, Result<T, Fault>>) -> Result<T, Fault> {
+    async fn within<T>(&mut self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         let late = self.clock.sleep(Duration::from_millis(limits::RECALL_MS));
         let outcome = tokio::select! {
             biased;

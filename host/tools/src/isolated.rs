@@ -79,6 +79,12 @@ impl Isolated {
             let own = Own::of(&self.runs_root, entry);
             let state = own.read().filter(|state| state.made)?;
             let changes = save::save(&self.git, &own, state);
+            if end == TryEnd::Itself
+                && let Some(state) = own.read()
+                && let Err(error) = own.write(&State { ended: true, ..state })
+            {
+                tracing::warn!(%error, path = %own.path.display(), "it is not noted that a step's try has ended");
+            }
             if changes.count() > 0 || changes.incomplete.is_some() {
                 return Some(changes);
             }
@@ -152,7 +158,8 @@ impl Isolated {
         }
         let Some(origin) = place::origin(&self.runs_root, &entry.run) else { return Ok(false) };
         let before = Own::of(&self.runs_root, &StepEntry { run: origin, ..entry.clone() });
-        let Some(mut state) = before.read().filter(|state| state.made) else { return Ok(false) };
+        // A try that had ended there is done, and this one another.
+        let Some(mut state) = before.read().filter(|state| state.made && !state.ended) else { return Ok(false) };
         // It is a copy: the repository knows nothing of it.
         (state.saved, state.admin) = (false, None);
         let copied = own.make().and_then(|dir| {

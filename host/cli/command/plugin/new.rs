@@ -77,7 +77,7 @@ fn template(kind: KindArg) -> Template {
             code: include_str!("new/recall.rs"),
             files: &[],
             usage: &["plugin inspect __COMPONENT__ --grant __NAME__:kv=project"],
-            remark: "Documents cannot name memories of plugins yet; a program that embeds Cofferdam uses `LoadedPlugin::recall`.\n",
+            remark: "A document names it as `memory: { recall: { provider: ALIAS } }`; a program that embeds Cofferdam may use `LoadedPlugin::recall`.\n",
         },
     }
 }

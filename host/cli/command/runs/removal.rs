@@ -109,6 +109,10 @@ pub(super) async fn delete(orchestrator: &Orchestrator, run: &RunId, force: bool
         Err(kept) => return Ok(Some(kept)),
     }
     orchestrator.forget_values(run).await.map_err(Failure::from)?;
+    // A memory that is damaged keeps no run alive.
+    if let Err(fault) = orchestrator.forget_recalled(run).await {
+        terminal::tell(&format!("what the retrieval memory kept of {run} is still there: {}", fault.message));
+    }
     delete_directory(orchestrator, run, force).await?;
     match orchestrator.runs().delete(run).await {
         // Somebody else was faster.

@@ -6,6 +6,9 @@ use crate::spec::suggest::did_you_mean;
 use crate::value::Map;
 use serde_json::{Value, json};
 
+/// Where the settings of a run have the budget that it was given.
+pub const SETTING: &str = "budget";
+
 const KEYS: [&str; 5] = ["tokens", "cost", "toolCalls", "wall", "onExceed"];
 
 impl Budget {
@@ -71,15 +74,18 @@ impl Budget {
     /// Reads what [`Self::to_map`] wrote; what is not understood counts as not said.
     #[must_use]
     pub fn from_map(table: &Map) -> Self {
-        let mut budget = Self::default();
-        for (key, value) in table {
-            let text = match value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            let _ = budget.set(key, &text);
+        let number = |key: &str| table.get(key).and_then(Value::as_u64);
+        let text = |key: &str| table.get(key).and_then(Value::as_str);
+        let words = [OnExceed::Fail, OnExceed::Pause];
+        Self {
+            most: Allowance {
+                tokens: number("tokens"),
+                cost: table.get("cost").and_then(Value::as_f64).and_then(Money::from_units),
+                tool_calls: number("toolCalls"),
+                wall: text("wall").and_then(duration::parse),
+            },
+            on_exceed: text("onExceed").and_then(|said| words.into_iter().find(|word| word.as_str() == said)),
         }
-        budget
     }
 }
 
@@ -107,6 +113,10 @@ mod tests {
         assert_eq!(budget.most.cost, Money::from_units(0.5));
         assert_eq!(Budget::from_map(&budget.to_map()), budget);
         assert_eq!(Budget::from_map(&Map::new()), Budget::default());
+        // What planning has used up is nothing, and not unlimited.
+        let most = Allowance { tokens: Some(0), cost: Some(Money::ZERO), tool_calls: Some(0), wall: Some(Duration::ZERO) };
+        let none = Budget { most, on_exceed: None };
+        assert_eq!(Budget::from_map(&none.to_map()), none);
     }
 
     #[test]

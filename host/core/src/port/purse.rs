@@ -62,6 +62,12 @@ pub trait Purse: Send + Sync {
     /// `budget_exhausted` when there is none; that the run was stopped.
     fn reserve(&self, need: Need) -> BoxFuture<'_, Result<Grant, Fault>>;
 
+    /// The same for a sub-agent of the try, at its own path; none where it pays as its agent does.
+    fn below(&self, path: &StepPath) -> Option<Arc<dyn Purse>> {
+        let _ = path;
+        None
+    }
+
     /// Tells what was spent on a model outside of turns that are recorded for this try. The [`Grant`] for it is dropped
     /// afterwards.
     fn spent(&self, model: &Arc<str>, usage: &Usage, cost: Option<Money>) {

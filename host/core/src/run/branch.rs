@@ -162,6 +162,9 @@ fn spread(affected: &mut Affected<'_>, events: &[Arc<RunEvent>], wish: &Wish, na
         let mut first = usize::MAX;
         let mut set = Names::default();
         for (position, event) in events.iter().enumerate() {
+            if found_again(&event.body, affected) {
+                affected.mark_path(&event.path.step());
+            }
             let (names, name) = match &event.body {
                 Body::VariableSet { key, .. } => (&mut set.vars, key.as_str()),
                 Body::MemoryWritten { namespace, .. } | Body::MemoryDeleted { namespace, .. } => {
@@ -189,6 +192,21 @@ fn spread(affected: &mut Affected<'_>, events: &[Arc<RunEvent>], wish: &Wish, na
         if affected.count() == known {
             return;
         }
+    }
+}
+
+/// Whether a step has found what a step that runs again gave, or may have looked for it by itself.
+fn found_again(body: &Body, affected: &Affected<'_>) -> bool {
+    match body {
+        // The id of a text is the run, the step and the kind.
+        Body::MemoryRecalled(recalled) => recalled.found.iter().any(|found| {
+            let step = found.id.split('/').nth(1).map(StepPath::from);
+            step.is_some_and(|step| affected.covers(&step))
+        }),
+        Body::ToolCallStarted { tool, .. } => {
+            affected.count() > 0 && tool.alias().is_none() && tool.local().as_str() == "memory_search"
+        }
+        _ => false,
     }
 }
 

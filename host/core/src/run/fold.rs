@@ -61,13 +61,28 @@ impl Machine {
 
     /// What a sub-agent spent is spent by its step, whatever becomes of the try.
     fn delegated(&mut self, path: &StepPath, body: &Body) {
+        let below = path.as_str().get(path.step().as_str().len()..).unwrap_or_default();
+        let id = self.find(&path.step());
+        match (id, body) {
+            (Some(id), Body::ToolCallStarted { call_id, .. }) => {
+                let (calls, call) = (&mut self.node_mut(id).open_calls, format!("{below}/{call_id}"));
+                if !calls.iter().any(|open| **open == *call) {
+                    calls.push(call.into());
+                }
+            }
+            (Some(id), Body::ToolCallFinished { call_id, .. }) => {
+                let call = format!("{below}/{call_id}");
+                self.node_mut(id).open_calls.retain(|open| **open != *call);
+            }
+            _ => {}
+        }
         let spent = match body {
             Body::TurnFinished { usage, model, .. }
             | Body::TurnFailed { usage, model, .. }
             | Body::Spent(Spending { usage, model, .. }) => Some((usage, model)),
             _ => None,
         };
-        if let (Some(id), Some((usage, model))) = (self.find(&path.step()), spent) {
+        if let (Some(id), Some((usage, model))) = (id, spent) {
             self.node_mut(id).usage += *usage;
             *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
         }

@@ -5,7 +5,7 @@
 
 use super::machine::Machine;
 use crate::budget::{
-    Account, Allowance, Answer, Ask, Budget, Cost, HoldId, Ledger, Mark, Money, Payer, Resource, Spent,
+    self,     Account, Allowance, Answer, Ask, Budget, Cost, HoldId, Ledger, Mark, Money, Payer, Resource, Spent,
 };
 use crate::event::{self, Body, RunEvent, StepStatus};
 use crate::id::StepPath;
@@ -23,6 +23,8 @@ pub(super) struct Spending {
     /// What was asked of models by each step, and by those inside of it.
     by_step: HashMap<StepPath, Spent>,
     budget: Budget,
+    /// What was given in the record, beside the document.
+    given: Budget,
     /// Steps or agents have budgets of their own.
     own: bool,
     /// The budget that was used up last, since the run was taken up.
@@ -128,14 +130,21 @@ impl Machine {
         self.spending.exhausted.as_ref()
     }
 
-    /// Calls of a step whose end is not recorded.
+    /// Calls of a step whose end is not recorded, those of its sub-agents as `@CALL/CALL`.
     pub fn open_calls(&self, path: &StepPath) -> impl Iterator<Item = &str> {
         let calls = self.find(path).map(|id| self.node(id).open_calls.as_slice());
         calls.unwrap_or_default().iter().map(AsRef::as_ref)
     }
 
+    /// The budget that whoever started the run, or went on with it, gave it: of each quantity what was said last.
+    #[must_use]
+    pub fn given_budget(&self) -> Budget {
+        self.spending.given
+    }
+
     /// Who pays for what happens at a path: the run, the agent, and every step around it that has a budget.
     fn payers(&self, path: &StepPath) -> Vec<Payer> {
+        let path = &path.step();
         let mut payers = vec![(Account::Run, self.spending.budget.most)];
         if !self.spending.own {
             return payers;
@@ -182,7 +191,9 @@ impl Machine {
                 let payers = self.payers(path);
                 self.spending.ledger.rest(path, &payers, at);
             }
-            Body::RunResumed { .. } => {
+            Body::RunStarted { settings, .. } => self.give(settings),
+            Body::RunResumed { settings, .. } => {
+                self.give(settings);
                 for path in self.spending.ledger.at_work() {
                     let payers = self.payers(&path);
                     self.spending.ledger.rest(&path, &payers, before);
@@ -194,6 +205,11 @@ impl Machine {
             Body::BudgetExhausted(mark) => self.spending.exhausted = Some(mark.clone()),
             _ => {}
         }
+    }
+
+    fn give(&mut self, settings: &Map) {
+        let given = settings.get(budget::SETTING).and_then(Value::as_object).map(Budget::from_map);
+        self.spending.given = given.unwrap_or_default().or(self.spending.given);
     }
 
     fn charge(&mut self, path: &StepPath, model: &Arc<str>, usage: &Usage, cost: Option<Money>) {

@@ -62,6 +62,7 @@ impl Setting {
             begun: AtomicU32::new(answered(past.as_deref(), &path, &self.delegates.past)),
             past: Arc::clone(&self.delegates.past),
         };
+        let purse = self.purse.below(&path).unwrap_or_else(|| Arc::clone(&self.purse));
         let recorder = AttemptRecorder { path: path.clone(), past, ..(*self.recorder).clone() };
         Self {
             run_id: self.run_id.clone(),
@@ -81,7 +82,7 @@ impl Setting {
             answers: BTreeMap::new(),
             mail: Arc::new(NoMail),
             recollection: None,
-            purse: Arc::clone(&self.purse),
+            purse,
             calls: AtomicU32::new(0),
             delegates,
         }

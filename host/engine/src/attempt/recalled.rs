@@ -29,6 +29,10 @@ impl Setting {
 
     async fn recall(&self, recollection: &Recollection, message: &str) -> Recalled {
         let settings = &recollection.settings;
+        // First taken out, then cut: half of a secret is one, and nothing would find it.
+        let mut told: Arc<str> = message.into();
+        redact_text(self.gateway.redactor(), &mut told);
+        let message = &*told;
         let (query, limit) = (recollect::query(message), settings.found());
         let mut recalled = match recollection.find(&self.path, (query, message), limit).await {
             Ok(found) => {

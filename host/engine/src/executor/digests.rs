@@ -91,6 +91,8 @@ impl Run {
             }
             None => self.take_in_events(&*journal, &run, (1, first.head)).await?,
         }
+        self.request.settings.budget = self.request.settings.budget.or(self.machine.given_budget());
+        self.machine.limit(self.request.settings.budget_of(&self.request.workflow));
         self.recorded = self.seq;
         self.started_at = self.machine.began_at();
         for (key, value) in self.machine.vars().iter() {

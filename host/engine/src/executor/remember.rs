@@ -32,9 +32,10 @@ impl Run {
         self.remembering.recollection = Some(recollection);
     }
 
-    /// The way to the memory for a try; judges have none, since they look at what is there.
+    /// The way to the memory for a try; judges have none, since they look at what is there, nor have sensitive steps.
     pub(super) fn recollection(&self, path: &StepPath) -> Option<Recollection> {
-        self.remembering.recollection.clone().filter(|_| !self.machine.is_judge(path))
+        let covered = self.sensitive.as_ref().is_some_and(|sensitive| sensitive.covers(path));
+        self.remembering.recollection.clone().filter(|_| !self.machine.is_judge(path) && !covered)
     }
 
     pub(super) fn remembers(&self) -> bool {
@@ -73,9 +74,11 @@ impl Run {
                 let gave = recollect::output(output);
                 let texts =
                     [(RecallKind::Inputs, STEP_INPUT, &*told), (RecallKind::Outputs, STEP_OUTPUT, gave.as_str())];
-                let kept = texts
-                    .into_iter()
-                    .filter(|(kind, _, text)| recollection.settings.keeps(*kind) && !text.trim().is_empty());
+                // What was told is cut, and half of a text that must not be shown is not known for one.
+                let whole = |kind: RecallKind| kind == RecallKind::Outputs || self.sensitive.is_none();
+                let kept = texts.into_iter().filter(|(kind, _, text)| {
+                    recollection.settings.keeps(*kind) && whole(*kind) && !text.trim().is_empty()
+                });
                 recollection.keep(kept.map(|(_, kind, text)| entry.memo(kind, text)).collect());
             }
             _ => {}

@@ -56,6 +56,18 @@ impl Spender {
         }
     }
 
+    /// Whether it is what a call of a step waits for that has not ended: a call that this one makes, or the work of a sub-agent.
+    fn is_within(&self, step: &StepPath, open: &str) -> bool {
+        let below = self.path.as_str().get(step.as_str().len()..).unwrap_or_default();
+        let (of, call) = open.rsplit_once('/').unwrap_or(("", open));
+        if below == of {
+            let nested = self.call_id().and_then(|own| own.strip_prefix(call));
+            return nested.is_some_and(|rest| rest.starts_with('.'));
+        }
+        let rest = below.strip_prefix(&format!("{of}@{call}"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+    }
+
     fn call_id(&self) -> Option<&str> {
         match &self.on {
             Spends::Call { body, .. } => match &**body {
@@ -195,7 +207,8 @@ impl Run {
 
     /// Ends a run that comes to rest, once nothing is under way: neither a request nor a call is cut short.
     pub(super) fn pause_at_rest(&mut self, pass: &mut Pass) {
-        if !self.till.pausing || self.machine.is_stopped() {
+        // What has only its end before it ends.
+        if !self.till.pausing || self.machine.is_stopped() || self.machine.is_concluding() {
             return;
         }
         let waiting = std::mem::take(&mut self.till.waiting);
@@ -211,14 +224,8 @@ impl Run {
 
     /// Whether a try does nothing but wait for a higher budget.
     fn is_parked(&self, path: &StepPath) -> bool {
-        let own = || self.till.parked.iter().filter(|spender| spender.path == *path);
-        // A tool that calls another waits for that.
-        let waits_for_parked = |call: &str| {
-            own()
-                .filter_map(Spender::call_id)
-                .any(|parked| parked.strip_prefix(call).is_some_and(|rest| rest.starts_with('.')))
-        };
-        own().next().is_some() && self.machine.open_calls(path).all(waits_for_parked)
+        let own = || self.till.parked.iter().filter(|spender| spender.path.step() == *path);
+        own().next().is_some() && self.machine.open_calls(path).all(|call| own().any(|parked| parked.is_within(path, call)))
     }
 
     /// Says how far budgets are used up after something was spent.

@@ -20,7 +20,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// Settings that beat those of the repository: none of them starts a program.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 12] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.sparseCheckout=false",
@@ -29,6 +29,11 @@ const SETTINGS: [&str; 8] = [
     "worktree.useRelativePaths=false",
     "protocol.allow=never",
     "gc.auto=0",
+    // What was changed is what is saved, and a patch applies.
+    "core.fileMode=true",
+    "core.safecrlf=false",
+    "diff.context=3",
+    "diff.orderFile=/dev/null",
 ];
 
 /// What an error of git is cut to.
@@ -158,13 +163,20 @@ impl Git {
             changes.incomplete = Some(format!("git cannot take in all files: {}", added.stderr));
         }
         let diff =
-            ["diff", "--cached", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--no-relative"];
+            ["diff", "--cached", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--no-relative",
+             "--ignore-submodules=none", "--submodule=short", "--unified=3"];
         let of = |more: &[&str]| in_tree(&[&diff[..], more, &[head.as_str(), "--", below]].concat());
-        let listed = of(&["--raw", "--numstat", "-z", "--submodule=short"])?;
+        let listed = of(&["--raw", "--numstat", "-z"])?;
         if !listed.success || listed.cut {
             return Err(format!("git cannot list what was changed: {}", listed.stderr));
         }
         note(&listed.stdout, changes);
+        // What lies in the place of a submodule is its repository's, and git does not look there.
+        let known = in_tree(&["ls-tree", "-r", "-z", head, "--", below])?;
+        let kept = submodules(&known.stdout).into_iter().find(|path| is_filled(&tree.join(path)));
+        if let Some(path) = kept {
+            changes.incomplete.get_or_insert(format!("`{path}` is the place of a submodule, and what lies there is in no patch"));
+        }
         let patch = of(&["--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/"])?;
         let _ = fs::remove_file(&index);
         if patch.cut {
@@ -241,6 +253,18 @@ fn keep(mut pipe: impl Read, most: u64) -> (Vec<u8>, bool) {
     (kept, rest > 0)
 }
 
+/// The places of submodules in what `git ls-tree -r -z` says: `MODE TYPE HASH\tPATH`.
+fn submodules(listed: &[u8]) -> Vec<String> {
+    let lines = listed.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let modules = lines.filter(|line| line.starts_with("160000 "));
+    modules.filter_map(|line| line.split_once('\t').map(|(_, path)| path.to_owned())).collect()
+}
+
+/// Whether something lies in a directory.
+fn is_filled(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 /// Takes in what `git diff --raw --numstat -z` says: `:MODE MODE HASH HASH LETTER`, the path, and then `ADDED\tREMOVED\tPATH`, where
 /// files that are no text have `-`.
 fn note(listed: &[u8], changes: &mut Changes) {
@@ -276,6 +300,12 @@ pub(super) fn forget(admin: &Path, tree: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_of_submodules_are_found() {
+        let listed = b"100644 blob a\ta.rs\0160000 commit b\tlib/sub\0";
+        assert_eq!(submodules(listed), ["lib/sub"]);
+    }
 
     #[test]
     fn what_git_lists_is_read() {

@@ -50,6 +50,9 @@ pub(super) struct State {
     pub(super) made: bool,
     /// All that was changed is in the patch, and nobody has entered since.
     pub(super) saved: bool,
+    /// Its try has ended: nobody goes on in it.
+    #[serde(default)]
+    pub(super) ended: bool,
 }
 
 impl State {
@@ -63,6 +66,7 @@ impl State {
             admin: None,
             made: false,
             saved: false,
+            ended: false,
         }
     }
 }

@@ -107,7 +107,7 @@ impl Comparison<'_> {
         for path in paths {
             let old = before.get(path).filter(|kind| *kind != Kind::Directory);
             // What a `.gitignore` leaves out by now is there all the same.
-            let new = after.get(path).or_else(|| old.and_then(|_| list::look(self.tree, path)));
+            let new = after.get(path).or_else(|| old.and_then(|_| look_within(self.tree, path)));
             let new = new.filter(|kind| *kind != Kind::Directory);
             if old.is_some() || new.is_some() {
                 let compared = self.file(path, old, new);
@@ -181,6 +181,13 @@ impl Comparison<'_> {
             }
         }
     }
+}
+
+/// What stands at a path whose directories are directories of this tree, and no links to others.
+fn look_within(tree: &Dir, path: &str) -> Option<Kind> {
+    let parents = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
+    let mut kinds = parents.map(|parent| list::look(tree, parent));
+    kinds.all(|kind| kind == Some(Kind::Directory)).then(|| list::look(tree, path)).flatten()
 }
 
 fn side(kind: Option<Kind>, text: Option<&str>) -> Option<Side<'_>> {
