@@ -1,6 +1,7 @@
 //! Describes an orchestrator. Building starts nothing: no thread, file, socket, engine or database.
 
 mod budget;
+mod closures;
 mod machine;
 mod memory;
 mod messages;
@@ -338,35 +339,6 @@ impl Builder {
     #[must_use]
     pub fn workflow_engine(mut self, name: impl Into<String>, engine: impl WorkflowEngine + 'static) -> Self {
         self.engines.insert(name.into(), Arc::new(engine));
-        self
-    }
-
-    /// A closure that documents name as a condition: `condition: {native: NAME}`.
-    #[must_use]
-    pub fn condition<F, R>(mut self, name: impl Into<Arc<str>>, decide: F) -> Self
-    where
-        F: Fn(WorkflowContext) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<bool, Fault>> + Send + 'static,
-    {
-        self.natives.conditions.insert(name.into(), Arc::new(Decides(decide)));
-        self
-    }
-
-    /// A closure that documents name in a transform: `transform: {input: [{native: NAME}]}`.
-    #[must_use]
-    pub fn transform<F, R>(mut self, name: impl Into<Arc<str>>, change: F) -> Self
-    where
-        F: Fn(WorkflowContext, String) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<String, Fault>> + Send + 'static,
-    {
-        self.natives.transforms.insert(name.into(), Arc::new(Changes(change)));
-        self
-    }
-
-    /// What documents name as the condition of a loop: `while: {native: NAME}`. True = go on.
-    #[must_use]
-    pub fn loop_condition(mut self, name: impl Into<Arc<str>>, condition: LoopCondition) -> Self {
-        self.natives.loops.insert(name.into(), condition.into_check());
         self
     }
 

@@ -3,12 +3,14 @@
 //! It must not know YAML, and it is only made by [`crate::spec`] (the library's builder goes through the
 //! same checks).
 
+mod input;
 mod reach;
 mod recall;
 mod repeat;
 mod tool_filter;
 
 pub use super::isolation::IsolationMode;
+pub use input::{Input, InputKind};
 pub use recall::{RecallKind, RecallSettings};
 pub use repeat::{ForEach, ItemFailure, Items, Loop, LoopCheck, LoopKind, OnLimit, OutputMode, Repeat};
 pub use tool_filter::{ToolFilter, pattern_matches};
@@ -67,40 +69,6 @@ pub struct Unbuilt {
     pub path: String,
     /// What it is, in a sentence: `` `budget` ``.
     pub what: String,
-}
-
-/// A typed input.
-#[derive(Clone, Debug)]
-pub struct Input {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub kind: InputKind,
-    /// What it is for.
-    pub description: Option<String>,
-    /// Taken when none is given.
-    pub default: Option<Value>,
-    /// The values it may have; empty = any of its type.
-    pub choices: Vec<Value>,
-    /// Whether a run without it is refused. An optional input without a default is null.
-    pub required: bool,
-}
-
-/// The type of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputKind {
-    /// Text.
-    String,
-    /// A whole number.
-    Integer,
-    /// A number.
-    Number,
-    /// True or false.
-    Boolean,
-    /// A list.
-    Array,
-    /// An object.
-    Object,
 }
 
 /// An agent of a document.

@@ -90,7 +90,7 @@ fn what_was_found_is_recorded_before_the_agent_is_asked() {
         _ => None,
     });
     let recalled = recalled.unwrap();
-    assert_eq!((&*recalled.input, recalled.found[0].id.as_str()), ("## Task\n\nDo a.", "old"));
+    assert_eq!((&*recalled.input, recalled.found[0].id.as_str()), ("## Task\nDo a.", "old"));
 }
 
 #[test]
