@@ -118,7 +118,7 @@ async fn show_as_zenflow(result: &RunResult, recorded: &RecordedRun) -> anyhow::
     };
     let begins = Body::RunResumed { settings: Map::new(), plugins: Vec::new() };
     let (status, output, usage) = (result.status, Value::Null, result.usage);
-    let ends = Body::RunFinished { status, reason: None, output, usage, error: None };
+    let ends = Body::RunFinished { status, reason: None, output, usage, cost: result.cost.total, error: None };
     let workflow = recorded.workflow().map_err(Failure::from)?;
     let lines = zenflow(std::io::stdout()).document(workflow.document());
     let events = vec![event(begins), event(ends)];

@@ -195,7 +195,8 @@ async fn prepare(
     }
     let runs = session.project.state().join("runs");
     let orchestrator = builder.build().map_err(Failure::from)?;
-    Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs })
+    let workdir = session.settings.workdir();
+    Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs, workdir })
 }
 
 impl Task {

@@ -419,7 +419,8 @@ mod tests {
         }
         recap.note(&RunEvent { body: Body::TurnStarted { turn: 1, model: "m".into() }, ..event });
         let models = ["m".to_owned()];
-        let ending = Ending { result: &result(), out: Path::new("/nowhere"), workdir: None, not_language_models: &models };
+        let ending =
+            Ending { result: &result(), out: Path::new("/nowhere"), workdir: None, not_language_models: &models };
         let text = anstream::adapter::strip_str(&recap.render(&ending)).to_string();
         assert_eq!(
             text,

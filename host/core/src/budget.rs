@@ -12,8 +12,8 @@ mod text;
 pub use account::{Account, Cost, Mark, Payer, Resource, Spent};
 pub use ledger::{Answer, Ask, HoldId, Ledger};
 pub use money::Money;
-pub use text::SETTING;
 pub use price::{Price, PriceError, Prices};
+pub use text::SETTING;
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ use crate::recall_tools::{self, RecallTools};
 use asking::{Asked, Asking};
 use cofferdam_core::event::{Body, Decision};
 use cofferdam_core::fault::{Class, Fault};
-use cofferdam_core::id::{Alias, RunId, StepPath, ToolName};
+use cofferdam_core::id::{Alias, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::mail;
 use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rule, Rules};

@@ -1,8 +1,8 @@
 //! Closures that documents name.
 
 use super::Builder;
-use crate::workflow::WorkflowContext;
 use crate::workflow::loop_condition::LoopCondition;
+use crate::workflow::{Changes, Decides, WorkflowContext};
 use cofferdam_core::fault::Fault;
 use std::sync::Arc;
 

@@ -54,7 +54,14 @@ fn step_finished(error: Option<Fault>) -> Body {
 
 fn run_finished() -> Body {
     let usage = Usage { input: 3, output: 2, ..Usage::default() };
-    Body::RunFinished { status: RunStatus::Completed, reason: None, output: Value::Null, usage, error: None }
+    Body::RunFinished {
+        status: RunStatus::Completed,
+        reason: None,
+        output: Value::Null,
+        usage,
+        cost: None,
+        error: None,
+    }
 }
 
 #[tokio::test]
@@ -143,6 +150,7 @@ async fn an_answer_ends_with_a_piece_that_says_so() {
         message: message.clone(),
         usage: Usage::default(),
         cut: false,
+        cost: None,
     };
     let events = [
         event("a", Body::TurnStarted { turn: 1, model: "m".into() }),

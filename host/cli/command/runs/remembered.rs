@@ -44,7 +44,7 @@ pub(in crate::command) async fn show(orchestrator: &Orchestrator, run: &str, jso
         let lines = entries.iter().map(|((agent, key), (value, revision))| {
             json!({ "agent": **agent, "key": **key, "value": **value, "revision": revision }).to_string() + "\n"
         });
-        return terminal::print(&lines.collect::<String>());
+        return Ok(terminal::print(&lines.collect::<String>())?);
     }
     if entries.is_empty() {
         terminal::tell(&paint::quiet("the agents of this run share no entry"));
@@ -55,5 +55,5 @@ pub(in crate::command) async fn show(orchestrator: &Orchestrator, run: &str, jso
         let value = clean(&value::to_text(value), VALUE_CHARS);
         rows.add_row([agent.to_string(), key.to_string(), revision.to_string(), value]);
     }
-    terminal::print(&table::render(&rows))
+    Ok(terminal::print(&table::render(&rows))?)
 }

@@ -114,7 +114,12 @@ mod tests {
         assert_eq!(Budget::from_map(&budget.to_map()), budget);
         assert_eq!(Budget::from_map(&Map::new()), Budget::default());
         // What planning has used up is nothing, and not unlimited.
-        let most = Allowance { tokens: Some(0), cost: Some(Money::ZERO), tool_calls: Some(0), wall: Some(Duration::ZERO) };
+        let most = Allowance {
+            tokens: Some(0),
+            cost: Some(Money::ZERO),
+            tool_calls: Some(0),
+            wall: Some(std::time::Duration::ZERO),
+        };
         let none = Budget { most, on_exceed: None };
         assert_eq!(Budget::from_map(&none.to_map()), none);
     }

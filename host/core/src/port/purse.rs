@@ -3,6 +3,7 @@
 use super::BoxFuture;
 use crate::budget::Money;
 use crate::fault::Fault;
+use crate::id::StepPath;
 use crate::message::Usage;
 use std::fmt;
 use std::sync::Arc;

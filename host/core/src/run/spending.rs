@@ -5,13 +5,15 @@
 
 use super::machine::Machine;
 use crate::budget::{
-    self,     Account, Allowance, Answer, Ask, Budget, Cost, HoldId, Ledger, Mark, Money, Payer, Resource, Spent,
+    self, Account, Allowance, Answer, Ask, Budget, Cost, HoldId, Ledger, Mark, Money, Payer, Resource, Spent,
 };
 use crate::event::{self, Body, RunEvent, StepStatus};
 use crate::id::StepPath;
 use crate::message::Usage;
 use crate::spec::workflow::{LoopKind, Scope, Step, Workflow};
 use crate::time::Timestamp;
+use crate::value::Map;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

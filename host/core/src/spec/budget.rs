@@ -30,7 +30,9 @@ impl Decoder<'_> {
             self.report.at(code::EMPTY, entry.spot, &entry.value.path, "`budget` says nothing".to_owned());
         }
         if let Some(node) = opened.get("wall").filter(|_| opened.duration("wall").is_some_and(|wall| wall.is_zero())) {
-            self.report.error(code::OUT_OF_RANGE, node, "a budget of no time lets nothing run").hint("leave `wall` out for no limit");
+            self.report
+                .error(code::OUT_OF_RANGE, node, "a budget of no time lets nothing run")
+                .hint("leave `wall` out for no limit");
         }
         Some(opened)
     }

@@ -225,7 +225,8 @@ impl Run {
     /// Whether a try does nothing but wait for a higher budget.
     fn is_parked(&self, path: &StepPath) -> bool {
         let own = || self.till.parked.iter().filter(|spender| spender.path.step() == *path);
-        own().next().is_some() && self.machine.open_calls(path).all(|call| own().any(|parked| parked.is_within(path, call)))
+        own().next().is_some()
+            && self.machine.open_calls(path).all(|call| own().any(|parked| parked.is_within(path, call)))
     }
 
     /// Says how far budgets are used up after something was spent.

@@ -162,9 +162,18 @@ impl Git {
         if !added.success {
             changes.incomplete = Some(format!("git cannot take in all files: {}", added.stderr));
         }
-        let diff =
-            ["diff", "--cached", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--no-relative",
-             "--ignore-submodules=none", "--submodule=short", "--unified=3"];
+        let diff = [
+            "diff",
+            "--cached",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "--no-color",
+            "--no-relative",
+            "--ignore-submodules=none",
+            "--submodule=short",
+            "--unified=3",
+        ];
         let of = |more: &[&str]| in_tree(&[&diff[..], more, &[head.as_str(), "--", below]].concat());
         let listed = of(&["--raw", "--numstat", "-z"])?;
         if !listed.success || listed.cut {
@@ -175,7 +184,9 @@ impl Git {
         let known = in_tree(&["ls-tree", "-r", "-z", head, "--", below])?;
         let kept = submodules(&known.stdout).into_iter().find(|path| is_filled(&tree.join(path)));
         if let Some(path) = kept {
-            changes.incomplete.get_or_insert(format!("`{path}` is the place of a submodule, and what lies there is in no patch"));
+            changes
+                .incomplete
+                .get_or_insert(format!("`{path}` is the place of a submodule, and what lies there is in no patch"));
         }
         let patch = of(&["--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/"])?;
         let _ = fs::remove_file(&index);
@@ -303,7 +314,7 @@ mod tests {
 
     #[test]
     fn places_of_submodules_are_found() {
-        let listed = b"100644 blob a\ta.rs\0160000 commit b\tlib/sub\0";
+        let listed = b"100644 blob a\ta.rs\x00160000 commit b\tlib/sub\0";
         assert_eq!(submodules(listed), ["lib/sub"]);
     }
 
