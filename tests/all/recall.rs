@@ -63,7 +63,7 @@ fn runs_of_one_session_find_what_the_others_kept_and_no_others_do() {
         let memo = Memo { id: "tides".into(), text: "spring tides are high".into(), meta: serde_json::Map::new() };
         orchestrator.recall_store().upsert(&space_of(Some("three"), &id), vec![memo]).await.unwrap();
         let found = told(&orchestrator, &workflow, options("when are tides high", Some("three"))).await;
-        assert!(found.contains("### tides\nspring tides are high"), "{found}");
+        assert!(found.contains("### tides\n> spring tides are high"), "{found}");
     });
 }
 
