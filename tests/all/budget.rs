@@ -209,3 +209,25 @@ fn an_answer_that_breaks_off_is_paid_for() {
         assert_eq!(told, result.usage.total() > 0, "what was told of is counted");
     });
 }
+
+#[test]
+fn a_budget_that_is_given_when_a_run_goes_on_holds_from_then_on() {
+    let project = Project::new();
+    let flow = "
+name: spend
+agents: { w: { description: Works., tools: [] } }
+steps:
+  - { id: sure, ask: { prompt: Sure? } }
+  - { id: a, agent: w, instructions: A., dependsOn: [sure] }
+  - { id: b, agent: w, instructions: B., dependsOn: [a] }
+";
+    project.file("flow.yaml", flow).file("model.yaml", MODEL);
+    project.run(&["run", "flow.yaml", "--model", "scripted/model.yaml"]).expect(4);
+    let budget = ["--budget", "tokens=1000,onExceed=pause"];
+    project
+        .run(&[&["resume", "last", "--answer", "sure=yes"], &budget[..]].concat())
+        .expect(4)
+        .says(&["900 tokens of 1000"]);
+    project.run(&["resume", "last"]).expect(4).says(&["900 tokens of 1000"]);
+    project.run(&["resume", "last", "--budget", "tokens=5000"]).expect(0);
+}

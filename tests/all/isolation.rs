@@ -70,6 +70,56 @@ fn run(project: &Project) -> String {
     project.run(&["run", "w.yaml", "--allow", "exec", "--allow", "write"]).expect(0).stderr
 }
 
+#[test]
+fn a_patch_says_what_a_link_in_the_place_of_a_folder_hides() {
+    let project = project();
+    project.file("a/f.txt", "one\n");
+    document(&project, "copy-per-step", &json!([exec("s", "mv a c && ln -s c a")]));
+    run(&project);
+    let changes = changes(&project, "s");
+    assert_eq!(files(&changes), [("a", "added"), ("a/f.txt", "deleted"), ("c/f.txt", "added")]);
+    fs::write(project.path("s.patch"), patch(&project, &changes)).unwrap();
+    git(&project, &["apply", "s.patch"]);
+    assert_eq!(project.read("a/f.txt"), "one\n");
+}
+
+#[test]
+fn what_lies_in_the_place_of_a_submodule_is_not_thrown_away() {
+    let project = repository();
+    let head = git(&project, &["rev-parse", "HEAD"]);
+    git(&project, &["update-index", "--add", "--cacheinfo", &format!("160000,{},sub", head.trim())]);
+    git(&project, &["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "sub"]);
+    document(&project, "worktree-per-step", &json!([exec("s", "mkdir -p sub && echo kept > sub/kept.txt")]));
+    run(&project);
+    let changes = changes(&project, "s");
+    assert!(changes["incomplete"].as_str().unwrap().contains("the place of a submodule"), "{changes}");
+    project.run(&["runs", "rm", "last"]).expect(1);
+}
+
+#[test]
+fn settings_of_a_repository_change_no_patch() {
+    let project = repository();
+    for (key, value) in [("core.fileMode", "false"), ("diff.context", "0"), ("core.safecrlf", "true")] {
+        git(&project, &["config", key, value]);
+    }
+    let command = "chmod +x src/a.txt && printf 'x\\r\\n' > crlf.txt && sed -i s/two/2/ src/a.txt";
+    document(&project, "worktree-per-step", &json!([exec("s", command)]));
+    run(&project);
+    let changes = changes(&project, "s");
+    let patch = patch(&project, &changes);
+    assert!(patch.contains("new mode 100755") && patch.contains("crlf.txt") && patch.contains(" three"), "{patch}");
+}
+
+#[test]
+fn the_line_that_applies_a_patch_works_from_where_it_is_typed() {
+    let project = project();
+    project.file("other place/a.txt", "one\n");
+    document(&project, "copy-per-step", &json!([exec("s", "echo two > a.txt")]));
+    let args = ["run", "w.yaml", "--allow", "exec", "--workdir", "other place"];
+    let said = project.run(&args).expect(0).stderr;
+    assert!(said.contains("git -C 'other place' apply /"), "{said}");
+}
+
 /// The directory of the last run.
 fn directory(project: &Project) -> PathBuf {
     let run = events(project).remove(0)["run_id"].as_str().unwrap().to_owned();

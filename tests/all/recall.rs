@@ -63,7 +63,7 @@ fn runs_of_one_session_find_what_the_others_kept_and_no_others_do() {
         let memo = Memo { id: "tides".into(), text: "spring tides are high".into(), meta: serde_json::Map::new() };
         orchestrator.recall_store().upsert(&space_of(Some("three"), &id), vec![memo]).await.unwrap();
         let found = told(&orchestrator, &workflow, options("when are tides high", Some("three"))).await;
-        assert!(found.contains("### tides\nspring tides are high"), "{found}");
+        assert!(found.contains("### tides\n> spring tides are high"), "{found}");
     });
 }
 
@@ -328,4 +328,71 @@ fn secrets_are_not_kept() {
     run(&project, &["the quay key is canary-4711-canary"]);
     let kept = project.run(&["memory", "show", "--json"]).expect(0).stdout;
     assert!(kept.contains("the quay key is") && !kept.contains("4711"), "{kept}");
+}
+
+#[test]
+fn what_a_sensitive_step_gave_is_in_no_memory_also_not_as_half_of_a_message() {
+    let project = Project::new();
+    let long = "harbour ".repeat(3_000);
+    let model = format!("chunk: 0\nanswers:\n  - {{ step: a, text: '{long}' }}\ndefault: {{ text: noted }}\n");
+    let document = "
+name: w
+steps:
+  - { id: a, sensitive: true, instructions: Whisper. }
+  - { id: b, dependsOn: [a], instructions: Report. }
+options: { memory: { recall: { session: s } } }
+";
+    project.file("w.yaml", document).file("model.yaml", model);
+    run(&project, &[]);
+    let kept = project.run(&["memory", "show", "--json", "--session", "s"]).expect(0).stdout;
+    assert!(kept.contains("noted") && !kept.contains("harbour"), "{kept}");
+}
+
+#[test]
+fn a_fork_runs_again_whoever_found_what_is_different() {
+    let project = Project::new();
+    let document = "
+name: w
+steps:
+  - { id: facts, instructions: Say how long the quay is. }
+  - { id: wait, instructions: Wait. }
+  - { id: use, dependsOn: [wait], instructions: Measure the quay. }
+options: { maxConcurrency: 1, memory: { recall: { session: s, store: [outputs] } } }
+";
+    let model = |text: &str| format!("answers: [{{ step: facts, text: {text} }}]\ndefault: {{ text: done }}\n");
+    project.file("w.yaml", document).file("model.yaml", model("the quay has 12 metres"));
+    run(&project, &[]);
+    let events = project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines();
+    let found = events.iter().find(|event| event["kind"] == "memory_recalled" && event["path"] == "use").unwrap();
+    assert!(found["text"].as_str().unwrap().contains("> the quay has 12 metres"), "{found}");
+    project.file("model.yaml", model("the quay has 99 metres"));
+    project.run(&["fork", "last", "--from", "facts"]).expect(0).says(&["reused: wait"]);
+}
+
+#[test]
+fn what_is_told_again_and_again_hides_nothing() {
+    runtime().block_on(async {
+        let model = "answers: [{ contains: first, text: the quay has 12 metres }]\ndefault: { text: noted }";
+        let store: Arc<dyn Recall> = Arc::new(MemoryRecall::new());
+        let orchestrator =
+            Orchestrator::builder().model(Scripted::parse(model).unwrap()).recall(store).build().unwrap();
+        let workflow = document("{}");
+        told(&orchestrator, &workflow, options("first: the quay", Some("s"))).await;
+        let asks = || options("How long is the quay, the long quay?", Some("s"));
+        for _ in 0..220 {
+            told(&orchestrator, &workflow, asks()).await;
+        }
+        let result = orchestrator.run_flow(&workflow, asks()).await.unwrap();
+        let page = orchestrator.runs().read(&result.run_id, 0, 100).await.unwrap();
+        assert!(format!("{page:?}").contains("12 metres"), "what was found stands in the record");
+    });
+}
+
+#[test]
+fn a_run_that_is_deleted_leaves_nothing_in_the_memory() {
+    let project = project();
+    run(&project, &["the quay is long"]);
+    assert!(project.run(&["memory", "show"]).expect(0).stdout.contains("quay"));
+    project.run(&["runs", "rm", "last"]).expect(0);
+    assert!(!project.run(&["memory", "show"]).expect(0).stdout.contains("quay"));
 }

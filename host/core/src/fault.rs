@@ -49,11 +49,12 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Whether it ends the try of the step in which it comes up, also from within a call of a tool: the work was cancelled, or
-    /// nobody knows what an earlier process had done.
+    /// Whether it ends the try of the step in which it comes up, also from within a sub-agent: the work was cancelled, nothing is
+    /// left to pay for it, or nobody knows what an earlier process had done.
     #[must_use]
     pub fn ends_try(&self) -> bool {
-        self.class == Class::Cancelled || ["effect_unknown", "conversation_changed"].contains(&&*self.code)
+        self.class == Class::Cancelled
+            || ["effect_unknown", "conversation_changed", "budget_exhausted"].contains(&&*self.code)
     }
 
     /// A fault of the given class.
