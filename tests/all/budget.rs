@@ -227,7 +227,7 @@ steps:
     project
         .run(&[&["resume", "last", "--answer", "sure=yes"], &budget[..]].concat())
         .expect(4)
-        .says(&["900 tokens of 1000"]);
-    project.run(&["resume", "last"]).expect(4).says(&["900 tokens of 1000"]);
+        .says(&["its budget is spent"]);
+    project.run(&["resume", "last"]).expect(4).says(&["its budget is spent"]);
     project.run(&["resume", "last", "--budget", "tokens=5000"]).expect(0);
 }
