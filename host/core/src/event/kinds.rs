@@ -4,7 +4,7 @@ use super::Body;
 use crate::spec::suggest::did_you_mean;
 use crate::spec::workflow::pattern_matches;
 
-/// The kinds, in the order of [`Body`](super::Body).
+/// The kinds, in the order of [`Body`].
 pub const KINDS: &[&str] = &[
     "run_started",
     "run_resumed",
