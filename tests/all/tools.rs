@@ -34,6 +34,32 @@ fn native_tools_are_listed_with_what_becomes_of_calls() {
 }
 
 #[test]
+fn what_only_reads_is_told_from_what_changes_the_run() {
+    let project = Project::new();
+    project.file(
+        "w.yaml",
+        "name: w
+agents: { keeper: { description: Keeps., memory: { read: true, write: true }, tools: ['context_*', agent] } }
+steps: [{ id: a, agent: keeper, instructions: Keep. }]",
+    );
+    let said = project.run(&["tools", "list", "w.yaml", "--agent", "keeper", "--json"]).expect(0);
+    let rule = |tool: &Value| format!("{}: {}", tool["tool"].as_str().unwrap(), tool["rule"].as_str().unwrap());
+    let rules: Vec<_> = said.json_lines().iter().map(rule).collect();
+    assert_eq!(
+        rules,
+        [
+            "agent: changes only the run",
+            "context_get: only reads",
+            "context_set: changes only the run",
+            "memory_delete: changes only the run",
+            "memory_list: only reads",
+            "memory_read: only reads",
+            "memory_write: changes only the run",
+        ]
+    );
+}
+
+#[test]
 fn an_agent_of_a_document_is_offered_what_it_says() {
     let project = Project::with_plugins();
     project.file(

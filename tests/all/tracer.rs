@@ -77,7 +77,7 @@ fn a_run_is_a_tree_of_spans() {
   Step find
     Turn scripted
     = scripted completed
-    - permission_decided: agent allowed: only reads
+    - permission_decided: agent allowed: changes only the run
     ToolCall agent
       Agent find@1
         Turn scripted

@@ -264,7 +264,8 @@ pub enum Outcome {
     Ask,
 }
 
-/// Decides: deny rules, then yolo, allow rules, ask rules, the document, what only reads, the sandbox, strictness.
+/// Decides: deny rules, then yolo, allow rules, ask rules, the document, what only reads or changes only the run, the
+/// sandbox, strictness.
 #[must_use]
 pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
     let by = |outcome, rule: String| Decided { outcome, rule };
@@ -288,6 +289,9 @@ pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
     }
     if request.effects.read_only {
         return by(Outcome::Allow, "only reads".to_owned());
+    }
+    if request.effects.within_run {
+        return by(Outcome::Allow, "changes only the run".to_owned());
     }
     if rules.stance.is_sandbox() && request.tool.alias().is_none() && request.effects.stays_within {
         return by(Outcome::Allow, "sandbox: stays within the step's directories".to_owned());

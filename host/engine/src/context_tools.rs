@@ -36,6 +36,7 @@ impl ContextTools {
         let key = json!({ "type": "string", "description": "The variable's name, letters, digits and `_`." });
         let value = json!({ "description": "Its new value, any JSON." });
         let get = definition(GET, "Reads a variable of the run; null when there is none.", &json!({ "key": key }));
+        let get = reading(get);
         let set = definition(SET, "Sets a variable of the run.", &json!({ "key": key, "value": value }));
         Self {
             definitions: vec![
@@ -52,6 +53,11 @@ pub(crate) fn definition(name: &str, description: &str, properties: &Value) -> T
     definition_with(name, description, properties, &all)
 }
 
+/// The same tool, of which is known that it only reads.
+pub(crate) fn reading(tool: ToolDefinition) -> ToolDefinition {
+    ToolDefinition { effects: Effects { read_only: true, ..tool.effects }, ..tool }
+}
+
 /// The same with arguments that may be left out.
 pub(crate) fn definition_with(name: &str, description: &str, properties: &Value, required: &[&str]) -> ToolDefinition {
     let schema = json!({
@@ -63,8 +69,8 @@ pub(crate) fn definition_with(name: &str, description: &str, properties: &Value,
         description: description.to_owned(),
         input_schema: Arc::new(schema),
         output_schema: None,
-        // A variable is the run's own: nothing outside of the run changes, and a run that is repeated sets it again.
-        effects: Effects { read_only: true, idempotent: true, ..Effects::default() },
+        // A run that is repeated changes itself again.
+        effects: Effects { within_run: true, idempotent: true, ..Effects::default() },
         examples: Vec::new(),
     }
 }

@@ -5,7 +5,7 @@
 use crate::context_tools;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::LocalName;
-use cofferdam_core::memory::{DELETE, LIST, MemoryChange, MemoryEntry, MemoryItem, READ, WRITE};
+use cofferdam_core::memory::{self, DELETE, LIST, MemoryChange, MemoryEntry, MemoryItem, READ, WRITE};
 use cofferdam_core::port::{BoxFuture, MemoryReply, MemoryRequest, Tool, ToolContext, ToolDefinition, ToolOutput};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,7 +29,8 @@ impl MemoryTools {
         });
         // A change is the run's own, and the run knows a call that is made again by its key.
         let define = |name, about, required: &[&str], properties: &Value| {
-            context_tools::definition_with(name, about, properties, required)
+            let tool = context_tools::definition_with(name, about, properties, required);
+            if memory::reads(name) { context_tools::reading(tool) } else { tool }
         };
         Self {
             definitions: vec![

@@ -102,6 +102,7 @@ fn believed(hints: &ToolAnnotations, trust: Trust) -> Effects {
         idempotent: trust.idempotent && (read_only || hints.idempotent_hint == Some(true)),
         open_world: hints.open_world_hint.unwrap_or(true),
         stays_within: false,
+        within_run: false,
     }
 }
 

@@ -211,6 +211,7 @@ fn effects(claims: Claims) -> Effects {
         idempotent: claims.contains(Claims::IDEMPOTENT),
         open_world: claims.contains(Claims::OPEN_WORLD),
         stays_within: false,
+        within_run: false,
     }
 }
 

@@ -266,6 +266,7 @@ fn believable(claimed: Effects, granted: &Grants, trust: Trust) -> Effects {
         destructive: claimed.destructive,
         open_world: claimed.open_world || !granted.http.is_empty(),
         stays_within: false,
+        within_run: false,
     }
 }
 

@@ -70,6 +70,10 @@ pub struct Effects {
     /// Reaches nothing but the directories and the variables of its step. Only native tools can say so.
     #[serde(skip)]
     pub stays_within: bool,
+    /// Changes nothing but the run that it belongs to: its variables, its memory, its messages. Only native tools can
+    /// say so.
+    #[serde(skip)]
+    pub within_run: bool,
 }
 
 /// Where and for whom a call runs.

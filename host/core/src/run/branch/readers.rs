@@ -59,9 +59,7 @@ impl Names {
         };
         (!own_inputs && reads("inputs", &self.inputs)) || reads("vars", &self.vars) || reads("memory", &self.memory)
     }
-}
 
-impl Names {
     /// Whether the tool of this name may read one of them. Who writes to the memory may learn what is there.
     fn read_by_tool(&self, name: &str) -> bool {
         let variables = !self.inputs.is_empty() || !self.vars.is_empty();
