@@ -1,15 +1,21 @@
-//! The live view of a run: a line for each step that ended, a bar for each that is under way.
+//! The live view of a run: a line for each step that ended, a bar for each that is under way, for the coordinator and for
+//! sub-agents, and below them what was used so far.
 //!
-//! It must not spill text of models, and it must leave the terminal as it found it.
+//! It must not spill answers of models, and it must leave the terminal as it found it.
+
+mod totals;
 
 use super::paint;
 use cofferdam::core::event::{Body, RunEvent};
 use cofferdam::core::fault::Fault;
+use cofferdam::core::id::StepPath;
+use cofferdam::core::message::Message;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::sink::{Line, LoopBounds, Narrator, Tone, clean, iteration_of};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use totals::Totals;
 
 /// Most bars at once; a screen has few lines.
 const BARS: usize = 10;
@@ -81,6 +87,10 @@ pub(crate) enum Before {
 /// The path of the bar that is shown before the run has begun; no step has it.
 const BEFORE: &str = "";
 
+const STEP: &str = "{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}";
+const ITEMS: &str = "{spinner} {prefix}  {bar:16} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}";
+const TOTALS: &str = "  {elapsed:.dim}  {wide_msg:.dim}";
+
 #[derive(Default)]
 struct State {
     narrator: Narrator,
@@ -88,6 +98,9 @@ struct State {
     /// By path, as they stand on the screen; at most [`BARS`].
     bars: Vec<(String, ProgressBar)>,
     margin: Option<ProgressBar>,
+    totals: Totals,
+    /// What was used, from when there is anything to tell.
+    sum: Option<ProgressBar>,
 }
 
 impl Live {
@@ -115,6 +128,7 @@ impl Live {
         let mut state = lock(&self.screen.state);
         state.all().for_each(ProgressBar::finish_and_clear);
         state.bars.clear();
+        state.sum = None;
         // A view that cannot be cleared is a cosmetic fault.
         let _ = self.screen.bars.clear();
     }
@@ -135,6 +149,7 @@ impl Live {
 
 impl State {
     fn draw(&mut self, event: &RunEvent, all: &MultiProgress) {
+        self.sum_up(&event.body, all);
         let path = event.path.as_str();
         match &event.body {
             Body::StepStarted { items, agent, tool, .. } if self.bar(path).is_none() && self.bars.len() < BARS => {
@@ -142,9 +157,7 @@ impl State {
                 match (items, agent, tool) {
                     (Some(items), _, _) => {
                         bar.set_length(u64::try_from(items.len()).unwrap_or(u64::MAX));
-                        bar.set_style(style(
-                            "{spinner} {prefix}  {bar:16} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}",
-                        ));
+                        bar.set_style(style(ITEMS));
                     }
                     (None, Some(agent), _) => bar.set_message(format!("agent {agent}")),
                     (None, None, Some(tool)) => bar.set_message(format!("tool {tool}")),
@@ -163,17 +176,47 @@ impl State {
                 bar.set_message("waits for an answer");
             }
             Body::Progress { message, .. } => self.say(path, &clean(message, 100)),
-            Body::TurnStarted { turn, model } => self.say(path, &format!("{model}, turn {turn}")),
+            Body::TurnStarted { turn, model } => {
+                let steers_or_helps = event.path.is_coordinator() || event.path.is_delegate();
+                if steers_or_helps && self.bar(path).is_none() && self.bars.len() < BARS {
+                    self.add(path, all);
+                }
+                self.say(path, &format!("{model}, turn {turn}"));
+            }
+            Body::TurnFinished { message: Message::Assistant { tool_calls, .. }, .. }
+                if event.path.is_coordinator() && tool_calls.is_empty() =>
+            {
+                self.say(path, "listens");
+            }
             Body::ToolCallStarted { tool, .. } => self.say(path, &format!("tool {tool}")),
+            Body::ToolCallFinished { call_id, .. } => {
+                let helper = event.path.delegate(call_id);
+                self.remove_all(&helper, all);
+            }
             Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
             Body::RunStarted { .. } | Body::RunResumed { .. } => self.remove(BEFORE, all),
-            Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => self.remove(path, all),
+            Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => {
+                self.remove_all(&event.path, all);
+            }
             _ => {}
         }
     }
 
+    /// Says below all bars what was used.
+    fn sum_up(&mut self, body: &Body, all: &MultiProgress) {
+        if self.totals.note(body) {
+            let sum = self.sum.get_or_insert_with(|| {
+                let bar = all.add(ProgressBar::new_spinner());
+                bar.set_style(style(TOTALS));
+                bar.enable_steady_tick(TICK);
+                bar
+            });
+            sum.set_message(self.totals.text());
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &ProgressBar> {
-        self.bars.iter().map(|(_, bar)| bar).chain(&self.margin)
+        self.bars.iter().map(|(_, bar)| bar).chain(&self.margin).chain(&self.sum)
     }
 
     fn bar(&self, path: &str) -> Option<&ProgressBar> {
@@ -182,19 +225,34 @@ impl State {
 
     /// A bar below those of the same outermost step.
     fn add(&mut self, path: &str, all: &MultiProgress) -> ProgressBar {
-        let root = |path: &str| path.split(['.', '[']).next().unwrap_or_default().to_owned();
+        let root = |path: &str| path.split(['.', '[', '@']).next().unwrap_or_default().to_owned();
         let last = self.bars.iter().rposition(|(shown, _)| root(shown) == root(path));
         let above = last.and_then(|index| self.bars.get(index)).map(|(_, bar)| bar);
         let bar = match above {
             Some(above) => all.insert_after(above, ProgressBar::new_spinner()),
-            None => all.add(ProgressBar::new_spinner()),
+            None => match &self.sum {
+                Some(sum) => all.insert_before(sum, ProgressBar::new_spinner()),
+                None => all.add(ProgressBar::new_spinner()),
+            },
         };
-        let depth = path.matches(['.', '[']).count();
-        bar.set_style(style("{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}"));
-        bar.set_prefix(format!("{}{path}", "  ".repeat(depth)));
+        let name = path.trim_start_matches('@');
+        let depth = name.matches(['.', '[', '@']).count();
+        bar.set_style(style(STEP));
+        bar.set_prefix(format!("{}{name}", "  ".repeat(depth)));
         bar.enable_steady_tick(TICK);
         self.bars.insert(last.map_or(self.bars.len(), |index| index + 1), (path.to_owned(), bar.clone()));
         bar
+    }
+
+    /// Removes the bar of a step or sub-agent, and those of the sub-agents that worked for it.
+    fn remove_all(&mut self, path: &StepPath, all: &MultiProgress) {
+        let gone = |shown: &str| {
+            let rest = shown.strip_prefix(path.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+        };
+        let shown: Vec<String> =
+            self.bars.iter().map(|(shown, _)| shown).filter(|shown| gone(shown)).cloned().collect();
+        shown.iter().for_each(|shown| self.remove(shown, all));
     }
 
     fn remove(&mut self, path: &str, all: &MultiProgress) {
@@ -229,7 +287,9 @@ fn is_final(line: &Line) -> bool {
         Tone::Warn => !(inside_loop && line.word == "cancelled"),
         Tone::Bad => true,
         Tone::Good => !inside_loop && !line.path.is_empty(),
-        Tone::Quiet => matches!(line.word, "skipped" | "plugin" | "hint" | "loop" | "answered" | "changed"),
+        Tone::Quiet => {
+            matches!(line.word, "skipped" | "plugin" | "hint" | "loop" | "answered" | "changed" | "message")
+        }
     }
 }
 
@@ -263,7 +323,9 @@ impl Sink for Live {
             "message_posted",
             "message_dropped",
             "narrated",
-            "turn_started",
+            "turn_*",
+            "spent",
+            "budget_*",
             "tool_call_*",
             "files_changed",
             "progress",
@@ -292,8 +354,73 @@ mod tests {
 
     #[test]
     fn every_template_is_valid() {
-        style("{spinner} {prefix}  {bar:16} {pos}/{len}  {elapsed:.dim}  {wide_msg:.dim}");
-        style("{spinner} {prefix}  {elapsed:.dim}  {wide_msg:.dim}");
+        [STEP, ITEMS, TOTALS].iter().for_each(|template| drop(style(template)));
+    }
+
+    /// A view that draws nowhere, and what its bars say.
+    #[derive(Default)]
+    struct Unseen {
+        state: State,
+        bars: MultiProgress,
+    }
+
+    impl Unseen {
+        fn new() -> Self {
+            Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()), ..Self::default() }
+        }
+
+        /// Shows events, as the journal has them, of a step and a try of it.
+        fn show(&mut self, path: &str, bodies: &[serde_json::Value]) {
+            for body in bodies {
+                let mut event = serde_json::json!({ "seq": 1, "at": "2026-01-01T00:00:00.000Z", "run_id": "r", "path": path, "attempt": 1 });
+                event.as_object_mut().unwrap().append(&mut body.as_object().unwrap().clone());
+                self.state.draw(&serde_json::from_value(event).unwrap(), &self.bars);
+            }
+        }
+
+        fn said(&self) -> Vec<String> {
+            let line = |bar: &ProgressBar| [bar.prefix(), bar.message()].join(": ");
+            self.state.bars.iter().map(|(_, bar)| bar).chain(&self.state.sum).map(line).collect()
+        }
+    }
+
+    fn turn(cost: Option<f64>) -> serde_json::Value {
+        serde_json::json!({
+            "kind": "turn_finished", "turn": 1, "model": "m", "message": { "role": "assistant", "text": "done" },
+            "usage": { "input": 120, "output": 30 }, "cost": cost,
+        })
+    }
+
+    #[test]
+    fn the_coordinator_and_sub_agents_are_seen_at_work_and_everything_is_counted() {
+        use serde_json::json;
+        let mut view = Unseen::new();
+        let asked = json!({ "kind": "turn_started", "turn": 1, "model": "m" });
+        let call = |tool| json!({ "kind": "tool_call_started", "call_id": "7", "tool": tool, "args": {}, "key": "k" });
+        view.show("a", &[json!({ "kind": "step_started", "agent": "lead" }), asked.clone(), call("agent")]);
+        view.show("@coordinator", &[asked.clone()]);
+        view.show("a@7", &[asked, call("read")]);
+        let counted = ": 2 tool calls";
+        assert_eq!(view.said(), ["a: tool agent", "  a@7: tool read", "coordinator: m, turn 1", counted]);
+        view.show("a@7", &[turn(Some(0.5))]);
+        view.show("@coordinator", &[turn(Some(0.25))]);
+        let sum = view.said().pop().unwrap();
+        assert_eq!(sum, ": 2 turns, 2 tool calls, 240 in, 60 out, $0.75");
+        let ended = json!({
+            "kind": "tool_call_finished", "call_id": "7", "tool": "agent", "result": 1, "content": "1", "duration_ms": 1,
+        });
+        view.show("a", &[ended, turn(None)]);
+        assert_eq!(view.said()[..2], ["a: tool agent", "coordinator: listens"]);
+        assert!(view.said()[2].ends_with("360 in, 90 out, cost unknown"), "{:?}", view.said());
+    }
+
+    #[test]
+    fn what_was_used_stands_below_every_bar() {
+        use serde_json::json;
+        let mut view = Unseen::new();
+        view.show("a", &[json!({ "kind": "step_started", "agent": "x" }), turn(Some(0.0))]);
+        view.show("b", &[json!({ "kind": "step_started", "agent": "y" })]);
+        assert_eq!(view.said(), ["a: agent x", "b: agent y", ": 1 turn, 120 in, 30 out, $0.00"]);
     }
 
     #[test]
@@ -310,5 +437,7 @@ mod tests {
         assert!(is_final(&line("scan[1]", Tone::Bad, "failed")));
         assert!(!is_final(&line("scan[1]", Tone::Warn, "cancelled")));
         assert!(!is_final(&line("scan", Tone::Quiet, "started")));
+        assert!(is_final(&line("scan", Tone::Quiet, "message")));
+        assert!(is_final(&line("", Tone::Warn, "budget")));
     }
 }

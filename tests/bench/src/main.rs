@@ -7,6 +7,7 @@ mod agents;
 mod bare;
 mod calls;
 mod commit;
+mod crowd;
 mod delta;
 mod durable;
 mod foreach;
@@ -20,6 +21,7 @@ mod plugin;
 mod process;
 mod shown;
 mod sink;
+mod streamed;
 mod validate;
 
 use anyhow::{Result, bail, ensure};
@@ -31,11 +33,13 @@ type Group = (&'static str, fn(&tokio::runtime::Runtime) -> Result<()>);
 const GROUPS: &[Group] = &[
     // First, while no memory of others is there to be used again.
     ("agents", agents::run),
+    ("crowd", crowd::run),
     ("graph", graph::run),
     ("foreach", foreach::run),
     ("mail", mail::run),
     ("validate", validate::run),
     ("delta", delta::run),
+    ("streamed", streamed::run),
     ("plugin", plugin::run),
     ("calls", calls::run),
     ("load", load::run),
@@ -48,6 +52,11 @@ const GROUPS: &[Group] = &[
 ];
 
 fn main() -> Result<()> {
+    if let [serve, millis] = std::env::args().skip(1).collect::<Vec<_>>().as_slice()
+        && serve == crowd::SERVE
+    {
+        return crowd::serve(millis);
+    }
     let (flags, wanted): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| argument.starts_with('-'));
     let names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
