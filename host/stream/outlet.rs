@@ -70,32 +70,39 @@ impl Queue {
         chunk
     }
 
-    async fn push(&self, mut chunk: Chunk) {
-        {
-            let mut state = self.state();
-            chunk.index = state.next_index;
-            state.next_index += 1;
-            state.last = chunk.at;
-        }
-        self.show(&chunk);
-        loop {
+    /// Numbers chunks, shows them to the handler, and queues them as the reader makes room.
+    async fn push(&self, mut chunks: VecDeque<Chunk>) {
+        self.number(&mut chunks);
+        chunks.iter().for_each(|chunk| self.show(chunk));
+        while !chunks.is_empty() {
             let drained = self.drained.notified();
             {
                 let mut state = self.state();
                 if state.discard {
                     return;
                 }
-                if state.chunks.len() < self.bound || self.cancel.is_cancelled() {
-                    state.chunks.push_back(chunk);
-                    break;
-                }
+                let room = self.bound.saturating_sub(state.chunks.len());
+                let count = if self.cancel.is_cancelled() { chunks.len() } else { room.min(chunks.len()) };
+                state.chunks.extend(chunks.drain(..count));
+            }
+            self.filled.notify_one();
+            if chunks.is_empty() {
+                return;
             }
             tokio::select! {
                 () = drained => {}
                 () = self.cancel.cancelled() => {}
             }
         }
-        self.filled.notify_one();
+    }
+
+    fn number(&self, chunks: &mut VecDeque<Chunk>) {
+        let mut state = self.state();
+        for chunk in chunks {
+            chunk.index = state.next_index;
+            state.next_index += 1;
+            state.last = chunk.at;
+        }
     }
 
     /// A handler that panics is the embedder's fault and must not end the run.
@@ -122,18 +129,36 @@ struct Fresh {
     timer: AbortHandle,
 }
 
+impl Fresh {
+    /// A timer without its piece would stay as long as the interval lasts.
+    fn let_go(self) -> Chunk {
+        self.timer.abort();
+        self.piece
+    }
+}
+
 impl Outlet {
     pub(super) fn new(queue: Arc<Queue>, clock: Arc<dyn Clock>, interval: Option<Duration>) -> Arc<Self> {
         let interval = interval.filter(|interval| !interval.is_zero());
         Arc::new(Self { queue, clock, interval, fresh: tokio::sync::Mutex::new(None) })
     }
 
-    pub(super) async fn send(self: &Arc<Self>, chunk: Chunk) {
+    /// Sends what came together.
+    pub(super) async fn send(self: &Arc<Self>, chunks: Vec<Chunk>) {
         let mut fresh = self.fresh.lock().await;
+        let mut ready = VecDeque::with_capacity(chunks.len());
+        for chunk in chunks {
+            self.settle(&mut fresh, chunk, &mut ready);
+        }
+        self.queue.push(ready).await;
+    }
+
+    /// Joins a chunk with what waits for more, lets it wait itself, or lets all of it go.
+    fn settle(self: &Arc<Self>, fresh: &mut Option<Fresh>, chunk: Chunk, ready: &mut VecDeque<Chunk>) {
         let piece = matches!(chunk.kind, ChunkKind::Delta | ChunkKind::Thought);
         let Some(interval) = self.interval.filter(|_| piece) else {
-            self.let_go(fresh.take()).await;
-            self.queue.push(chunk).await;
+            ready.extend(fresh.take().map(Fresh::let_go));
+            ready.push_back(chunk);
             return;
         };
         match fresh.as_mut() {
@@ -149,29 +174,19 @@ impl Outlet {
             this.expire().await;
         });
         let before = fresh.replace(Fresh { piece: chunk, timer: timer.abort_handle() });
-        self.let_go(before).await;
+        ready.extend(before.map(Fresh::let_go));
     }
 
     /// Lets go what still waits for more.
     pub(super) async fn flush(&self) {
         let mut fresh = self.fresh.lock().await;
-        self.let_go(fresh.take()).await;
-    }
-
-    /// A timer without its piece would stay as long as the interval lasts.
-    async fn let_go(&self, fresh: Option<Fresh>) {
-        if let Some(Fresh { piece, timer }) = fresh {
-            timer.abort();
-            self.queue.push(piece).await;
-        }
+        self.queue.push(fresh.take().map(Fresh::let_go).into_iter().collect()).await;
     }
 
     /// The time of the piece is over. Its timer is the task that says so, and must not end itself.
     async fn expire(&self) {
         let mut fresh = self.fresh.lock().await;
-        if let Some(Fresh { piece, .. }) = fresh.take() {
-            self.queue.push(piece).await;
-        }
+        self.queue.push(fresh.take().map(|fresh| fresh.piece).into_iter().collect()).await;
     }
 }
 
@@ -191,7 +206,7 @@ mod tests {
                 let path = StepPath::from(["a", "b"][turn % 2]);
                 let metadata = ChunkMetadata { path, ..ChunkMetadata::default() };
                 let piece = Chunk::new(ChunkKind::Delta, Timestamp::default(), metadata);
-                outlet.send(Chunk { delta: Some("x".to_owned()), ..piece }).await;
+                outlet.send(vec![Chunk { delta: Some("x".to_owned()), ..piece }]).await;
             }
             outlet.flush().await;
             for _ in 0..10 {

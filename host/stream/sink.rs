@@ -27,6 +27,15 @@ struct Steps {
     started: BTreeSet<StepPath>,
     /// Those whose text came in pieces.
     streamed: BTreeSet<StepPath>,
+    /// Where the last chunk belongs: pieces of one text come one behind the other.
+    last: Option<Place>,
+}
+
+/// Where the events of a path belong.
+struct Place {
+    within: StepPath,
+    path: StepPath,
+    metadata: ChunkMetadata,
 }
 
 /// How the steps of a run stand in the stream.
@@ -104,12 +113,15 @@ impl ChunkSink {
             // Pieces are missing: the steps under way give their text whole at their end.
             self.steps().streamed.clear();
         }
-        for event in &batch.events {
-            let chunks = Reading { steps: &mut self.steps(), view, event }.chunks();
-            for chunk in chunks.into_iter().filter(|chunk| self.admits(chunk.kind)) {
-                self.outlet.send(chunk).await;
+        let mut chunks = Vec::with_capacity(batch.events.len());
+        {
+            let mut steps = self.steps();
+            for event in &batch.events {
+                let told = Reading { steps: &mut steps, view, event }.chunks();
+                chunks.extend(told.into_iter().filter(|chunk| self.admits(chunk.kind)));
             }
         }
+        self.outlet.send(chunks).await;
     }
 
     fn steps(&self) -> MutexGuard<'_, Steps> {
@@ -162,7 +174,21 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn metadata(&self) -> ChunkMetadata {
+    fn metadata(&mut self) -> ChunkMetadata {
+        let here = |last: &&Place| last.path == self.event.path && last.within == self.view.within;
+        let metadata = match self.steps.last.as_ref().filter(here) {
+            Some(last) => last.metadata.clone(),
+            None => {
+                let metadata = self.place();
+                let (within, path) = (self.view.within.clone(), self.event.path.clone());
+                self.steps.last = Some(Place { within, path, metadata: metadata.clone() });
+                metadata
+            }
+        };
+        ChunkMetadata { event: Some(self.event.body.kind()), ..metadata }
+    }
+
+    fn place(&self) -> ChunkMetadata {
         let spot = self.view.outline.spot(&self.event.path);
         ChunkMetadata {
             step_name: spot.step_name,
@@ -171,7 +197,7 @@ impl Reading<'_> {
             step_index: spot.step_index,
             total_steps: self.view.outline.names.len(),
             workflow: self.view.workflow.clone(),
-            event: Some(self.event.body.kind()),
+            event: None,
         }
     }
 
@@ -179,11 +205,11 @@ impl Reading<'_> {
         self.view.path(&self.event.path)
     }
 
-    fn chunk(&self, kind: ChunkKind) -> Chunk {
+    fn chunk(&mut self, kind: ChunkKind) -> Chunk {
         Chunk::new(kind, self.event.at, self.metadata())
     }
 
-    fn said(&self, kind: ChunkKind, content: &str) -> Vec<Chunk> {
+    fn said(&mut self, kind: ChunkKind, content: &str) -> Vec<Chunk> {
         let mut chunk = self.chunk(kind);
         chunk.content = Some(content.into());
         vec![chunk]
@@ -191,7 +217,8 @@ impl Reading<'_> {
 
     /// The chunks of the event, in order.
     fn chunks(mut self) -> Vec<Chunk> {
-        match &self.event.body {
+        let event = self.event;
+        match &event.body {
             Body::OutputDelta { text, .. } => self.piece(ChunkKind::Delta, text),
             Body::ThinkingDelta { text, .. } => self.piece(ChunkKind::Thought, text),
             Body::ToolCallStarted { .. } | Body::ToolCallFinished { .. } => self.tool(),
@@ -261,8 +288,9 @@ impl Reading<'_> {
         }
     }
 
-    fn tool(&self) -> Vec<Chunk> {
-        match &self.event.body {
+    fn tool(&mut self) -> Vec<Chunk> {
+        let event = self.event;
+        match &event.body {
             Body::ToolCallStarted { call_id, tool, args } => {
                 let mut chunk = self.chunk(ChunkKind::ToolCall);
                 let (call_id, name) = (call_id.clone(), tool.to_string());

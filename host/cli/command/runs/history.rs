@@ -57,6 +57,8 @@ pub(super) struct History {
     /// Steps in the order in which they are first heard of.
     pub(super) steps: Vec<Step>,
     by_path: HashMap<String, usize>,
+    /// The sub-agents of a step, by its path.
+    delegates: HashMap<StepPath, Vec<usize>>,
     /// The order of the document's own steps.
     plan: Vec<String>,
 }
@@ -107,6 +109,7 @@ impl History {
             memory: BTreeMap::new(),
             steps: Vec::new(),
             by_path: HashMap::new(),
+            delegates: HashMap::new(),
             plan: Vec::new(),
         }
     }
@@ -245,13 +248,12 @@ impl History {
     /// Sub-agents whose call has no end were stopped with their step.
     fn stop_delegates(&mut self, event: &RunEvent) {
         let rested = self.gaps;
-        let left = self.steps.iter_mut().filter(|step| step.status == "running");
-        for step in left.filter(|step| {
-            let path = StepPath::from(step.path.as_str());
-            path.is_delegate() && path.step() == event.path
-        }) {
-            step.status = "cancelled";
-            step.end(event.at, rested);
+        let Self { delegates, steps, .. } = self;
+        for index in delegates.get(&event.path).into_iter().flatten() {
+            if let Some(step) = steps.get_mut(*index).filter(|step| step.status == "running") {
+                step.status = "cancelled";
+                step.end(event.at, rested);
+            }
         }
     }
 
@@ -331,8 +333,12 @@ impl History {
             Some(index) => *index,
             None => {
                 self.steps.push(Step::new(path));
-                self.by_path.insert(path.to_owned(), self.steps.len() - 1);
-                self.steps.len() - 1
+                let index = self.steps.len() - 1;
+                self.by_path.insert(path.to_owned(), index);
+                if event.path.is_delegate() {
+                    self.delegates.entry(event.path.step()).or_default().push(index);
+                }
+                index
             }
         };
         self.steps.get_mut(index).expect("every known path has its step")
