@@ -124,7 +124,7 @@ impl TracerSink {
 
 impl Sink for TracerSink {
     fn want(&self) -> Want {
-        Want { durable_only: true, ..Want::new(Vec::new(), Pressure::DropTransient) }
+        Want { durable_only: true, ..Want::new(Vec::new(), Pressure::Drop) }
     }
 
     fn name(&self) -> String {

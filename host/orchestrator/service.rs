@@ -147,7 +147,7 @@ impl ServiceSink {
 impl Sink for ServiceSink {
     fn want(&self) -> Want {
         // A run opens all services before it asks.
-        self.open.get().map_or_else(|| Want::new(Vec::new(), Pressure::DropTransient), Sink::want)
+        self.open.get().map_or_else(|| Want::new(Vec::new(), Pressure::Drop), Sink::want)
     }
 
     fn name(&self) -> String {
