@@ -55,7 +55,8 @@ pub use replace::{replace, replace_through};
 pub use secrets::SecretSource;
 pub use servers::{ProjectServer, ServerPolicy};
 pub use stream::{
-    Chunk, ChunkHandler, ChunkKind, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions, TextReader,
+    Chunk, ChunkHandler, ChunkKind, ChunkMedia, ChunkMetadata, ChunkTool, Stream, StreamMetadata, StreamOptions,
+    TextReader,
 };
 pub use tracer::{Span, SpanEnd, SpanEvent, SpanId, SpanKind, Tracer};
 pub use workflow::{
@@ -64,7 +65,7 @@ pub use workflow::{
     loop_condition,
 };
 
-/// The laws that transforms, conditions and mailbox stores keep, for implementations of an embedder's own.
+/// The laws that transforms, conditions, mailbox stores and sinks keep, for implementations of an embedder's own.
 pub use cofferdam_engine::contract;
 
 pub use cofferdam_core as core;

@@ -207,7 +207,7 @@ impl Orchestrator {
         inputs: Option<Map>,
     ) -> Result<Vec<PluginCheck>, Error> {
         let servers = self.load_servers(workflow, Reach::Look).await?;
-        let again = inputs.map(|inputs| Again { inputs, on_unknown_effect: None, plugins: Vec::new() });
+        let again = inputs.map(Again::new);
         let (ports, request, plugins) =
             self.prepare(workflow, options, again, (CancellationToken::new(), &servers)).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
@@ -278,10 +278,12 @@ impl Orchestrator {
         // An agent in the background is held twice: by its run and by what came of it.
         let still_running: BTreeSet<RunId> = self.shared.running().values().cloned().collect();
         let still_running = Vec::from_iter(still_running);
+        let mut unclosed = Vec::new();
+        // What runs write to them until they have ended.
         if still_running.is_empty() {
-            self.shared.settings.services.close(&*self.shared.settings.clock, grace).await;
+            unclosed = self.shared.settings.services.close(&*self.shared.settings.clock, grace).await;
         }
-        CloseReport { still_running }
+        CloseReport { still_running, unclosed }
     }
 }
 

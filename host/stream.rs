@@ -8,7 +8,7 @@ mod outline;
 mod reader;
 mod sink;
 
-pub use chunk::{Chunk, ChunkKind, ChunkMetadata, ChunkTool};
+pub use chunk::{Chunk, ChunkKind, ChunkMedia, ChunkMetadata, ChunkTool};
 pub use reader::TextReader;
 pub(crate) use sink::Relay;
 
@@ -34,7 +34,7 @@ pub struct StreamOptions {
     pub buffer: usize,
     /// Reasoning.
     pub thoughts: bool,
-    /// Tool calls and their results.
+    /// Tool calls and their results; images, sound and films of results come as chunks of their own also without.
     pub tool_calls: bool,
     /// Steps that are skipped or retried, iterations, variables, warnings, permissions.
     pub metadata: bool,

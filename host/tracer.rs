@@ -124,7 +124,7 @@ impl TracerSink {
 
 impl Sink for TracerSink {
     fn want(&self) -> Want {
-        Want { durable_only: true, ..Want::new(Vec::new(), Pressure::DropTransient) }
+        Want { durable_only: true, ..Want::new(Vec::new(), Pressure::Drop) }
     }
 
     fn name(&self) -> String {
@@ -146,5 +146,43 @@ impl Sink for TracerSink {
 
     fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// Knows which spans are open.
+    #[derive(Default)]
+    struct Open(Mutex<HashSet<SpanId>>);
+
+    impl Tracer for Open {
+        fn start(&self, span: &Span) {
+            assert!(self.0.lock().unwrap().insert(span.id), "{span:?} begins twice");
+        }
+
+        fn event(&self, event: &SpanEvent) {
+            assert!(self.0.lock().unwrap().contains(&event.span), "{event:?} is in no open span");
+        }
+
+        fn end(&self, end: &SpanEnd) {
+            assert!(self.0.lock().unwrap().remove(&end.id), "{end:?} ends what is not open");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tracer_keeps_the_laws_of_sinks_and_every_span_ends_also_of_what_it_missed_a_part() {
+        let all = Mutex::new(Vec::new());
+        let make = || {
+            let open = Arc::new(Open::default());
+            all.lock().unwrap().push(Arc::clone(&open));
+            Arc::new(TracerSink::new(open)) as Arc<dyn Sink>
+        };
+        cofferdam_engine::contract::sink(make).await.unwrap();
+        for open in all.into_inner().unwrap() {
+            assert_eq!(*open.0.lock().unwrap(), HashSet::new());
+        }
     }
 }

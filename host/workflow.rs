@@ -37,7 +37,7 @@ use cofferdam_core::event::{ContextFile, Source};
 use cofferdam_core::id::AgentName;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Agent, Natives, Recall, Sources};
-use cofferdam_core::spec;
+use cofferdam_core::spec::{self, HostDefaults};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -137,6 +137,11 @@ impl Workflow {
     fn with_memory(mut self, memory: Option<Arc<dyn Recall>>) -> Self {
         self.memory = memory;
         self
+    }
+
+    /// The same document, as it runs where this holds.
+    pub(crate) fn under(&self, host: &HostDefaults) -> Self {
+        Self { inner: self.inner.under(host), ..self.clone() }
     }
 
     pub(crate) fn memory(&self) -> Option<&Arc<dyn Recall>> {

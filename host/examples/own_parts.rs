@@ -91,7 +91,7 @@ struct Ends {
 
 impl Sink for Ends {
     fn want(&self) -> Want {
-        Want { durable_only: true, ..Want::new(Vec::new(), Pressure::DropTransient) }
+        Want { durable_only: true, ..Want::new(Vec::new(), Pressure::Drop) }
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

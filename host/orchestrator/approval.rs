@@ -1,10 +1,21 @@
 //! Whoever is asked, within a time: who does not answer in it has not allowed anything.
 
+use super::{Orchestrator, RunOptions};
 use cofferdam_core::port::{Answer, Approver, BoxFuture, Clock, Inquiry, Question};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+impl Orchestrator {
+    /// Who is asked in a run: its own approver, else the orchestrator's.
+    pub(super) fn approver_of(&self, options: &RunOptions) -> Option<Arc<dyn Approver>> {
+        let settings = &self.shared.settings;
+        let own = options.approver.clone();
+        own.map(|own| Timed::wrap(own, settings.approval_timeout, &settings.clock))
+            .or_else(|| settings.approver.clone())
+    }
+}
 
 /// An approver whose answers are awaited for a while, and whose panics are no answers.
 pub(super) struct Timed {

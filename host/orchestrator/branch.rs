@@ -87,6 +87,8 @@ impl Orchestrator {
             true => return Err(recorded.changed(&now.document().sources)),
             false => now.clone(),
         };
+        let host = recorded.host()?;
+        let (before, now) = (before.under(&host), now.under(&host));
         let context_files = read_context(&now).await?;
         if !options.resume.accept_changes {
             recorded.refuse_other_context(&context_files)?;

@@ -2,10 +2,12 @@
 
 mod budget;
 mod closures;
+mod documents;
 mod machine;
 mod memory;
 mod messages;
 mod permissions;
+mod plugins;
 mod resolver;
 
 use super::Orchestrator;
@@ -16,7 +18,7 @@ use super::options::UserDirs;
 use super::service::{Gate, Means, ServicePlugin, Services};
 use crate::compose::{self, PluginPorts};
 use crate::error::Error;
-use crate::grants::GrantPolicy;
+use crate::grants::{GrantPolicy, ProjectPlugin};
 use crate::lock::Lock;
 use crate::secrets::{SecretSource, Vault};
 use crate::servers::ServerPolicy;
@@ -30,6 +32,7 @@ use cofferdam_core::port::{
     Agent, Approver, Clock, Durability, Isolation, Journal, Mailboxes, Model, Models, Natives, Randomness, Recall,
     Sink, State, Tool,
 };
+use cofferdam_core::spec::HostDefaults;
 use cofferdam_core::spec::workflow::RecallSettings;
 use cofferdam_egress::Egress;
 use cofferdam_engine::{Coordinator, DropCallback, PermissionHandler};
@@ -58,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) tools: Vec<Arc<dyn Tool>>,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) approver: Option<Arc<dyn Approver>>,
+    /// How long whoever is asked has; none = as long as it takes.
+    pub(crate) approval_timeout: Option<Duration>,
     pub(crate) rules: Rules,
     pub(crate) permission_handler: Option<PermissionHandler>,
     pub(crate) grants: GrantPolicy,
@@ -71,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) recall: Arc<dyn Recall>,
     pub(crate) recall_settings: Option<RecallSettings>,
     pub(crate) max_concurrency: Option<usize>,
+    /// What holds beside every document.
+    pub(crate) host: HostDefaults,
     /// What no run may exceed.
     pub(crate) ceiling: Budget,
     pub(crate) prices: Arc<Prices>,
@@ -151,6 +158,8 @@ pub struct Builder {
     rules: Rules,
     permission_handler: Option<PermissionHandler>,
     grants: GrantPolicy,
+    /// What stands beside them.
+    plugins: Vec<(Alias, ProjectPlugin)>,
     servers: ServerPolicy,
     workdir: Option<PathBuf>,
     project: Option<PathBuf>,
@@ -162,6 +171,7 @@ pub struct Builder {
     recall: Option<Arc<dyn Recall>>,
     recall_settings: Option<RecallSettings>,
     max_concurrency: Option<usize>,
+    host: HostDefaults,
     ceiling: Budget,
     prices: Prices,
     max_depth: Option<usize>,
@@ -219,6 +229,13 @@ impl Builder {
     #[must_use]
     pub fn tool(mut self, tool: impl Tool + 'static) -> Self {
         self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// As [`Self::tool`], for several at once.
+    #[must_use]
+    pub fn tools(mut self, tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
+        self.tools.extend(tools);
         self
     }
 
@@ -414,6 +431,7 @@ impl Builder {
         if self.undecided.locked && self.lock.is_none() {
             return Err(Error::Settings("only locked plugins shall run, and there is no lock file".to_owned()));
         }
+        documents::check(&self.host)?;
         let project = self.project.as_deref();
         let mut rules = self.rules;
         if self.undecided.strict {
@@ -438,6 +456,7 @@ impl Builder {
             journal,
             state,
             models: compose::resolved(compose::models(self.models, self.model, &clock), self.resolver),
+            approval_timeout: self.approver.as_ref().and_then(|(_, timeout)| *timeout),
             approver: self.approver.map(|(approver, timeout)| Timed::wrap(approver, timeout, &clock)),
             clock,
             default_model: self.default_model.or(model_name),
@@ -446,7 +465,7 @@ impl Builder {
             sinks: self.sinks,
             rules,
             permission_handler: self.permission_handler,
-            grants: self.grants,
+            grants: self.plugins.into_iter().fold(self.grants, |all, (alias, one)| all.with_project_plugin(alias, one)),
             vault: Arc::new(if self.played.is_some() { Vault::only(self.secrets) } else { Vault::new(self.secrets) }),
             egress: self.played.map(|played| played.egress),
             observation: self.observation,
@@ -463,6 +482,7 @@ impl Builder {
             recall: self.recall.unwrap_or_else(|| compose::recall(project)),
             recall_settings: self.recall_settings,
             max_concurrency: self.max_concurrency,
+            host: self.host,
             ceiling: self.ceiling,
             prices: Arc::new(Prices::shipped().with(self.prices)),
             max_depth: self.max_depth.unwrap_or(limits::WORKFLOW_DEPTH),

@@ -157,7 +157,7 @@ impl Orchestrator {
     /// answered in time.
     pub async fn run_goal(&self, goal: &str, options: RunOptions) -> Result<RunResult, Error> {
         let plan = self.plan_goal(goal, &options).await?;
-        if let Some(approver) = &self.shared.settings.approver {
+        if let Some(approver) = self.approver_of(&options) {
             match approver.ask(plan.question()).await {
                 Answer::Yes | Answer::Always => {}
                 Answer::No(why) => return Err(Error::PlanDenied { run: plan.run_id, why }),

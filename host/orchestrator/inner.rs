@@ -70,7 +70,7 @@ impl Orchestrator {
         let mut result = if recorded.status == Some(RunStatus::Completed) {
             self.result_of(workflow, &recorded, &BTreeMap::new()).await?
         } else {
-            let RunOptions { answers, model, timeout, budget, purse, pauses, sinks, .. } = options;
+            let RunOptions { answers, model, timeout, budget, purse, pauses, approver, sinks, .. } = options;
             let again = ResumeOptions {
                 answers,
                 on_unknown_effect,
@@ -79,6 +79,7 @@ impl Orchestrator {
                 budget,
                 purse,
                 pauses,
+                approver,
                 sinks,
                 accept_changes: false,
             };

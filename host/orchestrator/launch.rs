@@ -17,7 +17,8 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{Redactor, Sink, Starter};
 use cofferdam_core::run::RunResult;
-use cofferdam_core::spec::workflow::UnknownEffect;
+use cofferdam_core::spec::HostDefaults;
+use cofferdam_core::spec::workflow::{UnknownEffect, Workflow as Document};
 use cofferdam_core::value::Map;
 use cofferdam_engine::{Gateway, Ports, RunRecall, RunRequest, RunSettings};
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub(super) const COORDINATOR: &str = "coordinator";
 
 /// The settings of the retrieval memory in the record of a run.
 pub(super) const RECALL: &str = "recall";
+
+/// What the orchestrator says for all documents, in the record of a run.
+pub(super) const HOST: &str = "host";
 
 /// What a run is launched with.
 pub(super) struct Launch {
@@ -47,6 +51,15 @@ pub(super) struct Again {
     pub(super) on_unknown_effect: Option<UnknownEffect>,
     /// Its plugins, as they were.
     pub(super) plugins: Vec<PluginPin>,
+    /// What held beside its document; none = what holds here.
+    pub(super) host: Option<HostDefaults>,
+}
+
+impl Again {
+    /// Of a run that is new, with its inputs.
+    pub(super) fn new(inputs: Map) -> Self {
+        Self { inputs, on_unknown_effect: None, plugins: Vec::new(), host: None }
+    }
 }
 
 impl Orchestrator {
@@ -67,7 +80,7 @@ impl Orchestrator {
             Some(again) => again,
             None => {
                 let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-                Again { inputs, on_unknown_effect: None, plugins: Vec::new() }
+                Again::new(inputs)
             }
         };
         let pinned = again.plugins.clone();
@@ -133,6 +146,8 @@ impl Orchestrator {
         (cancel, servers): (CancellationToken, &Servers),
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
+        let recorded = again.as_ref().and_then(|again| again.host.as_ref());
+        let workflow = &workflow.under(recorded.unwrap_or(&settings.host));
         let loaded = self.load_plugins(workflow, again.as_ref().map(|again| &again.inputs)).await?;
         let mut of_run = self.models_for(workflow, options, &loaded).await;
         let run_id = options.run_id.clone().unwrap_or_else(new_run_id);
@@ -147,7 +162,7 @@ impl Orchestrator {
         let gateway = Gateway::new(
             native.into_iter().chain(tools).chain(servers.tools()),
             settings.rules.clone(),
-            settings.approver.clone(),
+            self.approver_of(options),
             Arc::clone(&settings.clock),
         )?
         .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
@@ -189,13 +204,13 @@ impl Orchestrator {
             plugins: pins,
             note: Some(origin(workflow)),
             holder: Some(holder()),
-            settings: self.run_settings(options, ports.recall.as_ref()),
+            settings: self.run_settings(document, options, ports.recall.as_ref()),
             cancel,
         };
         Ok((ports, request, checks))
     }
 
-    fn run_settings(&self, options: &RunOptions, recall: Option<&RunRecall>) -> RunSettings {
+    fn run_settings(&self, document: &Document, options: &RunOptions, recall: Option<&RunRecall>) -> RunSettings {
         let settings = &self.shared.settings;
         let mut shown = Map::new();
         let mut show = |key: &str, value: Option<String>| {
@@ -206,12 +221,15 @@ impl Orchestrator {
         show("model", options.model.clone());
         show("default_model", settings.default_model.clone());
         show("session", options.session.clone());
-        show("permissions", stance(&settings.rules, settings.approver.is_some()).map(str::to_owned));
+        show("permissions", stance(&settings.rules, self.approver_of(options).is_some()).map(str::to_owned));
         if let Some(coordinator) = &options.coordinator {
             shown.insert(COORDINATOR.to_owned(), serde_json::to_value(coordinator).unwrap_or_default());
         }
         if let Some(recall) = recall {
             shown.insert(RECALL.to_owned(), serde_json::to_value(&recall.settings).unwrap_or_default());
+        }
+        if !document.host.is_empty() {
+            shown.insert(HOST.to_owned(), serde_json::to_value(&document.host).unwrap_or_default());
         }
         if !options.budget.is_empty() {
             shown.insert(budget::SETTING.to_owned(), options.budget.to_map().into());

@@ -8,7 +8,7 @@ use super::launch::Again;
 use crate::stream::Relay;
 use cofferdam_core::event::Sensitive;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::Sink;
+use cofferdam_core::port::{Approver, Sink};
 use cofferdam_core::spec::workflow::{UnknownEffect, Workflow};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,8 @@ pub(crate) struct Lineage {
     pub(crate) relay: Option<Relay>,
     /// The session of the run.
     pub(crate) session: Option<String>,
+    /// Who is asked in the run, where that is not whom the orchestrator has.
+    pub(crate) approver: Option<Arc<dyn Approver>>,
     /// The run's own sinks.
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     /// What was said of calls whose effect is not known, when the run was taken up.
@@ -50,7 +52,8 @@ impl Lineage {
     /// With what the run itself was given.
     pub(super) fn of_run(self, options: &RunOptions, again: Option<&Again>) -> Self {
         let on_unknown_effect = again.and_then(|again| again.on_unknown_effect);
-        Self { session: options.session.clone(), sinks: options.sinks.clone(), on_unknown_effect, ..self }
+        let (session, approver, sinks) = (options.session.clone(), options.approver.clone(), options.sinks.clone());
+        Self { session, approver, sinks, on_unknown_effect, ..self }
     }
 
     /// The chain with one more workflow at its end. What a run must not show its sinks may stand in every event of the

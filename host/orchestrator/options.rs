@@ -4,7 +4,7 @@ use super::recall::RecallChoice;
 use crate::workflow::InputText;
 use cofferdam_core::budget::Budget;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{Purse, Sink};
+use cofferdam_core::port::{Approver, Purse, Sink};
 use cofferdam_core::spec::workflow::UnknownEffect;
 use cofferdam_core::value::Map;
 use cofferdam_engine::{Coordinator, Pauses};
@@ -54,6 +54,9 @@ pub struct RunOptions {
     /// The session that the caller counts the run to; recorded, and carried into the result. Runs of one session share their
     /// retrieval memory, where they have one.
     pub session: Option<String>,
+    /// Who is asked in this run, and in those of workflows that work as its agents, about calls, questions and a plan; absent =
+    /// the orchestrator's. There is as much time to answer as that one has.
+    pub approver: Option<Arc<dyn Approver>>,
     /// Sinks of this run, and of the runs of workflows that work as its agents: the events of those come as they are, with
     /// the id of their own run, in the order of their run. A run with sensitive steps keeps its inner runs from them.
     pub sinks: Vec<Arc<dyn Sink>>,
@@ -76,6 +79,8 @@ pub struct ResumeOptions {
     pub purse: Option<Arc<dyn Purse>>,
     /// What becomes of the pauses between iterations of loops.
     pub pauses: Pauses,
+    /// Who is asked in this run, as for a new run.
+    pub approver: Option<Arc<dyn Approver>>,
     /// Sinks of this run, as for a new run.
     pub sinks: Vec<Arc<dyn Sink>>,
     /// Whether a document that has changed since the run was started is taken as it is now. A run has one document, so
@@ -88,4 +93,6 @@ pub struct ResumeOptions {
 pub struct CloseReport {
     /// Runs that had not ended when the grace was over.
     pub still_running: Vec<RunId>,
+    /// What did not close within its grace: sinks and journals that are plugins, by their names.
+    pub unclosed: Vec<String>,
 }

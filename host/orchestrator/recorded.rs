@@ -3,7 +3,7 @@
 //! It must not know how a run goes on.
 
 use super::Orchestrator;
-use super::launch::COORDINATOR;
+use super::launch::{COORDINATOR, HOST};
 use crate::changes::{beside, source_changes};
 use crate::error::{Error, SourceChange};
 use crate::workflow::Workflow;
@@ -12,6 +12,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Journal, JournalError, RecordBody};
 use cofferdam_core::run::branch::changed_files;
+use cofferdam_core::spec::HostDefaults;
 use cofferdam_core::value::Map;
 use cofferdam_engine::Coordinator;
 use serde_json::Value;
@@ -216,6 +217,15 @@ impl RecordedRun {
     /// The coordinator that the run was started with.
     pub(super) fn coordinator(&self) -> Result<Option<Coordinator>, Error> {
         recorded_coordinator(&self.settings)
+    }
+
+    /// What held beside its document.
+    pub(super) fn host(&self) -> Result<HostDefaults, Error> {
+        let found = self.settings.get(HOST).cloned().map(serde_json::from_value).transpose();
+        found.map(Option::unwrap_or_default).map_err(|error| {
+            let message = format!("the record of the run has settings of its host that cannot be read: {error}");
+            Error::Refused(vec![Fault::user("host", message).with_hint("a newer version of cofferdam may read it")])
+        })
     }
 }
 

@@ -48,7 +48,7 @@ impl Orchestrator {
             return Err(Error::Closed);
         }
         let recorded = self.recorded(run).await?;
-        let workflow = recorded.pinned().or_else(|_| recorded.workflow())?;
+        let workflow = recorded.pinned().or_else(|_| recorded.workflow())?.under(&recorded.host()?);
         let events = self.events_of(run).await?;
         let ports = self.replay_ports(&workflow, &events).await?;
         replay(ports, workflow.shared(), &events).await.map_err(|difference| {

@@ -107,6 +107,7 @@ impl Orchestrator {
             inputs: recorded.inputs.clone(),
             on_unknown_effect: options.on_unknown_effect,
             plugins: recorded.plugins.clone(),
+            host: Some(recorded.host()?),
         };
         let metadata = recorded.settings.get("metadata").and_then(|metadata| metadata.as_object()).cloned();
         let options = RunOptions {
@@ -122,6 +123,7 @@ impl Orchestrator {
             recall: RecallChoice::recorded(&recorded.settings)?,
             metadata: metadata.unwrap_or_default(),
             session: recorded.setting("session").map(str::to_owned),
+            approver: options.approver,
             sinks: options.sinks,
             run_id: Some(recorded.run_id),
             ..RunOptions::default()
@@ -143,6 +145,7 @@ impl Orchestrator {
         answers: &BTreeMap<String, InputText>,
     ) -> Result<RunResult, Error> {
         let settings = Settings { max_concurrency: None };
+        let workflow = &workflow.under(&recorded.host()?);
         let mut machine = Machine::new(Arc::clone(workflow.shared()), &settings);
         let mut sensitive = cofferdam_core::event::Sensitive::of(workflow.document());
         let mut said = BTreeMap::new();

@@ -147,7 +147,7 @@ impl ServiceSink {
 impl Sink for ServiceSink {
     fn want(&self) -> Want {
         // A run opens all services before it asks.
-        self.open.get().map_or_else(|| Want::new(Vec::new(), Pressure::DropTransient), Sink::want)
+        self.open.get().map_or_else(|| Want::new(Vec::new(), Pressure::Drop), Sink::want)
     }
 
     fn name(&self) -> String {
@@ -239,20 +239,30 @@ impl Services {
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    /// Closes all that were opened, each within the grace; the journal last, since the others write to it.
-    pub(super) async fn close(&self, clock: &dyn Clock, grace: Duration) {
-        let sinks = self.sinks.iter().map(|sink| in_time(sink.alias(), sink.close(), clock, grace));
-        join_all(sinks).await;
+    /// Closes all that were opened, each within the grace; the journal last, since the others write to it. Gives what did not
+    /// close in time.
+    pub(super) async fn close(&self, clock: &dyn Clock, grace: Duration) -> Vec<String> {
+        let sinks = self.sinks.iter().map(|sink| in_time("sink", sink.alias(), sink.close(), (clock, grace)));
+        let mut unclosed: Vec<String> = join_all(sinks).await.into_iter().flatten().collect();
         if let Some(journal) = &self.journal {
-            in_time(&journal.plugin().alias, journal.close(), clock, grace).await;
+            unclosed.extend(in_time("storage", &journal.plugin().alias, journal.close(), (clock, grace)).await);
         }
+        unclosed
     }
 }
 
-async fn in_time(alias: &Alias, closing: impl Future<Output = ()>, clock: &dyn Clock, grace: Duration) {
+async fn in_time(
+    what: &str,
+    alias: &Alias,
+    closing: impl Future<Output = ()>,
+    (clock, grace): (&dyn Clock, Duration),
+) -> Option<String> {
     tokio::select! {
-        () = closing => {}
-        () = clock.sleep(grace) => tracing::warn!("plugin `{alias}` did not close in time"),
+        () = closing => None,
+        () = clock.sleep(grace) => {
+            tracing::warn!("{what} `{alias}` did not close in time");
+            Some(format!("{what} `{alias}`"))
+        }
     }
 }
 

@@ -73,6 +73,9 @@ impl<W: Write + Send> Human<W> {
     fn write(&self, batch: &Batch) -> Result<(), Fault> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
+        if let Some(line) = Narrator::missed(batch) {
+            self.format(&mut text, &line, state.path_width);
+        }
         for event in &batch.events {
             state.measure(event);
             for line in state.narrator.tell(event) {
@@ -146,7 +149,7 @@ impl<W: Write + Send> Sink for Human<W> {
             "plugin_*",
             "warning",
         ];
-        Want::new(kinds.map(str::to_owned).to_vec(), Pressure::DropTransient)
+        Want::new(kinds.map(str::to_owned).to_vec(), Pressure::Drop)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
@@ -182,5 +185,19 @@ mod tests {
             sink.deliver(batch(&[event("a", Body::Warning { code: "x".into(), message: "m".into() })])).await.unwrap();
             assert_eq!(out.text().contains('\u{1b}'), coloured);
         }
+    }
+
+    #[tokio::test]
+    async fn what_came_too_fast_is_told_by_number() {
+        let out = Shared::default();
+        let sink = super::super::human(out.clone());
+        let skipped = Body::StepSkipped { because: SkippedBecause::Condition, detail: "no".into() };
+        let events = [event("a", skipped)];
+        sink.deliver(Batch { dropped_before: 7, ..batch(&events) }).await.unwrap();
+        assert!(
+            out.text().starts_with("08:00:00  run               missed     7 events came faster"),
+            "{}",
+            out.text()
+        );
     }
 }

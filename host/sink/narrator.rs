@@ -10,6 +10,7 @@ use cofferdam_core::event::{AnsweredBy, Body, Decision, EffectDecision, MessageK
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::mail;
+use cofferdam_core::port::Batch;
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value;
 use serde_json::Value;
@@ -70,6 +71,16 @@ impl Narrator {
     pub fn loop_bounds(mut self, bounds: LoopBounds) -> Self {
         self.rounds.bounds = bounds;
         self
+    }
+
+    /// That a view misses what happened before this batch, unless it misses nothing.
+    #[must_use]
+    pub fn missed(batch: &Batch) -> Option<Line> {
+        let first = batch.events.first().filter(|_| batch.dropped_before > 0)?;
+        let events = if batch.dropped_before == 1 { "event" } else { "events" };
+        let detail =
+            format!("{} {events} came faster than they could be shown; the record has them", batch.dropped_before);
+        Some(Line { at: first.at, path: String::new(), tone: Tone::Warn, word: "missed", detail })
     }
 
     /// The lines of an event; most events have none.

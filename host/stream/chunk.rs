@@ -28,11 +28,11 @@ pub enum ChunkKind {
     AgentStart,
     /// A step ended.
     AgentComplete,
-    /// An image. No model of this version answers with one.
+    /// An image that a tool gave.
     Image,
-    /// Sound. No model of this version answers with it.
+    /// Sound that a tool gave.
     Audio,
-    /// A film. No model of this version answers with one.
+    /// A film that a tool gave.
     Video,
     /// A step failed, or the run could not start.
     Error,
@@ -57,9 +57,12 @@ pub struct Chunk {
     pub delta: Option<String>,
     /// Where it belongs.
     pub metadata: ChunkMetadata,
-    /// The tool, for calls and results.
+    /// The tool, for calls, results, and what is in a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<ChunkTool>,
+    /// The bytes of an image, of sound, of a film.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<ChunkMedia>,
     /// What failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Fault>,
@@ -106,9 +109,36 @@ pub struct ChunkTool {
     pub result: Option<Arc<Value>>,
 }
 
+/// Bytes of a chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChunkMedia {
+    /// The media type, `image/png` for instance.
+    pub media_type: String,
+    /// The bytes in base64.
+    pub base64: Arc<str>,
+}
+
+impl ChunkMedia {
+    /// What is in a result as servers of tools give it: the entries of its `data` that have a `media_type` and `base64`.
+    pub(super) fn all_of(result: &Value) -> impl Iterator<Item = (ChunkKind, Self)> {
+        let entries = result.get("data").and_then(Value::as_array);
+        entries.into_iter().flatten().filter_map(|entry| {
+            let text = |key: &str| entry.get(key).and_then(Value::as_str);
+            let (media_type, base64) = (text("media_type")?, text("base64")?);
+            let kind = match media_type.split_once('/')?.0 {
+                "image" => ChunkKind::Image,
+                "audio" => ChunkKind::Audio,
+                "video" => ChunkKind::Video,
+                _ => return None,
+            };
+            Some((kind, Self { media_type: media_type.to_owned(), base64: base64.into() }))
+        })
+    }
+}
+
 impl Chunk {
     pub(super) fn new(kind: ChunkKind, at: Timestamp, metadata: ChunkMetadata) -> Self {
-        Self { kind, index: 0, at, content: None, delta: None, metadata, tool: None, error: None }
+        Self { kind, index: 0, at, content: None, delta: None, metadata, tool: None, media: None, error: None }
     }
 
     /// The text that it adds to the run's.

@@ -1,7 +1,7 @@
 //! Turns events into chunks.
 
 use super::StreamOptions;
-use super::chunk::{Chunk, ChunkKind, ChunkMetadata, ChunkTool};
+use super::chunk::{Chunk, ChunkKind, ChunkMedia, ChunkMetadata, ChunkTool};
 use super::outlet::Outlet;
 use super::outline::Outline;
 use cofferdam_core::event::{Body, RunEvent, StepStatus};
@@ -93,18 +93,16 @@ impl ChunkSink {
     fn admits(&self, kind: ChunkKind) -> bool {
         let options = &self.options;
         match kind {
-            ChunkKind::Text
-            | ChunkKind::Delta
-            | ChunkKind::Image
-            | ChunkKind::Audio
-            | ChunkKind::Video
-            | ChunkKind::Error
-            | ChunkKind::Done => true,
+            ChunkKind::Text | ChunkKind::Delta | ChunkKind::Error | ChunkKind::Done => true,
             _ if options.text_only => false,
             ChunkKind::Thought => options.thoughts,
             ChunkKind::ToolCall | ChunkKind::ToolResult => options.tool_calls,
             ChunkKind::Metadata => options.metadata,
-            ChunkKind::AgentStart | ChunkKind::AgentComplete => true,
+            ChunkKind::AgentStart
+            | ChunkKind::AgentComplete
+            | ChunkKind::Image
+            | ChunkKind::Audio
+            | ChunkKind::Video => true,
         }
     }
 
@@ -299,11 +297,15 @@ impl Reading<'_> {
             }
             Body::ToolCallFinished { call_id, tool, result, content, error, .. } => {
                 let mut chunk = self.chunk(ChunkKind::ToolResult);
-                let (call_id, name) = (call_id.clone(), tool.to_string());
-                chunk.tool = Some(ChunkTool { call_id, name, args: None, result: Some(Arc::clone(result)) });
+                let tool = ChunkTool { call_id: call_id.clone(), name: tool.to_string(), args: None, result: None };
+                chunk.tool = Some(ChunkTool { result: Some(Arc::clone(result)), ..tool.clone() });
                 chunk.content = Some(Arc::clone(content));
                 chunk.error.clone_from(error);
-                vec![chunk]
+                let media = ChunkMedia::all_of(result).map(|(kind, media)| {
+                    let (tool, media) = (Some(tool.clone()), Some(media));
+                    Chunk { tool, media, ..self.chunk(kind) }
+                });
+                std::iter::once(chunk).chain(media).collect()
             }
             _ => Vec::new(),
         }

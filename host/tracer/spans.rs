@@ -104,6 +104,8 @@ impl Spans {
             Body::RunFinished { status, error, usage, .. } => {
                 let root = (StepPath::ROOT, Part::Place);
                 self.end(&root, (status.as_str(), error.clone(), *usage), event, out);
+                // Of a run whose beginning was missed there is no span, and what began within it ends all the same.
+                self.end_within(&root, event, out);
                 self.over = true;
             }
             Body::StepRetrying { error, .. } => {

@@ -2,7 +2,7 @@
 //!
 //! Its run is a run of its own: recorded under its own id, with the rules, limits and sinks of the orchestrator that it
 //! was built with. From the outer run it has the model that is asked for, the answers to its questions, and, when both run
-//! in one orchestrator, the session and the run's own sinks. The step that it works for gets its output, its tokens, and in
+//! in one orchestrator, the session, whom to ask and the run's own sinks. The step that it works for gets its output, its tokens, and in
 //! its metadata what it did; a stream of the outer run shows the inner steps below the outer one's path. An outer run that is
 //! taken up goes on with it.
 
@@ -136,6 +136,7 @@ impl Shared {
             model: ctx.model.as_deref().map(str::to_owned),
             answers: ctx.answers.clone(),
             session: lineage.session.clone(),
+            approver: lineage.approver.clone(),
             sinks: lineage.sinks.clone(),
             purse: Some(Arc::clone(&ctx.purse)),
             timeout: ctx.deadline.map(|deadline| deadline.since(clock.now()).max(Duration::from_millis(1))),

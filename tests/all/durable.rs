@@ -2,8 +2,17 @@
 //! refused for good is kept until somebody sends or drops it.
 
 use crate::support::{Answer, Outcome, Project, Provider};
+use cofferdam::core::event::RunEvent;
+use cofferdam::core::fault::Fault;
+use cofferdam::core::id::Alias;
+use cofferdam::core::limits::SINK_QUEUE_EVENTS;
+use cofferdam::core::policy::Grants;
+use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Want};
+use cofferdam::llm::Scripted;
+use cofferdam::{Orchestrator, RunOptions, ServicePlugin, Sink, Workflow};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, mpsc};
 
 const TWO: &str = "
 name: two
@@ -351,4 +360,53 @@ fn who_stops_waiting_for_a_sink_that_hangs_has_the_result() {
     running.signal(Signal::INT);
     let outcome = running.wait().says(&["stopping", "sink `hangs`", "cofferdam runs show"]);
     assert_eq!(outcome.stdout, whole, "{}", outcome.stderr);
+}
+
+/// Keeps the events of steps, and says when more have come than wait for a sink.
+struct Sees(Mutex<Vec<Arc<RunEvent>>>, Mutex<mpsc::Sender<()>>);
+
+impl Sink for Sees {
+    fn want(&self) -> Want {
+        Want { durable_only: true, ..Want::new(vec!["step_*".to_owned()], Pressure::Wait) }
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        let mut seen = self.0.lock().unwrap();
+        seen.extend(batch.events);
+        if seen.len() > SINK_QUEUE_EVENTS + 1_000 {
+            let _ = self.1.lock().unwrap().send(());
+        }
+        Box::pin(std::future::ready(Ok(Ack::All)))
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_queue_of_a_durable_sink_comes_from_the_journal() {
+    let (many, wait_for_many) = mpsc::channel();
+    let taking = vec![Answer::Http(200, "", String::new())];
+    let provider = Provider::start_once(taking, move || wait_for_many.recv().unwrap());
+    let url = provider.url();
+    let port: u16 = url.trim_end_matches("/v1").rsplit(':').next().unwrap().parse().unwrap();
+    let hook = ServicePlugin::new(Alias::parse("hook").unwrap(), "builtin:webhook", ".");
+    let Value::Object(config) = json!({ "url": url, "kinds": ["step_*"] }) else { unreachable!() };
+    let grants = json!({ "http": [{
+        "host": "127.0.0.1", "port": port, "scheme": "http", "methods": ["POST"], "cidrs": ["127.0.0.0/8"],
+    }] });
+    let hook = ServicePlugin { config, grants: Grants::parse(&grants).unwrap(), ..hook };
+    let items = Vec::from_iter(0..SINK_QUEUE_EVENTS * 2 / 5);
+    let document = format!("name: w\nsteps: [{{ id: each, loop: {{ forEach: {items:?} }}, instructions: x }}]");
+    let sees = Arc::new(Sees(Mutex::default(), Mutex::new(many)));
+    let builder = Orchestrator::builder().model(Scripted::answering("fine")).sink_plugin(hook);
+    let orchestrator = builder.sink(Arc::clone(&sees) as Arc<dyn Sink>).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let workflow = Workflow::parse(&document, ".").unwrap();
+    let result = runtime.block_on(orchestrator.run_flow(&workflow, RunOptions::default())).unwrap();
+    assert!(result.success() && result.warnings.is_empty(), "{:?} {:?}", result.error, result.warnings);
+    let arrived: Vec<u64> = arrived(&provider).iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    let wanted: Vec<u64> = sees.0.lock().unwrap().iter().map(|event| event.seq).collect();
+    assert_eq!(arrived, wanted, "once and in order");
 }

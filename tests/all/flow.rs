@@ -283,7 +283,7 @@ fn an_agent_that_is_described_speaks_with_its_prompt_and_settings() {
         let tools: Vec<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
         assert_eq!(tools, ["read"]);
         let spec = flow.validate().unwrap().document().agents["writer"].clone();
-        assert_eq!((spec.max_turns, spec.description.as_str()), (3, "Writes."));
+        assert_eq!((spec.max_turns, spec.description.as_str()), (Some(3), "Writes."));
     });
 }
 

@@ -229,6 +229,20 @@ fn a_plan_that_is_not_approved_does_not_run() {
     });
 }
 
+#[test]
+fn who_is_named_for_a_goal_is_asked_about_its_plan() {
+    block(async {
+        let approves = |answer| Arc::new(Approves(Some(answer), Mutex::default()));
+        let (everywhere, here) = (approves(Answer::Yes), approves(Answer::No(Some("not here".into()))));
+        for builder in [builder(SCRIPT).0.approval(Arc::clone(&everywhere) as _, None), builder(SCRIPT).0] {
+            let options = RunOptions { approver: Some(Arc::clone(&here) as _), ..RunOptions::default() };
+            let error = builder.build().unwrap().run_goal("Think.", options).await.unwrap_err();
+            assert!(error.to_string().contains("not here"), "{error}");
+        }
+        assert_eq!((everywhere.1.lock().unwrap().len(), here.1.lock().unwrap().len()), (0, 2));
+    });
+}
+
 fn builder_without_model() -> Orchestrator {
     Orchestrator::builder().storage(Arc::new(cofferdam::store::Memory::default())).build().unwrap()
 }

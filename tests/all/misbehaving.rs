@@ -1,20 +1,24 @@
 //! What an embedder plugs in and what goes wrong in it: a panic is the failure of its step alone, who ignores a
-//! cancellation is left behind, and a journal that fails ends the run with an error that names it.
+//! cancellation is left behind, a model that never ends is stopped, a sink that panics or stalls holds up nobody, and a
+//! journal that fails ends the run with an error that names it.
 
-use cofferdam::core::event::{RunStatus, StepStatus};
+use cofferdam::core::event::{Body, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{LocalName, RunId};
-use cofferdam::core::limits::CANCEL_GRACE_MS;
+use cofferdam::core::limits::{CANCEL_GRACE_MS, MODEL_RESPONSE_BYTES, SINK_QUEUE_EVENTS};
+use cofferdam::core::message::ToolCall;
 use cofferdam::core::port::{
-    Append, BlobId, BoxFuture, Effects, JournalError, Lease, LeaseRequest, Model, ModelInfo, ModelRequest, ModelStream,
-    Page, RunFilter, RunPage, ToolContext, ToolDefinition, ToolOutput,
+    Ack, Append, Batch, BlobId, BoxFuture, Effects, JournalError, Lease, LeaseRequest, Model, ModelEvent, ModelInfo,
+    ModelRequest, ModelStream, Page, Pressure, RunFilter, RunPage, ToolContext, ToolDefinition, ToolOutput, Want,
 };
 use cofferdam::llm::Scripted;
 use cofferdam::store::Memory;
-use cofferdam::{Builder, Error, Journal, Orchestrator, RunOptions, RunResult, Tool, Workflow};
+use cofferdam::{Builder, Error, Journal, Orchestrator, RunOptions, RunResult, Sink, Tool, Workflow};
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -232,5 +236,181 @@ steps:
             assert!(orchestrator.close().await.still_running.is_empty());
         }
         assert!(failed > 3, "{failed}");
+    });
+}
+
+/// A model whose answer never ends: text, reasoning, calls of tools, nothing at all; and one that ends without saying so.
+const ENDLESS: [Oddity; 4] = [
+    || endless(|| ModelEvent::Text("and so on ".repeat(1_000))),
+    || endless(|| ModelEvent::Reasoning("hm, ".repeat(10_000))),
+    || {
+        endless(|| {
+            let arguments = format!("{{\"text\":\"{}\"}}", "x".repeat(10_000));
+            ModelEvent::ToolCall(ToolCall { id: "c".to_owned(), name: "broken".to_owned(), arguments })
+        })
+    },
+    || endless(|| ModelEvent::Text(String::new())),
+];
+
+fn endless(event: fn() -> ModelEvent) -> BoxFuture<'static, Result<ModelStream, Fault>> {
+    let events = stream::repeat_with(move || Ok(event())).boxed();
+    Box::pin(std::future::ready(Ok(events)))
+}
+
+#[test]
+fn an_answer_that_never_ends_fails_its_step_alone() {
+    let document = "name: w\nsteps: [{ id: odd, instructions: x }, { id: good, instructions: x }]";
+    for oddity in ENDLESS {
+        runtime().block_on(async {
+            let orchestrator = builder(oddity).build().unwrap();
+            let result = tokio::time::timeout(Duration::from_secs(60), run(&orchestrator, document)).await;
+            let result = result.unwrap().unwrap();
+            assert_eq!(result.step("good").unwrap().status, StepStatus::Completed);
+            let step = result.step("odd").unwrap();
+            let fault = step.error.clone().unwrap();
+            assert_eq!((fault.code.as_ref(), step.attempts), ("model_answer_too_large", 1), "{fault}");
+            assert!(fault.message.contains(&MODEL_RESPONSE_BYTES.to_string()), "{fault}");
+        });
+    }
+}
+
+#[test]
+fn an_answer_that_ends_without_its_end_is_none() {
+    let cut: Oddity = || {
+        let events = stream::iter([Ok(ModelEvent::Text("half an ans".to_owned()))]).boxed();
+        Box::pin(std::future::ready(Ok(events)))
+    };
+    runtime().block_on(async {
+        let document = "name: w\nsteps: [{ id: odd, instructions: x }]";
+        let result = run(&builder(cut).build().unwrap(), document).await.unwrap();
+        let step = result.step("odd").unwrap();
+        assert_eq!(step.status, StepStatus::Failed);
+        assert_eq!(step.error.clone().unwrap().code, "model_truncated");
+        assert!(!result.final_output().contains("half"), "{}", result.final_output());
+    });
+}
+
+/// A document whose run has more durable events than wait for a sink.
+fn many_events() -> String {
+    let items = Vec::from_iter(0..SINK_QUEUE_EVENTS / 4);
+    format!("name: w\nsteps: [{{ id: each, loop: {{ forEach: {items:?} }}, instructions: x }}]")
+}
+
+/// A sink that panics in one of its functions.
+struct BrokenSink(&'static str, Pressure);
+
+impl BrokenSink {
+    fn at(&self, place: &str) {
+        assert_ne!(self.0, place, "a broken sink");
+    }
+}
+
+impl Sink for BrokenSink {
+    fn want(&self) -> Want {
+        self.at("want");
+        Want::new(Vec::new(), self.1)
+    }
+
+    fn name(&self) -> String {
+        self.at("name");
+        "the broken sink".to_owned()
+    }
+
+    fn deliver(&self, _: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        self.at("deliver");
+        Box::pin(std::future::ready(Ok(Ack::All)))
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        self.at("flush");
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Takes nothing before the last event of the run has come by another way, then all.
+#[derive(Default)]
+struct Stalled {
+    over: tokio::sync::Notify,
+    taken: Mutex<Vec<Batch>>,
+}
+
+impl Sink for Stalled {
+    fn want(&self) -> Want {
+        Want { durable_only: true, ..Want::new(Vec::new(), Pressure::Drop) }
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        Box::pin(async move {
+            if self.taken.lock().unwrap().is_empty() {
+                self.over.notified().await;
+            }
+            self.taken.lock().unwrap().push(batch);
+            Ok(Ack::All)
+        })
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Counts all durable events, and lets the other one go when the run ends.
+struct Counts(Arc<Stalled>, AtomicUsize);
+
+impl Sink for Counts {
+    fn want(&self) -> Want {
+        Want { durable_only: true, ..Want::new(Vec::new(), Pressure::Wait) }
+    }
+
+    fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        self.1.fetch_add(batch.events.len(), Ordering::SeqCst);
+        if batch.events.iter().any(|event| matches!(event.body, Body::RunFinished { .. })) {
+            self.0.over.notify_one();
+        }
+        Box::pin(std::future::ready(Ok(Ack::All)))
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+async fn run_of_many_events(sinks: Vec<Arc<dyn Sink>>) -> RunResult {
+    let orchestrator = Orchestrator::builder().model(Scripted::answering("fine")).build().unwrap();
+    let workflow = Workflow::parse(&many_events(), ".").unwrap();
+    let options = RunOptions { sinks, ..RunOptions::default() };
+    let run = orchestrator.run_flow(&workflow, options);
+    tokio::time::timeout(Duration::from_secs(120), run).await.expect("nobody holds it up").unwrap()
+}
+
+#[test]
+fn a_sink_that_panics_is_a_warning_and_holds_up_nobody() {
+    runtime().block_on(async {
+        for (place, pressure) in [("deliver", Pressure::Wait), ("deliver", Pressure::Drop), ("name", Pressure::Wait)] {
+            let broken = Arc::new(BrokenSink(place, pressure));
+            let stalled = Arc::new(Stalled::default());
+            let counts = Arc::new(Counts(Arc::clone(&stalled), AtomicUsize::new(0)));
+            let result = run_of_many_events(vec![broken, Arc::clone(&counts) as _]).await;
+            assert!(result.success());
+            assert!(counts.1.load(Ordering::SeqCst) > SINK_QUEUE_EVENTS, "the other one has all");
+            assert!(result.warnings.iter().any(|told| told.contains("sink panicked")), "{:?}", result.warnings);
+        }
+    });
+}
+
+#[test]
+fn a_sink_that_stalls_misses_events_is_told_how_many_and_has_the_end() {
+    runtime().block_on(async {
+        let stalled = Arc::new(Stalled::default());
+        let counts = Arc::new(Counts(Arc::clone(&stalled), AtomicUsize::new(0)));
+        let result = run_of_many_events(vec![Arc::clone(&stalled) as _, Arc::clone(&counts) as _]).await;
+        assert!(result.success() && result.warnings.is_empty(), "{:?}", result.warnings);
+        let taken = stalled.taken.lock().unwrap();
+        let events = taken.iter().flat_map(|batch| &batch.events);
+        let (count, last) = (events.clone().count(), events.last().unwrap());
+        let missed: u64 = taken.iter().map(|batch| batch.dropped_before).sum();
+        assert!(missed > 0 && count < SINK_QUEUE_EVENTS + 1_000, "{count} events, {missed} missed");
+        assert_eq!(count as u64 + missed, counts.1.load(Ordering::SeqCst) as u64);
+        assert!(matches!(last.body, Body::RunFinished { .. }));
     });
 }

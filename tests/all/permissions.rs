@@ -1,12 +1,15 @@
 //! Who decides about a call that no rule is about: somebody who is asked, what was answered before, or nobody.
 
 use crate::support::{Project, user_directory};
-use cofferdam::core::event::{Body, Decision};
+use cofferdam::core::event::{Body, Decision, RunStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::permission::{Rule, Rules, Stance};
-use cofferdam::core::port::{Ack, Answer, Approver, Batch, BoxFuture, Pressure, Question, Want};
+use cofferdam::core::port::{Ack, Answer, Approver, Batch, BoxFuture, Inquiry, Pressure, Question, Want};
 use cofferdam::llm::Scripted;
-use cofferdam::{Builder, Orchestrator, PermissionAnswer, PermissionRequest, RunOptions, Sink, UserDirs, Workflow};
+use cofferdam::{
+    Builder, Orchestrator, PermissionAnswer, PermissionRequest, ResumeOptions, RunOptions, Sink, Step, UserDirs,
+    Workflow, WorkflowConfig,
+};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -297,4 +300,80 @@ fn flags_and_settings_that_contradict_each_other_are_refused() {
     {
         assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
     }
+}
+
+/// Answers every question of a step with the same word, and keeps how often it was asked.
+struct Says(&'static str, Mutex<usize>);
+
+impl Approver for Says {
+    fn ask(&self, _: Question) -> BoxFuture<'_, Answer> {
+        *self.1.lock().unwrap() += 1;
+        Box::pin(std::future::ready(Answer::No(Some(self.0.to_owned()))))
+    }
+
+    fn answer(&self, _: Inquiry) -> BoxFuture<'_, Option<String>> {
+        *self.1.lock().unwrap() += 1;
+        Box::pin(std::future::ready(Some(self.0.to_owned())))
+    }
+}
+
+#[test]
+fn who_is_named_for_a_run_is_asked_in_it_and_nobody_else() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let (everywhere, here) = (Person::new([Said::This(Answer::Yes)]), Person::new([Said::This(Answer::No(None))]));
+        for of_builder in [Some(&everywhere), None] {
+            let decisions = Arc::new(Decisions::default());
+            let mut builder = Orchestrator::builder().model(Scripted::parse(SCRIPT).unwrap());
+            if let Some(person) = of_builder {
+                builder = builder.approval(Arc::clone(person) as _, None);
+            }
+            let orchestrator = builder.sink(Arc::clone(&decisions) as _).build().unwrap();
+            let asked = here.asked();
+            let options = RunOptions { approver: Some(Arc::clone(&here) as _), ..RunOptions::default() };
+            let workflow = Workflow::parse(WRITER, ".").unwrap();
+            let result = orchestrator.run_flow(&workflow, options).await.unwrap();
+            assert!(here.asked() > asked && everywhere.asked() == 0);
+            assert!(decisions.0.lock().unwrap().iter().all(|(_, ran, _)| !ran));
+            let first = orchestrator.runs().read(&result.run_id, 0, 1).await.unwrap().records.remove(0);
+            let said = format!("{:?}", first.body);
+            assert!(!said.contains("nobody to ask"), "what the run says of itself: {said}");
+        }
+    });
+}
+
+#[test]
+fn who_is_named_when_a_run_is_taken_up_is_asked_in_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let everywhere = Arc::new(Says("everywhere", Mutex::default()));
+        let here = Arc::new(Says("here", Mutex::default()));
+        let journal = Arc::new(cofferdam::store::Memory::new());
+        let builder = || Orchestrator::builder().storage(Arc::clone(&journal) as _);
+        let workflow = Workflow::parse("name: w\nsteps: [{ id: a, ask: { prompt: Which? } }]", ".").unwrap();
+        let alone = builder().build().unwrap();
+        let waits = alone.run_flow(&workflow, RunOptions::default()).await.unwrap();
+        assert_eq!(waits.status, RunStatus::Waiting);
+        let orchestrator = builder().approval(Arc::clone(&everywhere) as _, None).build().unwrap();
+        let options = ResumeOptions { approver: Some(Arc::clone(&here) as _), ..ResumeOptions::default() };
+        let result = orchestrator.resume_flow(&waits.run_id, None, options).await.unwrap();
+        assert_eq!(result.final_output(), "here");
+        assert_eq!((*everywhere.1.lock().unwrap(), *here.1.lock().unwrap()), (0, 1));
+    });
+}
+
+#[test]
+fn who_is_named_for_a_run_is_asked_in_the_runs_inside_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let here = Person::new([Said::This(Answer::No(None))]);
+        let orchestrator = Orchestrator::builder().model(Scripted::parse(SCRIPT).unwrap()).build().unwrap();
+        let mut inner = orchestrator.dag(&WorkflowConfig::new("inner"));
+        inner.add_step(Step::new("a")).unwrap();
+        let mut outer = orchestrator.dag(&WorkflowConfig::new("outer"));
+        outer.add_step(Step::new("work").agent(inner.into_agent("inner").unwrap())).unwrap();
+        let (input, approver) = (Some("go".to_owned()), Some(Arc::clone(&here) as _));
+        let result = outer.run_with(RunOptions { input, approver, ..RunOptions::default() }).await.unwrap();
+        assert!(result.success() && here.asked() > 0, "{:?}", result.error);
+    });
 }

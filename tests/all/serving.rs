@@ -8,11 +8,12 @@ use cofferdam::core::message::Message;
 use cofferdam::core::policy::Grants;
 use cofferdam::core::port::{
     Ack, Batch, Journal, JournalError, LeaseRequest, Model as _, ModelEvent, ModelRequest, ModelSettings, Owner,
-    Recall, Redactor, Sink as _, State, ToolChoice,
+    Recall, Redactor, Sink, State, ToolChoice,
 };
 use cofferdam::core::time::Timestamp;
 use cofferdam::plugin::{CacheDirs, HostSettings, LoadedPlugin, Network, PluginHost, PluginReference, Source};
 use cofferdam::store::{MemoryState, contract};
+use cofferdam::{Orchestrator, RunOptions, ServicePlugin, Workflow};
 use cofferdam_engine::TokioClock;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -474,4 +475,49 @@ fn a_model_of_a_plugin_answers_a_conversation() {
     assert!(provider.requests()[0].contains("\"model\":\"m-1\""), "{:?}", provider.requests());
     let cut = runtime.block_on(ask());
     assert!(matches!(&cut[..], [Err(fault)] if fault.message.contains("has no end")), "{cut:?}");
+}
+
+#[test]
+fn what_does_not_close_in_time_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("fickle.wasm"), cofferdam_guests::built_bytes("fickle").unwrap()).unwrap();
+    let sink = |alias: &str, act: &str| {
+        let Value::Object(config) = json!({ "do": act }) else { unreachable!() };
+        let limits = cofferdam::core::policy::PluginLimits::parse(&json!({ "wall": "3s" })).unwrap();
+        let plugin = ServicePlugin::new(Alias::parse(alias).unwrap(), "./fickle.wasm", folder.path());
+        ServicePlugin { config, limits, ..plugin }
+    };
+    let builder = Orchestrator::builder().sink_plugin(sink("stays", "stay")).sink_plugin(sink("goes", "take"));
+    let orchestrator = builder.build().unwrap();
+    let workflow = Workflow::parse(THREE, ".").unwrap();
+    runtime().block_on(async {
+        let result = orchestrator.run_flow(&workflow, RunOptions::default()).await.unwrap();
+        assert!(result.warnings.is_empty(), "{:?}", result.warnings);
+        let report = orchestrator.close_within(Duration::from_millis(300)).await;
+        assert_eq!((report.still_running, report.unclosed), (Vec::new(), vec!["sink `stays`".to_owned()]));
+    });
+}
+
+#[test]
+fn views_and_sinks_behind_the_wall_keep_the_laws_of_sinks() {
+    let (runtime, folder) = (runtime(), tempfile::tempdir().unwrap());
+    let dirs = |name: &str| folder.path().join(name);
+    let host = host_with(Some(CacheDirs { code: dirs("code"), state: dirs("state") }));
+    let fickle = |act: &str| {
+        let component = cofferdam_guests::built_bytes("fickle").unwrap();
+        let config = json!({ "do": act });
+        let plugin = wait(host.load(PluginReference { config, ..reference("fickle", component, &json!({})) })).unwrap();
+        Arc::new(wait(plugin.sink()).unwrap()) as Arc<dyn Sink>
+    };
+    let sinks: [(&str, &dyn Fn() -> Arc<dyn Sink>); 6] = [
+        ("ndjson", &|| Arc::new(cofferdam::sink::ndjson(std::io::sink()))),
+        ("human", &|| Arc::new(cofferdam::sink::human(std::io::sink()))),
+        ("zenflow", &|| Arc::new(cofferdam::sink::zenflow(std::io::sink()))),
+        ("a component", &|| fickle("take")),
+        ("a component that takes one at a time", &|| fickle("one")),
+        ("a component that refuses some", &|| fickle("odd")),
+    ];
+    for (name, make) in sinks {
+        runtime.block_on(cofferdam::contract::sink(make)).unwrap_or_else(|broken| panic!("{name}: {broken}"));
+    }
 }

@@ -1,11 +1,15 @@
 //! Runs as streams: what chunks say, who sees them, and that a stream ends as its run does.
 
 use cofferdam::core::event::RunStatus;
+use cofferdam::core::fault::Fault;
+use cofferdam::core::id::LocalName;
+use cofferdam::core::port::{BoxFuture, Effects, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam::llm::Scripted;
 use cofferdam::{
-    Chunk, ChunkHandler, ChunkKind, Mode, Orchestrator, RunOptions, StreamMetadata, StreamOptions, Workflow,
+    Chunk, ChunkHandler, ChunkKind, Mode, Orchestrator, RunOptions, StreamMetadata, StreamOptions, Tool, Workflow,
 };
 use futures_util::StreamExt as _;
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
@@ -267,4 +271,70 @@ fn closing_ends_a_run_whose_stream_nobody_reads_and_says_so() {
             assert_eq!(stream.wait().await.unwrap().status, status);
         }
     });
+}
+
+/// A tool that gives bytes as servers of tools do.
+struct Camera(Vec<ToolDefinition>);
+
+impl Camera {
+    fn new() -> Self {
+        Self(vec![ToolDefinition {
+            name: LocalName::parse("camera").unwrap(),
+            title: None,
+            description: "Looks and listens.".into(),
+            input_schema: Arc::new(json!({ "type": "object" })),
+            output_schema: None,
+            effects: Effects { read_only: true, ..Effects::default() },
+            examples: Vec::new(),
+        }])
+    }
+}
+
+impl Tool for Camera {
+    fn definitions(&self) -> &[ToolDefinition] {
+        &self.0
+    }
+
+    fn call<'a>(&'a self, _: ToolContext, _: &'a LocalName, _: Arc<Value>) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
+        let part = |media: &str, base64: &str| json!({ "kind": "x", "media_type": media, "base64": base64 });
+        let left_out = json!({ "kind": "image", "media_type": "image/png", "left_out": "more than 9 bytes" });
+        let data = [
+            part("image/png", "QUFB"),
+            part("audio/wav", "QkJC"),
+            part("video/mp4", "Q0ND"),
+            part("text/csv", "RERE"),
+            left_out,
+        ];
+        let output = ToolOutput { result: Arc::new(json!({ "data": data })), content: Some("look".into()) };
+        Box::pin(std::future::ready(Ok(output)))
+    }
+}
+
+#[test]
+fn what_a_tool_shows_and_plays_comes_behind_its_result() {
+    let chunks = |options: StreamOptions| {
+        runtime().block_on(async {
+            let orchestrator = Orchestrator::builder().tool(Camera::new()).build().unwrap();
+            all(&orchestrator, "name: w\nsteps: [{ id: a, tool: camera }]", options).await
+        })
+    };
+    let media = |chunks: &[Chunk]| {
+        let told = chunks.iter().filter_map(|chunk| {
+            let media = chunk.media.as_ref()?;
+            assert_eq!((chunk.tool.as_ref().unwrap().name.as_str(), chunk.metadata.path.as_str()), ("camera", "a"));
+            Some((chunk.kind, media.media_type.clone(), media.base64.to_string()))
+        });
+        told.collect::<Vec<_>>()
+    };
+    let all = chunks(StreamOptions::default());
+    let wanted = [
+        (ChunkKind::Image, "image/png".to_owned(), "QUFB".to_owned()),
+        (ChunkKind::Audio, "audio/wav".to_owned(), "QkJC".to_owned()),
+        (ChunkKind::Video, "video/mp4".to_owned(), "Q0ND".to_owned()),
+    ];
+    assert_eq!(media(&all), wanted);
+    let place = |kind| all.iter().position(|chunk| chunk.kind == kind).unwrap();
+    assert_eq!(place(ChunkKind::ToolResult) + 1, place(ChunkKind::Image));
+    assert_eq!(media(&chunks(StreamOptions { tool_calls: false, ..StreamOptions::default() })), wanted);
+    assert_eq!(media(&chunks(StreamOptions { text_only: true, ..StreamOptions::default() })), []);
 }

@@ -31,11 +31,17 @@ pub(crate) struct Provider {
 impl Provider {
     /// Answers each request in turn, the last answer again and again.
     pub(crate) fn start(answers: Vec<Answer>) -> Self {
+        Self::start_once(answers, || {})
+    }
+
+    /// As [`Self::start`], once `ready` has returned; whoever connects before waits for its answer.
+    pub(crate) fn start_once(answers: Vec<Answer>, ready: impl FnOnce() + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&requests);
         thread::spawn(move || {
+            ready();
             let mut silent = Vec::new();
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };

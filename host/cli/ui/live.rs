@@ -333,7 +333,7 @@ impl Sink for Live {
             "plugin_*",
             "warning",
         ];
-        Want::new(kinds.map(str::to_owned).to_vec(), Pressure::DropTransient)
+        Want::new(kinds.map(str::to_owned).to_vec(), Pressure::Drop)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

@@ -109,7 +109,7 @@ impl Recap {
 impl Sink for Recap {
     fn want(&self) -> Want {
         let kinds = ["plugin_denied", "permission_decided", "turn_started"];
-        Want::new(kinds.map(str::to_owned).to_vec(), Pressure::DropTransient)
+        Want::new(kinds.map(str::to_owned).to_vec(), Pressure::Drop)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

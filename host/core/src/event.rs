@@ -14,7 +14,7 @@ mod spending;
 mod status;
 
 pub use changes::{ChangedFile, Changes, Conflict, FileChange};
-pub use kinds::{KINDS, unknown_kind};
+pub use kinds::{KINDS, TRANSIENT, unknown_kind};
 pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
 pub use post::{Delivered, DropReason, Dropped, MessageKind, Posted, Told};
 pub use public::Sensitive;

@@ -123,6 +123,7 @@ limits! {
     // Agents
     CONVERSATION_BYTES: usize = 512 * KIB, "bytes", "an agent that works for long would be refused by its model: what is old and long gives way";
     MAILBOX_MESSAGES: usize = 10_000, "messages", "agents that write faster than one reads would fill the memory";
+    DROP_CALLBACK_MESSAGES: usize = 1_024, "messages", "what hears of dropped messages and hangs would have all of them wait in memory; beyond this the run tells it itself";
     MESSAGE_TEXT_BYTES: usize = 64 * KIB, "bytes", "one message would fill the conversation of its reader";
     WAKE_CYCLES: u32 = 10, "wake-ups", "two agents that answer each other would never end";
     COORDINATOR_WAKES: u32 = 100, "wake-ups", "a run of many steps would ask the coordinator's model at each of them";
@@ -151,7 +152,7 @@ limits! {
     // Models over HTTP
     SSE_LINE_BYTES: usize = MIB, "bytes", "a stream without line ends would fill the memory";
     SSE_EVENT_BYTES: usize = 4 * MIB, "bytes", "an event of endless lines would fill the memory";
-    MODEL_RESPONSE_BYTES: usize = 64 * MIB, "bytes", "a provider could stream for ever";
+    MODEL_RESPONSE_BYTES: usize = 64 * MIB, "bytes", "a provider, or a model of an embedder, could stream for ever";
     MODEL_ERROR_BODY_BYTES: usize = 64 * KIB, "bytes", "an error page is quoted, not stored";
     MODEL_CONNECT_MS: u64 = 5_000, "ms", "an address that drops packets would hold the step";
     MODEL_HEADERS_MS: u64 = 120_000, "ms", "a provider that accepts and says nothing would hold the step";

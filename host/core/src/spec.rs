@@ -20,6 +20,7 @@ mod expression;
 mod feed;
 mod files;
 mod graph;
+mod host_defaults;
 mod include;
 mod input;
 mod isolation;
@@ -45,6 +46,7 @@ mod tree;
 mod unbuilt;
 mod work;
 
+pub use host_defaults::HostDefaults;
 pub use input::InputText;
 pub use run_limits::RunLimits;
 pub use schema::schema;

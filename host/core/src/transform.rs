@@ -10,6 +10,7 @@ use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::Alias;
 use crate::value::Map;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What changes a step's input and its output; each chain is applied from left to right.
@@ -22,7 +23,8 @@ pub struct Transforms {
 }
 
 /// One link of a chain.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Transform {
     /// Takes white space off both ends.
     Trim,

@@ -135,7 +135,8 @@ impl<'a> Conversation<'a> {
     async fn talk(&mut self) -> Result<bool, Fault> {
         let mut choice = ToolChoice::Auto;
         let mut woken = false;
-        for turn in 1..=self.agent.spec.max_turns {
+        let turns = self.agent.spec.max_turns.unwrap_or(limits::AGENT_TURNS);
+        for turn in 1..=turns {
             if !woken {
                 let letters = self.ctx.mail.read(turn).await?;
                 self.take_letters(&letters);
@@ -157,7 +158,6 @@ impl<'a> Conversation<'a> {
                 Next::Stop { truncated } => return Ok(truncated),
             }
         }
-        let turns = self.agent.spec.max_turns;
         self.cut_off("out_of_turns", &format!("the agent was stopped after {turns} turns")).map(|_| true)
     }
 

@@ -1,13 +1,16 @@
 //! Events on their way to sinks: one queue and one task a sink, so that no sink slows another.
 //!
-//! Durable events are never dropped. Of transient ones a slow sink loses some and is told how many.
+//! A queue holds so many events and no more. What a slow sink misses it is told by number, and finds in the journal where it
+//! was durable; a sink that asked to be waited for misses nothing. A sink that panics gets nothing more.
 
 use cofferdam_core::event::RunEvent;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Batch, Clock, Pressure, Sink, Want};
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -17,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 /// All sinks of a run.
 pub(crate) struct Bus {
     lines: Vec<Line>,
+    /// What is wrong with sinks that get nothing.
+    unserved: Vec<String>,
 }
 
 struct Line {
@@ -45,13 +50,14 @@ struct Waiting {
 impl Bus {
     /// Starts a task for each sink.
     pub(crate) fn start(sinks: &[Arc<dyn Sink>], clock: &Arc<dyn Clock>) -> Self {
-        let lines = sinks.iter().map(|sink| {
-            let queue = Arc::new(Queue::default());
-            let want = sink.want();
-            let task = tokio::spawn(deliver_all(Arc::clone(sink), want.clone(), Arc::clone(&queue), Arc::clone(clock)));
-            Line { name: sink.name(), want, queue, task }
-        });
-        Self { lines: lines.collect() }
+        let (mut lines, mut unserved) = (Vec::new(), Vec::new());
+        for sink in sinks {
+            match Line::start(sink, clock) {
+                Ok(line) => lines.push(line),
+                Err(problem) => unserved.push(problem),
+            }
+        }
+        Self { lines, unserved }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -62,13 +68,7 @@ impl Bus {
     /// the run is cancelled. `lost` counts transient events that never came here.
     pub(crate) async fn publish(&self, events: &[Arc<RunEvent>], lost: u64, cancel: &CancellationToken) {
         for line in &self.lines {
-            line.queue.push(events, &line.want, lost);
-            if line.want.pressure == Pressure::Wait {
-                tokio::select! {
-                    () = line.queue.wait_for_room() => {}
-                    () = cancel.cancelled() => {}
-                }
-            }
+            line.publish(events, lost, cancel).await;
         }
     }
 
@@ -78,11 +78,44 @@ impl Bus {
         let lines = std::mem::take(&mut self.lines);
         lines.iter().for_each(|line| line.queue.close());
         let endings = lines.into_iter().map(|line| line.end(clock, cancel));
-        join_all(endings).await.into_iter().flatten().collect()
+        let problems = join_all(endings).await.into_iter().flatten();
+        self.unserved.drain(..).chain(problems).collect()
     }
 }
 
 impl Line {
+    fn start(sink: &Arc<dyn Sink>, clock: &Arc<dyn Clock>) -> Result<Self, String> {
+        let asked = catch_unwind(AssertUnwindSafe(|| (sink.name(), sink.want())));
+        let panicked = |_| "an event sink panicked when it was asked what it wants, and gets nothing".to_owned();
+        let (name, want) = asked.map_err(panicked)?;
+        let queue = Arc::new(Queue::default());
+        let delivery = Delivery {
+            sink: Arc::clone(sink),
+            name: name.clone(),
+            want: want.clone(),
+            queue: Arc::clone(&queue),
+            clock: Arc::clone(clock),
+        };
+        let task = tokio::spawn(delivery.guarded());
+        Ok(Self { name, want, queue, task })
+    }
+
+    async fn publish(&self, events: &[Arc<RunEvent>], lost: u64, cancel: &CancellationToken) {
+        self.queue.miss(&self.want, lost);
+        for events in events.chunks(limits::SINK_BATCH_EVENTS) {
+            let fills = self.queue.push(events, &self.want);
+            match self.want.pressure {
+                Pressure::Wait => tokio::select! {
+                    () = self.queue.wait_for_room() => {}
+                    () = cancel.cancelled() => {}
+                },
+                // It is not waited for, but a run that never pauses must leave it the time to take what it could.
+                Pressure::Drop if fills => tokio::task::yield_now().await,
+                Pressure::Drop => {}
+            }
+        }
+    }
+
     async fn end(self, clock: &Arc<dyn Clock>, cancel: &CancellationToken) -> Option<String> {
         let patient = self.want.pressure == Pressure::Wait;
         // Whoever cancels does not want to wait as long.
@@ -128,22 +161,35 @@ impl Queue {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn push(&self, events: &[Arc<RunEvent>], want: &Want, lost: u64) {
+    /// Counts transient events that never came here.
+    fn miss(&self, want: &Want, lost: u64) {
+        if lost > 0 && want.takes_transient() {
+            self.state().dropped += lost;
+        }
+    }
+
+    /// Queues what is wanted of some events; says whether the queue fills up.
+    fn push(&self, events: &[Arc<RunEvent>], want: &Want) -> bool {
         let mut state = self.state();
         if state.dead {
-            return;
+            return false;
         }
-        state.dropped += lost;
         for event in events.iter().filter(|event| want.takes(&event.body)) {
-            let full = state.events.len() >= limits::SINK_QUEUE_EVENTS;
-            if full && event.body.is_transient() && want.pressure == Pressure::DropTransient {
-                state.dropped += 1;
-            } else {
-                state.events.push_back(Arc::clone(event));
+            let full = want.pressure == Pressure::Drop && state.events.len() >= limits::SINK_QUEUE_EVENTS;
+            state.dropped += u64::from(full);
+            if full && event.body.is_transient() {
+                continue;
             }
+            if full {
+                // The oldest go, so that the end of a run, behind which nothing comes, always stays.
+                state.events.pop_front();
+            }
+            state.events.push_back(Arc::clone(event));
         }
+        let fills = state.events.len() > limits::SINK_QUEUE_EVENTS / 2;
         drop(state);
         self.filled.notify_one();
+        fills
     }
 
     fn close(&self) {
@@ -222,27 +268,48 @@ impl Queue {
     }
 }
 
-/// Delivers until the queue is closed, or the sink fails for good; says why in the latter case.
-async fn deliver_all(sink: Arc<dyn Sink>, want: Want, queue: Arc<Queue>, clock: Arc<dyn Clock>) -> Option<String> {
-    let (mut problem, mut refused) = (None, 0);
-    while let Some(batch) = queue.next(&want, clock.as_ref()).await {
-        let patience = Patience { clock: clock.as_ref(), offers: limits::SINK_OFFERS };
-        match deliver(sink.as_ref(), batch, patience).await {
-            Ok(count) => refused += count,
-            Err(fault) => {
-                problem = Some(format!("{} stopped: {fault}", sink.name()));
-                queue.die();
-                break;
+/// What brings the events of a queue to its sink.
+struct Delivery {
+    sink: Arc<dyn Sink>,
+    name: String,
+    want: Want,
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Delivery {
+    /// Delivers; a panic of the sink is its end, and nothing waits for it any more.
+    async fn guarded(self) -> Option<String> {
+        let outcome = AssertUnwindSafe(self.deliver_all()).catch_unwind().await;
+        outcome.unwrap_or_else(|_| {
+            self.queue.die();
+            Some(format!("{} panicked, and got nothing more", self.name))
+        })
+    }
+
+    /// Delivers until the queue is closed, or the sink fails for good; says why in the latter case.
+    async fn deliver_all(&self) -> Option<String> {
+        let Self { sink, name, want, queue, clock } = self;
+        let (mut problem, mut refused) = (None, 0);
+        while let Some(batch) = queue.next(want, clock.as_ref()).await {
+            let patience = Patience { clock: clock.as_ref(), offers: limits::SINK_OFFERS };
+            match deliver(sink.as_ref(), batch, patience).await {
+                Ok(count) => refused += count,
+                Err(fault) => {
+                    problem = Some(format!("{name} stopped: {fault}"));
+                    queue.die();
+                    break;
+                }
             }
         }
-    }
-    if refused > 0 && problem.is_none() {
-        let events = if refused == 1 { "1 event".to_owned() } else { format!("{refused} events") };
-        problem = Some(format!("{} will never take {events}: dead letters", sink.name()));
-    }
-    match sink.flush().await {
-        Ok(()) => problem,
-        Err(fault) => Some(problem.unwrap_or_else(|| format!("{} could not flush: {fault}", sink.name()))),
+        if refused > 0 && problem.is_none() {
+            let events = if refused == 1 { "1 event".to_owned() } else { format!("{refused} events") };
+            problem = Some(format!("{name} will never take {events}: dead letters"));
+        }
+        match sink.flush().await {
+            Ok(()) => problem,
+            Err(fault) => Some(problem.unwrap_or_else(|| format!("{name} could not flush: {fault}"))),
+        }
     }
 }
 
@@ -375,12 +442,13 @@ mod tests {
         assert_eq!(deliver(&sink, batch(1), patience(&TokioClock::new())).await, Ok(0));
         assert_eq!(begun.elapsed(), Duration::from_millis(2_000 + limits::CLOSE_GRACE_MS + 200));
     }
+
     /// Never answers.
     struct Hung;
 
     impl Sink for Hung {
         fn want(&self) -> Want {
-            Want::new(Vec::new(), Pressure::DropTransient)
+            Want::new(Vec::new(), Pressure::Drop)
         }
 
         fn deliver(&self, _: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
@@ -415,5 +483,156 @@ mod tests {
         let (problems, ()) = tokio::join!(bus.close(&clock, &cancel), closing);
         assert_eq!(problems.len(), 1);
         assert_eq!(begun.elapsed(), Duration::from_millis(1_000 + limits::CANCEL_GRACE_MS));
+    }
+
+    /// Panics in one of its functions.
+    struct Panics(&'static str, Pressure);
+
+    impl Panics {
+        fn at(&self, place: &str) {
+            assert_ne!(self.0, place, "a broken sink");
+        }
+    }
+
+    impl Sink for Panics {
+        fn want(&self) -> Want {
+            self.at("want");
+            Want::new(Vec::new(), self.1)
+        }
+
+        fn name(&self) -> String {
+            self.at("name");
+            "the broken sink".to_owned()
+        }
+
+        fn deliver(&self, _: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+            self.at("deliver");
+            Box::pin(async {
+                self.at("delivering");
+                Ok(Ack::All)
+            })
+        }
+
+        fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+            self.at("flush");
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    /// More than wait for a sink, a hundred at a time.
+    async fn publish_many(bus: &Bus, count: usize) {
+        let events = batch(100).events;
+        for _ in 0..count / 100 {
+            bus.publish(&events, 0, &CancellationToken::new()).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sink_that_panics_gets_nothing_more_and_holds_up_nobody() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        for pressure in [Pressure::Drop, Pressure::Wait] {
+            for place in ["want", "name", "deliver", "delivering", "flush"] {
+                let bus = Bus::start(&[Arc::new(Panics(place, pressure))], &clock);
+                publish_many(&bus, 3 * limits::SINK_QUEUE_EVENTS).await;
+                tokio::task::yield_now().await;
+                let waiting: usize = bus.lines.iter().map(|line| line.queue.state().events.len()).sum();
+                assert!(place == "flush" || waiting == 0, "{place}: {waiting} events wait for nobody");
+                let problems = bus.close(&clock, &CancellationToken::new()).await;
+                assert!(problems.len() == 1 && problems[0].contains("sink panicked"), "{place}: {problems:?}");
+            }
+        }
+    }
+
+    /// Takes nothing before it is let go, then all.
+    #[derive(Default)]
+    struct Stalled {
+        free: Notify,
+        taken: Mutex<Vec<Batch>>,
+    }
+
+    impl Sink for Stalled {
+        fn want(&self) -> Want {
+            Want::new(Vec::new(), Pressure::Drop)
+        }
+
+        fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+            Box::pin(async move {
+                if self.taken.lock().unwrap().is_empty() {
+                    self.free.notified().await;
+                }
+                self.taken.lock().unwrap().push(batch);
+                Ok(Ack::All)
+            })
+        }
+
+        fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sink_that_stalls_keeps_so_many_events_and_no_more() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let sink = Arc::new(Stalled::default());
+        let bus = Bus::start(&[Arc::clone(&sink) as Arc<dyn Sink>], &clock);
+        publish_many(&bus, 1_000_000).await;
+        let mut last = (*batch(1).events[0]).clone();
+        last.seq = 7_777;
+        bus.publish(&[Arc::new(last)], 0, &CancellationToken::new()).await;
+        assert_eq!(bus.lines[0].queue.state().events.len(), limits::SINK_QUEUE_EVENTS);
+        sink.free.notify_one();
+        assert!(bus.close(&clock, &CancellationToken::new()).await.is_empty());
+        let taken = sink.taken.lock().unwrap();
+        let events: usize = taken.iter().map(|batch| batch.events.len()).sum();
+        let dropped: u64 = taken.iter().map(|batch| batch.dropped_before).sum();
+        assert_eq!(events as u64 + dropped, 1_000_001, "it is told of all that it missed");
+        assert_eq!(taken.last().unwrap().events.last().unwrap().seq, 7_777, "what comes last always comes");
+    }
+
+    /// Takes all at once.
+    #[derive(Default)]
+    struct Quick(Mutex<(usize, u64)>);
+
+    impl Sink for Quick {
+        fn want(&self) -> Want {
+            Want::new(Vec::new(), Pressure::Drop)
+        }
+
+        fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+            let mut taken = self.0.lock().unwrap();
+            *taken = (taken.0 + batch.events.len(), taken.1 + batch.dropped_before);
+            Box::pin(std::future::ready(Ok(Ack::All)))
+        }
+
+        fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quick_sink_misses_nothing_of_a_run_that_never_pauses() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let sink = Arc::new(Quick::default());
+        let bus = Bus::start(&[Arc::clone(&sink) as Arc<dyn Sink>], &clock);
+        // On one thread, and the last of it all at once.
+        publish_many(&bus, 50_000).await;
+        bus.publish(&batch(50_000).events, 0, &CancellationToken::new()).await;
+        assert!(bus.close(&clock, &CancellationToken::new()).await.is_empty());
+        assert_eq!(*sink.0.lock().unwrap(), (100_000, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sink_is_told_only_of_what_it_wanted() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let wants: [(&[&str], bool, u64); 4] =
+            [(&[], false, 5), (&[], true, 0), (&["step_*"], false, 0), (&["step_*", "prog*"], false, 5)];
+        for (kinds, durable_only, told) in wants {
+            let want =
+                Want { durable_only, ..Want::new(kinds.iter().map(ToString::to_string).collect(), Pressure::Drop) };
+            let queue = Queue::default();
+            queue.miss(&want, 5);
+            queue.push(&batch(1).events, &want);
+            assert_eq!(queue.next(&want, clock.as_ref()).await.unwrap().dropped_before, told, "{kinds:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The laws that every transform, condition and mailbox store must hold, as suites that any implementation can run: a component, ours,
+//! The laws that every transform, condition, mailbox store and sink must hold, as suites that any implementation can run: a component, ours,
 //! an embedder's.
 //!
 //! An implementation is held against them by options that say what it shall do: [`Mirror`] is a native one, and the
@@ -14,6 +14,8 @@
 mod condition;
 mod mailbox;
 mod mirror;
+mod sample_run;
+mod sink;
 mod transform;
 
 pub use mirror::Mirror;
@@ -21,7 +23,7 @@ pub use mirror::Mirror;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
-use cofferdam_core::port::{BoxFuture, Condition, MailboxStore, PureContext, Recorder, Transform};
+use cofferdam_core::port::{BoxFuture, Condition, MailboxStore, PureContext, Recorder, Sink, Transform};
 use cofferdam_core::time::Timestamp;
 use cofferdam_core::value::Map;
 use serde_json::{Value, json};
@@ -66,6 +68,41 @@ pub async fn condition(condition: &(dyn Condition + 'static)) -> Result<(), Stri
 pub async fn mailbox(store: &(dyn MailboxStore + 'static)) -> Result<(), String> {
     for law in mailbox::LAWS {
         (law.holds)(store).await.map_err(|found| format!("{}: {found}", law.sentence))?;
+    }
+    Ok(())
+}
+
+/// Runs all laws of sinks, each on a sink of its own that `make` gives. It is offered a run in which everything happens that can
+/// happen; what becomes of the events is for whoever runs the suite to look at.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use cofferdam_core::{fault::Fault, port::{Ack, Batch, BoxFuture, Pressure, Sink, Want}};
+/// struct Nowhere;
+///
+/// impl Sink for Nowhere {
+///     fn want(&self) -> Want {
+///         Want::new(vec!["step_*".to_owned()], Pressure::Drop)
+///     }
+///
+///     fn deliver(&self, _: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+///         Box::pin(async { Ok(Ack::All) })
+///     }
+///
+///     fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+///         Box::pin(async { Ok(()) })
+///     }
+/// }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// cofferdam_engine::contract::sink(|| Arc::new(Nowhere)).await
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+/// The first law that does not hold, and what was found instead.
+pub async fn sink(make: impl Fn() -> Arc<dyn Sink>) -> Result<(), String> {
+    for law in sink::LAWS {
+        (law.holds)(&*make()).await.map_err(|found| format!("{}: {found}", law.sentence))?;
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ impl Coordinator {
             description: "the coordinator of the run".to_owned(),
             prompt: Some(prompt.into()),
             tools: ToolFilter { allow: Some(own.chain(self.tools.iter().cloned()).collect()), ..ToolFilter::default() },
-            max_turns: limits::COORDINATOR_TURNS,
+            max_turns: Some(limits::COORDINATOR_TURNS),
             ..crate::executor::default_agent()
         }
     }

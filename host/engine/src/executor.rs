@@ -9,6 +9,7 @@ mod commit;
 mod coordinate;
 mod decide;
 mod digests;
+mod drops;
 mod end;
 mod expand;
 mod gather;

@@ -30,8 +30,12 @@ impl Builder {
         self
     }
 
-    /// Hears of each message that reached nobody, once, after that is recorded. It is called where the run is driven, and
-    /// holds it up as long as it takes; a panic in it is a warning of the run.
+    /// Hears of each message that reached nobody, once, after that is recorded: one message of a run after another, on a thread
+    /// beside the run, before the run gives its result. Only when [`DROP_CALLBACK_MESSAGES`] wait for it, it is called where the run is
+    /// driven, and holds that up. A panic in it is a warning of the run, and so is that it is not done when the run has
+    /// waited for it at its end; then it hears of the rest later.
+    ///
+    /// [`DROP_CALLBACK_MESSAGES`]: cofferdam_core::limits::DROP_CALLBACK_MESSAGES
     #[must_use]
     pub fn drop_callback(mut self, callback: impl Fn(DroppedMessage) + Send + Sync + 'static) -> Self {
         self.drops = Some(Arc::new(callback));

@@ -68,6 +68,12 @@ impl RunSink {
             // It is in the journal, and comes from there.
             return Ok(Ack::All);
         }
+        if batch.dropped_before > 0 {
+            // More came than waits for a sink: all of it comes from the journal, from where the sink is.
+            standing.now().behind = true;
+            self.pursue(Duration::ZERO);
+            return Ok(Ack::All);
+        }
         let outcome = self.courier.offer(&turn, &standing.place, batch).await;
         let mut now = standing.now();
         match outcome {

@@ -157,7 +157,7 @@ impl Sink for PluginSink {
             durable_only: *durable,
             batch_events: if asked == 0 { most } else { asked.min(most) },
             linger: Duration::from_millis(u64::from(*max_linger_ms).min(limits::SINK_LINGER_MS)),
-            ..Want::new(kinds.clone(), Pressure::DropTransient)
+            ..Want::new(kinds.clone(), Pressure::Drop)
         }
     }
 

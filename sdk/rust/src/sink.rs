@@ -111,7 +111,8 @@ pub struct Batch {
     pub attempt: u32,
     /// The events.
     pub events: Vec<Event>,
-    /// Transient events that were dropped before this batch.
+    /// Events that it wanted and that were dropped since the last batch, more having
+    /// come than wait for a sink. None for a durable sink, which gets them later.
     pub dropped_before: u64,
 }
 

@@ -83,7 +83,7 @@ struct Native;
 
 impl Sink for Native {
     fn want(&self) -> Want {
-        Want::new(Vec::new(), Pressure::DropTransient)
+        Want::new(Vec::new(), Pressure::Drop)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

@@ -30,7 +30,7 @@ pub(in crate::command) fn json(document: &Workflow) -> Value {
         "inputs": document.inputs.iter().map(|input| json!({
             "name": input.name, "required": input.required, "default": input.default, "description": input.description,
         })).collect::<Vec<_>>(),
-        "agents": document.agents.values().map(|agent| of_agent(agent)).collect::<Vec<_>>(),
+        "agents": document.agents.values().map(|agent| of_agent(document, agent)).collect::<Vec<_>>(),
         "plugins": plugins.collect::<Vec<_>>(),
         "mcp_servers": servers.collect::<Vec<_>>(),
         "steps": steps.iter().map(|step| of_step(document, step)).collect::<Vec<_>>(),
@@ -58,9 +58,10 @@ pub(super) fn find_open(steps: &[Planned<'_>], open: &mut Vec<String>) {
     }
 }
 
-fn of_agent(agent: &AgentSpec) -> Value {
+fn of_agent(document: &Workflow, agent: &AgentSpec) -> Value {
+    let turns = document.turns_of(Some(agent));
     let mut about = json!({
-        "name": agent.name, "description": agent.description, "model": agent.model, "max_turns": agent.max_turns,
+        "name": agent.name, "description": agent.description, "model": agent.model, "max_turns": turns,
         "tools": { "allow": agent.tools.allow, "deny": agent.tools.deny },
     });
     if let (Some(grants), Some(about)) = (&agent.grants, about.as_object_mut()) {
@@ -105,11 +106,10 @@ fn of_work(document: &Workflow, step: &Step) -> Vec<(&'static str, Value)> {
     match &step.work {
         Work::Agent(work) => {
             let agent = agent_of(document, work);
-            let turns = agent.map_or(cofferdam::core::limits::AGENT_TURNS, |agent| agent.max_turns);
             vec![
                 ("agent", json!(work.agent)),
                 ("model", json!(model_of(document, work))),
-                ("max_turns", json!(turns)),
+                ("max_turns", json!(document.turns_of(agent))),
                 (
                     "tools",
                     json!({

@@ -4,7 +4,6 @@
 //! network or a provider failed are not counted.
 
 use super::words::agent_of;
-use cofferdam::core::limits;
 use cofferdam::core::spec::workflow::{Items, Loop, LoopKind, Scope, Step, Work, Workflow};
 use serde::Serialize;
 
@@ -85,7 +84,7 @@ fn of_scope(document: &Workflow, scope: &Scope) -> Calls {
 fn of_work(document: &Workflow, step: &Step) -> Calls {
     match &step.work {
         Work::Agent(work) => {
-            let turns = agent_of(document, work).map_or(limits::AGENT_TURNS, |agent| agent.max_turns);
+            let turns = document.turns_of(agent_of(document, work));
             Calls { at_least: 1, at_most: u64::from(turns) }
         }
         Work::Group(scope) => of_scope(document, scope),

@@ -72,10 +72,11 @@ fn push_plugins(text: &mut String, document: &Workflow) {
 fn push_agents(text: &mut String, document: &Workflow) {
     for agent in document.agents.values() {
         let model = agent.model.as_deref().map(|model| format!("{}, ", clean(model, 100))).unwrap_or_default();
-        let turns = if agent.max_turns == 1 { "turn" } else { "turns" };
+        let most = document.turns_of(Some(agent));
+        let turns = if most == 1 { "turn" } else { "turns" };
         let grants = agent.grants.as_ref().map(|grants| format!(", {}", clean(&grants.explain().join("; "), 200)));
         let grants = grants.unwrap_or_default();
-        let about = format!("{model}{}, at most {} {turns}{grants}", tools(&agent.tools), agent.max_turns);
+        let about = format!("{model}{}, at most {most} {turns}{grants}", tools(&agent.tools));
         let _ = writeln!(text, "agent   {} {}", agent.name, paint::quiet(&about));
     }
 }

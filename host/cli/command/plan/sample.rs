@@ -68,7 +68,7 @@ fn with_agents(mut document: Workflow) -> Workflow {
         prompt: None,
         model: Some("openai/x".into()),
         tools: ToolFilter { allow: Some(vec!["read".into()]), ..ToolFilter::default() },
-        max_turns: 3,
+        max_turns: Some(3),
         settings: ModelSettings::default(),
         result_schema: None,
         transform: Transforms::default(),

@@ -6,7 +6,6 @@ use cofferdam::core::spec::workflow::{
     OnLimit, OutputMode, PluginCondition, Repeat, Scope, Step, ToolFilter, Wiring, Work, Workflow,
 };
 use cofferdam::sink::clean;
-use std::sync::Arc;
 
 /// Most characters of a text of the document that are shown.
 const TEXT_CHARS: usize = 120;
@@ -15,8 +14,8 @@ const TEXT_CHARS: usize = 120;
 pub(super) type Fact = (&'static str, String);
 
 /// The agent of an agent step; none is the default agent.
-pub(super) fn agent_of<'w>(document: &'w Workflow, work: &AgentWork) -> Option<&'w Arc<AgentSpec>> {
-    work.agent.as_ref().and_then(|name| document.agents.get(name))
+pub(super) fn agent_of<'w>(document: &'w Workflow, work: &AgentWork) -> Option<&'w AgentSpec> {
+    work.agent.as_ref().and_then(|name| document.agents.get(name)).map(AsRef::as_ref)
 }
 
 /// The model that a step names, its agent, or the document; none is the default of the host.

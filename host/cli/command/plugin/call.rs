@@ -216,7 +216,7 @@ impl Ear {
 
 impl Sink for Ear {
     fn want(&self) -> Want {
-        Want::new(["plugin_denied", "progress"].map(str::to_owned).to_vec(), Pressure::DropTransient)
+        Want::new(["plugin_denied", "progress"].map(str::to_owned).to_vec(), Pressure::Drop)
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {

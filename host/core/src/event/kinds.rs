@@ -51,6 +51,9 @@ pub const KINDS: &[&str] = &[
     "warning",
 ];
 
+/// The kinds of events that are shown and forgotten.
+pub const TRANSIENT: &[&str] = &["output_delta", "thinking_delta", "progress"];
+
 impl Body {
     /// Whether the event is shown and forgotten: it goes to sinks, never to the journal.
     #[must_use]
@@ -131,6 +134,18 @@ mod tests {
         let kinds = function.lines().filter_map(|line| line.split_once("=> \"")?.1.split_once('"'));
         let kinds: Vec<&str> = kinds.map(|(kind, _)| kind).filter(|kind| *kind != "unknown").collect();
         assert_eq!(kinds, KINDS);
+    }
+
+    #[test]
+    fn the_transient_kinds_are_those_of_transient_events() {
+        let text = String::new;
+        let bodies = [
+            Body::OutputDelta { turn: 1, text: text() },
+            Body::ThinkingDelta { turn: 1, text: text() },
+            Body::Progress { message: text(), fraction: None },
+        ];
+        assert!(bodies.iter().all(Body::is_transient));
+        assert_eq!(bodies.each_ref().map(Body::kind), TRANSIENT);
     }
 
     #[test]

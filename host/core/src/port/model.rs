@@ -31,7 +31,10 @@ pub trait Model: Send + Sync {
     /// What this model is.
     fn info(&self) -> ModelInfo;
 
-    /// Asks the model. The stream ends after [`ModelEvent::Finished`]; an end before it is an error, never an answer.
+    /// Asks the model. The stream ends after [`ModelEvent::Finished`]; an end before it is an error, never an answer. One that
+    /// gives more than [`MODEL_RESPONSE_BYTES`] is dropped, and fails the step.
+    ///
+    /// [`MODEL_RESPONSE_BYTES`]: crate::limits::MODEL_RESPONSE_BYTES
     ///
     /// # Errors
     /// A fault classed by what to do next, with provider, model, status and request id in its message and detail.

@@ -1,7 +1,7 @@
 //! Where events go besides the journal.
 
 use super::BoxFuture;
-use crate::event::{Body, RunEvent};
+use crate::event::{Body, RunEvent, TRANSIENT};
 use crate::fault::Fault;
 use crate::limits;
 use crate::spec::workflow::pattern_matches;
@@ -62,16 +62,28 @@ impl Want {
         if self.durable_only && body.is_transient() {
             return false;
         }
-        self.kinds.is_empty() || self.kinds.iter().any(|pattern| pattern_matches(pattern, body.kind()))
+        self.names(body.kind())
+    }
+
+    /// Whether it wants any transient event.
+    #[must_use]
+    pub fn takes_transient(&self) -> bool {
+        !self.durable_only && TRANSIENT.iter().any(|kind| self.names(kind))
+    }
+
+    fn names(&self, kind: &str) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|pattern| pattern_matches(pattern, kind))
     }
 }
 
 /// What happens when a sink is slower than the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressure {
-    /// Transient events are dropped and counted; durable ones are never dropped.
-    DropTransient,
-    /// The run waits for it.
+    /// The run does not wait for it. At most [`limits::SINK_QUEUE_EVENTS`] wait for it; beyond that transient events are
+    /// dropped first, and of durable ones the oldest, each counted in [`Batch::dropped_before`]. The end of a run always
+    /// comes. What it missed of the durable ones is in the journal, under their `seq`.
+    Drop,
+    /// The run waits for it, and it misses nothing.
     Wait,
 }
 
@@ -80,7 +92,7 @@ pub enum Pressure {
 pub struct Batch {
     /// The events.
     pub events: Vec<Arc<RunEvent>>,
-    /// Transient events that were dropped before this batch.
+    /// Events that it wanted and that were dropped since the last batch.
     pub dropped_before: u64,
 }
 

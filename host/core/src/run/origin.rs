@@ -197,6 +197,8 @@ impl Machine {
 
     /// An output as it enters a prompt: through the `outputTransform` that holds where its step stands.
     fn as_prompted(&self, node: &Node, reader: &mut Reader<'_>) -> Result<StepOutput, Fault> {
-        reader.read(&node.path, &node.output, &self.scope(node.scope).scope.defaults.output_transform)
+        let own = &self.scope(node.scope).scope.defaults.output_transform;
+        let chain = if own.is_empty() { &self.workflow().host.output_transform } else { own };
+        reader.read(&node.path, &node.output, chain)
     }
 }

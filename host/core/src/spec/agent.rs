@@ -7,7 +7,6 @@ use super::kind::{Fields, open};
 use super::tree::{Entry, Node};
 use super::workflow::{AgentSpec, ToolFilter};
 use crate::id::{AgentName, Alias, LocalName, PluginModelName};
-use crate::limits;
 use crate::port::ModelSettings;
 
 impl Decoder<'_> {
@@ -38,7 +37,7 @@ impl Decoder<'_> {
             prompt,
             model: fields.filled("model").and_then(|node| self.model_name(node)),
             tools,
-            max_turns: fields.count("maxTurns").filter(|turns| *turns > 0).unwrap_or(limits::AGENT_TURNS),
+            max_turns: fields.count("maxTurns").filter(|turns| *turns > 0),
             settings: ModelSettings {
                 temperature: fields.number("temperature"),
                 top_p: fields.number("topP"),

@@ -1,5 +1,6 @@
 //! The document's root: opens it, decodes its parts in the order in which they refer to each other.
 
+use super::HostDefaults;
 use super::code;
 use super::compat;
 use super::expression::Around;
@@ -89,6 +90,7 @@ impl<'s> Decoder<'s> {
             hash: sha256_hex(digests.as_bytes()),
             sources,
             unbuilt: merged.unbuilt,
+            host: HostDefaults::default(),
         };
         (Some(workflow), report)
     }

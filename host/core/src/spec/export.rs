@@ -14,7 +14,6 @@ use super::workflow::{
 };
 use super::{RunLimits, workflow::ItemFailure};
 use crate::budget::Budget;
-use crate::limits;
 use crate::memory::{MemoryAccess, MemoryReading};
 use crate::policy::{Grants, PluginLimits};
 use crate::transform::{Transform, Transforms};
@@ -150,7 +149,7 @@ fn agent(agent: &AgentSpec) -> Value {
     table.maybe("model", agent.model.as_deref());
     table.maybe("tools", agent.tools.allow.clone());
     table.some("disallowedTools", agent.tools.deny.clone());
-    table.unless("maxTurns", agent.max_turns, agent.max_turns == limits::AGENT_TURNS);
+    table.maybe("maxTurns", agent.max_turns);
     table.maybe("temperature", agent.settings.temperature);
     table.maybe("topP", agent.settings.top_p);
     table.maybe("maxTokens", agent.settings.max_tokens);

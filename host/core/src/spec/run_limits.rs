@@ -3,9 +3,11 @@
 //! It must not raise any: the host's values in [`crate::limits`] are the most there is.
 
 use crate::limits;
+use serde::{Deserialize, Serialize};
 
 /// The limits of one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunLimits {
     /// Step instances of the run, iterations counted.
     pub step_instances: usize,
@@ -34,5 +36,27 @@ impl Default for RunLimits {
             tool_argument_bytes: limits::TOOL_ARGUMENT_BYTES,
             tool_calls_per_turn: limits::TOOL_CALLS_PER_TURN,
         }
+    }
+}
+
+impl RunLimits {
+    /// Of each limit the smaller one.
+    #[must_use]
+    pub fn within(&self, most: &Self) -> Self {
+        Self {
+            step_instances: self.step_instances.min(most.step_instances),
+            for_each_items: self.for_each_items.min(most.for_each_items),
+            message_bytes: self.message_bytes.min(most.message_bytes),
+            step_output_bytes: self.step_output_bytes.min(most.step_output_bytes),
+            tool_result_bytes: self.tool_result_bytes.min(most.tool_result_bytes),
+            tool_argument_bytes: self.tool_argument_bytes.min(most.tool_argument_bytes),
+            tool_calls_per_turn: self.tool_calls_per_turn.min(most.tool_calls_per_turn),
+        }
+    }
+
+    /// Whether no limit is above those of the host in [`crate::limits`].
+    #[must_use]
+    pub fn are_lowered(&self) -> bool {
+        self.within(&Self::default()) == *self
     }
 }

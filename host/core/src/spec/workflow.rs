@@ -22,7 +22,7 @@ use crate::id::{AgentName, Alias, StepId, ToolName};
 use crate::policy::{Grants, Narrowing};
 use crate::port::ModelSettings;
 use crate::server::ServerReference;
-use crate::spec::RunLimits;
+use crate::spec::{HostDefaults, RunLimits};
 use crate::template::Template;
 use crate::transform::{Transform, Transforms};
 use crate::value::Map;
@@ -60,6 +60,8 @@ pub struct Workflow {
     pub hash: String,
     /// What was checked and cannot run in this version; a run with any of it is refused.
     pub unbuilt: Vec<Unbuilt>,
+    /// What holds where it says nothing else, of whoever runs it.
+    pub host: HostDefaults,
 }
 
 /// A part of the language that this version checks and does not run.
@@ -84,8 +86,8 @@ pub struct AgentSpec {
     pub model: Option<String>,
     /// Which tools it may use.
     pub tools: ToolFilter,
-    /// Most turns; never 0.
-    pub max_turns: u32,
+    /// Most turns, never 0; none = [`Workflow::turns_of`] says.
+    pub max_turns: Option<u32>,
     /// Sampling and limits.
     pub settings: ModelSettings,
     /// JSON Schema of its result.
@@ -383,6 +385,7 @@ impl Workflow {
             sources: Vec::new(),
             hash: String::new(),
             unbuilt: Vec::new(),
+            host: HostDefaults::default(),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
+use cofferdam_core::limits;
 use cofferdam_core::message::{Message, Opaque, ToolCall, Usage};
 use cofferdam_core::port::{FinishReason, Model, ModelEvent, ModelRequest, PastTurn, Recorder};
+use cofferdam_core::value;
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 
@@ -46,7 +48,7 @@ impl Turn {
         self.finish == Some(FinishReason::Length)
     }
 
-    /// Reads the answer to its end; what was read before a fault stays.
+    /// Reads the answer to its end; what was read before a fault stays, but for an answer that was too large.
     pub(super) async fn read(
         &mut self,
         model: &dyn Model,
@@ -54,8 +56,16 @@ impl Turn {
         events: &dyn Recorder,
     ) -> Result<(), Fault> {
         let mut stream = model.stream(request).await?;
+        let mut bytes = 0_usize;
         while let Some(event) = stream.next().await {
-            self.take(event?, events);
+            let event = event?;
+            bytes = bytes.saturating_add(size(&event));
+            if bytes > limits::MODEL_RESPONSE_BYTES {
+                return Err(self.too_large());
+            }
+            self.take(event, events);
+            // A model that always has something more must not keep the thread from everybody else.
+            tokio::task::consume_budget().await;
         }
         match self.finish {
             None => Err(Fault::retry(
@@ -68,6 +78,13 @@ impl Turn {
             )),
             Some(_) => Ok(()),
         }
+    }
+
+    /// Nobody wants to have what a model that does not end has said.
+    fn too_large(&mut self) -> Fault {
+        (self.text, self.calls, self.opaque) = Default::default();
+        let most = limits::MODEL_RESPONSE_BYTES;
+        Fault::step("model_answer_too_large", format!("the answer of `{}` has more than {most} bytes", self.model))
     }
 
     fn take(&mut self, event: ModelEvent, events: &dyn Recorder) {
@@ -97,4 +114,15 @@ impl Turn {
             opaque: std::mem::take(&mut self.opaque),
         }
     }
+}
+
+/// The bytes of an event, which are never none: an answer of empty pieces ends as well.
+fn size(event: &ModelEvent) -> usize {
+    let carried = match event {
+        ModelEvent::Text(text) | ModelEvent::Reasoning(text) => text.len(),
+        ModelEvent::ToolCall(ToolCall { id, name, arguments }) => id.len() + name.len() + arguments.len(),
+        ModelEvent::Opaque(Opaque { provider, data }) => provider.len() + value::size(data),
+        ModelEvent::Started { .. } | ModelEvent::Usage(_) | ModelEvent::Finished(_) => 0,
+    };
+    size_of::<ModelEvent>() + carried
 }

@@ -12,7 +12,6 @@ use cofferdam_core::limits;
 use cofferdam_core::mail::{self, Letter};
 use cofferdam_core::port::{Post, Receipt};
 use cofferdam_core::run::{Emission, Unreachable};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -187,15 +186,14 @@ impl Run {
 impl Run {
     /// Tells whoever wants to know of each message that reached nobody, once that is recorded.
     pub(super) fn tell_of_drops(&mut self, events: &[Arc<RunEvent>]) {
-        let Some(callback) = self.ports.drops.clone() else { return };
+        if !self.drops.is_wanted() {
+            return;
+        }
         for event in events {
             let Body::MessageDropped(Dropped { from, to, reason, text, .. }) = &event.body else { continue };
             let run_id = self.request.run_id.clone();
             let (from, to, message) = (from.clone(), to.clone(), Arc::clone(text));
-            let dropped = DroppedMessage { run_id, from, to, message, reason: *reason };
-            if std::panic::catch_unwind(AssertUnwindSafe(|| callback(dropped))).is_err() {
-                self.callback_panicked = true;
-            }
+            self.drops.tell(DroppedMessage { run_id, from, to, message, reason: *reason });
         }
     }
 }

@@ -372,6 +372,7 @@ impl Preparation<'_> {
             None => {
                 let Some(model) = self.model(who, work, &spec)? else { return Ok(None) };
                 let limits = self.workflow().options.limits;
+                let spec = self.with_turns(spec);
                 let delegate = LlmAgent::new(Arc::clone(&spec), Arc::clone(&model), None, retries);
                 terms.delegate = Some(Arc::new(delegate.within(limits)));
                 let agent = LlmAgent::new(spec, model, terms.result.clone(), retries);
@@ -379,6 +380,14 @@ impl Preparation<'_> {
             }
         };
         Ok(Some(Offered { agent, terms, transform }))
+    }
+
+    /// The agent with the number of turns that it has here.
+    fn with_turns(&self, spec: Arc<AgentSpec>) -> Arc<AgentSpec> {
+        match spec.max_turns {
+            Some(_) => spec,
+            None => Arc::new(AgentSpec { max_turns: Some(self.workflow().turns_of(Some(&spec))), ..(*spec).clone() }),
+        }
     }
 
     fn terms(&self, who: &str, work: &AgentWork, spec: &AgentSpec) -> Result<Terms, Fault> {
@@ -479,7 +488,7 @@ pub(crate) fn default_agent() -> AgentSpec {
         prompt: None,
         model: None,
         tools: ToolFilter::default(),
-        max_turns: limits::AGENT_TURNS,
+        max_turns: None,
         settings: cofferdam_core::port::ModelSettings::default(),
         result_schema: None,
         transform: Transforms::default(),

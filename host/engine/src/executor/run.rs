@@ -3,6 +3,7 @@
 use super::choose::Choosing;
 use super::coordinate::Desk;
 use super::digests::Stretch;
+use super::drops::DropTeller;
 use super::later::Evaluations;
 use super::lease::Held;
 use super::mail::Reading;
@@ -84,8 +85,8 @@ pub(super) struct Run {
     pub(super) mail: Mail,
     /// Why steps are cancelled that messages stopped.
     pub(super) called_off: HashMap<StepPath, String>,
-    /// What hears of dropped messages panicked.
-    pub(super) callback_panicked: bool,
+    /// Tells of dropped messages.
+    pub(super) drops: DropTeller,
     /// The copy of the mailboxes that an embedder keeps.
     pub(super) kept_mail: KeptMail,
     /// The coordinator, if the run has one.
@@ -156,6 +157,7 @@ impl Run {
             recollection: OnceLock::new(),
         });
         let sensitive = Sensitive::of(&request.workflow);
+        let drops = DropTeller::new(ports.drops.clone());
         let mut run = Self {
             evaluator,
             evaluations: Evaluations::default(),
@@ -186,7 +188,7 @@ impl Run {
             fenced: None,
             mail: Mail::default(),
             called_off: HashMap::new(),
-            callback_panicked: false,
+            drops,
             kept_mail,
             desk: Desk::default(),
             remembering: Remembering::default(),
@@ -233,10 +235,10 @@ impl Run {
         let lost = self.lost().await;
         problems.extend(self.prepared.cleanup().await);
         problems.extend(self.close_mail().await);
+        problems.extend(self.drops.drained(self.ports.clock.as_ref()).await);
         problems.extend(self.bus.close(&self.ports.clock, &self.request.cancel).await);
         release(held).await;
         outcome?;
-        problems.extend(self.callback_panicked.then(|| "what hears of dropped messages panicked".to_owned()));
         let result = self.machine.result(&self.request.run_id);
         let mut result = result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]))?;
         result.warnings.extend(self.prepared.answers.unused(result.status));

@@ -34,6 +34,8 @@ enum Act {
     Fail,
     /// Does not open.
     Shut,
+    /// Takes all, and does not close.
+    Stay,
 }
 
 /// The sink.
@@ -56,20 +58,27 @@ impl Sink for Fickle {
         match self.act {
             Act::TrapOnce if batch.attempt == 1 => crash(),
             Act::Trap => crash(),
-            Act::Loop => loop {
-                std::hint::spin_loop();
-            },
+            Act::Loop => hang(),
             Act::One => Ok(Ack::First(1)),
             Act::Odd => Ok(Ack::Except((0..count).step_by(2).map(|index| (index, "it is odd".to_owned())).collect())),
             Act::TakeMore => Ok(Ack::First(count + 1)),
             Act::RefuseMore => Ok(Ack::Except(vec![(count, "it is not there".to_owned())])),
             Act::Fail => Err(Error::new(ErrorKind::Internal, "it does not want to")),
-            Act::Take | Act::TrapOnce | Act::Shut => Ok(Ack::All),
+            Act::Take | Act::TrapOnce | Act::Shut | Act::Stay => Ok(Ack::All),
         }
     }
 
     fn close(&mut self, ctx: &Context) {
+        if matches!(self.act, Act::Stay) {
+            hang();
+        }
         ctx.log(cofferdam_sdk::Level::Info, "it is closed");
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::hint::spin_loop();
     }
 }
 
