@@ -116,8 +116,7 @@ impl About {
             }
             Self::Request(Request { alias, document, digest, requested, .. }) => {
                 let path = document.as_os_str().as_encoded_bytes();
-                let parts =
-                    [b"grant", &secret[..], path, alias.as_bytes(), digest.as_bytes(), requested.as_bytes()];
+                let parts = [b"grant", &secret[..], path, alias.as_bytes(), digest.as_bytes(), requested.as_bytes()];
                 sha256_hex(&parts.join(&0))
             }
         }
@@ -164,8 +163,8 @@ impl Orchestrator {
     pub async fn kept_answers(&self) -> Result<Vec<KeptAnswer>, Error> {
         let mut answers = Vec::new();
         for namespace in [OF_TOOLS, OF_REQUESTS] {
-            for entry in self.entries(namespace).await? {
-                answers.push(self.shown(namespace, entry));
+            for entry in self.kept_entries(namespace).await? {
+                answers.push(self.shown_answer(namespace, entry));
             }
         }
         answers.sort_by(|one, other| (&one.name, &one.of, &one.id).cmp(&(&other.name, &other.of, &other.id)));
@@ -190,7 +189,7 @@ impl Orchestrator {
         Ok(found)
     }
 
-    async fn entries(&self, namespace: &str) -> Result<Vec<StateEntry>, Error> {
+    async fn kept_entries(&self, namespace: &str) -> Result<Vec<StateEntry>, Error> {
         let mut all: Vec<StateEntry> = Vec::new();
         loop {
             let after = all.last().map(|last| last.key.clone());
@@ -202,7 +201,7 @@ impl Orchestrator {
         }
     }
 
-    fn shown(&self, namespace: &str, StateEntry { key, value, .. }: StateEntry) -> KeptAnswer {
+    fn shown_answer(&self, namespace: &str, StateEntry { key, value, .. }: StateEntry) -> KeptAnswer {
         if let Ok(about) = serde_json::from_slice::<About>(&value) {
             let counts = self.key_of(&about).map(|known| known == key);
             return about.shown(key, counts);

@@ -130,7 +130,7 @@ impl Orchestrator {
         let entry = self.entry(wanted, &plugin);
         let mut approved = self.check_lock(wanted, &entry).await?;
         if !requested.missing_from(&granted).is_empty() && !strict {
-            let request = self.request(wanted.workflow, alias, &plugin.digest().to_string(), requested);
+            let request = self.requested(wanted.workflow, alias, &plugin.digest().to_string(), requested);
             // The key has the requests in it: what was allowed is all of them.
             let is_remembered = self.is_remembered(request.as_ref()).await;
             let remembered = if is_remembered { requested.clone() } else { Grants::default() };
@@ -232,7 +232,7 @@ impl Orchestrator {
 
     /// What an answer about a document is about, to be remembered for good: with the requests, so that a changed document asks anew.
     /// Nothing is remembered of a document that is no file.
-    pub(super) fn request(
+    pub(super) fn requested(
         &self,
         workflow: &Workflow,
         alias: &Alias,
@@ -284,8 +284,7 @@ impl Orchestrator {
     pub(super) async fn remember(&self, request: Option<answers::Request>) {
         let Some(about) = request.map(About::Request) else { return };
         let Some(key) = self.key_of(&about) else { return };
-        let put =
-            Put { namespace: OF_REQUESTS.to_owned(), key, value: Some(about.to_bytes().into()), expected: None };
+        let put = Put { namespace: OF_REQUESTS.to_owned(), key, value: Some(about.to_bytes().into()), expected: None };
         if let Err(error) = self.shared.settings.state.put_if(put).await {
             tracing::warn!(%error, "the answer cannot be remembered");
         }

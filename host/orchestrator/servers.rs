@@ -106,7 +106,7 @@ impl Orchestrator {
     /// Whether a person allowed it before, or does now.
     async fn may_start(&self, workflow: &Workflow, alias: &Alias, wanted: &Wanted) -> bool {
         let what = format!("mcp:{}", sha256_hex(format!("{:?}", wanted.reference).as_bytes()));
-        let request = self.request(workflow, alias, &what, &Grants::default());
+        let request = self.requested(workflow, alias, &what, &Grants::default());
         let request = request.map(|request| Request { server: Some(wanted.reference.explain()), ..request });
         if self.is_remembered(request.as_ref()).await {
             return true;

@@ -125,12 +125,7 @@ fn an_answer_of_an_older_version_counts_and_is_listed() {
     let kinds: Vec<_> = answers.iter().map(|answer| (answer["kind"].as_str().unwrap(), &answer["counts"])).collect();
     assert_eq!(
         kinds,
-        [
-            ("older", &Value::Null),
-            ("older", &Value::Null),
-            ("tool", &Value::Bool(true)),
-            ("tool", &Value::Bool(true))
-        ]
+        [("older", &Value::Null), ("older", &Value::Null), ("tool", &Value::Bool(true)), ("tool", &Value::Bool(true))]
     );
     let shown = project.run(&["permissions", "list"]).expect(0).stdout;
     assert!(shown.contains("perhaps") && !shown.contains('\u{1b}'), "{shown}");
@@ -214,15 +209,9 @@ answers:
         assert!(result.success(), "{:?}", result.error);
         orchestrator.close().await;
     });
-    assert_eq!(
-        person.titles(),
-        ["allow `echo.relay`?", "allow `write`, called by the plugin `echo` in `echo.relay`?"]
-    );
+    assert_eq!(person.titles(), ["allow `echo.relay`?", "allow `write`, called by the plugin `echo` in `echo.relay`?"]);
     let always = person.1.lock().unwrap()[1].always.clone().unwrap();
     assert_eq!(always, "every call of `write` by models and plugins in this project");
     let decided = decided.lock().unwrap();
-    assert_eq!(
-        decided[..],
-        [("echo.relay".to_owned(), None), ("write".to_owned(), Some("echo.relay".to_owned()))]
-    );
+    assert_eq!(decided[..], [("echo.relay".to_owned(), None), ("write".to_owned(), Some("echo.relay".to_owned()))]);
 }

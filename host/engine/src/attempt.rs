@@ -264,7 +264,8 @@ impl Setting {
         let args = args.render(&variables).map_err(|error| template_fault("args", &error))?;
         let args = arguments_within_bounds(&tool, args, self.limits)?;
         let ctx = self.tool_context(DOCUMENT_CALL.into(), None).await?;
-        let reply = self.gateway.call(Call { ctx, tool, args, origin: Origin::Document, agent: None, caller: None }).await?;
+        let reply =
+            self.gateway.call(Call { ctx, tool, args, origin: Origin::Document, agent: None, caller: None }).await?;
         match reply.error {
             Some(fault) => Err(fault),
             None => {

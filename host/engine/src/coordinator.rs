@@ -2,13 +2,12 @@
 
 mod wake;
 
-pub use wake::CoordinatorWake;
-pub(crate) 
-use cofferdam_core::id::AgentName;
+pub(crate) use cofferdam_core::id::AgentName;
 use cofferdam_core::limits;
 use cofferdam_core::mail::OF_COORDINATOR;
 use cofferdam_core::spec::workflow::{AgentSpec, ToolFilter};
 use serde::{Deserialize, Serialize};
+pub use wake::CoordinatorWake;
 use wake::WakeContext;
 
 /// What the coordinator of a run is told that it is.
@@ -159,7 +158,10 @@ impl Coordinator {
         let lacks_context = matches!(self.context, WakeContext::Elsewhere);
         let apart = "it shared its conversation with other runs, and here it has one of its own";
         let without = "what it was given at each wake comes from a function of another program, and is missing here";
-        [(self.set_apart, apart), (lacks_context, without)].into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
+        [(self.set_apart, apart), (lacks_context, without)]
+            .into_iter()
+            .filter_map(|(is, what)| is.then_some(what))
+            .collect()
     }
 
     /// Whether it hears of the run only in the end.

@@ -9,7 +9,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::message::Message;
 use cofferdam_core::port::{
-    Append, Clock, Durability, Journal, JournalError, Page, Record, RecordBody, Redactor, redact_map,
+    Append, Clock, Durability, Journal, JournalError, Page, Record, RecordBody, Redactor, redact_message,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -228,7 +228,9 @@ impl Floor {
                 // What was appended is read back: it is known as it is kept.
                 Ok(_) => return shared.catch_up(known).await.map_err(|error| unreadable(&error)),
                 // Another process has spoken meanwhile.
-                Err(JournalError::Conflict { .. }) => shared.catch_up(known).await.map_err(|error| unreadable(&error))?,
+                Err(JournalError::Conflict { .. }) => {
+                    shared.catch_up(known).await.map_err(|error| unreadable(&error))?;
+                }
                 Err(error) => return Err(failed("written", &error)),
             }
         }
@@ -236,15 +238,15 @@ impl Floor {
     }
 
     fn record(&self, run: &RunId, turn: u32, message: Message) -> Result<Record, Fault> {
-        let message = match message {
+        let mut message = match message {
             // Only who said it can read that, and only at once.
             Message::Assistant { text, tool_calls, .. } => Message::Assistant { text, tool_calls, opaque: Vec::new() },
             other => other,
         };
+        redact_message(&*self.shared.redactor, &mut message);
         let said = SharedMessage { run_id: run.clone(), turn, message };
         match serde_json::to_value(&said) {
-            Ok(Value::Object(mut data)) => {
-                redact_map(&*self.shared.redactor, &mut data);
+            Ok(Value::Object(data)) => {
                 Ok(Record { at: self.shared.clock.now(), body: RecordBody::Note { kind: SAID.to_owned(), data } })
             }
             _ => Err(Fault::bug("a message that cannot be written as JSON")),

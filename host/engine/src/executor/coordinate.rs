@@ -230,7 +230,9 @@ impl Run {
 
     /// What the program says when the coordinator is woken, without known secrets.
     fn context_of_wake(&self, pass: &mut Pass) -> Option<String> {
-        let WakeContext::Here(function) = self.request.settings.coordinator.as_ref()?.wake_context() else { return None };
+        let WakeContext::Here(function) = self.request.settings.coordinator.as_ref()?.wake_context() else {
+            return None;
+        };
         let wake = CoordinatorWake {
             run_id: self.request.run_id.clone(),
             number: self.desk.wakes,
