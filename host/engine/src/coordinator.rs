@@ -8,7 +8,7 @@ use cofferdam_core::mail::OF_COORDINATOR;
 use cofferdam_core::spec::workflow::{AgentSpec, ToolFilter};
 use serde::{Deserialize, Serialize};
 pub use wake::CoordinatorWake;
-use wake::WakeContext;
+pub(crate) use wake::WakeContext;
 
 /// What the coordinator of a run is told that it is.
 pub const COORDINATOR_PROMPT: &str = "\
