@@ -2,13 +2,14 @@
 
 mod wake;
 
-pub(crate) use cofferdam_core::id::AgentName;
+pub use wake::CoordinatorWake;
+pub(crate) use wake::WakeContext;
+
+use cofferdam_core::id::AgentName;
 use cofferdam_core::limits;
 use cofferdam_core::mail::OF_COORDINATOR;
 use cofferdam_core::spec::workflow::{AgentSpec, ToolFilter};
 use serde::{Deserialize, Serialize};
-pub use wake::CoordinatorWake;
-pub(crate) use wake::WakeContext;
 
 /// What the coordinator of a run is told that it is.
 pub const COORDINATOR_PROMPT: &str = "\
