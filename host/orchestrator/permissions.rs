@@ -22,7 +22,9 @@ impl Orchestrator {
     /// Who keeps answers about tools; nobody without a project and a user.
     pub(super) fn answers_about_tools(&self, pins: &[PluginPin]) -> Option<Arc<dyn Remembered>> {
         let settings = &self.shared.settings;
-        let (_, _) = (settings.user_dirs.as_ref()?, settings.root.as_ref()?);
+        if settings.user_dirs.is_none() || settings.root.is_none() {
+            return None;
+        }
         let component = |pin: &PluginPin| Component { source: pin.source.clone(), digest: pin.digest.clone() };
         let pins = pins.iter().map(|pin| (pin.alias.clone(), component(pin))).collect();
         Some(Arc::new(KeptAnswers { orchestrator: self.without_handle(), pins }))
