@@ -46,10 +46,10 @@ pub use error::{Error, SourceChange};
 pub use grants::{GrantPolicy, ProjectPlugin};
 pub use lock::{LOCK_FILE, LockEntry, LockError, alone_in};
 pub use orchestrator::{
-    AgentHandle, AgentResult, Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, ForkOptions, GoalPlan,
-    OfferedTool, OfferedTools, Orchestrator, PluginCheck, RecallChoice, RecordedRun, Registries, RegistryAccess,
-    ResumeOptions, RunBranch, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided, Update, UserDirs,
-    WaitingRun, Wish,
+    AgentHandle, AgentResult, AnswerKind, Builder, CloseReport, DeadLetter, Delivery, FetchError, Fetched, ForkOptions,
+    GoalPlan, KeptAnswer, OfferedTool, OfferedTools, Orchestrator, PluginCheck, RecallChoice, RecordedRun, Registries,
+    RegistryAccess, ResumeOptions, RunBranch, RunOptions, ServicePlugin, SinkStanding, TransferReport, Undecided,
+    Update, UserDirs, WaitingRun, Wish,
 };
 pub use replace::{replace, replace_through};
 pub use secrets::SecretSource;
@@ -75,8 +75,8 @@ pub use cofferdam_registry as registry;
 pub use cofferdam_store as store;
 
 pub use cofferdam_engine::{
-    COORDINATOR_PROMPT, Coordinator, Difference, DroppedMessage, Listed, Pauses, PermissionAnswer, PermissionRequest,
-    Replayed,
+    COORDINATOR_PROMPT, Coordinator, CoordinatorWake, Difference, DroppedMessage, Listed, Pauses, PermissionAnswer,
+    PermissionRequest, Replayed, SharedMessage,
 };
 
 pub use cofferdam_core::memory::{MemoryChange, MemoryEntry, MemoryItem};

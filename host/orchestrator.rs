@@ -4,10 +4,12 @@
 //! see each other's data.
 
 mod agent;
+mod answers;
 mod approval;
 mod branch;
 mod builder;
 mod construct;
+mod conversation;
 mod engines;
 mod fetching;
 mod goal;
@@ -30,6 +32,7 @@ mod service;
 mod tools;
 
 pub use agent::AgentResult;
+pub use answers::{AnswerKind, KeptAnswer};
 pub use branch::{ForkOptions, RunBranch};
 pub(crate) use builder::Played;
 pub use builder::{Builder, Undecided};
@@ -56,7 +59,7 @@ use cofferdam_core::limits;
 use cofferdam_core::port::{Journal, JournalError, Sink};
 use cofferdam_core::run::RunResult;
 use cofferdam_core::value::Map;
-use cofferdam_engine::Executor;
+use cofferdam_engine::{Executor, SharedConversation};
 use cofferdam_plugin::{PluginHost, namespaces_of};
 use launch::{Again, Launch};
 use lineage::Lineages;
@@ -98,6 +101,8 @@ struct Shared {
     running: Mutex<BTreeMap<usize, RunId>>,
     lineages: Lineages,
     plugin_models: Seen,
+    /// The conversation of coordinators that share one.
+    conversation: Arc<SharedConversation>,
     next_key: AtomicUsize,
     idle: tokio::sync::Notify,
     /// Agents that work in the background, and those that have ended not long ago.
@@ -116,8 +121,10 @@ impl Orchestrator {
         let plugins = Arc::new(plugins);
         let _ = settings.services.host.cell.set(Arc::downgrade(&plugins));
         let executor = if settings.rehearsal.is_some() { Executor::in_place() } else { Executor::new() };
+        let conversation = conversation::of(&settings);
         let shared = Arc::new(Shared {
             settings,
+            conversation,
             executor,
             plugins,
             closing: CancellationToken::new(),

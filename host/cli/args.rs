@@ -3,6 +3,7 @@
 mod agent;
 mod goal;
 mod memory;
+mod permissions;
 mod plugin;
 mod registry;
 mod replay;
@@ -17,6 +18,7 @@ mod tools;
 pub(crate) use agent::AgentArgs;
 pub(crate) use goal::GoalArgs;
 pub(crate) use memory::{MemoryClearArgs, MemoryCommand, MemoryShowArgs};
+pub(crate) use permissions::PermissionsCommand;
 pub(crate) use plugin::{
     BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand,
     PluginTestArgs,
@@ -137,6 +139,9 @@ pub(crate) enum Command {
     /// Look at the tools that agents are offered
     #[command(subcommand, after_help = text::TOOLS)]
     Tools(ToolsCommand),
+    /// Look at what was allowed for good, and take it back
+    #[command(subcommand, after_help = text::PERMISSIONS)]
+    Permissions(PermissionsCommand),
     /// Look after what sinks left behind
     #[command(subcommand, after_help = text::SINKS)]
     Sinks(SinksCommand),

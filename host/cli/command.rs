@@ -11,6 +11,7 @@ mod goal;
 mod init;
 mod limits;
 mod memory;
+mod permissions;
 mod plan;
 mod plugin;
 mod replay;
@@ -55,6 +56,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Runs(command) => runs::run(&global, command),
         Command::Memory(command) => memory::run(&global, &command),
         Command::Tools(command) => tools::run(&global, &command),
+        Command::Permissions(command) => permissions::run(&global, &command),
         Command::Sinks(command) => sinks::run(&global, &command),
         Command::Init(args) => init::run(&args),
         Command::Schema => schema::run(),
@@ -92,6 +94,7 @@ fn audience(command: &Command) -> Audience {
         Command::Runs(command) => command.json(),
         Command::Memory(command) => command.json(),
         Command::Tools(ToolsCommand::List(args)) => args.json,
+        Command::Permissions(command) => command.json(),
         Command::Sinks(command) => command.shared().json,
         Command::Config(ConfigCommand::Show { json, .. }) => *json,
         Command::Init(_) | Command::Schema | Command::Completions { .. } | Command::Explain { .. } => false,

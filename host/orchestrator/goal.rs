@@ -216,7 +216,7 @@ impl Orchestrator {
     }
 
     /// What keeps no orchestrator from ending with its last clone.
-    fn without_handle(&self) -> Self {
+    pub(super) fn without_handle(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), _handle: None }
     }
 }

@@ -167,7 +167,7 @@ impl Orchestrator {
         )?
         .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
         .with_handler(settings.permission_handler.clone())
-        .with_remembered(self.kept_answers(&pins))
+        .with_remembered(self.answers_about_tools(&pins))
         .with_coordinator(options.coordinator.as_ref().is_some_and(|coordinator| !coordinator.only_synthesizes()))
         .with_recall(recall.is_some())
         .with_unlisted(servers.unlisted.iter().cloned())
@@ -192,6 +192,7 @@ impl Orchestrator {
             sinks,
             drops: settings.drops.clone(),
             mailboxes: settings.mailboxes.clone(),
+            conversation: Some(Arc::clone(&self.shared.conversation)),
             recall,
         };
         let request = RunRequest {

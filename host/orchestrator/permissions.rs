@@ -1,73 +1,53 @@
 //! What people allowed models for good, kept beside the runs of a project.
 //!
-//! Keys contain the user's secret, so that the records that a folder of somebody else brings along cannot hold an answer, and
-//! the component that a tool comes from, so that another one under the same alias is asked about anew.
+//! An answer is about the component that a tool comes from, so that another one under the same alias is asked about anew.
 
 use super::Orchestrator;
-use cofferdam_core::digest::sha256_hex;
+use super::answers::{About, Component, OF_TOOLS};
 use cofferdam_core::event::PluginPin;
 use cofferdam_core::id::ToolName;
 use cofferdam_core::permission::{Rules, Stance};
-use cofferdam_core::port::{BoxFuture, Put, Remembered, State};
-use cofferdam_plugin::user_key;
+use cofferdam_core::port::{BoxFuture, Put, Remembered};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the answers are kept.
-const NAMESPACE: &str = "permissions";
-
-/// The answers of one project and user.
+/// The answers of one project and user, as a run takes them.
 struct KeptAnswers {
-    state: Arc<dyn State>,
-    /// Where the user's secret is.
-    secret: PathBuf,
-    /// The project.
-    root: PathBuf,
+    orchestrator: Orchestrator,
     /// Where the tools of an alias come from, and their digest.
-    pins: BTreeMap<String, String>,
+    pins: BTreeMap<String, Component>,
 }
 
 impl Orchestrator {
     /// Who keeps answers about tools; nobody without a project and a user.
-    pub(super) fn kept_answers(&self, pins: &[PluginPin]) -> Option<Arc<dyn Remembered>> {
+    pub(super) fn answers_about_tools(&self, pins: &[PluginPin]) -> Option<Arc<dyn Remembered>> {
         let settings = &self.shared.settings;
-        let (dirs, root) = (settings.user_dirs.as_ref()?, settings.root.as_ref()?);
-        Some(Arc::new(KeptAnswers {
-            state: Arc::clone(&settings.state),
-            secret: dirs.state.clone(),
-            root: canonical(root),
-            pins: pins.iter().map(|pin| (pin.alias.clone(), format!("{}\0{}", pin.source, pin.digest))).collect(),
-        }))
+        if settings.user_dirs.is_none() || settings.root.is_none() {
+            return None;
+        }
+        let component = |pin: &PluginPin| Component { source: pin.source.clone(), digest: pin.digest.clone() };
+        let pins = pins.iter().map(|pin| (pin.alias.clone(), component(pin))).collect();
+        Some(Arc::new(KeptAnswers { orchestrator: self.without_handle(), pins }))
     }
 }
 
-/// One folder is one project, whatever it was called on the command line.
-fn canonical(root: &Path) -> PathBuf {
-    let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
-    root.canonicalize().unwrap_or_else(|_| root.to_owned())
-}
-
 impl KeptAnswers {
-    /// Under what an answer about a tool is kept; none where nothing can be.
-    fn key(&self, tool: &ToolName) -> Option<String> {
-        let of = match tool.alias() {
-            None => "",
+    /// What an answer about a tool is about; none where nothing can be kept.
+    fn about(&self, tool: &ToolName) -> Option<About> {
+        let component = match tool.alias() {
+            None => None,
             // Where it is not known which component answers to the alias, no answer outlives the run.
-            Some(alias) => self.pins.get(alias.as_str())?.as_str(),
+            Some(alias) => Some(self.pins.get(alias.as_str())?.clone()),
         };
-        let secret = user_key(&self.secret);
-        let secret = secret.inspect_err(|error| tracing::warn!(%error, "answers about tools are not kept")).ok()?;
-        let (root, tool) = (self.root.as_os_str().as_encoded_bytes(), tool.to_string());
-        Some(sha256_hex(&[b"tool", &secret[..], root, of.as_bytes(), tool.as_bytes()].join(&0)))
+        Some(About::Tool { tool: tool.clone(), component, at: self.orchestrator.clock().now() })
     }
 }
 
 impl Remembered for KeptAnswers {
     fn allows<'a>(&'a self, tool: &'a ToolName) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            let Some(key) = self.key(tool) else { return false };
-            match self.state.get(NAMESPACE, &key).await {
+            let Some(key) = self.about(tool).and_then(|about| self.orchestrator.key_of(&about)) else { return false };
+            match self.orchestrator.shared.settings.state.get(OF_TOOLS, &key).await {
                 Ok(entry) => entry.is_some(),
                 Err(error) => {
                     tracing::warn!(%error, "remembered answers cannot be read");
@@ -79,10 +59,11 @@ impl Remembered for KeptAnswers {
 
     fn allow<'a>(&'a self, tool: &'a ToolName) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let Some(key) = self.key(tool) else { return };
-            let value = Some(tool.to_string().into_bytes().into());
-            let put = Put { namespace: NAMESPACE.to_owned(), key, value, expected: None };
-            if let Err(error) = self.state.put_if(put).await {
+            let Some(about) = self.about(tool) else { return };
+            let Some(key) = self.orchestrator.key_of(&about) else { return };
+            let value = Some(about.to_bytes().into());
+            let put = Put { namespace: OF_TOOLS.to_owned(), key, value, expected: None };
+            if let Err(error) = self.orchestrator.shared.settings.state.put_if(put).await {
                 tracing::warn!(%error, "the answer cannot be remembered");
             }
         })
@@ -105,18 +86,4 @@ pub(super) fn stance(rules: &Rules, asks: bool) -> Option<&'static str> {
         (Stance::Ask, false) => "nobody to ask: tools that only read run, others are denied unless a rule allows them",
         (Stance::Ask, true) => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_project_is_the_same_whatever_it_is_called() {
-        // What `.cofferdam` of this directory is in, as the command line has it.
-        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
-        for name in ["", ".", "./"] {
-            assert_eq!(canonical(Path::new(name)), here, "`{name}`");
-        }
-    }
 }

@@ -1,13 +1,13 @@
 //! A run's plugins: loaded, with what the user granted.
 
 use super::Orchestrator;
+use super::answers::{self, About, OF_REQUESTS};
 use super::fetching::{Update, Wish};
 use crate::error::Error;
 use crate::grants::GrantPolicy;
 use crate::lock::LockEntry;
 use crate::mounts;
 use crate::workflow::Workflow;
-use cofferdam_core::digest::sha256_hex;
 use cofferdam_core::event::PluginPin;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::Alias;
@@ -15,7 +15,7 @@ use cofferdam_core::policy::{Grants, PluginKind};
 use cofferdam_core::port::{Answer, Condition, PurePlugins, Put, Question, Tool, Transform};
 use cofferdam_core::spec::workflow::PluginReference as Declared;
 use cofferdam_core::value::Map;
-use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source, user_key};
+use cofferdam_plugin::{Digest, LoadedPlugin, PluginReference, Source};
 use futures_util::future::join_all;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -47,9 +47,6 @@ impl PluginCheck {
         Self { kind: "plugin", alias: alias.to_string(), granted, missing, allow, approved: None }
     }
 }
-
-/// Where remembered answers about grants are kept.
-const REMEMBERED: &str = "grants";
 
 /// The plugins of a run, by what they can be used as.
 #[derive(Default)]
@@ -133,11 +130,13 @@ impl Orchestrator {
         let entry = self.entry(wanted, &plugin);
         let mut approved = self.check_lock(wanted, &entry).await?;
         if !requested.missing_from(&granted).is_empty() && !strict {
-            let key = self.grant_key(wanted.workflow, alias, &plugin.digest().to_string(), requested);
-            let remembered = self.remembered(key.as_deref()).await;
+            let request = self.requested(wanted.workflow, alias, &plugin.digest().to_string(), requested);
+            // The key has the requests in it: what was allowed is all of them.
+            let is_remembered = self.is_remembered(request.as_ref()).await;
+            let remembered = if is_remembered { requested.clone() } else { Grants::default() };
             granted = policy.effective(alias, requested, &remembered);
             let missing = requested.missing_from(&granted);
-            if !missing.is_empty() && self.ask_to_grant(alias, &missing, key.as_deref(), requested).await {
+            if !missing.is_empty() && self.ask_to_grant(alias, &missing, request).await {
                 granted = granted.union(requested);
                 approved = true;
             }
@@ -231,48 +230,39 @@ impl Orchestrator {
         self.shared.plugins.load(reference).await.map_err(|error| error.to_fault())
     }
 
-    /// Under what the answer about a plugin is remembered. It contains the user's secret, so that the records that a
-    /// folder brings along cannot hold an answer; and the requests, so that a changed document asks anew. Nothing is
-    /// remembered without a secret, or of a document that is no file.
-    pub(super) fn grant_key(
+    /// What an answer about a document is about, to be remembered for good: with the requests, so that a changed document asks anew.
+    /// Nothing is remembered of a document that is no file.
+    pub(super) fn requested(
         &self,
         workflow: &Workflow,
         alias: &Alias,
         digest: &str,
         requested: &Grants,
-    ) -> Option<String> {
-        let dirs = self.shared.settings.user_dirs.as_ref()?;
-        let path = workflow.file.as_deref()?.as_os_str().as_encoded_bytes();
-        let secret = match user_key(&dirs.state) {
-            Ok(secret) => secret,
-            Err(error) => {
-                tracing::warn!(%error, "answers about plugins are not remembered");
-                return None;
-            }
-        };
-        let requested = serde_json::to_vec(requested).ok()?;
-        let parts = [b"grant", &secret[..], path, alias.as_str().as_bytes(), digest.as_bytes(), &requested];
-        Some(sha256_hex(&parts.join(&0)))
+    ) -> Option<answers::Request> {
+        Some(answers::Request {
+            alias: alias.to_string(),
+            document: workflow.file.clone()?,
+            digest: digest.to_owned(),
+            requested: serde_json::to_string(requested).ok()?,
+            server: None,
+            at: self.clock().now(),
+        })
     }
 
-    /// What a person allowed this plugin of this document for good.
-    async fn remembered(&self, key: Option<&str>) -> Grants {
-        let value = self.answer(key).await.and_then(|value| serde_json::from_slice(&value).ok());
-        value.and_then(|value| Grants::parse(&value).ok()).unwrap_or_default()
-    }
-
-    /// What is kept of an answer.
-    pub(super) async fn answer(&self, key: Option<&str>) -> Option<Vec<u8>> {
-        match self.shared.settings.state.get(REMEMBERED, key?).await {
-            Ok(entry) => entry.map(|entry| entry.value.to_vec()),
+    /// Whether a person allowed this for good.
+    pub(super) async fn is_remembered(&self, request: Option<&answers::Request>) -> bool {
+        let about = request.map(|request| About::Request(request.clone()));
+        let Some(key) = about.and_then(|about| self.key_of(&about)) else { return false };
+        match self.shared.settings.state.get(OF_REQUESTS, &key).await {
+            Ok(entry) => entry.is_some(),
             Err(error) => {
                 tracing::warn!(%error, "remembered answers cannot be read");
-                None
+                false
             }
         }
     }
 
-    async fn ask_to_grant(&self, alias: &Alias, missing: &Grants, key: Option<&str>, requested: &Grants) -> bool {
+    async fn ask_to_grant(&self, alias: &Alias, missing: &Grants, request: Option<answers::Request>) -> bool {
         let Some(approver) = &self.shared.settings.approver else { return false };
         let question = Question {
             run_id: None,
@@ -284,19 +274,17 @@ impl Orchestrator {
         match approver.ask(question).await {
             Answer::Yes => true,
             Answer::Always => {
-                if let Some(key) = key {
-                    self.remember(key, requested).await;
-                }
+                self.remember(request).await;
                 true
             }
             Answer::No(_) | Answer::Nobody => false,
         }
     }
 
-    pub(super) async fn remember(&self, key: &str, grants: &Grants) {
-        let Ok(bytes) = serde_json::to_vec(grants) else { return };
-        let put =
-            Put { namespace: REMEMBERED.to_owned(), key: key.to_owned(), value: Some(bytes.into()), expected: None };
+    pub(super) async fn remember(&self, request: Option<answers::Request>) {
+        let Some(about) = request.map(About::Request) else { return };
+        let Some(key) = self.key_of(&about) else { return };
+        let put = Put { namespace: OF_REQUESTS.to_owned(), key, value: Some(about.to_bytes().into()), expected: None };
         if let Err(error) = self.shared.settings.state.put_if(put).await {
             tracing::warn!(%error, "the answer cannot be remembered");
         }

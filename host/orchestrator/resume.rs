@@ -119,7 +119,7 @@ impl Orchestrator {
             budget: options.budget,
             purse: options.purse,
             pauses: options.pauses,
-            coordinator: recorded.coordinator()?,
+            coordinator: self.coordinator_of(&recorded)?,
             recall: RecallChoice::recorded(&recorded.settings)?,
             metadata: metadata.unwrap_or_default(),
             session: recorded.setting("session").map(str::to_owned),
@@ -172,7 +172,7 @@ impl Orchestrator {
     }
 
     /// Opens the plugin that keeps the runs, where one does.
-    async fn open_storage(&self) -> Result<(), Error> {
+    pub(super) async fn open_storage(&self) -> Result<(), Error> {
         let services = &self.shared.settings.services;
         self.shared.settings.vault.learn(services.secret_names().iter().map(String::as_str));
         services.open_journal().await.map_err(|fault| Error::Refused(vec![fault]))

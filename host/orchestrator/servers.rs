@@ -1,5 +1,6 @@
 //! A run's servers of the Model Context Protocol: allowed, started, and ended with the run.
 
+use super::answers::Request;
 use super::{Orchestrator, PluginCheck};
 use crate::compose;
 use crate::error::Error;
@@ -105,8 +106,9 @@ impl Orchestrator {
     /// Whether a person allowed it before, or does now.
     async fn may_start(&self, workflow: &Workflow, alias: &Alias, wanted: &Wanted) -> bool {
         let what = format!("mcp:{}", sha256_hex(format!("{:?}", wanted.reference).as_bytes()));
-        let key = self.grant_key(workflow, alias, &what, &Grants::default());
-        if self.answer(key.as_deref()).await.is_some() {
+        let request = self.requested(workflow, alias, &what, &Grants::default());
+        let request = request.map(|request| Request { server: Some(wanted.reference.explain()), ..request });
+        if self.is_remembered(request.as_ref()).await {
             return true;
         }
         let Some(approver) = &self.shared.settings.approver else { return false };
@@ -120,9 +122,7 @@ impl Orchestrator {
         match approver.ask(question).await {
             Answer::Yes => true,
             Answer::Always => {
-                if let Some(key) = key {
-                    self.remember(&key, &Grants::default()).await;
-                }
+                self.remember(request).await;
                 true
             }
             Answer::No(_) | Answer::Nobody => false,

@@ -384,6 +384,27 @@ Examples:
 Calls `run`, are `denied`, or a person is `asked`, by the rule in the next column; rules that look at
 the arguments of a call are named behind it. Plugins are loaded, nothing is started or spent.";
 
+pub(super) const PERMISSIONS: &str = "\
+Examples:
+  cofferdam permissions list
+  cofferdam permissions forget write";
+
+pub(super) const PERMISSIONS_LIST: &str = "\
+Examples:
+  cofferdam permissions list
+  cofferdam permissions list --json | jq -r 'select(.counts).name'
+
+These are the answers `always` of this project. Rules of `cofferdam.toml` are shown by `cofferdam config show`,
+and what follows from all of them by `cofferdam tools list`.";
+
+pub(super) const PERMISSIONS_FORGET: &str = "\
+Examples:
+  cofferdam permissions forget write          all answers about the tool, plugin or server of that name
+  cofferdam permissions forget 3f2a91         one of them, as `list` names it
+  cofferdam permissions forget --all
+
+Whoever wants the same is asked again. A run in which an answer was given keeps it to its end.";
+
 pub(super) const SINKS: &str = "\
 Examples:
   cofferdam sinks list                        what each sink lacks and refused

@@ -71,12 +71,25 @@ pub fn called_off(text: &str) -> String {
     format!("the coordinator cancelled it: {text}")
 }
 
+/// A larger queue that is empty gives its room back.
+const ROOM_KEPT: usize = 64;
+
+/// A message that a try has read.
+#[derive(Debug)]
+struct Read {
+    by: u32,
+    from: StepPath,
+    kind: MessageKind,
+    text: Arc<str>,
+}
+
 /// The messages of a run.
 #[derive(Debug, Default)]
 pub struct Mail {
+    /// What waits, by reader; also empty where a reader has read all.
     waiting: BTreeMap<StepPath, VecDeque<Letter>>,
     /// What the tries of each step have read, until it has ended.
-    read: BTreeMap<StepPath, Vec<(u32, Arc<str>)>>,
+    read: BTreeMap<StepPath, Vec<Read>>,
     /// What became of messages, by the key of the call that wrote them.
     keys: HashMap<Arc<str>, u64>,
     dropped: HashMap<u64, DropReason>,
@@ -94,8 +107,9 @@ impl Mail {
                 if event.path.is_coordinator() || *message_kind == MessageKind::Cancel {
                     return;
                 }
-                let text = shown(from, *message_kind, text).into();
-                self.read.entry(event.path.clone()).or_default().push((event.attempt.unwrap_or(1), text));
+                let (from, text) = (from.clone(), Arc::clone(text));
+                let read = Read { by: event.attempt.unwrap_or(1), from, kind: *message_kind, text };
+                self.read.entry(event.path.clone()).or_default().push(read);
             }
             Body::MessageDropped(Dropped { id, to, reason, .. }) => {
                 self.remove(to, *id);
@@ -115,13 +129,14 @@ impl Mail {
         self.waiting.entry(to.clone()).or_default().push_back(letter);
     }
 
+    /// Takes out a message, most often the first. An empty queue stays, since the next message comes soon.
     fn remove(&mut self, to: &StepPath, id: u64) {
         let Some(letters) = self.waiting.get_mut(to) else { return };
         if let Some(place) = letters.iter().position(|letter| letter.id == id) {
             letters.remove(place);
         }
-        if letters.is_empty() {
-            self.waiting.remove(to);
+        if letters.is_empty() && letters.capacity() > ROOM_KEPT {
+            *letters = VecDeque::new();
         }
     }
 
@@ -140,7 +155,7 @@ impl Mail {
     /// Whether messages wait for a reader.
     #[must_use]
     pub fn has(&self, to: &StepPath) -> bool {
-        self.waiting.contains_key(to)
+        self.waiting.get(to).is_some_and(|letters| !letters.is_empty())
     }
 
     /// How many messages wait for a reader.
@@ -162,7 +177,7 @@ impl Mail {
     /// What earlier tries of a step have read: a new one knows it too.
     #[must_use]
     pub fn read_before(&self, to: &StepPath, attempt: u32) -> Vec<Arc<str>> {
-        let read = self.read.get(to).into_iter().flatten();
-        read.filter(|(by, _)| *by < attempt).map(|(_, text)| Arc::clone(text)).collect()
+        let read = self.read.get(to).into_iter().flatten().filter(|read| read.by < attempt);
+        read.map(|read| shown(&read.from, read.kind, &read.text).into()).collect()
     }
 }

@@ -50,7 +50,9 @@ pub use purse::{Grant, Hold, Need, Purse, Unlimited};
 pub use randomness::Randomness;
 pub use recall::{Hit, KeptMemo, Memo, Recall, Search};
 pub use recorder::{CancelFlag, Recorder};
-pub use redactor::{NoRedactor, Redactor, redact_event, redact_fault, redact_map, redact_text, redact_value};
+pub use redactor::{
+    NoRedactor, Redactor, redact_event, redact_fault, redact_map, redact_message, redact_text, redact_value,
+};
 pub use sink::{Ack, Batch, Pressure, Rejection, Sink, Want};
 pub use sources::{SourceError, SourceFile, Sources};
 pub use starter::{Starter, Team, Worker};

@@ -3,10 +3,14 @@
 mod compact;
 mod large;
 mod repeats;
+mod seat;
 mod structured;
 mod turn;
 
+pub(crate) use compact::size_of;
+
 use crate::purse::estimate;
+use crate::shared_conversation::SharedConversation;
 use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
@@ -22,6 +26,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use large::Large;
 use repeats::Repeats;
+use seat::Seat;
 use serde_json::Value;
 use std::sync::Arc;
 use structured::Submission;
@@ -36,6 +41,8 @@ pub struct LlmAgent {
     result: Option<(Arc<Value>, Arc<Checker>)>,
     max_retries: u32,
     limits: RunLimits,
+    /// The conversation that it holds together with agents of other runs.
+    shared: Option<Arc<SharedConversation>>,
 }
 
 impl LlmAgent {
@@ -47,7 +54,14 @@ impl LlmAgent {
         result: Option<(Arc<Value>, Arc<Checker>)>,
         max_retries: u32,
     ) -> Self {
-        Self { spec, model, result, max_retries, limits: RunLimits::default() }
+        Self { spec, model, result, max_retries, limits: RunLimits::default(), shared: None }
+    }
+
+    /// The same, holding its conversation together with agents of other runs.
+    #[must_use]
+    pub(crate) fn sharing(mut self, shared: Option<Arc<SharedConversation>>) -> Self {
+        self.shared = shared;
+        self
     }
 
     /// The same within lowered limits.
@@ -83,6 +97,8 @@ struct Conversation<'a> {
     repeats: Repeats,
     /// Results that did not fit.
     large: Large,
+    /// Its place in a conversation that it shares with other runs.
+    seat: Option<Seat>,
 }
 
 /// What to do after a turn.
@@ -95,7 +111,9 @@ impl<'a> Conversation<'a> {
     fn new(agent: &'a LlmAgent, ctx: AgentContext, input: AgentInput) -> Self {
         let mut messages = Vec::with_capacity(2);
         messages.extend(agent.spec.prompt.clone().map(Message::system));
-        messages.push(Message::User { text: input.message, attachments: input.attachments });
+        let seat = agent.shared.clone().map(|shared| Seat::new(shared, messages.len()));
+        let text = if seat.is_some() { seat::labelled(&ctx.run_id, &input.message) } else { input.message };
+        messages.push(Message::User { text, attachments: input.attachments });
         let tools = match &agent.result {
             None => ctx.tools.specs(),
             Some((schema, _)) => {
@@ -113,6 +131,7 @@ impl<'a> Conversation<'a> {
             refused: None,
             repeats: Repeats::default(),
             large: Large::default(),
+            seat,
         }
     }
 
@@ -148,6 +167,7 @@ impl<'a> Conversation<'a> {
             match self.after(answer, forced).await? {
                 Next::Ask(next) => choice = next,
                 Next::Stop { truncated } if self.hears_more(truncated) => {
+                    self.give_floor(turn).await?;
                     let letters = self.ctx.mail.close(turn + 1).await?;
                     if letters.is_empty() {
                         return Ok(truncated);
@@ -178,7 +198,10 @@ impl<'a> Conversation<'a> {
         match messages.last_mut() {
             Some(Message::User { text, .. }) if text.is_empty() => *text = said.into(),
             Some(Message::User { text, .. }) => *text = format!("{text}\n\n{said}").into(),
-            _ => messages.push(Message::User { text: said.into(), attachments: Vec::new() }),
+            _ => {
+                let text = if self.seat.is_some() { seat::labelled(&self.ctx.run_id, &said) } else { said.into() };
+                messages.push(Message::User { text, attachments: Vec::new() });
+            }
         }
     }
 
@@ -198,6 +221,9 @@ impl<'a> Conversation<'a> {
 
     async fn ask(&mut self, turn: u32, choice: ToolChoice) -> Result<Turn, Fault> {
         let recorded = self.ctx.events.past().is_some_and(|past| past.turn(turn).is_some());
+        if !recorded {
+            self.take_floor().await?;
+        }
         self.make_room(recorded);
         if let Some(past) = self.ctx.events.past().and_then(|past| past.turn(turn)) {
             let mut answer = Turn::recorded(turn, past);

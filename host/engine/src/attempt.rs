@@ -264,7 +264,8 @@ impl Setting {
         let args = args.render(&variables).map_err(|error| template_fault("args", &error))?;
         let args = arguments_within_bounds(&tool, args, self.limits)?;
         let ctx = self.tool_context(DOCUMENT_CALL.into(), None).await?;
-        let reply = self.gateway.call(Call { ctx, tool, args, origin: Origin::Document, agent: None }).await?;
+        let reply =
+            self.gateway.call(Call { ctx, tool, args, origin: Origin::Document, agent: None, caller: None }).await?;
         match reply.error {
             Some(fault) => Err(fault),
             None => {
@@ -385,6 +386,7 @@ impl Setting {
             kept: Arc::clone(&self.kept),
             tools: Some(Arc::clone(&self.gateway) as Arc<dyn Invoke>),
             agents,
+            tool: None,
             depth: 0,
         })
     }
@@ -436,7 +438,7 @@ impl AttemptTools {
         let agents = self.setting.delegation(&self.terms);
         let ctx = self.setting.tool_context(number.to_string().into(), agents).await?;
         let agent = Some(Arc::clone(&self.terms.agent));
-        self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent }).await
+        self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent, caller: None }).await
     }
 }
 

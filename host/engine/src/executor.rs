@@ -52,6 +52,7 @@ use crate::coordinator::Coordinator;
 use crate::evaluate::Evaluator;
 use crate::gateway::Gateway;
 use crate::recollection::RunRecall;
+use crate::shared_conversation::SharedConversation;
 use cofferdam_core::budget::{Budget, Prices};
 use cofferdam_core::event::{ContextFile, DropReason, PluginPin};
 use cofferdam_core::fault::Fault;
@@ -103,6 +104,8 @@ pub struct Ports {
     pub drops: Option<DropCallback>,
     /// Keeps a copy of each run's mailboxes; none = the record is enough.
     pub mailboxes: Option<Mailboxes>,
+    /// The conversation of coordinators that share one; none = each has its own.
+    pub conversation: Option<Arc<SharedConversation>>,
     /// Retrieval memory; none = the run has none.
     pub recall: Option<RunRecall>,
 }

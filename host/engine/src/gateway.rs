@@ -89,6 +89,8 @@ pub(crate) struct Call {
     pub(crate) origin: Origin,
     /// Whose model made it.
     pub(crate) agent: Option<Arc<str>>,
+    /// The tool that makes it, where one does.
+    pub(crate) caller: Option<ToolName>,
 }
 
 impl Gateway {
@@ -315,7 +317,8 @@ impl Gateway {
         call.ctx.events.record(intent).await?;
         let began = self.clock.now();
         let events = Arc::clone(&call.ctx.events);
-        let work = AssertUnwindSafe(entry.source.call(call.ctx, &entry.definition.name, args)).catch_unwind();
+        let ctx = ToolContext { tool: Some(call.tool.clone()), ..call.ctx };
+        let work = AssertUnwindSafe(entry.source.call(ctx, &entry.definition.name, args)).catch_unwind();
         let outcome = work.await.unwrap_or_else(|_| Err(Fault::bug(format!("tool `{}` panicked", call.tool))));
         let mut reply = match outcome {
             Err(fault) if fault.class == Class::Cancelled || ends_agent(&call.tool, &fault) => return Err(fault),
@@ -365,9 +368,12 @@ impl Gateway {
         let question = Question {
             run_id: Some(call.ctx.run_id.clone()),
             path: call.ctx.path.clone(),
-            title: format!("allow `{}`?", call.tool),
+            title: title(&call.tool, call.caller.as_ref()),
             detail: shown(&call.args),
-            always: asked.rule.is_none().then(|| format!("every call of `{}` by models in this project", call.tool)),
+            always: asked
+                .rule
+                .is_none()
+                .then(|| format!("every call of `{}` by models and plugins in this project", call.tool)),
         };
         let ask = || self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
         let _open = self.approver().map(|_| ask());
@@ -381,6 +387,7 @@ impl Gateway {
             run_id: call.ctx.run_id.clone(),
             step: call.ctx.path.clone(),
             agent: call.agent.clone(),
+            caller: call.caller.clone(),
             tool: call.tool.clone(),
             args: call.args.clone(),
         };
@@ -407,7 +414,9 @@ impl Invoke for Gateway {
             let message = format!("tools call each other at most {} deep", limits::PLUGIN_INVOKE_DEPTH);
             return Box::pin(std::future::ready(Ok(refusal(Fault::step("invoke_depth", message)))));
         }
+        let caller = from.tool.clone();
         let ctx = ToolContext {
+            tool: None,
             call_id: format!("{}.{number}", from.call_id).into(),
             idempotency_key: format!("{}.{number}", from.idempotency_key).into(),
             deadline: Some(from.deadline.map_or(deadline, |own| own.min(deadline))),
@@ -415,7 +424,7 @@ impl Invoke for Gateway {
             agents: None,
             ..from.clone()
         };
-        Box::pin(self.call(Call { ctx, tool, args, origin: Origin::Plugin, agent: None }))
+        Box::pin(self.call(Call { ctx, tool, args, origin: Origin::Plugin, agent: None, caller }))
     }
 }
 
@@ -432,6 +441,15 @@ impl Entry {
 /// Whether a sub-agent cannot go on for a reason that ends the try of its step too.
 fn ends_agent(tool: &ToolName, fault: &Fault) -> bool {
     context_tools::is_agent(tool) && fault.ends_try()
+}
+
+/// What is asked about a call, with whoever makes it where that is no model.
+fn title(tool: &ToolName, caller: Option<&ToolName>) -> String {
+    match caller.map(|caller| (caller, caller.alias())) {
+        None => format!("allow `{tool}`?"),
+        Some((caller, Some(plugin))) => format!("allow `{tool}`, called by the plugin `{plugin}` in `{caller}`?"),
+        Some((caller, None)) => format!("allow `{tool}`, called by the tool `{caller}`?"),
+    }
 }
 
 /// Arguments for a person who decides: one a line, the short ones first, each cut by itself, with nothing in them that is not seen.

@@ -29,11 +29,12 @@ mod recall_tools;
 mod recollection;
 mod recorder;
 mod replay;
+mod shared_conversation;
 
 pub use agent::LlmAgent;
 pub use bus::{Patience, deliver};
 pub use clock::{FixedRandomness, TokioClock};
-pub use coordinator::{COORDINATOR_PROMPT, Coordinator};
+pub use coordinator::{COORDINATOR_PROMPT, Coordinator, CoordinatorWake};
 pub use executor::{
     DropCallback, DroppedMessage, Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, asks_nothing_more,
     questions_of, read_events, repeats_answers,
@@ -41,3 +42,4 @@ pub use executor::{
 pub use gateway::{Gateway, GatewayError, Listed, PermissionAnswer, PermissionHandler, PermissionRequest};
 pub use recollection::RunRecall;
 pub use replay::{Difference, ReplayPorts, Replayed, replay};
+pub use shared_conversation::{SharedConversation, SharedMessage};

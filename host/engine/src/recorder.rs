@@ -79,6 +79,12 @@ impl Recorder for AttemptRecorder {
         Box::pin(async { answer.await.unwrap_or_else(|_| Err(Fault::cancelled())) })
     }
 
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        let (done, answer) = oneshot::channel();
+        self.inbox.send(Wake::Flush(done));
+        Box::pin(async { answer.await.unwrap_or_else(|_| Err(Fault::cancelled())) })
+    }
+
     fn past(&self) -> Option<&PastTry> {
         self.past.as_deref()
     }

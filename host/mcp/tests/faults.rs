@@ -79,6 +79,7 @@ impl Scene {
         ToolContext {
             narrowings: Arc::default(),
             kept: Arc::default(),
+            tool: None,
             depth: 0,
             tools: None,
             agents: None,

@@ -120,6 +120,7 @@ impl Scene {
         let context = ToolContext {
             narrowings: Arc::default(),
             kept: Arc::default(),
+            tool: None,
             depth: 0,
             tools: None,
             agents: None,

@@ -15,7 +15,8 @@ impl Builder {
     }
 
     /// The coordinator of every run: an agent that hears of what happens, writes to the agents of steps, and sums up; each
-    /// run has a conversation of its own with it. Default: none, and agents cannot write to each other. It costs tokens.
+    /// run has a conversation of its own with it, unless it is [shared](Coordinator::shared). Default: none, and agents cannot
+    /// write to each other. It costs tokens.
     #[must_use]
     pub fn coordinator(mut self, coordinator: Coordinator) -> Self {
         self.coordinator = Some(coordinator);

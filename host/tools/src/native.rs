@@ -213,6 +213,7 @@ pub(crate) mod tests {
             tools: None,
             agents: None,
             kept: Arc::default(),
+            tool: None,
             depth: 0,
         }
     }

@@ -111,6 +111,7 @@ pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
         sinks: Vec::new(),
         drops: None,
         mailboxes: None,
+        conversation: None,
         recall: None,
     }
 }

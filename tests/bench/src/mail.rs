@@ -1,5 +1,7 @@
 //! Messages between agents: what one costs the router, what a coordinator costs a run, and many agents that write at once.
 
+mod latency;
+
 use crate::graph::{ports, request, step, workflow};
 use crate::measure::{best, count, micros, resident_kib, row};
 use anyhow::{Context as _, Result};
@@ -21,24 +23,47 @@ pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let messages = count(200_000, 50);
     let each = routed(messages);
     row("a message through the router, posted and delivered", &micros(each, messages), "0.33 us");
+    both_threads(messages);
+    latency::run(runtime)?;
     let (without, with) = (ten_steps(runtime, false), ten_steps(runtime, true));
     let ratio = with.as_secs_f64() / without.as_secs_f64();
     row("ten instant steps beside a coordinator", &format!("{ratio:.1} x without"), "2 x");
     soak(runtime, count(1_000, 3), count(100, 2))
 }
 
-fn event(path: &StepPath, seq: u64, body: Body) -> RunEvent {
-    let run_id = RunId::parse("bench").expect("the name follows the grammar");
-    RunEvent { seq, sub: None, at: Timestamp::default(), run_id, path: path.clone(), attempt: Some(1), body }
+/// The events of a run, as it stamps them.
+struct Stamp(RunId);
+
+impl Stamp {
+    fn new() -> Self {
+        Self(RunId::parse("bench").expect("the name follows the grammar"))
+    }
+
+    fn event(&self, path: &StepPath, seq: u64, body: Body) -> RunEvent {
+        let run_id = self.0.clone();
+        RunEvent { seq, sub: None, at: Timestamp::default(), run_id, path: path.clone(), attempt: Some(1), body }
+    }
+}
+
+/// Two routers at once, of a run each.
+#[expect(clippy::cast_precision_loss, reason = "figures are rounded for people")]
+fn both_threads(count: usize) {
+    let took = std::thread::scope(|scope| {
+        let threads = [(); 2].map(|()| scope.spawn(|| routed(count)));
+        threads.map(|thread| thread.join().expect("a router does not panic")).into_iter().max().unwrap_or_default()
+    });
+    let rate = (2 * count) as f64 / took.as_secs_f64();
+    row("messages a second through routers on two threads", &format!("{rate:.0}"), "3000000");
 }
 
 /// The router follows events: each message is one that was posted and one that was delivered.
 fn routed(count: usize) -> Duration {
-    let (from, to) = (StepPath::coordinator(), StepPath::from("step"));
+    let (from, to) = (StepPath::from("writer"), StepPath::from("step"));
+    let stamp = Stamp::new();
     let posted = (1..=count as u64).map(|id| {
         let (key, text) = (format!("bench/{id}").into(), Arc::from("a message"));
         let posted = Posted { id, key, to: to.clone(), message_kind: MessageKind::Info, text };
-        event(&from, id, Body::MessagePosted(posted))
+        stamp.event(&from, id, Body::MessagePosted(posted))
     });
     let posted: Vec<RunEvent> = posted.collect();
     best(3, || {
@@ -46,7 +71,7 @@ fn routed(count: usize) -> Duration {
         for event_of_post in &posted {
             mail.note(event_of_post);
             let letter = mail.waiting(&to).next().expect("it was just posted").delivered(1);
-            mail.note(&event(&to, event_of_post.seq, letter));
+            mail.note(&stamp.event(&to, event_of_post.seq, letter));
         }
         assert!(!mail.has(&to), "all are delivered");
     })

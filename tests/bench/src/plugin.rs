@@ -91,6 +91,7 @@ pub(crate) async fn context() -> Result<ToolContext> {
         tools: None,
         agents: None,
         kept: Arc::default(),
+        tool: None,
         depth: 0,
     })
 }

@@ -114,7 +114,8 @@ fn output(output: &mut StepOutput, change: &mut dyn Change) {
     }
 }
 
-fn said(message: &mut Message, change: &mut dyn Change) {
+/// What somebody said.
+pub(crate) fn said(message: &mut Message, change: &mut dyn Change) {
     match message {
         Message::System { text } | Message::User { text, .. } | Message::Tool { text, .. } => shared(text, change),
         Message::Assistant { text, tool_calls, opaque } => {

@@ -19,6 +19,14 @@ pub trait Recorder: Send + Sync {
     /// Passes the event on and does not wait: for transient kinds, denials and warnings.
     fn observe(&self, body: Body);
 
+    /// Returns when all that was passed on before is recorded, so that it survives the end of the process.
+    ///
+    /// # Errors
+    /// When the journal refuses or the run has ended.
+    fn flush(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// What an earlier process recorded of the same try, when the run was taken up in the middle of it.
     fn past(&self) -> Option<&PastTry> {
         None

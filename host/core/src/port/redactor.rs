@@ -3,6 +3,7 @@
 use crate::event::Body;
 use crate::event::slots::{self, Change};
 use crate::fault::Fault;
+use crate::message::Message;
 use crate::value::Map;
 use serde_json::Value;
 use std::sync::Arc;
@@ -39,6 +40,13 @@ impl Redactor for NoRedactor {
 pub fn redact_event(redactor: &dyn Redactor, body: &mut Body) {
     if !redactor.is_idle() {
         slots::visit(body, &mut Redacting(redactor));
+    }
+}
+
+/// Redacts a message of a conversation.
+pub fn redact_message(redactor: &dyn Redactor, message: &mut Message) {
+    if !redactor.is_idle() {
+        slots::said(message, &mut Redacting(redactor));
     }
 }
 

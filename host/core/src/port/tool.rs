@@ -107,6 +107,8 @@ pub struct ToolContext {
     pub tools: Option<Arc<dyn Invoke>>,
     /// The way to sub-agents; none where no agent works.
     pub agents: Option<Arc<dyn Delegate>>,
+    /// The tool that is called; none before the gateway has let the call pass.
+    pub tool: Option<ToolName>,
     /// How many tools called each other to get here; 0 for what a document or a model calls.
     pub depth: u32,
 }

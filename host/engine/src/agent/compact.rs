@@ -62,7 +62,8 @@ fn shorten_each(messages: &mut [Message], most: usize) -> usize {
     left_out
 }
 
-fn size_of(message: &Message) -> usize {
+/// What a message takes of the room.
+pub(crate) fn size_of(message: &Message) -> usize {
     let calls = match message {
         Message::Assistant { tool_calls, .. } => tool_calls.iter().map(|call| call.arguments.len()).sum(),
         _ => 0,

@@ -4,18 +4,21 @@
 //! what the coordinator answers.
 
 use super::Wake;
-use super::news::{News, briefing};
+use super::news::{News, briefing, shortened};
 use super::run::{Pass, Run};
 use crate::attempt::{AgentMessage, AgentWork, Attempt, AttemptWork, Hands, Place};
+use crate::coordinator::{Coordinator, CoordinatorWake, WakeContext};
 use crate::mailbox::{Fetch, TryMailbox};
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::{Body, DropReason, RunEvent, RunReason, RunStatus, Told};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
+use cofferdam_core::message::Message;
 use cofferdam_core::policy::Narrowings;
-use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry, TryEnd};
+use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry, TryEnd, redact_text};
 use cofferdam_core::run::Emission;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -39,6 +42,8 @@ pub(super) struct Desk {
     news: News,
     /// How often it was woken.
     wakes: u32,
+    /// It had nothing more to do, by what is recorded of an earlier process.
+    rests: bool,
     /// What an earlier process recorded of it.
     past: PastTry,
     overdue: bool,
@@ -60,13 +65,28 @@ impl Desk {
     pub(super) fn note(&mut self, event: &RunEvent) {
         if event.path.is_coordinator() && self.phase == Phase::Absent {
             self.past.note(&event.body);
+            self.count_wake(&event.body);
         }
-        if let (Body::Told(Told { upto, .. }), true) = (&event.body, event.path.is_coordinator()) {
+        // What a program says at a wake may be of no event.
+        if let (Body::Told(Told { upto: upto @ 1.., .. }), true) = (&event.body, event.path.is_coordinator()) {
             self.news.told(*upto);
-            self.wakes += u32::from(self.phase == Phase::Absent);
         }
         if self.phase != Phase::Over {
             self.news.note(event);
+        }
+    }
+
+    /// Counts how often an earlier process woke it: what it was given to read when it had nothing more to do.
+    fn count_wake(&mut self, body: &Body) {
+        match body {
+            Body::TurnFinished { message: Message::Assistant { tool_calls, .. }, .. } => {
+                self.rests = tool_calls.is_empty();
+            }
+            Body::Told(_) | Body::MessageDelivered(_) if self.rests => {
+                self.rests = false;
+                self.wakes += 1;
+            }
+            _ => {}
         }
     }
 }
@@ -163,16 +183,15 @@ impl Run {
             return;
         }
         let written = self.mail.has(&StepPath::coordinator());
-        let news = !self.desk.news.is_empty() && self.desk.wakes < limits::COORDINATOR_WAKES;
+        let most = self.most_wakes();
+        let news = !self.desk.news.is_empty() && self.desk.wakes < most;
         // Whoever writes to it is heard, and in the end it hears of everything, however often it was woken.
         if closing || written || news {
             let Some(fetch) = self.desk.idle.take() else { return };
             self.desk.wakes += 1;
-            if self.desk.wakes == limits::COORDINATOR_WAKES {
-                let message = format!(
-                    "the coordinator was woken {} times; from now on only messages wake it, and the end",
-                    limits::COORDINATOR_WAKES
-                );
+            if self.desk.wakes == most && !closing {
+                let message =
+                    format!("the coordinator was woken {most} times; from now on only messages wake it, and the end");
                 self.warn_of_coordinator("coordinator_wakes", message, pass);
             }
             self.tell(fetch, pass);
@@ -180,16 +199,25 @@ impl Run {
     }
 
     fn synthesizes(&self) -> bool {
-        self.request.settings.coordinator.as_ref().is_some_and(crate::coordinator::Coordinator::only_synthesizes)
+        self.request.settings.coordinator.as_ref().is_some_and(Coordinator::only_synthesizes)
+    }
+
+    fn most_wakes(&self) -> u32 {
+        self.request.settings.coordinator.as_ref().map_or(limits::COORDINATOR_WAKES, Coordinator::most_wakes)
     }
 
     /// Gives the coordinator what it has not heard of.
     fn tell(&mut self, fetch: Fetch, pass: &mut Pass) {
         let path = StepPath::coordinator();
-        let Fetch { turn, letters, done, .. } = fetch;
+        let Fetch { turn, closing, letters, done } = fetch;
         let mut given = Vec::new();
-        if let Some((upto, text)) = self.desk.news.take() {
-            let text: Arc<str> = text.into();
+        let news = self.desk.news.take();
+        let is_wake = turn == 1 || closing.is_some() && (news.is_some() || self.mail.has(&path));
+        let context = if is_wake { self.context_of_wake(pass) } else { None };
+        if news.is_some() || context.is_some() {
+            let upto = news.as_ref().map_or(0, |(upto, _)| *upto);
+            let parts: Vec<String> = news.map(|(_, text)| text).into_iter().chain(context).collect();
+            let text: Arc<str> = parts.join("\n\n").into();
             let body = Body::Told(Told { turn, upto, text: Arc::clone(&text) });
             pass.queue.push_back(Emission { path: path.clone(), attempt: Some(ATTEMPT), body });
             given.push(text);
@@ -198,6 +226,26 @@ impl Run {
         self.settle(pass);
         pass.waiting.push(done);
         drop(letters.send(given));
+    }
+
+    /// What the program says when the coordinator is woken, without known secrets.
+    fn context_of_wake(&self, pass: &mut Pass) -> Option<String> {
+        let WakeContext::Here(function) = self.request.settings.coordinator.as_ref()?.wake_context() else {
+            return None;
+        };
+        let wake = CoordinatorWake {
+            run_id: self.request.run_id.clone(),
+            number: self.desk.wakes,
+            is_last: self.desk.phase == Phase::Closing,
+        };
+        let Ok(said) = std::panic::catch_unwind(AssertUnwindSafe(|| function(&wake))) else {
+            let message = "what tells the coordinator more at each wake panicked".to_owned();
+            self.warn_of_coordinator("coordinator_context", message, pass);
+            return None;
+        };
+        let mut said: Arc<str> = said.filter(|said| !said.trim().is_empty())?.into();
+        redact_text(self.ports.gateway.redactor(), &mut said);
+        Some(shortened(&said, limits::COORDINATOR_CONTEXT_BYTES))
     }
 
     /// Whether the end of the run waits for the coordinator's last word.

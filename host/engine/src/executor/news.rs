@@ -98,11 +98,11 @@ pub(super) fn briefing(workflow: &Workflow, request: &RunRequest) -> String {
     // Writing into a string cannot fail.
     let mut text = format!("The run of the workflow `{}` starts.", workflow.name);
     if let Some(input) = &request.input {
-        let _ = write!(text, "\n\nIts input:\n{}", shortened(input));
+        let _ = write!(text, "\n\nIts input:\n{}", shortened(input, limits::COORDINATOR_DIGEST_BYTES));
     }
     if !request.inputs.is_empty() {
         let inputs = value::to_text(&request.inputs.clone().into());
-        let _ = write!(text, "\n\nIts inputs:\n{}", shortened(&inputs));
+        let _ = write!(text, "\n\nIts inputs:\n{}", shortened(&inputs, limits::COORDINATOR_DIGEST_BYTES));
     }
     text.push_str("\n\nIts steps:");
     for step in workflow.scope.steps.iter().take(limits::NAMED_STEPS) {
@@ -137,7 +137,7 @@ fn line_of(event: &RunEvent) -> Option<String> {
                 true => value::to_text(&output.result),
                 false => output.content.to_string(),
             };
-            Some(format!("step `{path}` completed and gave:\n{}", shortened(&text)))
+            Some(format!("step `{path}` completed and gave:\n{}", shortened(&text, limits::COORDINATOR_DIGEST_BYTES)))
         }
         Body::StepFinished { error, .. } => {
             let why = error.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -151,8 +151,7 @@ fn line_of(event: &RunEvent) -> Option<String> {
 }
 
 /// The beginning of what may be long.
-fn shortened(text: &str) -> String {
-    let most = limits::COORDINATOR_DIGEST_BYTES;
+pub(super) fn shortened(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }

@@ -1,5 +1,7 @@
 //! Everything that can be found out before anything is spent: agents, models, tools, schemas.
 
+mod coordinator;
+
 use super::answers::Answers;
 use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
@@ -39,6 +41,8 @@ pub(super) struct Prepared {
     pub(super) answers: Answers,
     /// The coordinator of the run.
     pub(super) coordinator: Option<Offered>,
+    /// What it is not here, although that was asked for.
+    pub(super) of_coordinator: Vec<String>,
 }
 
 /// An agent, what it works with, and its own transforms.
@@ -304,29 +308,6 @@ impl Preparation<'_> {
         if let Some(offered) = self.agents.get(&key).cloned().flatten() {
             self.made.offer(step, offered);
         }
-    }
-
-    fn coordinator(&mut self) {
-        let Some(settings) = self.request.settings.coordinator.clone() else { return };
-        let spec = Arc::new(settings.spec());
-        let who = "the coordinator";
-        let tools = self.ports.gateway.coordinator_specs(&spec.tools);
-        self.tool_names(&spec);
-        let model = match settings.model() {
-            // Its own model is its own, whatever model the steps are given.
-            Some(name) => self.named_model(name).map(Some),
-            None => self.model(who, &AgentWork::default(), &spec),
-        };
-        let model = model.unwrap_or_else(|fault| {
-            self.faults.push(fault);
-            None
-        });
-        let Some(model) = model else { return };
-        self.models.insert(model.info().name.to_string(), Some(Arc::clone(&model)));
-        let retries = self.workflow().options.max_retries.unwrap_or(limits::MODEL_RETRIES);
-        let terms = Terms { agent: name_of(&spec), tools, model: None, result: None, delegate: None };
-        let agent = LlmAgent::new(spec, model, None, retries).within(self.workflow().options.limits);
-        self.made.coordinator = Some(Offered { agent: Arc::new(agent), terms, transform: Transforms::default() });
     }
 
     /// The agents that the document describes or a step of it names. One that cannot be made is refused when it is

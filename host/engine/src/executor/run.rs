@@ -298,6 +298,10 @@ impl Run {
             let body = Body::Warning { code: "isolation".to_owned(), message };
             pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
         }
+        for message in std::mem::take(&mut self.prepared.of_coordinator) {
+            let body = Body::Warning { code: "coordinator".to_owned(), message };
+            pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
+        }
         self.settle(&mut pass);
         self.ports.gateway.person().stand_still(self.machine.outages());
         self.watch_time_and_cancellation();

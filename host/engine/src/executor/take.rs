@@ -46,6 +46,7 @@ impl Run {
             }
             Wake::TimedOut { path, attempt, whole } => self.time_out(path, attempt, whole, pass),
             Wake::Record { path, attempt, body, done } => self.record(Emission { path, attempt, body }, done, pass),
+            Wake::Flush(done) => pass.waiting.push(done),
             Wake::Shortened { path, attempt, inputs } => {
                 if self.machine.admits(&path, Some(attempt)) {
                     pass.queue.extend(self.note_shortened(path, attempt, inputs));

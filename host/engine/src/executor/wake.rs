@@ -26,6 +26,8 @@ pub(crate) enum Wake {
     TimedOut { path: StepPath, attempt: u32, whole: Duration },
     /// A step, or a try of it, records an event, and may wait until it is durable.
     Record { path: StepPath, attempt: Option<u32>, body: Body, done: Option<oneshot::Sender<Result<(), Fault>>> },
+    /// Somebody waits until all that came before is recorded.
+    Flush(oneshot::Sender<Result<(), Fault>>),
     /// Inputs were shortened in the message of a try, or none were.
     Shortened { path: StepPath, attempt: u32, inputs: Vec<String> },
     /// What was to be found out about a step is known.

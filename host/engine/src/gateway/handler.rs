@@ -13,6 +13,8 @@ pub struct PermissionRequest {
     pub step: StepPath,
     /// The agent whose model made the call; none where a document or a plugin did.
     pub agent: Option<Arc<str>>,
+    /// The tool that makes the call, of a plugin most often; none where a model or a document does.
+    pub caller: Option<ToolName>,
     /// The tool.
     pub tool: ToolName,
     /// The arguments, checked against the tool's schema.

@@ -171,6 +171,7 @@ impl Scene {
             tools: None,
             agents: None,
             kept: Arc::default(),
+            tool: None,
             depth: 0,
         }
     }

@@ -1,0 +1,114 @@
+//! Processes that end while a conversation is shared.
+
+use super::talk::{Talk, narrates};
+use super::{DOCUMENT, SHARED, builder, events, named, recorded_wakes, resume, run, shared, wakes, workflow};
+use crate::library::quick;
+use cofferdam::core::event::RunStatus;
+use cofferdam::core::id::RunId;
+use cofferdam::core::port::{
+    Append, BlobId, BoxFuture, Journal, JournalError, Lease, LeaseRequest, Page, RecordBody, RunFilter, RunPage,
+};
+use cofferdam::store::Memory;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A journal that ends after so many appends, as a process does, and looks whether what is shared stands in its run before.
+pub(super) struct Ending {
+    pub(super) within: Arc<Memory>,
+    pub(super) left: AtomicUsize,
+    /// Only appends to the conversation fail.
+    pub(super) only_shared: bool,
+    pub(super) early: Mutex<Vec<String>>,
+}
+
+impl Ending {
+    fn after(within: &Arc<Memory>, appends: usize) -> Arc<Self> {
+        let (within, left) = (Arc::clone(within), AtomicUsize::new(appends));
+        Arc::new(Self { within, left, only_shared: false, early: Mutex::default() })
+    }
+
+    async fn look(&self, request: &Append) {
+        let RecordBody::Note { data, .. } = &request.records[0].body else { panic!("it is no run") };
+        let (run, turn) = (data["run_id"].as_str().unwrap(), data["turn"].as_u64().unwrap());
+        let recorded = recorded_wakes(&*self.within, run).await;
+        if recorded.iter().all(|(_, known)| u64::from(*known) != turn) {
+            self.early.lock().unwrap().push(format!("{run} {turn}"));
+        }
+    }
+}
+
+impl Journal for Ending {
+    fn append(&self, request: Append) -> BoxFuture<'_, Result<u64, JournalError>> {
+        Box::pin(async move {
+            let is_shared = request.run.as_str() == SHARED;
+            let counts = is_shared || !self.only_shared;
+            let take = |left: usize| left.checked_sub(usize::from(counts));
+            if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+                return Err(JournalError::Unavailable("the process has ended".to_owned()));
+            }
+            if is_shared {
+                self.look(&request).await;
+            }
+            self.within.append(request).await
+        })
+    }
+    fn read<'a>(&'a self, run: &'a RunId, after: u64, limit: usize) -> BoxFuture<'a, Result<Page, JournalError>> {
+        self.within.read(run, after, limit)
+    }
+    fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, JournalError>> {
+        self.within.list(filter)
+    }
+    fn put_blob(&self, id: BlobId, bytes: Arc<[u8]>) -> BoxFuture<'_, Result<(), JournalError>> {
+        self.within.put_blob(id, bytes)
+    }
+    fn get_blob<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Arc<[u8]>, JournalError>> {
+        self.within.get_blob(id)
+    }
+    fn lease(&self, request: LeaseRequest) -> BoxFuture<'_, Result<Lease, JournalError>> {
+        self.within.lease(request)
+    }
+    fn delete<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.within.delete(run)
+    }
+}
+
+#[test]
+fn a_process_that_ends_anywhere_loses_and_repeats_nothing_of_the_conversation() {
+    let model = Talk::new(narrates);
+    let open = |journal: Arc<dyn Journal>| builder(&model).storage(journal).coordinator(shared()).build().unwrap();
+    quick().block_on(async {
+        let (mut cut, mut resumed) = (0, 0);
+        loop {
+            let memory = Arc::new(Memory::new());
+            run(&open(Arc::clone(&memory) as _), "before").await;
+            let ending = Ending::after(&memory, cut);
+            let orchestrator = open(Arc::clone(&ending) as _);
+            let first = orchestrator.run_flow(&workflow(DOCUMENT), named("one")).await;
+            assert!(ending.early.lock().unwrap().is_empty(), "{:?}", ending.early.lock().unwrap());
+            drop(orchestrator);
+            let again = open(Arc::clone(&memory) as _);
+            // Somebody else speaks meanwhile.
+            run(&again, "between").await;
+            if !events(&*memory, "one").await.is_empty() {
+                let result = resume(&again, "one").await.unwrap();
+                assert_eq!(result.status, RunStatus::Completed, "{cut}");
+                assert_eq!(result.summary.as_deref(), Some("one is over"), "{cut}");
+                resumed += 1;
+            }
+            let said = again.conversation().await.unwrap();
+            let mut wakes = wakes(&said);
+            let mut recorded = Vec::new();
+            for run in ["before", "between", "one"] {
+                recorded.extend(recorded_wakes(&*memory, run).await);
+            }
+            wakes.sort();
+            recorded.sort();
+            assert_eq!(wakes, recorded, "after {cut} appends");
+            if first.is_ok_and(|result| result.warnings.is_empty()) {
+                break;
+            }
+            cut += 1;
+        }
+        assert!(cut > 10 && resumed > 8, "{cut} {resumed}");
+    });
+}
