@@ -79,8 +79,11 @@ pub use cofferdam_engine::{
     PermissionRequest, Replayed, SharedMessage,
 };
 
+pub use cofferdam_core::event::{Decision, OpenApproval, OpenQuestion};
 pub use cofferdam_core::memory::{MemoryChange, MemoryEntry, MemoryItem};
-pub use cofferdam_core::port::{Agent, Hit, Journal, Memo, Model, Recall, Search, SharedMemory, Sink, Tool};
+pub use cofferdam_core::port::{
+    Agent, Approval, Calls, Hit, Journal, Memo, Model, Recall, Search, SharedMemory, Sink, Tool,
+};
 pub use cofferdam_core::run::{RunResult, StepResult};
 pub use cofferdam_core::spec::workflow::{RecallKind, RecallSettings};
 

@@ -10,6 +10,7 @@ mod narrator;
 mod ndjson;
 mod quantity;
 mod rounds;
+mod wanted;
 mod zenflow;
 
 pub use changed::{changed, overlaps};
@@ -19,6 +20,7 @@ pub use narrator::{Line, Narrator, Tone};
 pub use ndjson::Ndjson;
 pub use quantity::{bytes, duration, spent, tokens};
 pub use rounds::{LoopBounds, iteration_of, iterations, loop_end};
+pub use wanted::{awaited, wanted};
 pub use zenflow::Zenflow;
 
 use std::io::{ErrorKind, Result, Write};

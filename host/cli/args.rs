@@ -25,7 +25,7 @@ pub(crate) use plugin::{
 };
 pub(crate) use registry::{AddArgs, PluginDoctorArgs, PushArgs, RegistryArgs};
 pub(crate) use replay::ReplayArgs;
-pub(crate) use resume::{AnswerArgs, ForkArgs, ResumeArgs, UnknownEffectArg};
+pub(crate) use resume::{AnswerArgs, ApproveArgs, ForkArgs, ResumeArgs, UnknownEffectArg};
 #[cfg(test)]
 pub(crate) use run::WorkArgs;
 pub(crate) use run::{DurabilityArg, EventForm, GrantArgs, InputArgs, RunArgs};
@@ -115,6 +115,9 @@ pub(crate) enum Command {
     /// Answer the question of a run that waits, and go on with it
     #[command(after_help = text::ANSWER)]
     Answer(Box<AnswerArgs>),
+    /// Allow or deny a call that a run waits with, and go on with it
+    #[command(after_help = text::APPROVE)]
+    Approve(Box<ApproveArgs>),
     /// Run a recorded run again against its record, without a model or a tool
     #[command(after_help = text::REPLAY)]
     Replay(ReplayArgs),

@@ -3,7 +3,7 @@
 use super::{Lineage, Orchestrator, RunOptions};
 use crate::error::Error;
 use crate::workflow::{AgentConfig, Workflow};
-use cofferdam_core::event::{Body, RunStatus};
+use cofferdam_core::event::{Body, OpenApproval, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::message::Usage;
@@ -35,6 +35,8 @@ pub struct AgentResult {
     pub duration: Duration,
     /// Why it failed.
     pub error: Option<Fault>,
+    /// Calls that it waits with, which nobody was there to allow.
+    pub approvals: Vec<OpenApproval>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -57,6 +59,7 @@ impl AgentResult {
             turns,
             duration: Duration::from_millis(run.duration_ms),
             error: run.error.map(|error| error.fault),
+            approvals: run.approvals,
             warnings: run.warnings,
             run_id: run.run_id,
         }

@@ -32,7 +32,7 @@ impl Drop for AtWork {
 
 impl Orchestrator {
     /// Why a run of this workflow cannot be taken up: an engine that is not ours does not know what was done.
-    pub(super) fn refuse_foreign_engine(&self, workflow: &Workflow) -> Result<(), Fault> {
+    pub(crate) fn refuse_foreign_engine(&self, workflow: &Workflow) -> Result<(), Fault> {
         let name = workflow.document().options.engine.as_deref().unwrap_or(DEFAULT);
         if !self.shared.settings.engines.contains_key(name) {
             return Ok(());

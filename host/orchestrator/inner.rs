@@ -15,7 +15,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::message::Usage;
 use cofferdam_core::port::{AgentContext, JournalError, redact_text};
 use cofferdam_core::run::RunResult;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Which run a run is part of.
@@ -54,6 +54,7 @@ impl Orchestrator {
     ) -> Result<RunResult, Error> {
         let work = self.work_for(workflow, options.input.as_deref().unwrap_or_default(), &inner).await?;
         let Inner { mut lineage, ctx, .. } = inner;
+        let approvals = ctx.approvals.said.clone();
         let named = lineage.path();
         let relayed = lineage.relay.take().map(|relay| relay.inner(workflow.shared(), &ctx.path, named));
         let (sink, relay) = relayed.unzip();
@@ -68,9 +69,10 @@ impl Orchestrator {
             Work::Recorded(recorded, spent) => (recorded, spent),
         };
         let mut result = if recorded.status == Some(RunStatus::Completed) {
-            self.result_of(workflow, &recorded, &BTreeMap::new()).await?
+            self.result_of(workflow, &recorded, &ResumeOptions::default()).await?
         } else {
-            let RunOptions { answers, model, timeout, budget, purse, pauses, approver, sinks, .. } = options;
+            let RunOptions {
+ answers, model, timeout, budget, purse, pauses, approver, defer_approvals, sinks, .. } = options;
             let again = ResumeOptions {
                 answers,
                 on_unknown_effect,
@@ -80,6 +82,8 @@ impl Orchestrator {
                 purse,
                 pauses,
                 approver,
+                approvals,
+                defer_approvals,
                 sinks,
                 accept_changes: false,
             };

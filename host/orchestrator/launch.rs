@@ -3,7 +3,7 @@
 use super::holder::holder;
 use super::lineage::Lineage;
 use super::models::RunModels;
-use super::permissions::stance;
+use super::permissions::{Unanswered, stance};
 use super::plugins::Loaded;
 use super::recorded::{origin, read_context};
 use super::servers::{Reach, Servers};
@@ -15,8 +15,8 @@ use cofferdam_core::event::{PluginPin, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::permission::Rules;
-use cofferdam_core::port::{Redactor, Sink, Starter};
-use cofferdam_core::run::RunResult;
+use cofferdam_core::port::{Approval, Redactor, Sink, Starter};
+use cofferdam_core::run::{DEFER_APPROVALS, RunResult};
 use cofferdam_core::spec::HostDefaults;
 use cofferdam_core::spec::workflow::{UnknownEffect, Workflow as Document};
 use cofferdam_core::value::Map;
@@ -49,6 +49,8 @@ pub(super) struct Launch {
 pub(super) struct Again {
     pub(super) inputs: Map,
     pub(super) on_unknown_effect: Option<UnknownEffect>,
+    /// What was said about calls that it waited with.
+    pub(super) approvals: Vec<Approval>,
     /// Its plugins, as they were.
     pub(super) plugins: Vec<PluginPin>,
     /// What held beside its document; none = what holds here.
@@ -58,7 +60,7 @@ pub(super) struct Again {
 impl Again {
     /// Of a run that is new, with its inputs.
     pub(super) fn new(inputs: Map) -> Self {
-        Self { inputs, on_unknown_effect: None, plugins: Vec::new(), host: None }
+        Self { inputs, on_unknown_effect: None, approvals: Vec::new(), plugins: Vec::new(), host: None }
     }
 }
 
@@ -107,6 +109,9 @@ impl Orchestrator {
         }
         ports.sinks.extend(sinks);
         let engaged = self.engage(&workflow).map_err(|fault| Error::Refused(vec![fault]))?;
+        if options.defer_approvals && engaged.is_some() {
+            return Err(Error::Refused(vec![cannot_wait()]));
+        }
         ports.starter = engaged.as_ref().map(|engaged| Arc::clone(&engaged.desk) as Arc<dyn Starter>);
         let engine = engaged.map(|engaged| self.set_to_work(engaged, request.run_id.clone()));
         // A run that no sink may see is owed to none. From here on it is recorded.
@@ -195,10 +200,12 @@ impl Orchestrator {
             conversation: Some(Arc::clone(&self.shared.conversation)),
             recall,
         };
+        let (inputs, approvals) = again.map(|again| (again.inputs, again.approvals)).unwrap_or_default();
         let request = RunRequest {
             run_id,
             workflow: Arc::clone(&workflow.inner),
-            inputs: again.map(|again| again.inputs).unwrap_or_default(),
+            inputs,
+            approvals,
             input: options.input.as_deref().map(Arc::from),
             answers: options.answers.clone(),
             context_files: Vec::new(),
@@ -222,7 +229,11 @@ impl Orchestrator {
         show("model", options.model.clone());
         show("default_model", settings.default_model.clone());
         show("session", options.session.clone());
-        show("permissions", stance(&settings.rules, self.approver_of(options).is_some()).map(str::to_owned));
+        let unanswered = if options.defer_approvals { Unanswered::Waits } else { Unanswered::Denied };
+        show("permissions", stance(&settings.rules, self.approver_of(options).is_some(), unanswered));
+        if options.defer_approvals {
+            shown.insert(DEFER_APPROVALS.to_owned(), true.into());
+        }
         if let Some(coordinator) = &options.coordinator {
             shown.insert(COORDINATOR.to_owned(), serde_json::to_value(coordinator).unwrap_or_default());
         }
@@ -253,6 +264,13 @@ impl Orchestrator {
             shown,
         }
     }
+}
+
+/// A run that waits has to be taken up, which only the machine can.
+fn cannot_wait() -> Fault {
+    let message = "a run whose steps a workflow engine starts cannot wait for approvals: it cannot be taken up again";
+    Fault::user("defer_approvals", message)
+        .with_hint("allow the tools by rules, or let the steps be started by the default engine")
 }
 
 /// A run does not go on with another component than it had: what that would do with what is half done, nobody knows.

@@ -4,7 +4,7 @@ use super::recall::RecallChoice;
 use crate::workflow::InputText;
 use cofferdam_core::budget::Budget;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{Approver, Purse, Sink};
+use cofferdam_core::port::{Approval, Approver, Purse, Sink};
 use cofferdam_core::spec::workflow::UnknownEffect;
 use cofferdam_core::value::Map;
 use cofferdam_engine::{Coordinator, Pauses};
@@ -45,6 +45,10 @@ pub struct RunOptions {
     pub purse: Option<Arc<dyn Purse>>,
     /// What becomes of the pauses between iterations of loops.
     pub pauses: Pauses,
+    /// Calls of models that nobody is there to allow, or that nobody answered for, wait instead of being denied: the run does
+    /// what it can without and ends waiting, with these calls in its result. `resume_flow` with [`ResumeOptions::approvals`]
+    /// goes on. Runs of workflows that work as agents do the same.
+    pub defer_approvals: bool,
     /// The coordinator of the run; absent = the orchestrator's. The runs of workflows that work as its agents have none.
     pub coordinator: Option<Coordinator>,
     /// The retrieval memory of the run. The runs of workflows that work as its agents have what their own documents say.
@@ -81,6 +85,12 @@ pub struct ResumeOptions {
     pub pauses: Pauses,
     /// Who is asked in this run, as for a new run.
     pub approver: Option<Arc<dyn Approver>>,
+    /// What was said about calls that the run waits with. Exactly one word counts: another one that comes later is refused, and
+    /// nothing is recorded.
+    pub approvals: Vec<Approval>,
+    /// Calls that nobody is there to allow wait, as for a new run; so they do where the run was started so, or had waited so
+    /// before.
+    pub defer_approvals: bool,
     /// Sinks of this run, as for a new run.
     pub sinks: Vec<Arc<dyn Sink>>,
     /// Whether a document that has changed since the run was started is taken as it is now. A run has one document, so

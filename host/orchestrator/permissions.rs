@@ -70,8 +70,24 @@ impl Remembered for KeptAnswers {
     }
 }
 
+/// What becomes of calls that nobody answers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    Denied,
+    Waits,
+}
+
 /// What a run says of its permissions where not every question can be put.
-pub(super) fn stance(rules: &Rules, asks: bool) -> Option<&'static str> {
+pub(super) fn stance(rules: &Rules, asks: bool, unanswered: Unanswered) -> Option<String> {
+    let text = stance_of(rules, asks)?;
+    let asked = matches!(rules.stance, Stance::Ask | Stance::Sandbox) && !asks;
+    Some(match unanswered {
+        Unanswered::Waits if asked => text.replace("others are denied unless", "others wait for a person unless"),
+        Unanswered::Denied | Unanswered::Waits => text.to_owned(),
+    })
+}
+
+fn stance_of(rules: &Rules, asks: bool) -> Option<&'static str> {
     Some(match (rules.stance, asks) {
         (Stance::Yolo, _) => "yolo: every tool runs unless a rule denies it",
         (Stance::Strict, _) => "strict: tools that only read run, others are denied unless a rule allows them",

@@ -11,6 +11,7 @@ use cofferdam_core::event::{Body, ContextFile, PluginPin, RunEvent, RunStatus, S
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Journal, JournalError, RecordBody};
+use cofferdam_core::run::DEFER_APPROVALS;
 use cofferdam_core::run::branch::changed_files;
 use cofferdam_core::spec::HostDefaults;
 use cofferdam_core::value::Map;
@@ -201,6 +202,12 @@ impl RecordedRun {
     #[must_use]
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.get(key).and_then(Value::as_str)
+    }
+
+    /// Whether calls that nobody was there to allow were to wait when the run was started.
+    #[must_use]
+    pub fn defers_approvals(&self) -> bool {
+        self.settings.get(DEFER_APPROVALS) == Some(&Value::Bool(true))
     }
 
     /// Refuses to go on with a run in which a plan was made: nobody would look at what comes of it.

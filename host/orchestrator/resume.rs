@@ -6,13 +6,13 @@ use super::recorded::{RecordedRun, read_context};
 use super::{ForkOptions, Lineage, Orchestrator, ResumeOptions, RunOptions};
 use crate::archive::half_copied;
 use crate::error::Error;
-use crate::workflow::{InputText, Workflow};
+use crate::workflow::Workflow;
 use cofferdam_core::event::{Body, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::Sink;
 use cofferdam_core::run::{Machine, RunResult, Settings};
-use cofferdam_engine::{asks_nothing_more, read_events, repeats_answers};
+use cofferdam_engine::{asks_nothing_more, calls_nothing_more, read_events, repeats_answers, repeats_approvals};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ impl Orchestrator {
             None => recorded.workflow()?,
         };
         if recorded.status == Some(RunStatus::Completed) {
-            return self.result_of(&workflow, &recorded, &options.answers).await;
+            return self.result_of(&workflow, &recorded, &options).await;
         }
         recorded.refuse_planning()?;
         recorded.refuse_other_context(&read_context(&workflow).await?)?;
@@ -106,6 +106,7 @@ impl Orchestrator {
         let again = Again {
             inputs: recorded.inputs.clone(),
             on_unknown_effect: options.on_unknown_effect,
+            approvals: options.approvals,
             plugins: recorded.plugins.clone(),
             host: Some(recorded.host()?),
         };
@@ -119,6 +120,7 @@ impl Orchestrator {
             budget: options.budget,
             purse: options.purse,
             pauses: options.pauses,
+            defer_approvals: options.defer_approvals || recorded.defers_approvals(),
             coordinator: self.coordinator_of(&recorded)?,
             recall: RecallChoice::recorded(&recorded.settings)?,
             metadata: metadata.unwrap_or_default(),
@@ -142,24 +144,30 @@ impl Orchestrator {
         &self,
         workflow: &Workflow,
         recorded: &RecordedRun,
-        answers: &BTreeMap<String, InputText>,
+        given: &ResumeOptions,
     ) -> Result<RunResult, Error> {
         let settings = Settings { max_concurrency: None };
         let workflow = &workflow.under(&recorded.host()?);
         let mut machine = Machine::new(Arc::clone(workflow.shared()), &settings);
         let mut sensitive = cofferdam_core::event::Sensitive::of(workflow.document());
-        let mut said = BTreeMap::new();
+        let (mut said, mut asked) = (BTreeMap::new(), Vec::new());
         read_events(&*self.shared.settings.journal, &recorded.run_id, |event| {
             machine.fold(event);
             if let Body::QuestionAnswered { answer, .. } = &event.body {
                 said.insert(event.path.clone(), answer.clone());
+            }
+            if !given.approvals.is_empty() {
+                asked.push(Arc::clone(event));
             }
             if let Some(sensitive) = &mut sensitive {
                 sensitive.note(event);
             }
         })
         .await?;
-        if !repeats_answers(workflow.document(), answers, &said).map_err(Error::Refused)? {
+        if !repeats_approvals(&given.approvals, asked.iter().map(AsRef::as_ref)) {
+            return Err(Error::Refused(vec![calls_nothing_more(&recorded.run_id)]));
+        }
+        if !repeats_answers(workflow.document(), &given.answers, &said).map_err(Error::Refused)? {
             return Err(Error::Refused(vec![asks_nothing_more(&recorded.run_id)]));
         }
         let result = machine.result(&recorded.run_id);

@@ -6,6 +6,7 @@ use super::changed::{changed, overlaps};
 use super::clean::clean;
 use super::quantity;
 use super::rounds::{LoopBounds, Rounds};
+use super::wanted::{awaited, wanted};
 use cofferdam_core::event::{AnsweredBy, Body, Decision, EffectDecision, MessageKind, PluginPin, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
@@ -223,6 +224,18 @@ fn said(event: &RunEvent) -> Vec<Line> {
             vec![line(Tone::Warn, "waiting", format!("nobody is there to answer: {question}"))]
         }
         Body::QuestionAsked { question, .. } => vec![line(Tone::Quiet, "asking", question.clone())],
+        Body::PermissionAsked { tool, args, agent, .. } => {
+            vec![line(
+                Tone::Warn,
+                "waiting",
+                format!("nobody is there to allow it: {}", wanted(agent.as_deref(), tool, args)),
+            )]
+        }
+        Body::StepWaiting(waiting) => {
+            let questions = waiting.questions.iter().map(|open| format!("{}: {}", open.step, open.question));
+            let all = questions.chain(waiting.approvals.iter().map(awaited));
+            all.map(|what| line(Tone::Warn, "waiting", what)).collect()
+        }
         Body::QuestionAnswered { answer, by } => vec![line(Tone::Quiet, "answered", answered(answer, *by))],
         Body::MessagePosted(posted) => {
             let to = name_of(&posted.to);

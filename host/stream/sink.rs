@@ -4,6 +4,7 @@ use super::StreamOptions;
 use super::chunk::{Chunk, ChunkKind, ChunkMedia, ChunkMetadata, ChunkTool};
 use super::outlet::Outlet;
 use super::outline::Outline;
+use crate::sink::wanted;
 use cofferdam_core::event::{Body, RunEvent, StepStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
@@ -238,6 +239,9 @@ impl Reading<'_> {
             Body::StepSkipped { detail: text, .. }
             | Body::Warning { message: text, .. }
             | Body::QuestionAsked { question: text, .. } => self.said(ChunkKind::Metadata, text),
+            Body::PermissionAsked { tool, args, agent, .. } => {
+                self.said(ChunkKind::Metadata, &wanted(agent.as_deref(), tool, args))
+            }
             Body::BudgetWarning(mark) | Body::BudgetExhausted(mark) => {
                 self.said(ChunkKind::Metadata, &mark.to_string())
             }

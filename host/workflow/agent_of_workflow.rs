@@ -10,7 +10,7 @@ use super::Workflow;
 use super::lifecycle::{cleanup_all, initialize_all};
 use crate::error::Error;
 use crate::orchestrator::{Inner, Lineage, Orchestrator, RunOptions};
-use cofferdam_core::event::{Body, RunStatus, StepOutput};
+use cofferdam_core::event::{Body, OpenApproval, OpenQuestion, RunStatus, StepOutput, Waiting};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, StepPath};
 use cofferdam_core::port::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, BoxFuture};
@@ -139,6 +139,7 @@ impl Shared {
             approver: lineage.approver.clone(),
             sinks: lineage.sinks.clone(),
             purse: Some(Arc::clone(&ctx.purse)),
+            defer_approvals: ctx.approvals.defer && self.orchestrator.refuse_foreign_engine(&self.workflow).is_ok(),
             timeout: ctx.deadline.map(|deadline| deadline.since(clock.now()).max(Duration::from_millis(1))),
             ..RunOptions::default()
         };
@@ -204,14 +205,21 @@ impl Shared {
         }
     }
 
-    /// That the workflow waits. The run around it goes on without the step; taken up with the answers, it goes on with this one.
+    /// What the workflow waits for, and its step with it. For a higher budget of its own it would wait for ever: nobody could
+    /// give it one through the run around it.
     fn waits(&self, result: &RunResult, at: &StepPath) -> Fault {
-        let keys: Vec<String> = result.questions.iter().map(|open| format!("`{at}.{}`", open.step)).collect();
-        let fault = Fault::step("workflow", format!("workflow `{}` ended as waiting", self.name));
-        match keys.as_slice() {
-            [] => fault.with_hint("resume the run once it may go on"),
-            keys => fault.with_hint(format!("resume the run with answers for {}", keys.join(", "))),
+        let RunResult { questions, approvals, resume_at, .. } = result.public();
+        let below = |step: StepPath| StepPath::from(format!("{at}.{step}").as_str());
+        let waiting = Waiting {
+            questions: questions.into_iter().map(|open| OpenQuestion { step: below(open.step), ..open }).collect(),
+            approvals: approvals.into_iter().map(|open| OpenApproval { step: below(open.step), ..open }).collect(),
+            until: resume_at,
+        };
+        if waiting.is_empty() {
+            return Fault::step("workflow", format!("workflow `{}` waits for a higher budget", self.name))
+                .with_hint("raise the budget of its document, and resume the run");
         }
+        waiting.to_fault()
     }
 
     fn metadata(&self, result: &RunResult, lineage: &Lineage, runs: u32) -> Map {

@@ -14,6 +14,7 @@
 mod adding;
 mod agent;
 mod alike;
+mod approvals;
 mod archive;
 mod authoring;
 mod bad_input;

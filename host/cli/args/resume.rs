@@ -53,6 +53,31 @@ pub(crate) struct AnswerArgs {
     pub(crate) how: HowArgs,
 }
 
+/// Flags of `approve`.
+#[derive(Debug, Args)]
+// The rule that `--deny` is elsewhere has another name here.
+#[command(mut_arg("deny", |rule| rule.long("deny-tool")))]
+pub(crate) struct ApproveArgs {
+    /// The run's id, the beginning of it, or `last`
+    pub(crate) run: String,
+    /// The step that waits: its path, or its id where only one that waits has it
+    pub(crate) step: String,
+    /// Say no: the model is told, and does not ask again
+    #[arg(id = "denied", long = "deny")]
+    pub(crate) denied: bool,
+    /// Why not, for the model
+    #[arg(long, value_name = "TEXT", requires = "denied")]
+    pub(crate) reason: Option<String>,
+    /// This call of the step, where it waits with several
+    #[arg(long, value_name = "ID")]
+    pub(crate) call: Option<String>,
+    /// All calls that the step waits with
+    #[arg(long, conflicts_with = "call")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+}
+
 /// How a run goes on.
 #[derive(Debug, Args)]
 pub(crate) struct HowArgs {

@@ -62,6 +62,9 @@ pub(crate) struct WorkArgs {
     /// Wait for no pause of a loop: with nothing else to do, end with exit code 4 and say when to resume
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Where nobody is there to allow a call of a model, let it wait: with nothing else to do, end with exit code 4
+    #[arg(long, conflicts_with = "strict")]
+    pub(crate) defer_approvals: bool,
     /// Do not read keys of model providers from `.env` beside the document
     #[arg(long)]
     pub(crate) no_dotenv: bool,

@@ -89,6 +89,17 @@ Examples:
 
 The same as `cofferdam resume RUN --answer STEP=VALUE`, which takes several answers at once.";
 
+pub(super) const APPROVE: &str = "\
+Examples:
+  cofferdam run tidy.yaml --defer-approvals   calls that nobody may allow here wait
+  cofferdam approve last write                allow the call that the step `write` waits with
+  cofferdam approve last write --deny --reason \"not on a Friday\"
+  cofferdam approve 01920c5f write --call 3   one of several, as `cofferdam runs show` names them
+
+The run goes on where it was: the call is made once, or its model reads that it was denied. Deny rules
+beat what is said here. What else nobody is there to allow waits again, and the run ends with exit
+code 4 once more. Of two people exactly one is heard: another word that comes later is refused.";
+
 pub(super) const REPLAY: &str = "\
 Examples:
   cofferdam replay last

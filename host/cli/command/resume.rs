@@ -1,10 +1,10 @@
-//! `resume` and `answer`: a recorded run goes on.
+//! `resume`, `answer` and `approve`: a recorded run goes on.
 //!
 //! It must not call anything below the library's `Orchestrator`.
 
 use super::run::{self, Task};
 use super::runs;
-use crate::args::{AnswerArgs, EventForm, Global, ResumeArgs, RunArgs};
+use crate::args::{AnswerArgs, ApproveArgs, EventForm, Global, ResumeArgs, RunArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local_time;
@@ -17,7 +17,9 @@ use cofferdam::core::id::StepPath;
 use cofferdam::core::port::Batch;
 use cofferdam::core::value::Map;
 use cofferdam::sink::zenflow;
-use cofferdam::{ForkOptions, Orchestrator, RecordedRun, ResumeOptions, RunResult, Sink, Workflow};
+use cofferdam::{
+    Approval, Calls, Decision, ForkOptions, Orchestrator, RecordedRun, ResumeOptions, RunResult, Sink, Workflow,
+};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,6 +45,21 @@ pub(super) fn answer(global: &Global, args: AnswerArgs) -> anyhow::Result<Exit> 
     let on_unknown_effect = how.on_unknown_effect.map(crate::args::UnknownEffectArg::policy);
     let answers = run::inputs::answers(&[format!("{step}={value}")])?;
     let options = ResumeOptions { answers, on_unknown_effect, ..ResumeOptions::default() };
+    take_up(global, &run, &how.into_run(), Going::On(options))
+}
+
+pub(super) fn approve(global: &Global, args: ApproveArgs) -> anyhow::Result<Exit> {
+    let ApproveArgs { run, step, denied, reason, call, all, how } = args;
+    let on_unknown_effect = how.on_unknown_effect.map(crate::args::UnknownEffectArg::policy);
+    let calls = match (call, all) {
+        (Some(id), _) => Calls::One(id),
+        (None, true) => Calls::All,
+        (None, false) => Calls::Only,
+    };
+    let decision = if denied { Decision::Deny } else { Decision::Allow };
+    let approvals = vec![Approval { step, calls, decision, reason }];
+    // What it comes to next may wait as well.
+    let options = ResumeOptions { approvals, on_unknown_effect, defer_approvals: true, ..ResumeOptions::default() };
     take_up(global, &run, &how.into_run(), Going::On(options))
 }
 
@@ -116,7 +133,7 @@ async fn show_as_zenflow(result: &RunResult, recorded: &RecordedRun) -> anyhow::
         let (run_id, at) = (result.run_id.clone(), local_time::now());
         Arc::new(RunEvent { seq: 1, sub: None, at, run_id, path: StepPath::ROOT, attempt: None, body })
     };
-    let begins = Body::RunResumed { settings: Map::new(), plugins: Vec::new() };
+    let begins = Body::RunResumed { settings: Map::new(), plugins: Vec::new(), approved: Vec::new() };
     let (status, output, usage) = (result.status, Value::Null, result.usage);
     let ends = Body::RunFinished { status, reason: None, output, usage, cost: result.cost.total, error: None };
     let workflow = recorded.workflow().map_err(Failure::from)?;
@@ -133,7 +150,8 @@ async fn show_result(
     options: &ResumeOptions,
     args: &RunArgs,
 ) -> anyhow::Result<Exit> {
-    let options = ResumeOptions { answers: options.answers.clone(), ..ResumeOptions::default() };
+    let (answers, approvals) = (options.answers.clone(), options.approvals.clone());
+    let options = ResumeOptions { answers, approvals, ..ResumeOptions::default() };
     let result = reader.resume_flow(&recorded.run_id, None, options).await.map_err(Failure::from)?;
     if args.work.json == Some(EventForm::Zenflow) {
         show_as_zenflow(&result, recorded).await?;

@@ -152,6 +152,11 @@ async fn prepare(
             .with_hint("allow the tools one by one: `--allow write`")
             .into());
     }
+    if args.work.defer_approvals && session.settings.strict() {
+        return Err(Failure::usage("the settings say `strict = true`, under which nothing is asked and nothing waits")
+            .with_hint("take `--defer-approvals` out, or `strict` out of the settings")
+            .into());
+    }
     let undecided =
         Undecided { locked: args.work.grants.locked, strict: args.work.grants.strict || session.settings.strict() };
     let mut builder = session
@@ -191,7 +196,7 @@ async fn prepare(
         if args.coordinator.is_some() {
             lines.push("a coordinator works beside the steps, and is asked as well".to_owned());
         }
-        announce(&workflow, &lines, stance(&args.work.grants, undecided.strict, asks));
+        announce(&workflow, &lines, stance(&args.work.grants, undecided.strict, asks, task.defers(args)));
     }
     let runs = session.project.state().join("runs");
     let orchestrator = builder.build().map_err(Failure::from)?;
@@ -221,6 +226,16 @@ impl Task {
         }
     }
 
+    /// Whether calls that nobody is there to allow wait.
+    fn defers(&self, args: &RunArgs) -> bool {
+        let recorded = match self {
+            Self::New(_) => false,
+            Self::Again(recorded, options) => options.defer_approvals || recorded.defers_approvals(),
+            Self::Branch(recorded, options) => options.resume.defer_approvals || recorded.defers_approvals(),
+        };
+        recorded || args.work.defer_approvals
+    }
+
     /// The model of steps that name none, where none has to be looked for.
     fn default_model(&self) -> Option<&str> {
         match self {
@@ -233,7 +248,8 @@ impl Task {
 /// How a recorded run goes on, with what flags and settings say.
 fn with(session: &Session, args: &RunArgs, options: ResumeOptions) -> ResumeOptions {
     let (model, timeout, pauses) = (named_model(args), session.settings.timeout(), pauses(args));
-    ResumeOptions { model, timeout, pauses, budget: args.work.budget.unwrap_or_default(), ..options }
+    let defer_approvals = options.defer_approvals || args.work.defer_approvals;
+    ResumeOptions { model, timeout, pauses, budget: args.work.budget.unwrap_or_default(), defer_approvals, ..options }
 }
 
 fn pauses(args: &RunArgs) -> Pauses {
@@ -275,6 +291,7 @@ pub(super) fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOp
         timeout: session.settings.timeout(),
         budget: args.work.budget.unwrap_or_default(),
         pauses: pauses(args),
+        defer_approvals: args.work.defer_approvals,
         recall: args.memory.choice(),
         session: args.memory.session.clone(),
         coordinator: args.coordinator.clone().map(|model| model.map_or_else(Coordinator::default, Coordinator::new)),
@@ -283,17 +300,25 @@ pub(super) fn options(session: &Session, args: &RunArgs) -> anyhow::Result<RunOp
 }
 
 /// What a person should know before anything happens.
-fn announce(workflow: &Workflow, models: &[String], stance: Option<&str>) {
+fn announce(workflow: &Workflow, models: &[String], stance: Option<String>) {
     for line in models {
         terminal::tell(&paint::quiet(&format!("model: {line}")));
     }
     if let Some(stance) = stance.filter(|_| model::has_agent_steps(workflow)) {
-        terminal::tell(&paint::quiet(stance));
+        terminal::tell(&paint::quiet(&stance));
     }
 }
 
 /// What becomes of calls that no rule is about, unless a person decides.
-fn stance(flags: &GrantArgs, strict: bool, asks: bool) -> Option<&'static str> {
+fn stance(flags: &GrantArgs, strict: bool, asks: bool, defers: bool) -> Option<String> {
+    let text = stance_of(flags, strict, asks)?;
+    Some(match defers && !flags.yolo && !strict && !asks {
+        true => text.replace("others need `--allow`", "others wait for `cofferdam approve`, or need `--allow`"),
+        false => text.to_owned(),
+    })
+}
+
+fn stance_of(flags: &GrantArgs, strict: bool, asks: bool) -> Option<&'static str> {
     Some(match (flags.yolo, flags.sandbox, strict) {
         (true, ..) => "yolo: models may call every tool that no rule denies",
         (false, true, true) => {

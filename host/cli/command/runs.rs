@@ -12,6 +12,7 @@ mod side;
 mod standing;
 mod transcript;
 mod tree;
+mod waiting;
 
 use crate::args::{Global, ListArgs, RunsCommand};
 use crate::exit::Exit;
@@ -73,8 +74,10 @@ async fn list(orchestrator: &Orchestrator, args: ListArgs) -> anyhow::Result<Exi
     let rows = standing::rows(orchestrator, RunFilter { statuses, ..RunFilter::default() }, limit).await?;
     let hint = standing::hint(&rows);
     let costs = costs(&*orchestrator.runs(), &rows).await;
+    let waits = waiting::of(&*orchestrator.runs(), &rows).await;
     if json {
-        let told = rows.iter().zip(costs).map(|(row, cost)| Told { row, cost: cost.map(Known) });
+        let told = rows.iter().zip(costs).zip(&waits);
+        let told = told.map(|((row, cost), waits)| Told { row, cost: cost.map(Known), waits: waits.as_ref() });
         print_lines(&told.collect::<Vec<_>>())?;
         hint.iter().for_each(|hint| terminal::tell(hint));
         return Ok(Exit::Done);
@@ -97,6 +100,7 @@ async fn list(orchestrator: &Orchestrator, args: ListArgs) -> anyhow::Result<Exi
         ]);
     }
     terminal::print(&table::render(&shown))?;
+    waiting::tell(&rows, &waits);
     hint.iter().for_each(|hint| terminal::tell(hint));
     Ok(Exit::Done)
 }
@@ -109,6 +113,9 @@ struct Told<'r> {
     /// Absent while it has not ended, and when no model was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Known>,
+    /// What it waits with; absent where it does not wait, or where so many do that it is not looked for.
+    #[serde(flatten)]
+    waits: Option<&'r waiting::Waiting>,
 }
 
 /// A cost, or that it is not known.

@@ -6,10 +6,11 @@ use super::paint;
 use crate::local_time;
 use cofferdam::core::event::{Body, Decision, RunEvent, RunReason, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
+use cofferdam::core::id::RunId;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::core::run::LoopResult;
-use cofferdam::sink::{clean, duration, iterations, loop_end, spent};
-use cofferdam::{RunResult, StepResult};
+use cofferdam::sink::{awaited, clean, duration, iterations, loop_end, spent};
+use cofferdam::{OpenApproval, RunResult, StepResult};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -89,6 +90,7 @@ impl Recap {
         push_list(&mut text, &paint::warn("warning"), result.warnings.iter().map(|warning| clean(warning, 400)));
         push_denials(&mut text, &gathered);
         push_questions(&mut text, result);
+        push_list(&mut text, &paint::warn("approval"), result.approvals.iter().map(awaited));
         if let Some(until) = result.resume_at {
             let when = local_time::date_and_time(until);
             push_row(&mut text, "waits", &format!("until {when} for the next iteration of a loop"));
@@ -98,6 +100,7 @@ impl Recap {
             push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
         }
         push_row(&mut text, "run", &format!("cofferdam runs show {}", result.run_id));
+        push_list(&mut text, "approve", result.approvals.iter().map(|open| approve_command(&result.run_id, open)));
         if !result.success() {
             push_row(&mut text, "resume", &resume_command(result));
         }
@@ -296,6 +299,11 @@ fn resume_command(result: &RunResult) -> String {
     format!("cofferdam resume {}{flags}", result.run_id)
 }
 
+/// What allows a call that a run waits with. It names the call, so that it cannot be about another one that comes to wait later.
+pub(crate) fn approve_command(run: &RunId, open: &OpenApproval) -> String {
+    format!("cofferdam approve {run} {} --call {}", in_shell(open.step.as_str()), in_shell(&open.call))
+}
+
 /// A word as a shell takes it.
 fn in_shell(word: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '/');
@@ -319,7 +327,6 @@ fn files(out: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofferdam::core::id::RunId;
     use cofferdam::core::message::Usage;
 
     fn result() -> RunResult {
@@ -341,6 +348,7 @@ mod tests {
             worked_ms: 1_234,
             error: None,
             questions: Vec::new(),
+            approvals: Vec::new(),
             resume_at: None,
             warnings: vec!["mind\u{1b}[2J the gap".into()],
             metadata: cofferdam::core::value::Map::new(),
@@ -364,14 +372,24 @@ mod tests {
             LoopResult { path: "scan".into(), items: Some(3), max_iterations: None, completed: 3, ..found.clone() };
         let some = LoopResult { path: "some".into(), completed: 1, ..scan.clone() };
         let inner = LoopResult { path: "scan[0].refine".into(), ..found.clone() };
-        let question = |step: &str| cofferdam::core::run::OpenQuestion {
+        let question = |step: &str| cofferdam::OpenQuestion {
             step: step.into(),
             question: "Publish it?".into(),
             choices: vec!["yes".into(), "no".into()],
         };
+        let approval = |step: &str, call: &str| OpenApproval {
+            step: step.into(),
+            attempt: 1,
+            call: call.to_owned(),
+            agent: Some("scribe".into()),
+            tool: cofferdam::core::id::ToolName::parse("write").unwrap(),
+            args: std::sync::Arc::new(serde_json::json!({ "path": "a" })),
+            rule: None,
+        };
         let result = RunResult {
             loops: vec![found, scan, some, inner],
             questions: vec![question("ok"), question("each[0].ok")],
+            approvals: vec![approval("write", "2"), approval("each[1].write", "@1/2")],
             warnings: Vec::new(),
             status: RunStatus::Waiting,
             ..result()
@@ -384,7 +402,11 @@ mod tests {
              loop       some: 1 of 3 items completed, its judge is satisfied\n\
              question   ok: Publish it? (yes, no)\n\
              question   each[0].ok: Publish it? (yes, no)\n\
+             approval   write, call 2: agent `scribe` wants to call `write` with path: \"a\"\n\
+             approval   each[1].write, call @1/2: agent `scribe` wants to call `write` with path: \"a\"\n\
              run        cofferdam runs show r1\n\
+             approve    cofferdam approve r1 write --call 2\n\
+             approve    cofferdam approve r1 'each[1].write' --call '@1/2'\n\
              resume     cofferdam resume r1 --answer ok=... --answer 'each[0].ok'=..."
         );
     }

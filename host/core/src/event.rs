@@ -12,6 +12,7 @@ mod recalled;
 pub(crate) mod slots;
 mod spending;
 mod status;
+mod waiting;
 
 pub use changes::{ChangedFile, Changes, Conflict, FileChange};
 pub use kinds::{KINDS, TRANSIENT, unknown_kind};
@@ -21,6 +22,7 @@ pub use public::Sensitive;
 pub use recalled::{Recalled, Recollection};
 pub use spending::Spending;
 pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
+pub use waiting::{Approved, OpenApproval, OpenQuestion, Waiting, call_name};
 
 use crate::budget::{Mark, Money};
 use crate::fault::Fault;
@@ -132,6 +134,9 @@ pub enum Body {
         /// Plugins with digests and grants, as they are now.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         plugins: Vec<PluginPin>,
+        /// What a person said about calls that the run waited with.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        approved: Vec<Approved>,
     },
     /// The run ended.
     RunFinished {
@@ -181,6 +186,9 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Usage::is_empty")]
         usage: Usage,
     },
+    /// The try gives back its slot and waits for a person; it goes on when the run is taken up. What it waits for itself are
+    /// calls that were asked about; what a run inside it waits for is told here.
+    StepWaiting(Waiting),
     /// The step ended with an output or an error.
     StepFinished {
         /// Completed or failed.
@@ -402,6 +410,21 @@ pub enum Body {
         /// From 0 to 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fraction: Option<f32>,
+    },
+    /// Nobody is there to say whether a call may be made, and its try will wait; durable before anybody is told.
+    PermissionAsked {
+        /// The call's id.
+        call_id: String,
+        /// The tool.
+        tool: ToolName,
+        /// The arguments, checked against the tool's schema.
+        args: Arc<Value>,
+        /// Whose model wants the call; absent where the document does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<Arc<str>>,
+        /// The rule that asks; absent where no rule decides.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
     },
     /// A tool call was allowed or denied.
     PermissionDecided {

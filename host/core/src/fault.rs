@@ -25,6 +25,8 @@ pub enum Class {
     Bug,
     /// Somebody cancelled it. Never counted as a failure of the step.
     Cancelled,
+    /// It waits for a person, and goes on when the run is taken up. No failure, and never recorded as one.
+    Waiting,
 }
 
 /// One failure: a class, a stable code, a sentence, and what may help.
@@ -49,11 +51,11 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Whether it ends the try of the step in which it comes up, also from within a sub-agent: the work was cancelled, nothing is
-    /// left to pay for it, or nobody knows what an earlier process had done.
+    /// Whether it ends the try of the step in which it comes up, also from within a sub-agent: the work was cancelled or waits,
+    /// nothing is left to pay for it, or nobody knows what an earlier process had done.
     #[must_use]
     pub fn ends_try(&self) -> bool {
-        self.class == Class::Cancelled
+        matches!(self.class, Class::Cancelled | Class::Waiting)
             || ["effect_unknown", "conversation_changed", "budget_exhausted"].contains(&&*self.code)
     }
 

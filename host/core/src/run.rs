@@ -32,6 +32,7 @@ mod spending;
 mod transformed;
 mod variables;
 mod view;
+mod waits;
 
 #[cfg(test)]
 mod laws;
@@ -44,8 +45,8 @@ pub use effect::{Effect, Emission};
 pub use machine::{Instance, Machine, Settings, Stop, Verdict};
 pub use message::{Assembled, Draft, MessageError, with_files};
 pub use node::NodeState;
-pub use questions::OpenQuestion;
 pub use result::{LoopResult, RunResult, StepFault, StepResult};
 pub use spending::limits_cost;
 pub use transformed::{Transformed, Untransformed};
 pub use view::Reads;
+pub use waits::{DEFER_APPROVALS, Waits};

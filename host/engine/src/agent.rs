@@ -12,7 +12,7 @@ pub(crate) use compact::size_of;
 use crate::purse::estimate;
 use crate::shared_conversation::SharedConversation;
 use cofferdam_core::event::{Body, StepOutput};
-use cofferdam_core::fault::Fault;
+use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::limits;
 use cofferdam_core::message::{Message, ToolCall, Usage};
 use cofferdam_core::port::{
@@ -355,6 +355,7 @@ impl<'a> Conversation<'a> {
             let message = format!("the model asked for {count} tools in one turn, more than {most}");
             return Err(Fault::step("too_many_tool_calls", message));
         }
+        let mut waits = None;
         for batch in calls.chunks(limits::PARALLEL_TOOL_CALLS) {
             let most = self.agent.limits.tool_result_bytes;
             let read = |call: &ToolCall| self.reads_on(call).then(|| self.large.read(call, most));
@@ -362,14 +363,19 @@ impl<'a> Conversation<'a> {
                 batch.iter().map(|call| answer_of(&self.ctx, self.agent, call, read(call))).collect();
             let mut replies = Vec::with_capacity(batch.len());
             while let Some(reply) = answers.next().await {
-                replies.push(reply?);
+                match reply {
+                    Ok(reply) => replies.push(reply),
+                    // The others are not held up: what they give is recorded.
+                    Err(fault) if fault.class == Class::Waiting => waits = Some(fault),
+                    Err(fault) => return Err(fault),
+                }
             }
             drop(answers);
-            for (call, reply) in batch.iter().zip(replies) {
-                self.take_reply(call, reply);
+            if waits.is_none() {
+                batch.iter().zip(replies).for_each(|(call, reply)| self.take_reply(call, reply));
             }
         }
-        Ok(())
+        waits.map_or(Ok(()), Err)
     }
 
     fn take_reply(&mut self, call: &ToolCall, reply: Reply) {

@@ -14,15 +14,15 @@ use crate::recollection::Recollection;
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::{Body, Changes, StepOutput};
 use cofferdam_core::expr::EvalError;
-use cofferdam_core::fault::Fault;
+use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{RunId, StepPath, ToolName};
 use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Delegate, Invoke,
-    Isolation, Kept, Mailbox, PastAttempt, Purse, Recorder, Sources, StepDirs, StepEntry, ToolContext, ToolReply,
-    ToolSpec, Toolbox, TryEnd, Worker,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Approvals, BoxFuture, CancelFlag, Clock, Delegate,
+    Invoke, Isolation, Kept, Mailbox, PastAttempt, Purse, Recorder, Sources, StepDirs, StepEntry, ToolContext,
+    ToolReply, ToolSpec, Toolbox, TryEnd, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -59,6 +59,8 @@ pub(crate) struct Attempt {
     pub(crate) narrowings: Arc<Narrowings>,
     /// Answers that came with the run for questions of the step's agent.
     pub(crate) answers: BTreeMap<String, InputText>,
+    /// What becomes of calls of a run inside the step that nobody is there to allow.
+    pub(crate) approvals: Approvals,
     /// Messages of other agents.
     pub(crate) mail: Arc<dyn Mailbox>,
     /// Retrieval memory.
@@ -186,7 +188,9 @@ impl Attempt {
     pub(crate) async fn run(self) -> Result<AgentOutput, AgentFailure> {
         let (place, path, recorder) = (Arc::clone(&self.place), self.path.clone(), self.recorder.clone());
         let outcome = AssertUnwindSafe(self.work()).catch_unwind().await;
-        if let Some(changes) = place.leave(TryEnd::Itself).await {
+        let waits = matches!(&outcome, Ok(Err(failure)) if failure.fault.class == Class::Waiting);
+        let end = if waits { TryEnd::CutShort } else { TryEnd::Itself };
+        if let Some(changes) = place.leave(end).await {
             recorder.observe(Body::FilesChanged(changes));
         }
         match outcome {
@@ -220,6 +224,7 @@ impl Attempt {
             narrowings: self.narrowings,
             kept: Arc::default(),
             answers: self.answers,
+            approvals: self.approvals,
             mail: self.mail,
             recollection: self.recollection,
             purse: self.purse,
@@ -251,6 +256,7 @@ struct Setting {
     narrowings: Arc<Narrowings>,
     kept: Arc<Kept>,
     answers: BTreeMap<String, InputText>,
+    approvals: Approvals,
     mail: Arc<dyn Mailbox>,
     recollection: Option<Recollection>,
     purse: Arc<dyn Purse>,
@@ -303,6 +309,7 @@ impl Setting {
             kept: Arc::clone(&self.kept),
             deadline: self.own_time(),
             answers: self.answers.clone(),
+            approvals: self.approvals.clone(),
             model: terms.model.clone(),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             tools: Arc::new(AttemptTools { setting: Arc::clone(self), terms: terms.clone() }),

@@ -3,6 +3,7 @@
 //! An event is appended to the journal before anything acts on it. What came in together is one group commit.
 
 mod answers;
+mod approvals;
 mod ask;
 mod choose;
 mod commit;
@@ -33,6 +34,7 @@ mod transformed;
 mod wake;
 
 pub use answers::questions_of;
+pub use approvals::{calls_nothing_more, repeats_approvals};
 pub(crate) use choose::{chose, decided, not_chosen};
 pub(crate) use decide::{decision, root_step, skipped};
 pub(crate) use end::too_large;
@@ -58,8 +60,8 @@ use cofferdam_core::event::{ContextFile, DropReason, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepPath};
 use cofferdam_core::port::{
-    Agent, Clock, Durability, Isolation, Journal, JournalError, Mailboxes, Models, Natives, PurePlugins, Purse,
-    Randomness, Redactor, Sink, Sources, Starter, redact_map, redact_text,
+    Agent, Approval, Clock, Durability, Isolation, Journal, JournalError, Mailboxes, Models, Natives, PurePlugins,
+    Purse, Randomness, Redactor, Sink, Sources, Starter, redact_map, redact_text,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -141,6 +143,8 @@ pub struct RunRequest {
     pub input: Option<Arc<str>>,
     /// Answers to the questions of steps, by the step's path or its id where that is unambiguous.
     pub answers: BTreeMap<String, InputText>,
+    /// What was said about calls that the run waited with, when it is taken up.
+    pub approvals: Vec<Approval>,
     /// Files that go with prompts, as they are now.
     pub context_files: Vec<ContextFile>,
     /// Plugins, as they were loaded.

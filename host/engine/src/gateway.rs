@@ -4,6 +4,7 @@
 //! journal, the tool runs, the outcome is in the journal.
 
 mod asking;
+mod deferred;
 mod handler;
 mod list;
 mod past;
@@ -17,8 +18,8 @@ use crate::mail_tools::{self, MailTools};
 use crate::memory_tools::MemoryTools;
 use crate::person::{self, PersonTime};
 use crate::recall_tools::{self, RecallTools};
-use asking::{Asked, Asking};
-use cofferdam_core::event::{Body, Decision};
+use asking::{Asked, Asking, Ruling};
+use cofferdam_core::event::{Approved, Body, Decision, OpenApproval};
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{Alias, ToolName};
 use cofferdam_core::limits;
@@ -37,6 +38,7 @@ use past::Before;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tracing::Instrument as _;
 
@@ -73,6 +75,8 @@ pub struct Gateway {
     /// The run has a retrieval memory.
     recalls: bool,
     handler: Option<PermissionHandler>,
+    /// Calls that nobody is there to allow wait.
+    deferring: AtomicBool,
 }
 
 struct Entry {
@@ -132,6 +136,7 @@ impl Gateway {
             coordinated: false,
             recalls: false,
             handler: None,
+            deferring: AtomicBool::new(false),
         })
     }
 
@@ -175,6 +180,17 @@ impl Gateway {
     pub fn with_handler(mut self, handler: Option<PermissionHandler>) -> Self {
         self.handler = handler;
         self
+    }
+
+    /// Calls that nobody is there to allow wait from now on; with what people said about those that the run waited with.
+    pub(crate) fn defer_approvals<'w>(&self, said: impl Iterator<Item = (&'w OpenApproval, &'w Approved)>) {
+        self.deferring.store(true, Ordering::Relaxed);
+        self.asking.take_words(said);
+    }
+
+    /// Whether calls that nobody is there to allow wait; else they are denied.
+    pub(crate) fn defers(&self) -> bool {
+        self.deferring.load(Ordering::Relaxed)
     }
 
     /// Who knows what must not be seen.
@@ -282,7 +298,10 @@ impl Gateway {
             return Ok(reply);
         }
         let before = self.clock.now();
-        let mut decided = self.decide(entry, &call).await;
+        let mut decided = match self.decide(entry, &call).await {
+            Ruling::Decided(decided) => decided,
+            Ruling::Wait(rule) => return self.defer(&call, rule).await,
+        };
         // A person may have said something that must not be seen.
         let mut rule = Arc::from(decided.rule);
         redact_text(self.redactor(), &mut rule);
@@ -349,21 +368,24 @@ impl Gateway {
         reply.error.iter_mut().for_each(|fault| redact_fault(self.redactor(), fault));
     }
 
-    async fn decide(&self, entry: &Entry, call: &Call) -> Decided {
+    async fn decide(&self, entry: &Entry, call: &Call) -> Ruling {
         let request =
             Request { tool: &call.tool, args: &call.args, effects: entry.definition.effects, origin: call.origin };
         let decided = permission::decide(&request, &self.rules);
         let rule = match decided.outcome {
-            Outcome::Allow | Outcome::Deny => return decided,
+            Outcome::Allow | Outcome::Deny => return Ruling::Decided(decided),
             Outcome::Undecided => None,
             Outcome::Ask => Some(decided.rule),
         };
         let asked = Asked { tool: &call.tool, args: &call.args, rule };
+        if let Some(said) = self.said(call, &asked) {
+            return Ruling::Decided(said);
+        }
         if let Some(known) = self.asking.known(&asked).await {
-            return known;
+            return Ruling::Decided(known);
         }
         if let Some(decided) = self.handled(call) {
-            return decided;
+            return Ruling::Decided(decided);
         }
         let question = Question {
             run_id: Some(call.ctx.run_id.clone()),
@@ -377,7 +399,7 @@ impl Gateway {
         };
         let ask = || self.person.ask(call.ctx.path.clone(), &self.clock, person::Presence::Here);
         let _open = self.approver().map(|_| ask());
-        self.asking.ask(&asked, question).await
+        self.asking.ask(&asked, question, self.without_answer(call)).await
     }
 
     /// What code decides where otherwise a person is asked; none leaves it to the person.

@@ -37,7 +37,7 @@ pub use clock::{FixedRandomness, TokioClock};
 pub use coordinator::{COORDINATOR_PROMPT, Coordinator, CoordinatorWake};
 pub use executor::{
     DropCallback, DroppedMessage, Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, asks_nothing_more,
-    questions_of, read_events, repeats_answers,
+    calls_nothing_more, questions_of, read_events, repeats_answers, repeats_approvals,
 };
 pub use gateway::{Gateway, GatewayError, Listed, PermissionAnswer, PermissionHandler, PermissionRequest};
 pub use recollection::RunRecall;

@@ -1,7 +1,7 @@
 //! Which lines an event is. It remembers of each run what later lines repeat: when steps began, who works there, what a call
 //! was given; and forgets it with the step and the run, so that each event costs the same.
 
-use super::super::LoopBounds;
+use super::super::{LoopBounds, wanted};
 use super::line::{Channel, Line, step_name};
 use cofferdam_core::event::{Body, DropReason, LoopEnd, MessageKind, RunEvent, SkippedBecause, StepStatus};
 use cofferdam_core::id::{RunId, StepPath};
@@ -331,6 +331,10 @@ fn said(event: &RunEvent) -> Option<Line> {
         }
         Body::QuestionAsked { question, choices, .. } => {
             line("message").message(question.as_str()).data(json!({ "reason": "question", "choices": choices }))
+        }
+        Body::PermissionAsked { tool, args, agent, .. } => {
+            let data = json!({ "reason": "permission", "tool_name": tool, "args": args });
+            line("message").message(wanted(agent.as_deref(), tool, args)).data(data)
         }
         Body::LoopPostponed { until } => {
             let text = "the pause before the next iteration is not waited for";

@@ -7,6 +7,7 @@ use cofferdam::core::event::{AnsweredBy, Body, Changes, PluginPin, RunEvent, Run
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{RunId, StepPath};
 use cofferdam::core::message::Usage;
+use cofferdam::core::run::Waits;
 use cofferdam::core::time::Timestamp;
 use cofferdam::core::value::to_text;
 use cofferdam::sink::{clean, iterations, loop_end};
@@ -54,6 +55,8 @@ pub(super) struct History {
     pub(super) variables: BTreeMap<String, Value>,
     /// The shared memory, by `namespace.key`.
     pub(super) memory: BTreeMap<String, Value>,
+    /// What it waits with.
+    pub(super) waits: Waits,
     /// Steps in the order in which they are first heard of.
     pub(super) steps: Vec<Step>,
     by_path: HashMap<String, usize>,
@@ -107,6 +110,7 @@ impl History {
             warnings: Vec::new(),
             variables: BTreeMap::new(),
             memory: BTreeMap::new(),
+            waits: Waits::default(),
             steps: Vec::new(),
             by_path: HashMap::new(),
             delegates: HashMap::new(),
@@ -133,6 +137,11 @@ impl History {
         steps
     }
 
+    /// Whether a step was heard of.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.by_path.contains_key(path)
+    }
+
     /// How long processes worked on it.
     pub(super) fn worked(&self) -> Duration {
         let all = self.started.zip(self.last).map(|(started, last)| last.since(started));
@@ -141,6 +150,7 @@ impl History {
 
     pub(super) fn add(&mut self, event: &RunEvent) {
         let before = self.last.replace(event.at);
+        self.waits.note(event);
         match &event.body {
             Body::RunResumed { .. } => {
                 self.status = None;
@@ -257,6 +267,17 @@ impl History {
         }
     }
 
+    /// A step waits, and with it those of its sub-agents that do.
+    fn wait(&mut self, event: &RunEvent) {
+        self.step(event).status = "waiting";
+        for step in self.steps.iter_mut().filter(|step| step.status == "running") {
+            let path = StepPath::from(step.path.as_str());
+            if path.is_delegate() && path.step() == event.path {
+                step.status = "waiting";
+            }
+        }
+    }
+
     fn add_to_step(&mut self, event: &RunEvent) {
         let (at, rested) = (event.at, self.gaps);
         match &event.body {
@@ -277,6 +298,7 @@ impl History {
                     (None, None, None) => event.attempt.map_or("", |_| "default agent").to_owned(),
                 };
             }
+            Body::StepWaiting(_) => self.wait(event),
             Body::StepRetrying { error, usage, .. } => {
                 let step = self.step(event);
                 step.status = "retrying";
@@ -432,7 +454,12 @@ mod tests {
         let started = || Body::StepStarted { agent: None, tool: None, items: None, inputs: None, narrowed: Vec::new() };
         history.started = Some(Timestamp::from_millis(0));
         history.add(&event("a", 10, 1, started()));
-        history.add(&event("", 1_010, 1, Body::RunResumed { settings: Default::default(), plugins: Vec::new() }));
+        history.add(&event(
+            "",
+            1_010,
+            1,
+            Body::RunResumed { settings: Default::default(), plugins: Vec::new(), approved: Vec::new() },
+        ));
         history.add(&event("a", 1_010, 1, started()));
         history.add(&event("a", 1_030, 1, finished(StepStatus::Completed, 0)));
         assert_eq!(history.steps[0].took, Some(Duration::from_millis(20)));

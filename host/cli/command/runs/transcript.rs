@@ -102,6 +102,7 @@ fn is_of_conversation(body: &Body) -> bool {
             | Body::TurnFinished { .. }
             | Body::ToolCallStarted { .. }
             | Body::ToolCallFinished { .. }
+            | Body::PermissionAsked { .. }
             | Body::PermissionDecided { .. }
             | Body::StepRetrying { .. }
             | Body::MessageDelivered(_)
@@ -148,6 +149,10 @@ impl Transcript {
                     None if content.is_empty() => self.block("         ", &to_text(result), length),
                     None => self.block("         ", content, length),
                 }
+            }
+            Body::PermissionAsked { call_id, tool, .. } => {
+                let tool = escaped(&tool.to_string()).into_owned();
+                self.row("", &format!("  {} {tool}: call {call_id} waits for a person", paint::warn("asks")));
             }
             Body::PermissionDecided { tool, decision: Decision::Deny, rule, .. } => {
                 let line = format!("  {} {}: {}", paint::warn("denied"), escaped(&tool.to_string()), escaped(rule));

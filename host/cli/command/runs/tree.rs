@@ -5,10 +5,11 @@ use super::standing::{INTERRUPTED, RUNNING, how_to_go_on};
 use crate::local_time;
 use crate::terminal;
 use crate::ui::paint;
+use crate::ui::recap::approve_command;
 use cofferdam::core::event::Changes;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::RunIndex;
-use cofferdam::sink::{changed, clean, duration, overlaps, spent, tokens};
+use cofferdam::sink::{awaited, changed, clean, duration, overlaps, spent, tokens};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -27,6 +28,7 @@ pub(super) fn render(history: &History) -> String {
     push_head(&mut text, history);
     text.push('\n');
     push_steps(&mut text, history);
+    push_waits(&mut text, history);
     for told in &history.narrated {
         let _ = writeln!(text, "\n{}  {}", paint::quiet("told"), clean(told, TEXT_CHARS));
     }
@@ -55,6 +57,19 @@ pub(super) fn render(history: &History) -> String {
     }
     push_output(&mut text, &history.output);
     text
+}
+
+/// What the run waits with, and what answers it. Questions of its own steps stand with these.
+fn push_waits(text: &mut String, history: &History) {
+    let inner = history.waits.open_questions().filter(|open| !history.has(open.step.as_str()));
+    for open in inner {
+        let question = clean(&format!("{}: {}", open.step, open.question), TEXT_CHARS);
+        let _ = writeln!(text, "\n{}  {question}", paint::warn("question"));
+    }
+    for open in history.waits.open_approvals() {
+        let _ = writeln!(text, "\n{}  {}", paint::warn("approval"), awaited(open));
+        let _ = writeln!(text, "          {}", paint::quiet(&approve_command(&history.run, open)));
+    }
 }
 
 /// One step by itself: its path, how it ended, and why.

@@ -2,7 +2,9 @@
 //!
 //! Names, positions, counts and states are no content.
 
-use super::{Body, Changes, Delivered, Dropped, Posted, Recalled, StepOutput, Told};
+use super::{
+    Body, Changes, Delivered, Dropped, OpenApproval, OpenQuestion, Posted, Recalled, StepOutput, Told, Waiting,
+};
 use crate::fault::Fault;
 use crate::message::{Message, ToolCall};
 use crate::value::Map;
@@ -32,6 +34,17 @@ fn recalled(of: &mut Recalled, change: &mut dyn Change) {
     shared(&mut of.text, change);
 }
 
+/// Shows what a run waits with to `change`.
+pub(crate) fn question(of: &mut OpenQuestion, change: &mut dyn Change) {
+    text(&mut of.question, change);
+    of.choices.iter_mut().for_each(|choice| text(choice, change));
+}
+
+/// The same of a call.
+pub(crate) fn approval(of: &mut OpenApproval, change: &mut dyn Change) {
+    shared_data(&mut of.args, change);
+}
+
 /// Shows all content of an event to `change`.
 pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
     match body {
@@ -41,7 +54,10 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             input.iter_mut().for_each(|input| shared(input, change));
             map(settings, change);
         }
-        Body::RunResumed { settings, .. } => map(settings, change),
+        Body::RunResumed { settings, approved, .. } => {
+            map(settings, change);
+            approved.iter_mut().flat_map(|said| &mut said.reason).for_each(|reason| text(reason, change));
+        }
         Body::RunFinished { output, error, .. } => {
             data(output, change);
             fault(error.as_mut(), change);
@@ -63,6 +79,10 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             text(question, change);
             choices.iter_mut().for_each(|choice| text(choice, change));
         }
+        Body::StepWaiting(Waiting { questions, approvals, .. }) => {
+            questions.iter_mut().for_each(|open| question(open, change));
+            approvals.iter_mut().for_each(|open| approval(open, change));
+        }
         Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => data(value, change),
         Body::MemoryWritten { value, .. } => shared_data(value, change),
         Body::MessagePosted(Posted { text: told, .. })
@@ -73,7 +93,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::Summarized { summary: told } => shared(told, change),
         Body::MemoryRecalled(of) => recalled(of, change),
         Body::TurnFinished { message, .. } => said(message, change),
-        Body::ToolCallStarted { args, .. } => shared_data(args, change),
+        Body::ToolCallStarted { args, .. } | Body::PermissionAsked { args, .. } => shared_data(args, change),
         Body::ToolCallFinished { result, content, error, .. } => {
             shared_data(result, change);
             shared(content, change);

@@ -1,6 +1,6 @@
 //! Agents: the LLM agent, and an embedder's own types.
 
-use super::{BoxFuture, CancelFlag, Kept, Mailbox, PastAttempt, Purse, Recorder, RunContext, ToolSpec};
+use super::{Approvals, BoxFuture, CancelFlag, Kept, Mailbox, PastAttempt, Purse, Recorder, RunContext, ToolSpec};
 use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
@@ -38,7 +38,8 @@ pub trait Agent: Send + Sync {
     /// Works on one input.
     ///
     /// # Errors
-    /// What failed, with the tokens spent and the text written so far.
+    /// What failed, with the tokens spent and the text written so far. What [`Toolbox::call`] ends with is passed on as it is:
+    /// the try may have to wait for a person.
     fn run(&self, ctx: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>>;
 
     /// Frees what `initialize` took.
@@ -74,6 +75,8 @@ pub struct AgentContext {
     pub result_schema: Option<Arc<Value>>,
     /// Answers that came with the run for [`Agent::questions`], by path below the step.
     pub answers: BTreeMap<String, InputText>,
+    /// What becomes of calls of a run inside this one that nobody is there to allow; steps stand below this one.
+    pub approvals: Approvals,
     /// The tools that the step may use, behind the gateway.
     pub tools: Arc<dyn Toolbox>,
     /// Messages of other agents.
@@ -156,7 +159,7 @@ pub trait Toolbox: Send + Sync {
     /// Runs one call. Failures and denials are replies for the model, not errors.
     ///
     /// # Errors
-    /// Only what ends the attempt: cancelled, or the journal refuses.
+    /// Only what ends the attempt: it is cancelled or waits for a person, or the journal refuses.
     fn call<'a>(&'a self, call: &'a ToolCall) -> BoxFuture<'a, Result<ToolReply, Fault>>;
 }
 

@@ -1,6 +1,7 @@
 //! People who decide.
 
 use super::BoxFuture;
+use crate::event::Decision;
 use crate::id::{RunId, StepPath, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +18,46 @@ pub trait Approver: Send + Sync {
         drop(inquiry);
         Box::pin(std::future::ready(None))
     }
+}
+
+/// A person's word about calls that a run waits with, as it is given when the run goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// The step that wants them: its path, or its id where only one step that waits has it.
+    pub step: String,
+    /// Which of its calls.
+    pub calls: Calls,
+    /// Whether they may be made.
+    pub decision: Decision,
+    /// Why not, for the model.
+    pub reason: Option<String>,
+}
+
+/// Calls of one step that a run waits with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// The only one there is.
+    Only,
+    /// All of them.
+    All,
+    /// The one with this id, as in [`OpenApproval::call`](crate::event::OpenApproval::call).
+    One(String),
+    /// That of a try. Where the run does not wait with it any more, the word is passed over.
+    Of {
+        /// The try.
+        attempt: u32,
+        /// The call's id.
+        call: String,
+    },
+}
+
+/// What becomes of calls that nobody is there to allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approvals {
+    /// They are asked about, and the run waits; else they are denied.
+    pub defer: bool,
+    /// What was said about those that a run waited with.
+    pub said: Vec<Approval>,
 }
 
 /// Answers of people that hold for later runs as well.

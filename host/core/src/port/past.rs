@@ -49,6 +49,13 @@ pub struct PastTurn {
 pub enum PastCall {
     /// The rule that denied it.
     Denied(String),
+    /// A person was to be asked about it, and nobody was there.
+    Asked {
+        /// The tool.
+        tool: ToolName,
+        /// The arguments, as they are recorded.
+        args: Arc<Value>,
+    },
     /// It had begun; whether it had its effect is not known.
     Open {
         /// The tool.
@@ -82,6 +89,10 @@ impl PastTry {
                 self.mail.entry(*turn).or_default().push(Arc::clone(text));
             }
             Body::MemoryRecalled(recalled) => self.recalled = Some(recalled.clone()),
+            Body::PermissionAsked { call_id, tool, args, .. } => {
+                let (tool, args) = (tool.clone(), Arc::clone(args));
+                self.calls.insert(call_id.clone(), PastCall::Asked { tool, args });
+            }
             Body::PermissionDecided { call_id, decision: Decision::Deny, rule, .. } => {
                 self.calls.insert(call_id.clone(), PastCall::Denied(rule.clone()));
             }

@@ -248,6 +248,7 @@ impl Machine {
         node.output = output;
         node.error = None;
         node.turns = usage;
+        self.waits.forget(path);
         self.end(id, StepStatus::Completed, ended);
     }
 }

@@ -34,6 +34,7 @@ impl Machine {
             Body::StepStarted { .. } if works => matches!(state, Queued | Starting | Resting),
             Body::StepStarted { .. } => matches!(state, Expanding | Resting),
             Body::StepRetrying { .. } if works => state == Running,
+            Body::StepWaiting(_) => works && state == Running,
             Body::StepRetrying { .. } => state == Closing,
             Body::StepFinished { .. } if attempt.is_some() => state == Running,
             Body::StepFinished { .. } => {

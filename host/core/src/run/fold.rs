@@ -17,6 +17,7 @@ impl Machine {
     pub(super) fn apply(&mut self, event: &RunEvent) {
         let before = std::mem::replace(&mut self.last_event, event.at);
         self.note_spending(event, before);
+        self.waits.note(event);
         match &event.body {
             Body::RunStarted { inputs, input, branched_from, .. } => {
                 self.branched = branched_from.is_some();
@@ -129,6 +130,7 @@ impl Machine {
                 self.memory_calls.forget(&event.path);
                 self.rest(id, (event.at, Duration::from_millis(*delay_ms)), *usage);
             }
+            Body::StepWaiting(_) => self.defer_try(id),
             Body::StepFinished { status, output, error, usage, truncated_inputs } => {
                 let node = self.node_mut(id);
                 node.output = output.clone();
@@ -150,7 +152,7 @@ impl Machine {
             }
             Body::StepCancelled { .. } => {
                 let node = self.node_mut(id);
-                if node.works() && node.state == NodeState::Running {
+                if node.works() && (node.state == NodeState::Running || node.waiting) {
                     node.cut = Some(Box::new(node.usage));
                 }
                 self.end(id, StepStatus::Cancelled, event.at);
@@ -164,9 +166,7 @@ impl Machine {
                     self.agenda.push_back(id);
                 }
             }
-            Body::QuestionAsked { question, choices, deferred, .. } => {
-                self.take_question(id, question, choices, *deferred);
-            }
+            Body::QuestionAsked { deferred, .. } => self.defer_question(id, *deferred),
             _ => {}
         }
     }
@@ -228,6 +228,7 @@ impl Machine {
         self.forget_changes(id);
         let node = self.node_mut(id);
         node.state = NodeState::Running;
+        node.waiting = false;
         if !std::mem::take(&mut node.resuming) {
             node.open_calls.clear();
         }
@@ -254,6 +255,7 @@ impl Machine {
         self.deferred -= usize::from(self.node(id).state == NodeState::Deferred);
         let policy = self.step(id).failure_policy(&self.scope(self.node(id).scope).scope.defaults);
         let node = self.node_mut(id);
+        node.waiting = false;
         let spent = std::mem::take(&mut node.turns);
         node.usage += spent;
         node.ended = Some(at);

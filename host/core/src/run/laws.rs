@@ -9,7 +9,7 @@ mod resumed;
 
 use super::node::{Node, NodeState};
 use super::{Effect, Emission, Machine, Settings, Stop, Verdict};
-use crate::event::{Body, LoopEnd, RunEvent, RunStatus, StepOutput, StepStatus};
+use crate::event::{Body, LoopEnd, RunEvent, RunStatus, StepOutput, StepStatus, Waiting};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::message::Usage;
@@ -207,6 +207,9 @@ impl Engine {
     }
 
     fn end_of_try(&self, path: &StepPath, chance: u8) -> Body {
+        if !self.calm && chance % 7 == 5 {
+            return Body::StepWaiting(Waiting::default());
+        }
         let (output, usage) = (StepOutput { content: path.as_str().into(), ..StepOutput::default() }, Usage::default());
         let fault = match if self.calm { 2 } else { chance % 5 } {
             0 => Fault::retry("flaky", "try again"),

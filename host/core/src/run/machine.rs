@@ -5,9 +5,9 @@
 
 use super::effect::Effect;
 use super::node::{Kind, Node, NodeId, NodeState, ScopeId, ScopeRun};
-use super::questions::OpenQuestion;
 use super::schedule::Slots;
 use super::spending::Spending;
+use super::waits::Waits;
 use crate::event::{Body, RunEvent, RunReason, RunStatus, StepStatus};
 use crate::fault::{Class, Fault};
 use crate::id::StepPath;
@@ -79,8 +79,8 @@ pub struct Machine {
     pub(super) vars: Arc<Map>,
     pub(super) memory: Arc<Memory>,
     pub(super) memory_calls: MemoryCalls,
-    pub(super) questions: Vec<OpenQuestion>,
-    /// Questions that nobody here can answer.
+    pub(super) waits: Waits,
+    /// Steps that wait for what nobody here can say.
     pub(super) deferred: usize,
     /// Loops were told that nobody here waits for their pause.
     pub(super) postpones: bool,
@@ -151,7 +151,7 @@ impl Machine {
             vars: Arc::default(),
             memory: Arc::default(),
             memory_calls: MemoryCalls::default(),
-            questions: Vec::new(),
+            waits: Waits::default(),
             deferred: 0,
             postpones: false,
             agenda: VecDeque::new(),
@@ -389,6 +389,9 @@ impl Machine {
         let mut sum = self.coordination.usage;
         for node in self.nodes.iter().filter(|node| node.works()) {
             sum += node.usage;
+            if node.waiting {
+                sum += node.turns;
+            }
         }
         sum
     }

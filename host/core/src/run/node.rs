@@ -44,7 +44,7 @@ pub enum NodeState {
     Open,
     /// A person is asked.
     Asking,
-    /// Its question waits for an answer that nobody here can give.
+    /// It waits for a word that nobody here can say: the answer to its question, or about what its try wants to do.
     Deferred,
     /// All inside has ended, and the engine evaluates what that gives.
     Gathering,
@@ -124,6 +124,8 @@ pub(super) struct Node {
     /// The try was ended from outside while it was at work, or with a call open: what it had spent before. It is taken
     /// up again when the run is.
     pub(super) cut: Option<Box<Usage>>,
+    /// Its last try waits for a person, and goes on when the run is taken up.
+    pub(super) waiting: bool,
     /// It had begun when its scope was told to begin nothing more, and runs again since the run was taken up.
     pub(super) again: bool,
     /// The next start takes the last try up again.
@@ -190,6 +192,7 @@ impl Node {
             rests_since: Timestamp::default(),
             open_calls: Vec::new(),
             cut: None,
+            waiting: false,
             again: false,
             resuming: false,
             reported: false,

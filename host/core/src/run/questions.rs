@@ -1,45 +1,59 @@
-//! Questions that nobody here can answer: the run goes on beside them, and then waits.
+//! Steps that wait for what nobody here can say: the run goes on beside them, and then waits.
 
 use super::machine::Machine;
 use super::node::{Doom, Kind, NodeId, NodeState};
+use super::waits::Waits;
 use crate::id::StepPath;
-
-/// A question that a run waits with.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct OpenQuestion {
-    /// The step that asks.
-    pub step: StepPath,
-    /// What it asks.
-    pub question: String,
-    /// The answers that may be given; empty = any.
-    pub choices: Vec<String>,
-}
+use crate::time::Timestamp;
 
 impl Machine {
-    /// Questions that nobody here can answer, in the order in which they were asked.
+    /// What the run waits with.
     #[must_use]
-    pub fn open_questions(&self) -> Vec<OpenQuestion> {
-        let open = |question: &&OpenQuestion| self.state_of(&question.step) == Some(NodeState::Deferred);
-        self.questions.iter().filter(open).cloned().collect()
+    pub fn waits(&self) -> &Waits {
+        &self.waits
     }
 
-    pub(super) fn take_question(&mut self, id: NodeId, question: &str, choices: &[String], deferred: bool) {
-        if !deferred || self.node(id).state != NodeState::Asking {
-            return;
+    /// Whether a try that wants to wait has asked for something.
+    #[must_use]
+    pub fn may_wait(&self, path: &StepPath) -> bool {
+        self.waits.undecided_calls().any(|open| open.step == *path)
+    }
+
+    /// The question of a step waits for its answer.
+    pub(super) fn defer_question(&mut self, id: NodeId, deferred: bool) {
+        if deferred && self.node(id).state == NodeState::Asking {
+            self.defer(id);
         }
+    }
+
+    /// A try gives back its slot and waits.
+    pub(super) fn defer_try(&mut self, id: NodeId) {
+        if self.node(id).state == NodeState::Running {
+            self.leave_slot(id);
+            self.node_mut(id).waiting = true;
+            self.defer(id);
+        }
+    }
+
+    fn defer(&mut self, id: NodeId) {
         self.node_mut(id).state = NodeState::Deferred;
         self.deferred += 1;
-        let step = self.node(id).path.clone();
-        self.questions.push(OpenQuestion { step, question: question.to_owned(), choices: choices.to_vec() });
         if self.is_halted(id) {
             self.doom(id, Doom::Cancel("the run was stopped".to_owned()));
         }
     }
 
+    /// When the first of the steps that wait may go on by itself: a loop whose pause nobody here waits for, or a run inside a
+    /// step.
+    #[must_use]
+    pub fn postponed_until(&self) -> Option<Timestamp> {
+        self.pause_until().into_iter().chain(self.waits.until()).min()
+    }
+
     /// Whether nothing will happen any more, though steps are left: they wait for answers that nobody here can give, or for
     /// times that nobody here waits for.
     pub(super) fn waits_for_another_day(&self) -> bool {
-        (self.deferred > 0 || self.postpones && self.postponed_until().is_some())
+        (self.deferred > 0 || self.postpones && self.pause_until().is_some())
             && self.stop.is_none()
             && self.slots.taken() == 0
             && self.nodes.iter().all(|node| match &node.kind {
@@ -47,7 +61,9 @@ impl Machine {
                 Kind::Loop(run) if node.state == NodeState::Open && run.postponed.is_some() => true,
                 Kind::Loop(run) if node.state == NodeState::Open => {
                     let open = run.iterations.iter().filter(|&&id| self.node(id).state.status().is_none());
-                    run.active > 0 && run.announced == run.iterations.len() && open.count() == run.active
+                    let iterates =
+                        run.active > 0 && run.announced == run.iterations.len() && open.count() == run.active;
+                    iterates || self.waits_for_judge(run)
                 }
                 _ => matches!(
                     node.state,

@@ -24,7 +24,6 @@ impl Machine {
         self.announced_ready = 0;
         self.deferred = 0;
         self.postpones = false;
-        self.questions.clear();
         self.agenda.clear();
         self.slots = self.slots.emptied();
         if !self.scopes.is_empty() {
@@ -108,6 +107,7 @@ impl Machine {
                 node.doom = None;
                 node.state = NodeState::Waiting;
             }
+            NodeState::Deferred if self.node(id).works() => self.take_up(id),
             NodeState::Asking | NodeState::Deferred => {
                 self.node_mut(id).state = NodeState::Asking;
                 self.agenda.push_back(id);

@@ -3,9 +3,10 @@
 use super::loops::LoopRun;
 use super::machine::{Ended, Machine};
 use super::node::{Kind, Node, NodeId, ScopeId};
-use super::questions::OpenQuestion;
 use crate::budget::{Cost, Money};
-use crate::event::{Changes, LoopEnd, RunReason, RunStatus, Sensitive, SkippedBecause, StepStatus};
+use crate::event::{
+    Changes, LoopEnd, OpenApproval, OpenQuestion, RunReason, RunStatus, Sensitive, SkippedBecause, StepStatus,
+};
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::message::Usage;
@@ -66,6 +67,9 @@ pub struct RunResult {
     /// Questions that the run waits with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<OpenQuestion>,
+    /// Calls of tools that the run waits with: nobody has said whether they may be made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<OpenApproval>,
     /// When a run that waits may go on by itself: `resume` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume_at: Option<Timestamp>,
@@ -213,7 +217,8 @@ impl Machine {
             warnings: self.warnings.clone(),
             metadata: Map::new(),
             session: None,
-            questions: self.open_questions(),
+            questions: self.waits.open_questions().cloned().collect(),
+            approvals: self.waits.open_approvals().cloned().collect(),
             resume_at: self.postponed_until().filter(|_| *status == RunStatus::Waiting),
             sensitive: None,
         })

@@ -163,9 +163,14 @@ impl Machine {
         matches!(&self.node(id).kind, Kind::Loop(run) if run.phase == Phase::Pausing && run.ended.is_none())
     }
 
+    /// Whether a loop does nothing but wait for a judge that waits for a person.
+    pub(super) fn waits_for_judge(&self, run: &LoopRun) -> bool {
+        let waits = |&judge: &NodeId| self.node(judge).state == NodeState::Deferred;
+        run.phase == Phase::Judging && run.active == 0 && run.judges.last().is_some_and(waits)
+    }
+
     /// When the first of the iterations may begin that nobody here waits for.
-    #[must_use]
-    pub fn postponed_until(&self) -> Option<Timestamp> {
+    pub(super) fn pause_until(&self) -> Option<Timestamp> {
         self.nodes.iter().filter(|node| node.state == NodeState::Open).filter_map(Node::postponed).min()
     }
 

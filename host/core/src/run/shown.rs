@@ -1,7 +1,7 @@
 //! A result as views may show it: the content of sensitive steps is replaced, as sinks get it.
 
 use super::result::{RunResult, StepResult};
-use crate::event::slots::{Change, changes, data, fault, shared, shared_data, text};
+use crate::event::slots::{Change, approval, changes, data, fault, question, shared, shared_data, text};
 use crate::id::StepPath;
 use std::sync::Arc;
 
@@ -17,10 +17,11 @@ impl RunResult {
         }
         for open in &mut shown.questions {
             let path = open.step.clone();
-            sensitive.hide(&path, |change| {
-                text(&mut open.question, change);
-                open.choices.iter_mut().for_each(|choice| text(choice, change));
-            });
+            sensitive.hide(&path, |change| question(open, change));
+        }
+        for open in &mut shown.approvals {
+            let path = open.step.clone();
+            sensitive.hide(&path, |change| approval(open, change));
         }
         if let Some(failure) = &mut shown.error {
             let path = failure.step.clone();

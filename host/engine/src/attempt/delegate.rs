@@ -11,7 +11,7 @@ use cofferdam_core::id::{StepPath, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::mail;
 use cofferdam_core::port::{
-    AgentFailure, AgentInput, BoxFuture, Delegate, NoMail, PastTry, Task, ToolContext, ToolOutput, ToolSpec,
+    AgentFailure, AgentInput, Approvals, BoxFuture, Delegate, NoMail, PastTry, Task, ToolContext, ToolOutput, ToolSpec,
 };
 use cofferdam_core::spec::workflow::pattern_matches;
 use std::collections::BTreeMap;
@@ -80,6 +80,7 @@ impl Setting {
             narrowings: Arc::clone(&self.narrowings),
             kept: Arc::default(),
             answers: BTreeMap::new(),
+            approvals: Approvals::default(),
             mail: Arc::new(NoMail),
             recollection: None,
             purse,

@@ -136,7 +136,9 @@ impl Run {
                     | Body::ToolCallStarted { .. }
                     | Body::StepRetrying { .. }
                     | Body::StepStarted { .. }
+                    | Body::StepWaiting(_)
                     | Body::QuestionAsked { .. }
+                    | Body::PermissionAsked { .. }
                     | Body::LoopPostponed { .. }
                     | Body::VariableSet { .. }
                     | Body::MemoryWritten { .. }

@@ -16,7 +16,7 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::message::Message;
 use cofferdam_core::policy::Narrowings;
-use cofferdam_core::port::{AgentFailure, AgentOutput, CancelFlag, PastTry, TryEnd, redact_text};
+use cofferdam_core::port::{AgentFailure, AgentOutput, Approvals, CancelFlag, PastTry, TryEnd, redact_text};
 use cofferdam_core::run::Emission;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -143,6 +143,7 @@ impl Run {
             place: Arc::clone(&place),
             narrowings: Arc::new(Narrowings::default()),
             answers: std::collections::BTreeMap::new(),
+            approvals: Approvals::default(),
             purse: self.purse(&path, ATTEMPT),
             mail: Arc::new(TryMailbox::new(self.inbox.clone(), (path, ATTEMPT), past, Vec::new())),
             clock: Arc::clone(&self.ports.clock),

@@ -15,13 +15,25 @@ impl Run {
     pub(super) fn end_of_attempt(&mut self, path: &StepPath, outcome: Result<AgentOutput, AgentFailure>) -> Body {
         let AgentOutput { output, usage } = match outcome {
             Ok(output) => output,
-            Err(failure) => return self.end_of_failed_attempt(path, failure),
+            Err(failure) => return self.end_without_output(path, failure),
         };
         if let Some(fault) = too_large(&output, self.machine.workflow().options.limits.step_output_bytes) {
             return self.end_of_failed_attempt(path, AgentFailure { usage, ..fault.into() });
         }
         let truncated_inputs = self.shortened.remove(path).unwrap_or_default();
         Body::StepFinished { status: StepStatus::Completed, output, error: None, usage, truncated_inputs }
+    }
+
+    /// The try failed, or waits for a person.
+    fn end_without_output(&mut self, path: &StepPath, failure: AgentFailure) -> Body {
+        match Waiting::of_fault(&failure.fault) {
+            None => self.end_of_failed_attempt(path, failure),
+            Some(waiting) if !waiting.is_empty() || self.machine.may_wait(path) => Body::StepWaiting(waiting),
+            Some(_) => {
+                let fault = Fault::step("waiting", "the step waits, and nobody was asked anything");
+                self.end_of_failed_attempt(path, AgentFailure { fault, ..failure })
+            }
+        }
     }
 
     fn end_of_failed_attempt(&mut self, path: &StepPath, failure: AgentFailure) -> Body {

@@ -146,6 +146,10 @@ fn line_of(event: &RunEvent) -> Option<String> {
         Body::StepSkipped { detail, .. } => Some(format!("step `{path}` was skipped: {detail}")),
         Body::StepCancelled { detail } => Some(format!("step `{path}` was cancelled: {detail}")),
         Body::QuestionAsked { question, .. } => Some(format!("step `{path}` asks a person: {question}")),
+        Body::PermissionAsked { tool, .. } => {
+            Some(format!("step `{path}` wants to call `{tool}`, and waits for a person to allow it"))
+        }
+        Body::StepWaiting(waiting) if !waiting.is_empty() => Some(format!("step `{path}` waits for a person")),
         _ => None,
     }
 }

@@ -108,18 +108,25 @@ impl Run {
         if is_completed {
             late = late.and_then(|()| self.refuse_idle_answers());
         }
-        if let Err(error) = late {
-            release(held).await;
-            return Err(error);
-        }
+        let approved = match late {
+            Ok(()) => self.resolve_approvals().await,
+            Err(error) => Err(error),
+        };
+        let approved = match approved {
+            Ok(approved) => approved,
+            Err(error) => {
+                release(held).await;
+                return Err(error);
+            }
+        };
         if is_completed {
             release(held).await;
             let result = self.machine.result(&self.request.run_id);
             return result.ok_or_else(|| Error::Refused(vec![Fault::bug("the run ended without a result")]));
         }
         self.compare_mail().await;
-        let first =
-            Body::RunResumed { settings: self.request.settings.shown.clone(), plugins: self.request.plugins.clone() };
+        let (settings, plugins) = (self.request.settings.shown.clone(), self.request.plugins.clone());
+        let first = Body::RunResumed { settings, plugins, approved };
         self.execute_from(first, held).await
     }
 

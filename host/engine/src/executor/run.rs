@@ -304,6 +304,10 @@ impl Run {
         }
         self.settle(&mut pass);
         self.ports.gateway.person().stand_still(self.machine.outages());
+        // Whoever else starts steps could not take up one that waits.
+        if self.machine.waits().defers_approvals() && self.ports.starter.is_none() {
+            self.ports.gateway.defer_approvals(self.machine.waits().said_of_calls());
+        }
         self.watch_time_and_cancellation();
         self.watch_wall();
         self.start_coordinator_at_once();
@@ -401,7 +405,7 @@ impl Run {
         self.mail.note(event);
         self.note_for_coordinator(event);
         match &event.body {
-            Body::QuestionAsked { deferred: true, .. } => {
+            Body::QuestionAsked { deferred: true, .. } | Body::StepWaiting(_) => {
                 let person = self.ports.gateway.person();
                 let open = person.ask(event.path.clone(), &self.ports.clock, Presence::Away);
                 self.deferred.insert(event.path.clone(), open);

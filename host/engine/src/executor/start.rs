@@ -58,6 +58,7 @@ impl Run {
             place: Arc::clone(&place),
             narrowings: Arc::new(self.machine.narrowings(&path)),
             answers: self.prepared.answers.take_below(&path),
+            approvals: self.approvals_below(&path),
             clock: Arc::clone(&self.ports.clock),
             work,
         };

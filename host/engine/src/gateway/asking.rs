@@ -3,12 +3,13 @@
 //! It must not know the rules. What a person denied is not asked about again.
 
 use cofferdam_core::digest::sha256_hex;
+use cofferdam_core::event::{Approved, Decision, OpenApproval};
 use cofferdam_core::id::ToolName;
 use cofferdam_core::permission::{Decided, Outcome};
 use cofferdam_core::port::{Answer, Approver, Question, Remembered};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Who is asked, and what was answered in this run.
 #[derive(Default)]
@@ -16,6 +17,26 @@ pub(super) struct Asking {
     pub(super) approver: Option<Arc<dyn Approver>>,
     pub(super) remembered: Option<Arc<dyn Remembered>>,
     answers: Mutex<Answers>,
+    /// What was said about calls that the run waited with.
+    pub(super) said: OnceLock<Vec<(OpenApproval, Approved)>>,
+}
+
+/// What is done with a call.
+pub(super) enum Ruling {
+    Decided(Decided),
+    /// It waits for a person, by this rule; none where no rule decides.
+    Wait(Option<String>),
+}
+
+/// What is done with a call that nobody answers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// It waits.
+    Waits,
+    /// It is denied.
+    Denied,
+    /// It is denied, since it is none that could wait: why.
+    CannotWait(&'static str),
 }
 
 #[derive(Default)]
@@ -62,22 +83,29 @@ impl Asking {
     }
 
     /// Asks about a call, after what was answered meanwhile.
-    pub(super) async fn ask(&self, call: &Asked<'_>, question: Question) -> Decided {
+    pub(super) async fn ask(&self, call: &Asked<'_>, question: Question, unanswered: Unanswered) -> Ruling {
         let Some(approver) = &self.approver else {
             let why = if call.rule.is_some() { "nobody to ask" } else { "no rule and nobody to ask" };
-            return call.by(Outcome::Deny, why);
+            return match unanswered {
+                Unanswered::Waits => Ruling::Wait(call.rule.clone()),
+                Unanswered::Denied => Ruling::Decided(call.by(Outcome::Deny, why)),
+                Unanswered::CannotWait(what) => Ruling::Decided(call.by(Outcome::Deny, &format!("{why}: {what}"))),
+            };
         };
         let turn = Arc::clone(self.answers().open.entry(call.place()).or_default());
-        let decided = {
+        let ruling = {
             let _turn = turn.lock().await;
             match self.known(call).await {
-                Some(known) => known,
-                None => self.take(call, &approver.ask(question).await).await,
+                Some(known) => Ruling::Decided(known),
+                None => match approver.ask(question).await {
+                    Answer::Nobody if unanswered == Unanswered::Waits => Ruling::Wait(call.rule.clone()),
+                    answer => Ruling::Decided(self.take(call, &answer).await),
+                },
             }
         };
         drop(turn);
         self.answers().open.retain(|_, turn| Arc::strong_count(turn) > 1);
-        decided
+        ruling
     }
 
     /// Takes an answer for what it says. A rule that asks each time is not answered for good.
@@ -90,7 +118,7 @@ impl Asking {
                 }
                 call.by(Outcome::Allow, "a person allowed it for good")
             }
-            Answer::Yes | Answer::Always => call.by(Outcome::Allow, "a person allowed it"),
+            Answer::Yes | Answer::Always => call.by(Outcome::Allow, ALLOWED),
             Answer::No(why) => {
                 self.answers().denied.insert(call.key());
                 let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -106,6 +134,18 @@ impl Asking {
         }
     }
 
+    /// Takes what a person said about a call that the run waited with.
+    pub(super) fn take_word(&self, call: &Asked<'_>, word: &Approved) -> Decided {
+        match word.decision {
+            Decision::Allow => call.by(Outcome::Allow, ALLOWED),
+            Decision::Deny => {
+                self.answers().denied.insert(call.key());
+                let why = word.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                call.by(Outcome::Deny, &format!("{DENIED}{why}"))
+            }
+        }
+    }
+
     /// A denial that an earlier process recorded, with the rule that it recorded.
     pub(super) fn note_denied(&self, tool: &ToolName, args: &Value, rule: &str) {
         if [DENIED, DENIED_BEFORE, UNANSWERED].iter().any(|by_a_person| rule.contains(by_a_person)) {
@@ -113,11 +153,18 @@ impl Asking {
         }
     }
 
+    /// Takes what people said about calls that the run waited with.
+    pub(super) fn take_words<'w>(&self, words: impl Iterator<Item = (&'w OpenApproval, &'w Approved)>) {
+        // The gateway is a run's own, which is taken up once.
+        let _ = self.said.set(words.map(|(open, said)| (open.clone(), said.clone())).collect());
+    }
+
     fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+const ALLOWED: &str = "a person allowed it";
 const DENIED: &str = "a person denied it";
 const DENIED_BEFORE: &str = "the same call was denied before";
 const UNANSWERED: &str = "nobody answered";
@@ -176,10 +223,15 @@ mod tests {
             let asking = Asking::new(Some(Arc::new(Yes)));
             asking.note_denied(&tool, &args, recorded);
             let same = json!({ "content": "b", "path": "a" });
-            let decided = asking.ask(&Asked { tool: &tool, args: &same, rule: None }, question()).await;
-            assert_eq!(decided.outcome, outcome, "{recorded}");
-            let other = asking.ask(&Asked { tool: &tool, args: &json!({}), rule: None }, question()).await;
-            assert_eq!(other.outcome, Outcome::Allow, "{recorded}");
+            let ask = async |args| {
+                let asked = Asked { tool: &tool, args, rule: None };
+                match asking.ask(&asked, question(), Unanswered::Denied).await {
+                    Ruling::Decided(decided) => decided.outcome,
+                    Ruling::Wait(_) => panic!("it is denied"),
+                }
+            };
+            assert_eq!(ask(&same).await, outcome, "{recorded}");
+            assert_eq!(ask(&json!({})).await, Outcome::Allow, "{recorded}");
             assert!(asking.answers().open.is_empty(), "nothing is asked about any more");
         }
     }

@@ -29,7 +29,7 @@ impl Gateway {
     pub(super) async fn before(&self, entry: &Entry, call: &Call) -> Result<Before, Fault> {
         let past = call.ctx.events.past().and_then(|past| past.call(&call.ctx.call_id));
         match past {
-            None => Ok(Before::Make),
+            None | Some(PastCall::Asked { .. }) => Ok(Before::Make),
             Some(PastCall::Denied(rule)) => {
                 self.asking.note_denied(&call.tool, &call.args, rule);
                 Ok(Before::Answered(denial_reply(&call.tool, rule)))
@@ -47,9 +47,7 @@ impl Gateway {
 
     /// A key must not stand for two calls.
     fn same(&self, call: &Call, tool: &ToolName, args: &Value) -> Result<(), Fault> {
-        let mut now = Arc::new(call.args.clone());
-        redact_value(self.redactor(), &mut now);
-        if call.tool == *tool && *now == *args {
+        if self.is_recorded(call, tool, args) {
             return Ok(());
         }
         let message = format!(
@@ -58,6 +56,13 @@ impl Gateway {
         );
         Err(Fault::step("conversation_changed", message)
             .with_hint("a step that fails begins anew when the run is resumed again"))
+    }
+
+    /// Whether a call is the one that is recorded so; secrets are not in the record.
+    pub(super) fn is_recorded(&self, call: &Call, tool: &ToolName, args: &Value) -> bool {
+        let mut now = Arc::new(call.args.clone());
+        redact_value(self.redactor(), &mut now);
+        call.tool == *tool && *now == *args
     }
 
     /// Whether a call whose effect is not known is made again.

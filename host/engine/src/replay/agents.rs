@@ -12,7 +12,7 @@ use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{
-    Agent as _, AgentContext, AgentFailure, AgentInput, AgentOutput, CancelFlag, Model, Toolbox, Unlimited,
+    Agent as _, AgentContext, AgentFailure, AgentInput, AgentOutput, Approvals, CancelFlag, Model, Toolbox, Unlimited,
 };
 use cofferdam_core::recollect;
 use cofferdam_core::run::Machine;
@@ -114,6 +114,7 @@ impl Replayer {
             model: None,
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             answers: BTreeMap::new(),
+            approvals: Approvals::default(),
             tools: Arc::clone(past) as Arc<dyn Toolbox>,
             mail: Arc::clone(past) as _,
             purse: Arc::new(Unlimited),

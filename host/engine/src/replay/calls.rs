@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(super) enum Fate {
     /// A rule denied it.
     Denied(String),
+    /// It was asked about, and nobody has said anything.
+    Waits,
     /// It had begun; nothing tells how it ended.
     Open,
     Answered(ToolReply),
@@ -64,6 +66,7 @@ fn id_of(body: &Body) -> Option<&str> {
     match body {
         Body::ToolCallStarted { call_id, .. }
         | Body::ToolCallFinished { call_id, .. }
+        | Body::PermissionAsked { call_id, .. }
         | Body::PermissionDecided { call_id, .. } => Some(call_id),
         _ => None,
     }
@@ -74,6 +77,9 @@ fn note(before: Option<&Recorded>, event: &RunEvent) -> Option<Recorded> {
     match &event.body {
         Body::PermissionDecided { tool, decision: Decision::Deny, rule, .. } => {
             Some(Recorded { seq: event.seq, tool: tool.clone(), args: None, fate: Fate::Denied(rule.clone()) })
+        }
+        Body::PermissionAsked { tool, args, .. } => {
+            Some(Recorded { seq: event.seq, tool: tool.clone(), args: Some(Arc::clone(args)), fate: Fate::Waits })
         }
         Body::ToolCallStarted { tool, args, .. } => {
             Some(Recorded { seq: event.seq, tool: tool.clone(), args: Some(Arc::clone(args)), fate: Fate::Open })

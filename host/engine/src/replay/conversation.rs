@@ -3,8 +3,9 @@
 use super::calls::{Calls, Fate, Recorded};
 use super::tries::{failure, other_call};
 use crate::attempt::refused;
+use crate::context_tools;
 use crate::gateway::{Gateway, denial_reply};
-use cofferdam_core::event::{Body, RunEvent};
+use cofferdam_core::event::{Body, RunEvent, Waiting};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::ToolName;
 use cofferdam_core::message::{Message, ToolCall};
@@ -97,6 +98,9 @@ impl Past {
             return match &recorded.fate {
                 Fate::Denied(rule) => Ok(denial_reply(&tool, rule)),
                 Fate::Answered(reply) => Ok(reply.clone()),
+                Fate::Waits => Err(Waiting::default().to_fault()),
+                // A sub-agent waits, which has a record of its own.
+                Fate::Open if self.waits() && context_tools::is_agent(&tool) => Err(Waiting::default().to_fault()),
                 Fate::Open => {
                     findings.cut = true;
                     Ok(refused("open", String::new()))
@@ -120,6 +124,11 @@ impl Past {
             return Err(stopped());
         }
         Ok(refused("refused", String::new()))
+    }
+
+    /// Whether the try ended waiting.
+    fn waits(&self) -> bool {
+        matches!(self.end.body, Body::StepWaiting(_))
     }
 
     /// What is looked at before a call gets its number; none when it is refused there.

@@ -7,7 +7,7 @@ use super::calls::{Fate, Recorded, is_from_outside, single};
 use crate::attempt::{DOCUMENT_CALL, arguments_within_bounds, template_fault};
 use crate::executor;
 use crate::gateway::denial_reply;
-use cofferdam_core::event::{Body, RunEvent, StepOutput, StepStatus};
+use cofferdam_core::event::{Body, RunEvent, StepOutput, StepStatus, Waiting};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::message::Usage;
@@ -84,6 +84,9 @@ impl Replayer {
                 }
             }
         };
+        if let Some(waiting) = Waiting::of_fault(&failure.fault) {
+            return Body::StepWaiting(waiting);
+        }
         let AgentFailure { fault, output, mut usage } = failure;
         if usage.is_empty() {
             usage = machine.spent_by(path);
@@ -124,6 +127,7 @@ impl Replayer {
         let reply = match call.fate {
             Fate::Denied(rule) => denial_reply(tool, &rule),
             Fate::Answered(reply) => reply,
+            Fate::Waits => return Waiting::default().to_fault().into(),
             Fate::Open if failure(asked).is_some() => return Held::Taken,
             Fate::Open => {
                 let what = format!("the step completed, and the call of `{tool}` has no end");

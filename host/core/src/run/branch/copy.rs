@@ -52,7 +52,7 @@ impl Lives<'_> {
         // What a sub-agent does belongs to the life of its step.
         let path = &event.path.step();
         // A branch has a coordinator of its own, who has not heard of anything.
-        if path.is_coordinator() || is_between_agents(&event.body) || is_of_budget(&event.body) {
+        if path.is_coordinator() || is_between_agents(&event.body) || is_of_process(&event.body) {
             return self.drop_event(position);
         }
         if path.is_root() {
@@ -200,9 +200,9 @@ fn is_between_agents(body: &Body) -> bool {
     matches!(body, Body::MessagePosted(_) | Body::MessageDropped(_))
 }
 
-/// Whether an event tells how far a budget was used up: a branch has one of its own.
-fn is_of_budget(body: &Body) -> bool {
-    matches!(body, Body::BudgetWarning(_) | Body::BudgetExhausted(_))
+/// Whether an event tells how a run stood that a branch does not go on as: it has budgets of its own, and takes up what waited.
+fn is_of_process(body: &Body) -> bool {
+    matches!(body, Body::BudgetWarning(_) | Body::BudgetExhausted(_) | Body::StepWaiting(_))
 }
 
 /// What an event ends.

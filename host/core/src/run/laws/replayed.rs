@@ -45,6 +45,7 @@ fn answer(machine: &Machine, asked: Asked<'_>) -> Answer {
         },
         Effect::While { index, .. } => return checked(recorded, *index, LoopEnd::While),
         Effect::Until { index, .. } => return checked(recorded, *index, LoopEnd::Until),
+        Effect::Start { .. } if matches!(recorded, Body::StepWaiting(_)) => Body::StepWaiting(Waiting::default()),
         Effect::Start { path, .. } => {
             let output = StepOutput { content: path.as_str().into(), ..StepOutput::default() };
             let error = match recorded {

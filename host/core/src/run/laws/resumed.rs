@@ -4,7 +4,7 @@ use super::*;
 use std::sync::Arc;
 
 fn resumed() -> Body {
-    Body::RunResumed { settings: serde_json::Map::new(), plugins: Vec::new() }
+    Body::RunResumed { settings: serde_json::Map::new(), plugins: Vec::new(), approved: Vec::new() }
 }
 
 /// A run that goes on from what is recorded of it.

@@ -210,7 +210,7 @@ fn answers(effect: &Effect, event: &RunEvent) -> bool {
             iterates || (own && (begins || ends || full || postponed))
         }
         Effect::Start { attempt, .. } => {
-            let over = ends || matches!(event.body, Body::StepRetrying { .. });
+            let over = ends || matches!(event.body, Body::StepRetrying { .. } | Body::StepWaiting(_));
             over && event.attempt == Some(*attempt) && *path_of(effect) == event.path
         }
         Effect::Cancel(_) => own && matches!(event.body, Body::StepCancelled { .. }),

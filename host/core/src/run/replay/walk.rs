@@ -435,6 +435,7 @@ fn is_work(body: &Body, attempt: Option<u32>) -> bool {
                 | Body::Spent(_)
                 | Body::ToolCallStarted { .. }
                 | Body::ToolCallFinished { .. }
+                | Body::PermissionAsked { .. }
                 | Body::PermissionDecided { .. }
                 | Body::EffectDecided { .. }
                 | Body::PluginDenied { .. }

@@ -1,0 +1,290 @@
+//! What a run waits with, as a fold of its events: questions that nobody here can answer, and calls that nobody here can allow.
+//!
+//! It must not need the document, so that a run can be asked wherever its journal is.
+
+use crate::event::{Approved, Body, Decision, OpenApproval, OpenQuestion, RunEvent, Waiting, call_name};
+use crate::id::StepPath;
+use crate::time::Timestamp;
+use crate::value::Map;
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// The setting by which calls that nobody is there to allow wait.
+pub const DEFER_APPROVALS: &str = "defer_approvals";
+
+/// What steps wait for, or may come to wait for.
+#[derive(Debug, Default)]
+pub struct Waits {
+    /// Each with the step that waits.
+    questions: Vec<(StepPath, OpenQuestion)>,
+    calls: Vec<AskedCall>,
+    /// When a run inside a step may go on by itself.
+    until: Vec<(StepPath, Timestamp)>,
+    /// The steps that wait.
+    waiting: HashSet<StepPath>,
+    /// Whoever started the run, or went on with it, said that calls wait.
+    defers: bool,
+}
+
+/// A call that was asked about.
+#[derive(Debug)]
+struct AskedCall {
+    /// The step that waits.
+    owner: StepPath,
+    /// A run inside the step asks, which does so again whenever it is taken up.
+    inner: bool,
+    open: OpenApproval,
+    /// What was said about it.
+    said: Option<Approved>,
+}
+
+impl Waits {
+    /// Takes in an event of the run; all are given, in their order.
+    pub fn note(&mut self, event: &RunEvent) {
+        match &event.body {
+            Body::RunStarted { settings, .. } => self.give(settings),
+            Body::RunResumed { settings, approved, .. } => {
+                self.give(settings);
+                self.reopen(approved);
+            }
+            Body::QuestionAsked { question, choices, deferred: true, .. } => {
+                let step = event.path.clone();
+                let open = OpenQuestion { step: step.clone(), question: question.clone(), choices: choices.clone() };
+                self.questions.push((step.clone(), open));
+                self.waiting.insert(step);
+            }
+            Body::StepWaiting(waiting) => self.wait(&event.path, waiting),
+            Body::PermissionAsked { .. } => self.ask(event),
+            body if !self.is_idle() => self.settle(event, body),
+            _ => {}
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.waiting.is_empty()
+    }
+
+    fn give(&mut self, settings: &Map) {
+        self.defers |= settings.get(DEFER_APPROVALS) == Some(&Value::Bool(true));
+    }
+
+    /// Everybody who asked does so again, but for calls of steps whose conversation goes on from its record.
+    fn reopen(&mut self, words: &[Approved]) {
+        for word in words {
+            let same = |call: &&mut AskedCall| {
+                let OpenApproval { step, attempt, call, .. } = &call.open;
+                (step, attempt, call) == (&word.step, &word.attempt, &word.call)
+            };
+            if let Some(call) = self.calls.iter_mut().find(same) {
+                call.said = Some(word.clone());
+            }
+        }
+        self.questions.clear();
+        self.until.clear();
+        self.waiting.clear();
+        self.calls.retain(|call| !call.inner || call.said.is_some());
+    }
+
+    fn ask(&mut self, event: &RunEvent) {
+        let Body::PermissionAsked { call_id, tool, args, agent, rule } = &event.body else { return };
+        let (step, call) = (event.path.step(), call_name(&event.path, call_id));
+        self.forget_call(&step, &call);
+        let (attempt, tool, args) = (event.attempt.unwrap_or(1), tool.clone(), args.clone());
+        let (agent, rule) = (agent.clone(), rule.clone());
+        let open = OpenApproval { step: step.clone(), attempt, call, agent, tool, args, rule };
+        self.calls.push(AskedCall { owner: step, inner: false, open, said: None });
+    }
+
+    fn wait(&mut self, owner: &StepPath, waiting: &Waiting) {
+        let Waiting { questions, approvals, until } = waiting;
+        self.calls.retain(|call| !call.inner || call.owner != *owner);
+        self.questions.extend(questions.iter().map(|open| (owner.clone(), open.clone())));
+        let asked =
+            |open: &OpenApproval| AskedCall { owner: owner.clone(), inner: true, open: open.clone(), said: None };
+        self.calls.extend(approvals.iter().map(asked));
+        self.until.extend(until.map(|until| (owner.clone(), until)));
+        self.waiting.insert(owner.clone());
+    }
+
+    /// Takes in what ends that something waits.
+    fn settle(&mut self, event: &RunEvent, body: &Body) {
+        let step = event.path.step();
+        match body {
+            // One that is allowed is only done with when it has begun.
+            Body::ToolCallStarted { call_id, .. }
+            | Body::PermissionDecided { call_id, decision: Decision::Deny, .. } => {
+                self.forget_call(&step, &call_name(&event.path, call_id));
+            }
+            Body::StepStarted { .. } => {
+                self.calls.retain(|call| call.inner || call.owner != step || Some(call.open.attempt) == event.attempt);
+            }
+            Body::StepFinished { .. } | Body::StepRetrying { .. } | Body::StepSkipped { .. } => self.forget(&step),
+            // What was cut short may be taken up, with the calls that it asked about.
+            Body::StepCancelled { .. } => self.stop_waiting(&step),
+            _ => {}
+        }
+    }
+
+    fn forget_call(&mut self, step: &StepPath, name: &str) {
+        self.calls.retain(|call| call.inner || call.owner != *step || call.open.call != name);
+    }
+
+    fn stop_waiting(&mut self, step: &StepPath) {
+        if self.waiting.remove(step) {
+            self.questions.retain(|(owner, _)| owner != step);
+            self.until.retain(|(owner, _)| owner != step);
+            self.calls.retain(|call| !call.inner || call.owner != *step);
+        }
+    }
+
+    /// The step has ended.
+    pub(super) fn forget(&mut self, step: &StepPath) {
+        self.stop_waiting(step);
+        self.calls.retain(|call| call.owner != *step);
+    }
+
+    /// Questions that nobody here can answer, in the order in which they were asked.
+    pub fn open_questions(&self) -> impl Iterator<Item = &OpenQuestion> {
+        self.questions.iter().map(|(_, question)| question)
+    }
+
+    /// Calls that the run waits with, in the order in which they were asked about.
+    pub fn open_approvals(&self) -> impl Iterator<Item = &OpenApproval> {
+        let open = |call: &&AskedCall| call.said.is_none() && self.waiting.contains(&call.owner);
+        self.calls.iter().filter(open).map(|call| &call.open)
+    }
+
+    /// Calls that were asked about and that nobody has said anything about, also those of steps that were interrupted before
+    /// they came to wait.
+    pub fn undecided_calls(&self) -> impl Iterator<Item = &OpenApproval> {
+        self.calls.iter().filter(|call| call.said.is_none()).map(|call| &call.open)
+    }
+
+    /// What was said about calls that have not begun, with what they were when they were asked about. Those of runs inside
+    /// steps stand below the paths of these.
+    pub fn said_of_calls(&self) -> impl Iterator<Item = (&OpenApproval, &Approved)> {
+        self.calls.iter().filter_map(|call| Some((&call.open, call.said.as_ref()?)))
+    }
+
+    /// When the first of the runs inside steps may go on by itself.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.until.iter().map(|(_, until)| *until).min()
+    }
+
+    /// Whether calls that nobody is there to allow wait; else they are denied.
+    #[must_use]
+    pub fn defers_approvals(&self) -> bool {
+        self.defers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{StepOutput, StepStatus};
+    use crate::id::{RunId, ToolName};
+    use crate::message::Usage;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    fn event(path: &str, attempt: Option<u32>, body: Body) -> RunEvent {
+        let (run_id, at) = (RunId::parse("r").unwrap(), Timestamp::default());
+        RunEvent { seq: 1, sub: None, at, run_id, path: path.into(), attempt, body }
+    }
+
+    fn tool() -> ToolName {
+        ToolName::parse("write").unwrap()
+    }
+
+    fn asked(path: &str, call: &str) -> RunEvent {
+        let (call_id, args) = (call.to_owned(), Arc::new(json!({})));
+        event(path, Some(1), Body::PermissionAsked { call_id, tool: tool(), args, agent: None, rule: None })
+    }
+
+    fn waiting(path: &str) -> RunEvent {
+        event(path, Some(1), Body::StepWaiting(Waiting::default()))
+    }
+
+    fn resumed(approved: Vec<Approved>) -> RunEvent {
+        event("", None, Body::RunResumed { settings: Map::new(), plugins: Vec::new(), approved })
+    }
+
+    fn word(step: &str, call: &str, decision: Decision) -> Approved {
+        Approved { step: step.into(), attempt: 1, call: call.to_owned(), decision, reason: None }
+    }
+
+    fn fold(events: &[RunEvent]) -> Waits {
+        let mut waits = Waits::default();
+        events.iter().for_each(|event| waits.note(event));
+        waits
+    }
+
+    fn open(waits: &Waits) -> Vec<String> {
+        waits.open_approvals().map(|open| format!("{} {}", open.step, open.call)).collect()
+    }
+
+    #[test]
+    fn a_call_waits_with_its_step_until_somebody_says_something_about_it() {
+        let mut events = vec![asked("a", "1"), asked("a@1", "2")];
+        assert_eq!(open(&fold(&events)), [""; 0], "the step is still at work");
+        assert_eq!(fold(&events).undecided_calls().count(), 2);
+        events.push(waiting("a"));
+        assert_eq!(open(&fold(&events)), ["a 1", "a @1/2"]);
+        events.push(resumed(vec![word("a", "@1/2", Decision::Allow)]));
+        let waits = fold(&events);
+        assert_eq!((open(&waits).len(), waits.undecided_calls().count()), (0, 1));
+        assert_eq!(waits.said_of_calls().map(|(open, _)| open.call.as_str()).collect::<Vec<_>>(), ["@1/2"]);
+        let allowed = |path: &str, call: &str, decision| {
+            let (call_id, rule) = (call.to_owned(), String::new());
+            event(path, Some(1), Body::PermissionDecided { call_id, tool: tool(), decision, rule })
+        };
+        events.push(allowed("a@1", "2", Decision::Allow));
+        assert_eq!(fold(&events).said_of_calls().count(), 1, "it has not begun");
+        let (call_id, args) = ("2".to_owned(), Arc::new(json!({})));
+        events.push(event("a@1", Some(1), Body::ToolCallStarted { call_id, tool: tool(), args }));
+        assert_eq!(fold(&events).said_of_calls().count(), 0);
+        events.push(waiting("a"));
+        assert_eq!(open(&fold(&events)), ["a 1"]);
+        events.push(allowed("a", "1", Decision::Deny));
+        assert_eq!(fold(&events).undecided_calls().count(), 0);
+    }
+
+    #[test]
+    fn what_a_run_inside_waits_for_is_asked_anew_and_what_was_said_is_kept() {
+        let inner = OpenApproval {
+            step: "work.b".into(),
+            attempt: 1,
+            call: "3".to_owned(),
+            agent: None,
+            tool: tool(),
+            args: Arc::new(json!({})),
+            rule: None,
+        };
+        let question = OpenQuestion { step: "work.ok".into(), question: "Ship?".to_owned(), choices: Vec::new() };
+        let told =
+            Waiting { questions: vec![question], approvals: vec![inner], until: Some(Timestamp::from_millis(7)) };
+        let mut events = vec![event("work", Some(1), Body::StepWaiting(told))];
+        let waits = fold(&events);
+        assert_eq!((open(&waits), waits.open_questions().count()), (vec!["work.b 3".to_owned()], 1));
+        assert_eq!(waits.until(), Some(Timestamp::from_millis(7)));
+        events.push(resumed(Vec::new()));
+        let waits = fold(&events);
+        assert_eq!((waits.undecided_calls().count(), waits.open_questions().count(), waits.until()), (0, 0, None));
+        events[1] = resumed(vec![word("work.b", "3", Decision::Deny)]);
+        assert_eq!(fold(&events).said_of_calls().count(), 1);
+        let (status, output, usage) = (StepStatus::Completed, StepOutput::default(), Usage::default());
+        let ended = Body::StepFinished { status, output, error: None, usage, truncated_inputs: Vec::new() };
+        events.push(event("work", Some(1), ended));
+        assert_eq!(fold(&events).said_of_calls().count(), 0);
+    }
+
+    #[test]
+    fn another_try_has_asked_nothing() {
+        let started = Body::StepStarted { agent: None, tool: None, items: None, inputs: None, narrowed: Vec::new() };
+        for (attempt, left) in [(1, 1), (2, 0)] {
+            let events = [asked("a", "1"), event("a", Some(attempt), started.clone())];
+            assert_eq!(fold(&events).undecided_calls().count(), left, "try {attempt}");
+        }
+    }
+}

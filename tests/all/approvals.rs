@@ -1,0 +1,636 @@
+//! Calls that nobody is there to allow: the run waits with them, and goes on when somebody has said something, days later and in
+//! another process.
+
+use crate::support::Project;
+use cofferdam::core::event::{Body, RunStatus};
+use cofferdam::core::fault::Fault;
+use cofferdam::core::id::{LocalName, RunId};
+use cofferdam::core::port::{
+    Answer, Append, Approver, BlobId, BoxFuture, Effects, JournalError, Lease, LeaseRequest, Page, Question,
+    RecordBody, RunFilter, RunPage, ToolContext, ToolDefinition, ToolOutput,
+};
+use cofferdam::core::spec::workflow::UnknownEffect;
+use cofferdam::llm::Scripted;
+use cofferdam::store::Memory;
+use cofferdam::{
+    Approval, Calls, Decision, Error, ForkOptions, Journal, Orchestrator, ResumeOptions, RunOptions, RunResult, Tool,
+    Workflow,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+const TIDY: &str = "
+name: tidy
+agents: { scribe: { description: Writes., tools: [write, glob] } }
+steps:
+  - { id: note, agent: scribe, instructions: Write a note. }
+  - { id: other, instructions: Do something else. }
+  - { id: last, dependsOn: [note], tool: glob, args: { pattern: '*.none' } }
+output: steps.note.content
+";
+
+/// Three calls in one turn: one that only reads, and two that somebody must allow.
+const MODEL: &str = "
+answers:
+  - step: note
+    turn: 1
+    usage: { input: 5, output: 1 }
+    toolCalls:
+      - { tool: glob, args: { pattern: '*.yaml' } }
+      - { tool: write, args: { path: note.txt, content: hello } }
+      - { tool: write, args: { path: two.txt, content: again } }
+  - { step: note, turn: 2, text: 'written: {{prompt}}', usage: { input: 7, output: 1 } }
+default: { text: words }
+";
+
+/// What the model is asked once more that has answered.
+const NO_FIRST_TURN: &str = "
+answers:
+  - { step: note, turn: 2, text: written, usage: { input: 7, output: 1 } }
+default: { error: { code: asked_again, class: step, message: 'this was answered before' } }
+";
+
+const FLAGS: [&str; 3] = ["--defer-approvals", "--model", "scripted/model.yaml"];
+
+fn project(document: &str, model: &str) -> Project {
+    let project = Project::new();
+    project.file("tidy.yaml", document).file("model.yaml", model);
+    project
+}
+
+fn run(project: &Project, flags: &[&str]) -> crate::support::Outcome {
+    project.run(&[&["run", "tidy.yaml"], &FLAGS[..], flags].concat())
+}
+
+fn waiting(document: &str, model: &str) -> Project {
+    let project = project(document, model);
+    run(&project, &[]).expect(4);
+    project
+}
+
+fn events(project: &Project) -> Vec<Value> {
+    project.run(&["runs", "show", "last", "--json"]).expect(0).json_lines()
+}
+
+fn count(events: &[Value], kind: &str, path: &str) -> usize {
+    events.iter().filter(|event| event["kind"] == kind && event["path"] == path).count()
+}
+
+#[test]
+fn a_run_waits_with_calls_that_nobody_is_there_to_allow_and_says_which() {
+    let project = project(TIDY, MODEL);
+    let outcome = run(&project, &[]).expect(4).says(&[
+        "nobody to ask: models may call tools that only read; others wait for `cofferdam approve`, or need `--allow`",
+        "nobody is there to allow it: agent `scribe` wants to call `write` with path: \"note.txt\", content: \"hello\"",
+        "approval   note, call 2: agent `scribe` wants to call `write`",
+        "note --call 3",
+    ]);
+    let last = outcome.stderr.lines().last().unwrap();
+    assert!(last.starts_with("resume     cofferdam resume "), "{last}");
+    assert!(!project.path("note.txt").exists());
+    let events = events(&project);
+    let asked: Vec<&Value> = events.iter().filter(|event| event["kind"] == "permission_asked").collect();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(
+        (&asked[0]["agent"], &asked[0]["call_id"], &asked[0]["args"]["content"]),
+        (&json!("scribe"), &json!("2"), &json!("hello"))
+    );
+    assert_eq!(count(&events, "step_waiting", "note"), 1);
+    assert_eq!(count(&events, "tool_call_finished", "note"), 1, "what only reads is not held up");
+    assert_eq!(count(&events, "step_finished", "other"), 1);
+    assert_eq!(count(&events, "step_started", "last"), 0);
+    let ended = events.last().unwrap();
+    assert_eq!((&ended["status"], &ended["usage"]["input"]), (&json!("waiting"), &json!(5)), "{ended}");
+    assert_eq!(events[0]["settings"]["defer_approvals"], true);
+    let shown = project.run(&["runs", "show", "last"]).expect(0).stdout;
+    assert!(shown.lines().any(|line| line.starts_with("note") && line.contains("waiting")), "{shown}");
+    assert!(shown.contains("approval  note, call 2: agent `scribe` wants to call `write` with path: \"note.txt\""));
+    assert!(shown.contains(" note --call 3"), "{shown}");
+    let said = project.run(&["runs", "show", "last", "--transcript"]).expect(0).stdout;
+    assert!(said.contains("asks write: call 2 waits for a person"), "{said}");
+    project.run(&["runs", "list"]).expect(0).says(&[" waits: note, call 2: agent `scribe` wants to call `write`"]);
+    let listed = project.run(&["runs", "list", "--json"]).expect(0).json_lines();
+    assert_eq!(listed[0]["approvals"][1]["args"], json!({ "path": "two.txt", "content": "again" }));
+    project.run(&["replay", "last"]).expect(0);
+}
+
+#[test]
+fn each_call_is_allowed_or_denied_by_itself_and_made_once() {
+    let project = waiting(TIDY, MODEL);
+    project.file("model.yaml", NO_FIRST_TURN);
+    project
+        .run(&["approve", "last", "note"])
+        .expect(3)
+        .says(&["step `note` waits with 2 calls: `2` (write), `3` (write)", "`--call ID` means one of them"]);
+    project.run(&["approve", "last", "note", "--call", "7"]).expect(3).says(&["step `note` waits with no call `7`"]);
+    project.run(&["approve", "last", "nte"]).expect(3).says(&["did you mean `note`?"]);
+    project.run(&["approve", "last", "note", "--reason", "x"]).expect(3);
+    let outcome = project.run(&["approve", "last", "note", "--call", "2"]).expect(4);
+    assert!(outcome.stderr.contains("note --call 3") && !outcome.stderr.contains("--call 2"), "{}", outcome.stderr);
+    assert_eq!(project.read("note.txt"), "hello");
+    assert!(!project.path("two.txt").exists());
+    let reason = ["--deny", "--reason", "one note is enough"];
+    let outcome = project.run(&[&["approve", "last", "note", "--call", "3"], &reason[..]].concat()).expect(0);
+    assert_eq!(outcome.stdout, "written\n");
+    assert!(!project.path("two.txt").exists());
+    let events = events(&project);
+    assert_eq!((count(&events, "turn_started", "note"), count(&events, "tool_call_started", "note")), (2, 2));
+    assert_eq!(count(&events, "permission_asked", "note"), 2, "nobody is asked twice about one call");
+    let decided = |call: &str| {
+        let own = |event: &&Value| event["kind"] == "permission_decided" && event["call_id"] == call;
+        let all: Vec<&Value> = events.iter().filter(own).map(|event| &event["rule"]).collect();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all[0].clone()
+    };
+    assert_eq!(decided("2"), "a person allowed it");
+    assert_eq!(decided("3"), "a person denied it: one note is enough");
+    let resumed: Vec<&Value> = events.iter().filter(|event| event["kind"] == "run_resumed").collect();
+    assert_eq!(resumed[0]["approved"][0], json!({ "step": "note", "attempt": 1, "call": "2", "decision": "allow" }));
+    assert_eq!(resumed[1]["approved"][0]["reason"], "one note is enough");
+    assert_eq!(events.last().unwrap()["usage"]["input"], 12, "what was spent is spent once");
+    let said = project.run(&["runs", "show", "last", "--transcript"]).expect(0).stdout;
+    assert!(said.contains("denied write: a person denied it: one note is enough"), "{said}");
+    project.run(&["replay", "last"]).expect(0);
+    // Whoever comes late is told so, unless it is the very same.
+    project.run(&["approve", "last", "note", "--call", "3", "--deny"]).expect(0);
+    project.run(&["approve", "last", "note", "--call", "2", "--deny"]).expect(3).says(&["waits with no call any more"]);
+}
+
+#[test]
+fn a_word_that_comes_after_another_one_is_refused_and_nothing_is_recorded() {
+    let project = waiting(TIDY, MODEL);
+    project.file("model.yaml", NO_FIRST_TURN);
+    project.run(&["approve", "last", "note", "--call", "2"]).expect(4);
+    let before = events(&project).len();
+    let late = ["approve", "last", "note", "--call", "2", "--deny"];
+    project.run(&late).expect(3).says(&["the call that step `note` waited with was allowed already"]);
+    assert_eq!(events(&project).len(), before);
+    // The very same is no mistake.
+    project.run(&["approve", "last", "note", "--call", "2"]).expect(4);
+    project.run(&["approve", "last", "note", "--all"]).expect(0);
+    assert_eq!(project.read("two.txt"), "again");
+}
+
+#[test]
+fn rules_that_are_given_later_decide_as_well() {
+    for (flags, written) in [
+        (&["--allow", "write"][..], [true, true]),
+        (&["--allow", "write(path=note.txt)", "--deny", "write(path=two.txt)"], [true, false]),
+        (&["--yolo"], [true, true]),
+        (&["--strict"], [false, false]),
+    ] {
+        let project = waiting(TIDY, MODEL);
+        project.file("model.yaml", NO_FIRST_TURN);
+        project.run(&[&["resume", "last"], flags].concat()).expect(0);
+        let found = ["note.txt", "two.txt"].map(|path| project.path(path).exists());
+        assert_eq!(found, written, "{flags:?}");
+        project.run(&["replay", "last"]).expect(0);
+    }
+    // A deny rule beats what a person says.
+    let project = waiting(TIDY, MODEL);
+    project.file("model.yaml", NO_FIRST_TURN);
+    let rule = ["--deny-tool", "write(path=two.txt)"];
+    project.run(&[&["approve", "last", "note", "--all"], &rule[..]].concat()).expect(0).says(&["by the deny rule"]);
+    assert!(project.path("note.txt").exists() && !project.path("two.txt").exists());
+}
+
+#[test]
+fn a_run_that_goes_on_with_nobody_there_waits_again() {
+    let project = waiting(TIDY, MODEL);
+    project.file("model.yaml", NO_FIRST_TURN);
+    let before = count(&events(&project), "permission_asked", "note");
+    // The run was started so; nobody has to say it again.
+    project.run(&["resume", "last"]).expect(4).says(&["note --call 2", "note --call 3"]);
+    let events = events(&project);
+    assert_eq!((count(&events, "permission_asked", "note"), count(&events, "step_waiting", "note")), (before, 2));
+    project.run(&["replay", "last"]).expect(0);
+    project.run(&["approve", "last", "note", "--all"]).expect(0);
+}
+
+#[test]
+fn without_the_flag_such_calls_are_denied() {
+    let project = project(TIDY, MODEL);
+    project.run(&["run", "tidy.yaml", "--model", "scripted/model.yaml"]).expect(0).says(&["`write` was denied"]);
+    run(&project, &["--strict"]).expect(3);
+    project.file("cofferdam.toml", "strict = true\n");
+    run(&project, &[]).expect(3).says(&["strict = true"]);
+}
+
+#[test]
+fn a_sub_agent_waits_within_its_conversation() {
+    let lead = "
+name: lead
+agents: { lead: { description: Leads., tools: [agent, write, glob] } }
+steps: [{ id: find, agent: lead, instructions: Find it. }]
+";
+    let model = "
+answers:
+  - step: find
+    turn: 1
+    toolCalls: [{ tool: agent, args: { task: Write. } }, { tool: glob, args: { pattern: '*' } }]
+  - { step: find@1, turn: 1, toolCalls: [{ tool: write, args: { path: a.txt, content: x } }], usage: { input: 5, output: 1 } }
+";
+    let project = waiting(lead, model);
+    let shown = project.run(&["runs", "show", "last"]).expect(0).stdout;
+    assert!(shown.contains("find, call @1/1: agent `lead` wants to call `write`"), "{shown}");
+    assert!(shown.lines().any(|line| line.contains("@1 ") && line.contains("waiting")), "{shown}");
+    project.file(
+        "model.yaml",
+        "
+answers:
+  - { step: find@1, turn: 2, text: done below, usage: { input: 7, output: 1 } }
+  - { step: find, turn: 2, text: found }
+default: { error: { code: asked_again, class: step, message: 'this was answered before' } }
+",
+    );
+    assert_eq!(project.run(&["approve", "last", "find"]).expect(0).stdout, "found\n");
+    assert_eq!(project.read("a.txt"), "x");
+    let events = events(&project);
+    assert_eq!((count(&events, "turn_finished", "find@1"), count(&events, "turn_finished", "find")), (2, 2));
+    assert_eq!(count(&events, "tool_call_started", "find@1"), 1);
+    assert_eq!(events.last().unwrap()["usage"]["input"], 12);
+    project.run(&["replay", "last"]).expect(0);
+}
+
+#[test]
+fn steps_inside_of_others_wait_and_judges_do() {
+    let document = "
+name: nested
+agents:
+  scribe: { description: Writes., tools: [write] }
+  judge:
+    description: Judges.
+    tools: [write]
+    resultSchema: { type: object, required: [done], properties: { done: { type: boolean } } }
+steps:
+  - id: each
+    loop: { forEach: [a, b], steps: [{ id: w, agent: scribe, instructions: Write. }] }
+  - id: both
+    retries: 1
+    steps: [{ id: w, agent: scribe, instructions: Write. }, { id: x, tool: glob, args: { pattern: '*' } }]
+  - { id: part, include: inner.yaml }
+  - { id: rounds, instructions: Try., loop: { maxIterations: 3, untilAgent: judge } }
+  - { id: end, dependsOn: [each, both, part, rounds], tool: glob, args: { pattern: 'out:*.txt' } }
+output: steps.end.result
+";
+    let model = "
+answers:
+  - { step: 'each[0].w', turn: 1, toolCalls: [{ tool: write, args: { path: 'out:each0.txt', content: x } }] }
+  - { step: 'each[1].w', turn: 1, toolCalls: [{ tool: write, args: { path: 'out:each1.txt', content: x } }] }
+  - { step: both.w, turn: 1, toolCalls: [{ tool: write, args: { path: 'out:both.txt', content: x } }] }
+  - { step: part.w, turn: 1, toolCalls: [{ tool: write, args: { path: 'out:part.txt', content: x } }] }
+  - { step: 'rounds.judge[0]', turn: 1, toolCalls: [{ tool: write, args: { path: 'out:judge.txt', content: x } }] }
+  - { step: 'rounds.judge[0]', turn: 2, toolCalls: [{ tool: submit_result, args: { done: true } }] }
+default: { text: words }
+";
+    let project = project(document, model);
+    project.file(
+        "inner.yaml",
+        "name: inner\nagents: { scribe: { description: Writes., tools: [write] } }\nsteps: [{ id: w, agent: scribe, instructions: Write. }]",
+    );
+    run(&project, &["--max-concurrency", "1"]).expect(4);
+    project.run(&["replay", "last"]).expect(0);
+    project.run(&["approve", "last", "w"]).expect(3).says(&["`w` could be `both.w` or"]);
+    for step in ["each[1].w", "both.w", "part.w", "rounds.judge[0]"] {
+        project.run(&["approve", "last", step]).expect(4);
+    }
+    let outcome = project.run(&["approve", "last", "each[0].w"]).expect(0);
+    let found: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    for name in ["each0", "each1", "both", "part", "judge"] {
+        assert!(found.to_string().contains(&format!("{name}.txt")), "{found}");
+    }
+    let events = events(&project);
+    let asked = events.iter().filter(|event| event["kind"] == "permission_asked").count();
+    let made = events.iter().filter(|event| event["kind"] == "tool_call_started" && event["tool"] == "write").count();
+    assert_eq!((asked, made), (5, 5));
+    project.run(&["replay", "last"]).expect(0);
+}
+
+#[test]
+fn a_call_of_the_document_waits_where_a_rule_asks() {
+    let document = "
+name: own
+steps:
+  - { id: say, tool: write, args: { path: a.txt, content: x } }
+  - { id: then, dependsOn: [say], tool: read, args: { path: a.txt } }
+output: steps.then.content
+";
+    let project = project(document, MODEL);
+    run(&project, &["--ask", "write"]).expect(4).says(&["say, call step: the document wants to call `write`"]);
+    project.run(&["replay", "last"]).expect(0);
+    // The rule is of the run that was started with it: without it the document is enough.
+    let outcome = project.run(&["approve", "last", "say", "--ask", "write", "--deny"]).expect(1);
+    assert!(outcome.stderr.contains("a person denied it"), "{}", outcome.stderr);
+    run(&project, &["--ask", "write"]).expect(4);
+    project.run(&["approve", "last", "say", "--ask", "write"]).expect(0);
+    project.run(&["replay", "last"]).expect(0);
+    assert_eq!(project.read("a.txt"), "x");
+}
+
+#[test]
+fn a_fork_of_a_run_that_waits_asks_for_itself() {
+    let project = waiting(TIDY, MODEL);
+    project.file(
+        "model.yaml",
+        &format!("{NO_FIRST_TURN}\n").replace("default:", "  - { step: other, text: once more }\ndefault:"),
+    );
+    project.run(&["fork", "last", "--from", "other"]).expect(4).says(&["note --call 2"]);
+    assert_eq!(count(&events(&project), "turn_started", "note"), 1, "its conversation was taken over");
+    project.run(&["approve", "last", "note", "--all"]).expect(0);
+    project.run(&["replay", "last"]).expect(0);
+    let first = project.run(&["runs", "list", "--json"]).expect(0).json_lines();
+    assert_eq!(first.iter().filter(|row| row["status"] == "waiting").count(), 1, "{first:?}");
+}
+
+#[test]
+fn a_directory_of_a_step_waits_with_it() {
+    let document = TIDY.replace("id: note,", "id: note, isolation: copy-per-step,");
+    let project = project(&document, MODEL);
+    run(&project, &["--allow", "write(path=note.txt)"]).expect(4);
+    project.file("model.yaml", NO_FIRST_TURN);
+    project.run(&["approve", "last", "note"]).expect(0);
+    let events = events(&project);
+    let changed = events.iter().rfind(|event| event["kind"] == "files_changed").unwrap();
+    let files: Vec<&str> =
+        changed["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    assert_eq!(files, ["note.txt", "two.txt"]);
+}
+
+#[test]
+fn what_a_sensitive_step_wants_is_not_shown() {
+    let document = TIDY.replace("id: note,", "id: note, sensitive: true,");
+    let project = project(&document, &MODEL.replace("content: hello", "content: harbour"));
+    let outcome = run(&project, &["--json"]).expect(4);
+    assert!(outcome.stdout.contains("permission_asked"));
+    for text in [
+        outcome.stdout,
+        outcome.stderr,
+        project.run(&["runs", "show", "last"]).expect(0).stdout,
+        project.run(&["runs", "list", "--json"]).expect(0).stdout,
+        project.run(&["runs", "list"]).expect(0).stderr,
+    ] {
+        assert!(!text.contains("harbour"), "{text}");
+    }
+    assert!(project.run(&["runs", "show", "last", "--reveal"]).expect(0).stdout.contains("harbour"));
+}
+
+#[test]
+fn an_agent_alone_waits_too() {
+    let project = Project::new();
+    project.file(
+        "model.yaml",
+        MODEL
+            .replace("step: note, ", "")
+            .replace("    step: note\n", "")
+            .replace("- step: note\n    turn: 1", "- turn: 1"),
+    );
+    let outcome = project.run(&[&["agent", "Write."], &FLAGS[..]].concat()).expect(4);
+    assert!(outcome.stderr.contains(" agent --call 2"), "{}", outcome.stderr);
+    project.run(&["approve", "last", "agent", "--all"]).expect(0);
+    assert_eq!(project.read("note.txt"), "hello");
+}
+
+/// A journal that remembers every append, of all runs in one order.
+#[derive(Default)]
+struct Log {
+    journal: Memory,
+    appends: Mutex<Vec<Append>>,
+}
+
+impl Log {
+    /// What would be there, had the machine stopped after so many appends, and after so many records of the next one.
+    async fn cut(&self, appends: usize) -> Arc<Self> {
+        let log = Arc::new(Self::default());
+        let kept: Vec<Append> = self.appends.lock().unwrap()[..appends].to_vec();
+        for append in kept {
+            log.append(append).await.unwrap();
+        }
+        log
+    }
+
+    fn events(&self) -> Vec<Body> {
+        let appends = self.appends.lock().unwrap();
+        let records = appends.iter().flat_map(|append| &append.records);
+        let events = records.filter_map(|record| match &record.body {
+            RecordBody::Event(event) => Some(event.body.clone()),
+            RecordBody::Note { .. } => None,
+        });
+        events.collect()
+    }
+}
+
+impl Journal for Log {
+    fn append(&self, request: Append) -> BoxFuture<'_, Result<u64, JournalError>> {
+        self.appends.lock().unwrap().push(request.clone());
+        self.journal.append(request)
+    }
+
+    fn read<'a>(&'a self, run: &'a RunId, after: u64, limit: usize) -> BoxFuture<'a, Result<Page, JournalError>> {
+        self.journal.read(run, after, limit)
+    }
+
+    fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, JournalError>> {
+        self.journal.list(filter)
+    }
+
+    fn put_blob(&self, id: BlobId, bytes: Arc<[u8]>) -> BoxFuture<'_, Result<(), JournalError>> {
+        self.journal.put_blob(id, bytes)
+    }
+
+    fn get_blob<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Arc<[u8]>, JournalError>> {
+        self.journal.get_blob(id)
+    }
+
+    fn lease(&self, request: LeaseRequest) -> BoxFuture<'_, Result<Lease, JournalError>> {
+        self.journal.lease(request)
+    }
+
+    fn delete<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.journal.delete(run)
+    }
+}
+
+/// Posts, and remembers how often under each key.
+#[derive(Clone, Default)]
+struct Post(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Post {
+    fn keys(&self) -> BTreeMap<String, usize> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+struct PostTool(Post, Vec<ToolDefinition>);
+
+impl From<Post> for PostTool {
+    fn from(post: Post) -> Self {
+        let definition = ToolDefinition {
+            name: LocalName::parse("post").unwrap(),
+            title: None,
+            description: "Posts.".to_owned(),
+            input_schema: Arc::new(json!({ "type": "object" })),
+            output_schema: None,
+            effects: Effects::default(),
+            examples: Vec::new(),
+        };
+        Self(post, vec![definition])
+    }
+}
+
+impl Tool for PostTool {
+    fn definitions(&self) -> &[ToolDefinition] {
+        &self.1
+    }
+
+    fn call<'a>(
+        &'a self,
+        ctx: ToolContext,
+        _: &'a LocalName,
+        args: Arc<Value>,
+    ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
+        *self.0.0.lock().unwrap().entry(ctx.idempotency_key.to_string()).or_default() += 1;
+        Box::pin(std::future::ready(Ok(ToolOutput { result: Arc::clone(&args), content: None })))
+    }
+}
+
+const POSTING: &str = "
+name: posting
+agents: { poster: { description: Posts., tools: [post, agent] } }
+steps:
+  - { id: a, agent: poster, instructions: Post. }
+  - { id: b, dependsOn: [a], agent: poster, instructions: Post. }
+  - { id: each, loop: { forEach: [x, y], steps: [{ id: c, agent: poster, instructions: Post. }] } }
+output: steps.b.content
+";
+
+const POSTS: &str = "
+chunk: 0
+answers:
+  - { step: a, turn: 1, toolCalls: [{ tool: post, args: { n: 1 } }, { tool: agent, args: { task: Post. } }, { tool: post, args: { n: 2 } }] }
+  - { step: a@2, turn: 1, toolCalls: [{ tool: post, args: { n: 3 } }] }
+  - { step: a, turn: 2, text: a is done }
+  - { step: b, turn: 1, toolCalls: [{ tool: post, args: { n: 4 } }] }
+  - { step: 'each[1].c', turn: 1, toolCalls: [{ tool: post, args: { n: 5 } }] }
+default: { text: done }
+";
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+fn orchestrator(log: &Arc<Log>, post: &Post) -> Orchestrator {
+    let builder = Orchestrator::builder().model(Scripted::parse(POSTS).unwrap()).tool(PostTool::from(post.clone()));
+    builder.storage(Arc::clone(log) as Arc<dyn Journal>).build().unwrap()
+}
+
+fn deferring() -> RunOptions {
+    RunOptions { defer_approvals: true, ..RunOptions::default() }
+}
+
+/// Allows all but the fourth post, call by call, in as many processes.
+async fn allow_all(log: &Arc<Log>, post: &Post, mut result: RunResult) -> RunResult {
+    let workflow = Workflow::parse(POSTING, ".").unwrap();
+    for _ in 0..20 {
+        let Some(open) = result.approvals.first() else { break };
+        let decision = if open.args["n"] == 4 { Decision::Deny } else { Decision::Allow };
+        let approval =
+            Approval { step: open.step.to_string(), calls: Calls::One(open.call.clone()), decision, reason: None };
+        result = go_on(log, post, &workflow, &result.run_id, vec![approval]).await;
+    }
+    result
+}
+
+async fn go_on(log: &Arc<Log>, post: &Post, workflow: &Workflow, run: &RunId, approvals: Vec<Approval>) -> RunResult {
+    let on_unknown_effect = Some(UnknownEffect::Retry);
+    let options = ResumeOptions { approvals, on_unknown_effect, ..ResumeOptions::default() };
+    orchestrator(log, post).resume_flow(run, Some(workflow), options).await.unwrap()
+}
+
+#[test]
+fn a_run_that_was_cut_between_any_two_records_goes_on() {
+    runtime().block_on(async {
+        let workflow = Workflow::parse(POSTING, ".").unwrap();
+        let (log, post) = (Arc::new(Log::default()), Post::default());
+        let begun = orchestrator(&log, &post).run_flow(&workflow, deferring()).await.unwrap();
+        assert_eq!((begun.status, begun.approvals.len()), (RunStatus::Waiting, 4), "{begun:?}");
+        assert!(post.keys().is_empty());
+        let whole = allow_all(&log, &post, begun).await;
+        assert_eq!((whole.status, whole.final_output()), (RunStatus::Completed, "done".to_owned()), "{whole:?}");
+        let keys = post.keys();
+        assert!(keys.len() == 4 && keys.values().all(|times| *times == 1), "{keys:?}");
+        let appends = log.appends.lock().unwrap().len();
+        for cut in 1..appends {
+            let log = log.cut(cut).await;
+            let has_begun =
+                |body: &Body| matches!(body, Body::ToolCallStarted { tool, .. } if tool.to_string() == "post");
+            let has_ended =
+                |body: &Body| matches!(body, Body::ToolCallFinished { tool, .. } if tool.to_string() == "post");
+            let events = log.events();
+            let (begun, ended) = (
+                events.iter().filter(|body| has_begun(body)).count(),
+                events.iter().filter(|body| has_ended(body)).count(),
+            );
+            let post = Post::default();
+            let result = go_on(&log, &post, &workflow, &whole.run_id, Vec::new()).await;
+            let result = allow_all(&log, &post, result).await;
+            assert_eq!((result.status, result.final_output()), (whole.status, whole.final_output()), "cut at {cut}");
+            assert_eq!(result.usage, whole.usage, "cut at {cut}");
+            // What has an end is not made again; of the rest each is made once, under the key that it had.
+            let again = post.keys();
+            assert!(again.iter().all(|(key, times)| *times == 1 && keys.contains_key(key)), "cut at {cut}: {again:?}");
+            assert_eq!(again.len(), keys.len() - ended, "cut at {cut}: {begun} had begun");
+        }
+    });
+}
+
+#[test]
+fn a_person_who_does_not_answer_in_time_is_waited_for() {
+    struct Silent;
+    impl Approver for Silent {
+        fn ask(&self, _: Question) -> BoxFuture<'_, Answer> {
+            Box::pin(std::future::pending())
+        }
+    }
+    runtime().block_on(async {
+        let workflow = Workflow::parse(POSTING, ".").unwrap();
+        let post = Post::default();
+        let builder = Orchestrator::builder().model(Scripted::parse(POSTS).unwrap()).tool(PostTool::from(post.clone()));
+        let asking = builder.approval(Arc::new(Silent), std::time::Duration::from_secs(60)).build().unwrap();
+        let result = asking.run_flow(&workflow, deferring()).await.unwrap();
+        assert_eq!((result.status, result.approvals.len()), (RunStatus::Waiting, 4), "{result:?}");
+    });
+}
+
+#[test]
+fn words_about_calls_that_are_not_there_are_refused() {
+    runtime().block_on(async {
+        let workflow = Workflow::parse(POSTING, ".").unwrap();
+        let (log, post) = (Arc::new(Log::default()), Post::default());
+        let begun = orchestrator(&log, &post).run_flow(&workflow, deferring()).await.unwrap();
+        let word = |step: &str, calls: Calls| Approval {
+            step: step.to_owned(),
+            calls,
+            decision: Decision::Allow,
+            reason: None,
+        };
+        for (approval, code) in [
+            (word("zzz", Calls::Only), "unknown_approval"),
+            (word("a", Calls::Only), "ambiguous_approval"),
+            (word("a", Calls::One("9".to_owned())), "unknown_approval"),
+        ] {
+            let options = ResumeOptions { approvals: vec![approval], ..ResumeOptions::default() };
+            let error = orchestrator(&log, &post).resume_flow(&begun.run_id, Some(&workflow), options).await;
+            let Err(Error::Refused(faults)) = error else { panic!("{code}: {error:?}") };
+            assert_eq!(faults[0].code, code);
+        }
+        assert!(post.keys().is_empty());
+        // A branch may be given a word as well.
+        let resume = ResumeOptions { approvals: vec![word("a", Calls::All)], ..ResumeOptions::default() };
+        let fork = ForkOptions { from: vec!["each".into()], resume, ..ForkOptions::default() };
+        let forking = orchestrator(&log, &post);
+        let branch = forking.branch(&begun.run_id, Some(&workflow), &fork).await.unwrap();
+        let forked = forking.run_branch(branch, fork.resume).await.unwrap();
+        assert_eq!((forked.status, post.keys().len()), (RunStatus::Waiting, 3), "{forked:?}");
+    });
+}
