@@ -144,7 +144,7 @@ impl<R: BufRead + Seek> Lines<R> {
         if record::encode(&record)? != text {
             return Err(Error::Unknown { position });
         }
-        if let RecordBody::Event(event) = &record.body
+        if let Some(event) = record.kept_event()
             && (event.run_id != header.run_id || event.body.is_transient())
         {
             return Err(self.broken(format!("record {position} is none of run `{}`", header.run_id)));

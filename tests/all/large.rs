@@ -73,7 +73,7 @@ async fn kept(orchestrator: &Orchestrator) -> (String, Vec<Body>) {
         after += page.records.len() as u64;
         bodies.extend(page.records.into_iter().filter_map(|record| match record.body {
             RecordBody::Event(event) => Some(event.body.clone()),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         }));
     }
     (row.index.status, bodies)

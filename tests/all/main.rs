@@ -65,6 +65,7 @@ mod scripts;
 mod secrets;
 mod serving;
 mod shared_memory;
+mod spilled;
 mod streams;
 mod subagents;
 mod testing;

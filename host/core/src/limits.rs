@@ -286,6 +286,8 @@ limits! {
     STORAGE_BLOB_PIECE_BYTES: u32 = 4_194_304, "bytes", "a blob is copied out of the plugin that keeps it";
     JOURNAL_RECORD_BYTES: usize = 64 * MIB, "bytes", "a record is read and parsed whole, by every fold of its run";
     JOURNAL_LIST_ROWS: usize = 1_000, "runs", "a page is held in memory";
+    JOURNAL_VALUE_BYTES: usize = TOOL_RESULT_BYTES, "bytes", "a large value would stand in the journal each time that it is given, kept and passed on; above this it is kept once, as a blob";
+    JOURNAL_HEAD_BYTES: usize = KIB, "bytes", "whoever looks at a record would not see what is in its blobs; it has this much of their beginning";
     BLOB_BYTES: usize = 256 * MIB, "bytes", "a blob is held in memory whole, by its writer and by each of its readers";
     ARCHIVE_RECORDS: usize = 256, "records", "the records of an exported or imported run would be held in memory all at once";
     ARCHIVE_APPEND_BYTES: usize = 16 * MIB, "bytes", "large records of an imported run would be held in memory until there are many of them";

@@ -130,7 +130,7 @@ async fn events(journal: &Arc<dyn Journal>) -> Result<Vec<Arc<RunEvent>>> {
         let is_last = page.records.is_empty() || after >= page.head;
         all.extend(page.records.into_iter().filter_map(|record| match record.body {
             RecordBody::Event(event) => Some(event),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         }));
         if is_last {
             return Ok(all);

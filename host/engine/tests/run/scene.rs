@@ -181,7 +181,7 @@ impl Scene {
         let records = std::mem::take(&mut *journal.0.lock().unwrap());
         let events = records.iter().filter_map(|record| match &record.body {
             RecordBody::Event(event) => Some(Arc::clone(event)),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
         let journal: Vec<Arc<RunEvent>> = events.collect();
         let took = clock.now().since(start);
