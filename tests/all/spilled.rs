@@ -93,7 +93,9 @@ fn a_large_result_is_kept_once_and_everything_has_it_whole() {
     let shown = events(&project, "last");
     let whole = |kind: &str, field: &str| {
         let of_kind = shown.iter().filter(|event| event["kind"] == kind);
-        of_kind.filter(|event| event.pointer(field).is_some_and(|value| value.to_string().contains("line 00005999"))).count()
+        of_kind
+            .filter(|event| event.pointer(field).is_some_and(|value| value.to_string().contains("line 00005999")))
+            .count()
     };
     assert_eq!((whole("tool_call_finished", "/content"), whole("run_finished", "/output")), (2, 1));
     assert!(printed.contains("line 00005999"));

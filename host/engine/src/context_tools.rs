@@ -2,7 +2,6 @@
 //!
 //! A model is offered them only when its agent's `tools` name them: most agents have no business with the run's state.
 
-use crate::delegate_tool::AGENT;
 use crate::recall_tools;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{LocalName, ToolName};
@@ -24,11 +23,6 @@ pub(crate) struct ContextTools {
 pub(crate) fn is_offered(tool: &ToolName, filter: &ToolFilter) -> bool {
     let own = tool.alias().is_none() && [GET, SET, AGENT, recall_tools::SEARCH].contains(&tool.local().as_str());
     !(own || memory::is_tool(tool)) || filter.means(tool)
-}
-
-/// Whether the tool is the one of sub-agents.
-pub(crate) fn is_agent(tool: &ToolName) -> bool {
-    tool.alias().is_none() && tool.local().as_str() == AGENT
 }
 
 impl ContextTools {

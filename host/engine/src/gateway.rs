@@ -431,7 +431,7 @@ impl Entry {
 
 /// Whether a sub-agent cannot go on for a reason that ends the try of its step too.
 fn ends_agent(tool: &ToolName, fault: &Fault) -> bool {
-    context_tools::is_agent(tool) && fault.ends_try()
+    mail::is_agent(tool) && fault.ends_try()
 }
 
 /// Arguments for a person who decides: one a line, the short ones first, each cut by itself, with nothing in them that is not seen.

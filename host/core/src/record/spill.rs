@@ -3,7 +3,7 @@
 //! What is large is judged by the event alone, so that the same event is always the same record. It must not know where blobs
 //! are kept.
 
-use crate::event::{Body, RunEvent};
+use crate::event::{Body, Delivered, Dropped, Posted, RunEvent};
 use crate::limits::{JOURNAL_HEAD_BYTES, JOURNAL_VALUE_BYTES};
 use crate::message::Message;
 use crate::port::{BlobId, Spilled, SpilledPart};
@@ -151,6 +151,10 @@ fn may_be_large(body: &Body) -> bool {
         Body::TurnFinished { message: Message::Assistant { text, tool_calls, .. }, .. } => {
             room.take(text.len()) && tool_calls.iter().all(|call| room.take(call.arguments.len()))
         }
+        Body::MessagePosted(Posted { text, .. }) | Body::MessageDelivered(Delivered { text, .. }) => {
+            room.take(text.len())
+        }
+        Body::MessageDropped(Dropped { text, .. }) => room.take(text.len()),
         _ => true,
     };
     !is_small
