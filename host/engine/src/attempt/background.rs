@@ -44,7 +44,7 @@ struct State {
 /// Who is sent off, and by whom.
 pub(super) struct SentOff {
     /// Records for the sub-agent.
-    pub(super) recorder: Arc<AttemptRecorder>,
+    pub(super) recorder: AttemptRecorder,
     /// The agent that gets the message.
     pub(super) to: StepPath,
     /// The same in every process.
@@ -65,7 +65,7 @@ impl Background {
 
     /// Has one work.
     pub(super) fn begin(&self, sent: SentOff, work: BoxFuture<'static, Result<ToolOutput, Fault>>) {
-        self.begun.store(true, Ordering::Relaxed);
+        self.open();
         self.state.send_modify(|state| state.at_work += 1);
         let (ended, overdue) = (Ended(Arc::clone(&self.state)), self.overdue.clone());
         let task = async move {
@@ -100,6 +100,11 @@ impl Background {
         }
     }
 
+    /// One was sent off, here or in an earlier process.
+    pub(super) fn open(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
     fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
@@ -130,9 +135,9 @@ impl SentOff {
             Ok(output) => (output.content.unwrap_or_default().to_string(), false),
             Err(fault) => (fault.message, true),
         };
-        let AttemptRecorder { inbox, path, attempt, .. } = &*self.recorder;
+        let AttemptRecorder { inbox, path, attempt, .. } = self.recorder;
         let post = Post { to: Some(self.to.to_string()), kind: MessageKind::Info, text, key: self.key, failed };
-        let (wake, _, recorded) = posted(path.clone(), *attempt, post);
+        let (wake, _, recorded) = posted(path, attempt, post);
         inbox.send(wake);
         recorded.await.unwrap_or_else(|_| Err(Fault::cancelled()))
     }

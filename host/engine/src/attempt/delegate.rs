@@ -125,21 +125,24 @@ impl Delegation {
         if !task.background {
             return work.done().await;
         }
-        self.send_off(call, work);
+        self.setting.background.begin(self.sent_off(call), Box::pin(work.done()));
         let told = format!("sub-agent {call} is at work; what it comes to arrives as a message from it");
         Ok(ToolOutput { result: Arc::new(mail::sent_off()), content: Some(told.into()) })
     }
 
     /// Goes on with what a sub-agent in the background had come to in an earlier process: the call that sent it off is
-    /// answered from the record. What it had told its agent already is not told again.
+    /// answered from the record. One whose answer was read is done.
     pub(super) fn take_up(&self, call: &str, task: &Task) {
-        if !self.setting.delegates.past.contains_key(&self.setting.path.delegate(call)) {
-            self.setting.delegates.begun.fetch_add(1, Ordering::Relaxed);
+        let (setting, path) = (&self.setting, self.setting.path.delegate(call));
+        if !setting.delegates.past.contains_key(&path) {
+            setting.delegates.begun.fetch_add(1, Ordering::Relaxed);
         }
-        match self.work_of(call, task) {
-            Ok(work) => self.send_off(call, work),
-            Err(fault) => tracing::warn!(%fault, call, "a sub-agent cannot go on"),
+        if setting.recorder.past.as_ref().is_some_and(|past| past.has_heard_of(&path)) {
+            return setting.background.open();
         }
+        let (sent, work) = (self.sent_off(call), self.work_of(call, task));
+        let work = async move { work?.done().await };
+        setting.background.begin(sent, Box::pin(work));
     }
 
     fn work_of(&self, call: &str, task: &Task) -> Result<Work, Fault> {
@@ -153,13 +156,11 @@ impl Delegation {
         Ok(Work { setting: Arc::new(self.setting.below(call)), agent, terms, text: Arc::clone(&task.text) })
     }
 
-    fn send_off(&self, call: &str, work: Work) {
-        let sent = SentOff {
-            recorder: Arc::clone(&work.setting.recorder),
-            to: self.setting.path.clone(),
-            key: format!("{}/answer", self.setting.idempotency_key(call)).into(),
-        };
-        self.setting.background.begin(sent, Box::pin(work.done()));
+    fn sent_off(&self, call: &str) -> SentOff {
+        let setting = &self.setting;
+        let recorder = AttemptRecorder { path: setting.path.delegate(call), past: None, ..(*setting.recorder).clone() };
+        let key = format!("{}/answer", setting.idempotency_key(call)).into();
+        SentOff { recorder, to: setting.path.clone(), key }
     }
 
     /// The tools of a sub-agent: those of its agent that the task names.

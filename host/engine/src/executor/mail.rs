@@ -41,9 +41,8 @@ impl Run {
             return drop(done.send(Err(Fault::cancelled())));
         }
         pass.waiting.push(done);
-        // A sub-agent whose answer reached nobody, since the run was stopped, gives it to the agent that goes on.
-        let known = self.mail.written(&post.key).filter(|(_, dropped)| dropped.is_none() || !path.is_delegate());
-        if let Some((id, dropped)) = known {
+        let key = self.key_of(&path, &post.key);
+        if let Some((id, dropped)) = self.mail.written(&key) {
             let dropped = dropped.map(|reason| (reason, "it was written before".to_owned()));
             return drop(receipt.send(Receipt { id, dropped }));
         }
@@ -52,7 +51,7 @@ impl Run {
             Ok(to) => (to, None),
             Err(Unreachable { reason, to, detail }) => (to, Some((reason, detail))),
         };
-        let Post { kind, text, key, failed, .. } = post;
+        let Post { kind, text, failed, .. } = post;
         let text: Arc<str> = text.into();
         let posted = Posted { id, key, to: to.clone(), message_kind: kind, text: Arc::clone(&text), failed };
         pass.queue.push_back(Emission { path: path.clone(), attempt, body: Body::MessagePosted(posted) });
@@ -76,6 +75,16 @@ impl Run {
             None => {}
         }
         drop(receipt.send(Receipt { id, dropped: refused }));
+    }
+
+    /// The key of a message. What a sub-agent came to, and nobody read since the run was stopped, is written once more when
+    /// that goes on.
+    fn key_of(&self, from: &StepPath, key: &Arc<str>) -> Arc<str> {
+        let is_lost = |key: &Arc<str>| self.mail.written(key).is_some_and(|(_, dropped)| dropped.is_some());
+        let again = (2_u32..).map(|time| format!("{key}/{time}").into());
+        let mut keys = std::iter::once(Arc::clone(key)).chain(again);
+        let lost = |key: &Arc<str>| from.is_delegate() && is_lost(key);
+        keys.find(|key| !lost(key)).unwrap_or_else(|| Arc::clone(key))
     }
 
     /// Who reads a message: the coordinator writes to steps, and steps to it; a sub-agent to whoever called for it.

@@ -52,7 +52,7 @@ impl Lives<'_> {
         // What a sub-agent does belongs to the life of its step.
         let path = &event.path.step();
         // A branch has a coordinator of its own, who has not heard of anything.
-        if path.is_coordinator() || is_between_agents(event) || is_of_budget(&event.body) {
+        if path.is_coordinator() || is_between_agents(&event.body) || is_of_budget(&event.body) {
             return self.drop_event(position);
         }
         if path.is_root() {
@@ -195,13 +195,9 @@ fn is_of_memory(body: &Body) -> bool {
     matches!(body, Body::MemoryWritten { .. } | Body::MemoryDeleted { .. })
 }
 
-/// Whether an event is about a message on its way; that an agent has read one belongs to its try, and so does what a
-/// sub-agent came to.
-fn is_between_agents(event: &RunEvent) -> bool {
-    match &event.body {
-        Body::MessagePosted(_) => !event.path.is_delegate(),
-        body => matches!(body, Body::MessageDropped(_)),
-    }
+/// Whether an event is about a message on its way; that an agent has read one belongs to its try.
+fn is_between_agents(body: &Body) -> bool {
+    matches!(body, Body::MessagePosted(_) | Body::MessageDropped(_))
 }
 
 /// Whether an event tells how far a budget was used up: a branch has one of its own.
