@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Those of one conversation. Dropping it ends them.
 pub(super) struct Background {
@@ -82,7 +83,7 @@ impl Background {
             }
             drop(ended);
         };
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task.in_current_span());
     }
 
     /// Ends those that are still at work: their agent is done.
