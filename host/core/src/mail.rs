@@ -191,8 +191,10 @@ impl Mail {
 
     /// What waits within a try of a step that is over: messages to its sub-agents, and from them.
     pub fn within<'m>(&'m self, step: &'m StepPath) -> impl Iterator<Item = &'m Letter> {
-        let near = self.waiting.range(step..).take_while(|(to, _)| to.as_str().starts_with(step.as_str()));
-        near.flat_map(|(_, letters)| letters).filter(|letter| letter.from.is_delegate() && letter.to.step() == *step)
+        let near =
+            self.waiting.range::<StepPath, _>(step..).take_while(move |(to, _)| to.as_str().starts_with(step.as_str()));
+        near.flat_map(|(_, letters)| letters)
+            .filter(move |letter| letter.from.is_delegate() && letter.to.step() == *step)
     }
 
     /// All messages that wait, by reader.

@@ -5,6 +5,7 @@
 use crate::recall_tools;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{LocalName, ToolName};
+use cofferdam_core::mail::AGENT;
 use cofferdam_core::memory;
 use cofferdam_core::port::{BoxFuture, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam_core::spec::workflow::ToolFilter;

@@ -249,9 +249,8 @@ impl Gateway {
     pub(crate) fn coordinator_specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
         let own = |name: &ToolName| mail::is_tool(name) && !mail_tools::is_send(name);
         // Sub-agents are those of a step.
-        let others = |name: &ToolName| {
-            !mail::is_tool(name) && context_tools::is_offered(name, filter) && !context_tools::is_agent(name)
-        };
+        let others =
+            |name: &ToolName| !mail::is_tool(name) && context_tools::is_offered(name, filter) && !mail::is_agent(name);
         self.specs_of(|name| filter.admits(name) && (own(name) || others(name)))
     }
 

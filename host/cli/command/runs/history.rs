@@ -166,7 +166,10 @@ impl History {
             Body::Summarized { summary } => self.summary = Some(summary.to_string()),
             Body::MessagePosted(posted) => {
                 self.messages.0 += 1;
-                self.end_delegate(&event.path, posted.failed.then_some(&*posted.text), event);
+                if event.path.is_delegate() {
+                    let failed = posted.failed.then(|| Fault::step("agent_failed", &*posted.text));
+                    self.end_delegate(&event.path, failed, event);
+                }
             }
             Body::MessageDropped(_) => self.messages.1 += 1,
             Body::Warning { code, message } if event.path.is_root() => {
@@ -227,15 +230,15 @@ impl History {
     fn end_call(&mut self, event: &RunEvent) {
         let Body::ToolCallFinished { call_id, error, .. } = &event.body else { return };
         if !mail::sends_off(&event.body) {
-            self.end_delegate(&event.path.delegate(call_id), error.as_ref().map(|error| &*error.message), event);
+            self.end_delegate(&event.path.delegate(call_id), error.clone(), event);
         }
     }
 
-    fn end_delegate(&mut self, path: &StepPath, failed: Option<&str>, event: &RunEvent) {
+    fn end_delegate(&mut self, path: &StepPath, failed: Option<Fault>, event: &RunEvent) {
         let rested = self.gaps;
         let Some(step) = self.by_path.get(path.as_str()).and_then(|&index| self.steps.get_mut(index)) else { return };
         step.status = if failed.is_some() { "failed" } else { "completed" };
-        step.error = failed.map(|why| Fault::step("agent_failed", why));
+        step.error = failed;
         step.end(event.at, rested);
     }
 
