@@ -11,7 +11,7 @@ use cofferdam_engine::TokioClock;
 use cofferdam_llm::select::{Settings as ModelSettings, Variables};
 use cofferdam_llm::{ModelCatalog, Patient};
 use cofferdam_plugin::{CacheDirs, CompileChild, ComponentStore, HostSettings, Network, PluginModel};
-use cofferdam_store::{FileRecall, Memory, MemoryRecall, MemoryState, Sqlite, StateStore};
+use cofferdam_store::{FileRecall, Memory, MemoryRecall, MemoryState, Spilling, Sqlite, StateStore};
 use cofferdam_tools::{Directories, ExecSettings, NativeTools};
 use secrecy::SecretString;
 use std::ffi::OsStr;
@@ -41,6 +41,11 @@ pub(crate) fn journal(project: Option<&Path>) -> Arc<dyn Journal> {
         Some(project) => Arc::new(Sqlite::new(project.join("runs.db"))),
         None => Arc::new(Memory::new()),
     }
+}
+
+/// A journal that keeps large values once.
+pub(crate) fn spilling(journal: Arc<dyn Journal>) -> Arc<dyn Journal> {
+    Arc::new(Spilling::new(journal))
 }
 
 pub(crate) fn state(project: Option<&Path>) -> Arc<dyn State> {

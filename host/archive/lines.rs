@@ -6,7 +6,7 @@ use super::{Error, Header, VERSION};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{BlobId, JournalError, Record, RecordBody};
+use cofferdam_core::port::{BlobId, JournalError, Record};
 use cofferdam_core::{limits, record};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -144,7 +144,7 @@ impl<R: BufRead + Seek> Lines<R> {
         if record::encode(&record)? != text {
             return Err(Error::Unknown { position });
         }
-        if let RecordBody::Event(event) = &record.body
+        if let Some(event) = record.kept_event()
             && (event.run_id != header.run_id || event.body.is_transient())
         {
             return Err(self.broken(format!("record {position} is none of run `{}`", header.run_id)));

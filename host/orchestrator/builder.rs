@@ -446,7 +446,7 @@ impl Builder {
         let gate = Gate { lock: lock.clone(), root: root.map(Path::to_owned), undecided: self.undecided };
         let mut services = Services::new(self.storage_plugin, self.sink_plugins, gate);
         let kept = services.journal.clone().map(|journal| journal as Arc<dyn Journal>).or(self.journal);
-        let journal = kept.unwrap_or_else(|| compose::journal(project));
+        let journal = compose::spilling(kept.unwrap_or_else(|| compose::journal(project)));
         let means = Means { state: Arc::clone(&state), journal: Arc::clone(&journal), clock: Arc::clone(&clock) };
         services.employ(means, project);
         Ok(Orchestrator::from_settings(Settings {

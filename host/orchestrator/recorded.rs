@@ -73,7 +73,7 @@ impl RecordedRun {
         let page = journal.read(run, 0, 2).await?;
         let mut events = page.records.iter().filter_map(|record| match &record.body {
             RecordBody::Event(event) => Some(event),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
         let damaged = |reason: &str| JournalError::Damaged { run: run.clone(), position: 1, reason: reason.to_owned() };
         let first = events.next().ok_or_else(|| damaged("the run has no beginning"))?;
@@ -267,7 +267,7 @@ async fn status(journal: &dyn Journal, run: &RunId, head: u64) -> Result<Option<
             Body::RunFinished { status, .. } => Some(Some(*status)),
             _ => Some(None),
         },
-        RecordBody::Note { .. } => None,
+        RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
     });
     Ok(end.flatten())
 }

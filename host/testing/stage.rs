@@ -181,7 +181,7 @@ pub(super) async fn events(journal: &dyn Journal, run: &RunId) -> Vec<Arc<RunEve
         let is_last = page.records.is_empty() || after >= page.head;
         events.extend(page.records.into_iter().filter_map(|record| match record.body {
             RecordBody::Event(event) => Some(event),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         }));
         if is_last {
             break;

@@ -124,7 +124,7 @@ fn events_of_one(document: &str, seed: u64, threads: usize, at_once: usize) -> V
     });
     let events = page.records.iter().filter_map(|record| match &record.body {
         RecordBody::Event(event) => Some(event),
-        RecordBody::Note { .. } => None,
+        RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
     });
     events.map(|event| timeless(serde_json::to_value(event).unwrap())).collect()
 }

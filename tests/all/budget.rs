@@ -57,7 +57,7 @@ async fn kinds(orchestrator: &Orchestrator, result: &RunResult) -> Vec<&'static 
     let page = orchestrator.runs().read(&result.run_id, 0, 1_000).await.unwrap();
     let events = page.records.iter().filter_map(|record| match &record.body {
         RecordBody::Event(event) => Some(event.body.kind()),
-        RecordBody::Note { .. } => None,
+        RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
     });
     events.collect()
 }

@@ -130,7 +130,7 @@ fn two_processes_keep_their_runs_in_one_database() {
         let page = runtime.block_on(journal.read(&row.run_id, 0, 1_000)).unwrap();
         let seqs = page.records.iter().filter_map(|record| match &record.body {
             RecordBody::Event(event) => Some(event.seq),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
         assert!(seqs.eq(1..=page.records.len() as u64 - 1), "{}", row.run_id);
     }

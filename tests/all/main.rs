@@ -68,6 +68,7 @@ mod secrets;
 mod serving;
 mod shared_coordinator;
 mod shared_memory;
+mod spilled;
 mod streams;
 mod subagents;
 mod testing;

@@ -142,7 +142,7 @@ async fn costs(journal: &dyn Journal, rows: &[RunRow]) -> Vec<Option<Option<Mone
                 Body::RunFinished { usage, cost, .. } => Some((cost.is_some() || !usage.is_empty()).then_some(*cost)),
                 _ => None,
             },
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
         costs.push(ends.flatten());
     }

@@ -102,6 +102,7 @@ limits! {
     LARGE_RESULTS_BYTES: usize = 64 * MIB, "bytes", "an agent may read on in results that did not fit, and they stay in memory until it is done";
     AGENT_DEPTH: u32 = 3, "agents", "an agent that has an agent work that has an agent work would spend without end";
     AGENT_CHILDREN: u32 = 10, "agents", "an agent that only hands its task on would spend much and do nothing";
+    AGENT_WAIT_MS: u64 = 1_800_000, "ms", "an agent that has nothing else to do would wait for ever for a sub-agent in the background that hangs";
     MEMORY_KEYS: usize = 10_000, "entries", "a run keeps its shared memory in memory, and so does every resume of it";
     MEMORY_CALLS: usize = 10_000, "calls", "each change of the shared memory is remembered by its call, in case that is made again after a crash";
     MEMORY_KEY_BYTES: usize = 128, "bytes", "a list of entries names each key, and models read it";
@@ -289,6 +290,8 @@ limits! {
     STORAGE_BLOB_PIECE_BYTES: u32 = 4_194_304, "bytes", "a blob is copied out of the plugin that keeps it";
     JOURNAL_RECORD_BYTES: usize = 64 * MIB, "bytes", "a record is read and parsed whole, by every fold of its run";
     JOURNAL_LIST_ROWS: usize = 1_000, "runs", "a page is held in memory";
+    JOURNAL_VALUE_BYTES: usize = TOOL_RESULT_BYTES, "bytes", "a large value would stand in the journal each time that it is given, kept and passed on; above this it is kept once, as a blob";
+    JOURNAL_HEAD_BYTES: usize = KIB, "bytes", "whoever looks at a record would not see what is in its blobs; it has this much of their beginning";
     BLOB_BYTES: usize = 256 * MIB, "bytes", "a blob is held in memory whole, by its writer and by each of its readers";
     ARCHIVE_RECORDS: usize = 256, "records", "the records of an exported or imported run would be held in memory all at once";
     ARCHIVE_APPEND_BYTES: usize = 16 * MIB, "bytes", "large records of an imported run would be held in memory until there are many of them";

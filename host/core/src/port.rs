@@ -34,7 +34,7 @@ pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, 
 pub use isolation::{DirHandle, Isolation, StepDirs, StepEntry, TryEnd};
 pub use journal::{
     Append, BlobId, Durability, Journal, JournalError, Lease, LeaseRequest, Owner, Page, Record, RecordBody, RunFilter,
-    RunIndex, RunPage, RunRow,
+    RunIndex, RunPage, RunRow, Spilled, SpilledPart,
 };
 pub use kept::Kept;
 pub use mailbox::{Mailbox, NoMail, Post, Receipt};

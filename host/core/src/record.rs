@@ -3,11 +3,15 @@
 //! It must not know where the text is kept.
 
 mod said;
+mod spill;
+
+pub use spill::{restore, spill};
 
 use crate::event::{Body, RunEvent};
 use crate::id::{RunId, StepPath};
 use crate::limits;
-use crate::port::{JournalError, Record, RecordBody};
+use crate::mail;
+use crate::port::{JournalError, Record, RecordBody, Spilled, SpilledPart};
 use crate::time::Timestamp;
 use crate::value::Map;
 use serde::{Deserialize, Serialize};
@@ -15,19 +19,25 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 /// The newest form that is read. A record says the oldest one that it needs.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The form of a record that stands for itself.
 const WHOLE: u32 = 1;
 /// The form of a step's end whose text is that of the record before it.
 const SAID: u32 = 2;
+/// The form of a record that versions before it would take for something else: large values are in blobs, or a sub-agent
+/// works on whose answer comes as a message.
+const LATER: u32 = 3;
 
 /// A record as it is kept: `{"v":1,"event":{...}}` or `{"v":1,"at":"...","note":"...","data":{...}}`; with `"v":2` and
-/// `"said":true`, the content of the event's output is the text of the turn in the record before.
+/// `"said":true`, the content of the event's output is the text of the turn in the record before; with `"v":3` and
+/// `"spilled":[{"at":"/content","blob":"...","bytes":70000}]`, these values of the event are in blobs.
 #[derive(Serialize)]
 struct Written<'a> {
     v: u32,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     said: bool,
+    #[serde(skip_serializing_if = "<[SpilledPart]>::is_empty")]
+    spilled: &'a [SpilledPart],
     /// Absent when the event says the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Timestamp>,
@@ -44,6 +54,8 @@ struct Read {
     v: u32,
     #[serde(default)]
     said: bool,
+    #[serde(default)]
+    spilled: Vec<SpilledPart>,
     at: Option<Timestamp>,
     event: Option<ReadEvent>,
     note: Option<String>,
@@ -151,19 +163,28 @@ fn encode_behind(before: Option<&Record>, record: &Record) -> Result<String, Jou
     match (&record.body, before.map(|record| &record.body)) {
         (RecordBody::Event(event), Some(RecordBody::Event(before))) => match said::leave_out(event, before) {
             Some(body) => write(&written(record, event, &body, SAID)),
-            None => write(&written(record, event, &event.body, WHOLE)),
+            None => write(&written(record, event, &event.body, form_of(&event.body))),
         },
-        (RecordBody::Event(event), _) => write(&written(record, event, &event.body, WHOLE)),
+        (RecordBody::Event(event), _) => write(&written(record, event, &event.body, form_of(&event.body))),
+        (RecordBody::Spilled(spilled), _) => {
+            let Spilled { event, parts } = &**spilled;
+            write(&Written { spilled: parts, ..written(record, event, &event.body, LATER) })
+        }
         (RecordBody::Note { kind, data }, _) => {
             let (at, note) = (Some(record.at), Some(kind.as_str()));
-            write(&Written { v: WHOLE, said: false, at, event: None, note, data: Some(data) })
+            write(&Written { v: WHOLE, said: false, spilled: &[], at, event: None, note, data: Some(data) })
         }
     }
 }
 
+fn form_of(body: &Body) -> u32 {
+    if mail::sends_off(body) { LATER } else { WHOLE }
+}
+
 fn written<'a>(record: &'a Record, event: &'a RunEvent, body: &'a Body, v: u32) -> Written<'a> {
     let at = (event.at != record.at).then_some(record.at);
-    Written { v, said: v == SAID, at, event: Some(WrittenEvent::of(event, body)), note: None, data: None }
+    let event = Some(WrittenEvent::of(event, body));
+    Written { v, said: v == SAID, spilled: &[], at, event, note: None, data: None }
 }
 
 fn write(written: &Written<'_>) -> Result<String, JournalError> {
@@ -204,7 +225,12 @@ pub fn decode(
             if read.said && !before()?.is_some_and(|before| said::put_back(&mut event, &before)) {
                 return Err(damaged(run, position, "the record before it is not what it stands on"));
             }
-            Ok(Record { at: at.unwrap_or(event.at), body: RecordBody::Event(Arc::new(event)) })
+            let at = at.unwrap_or(event.at);
+            let body = match read.spilled {
+                none if none.is_empty() => RecordBody::Event(Arc::new(event)),
+                parts => RecordBody::Spilled(Arc::new(Spilled { event, parts })),
+            };
+            Ok(Record { at, body })
         }
         (None, Some(kind), Some(at)) => Ok(Record { at, body: RecordBody::Note { kind, data: read.data } }),
         _ => Err(damaged(run, position, "it is neither an event nor a note")),

@@ -72,7 +72,7 @@ impl<'a> Missed<'a> {
         let first = self.journal.read(self.run, 0, 1).await?;
         let hides = first.records.iter().any(|record| match &record.body {
             RecordBody::Event(event) => Sensitive::recorded(event).is_some(),
-            RecordBody::Note { .. } => true,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => true,
         });
         self.position = if hides { 0 } else { self.taken.min(first.head) };
         Ok(())
@@ -103,7 +103,7 @@ pub(super) async fn last_seq(journal: &dyn Journal, run: &RunId) -> Result<u64, 
         let page = journal.read(run, from, limits::SINK_RECORDS).await?;
         let seq = page.records.iter().rev().find_map(|record| match &record.body {
             RecordBody::Event(event) => Some(event.seq),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
         if let Some(seq) = seq {
             return Ok(seq);

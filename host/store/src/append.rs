@@ -3,7 +3,7 @@
 //! It must not look at what a store holds.
 
 use cofferdam_core::limits;
-use cofferdam_core::port::{Append, BlobId, JournalError, RecordBody};
+use cofferdam_core::port::{Append, BlobId, JournalError};
 
 /// Refuses an append that no store could honour.
 pub(crate) fn check(request: &Append) -> Result<(), JournalError> {
@@ -11,7 +11,7 @@ pub(crate) fn check(request: &Append) -> Result<(), JournalError> {
         return Err(JournalError::Invalid(format!("run `{}` cannot begin without a record", request.run)));
     }
     for record in &request.records {
-        let RecordBody::Event(event) = &record.body else { continue };
+        let Some(event) = record.kept_event() else { continue };
         if event.run_id != request.run {
             return Err(JournalError::Invalid(format!(
                 "an event of run `{}` cannot be appended to run `{}`",

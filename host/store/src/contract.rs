@@ -19,6 +19,9 @@ mod recall;
 mod sample;
 mod state;
 
+#[cfg(test)]
+pub(crate) use sample::{large, long};
+
 use cofferdam_core::port::{BoxFuture, Journal, Recall, State};
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -19,6 +19,8 @@ mod recall;
 
 mod file;
 
+mod spilling;
+
 mod connection;
 mod database;
 mod recall_file;
@@ -32,5 +34,6 @@ pub use memory_state::MemoryState;
 pub use mention::named_blobs;
 pub use recall::MemoryRecall;
 pub use recall_file::FileRecall;
+pub use spilling::Spilling;
 pub use sqlite::Sqlite;
 pub use state::StateStore;

@@ -45,6 +45,7 @@ impl Mentions {
         let mut mentions = Self::default();
         let written = match &record.body {
             RecordBody::Event(event) => serde_json::to_writer(&mut mentions, event),
+            RecordBody::Spilled(spilled) => serde_json::to_writer(&mut mentions, &(&spilled.event, &spilled.parts)),
             RecordBody::Note { data, .. } => serde_json::to_writer(&mut mentions, data),
         };
         if let Err(error) = written {

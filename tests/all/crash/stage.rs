@@ -150,7 +150,7 @@ impl Stage {
         let page = runtime.block_on(journal.read(&RunId::parse(worker::RUN).unwrap(), 0, 100_000)).unwrap();
         let events = page.records.into_iter().filter_map(|record| match record.body {
             RecordBody::Event(event) => Some(event),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
         events.collect()
     }

@@ -62,7 +62,7 @@ fn routed(count: usize) -> Duration {
     let stamp = Stamp::new();
     let posted = (1..=count as u64).map(|id| {
         let (key, text) = (format!("bench/{id}").into(), Arc::from("a message"));
-        let posted = Posted { id, key, to: to.clone(), message_kind: MessageKind::Info, text };
+        let posted = Posted { id, key, to: to.clone(), message_kind: MessageKind::Info, text, failed: false };
         stamp.event(&from, id, Body::MessagePosted(posted))
     });
     let posted: Vec<RunEvent> = posted.collect();
@@ -108,7 +108,7 @@ impl Agent for Writer {
         Box::pin(async move {
             for number in 0..self.0 {
                 let (text, key) = (format!("message {number}"), format!("{}/{number}", ctx.path).into());
-                ctx.run.post(Post { to: None, kind: MessageKind::Info, text, key }).await?;
+                ctx.run.post(Post { to: None, kind: MessageKind::Info, text, key, failed: false }).await?;
             }
             Ok(AgentOutput::default())
         })
@@ -155,7 +155,7 @@ async fn events(journal: &Arc<dyn Journal>) -> Result<Vec<Arc<RunEvent>>> {
         let is_last = page.records.is_empty() || after >= page.head;
         all.extend(page.records.into_iter().filter_map(|record| match record.body {
             RecordBody::Event(event) => Some(event),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         }));
         if is_last {
             return Ok(all);

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 /// Keeps the records of runs.
 ///
-/// Positions are dense from 1 in each run. An append is atomic: all records or none. Readers see a prefix of what
+/// What reads and writes runs does so through a journal that spills large values (`cofferdam_store::Spilling`); a store
+/// takes and gives [`RecordBody::Spilled`] like every other record, and need not know what it is. Positions are dense from 1 in each run. An append is atomic: all records or none. Readers see a prefix of what
 /// was appended. An operation that failed with [`JournalError::Unavailable`] may have happened: read the head.
 /// Dropping a future leaves the operation either done or not, never half done.
 pub trait Journal: Send + Sync {
@@ -44,7 +45,7 @@ pub trait Journal: Send + Sync {
     /// The bytes of a blob.
     ///
     /// # Errors
-    /// [`JournalError::NotFound`] when there is none.
+    /// [`JournalError::NotFound`] when there is none; [`JournalError::Unavailable`] when its bytes are not what was put.
     fn get_blob<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Arc<[u8]>, JournalError>>;
 
     /// Takes or renews the right to write to a run. It keeps well-behaved writers apart; appends fence the rest.
@@ -120,11 +121,21 @@ pub struct Record {
 }
 
 impl Record {
-    /// The event, unless it is a note.
+    /// The event, unless it is a note, or not whole.
     #[must_use]
     pub fn event(&self) -> Option<&Arc<RunEvent>> {
         match &self.body {
             RecordBody::Event(event) => Some(event),
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
+        }
+    }
+
+    /// The event as a store keeps it, perhaps not whole; none for a note.
+    #[must_use]
+    pub fn kept_event(&self) -> Option<&RunEvent> {
+        match &self.body {
+            RecordBody::Event(event) => Some(event),
+            RecordBody::Spilled(spilled) => Some(&spilled.event),
             RecordBody::Note { .. } => None,
         }
     }
@@ -135,6 +146,8 @@ impl Record {
 pub enum RecordBody {
     /// Something that happened in the run.
     Event(Arc<RunEvent>),
+    /// The same, with its large values in blobs: what a store keeps, and no reader of runs gets.
+    Spilled(Arc<Spilled>),
     /// Bookkeeping without a `seq`, never an event: a snapshot, a lease.
     Note {
         /// Which.
@@ -142,6 +155,30 @@ pub enum RecordBody {
         /// Its data.
         data: Map,
     },
+}
+
+/// An event whose large values are in blobs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spilled {
+    /// The event; of a spilled text it has the head, of a spilled list or map an empty one.
+    pub event: RunEvent,
+    /// What is missing, in the order in which it was found.
+    pub parts: Vec<SpilledPart>,
+}
+
+/// A value that is not in its record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpilledPart {
+    /// Where it stands in the event's JSON: a JSON Pointer (RFC 6901).
+    pub at: String,
+    /// Its bytes: a text as it is, a list or map as JSON.
+    pub blob: BlobId,
+    /// How many there are.
+    pub bytes: u64,
+    /// The beginning of a list or map; that of a text stands in the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
 }
 
 /// Some records of a run.

@@ -92,7 +92,7 @@ impl Run {
         };
         let last = request.records.iter().rev().find_map(|record| match &record.body {
             RecordBody::Event(event) => Some(event.seq),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
         self.head = self.ports.journal.append(request).await?;
         self.recorded = last.unwrap_or(self.recorded);

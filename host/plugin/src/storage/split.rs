@@ -59,15 +59,16 @@ fn parts(records: Vec<JournalRecord>, most: u64) -> Result<Vec<Vec<JournalRecord
 }
 
 fn record_of(run: &RunId, position: u64, record: &Record) -> Result<JournalRecord, JournalError> {
-    let kind = match &record.body {
-        RecordBody::Event(event) if event.run_id != *run => {
+    let kind = match (record.kept_event(), &record.body) {
+        (Some(event), _) if event.run_id != *run => {
             return Err(JournalError::Invalid(format!("an event of run `{}` in run `{run}`", event.run_id)));
         }
-        RecordBody::Event(event) if event.body.is_transient() => {
+        (Some(event), _) if event.body.is_transient() => {
             return Err(JournalError::Invalid(format!("`{}` is transient and not recorded", event.body.kind())));
         }
-        RecordBody::Event(event) => event.body.kind().to_owned(),
-        RecordBody::Note { kind, .. } => format!("note:{kind}"),
+        (Some(event), _) => event.body.kind().to_owned(),
+        (None, RecordBody::Note { kind, .. }) => format!("note:{kind}"),
+        (None, _) => String::new(),
     };
     let text = record::encode(record)?;
     let sum = record::sum_of(run, position, &text);

@@ -2,9 +2,10 @@
 //!
 //! A run has a blob when one of its records contains the blob's id.
 
-use super::sample::{append, at, event, index, read_all, request, run};
+use super::sample::{append, at, event, index, large, long, read_all, request, run};
 use super::{Law, Verdict, done, refused, same};
-use cofferdam_core::port::{Append, BlobId, Journal, JournalError, LeaseRequest, Owner, RunFilter};
+use cofferdam_core::port::{Append, BlobId, Journal, JournalError, LeaseRequest, Owner, Record, RecordBody, RunFilter};
+use cofferdam_core::record::spill;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ pub(super) const LAWS: &[Law<dyn Journal>] = &[
     Law {
         sentence: "deleting a run keeps blobs that a record is about to name",
         holds: |journal| Box::pin(keep_pending(journal)),
+    },
+    Law {
+        sentence: "a record without its large values is kept as it is, and has their blobs",
+        holds: |journal| Box::pin(keep_spilled(journal)),
     },
 ];
 
@@ -102,4 +107,30 @@ async fn keep_pending(journal: &dyn Journal) -> Verdict {
     name(journal, "b", 0, &[&id]).await?;
     done("deleting the other", journal.delete(&run("b")).await)?;
     has_not(journal, "the blob in the end", &id).await
+}
+
+async fn keep_spilled(journal: &dyn Journal) -> Verdict {
+    for (name, text) in [("a", "shared"), ("a", "own"), ("b", "shared")] {
+        let run = run(name);
+        let head = journal.read(&run, 0, 1).await.map_or(0, |page| page.head);
+        let whole = large(&run, head + 1, text);
+        let (spilled, blobs) = whole.event().and_then(|event| spill(event)).ok_or("nothing is spilled")?;
+        for (id, bytes) in blobs {
+            done("putting a blob", journal.put_blob(id, bytes).await)?;
+        }
+        let record = Record { at: whole.at, body: RecordBody::Spilled(Arc::new(spilled)) };
+        let index = Some(index("w", "running"));
+        let request = Append { index, ..request(&run, head, vec![record.clone(), event(&run, head + 2, "next")]) };
+        done("appending", journal.append(request).await)?;
+        let page = done("reading", journal.read(&run, head, 1).await)?;
+        // A journal that spills by itself gives it back whole.
+        let found = page.records.first().filter(|found| **found != whole).unwrap_or(&record);
+        same("a record that was spilled", found, &record)?;
+    }
+    done("deleting", journal.delete(&run("a")).await)?;
+    let blob = |text: &str| BlobId::of(long(text).as_bytes());
+    has(journal, "a blob of two runs", &blob("shared"), long("shared").as_bytes()).await?;
+    has_not(journal, "a blob of the deleted run", &blob("own")).await?;
+    done("deleting the other", journal.delete(&run("b")).await)?;
+    has_not(journal, "a blob of both deleted runs", &blob("shared")).await
 }

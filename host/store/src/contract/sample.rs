@@ -4,7 +4,8 @@
 
 use cofferdam_core::event::{Body, RunEvent, Source, StepOutput, StepStatus};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::{RunId, StepPath};
+use cofferdam_core::id::{LocalName, RunId, StepPath, ToolName};
+use cofferdam_core::limits;
 use cofferdam_core::message::{Message, Usage};
 use cofferdam_core::port::{Append, Durability, Journal, JournalError, Page, Record, RecordBody, RunIndex};
 use cofferdam_core::time::Timestamp;
@@ -40,6 +41,27 @@ pub(super) fn record(run: &RunId, seq: u64, body: Body) -> Record {
         body,
     };
     Record { at, body: RecordBody::Event(Arc::new(event)) }
+}
+
+/// A record of a call that gave a long text.
+pub(crate) fn large(run: &RunId, seq: u64, text: &str) -> Record {
+    record(
+        run,
+        seq,
+        Body::ToolCallFinished {
+            call_id: seq.to_string(),
+            tool: ToolName::new(None, LocalName::parse("read").expect("samples have proper names")),
+            result: Arc::new(json!({ "text": long(text), "lines": 1 })),
+            content: long(text).into(),
+            error: None,
+            duration_ms: 1,
+        },
+    )
+}
+
+/// A text that is too long for a record.
+pub(crate) fn long(text: &str) -> String {
+    text.repeat(limits::JOURNAL_VALUE_BYTES)
 }
 
 /// A record of bookkeeping.

@@ -197,10 +197,10 @@ async fn a_damaged_run_does_not_hide_the_others_and_can_be_deleted() {
 #[tokio::test]
 async fn a_record_of_a_newer_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let text = r#"{"v":3,"event":{"entirely":"other"}}"#;
+    let text = r#"{"v":4,"event":{"entirely":"other"}}"#;
     let frame = Frame::new(1, Some(record::sum_of(&run(), 1, text)), 0, Some(Row::default()));
     let mut line = String::new();
     line::write(&run(), &frame, Some(text), &mut line).unwrap();
     fs::write(folder.path().join("r.jsonl"), line).unwrap();
-    assert_eq!(all(folder.path()).await, Err(JournalError::TooNew { found: 3, supported: 2 }));
+    assert_eq!(all(folder.path()).await, Err(JournalError::TooNew { found: 4, supported: 3 }));
 }

@@ -193,10 +193,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runs.db");
         Sqlite::new(&path).append(request(0, &["one"])).await.unwrap();
-        let body = r#"{"v":3,"event":{"entirely":"other"}}"#;
+        let body = r#"{"v":4,"event":{"entirely":"other"}}"#;
         let sum = record::sum_of(&run(), 1, body);
         Connection::open(&path).unwrap().execute("UPDATE records SET sum = ?1, body = ?2", params![sum, body]).unwrap();
-        assert_eq!(all(&path).await, Err(JournalError::TooNew { found: 3, supported: 2 }));
+        assert_eq!(all(&path).await, Err(JournalError::TooNew { found: 4, supported: 3 }));
     }
 
     /// Damage anywhere is an error or goes unnoticed because nothing was there; it never changes what is read.
