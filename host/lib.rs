@@ -74,11 +74,12 @@ pub use cofferdam_registry as registry;
 pub use cofferdam_store as store;
 
 pub use cofferdam_engine::{
-    COORDINATOR_PROMPT, Coordinator, Difference, DroppedMessage, Listed, Pauses, PermissionAnswer, PermissionRequest,
-    Replayed,
+    COORDINATOR_PROMPT, Coordinator, Difference, DroppedMessage, LastingEntry, LastingMemory, Listed, Pauses,
+    PermissionAnswer, PermissionRequest, Replayed,
 };
 
 pub use cofferdam_core::memory::{MemoryChange, MemoryEntry, MemoryItem};
+pub use cofferdam_core::model_options::ModelOptions;
 pub use cofferdam_core::port::{Agent, Hit, Journal, Memo, Model, Recall, Search, SharedMemory, Sink, Tool};
 pub use cofferdam_core::run::{RunResult, StepResult};
 pub use cofferdam_core::spec::workflow::{RecallKind, RecallSettings};

@@ -70,11 +70,12 @@ impl Orchestrator {
         let mut result = if recorded.status == Some(RunStatus::Completed) {
             self.result_of(workflow, &recorded, &BTreeMap::new()).await?
         } else {
-            let RunOptions { answers, model, timeout, budget, purse, pauses, sinks, .. } = options;
+            let RunOptions { answers, model, model_options, timeout, budget, purse, pauses, sinks, .. } = options;
             let again = ResumeOptions {
                 answers,
                 on_unknown_effect,
                 model,
+                model_options,
                 timeout,
                 budget,
                 purse,

@@ -14,6 +14,7 @@ use cofferdam_core::budget;
 use cofferdam_core::event::{PluginPin, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
+use cofferdam_core::model_options::{DEFAULT_SETTING, ModelOptions, SETTING};
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{Redactor, Sink, Starter};
 use cofferdam_core::run::RunResult;
@@ -47,6 +48,8 @@ pub(super) struct Again {
     pub(super) on_unknown_effect: Option<UnknownEffect>,
     /// Its plugins, as they were.
     pub(super) plugins: Vec<PluginPin>,
+    /// The host's options of models, as they were.
+    pub(super) default_model_options: ModelOptions,
 }
 
 impl Orchestrator {
@@ -67,7 +70,7 @@ impl Orchestrator {
             Some(again) => again,
             None => {
                 let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-                Again { inputs, on_unknown_effect: None, plugins: Vec::new() }
+                self.anew(inputs)
             }
         };
         let pinned = again.plugins.clone();
@@ -84,6 +87,7 @@ impl Orchestrator {
         let (mut ports, mut request, checks) =
             self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
         refuse_other_plugins(&pinned, &request.plugins)?;
+        self.refuse_model_options(&request.settings)?;
         if !goes_on {
             request.context_files = read_context(&workflow).await?;
         }
@@ -123,6 +127,12 @@ impl Orchestrator {
         });
         let outcome = task.await.map_err(|error| Error::Settings(format!("the run's task ended: {error}")))?;
         Ok(RunResult { metadata: options.metadata, session: options.session, ..outcome? })
+    }
+
+    /// What a run is started with that nobody has started before.
+    pub(super) fn anew(&self, inputs: Map) -> Again {
+        let default_model_options = self.shared.settings.model_options.clone();
+        Again { inputs, on_unknown_effect: None, plugins: Vec::new(), default_model_options }
     }
 
     pub(super) async fn prepare(
@@ -177,8 +187,10 @@ impl Orchestrator {
             sinks,
             drops: settings.drops.clone(),
             mailboxes: settings.mailboxes.clone(),
+            shared_memory: Some(Arc::clone(&settings.shared_memory)),
             recall,
         };
+        let defaults = again.as_ref().map_or(&settings.model_options, |again| &again.default_model_options).clone();
         let request = RunRequest {
             run_id,
             workflow: Arc::clone(&workflow.inner),
@@ -189,13 +201,18 @@ impl Orchestrator {
             plugins: pins,
             note: Some(origin(workflow)),
             holder: Some(holder()),
-            settings: self.run_settings(options, ports.recall.as_ref()),
+            settings: self.run_settings(options, defaults, ports.recall.as_ref()),
             cancel,
         };
         Ok((ports, request, checks))
     }
 
-    fn run_settings(&self, options: &RunOptions, recall: Option<&RunRecall>) -> RunSettings {
+    pub(super) fn run_settings(
+        &self,
+        options: &RunOptions,
+        default_model_options: ModelOptions,
+        recall: Option<&RunRecall>,
+    ) -> RunSettings {
         let settings = &self.shared.settings;
         let mut shown = Map::new();
         let mut show = |key: &str, value: Option<String>| {
@@ -213,6 +230,11 @@ impl Orchestrator {
         if let Some(recall) = recall {
             shown.insert(RECALL.to_owned(), serde_json::to_value(&recall.settings).unwrap_or_default());
         }
+        for (key, said) in [(SETTING, &options.model_options), (DEFAULT_SETTING, &default_model_options)] {
+            if !said.is_empty() {
+                shown.insert(key.to_owned(), said.to_map().into());
+            }
+        }
         if !options.budget.is_empty() {
             shown.insert(budget::SETTING.to_owned(), options.budget.to_map().into());
         }
@@ -222,6 +244,9 @@ impl Orchestrator {
         RunSettings {
             model: options.model.clone(),
             default_model: settings.default_model.clone(),
+            model_options: options.model_options.clone(),
+            default_model_options,
+            strict: settings.undecided.strict,
             max_concurrency: settings.max_concurrency,
             timeout: options.timeout,
             durability: settings.durability,

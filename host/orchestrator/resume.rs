@@ -10,6 +10,7 @@ use crate::workflow::{InputText, Workflow};
 use cofferdam_core::event::{Body, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
+use cofferdam_core::model_options::{DEFAULT_SETTING, SETTING};
 use cofferdam_core::port::Sink;
 use cofferdam_core::run::{Machine, RunResult, Settings};
 use cofferdam_engine::{asks_nothing_more, read_events, repeats_answers};
@@ -107,12 +108,14 @@ impl Orchestrator {
             inputs: recorded.inputs.clone(),
             on_unknown_effect: options.on_unknown_effect,
             plugins: recorded.plugins.clone(),
+            default_model_options: recorded.model_options(DEFAULT_SETTING)?,
         };
         let metadata = recorded.settings.get("metadata").and_then(|metadata| metadata.as_object()).cloned();
         let options = RunOptions {
             input: recorded.input.as_deref().map(str::to_owned),
             answers: options.answers,
             model: options.model.or_else(|| recorded.setting("model").map(str::to_owned)),
+            model_options: options.model_options.over(&recorded.model_options(SETTING)?),
             timeout: options.timeout,
             // What was given before stands in the record.
             budget: options.budget,

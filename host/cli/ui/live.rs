@@ -163,7 +163,7 @@ impl State {
                 bar.set_message("waits for an answer");
             }
             Body::Progress { message, .. } => self.say(path, &clean(message, 100)),
-            Body::TurnStarted { turn, model } => self.say(path, &format!("{model}, turn {turn}")),
+            Body::TurnStarted { turn, model, .. } => self.say(path, &format!("{model}, turn {turn}")),
             Body::ToolCallStarted { tool, .. } => self.say(path, &format!("tool {tool}")),
             Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
             Body::RunStarted { .. } | Body::RunResumed { .. } => self.remove(BEFORE, all),

@@ -17,6 +17,7 @@ use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath, ToolName};
 use cofferdam_core::message::ToolCall;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
@@ -154,6 +155,8 @@ pub(crate) struct Terms {
     pub(crate) tools: Arc<[ToolSpec]>,
     /// The model that is asked for; none = the agent's own affair.
     pub(crate) model: Option<Arc<str>>,
+    /// What is said to it besides, by the run and by the agent's description.
+    pub(crate) options: Arc<ModelOptions>,
     /// The schema of the result, in both forms.
     pub(crate) result: Option<(Arc<Value>, Arc<Checker>)>,
     /// Who works where the agent hands a task on: itself, without a result of its own; none where it cannot.
@@ -303,6 +306,7 @@ impl Setting {
             deadline: self.own_time(),
             answers: self.answers.clone(),
             model: terms.model.clone(),
+            model_options: Arc::clone(&terms.options),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             tools: Arc::new(AttemptTools { setting: Arc::clone(self), terms: terms.clone() }),
             mail: Arc::clone(&self.mail),

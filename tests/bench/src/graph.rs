@@ -111,6 +111,7 @@ pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
         sinks: Vec::new(),
         drops: None,
         mailboxes: None,
+        shared_memory: None,
         recall: None,
     }
 }

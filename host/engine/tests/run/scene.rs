@@ -162,6 +162,7 @@ impl Scene {
             sinks: vec![Arc::clone(&sink) as _],
             drops: self.drops,
             mailboxes: None,
+            shared_memory: None,
             recall: self.recall,
         };
         let request = request(workflow, self.answers, settings);
