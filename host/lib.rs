@@ -75,12 +75,13 @@ pub use cofferdam_registry as registry;
 pub use cofferdam_store as store;
 
 pub use cofferdam_engine::{
-    COORDINATOR_PROMPT, Coordinator, CoordinatorWake, Difference, DroppedMessage, Listed, Pauses, PermissionAnswer,
-    PermissionRequest, Replayed, SharedMessage,
+    COORDINATOR_PROMPT, Coordinator, CoordinatorWake, Difference, DroppedMessage, LastingEntry, LastingMemory, Listed,
+    Pauses, PermissionAnswer, PermissionRequest, Replayed, SharedMessage,
 };
 
 pub use cofferdam_core::event::{Decision, OpenApproval, OpenQuestion};
 pub use cofferdam_core::memory::{MemoryChange, MemoryEntry, MemoryItem};
+pub use cofferdam_core::model_options::ModelOptions;
 pub use cofferdam_core::port::{
     Agent, Approval, Calls, Hit, Journal, Memo, Model, Recall, Search, SharedMemory, Sink, Tool,
 };

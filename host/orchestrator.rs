@@ -16,9 +16,11 @@ mod goal;
 mod handle;
 mod holder;
 mod inner;
+mod isolation_modes;
 mod launch;
 mod lineage;
 mod locking;
+mod model_options;
 mod models;
 mod options;
 mod permissions;
@@ -58,10 +60,11 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::port::{Journal, JournalError, Sink};
 use cofferdam_core::run::RunResult;
+use cofferdam_core::spec::workflow::IsolationMode;
 use cofferdam_core::value::Map;
-use cofferdam_engine::{Executor, SharedConversation};
+use cofferdam_engine::{Executor, LastingMemory, SharedConversation};
 use cofferdam_plugin::{PluginHost, namespaces_of};
-use launch::{Again, Launch};
+use launch::Launch;
 use lineage::Lineages;
 use models::Seen;
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,12 +217,26 @@ impl Orchestrator {
         inputs: Option<Map>,
     ) -> Result<Vec<PluginCheck>, Error> {
         let servers = self.load_servers(workflow, Reach::Look).await?;
-        let again = inputs.map(Again::new);
+        let again = inputs.map(|inputs| self.anew(inputs));
         let (ports, request, plugins) =
             self.prepare(workflow, options, again, (CancellationToken::new(), &servers)).await?;
+        self.refuse_model_options(&request.settings)?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
+        self.refuse_other_modes(workflow).await?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;
         Ok(plugins.into_iter().chain(servers.checks).collect())
+    }
+
+    /// Refuses a workflow with a mode of isolation that is no word of the language and that nobody here knows. Whether the others can
+    /// be had is found out when a run begins: that may take long.
+    async fn refuse_other_modes(&self, workflow: &Workflow) -> Result<(), Error> {
+        let mut modes = workflow.document().isolation_modes();
+        modes.retain(|mode| matches!(mode, IsolationMode::Own(_)));
+        if modes.is_empty() {
+            return Ok(());
+        }
+        let checked = self.shared.settings.isolation.check(&modes).await;
+        checked.map(drop).map_err(|fault| Error::Refused(vec![fault]))
     }
 
     /// The journal, to list and read runs.
@@ -228,8 +245,14 @@ impl Orchestrator {
         Arc::clone(&self.shared.settings.journal)
     }
 
-    /// Forgets the values that plugins kept for a run and its steps: call it when the run is deleted. Only a run
-    /// that waits for an answer has some.
+    /// The memory that runs share beyond their end, to look at it or to clear it.
+    #[must_use]
+    pub fn shared_memory(&self) -> LastingMemory {
+        LastingMemory::new(Arc::clone(&self.shared.settings.shared_memory))
+    }
+
+    /// Forgets the values that plugins kept for a run and its steps, and what the run left open in a memory that outlives it: call
+    /// it when the run is deleted. Only a run that is not completed has some.
     ///
     /// # Errors
     /// When the store of values fails.
@@ -237,7 +260,7 @@ impl Orchestrator {
         for prefix in namespaces_of(run) {
             self.shared.settings.state.clear(&prefix).await?;
         }
-        Ok(())
+        self.shared_memory().settle(run).await.map_err(|fault| Error::Refused(vec![fault]))
     }
 
     /// Deletes the directories of a run: call it when the run is deleted. Patches of its steps are kept; their directory is the

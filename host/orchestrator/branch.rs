@@ -12,6 +12,7 @@ use cofferdam_core::event::RunEvent;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath, ToolName};
 use cofferdam_core::limits;
+use cofferdam_core::model_options::SETTING;
 use cofferdam_core::policy::Grants;
 use cofferdam_core::port::{Append, Record, RecordBody, Redactor, RunIndex, redact_event, redact_map};
 use cofferdam_core::run::RunResult;
@@ -235,6 +236,7 @@ fn of_recorded(recorded: &RecordedRun, options: &ResumeOptions) -> Result<RunOpt
         input: recorded.input.as_deref().map(str::to_owned),
         answers: options.answers.clone(),
         model: options.model.clone().or_else(|| recorded.setting("model").map(str::to_owned)),
+        model_options: options.model_options.over(&recorded.model_options(SETTING)?),
         coordinator: recorded.coordinator()?,
         recall: RecallChoice::recorded(&recorded.settings)?,
         ..RunOptions::default()

@@ -3,9 +3,11 @@
 mod budget;
 mod closures;
 mod documents;
+mod isolation;
 mod machine;
 mod memory;
 mod messages;
+mod model_options;
 mod permissions;
 mod plugins;
 mod resolver;
@@ -13,6 +15,8 @@ mod resolver;
 use super::Orchestrator;
 use super::approval::Timed;
 use super::fetching::Registries;
+use super::isolation_modes::IsolationModes;
+use super::model_options::faults_of;
 use super::models::{ModelPlugin, ModelPlugins};
 use super::options::UserDirs;
 use super::service::{Gate, Means, ServicePlugin, Services};
@@ -27,6 +31,7 @@ use crate::workflow::{Kept, WorkflowEngine};
 use cofferdam_core::budget::{Budget, Prices};
 use cofferdam_core::id::{AgentName, Alias};
 use cofferdam_core::limits;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
     Agent, Approver, Clock, Durability, Isolation, Journal, Mailboxes, Model, Models, Natives, Randomness, Recall,
@@ -57,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) state: Arc<dyn State>,
     pub(crate) models: Arc<dyn Models>,
     pub(crate) default_model: Option<String>,
+    pub(crate) model_options: ModelOptions,
     pub(crate) agents: BTreeMap<AgentName, Arc<Kept>>,
     pub(crate) tools: Vec<Arc<dyn Tool>>,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
@@ -73,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) drops: Option<DropCallback>,
     pub(crate) mailboxes: Option<Mailboxes>,
+    /// Where the memory is that runs share.
+    pub(crate) shared_memory: Arc<dyn State>,
     pub(crate) recall: Arc<dyn Recall>,
     pub(crate) recall_settings: Option<RecallSettings>,
     pub(crate) max_concurrency: Option<usize>,
@@ -150,6 +158,7 @@ pub struct Builder {
     resolver: Option<compose::ModelResolver>,
     model: Option<Arc<dyn Model>>,
     default_model: Option<String>,
+    model_options: ModelOptions,
     agents: BTreeMap<AgentName, Arc<Kept>>,
     tools: Vec<Arc<dyn Tool>>,
     sinks: Vec<Arc<dyn Sink>>,
@@ -165,9 +174,11 @@ pub struct Builder {
     project: Option<PathBuf>,
     user_dirs: Option<UserDirs>,
     isolation: Option<Arc<dyn Isolation>>,
+    isolation_modes: BTreeMap<String, Arc<dyn Isolation>>,
     coordinator: Option<Coordinator>,
     drops: Option<DropCallback>,
     mailboxes: Option<Mailboxes>,
+    shared_memory: Option<Arc<dyn State>>,
     recall: Option<Arc<dyn Recall>>,
     recall_settings: Option<RecallSettings>,
     max_concurrency: Option<usize>,
@@ -328,13 +339,6 @@ impl Builder {
         self
     }
 
-    /// Which directories steps see. Default: all share the working directory.
-    #[must_use]
-    pub fn isolation(mut self, isolation: Arc<dyn Isolation>) -> Self {
-        self.isolation = Some(isolation);
-        self
-    }
-
     /// Attempts at once in one run; the smaller of this and the document's.
     #[must_use]
     pub fn max_concurrency(mut self, attempts: usize) -> Self {
@@ -432,6 +436,9 @@ impl Builder {
             return Err(Error::Settings("only locked plugins shall run, and there is no lock file".to_owned()));
         }
         documents::check(&self.host)?;
+        if let Some(fault) = faults_of(&self.model_options).first() {
+            return Err(Error::Settings(fault.message.clone()));
+        }
         let project = self.project.as_deref();
         let mut rules = self.rules;
         if self.undecided.strict {
@@ -449,6 +456,10 @@ impl Builder {
         let journal = compose::spilling(kept.unwrap_or_else(|| compose::journal(project)));
         let means = Means { state: Arc::clone(&state), journal: Arc::clone(&journal), clock: Arc::clone(&clock) };
         services.employ(means, project);
+        let isolation_modes = isolation::named(self.isolation_modes)?;
+        let workdir = self.workdir.clone();
+        let isolation = self.isolation.unwrap_or_else(|| compose::directories(workdir, project));
+        let shared_memory = self.shared_memory.unwrap_or_else(|| Arc::clone(&state));
         Ok(Orchestrator::from_settings(Settings {
             services,
             model_plugins: self.model_plugins,
@@ -460,6 +471,7 @@ impl Builder {
             approver: self.approver.map(|(approver, timeout)| Timed::wrap(approver, timeout, &clock)),
             clock,
             default_model: self.default_model.or(model_name),
+            model_options: self.model_options,
             agents: self.agents,
             tools,
             sinks: self.sinks,
@@ -475,10 +487,11 @@ impl Builder {
             undecided: self.undecided,
             servers: self.servers,
             workdir: self.workdir.clone().unwrap_or_else(|| PathBuf::from(".")),
-            isolation: self.isolation.unwrap_or_else(|| compose::directories(self.workdir, project)),
+            isolation: IsolationModes::beside(isolation, isolation_modes),
             coordinator: self.coordinator,
             drops: self.drops,
             mailboxes: self.mailboxes,
+            shared_memory,
             recall: self.recall.unwrap_or_else(|| compose::recall(project)),
             recall_settings: self.recall_settings,
             max_concurrency: self.max_concurrency,

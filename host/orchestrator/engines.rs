@@ -58,7 +58,7 @@ impl Orchestrator {
     /// Lets the engine work.
     pub(super) fn set_to_work(&self, engaged: Engaged, run_id: RunId) -> AtWork {
         let Engaged { desk, run } = engaged;
-        let work = tokio::spawn(run.drive(desk.handle(run_id, self.runs())));
+        let work = tokio::spawn(run.drive(desk.handle(run_id, self.runs(), self.clock())));
         let at_work = AtWork { task: work.abort_handle(), desk: Arc::clone(&desk) };
         tokio::spawn(async move {
             let panicked = |_| Err(Fault::step("engine", "the workflow engine panicked"));

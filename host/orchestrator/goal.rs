@@ -116,8 +116,10 @@ impl Orchestrator {
         let agent = agent.prompt(&system_prompt()).tools([] as [&str; 0]).max_turns(limits::PLAN_REPAIRS + 1);
         let workflow = Workflow::from_agent(&agent, base)?;
         let model = self.planning_model(&workflow, options).await?;
+        let settings = self.run_settings(options, self.shared.settings.model_options.clone(), None);
+        self.refuse_model_options(&settings)?;
         let run = RunOptions { input: Some(goal.to_owned()), ..options.clone() };
-        let planner = Arc::new(Planner::new(self.without_handle(), &workflow, model, run));
+        let planner = Arc::new(Planner::new(self.without_handle(), &workflow, (model, &settings), run)?);
         let name = AgentName::parse(Orchestrator::PLANNER).expect("`planner` follows the grammar");
         let workflow = workflow.with_agent(name, Arc::clone(&planner) as _);
         let mut metadata = options.metadata.clone();
@@ -125,6 +127,7 @@ impl Orchestrator {
         let asked = RunOptions {
             input: Some(self.request(goal).await?),
             model: options.model.clone(),
+            model_options: options.model_options.clone(),
             timeout: options.timeout,
             budget: options.budget,
             session: options.session.clone(),

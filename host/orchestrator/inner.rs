@@ -72,11 +72,23 @@ impl Orchestrator {
             self.result_of(workflow, &recorded, &ResumeOptions::default()).await?
         } else {
             let RunOptions {
- answers, model, timeout, budget, purse, pauses, approver, defer_approvals, sinks, .. } = options;
+                answers,
+                model,
+                model_options,
+                timeout,
+                budget,
+                purse,
+                pauses,
+                approver,
+                defer_approvals,
+                sinks,
+                ..
+            } = options;
             let again = ResumeOptions {
                 answers,
                 on_unknown_effect,
                 model,
+                model_options,
                 timeout,
                 budget,
                 purse,

@@ -14,6 +14,7 @@ use cofferdam_core::budget;
 use cofferdam_core::event::{PluginPin, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
+use cofferdam_core::model_options::{DEFAULT_SETTING, ModelOptions, SETTING};
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{Approval, Redactor, Sink, Starter};
 use cofferdam_core::run::{DEFER_APPROVALS, RunResult};
@@ -55,13 +56,8 @@ pub(super) struct Again {
     pub(super) plugins: Vec<PluginPin>,
     /// What held beside its document; none = what holds here.
     pub(super) host: Option<HostDefaults>,
-}
-
-impl Again {
-    /// Of a run that is new, with its inputs.
-    pub(super) fn new(inputs: Map) -> Self {
-        Self { inputs, on_unknown_effect: None, approvals: Vec::new(), plugins: Vec::new(), host: None }
-    }
+    /// The host's options of models, as they were.
+    pub(super) default_model_options: ModelOptions,
 }
 
 impl Orchestrator {
@@ -82,7 +78,7 @@ impl Orchestrator {
             Some(again) => again,
             None => {
                 let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-                Again::new(inputs)
+                self.anew(inputs)
             }
         };
         let pinned = again.plugins.clone();
@@ -99,6 +95,7 @@ impl Orchestrator {
         let (mut ports, mut request, checks) =
             self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
         refuse_other_plugins(&pinned, &request.plugins)?;
+        self.refuse_model_options(&request.settings)?;
         if !goes_on {
             request.context_files = read_context(&workflow).await?;
         }
@@ -141,6 +138,19 @@ impl Orchestrator {
         });
         let outcome = task.await.map_err(|error| Error::Settings(format!("the run's task ended: {error}")))?;
         Ok(RunResult { metadata: options.metadata, session: options.session, ..outcome? })
+    }
+
+    /// What a run is started with that nobody has started before.
+    pub(super) fn anew(&self, inputs: Map) -> Again {
+        let default_model_options = self.shared.settings.model_options.clone();
+        Again {
+            inputs,
+            on_unknown_effect: None,
+            approvals: Vec::new(),
+            plugins: Vec::new(),
+            host: None,
+            default_model_options,
+        }
     }
 
     pub(super) async fn prepare(
@@ -198,8 +208,10 @@ impl Orchestrator {
             drops: settings.drops.clone(),
             mailboxes: settings.mailboxes.clone(),
             conversation: Some(Arc::clone(&self.shared.conversation)),
+            shared_memory: Some(Arc::clone(&settings.shared_memory)),
             recall,
         };
+        let defaults = again.as_ref().map_or(&settings.model_options, |again| &again.default_model_options).clone();
         let (inputs, approvals) = again.map(|again| (again.inputs, again.approvals)).unwrap_or_default();
         let request = RunRequest {
             run_id,
@@ -212,13 +224,19 @@ impl Orchestrator {
             plugins: pins,
             note: Some(origin(workflow)),
             holder: Some(holder()),
-            settings: self.run_settings(document, options, ports.recall.as_ref()),
+            settings: self.run_settings(document, options, defaults, ports.recall.as_ref()),
             cancel,
         };
         Ok((ports, request, checks))
     }
 
-    fn run_settings(&self, document: &Document, options: &RunOptions, recall: Option<&RunRecall>) -> RunSettings {
+    pub(super) fn run_settings(
+        &self,
+        document: &Document,
+        options: &RunOptions,
+        default_model_options: ModelOptions,
+        recall: Option<&RunRecall>,
+    ) -> RunSettings {
         let settings = &self.shared.settings;
         let mut shown = Map::new();
         let mut show = |key: &str, value: Option<String>| {
@@ -243,6 +261,11 @@ impl Orchestrator {
         if !document.host.is_empty() {
             shown.insert(HOST.to_owned(), serde_json::to_value(&document.host).unwrap_or_default());
         }
+        for (key, said) in [(SETTING, &options.model_options), (DEFAULT_SETTING, &default_model_options)] {
+            if !said.is_empty() {
+                shown.insert(key.to_owned(), said.to_map().into());
+            }
+        }
         if !options.budget.is_empty() {
             shown.insert(budget::SETTING.to_owned(), options.budget.to_map().into());
         }
@@ -252,6 +275,9 @@ impl Orchestrator {
         RunSettings {
             model: options.model.clone(),
             default_model: settings.default_model.clone(),
+            model_options: options.model_options.clone(),
+            default_model_options,
+            strict: settings.undecided.strict,
             max_concurrency: settings.max_concurrency,
             timeout: options.timeout,
             durability: settings.durability,

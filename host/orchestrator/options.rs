@@ -4,6 +4,7 @@ use super::recall::RecallChoice;
 use crate::workflow::InputText;
 use cofferdam_core::budget::Budget;
 use cofferdam_core::id::RunId;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{Approval, Approver, Purse, Sink};
 use cofferdam_core::spec::workflow::UnknownEffect;
 use cofferdam_core::value::Map;
@@ -37,6 +38,9 @@ pub struct RunOptions {
     pub run_id: Option<RunId>,
     /// Beats every model of the document, and of the workflows that work as its agents.
     pub model: Option<String>,
+    /// Options of the requests to models: they beat those of agents, of the document and of the host, member by member. The
+    /// runs of workflows that work as agents have them too.
+    pub model_options: ModelOptions,
     /// The whole run; the smaller of this and the document's.
     pub timeout: Option<Duration>,
     /// What the run may spend; beats the document's, quantity by quantity.
@@ -75,6 +79,8 @@ pub struct ResumeOptions {
     pub on_unknown_effect: Option<UnknownEffect>,
     /// Beats every model of the document; absent = as the run was started.
     pub model: Option<String>,
+    /// Options of the requests to models that are made from now on; they beat those that the run was started with.
+    pub model_options: ModelOptions,
     /// The whole run, from now on where it had ended; the smaller of this and the document's.
     pub timeout: Option<Duration>,
     /// What the run may spend in all, what it has spent included; absent = as the run was started, quantity by quantity.

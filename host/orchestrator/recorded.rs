@@ -10,6 +10,7 @@ use crate::workflow::Workflow;
 use cofferdam_core::event::{Body, ContextFile, PluginPin, RunEvent, RunStatus, Source};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{Journal, JournalError, RecordBody};
 use cofferdam_core::run::DEFER_APPROVALS;
 use cofferdam_core::run::branch::changed_files;
@@ -208,6 +209,16 @@ impl RecordedRun {
     #[must_use]
     pub fn defers_approvals(&self) -> bool {
         self.settings.get(DEFER_APPROVALS) == Some(&Value::Bool(true))
+    }
+
+    /// Options of models among the settings that were effective, by the name of the setting.
+    pub(super) fn model_options(&self, setting: &str) -> Result<ModelOptions, Error> {
+        let found = self.settings.get(setting).cloned().map(serde_json::from_value).transpose();
+        found.map(Option::unwrap_or_default).map_err(|error| {
+            let message = format!("the record of the run has options of models that cannot be read: {error}");
+            let hint = "a newer version of cofferdam may read it";
+            Error::Refused(vec![Fault::user("model_options", message).with_hint(hint)])
+        })
     }
 
     /// Refuses to go on with a run in which a plan was made: nobody would look at what comes of it.

@@ -10,6 +10,7 @@ use crate::workflow::Workflow;
 use cofferdam_core::event::{Body, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
+use cofferdam_core::model_options::{DEFAULT_SETTING, SETTING};
 use cofferdam_core::port::Sink;
 use cofferdam_core::run::{Machine, RunResult, Settings};
 use cofferdam_engine::{asks_nothing_more, calls_nothing_more, read_events, repeats_answers, repeats_approvals};
@@ -109,12 +110,14 @@ impl Orchestrator {
             approvals: options.approvals,
             plugins: recorded.plugins.clone(),
             host: Some(recorded.host()?),
+            default_model_options: recorded.model_options(DEFAULT_SETTING)?,
         };
         let metadata = recorded.settings.get("metadata").and_then(|metadata| metadata.as_object()).cloned();
         let options = RunOptions {
             input: recorded.input.as_deref().map(str::to_owned),
             answers: options.answers,
             model: options.model.or_else(|| recorded.setting("model").map(str::to_owned)),
+            model_options: options.model_options.over(&recorded.model_options(SETTING)?),
             timeout: options.timeout,
             // What was given before stands in the record.
             budget: options.budget,

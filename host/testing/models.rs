@@ -3,6 +3,7 @@
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::message::Message;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{BoxFuture, Model, ModelInfo, ModelRequest, ModelStream, Models};
 use cofferdam_llm::Scripted;
 use serde_json::{Value, json};
@@ -56,6 +57,10 @@ impl Model for Named {
         ModelInfo { name: Arc::clone(&self.name), ..self.script.info() }
     }
 
+    fn unsupported(&self, options: &ModelOptions) -> Vec<String> {
+        self.script.unsupported(options)
+    }
+
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {
         let mut asked = self.asked();
         if asked.requests.len() < limits::SCRIPTED_REQUESTS {
@@ -107,6 +112,7 @@ fn shown(model: &str, request: &ModelRequest) -> Value {
         "tools": tools,
         "attachments": attachments,
         "maxTokens": request.settings.max_tokens,
+        "modelOptions": request.settings.options,
     })
 }
 

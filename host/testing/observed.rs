@@ -120,6 +120,13 @@ impl Seen {
                 self.memory.insert(format!("{namespace}.{key}"), (**value).clone());
             }
             Body::MemoryDeleted { namespace, key, .. } => _ = self.memory.shift_remove(&format!("{namespace}.{key}")),
+            Body::MemorySeen(seen) => seen.entries.iter().for_each(|entry| {
+                let name = format!("{}.{}", entry.namespace, entry.key);
+                match &entry.value {
+                    Some(value) => drop(self.memory.insert(name, (**value).clone())),
+                    None => drop(self.memory.shift_remove(&name)),
+                }
+            }),
             Body::Narrated { text, .. } => self.note("/narrated", text.as_ref().into()),
             Body::MessageDropped(dropped) => self.note("/mail/dropped", dropped.reason.as_str().into()),
             Body::BudgetWarning(mark) => self.note("/budget", format!("warning: {mark}").into()),

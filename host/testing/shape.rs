@@ -112,6 +112,7 @@ pub(super) const MESSAGE: Shape = Shape {
         ("tools", Any),
         ("attachments", Any),
         ("maxTokens", Number),
+        ("modelOptions", Any),
         ("attempt", Number),
         ("turn", Number),
     ],

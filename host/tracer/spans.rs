@@ -61,7 +61,7 @@ impl Spans {
             Body::LoopIterationStarted { .. } => {
                 self.begin((path.clone(), Part::Place), About::of(SpanKind::Iteration, path.as_str()), event, &out);
             }
-            Body::TurnStarted { turn, model } => {
+            Body::TurnStarted { turn, model, .. } => {
                 self.surround(event, &out);
                 let about = About { model: Some(Arc::clone(model)), ..About::of(SpanKind::Turn, model) };
                 self.begin((path.clone(), Part::Turn(*turn)), about, event, &out);

@@ -1,6 +1,7 @@
 //! An agent that a model drives, described in code: what stands under `agents` in a document.
 
 use super::document::literal;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::value::Map;
 use serde_json::{Value, json};
 
@@ -41,6 +42,12 @@ impl AgentConfig {
     #[must_use]
     pub fn model(self, name: impl Into<String>) -> Self {
         self.set("model", name.into())
+    }
+
+    /// Options of the requests to its model; they beat the document's and the host's, and the run's beat them.
+    #[must_use]
+    pub fn model_options(self, options: &ModelOptions) -> Self {
+        if options.is_empty() { self } else { self.set("modelOptions", options.to_map()) }
     }
 
     /// The tools it may use; not called = all. A final `*` matches any rest.

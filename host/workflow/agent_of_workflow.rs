@@ -134,6 +134,7 @@ impl Shared {
         let options = RunOptions {
             input: Some(input.message.as_ref().to_owned()),
             model: ctx.model.as_deref().map(str::to_owned),
+            model_options: (*ctx.model_options).clone(),
             answers: ctx.answers.clone(),
             session: lineage.session.clone(),
             approver: lineage.approver.clone(),

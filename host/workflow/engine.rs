@@ -2,10 +2,12 @@
 //!
 //! They perform steps through a handle, or work on them with their own hands, so that agents, tools behind the gateway,
 //! permissions, isolation, limits, events and the result are those of every run. Dependencies hold under every engine: a
-//! step whose dependencies have not ended cannot begin, and nothing is done that belongs to no step.
+//! step whose dependencies have not ended cannot begin, and nothing is done that belongs to no step; only the memory that agents
+//! share is the run's, and the engine's as well.
 
 mod desk;
 mod step_handle;
+mod whole_run;
 
 pub(crate) use desk::Desk;
 pub use step_handle::StepHandle;
@@ -14,11 +16,12 @@ use super::config::{Mode, WorkflowConfig};
 use cofferdam_core::event::StepOutput;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{BoxFuture, Journal, StepEnd};
+use cofferdam_core::port::{BoxFuture, Journal, RunContext, SharedMemory, StepEnd};
 use cofferdam_core::spec::workflow::{LoopKind, Step, Workflow};
 use cofferdam_core::value::Map;
 use desk::Begun;
 use std::sync::Arc;
+use whole_run::WholeRun;
 
 /// Makes engine runs; registered with [`crate::Builder::workflow_engine`].
 pub trait WorkflowEngine: Send + Sync {
@@ -62,6 +65,7 @@ pub struct EngineHandle {
     desk: Arc<Desk>,
     run_id: RunId,
     journal: Arc<dyn Journal>,
+    whole: Arc<WholeRun>,
 }
 
 impl EngineHandle {
@@ -75,6 +79,14 @@ impl EngineHandle {
     #[must_use]
     pub fn journal(&self) -> Arc<dyn Journal> {
         Arc::clone(&self.journal)
+    }
+
+    /// The memory that the agents of the run share. The engine reads all of it, and writes under the name `workflow`; what it writes
+    /// belongs to the run and to no step. Before the run has begun its requests wait, and after its end they fail.
+    #[must_use]
+    pub fn memory(&self) -> SharedMemory<'_> {
+        let whole: &dyn RunContext = &*self.whole;
+        whole.memory()
     }
 
     /// The steps, in declaration order.

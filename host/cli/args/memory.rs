@@ -49,13 +49,13 @@ fn settings(text: &str) -> Result<RecallSettings, String> {
     Ok(read)
 }
 
-/// Commands about what retrieval memory keeps.
+/// Commands about what the project keeps in its memories.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemoryCommand {
     /// Show what is kept, the latest first, or what a search finds
     #[command(after_help = text::MEMORY_SHOW)]
     Show(MemoryShowArgs),
-    /// Forget what is kept: of a session, of a run, or all
+    /// Forget what is kept: of a session, of a run, all, or what runs share
     #[command(after_help = text::MEMORY_CLEAR)]
     Clear(MemoryClearArgs),
 }
@@ -64,8 +64,14 @@ pub(crate) enum MemoryCommand {
 #[derive(Debug, Args)]
 pub(crate) struct MemoryShowArgs {
     /// What the agents of this run share instead: an id, the beginning of one, or `last`
-    #[arg(value_name = "RUN", conflicts_with_all = ["session", "search", "limit"])]
+    #[arg(value_name = "RUN", conflicts_with_all = ["session", "search", "limit", "shared"])]
     pub(crate) run: Option<String>,
+    /// What runs share beyond their end instead (`memory: { scope: shared }`)
+    #[arg(long, conflicts_with_all = ["session", "search", "limit"])]
+    pub(crate) shared: bool,
+    /// Only the entries of this agent
+    #[arg(long, value_name = "NAME", requires = "shared")]
+    pub(crate) agent: Option<String>,
     /// Only what is kept for this session
     #[arg(long, value_name = "NAME")]
     pub(crate) session: Option<String>,
@@ -82,7 +88,7 @@ pub(crate) struct MemoryShowArgs {
 
 /// Flags of `memory clear`.
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["session", "run", "all"])))]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["session", "run", "all", "shared"])))]
 pub(crate) struct MemoryClearArgs {
     /// What is kept for this session
     #[arg(long, value_name = "NAME")]
@@ -90,9 +96,15 @@ pub(crate) struct MemoryClearArgs {
     /// What is kept for a run that belongs to no session, by its id
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<String>,
-    /// All of it
+    /// All that retrieval memory keeps
     #[arg(long)]
     pub(crate) all: bool,
+    /// What runs share beyond their end (`memory: { scope: shared }`)
+    #[arg(long)]
+    pub(crate) shared: bool,
+    /// Only the entries of this agent
+    #[arg(long, value_name = "NAME", requires = "shared")]
+    pub(crate) agent: Option<String>,
     /// Do not ask
     #[arg(long, short)]
     pub(crate) yes: bool,

@@ -370,6 +370,7 @@ Examples:
   cofferdam memory show
   cofferdam memory show --session billing --search \"tide tables\"
   cofferdam memory show --json | jq -r .text
+  cofferdam memory show --shared --agent scout
 
 What plugins keep is theirs to show.";
 
@@ -377,6 +378,7 @@ pub(super) const MEMORY_CLEAR: &str = "\
 Examples:
   cofferdam memory clear --session billing
   cofferdam memory clear --all --yes
+  cofferdam memory clear --shared --agent scout
 
 Records of runs stay: a run that is not done hands over what its steps gave again when it is resumed.";
 

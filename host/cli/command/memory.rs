@@ -1,6 +1,8 @@
-//! `memory`: what retrieval memory keeps for this project, to look at and to forget.
+//! `memory`: what retrieval memory keeps for this project, and what its runs share, to look at and to forget.
 //!
 //! It looks at the memory that needs no plugin. It must not know how that is kept.
+
+mod shared;
 
 use super::runs::remembered;
 use crate::args::{Global, MemoryClearArgs, MemoryCommand, MemoryShowArgs};
@@ -35,7 +37,9 @@ pub(super) fn run(global: &Global, command: &MemoryCommand) -> anyhow::Result<Ex
             MemoryCommand::Show(MemoryShowArgs { run: Some(run), json, .. }) => {
                 remembered::show(&orchestrator, run, *json).await.map(|()| Exit::Done)
             }
+            MemoryCommand::Show(args) if args.shared => shared::show(&orchestrator, args).await,
             MemoryCommand::Show(args) => show(&*store, args).await,
+            MemoryCommand::Clear(args) if args.shared => shared::clear(&orchestrator, args).await,
             MemoryCommand::Clear(args) => clear(&*store, args).await,
         };
         orchestrator.close().await;

@@ -176,7 +176,7 @@ impl State {
                 bar.set_message("waits for an answer");
             }
             Body::Progress { message, .. } => self.say(path, &clean(message, 100)),
-            Body::TurnStarted { turn, model } => {
+            Body::TurnStarted { turn, model, .. } => {
                 let steers_or_helps = event.path.is_coordinator() || event.path.is_delegate();
                 if steers_or_helps && self.bar(path).is_none() && self.bars.len() < BARS {
                     self.add(path, all);

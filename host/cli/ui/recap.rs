@@ -439,7 +439,10 @@ mod tests {
             };
             recap.note(&RunEvent { body, ..event.clone() });
         }
-        recap.note(&RunEvent { body: Body::TurnStarted { turn: 1, model: "m".into() }, ..event });
+        recap.note(&RunEvent {
+            body: Body::TurnStarted { turn: 1, model: "m".into(), options: std::sync::Arc::default() },
+            ..event
+        });
         let models = ["m".to_owned()];
         let ending =
             Ending { result: &result(), out: Path::new("/nowhere"), workdir: None, not_language_models: &models };

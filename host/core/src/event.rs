@@ -9,6 +9,7 @@ mod origin;
 mod post;
 mod public;
 mod recalled;
+mod seen;
 pub(crate) mod slots;
 mod spending;
 mod status;
@@ -20,6 +21,7 @@ pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
 pub use post::{Delivered, DropReason, Dropped, MessageKind, Posted, Told};
 pub use public::Sensitive;
 pub use recalled::{Recalled, Recollection};
+pub use seen::{Seen, SeenEntry};
 pub use spending::Spending;
 pub use status::{AnsweredBy, Decision, EffectDecision, LoopEnd, RunReason, RunStatus, SkippedBecause, StepStatus};
 pub use waiting::{Approved, OpenApproval, OpenQuestion, Waiting, call_name};
@@ -28,6 +30,7 @@ use crate::budget::{Mark, Money};
 use crate::fault::Fault;
 use crate::id::{AgentName, RunId, StepId, StepPath, ToolName};
 use crate::message::{Message, Usage};
+use crate::model_options::ModelOptions;
 use crate::time::Timestamp;
 use crate::value::Map;
 use serde::{Deserialize, Serialize};
@@ -83,6 +86,10 @@ fn map_is_empty(map: &Arc<Map>) -> bool {
 
 fn str_is_empty(text: &Arc<str>) -> bool {
     text.is_empty()
+}
+
+fn said_nothing(options: &Arc<ModelOptions>) -> bool {
+    options.is_empty()
 }
 
 fn value_is_null(value: &Arc<Value>) -> bool {
@@ -291,6 +298,9 @@ pub enum Body {
         /// The same for a repetition of the same call, which changes nothing more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<Arc<str>>,
+        /// The revision in a memory that outlives the run; absent where the run has its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
     },
     /// An entry of the shared memory was removed.
     MemoryDeleted {
@@ -301,7 +311,12 @@ pub enum Body {
         /// The same for a repetition of the same call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<Arc<str>>,
+        /// The revision in a memory that outlives the run; absent where the run has its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
     },
+    /// A memory that outlives the run was read, and was not as the run knew it.
+    MemorySeen(Seen),
     /// An agent wrote a message to another.
     MessagePosted(Posted),
     /// A message stands in front of the agent that it is for.
@@ -330,6 +345,9 @@ pub enum Body {
         turn: u32,
         /// The model that is asked.
         model: Arc<str>,
+        /// What is said to it besides, of run, agent, document and host together.
+        #[serde(default, skip_serializing_if = "said_nothing")]
+        options: Arc<ModelOptions>,
     },
     /// A model answered.
     TurnFinished {

@@ -116,6 +116,10 @@ name!(
     AgentName, "agent name", "^[a-z][a-z0-9_-]{0,63}$", |text| is_word(text, 64)
 );
 name!(
+    /// A mode of isolation that the embedder has, beside those of the language.
+    IsolationName, "isolation mode", "^[a-z][a-z0-9_-]{0,63}$", |text| is_word(text, 64)
+);
+name!(
     /// What a document or `cofferdam.toml` calls a plugin.
     Alias, "plugin alias", "^[a-z][a-z0-9_-]{0,29}$ without `__`", is_short_word
 );

@@ -17,6 +17,7 @@ pub mod variable;
 
 pub mod diagnostic;
 pub mod message;
+pub mod model_options;
 pub mod policy;
 pub mod server;
 

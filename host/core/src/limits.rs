@@ -107,6 +107,9 @@ limits! {
     MEMORY_CALLS: usize = 10_000, "calls", "each change of the shared memory is remembered by its call, in case that is made again after a crash";
     MEMORY_KEY_BYTES: usize = 128, "bytes", "a list of entries names each key, and models read it";
     MEMORY_VALUE_BYTES: usize = MIB, "bytes", "an entry stands in the journal each time it is written";
+    SHARED_MEMORY_KEYS: u64 = 10_000, "entries", "each run that shares a memory begins with all of its entries";
+    SHARED_MEMORY_BYTES: u64 = 4 * MIB as u64, "bytes", "each run that shares a memory records what it begins with";
+    MEMORY_SEEN_BYTES: usize = 256 * KIB, "bytes", "an event with all that was read of a memory would not fit into every store";
     MEMORY_BYTES: usize = 64 * MIB, "bytes", "ten thousand entries of the largest size would not fit into a machine";
     ANSWER_TRIES: u32 = 5, "answers", "whoever gives the same wrong answer again and again would be asked for ever";
     SENSITIVE_TEXTS: usize = 256, "texts", "every later event is searched for each text that must not be shown";
@@ -150,6 +153,8 @@ limits! {
     BUDGET_ANSWER_TOKENS: u64 = 4_096, "tokens", "an answer that nobody bounds could cost any budget; a run with a budget holds this much back for it, and it gets no more";
     BUDGET_LEAST_ANSWER_TOKENS: u64 = 256, "tokens", "an answer that is cut after a few words is paid for and of no use; where less is left the budget is used up";
     BUDGET_WARNING_PERCENT: u32 = 80, "%", "a budget that is used up without a word surprises; from here on it is said";
+    MODEL_OPTIONS_BYTES: usize = 64 * KIB, "bytes", "each request carries the options of its model, and each record of a request repeats them";
+    MODEL_STOPS: usize = 64, "texts", "each text that ends an answer is looked for at each piece of it";
     MODEL_RETRIES: u32 = 2, "retries", "a provider that is down would be asked for ever";
 
     // Models over HTTP

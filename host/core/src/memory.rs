@@ -1,6 +1,7 @@
 //! The shared memory of a run: entries by key, in a namespace for each agent.
 //!
-//! It is a fold of the run's events. Each change has a revision, so that a writer can say which state it has seen.
+//! It is a fold of the run's events. Each change has a revision, so that a writer can say which state it has seen. Of a memory that
+//! outlives the run it is a picture: what the run has read and changed of it.
 
 use crate::fault::Fault;
 use crate::id::{StepPath, ToolName};
@@ -41,6 +42,16 @@ pub fn is_tool_name(name: &str) -> bool {
 #[must_use]
 pub fn reads(name: &str) -> bool {
     [READ, LIST].contains(&name)
+}
+
+/// Which runs share a memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryScope {
+    /// One run has it for itself, and it ends with that.
+    #[default]
+    Run,
+    /// All runs that say so, where their host keeps it.
+    Shared,
 }
 
 /// What an agent may do with the shared memory.
@@ -179,39 +190,21 @@ impl Memory {
     /// `memory_full` when it may not stand there; `unknown_memory_key` when there is nothing to remove.
     pub fn check(&self, namespace: &str, change: &MemoryChange) -> Result<(), Fault> {
         let MemoryChange { key, value, expected, .. } = change;
-        check_key(key)?;
+        check_entry(key, value.as_ref())?;
         let found = self.get(namespace, key);
         let revision = found.map_or(0, |entry| entry.revision);
         if let Some(expected) = expected.filter(|expected| *expected != revision) {
-            let is = if revision == 0 { "is not there".to_owned() } else { format!("has revision {revision}") };
-            let message = format!("`{key}` of `{namespace}` {is}, and revision {expected} was expected");
-            return Err(
-                Fault::step("memory_conflict", message).with_hint("read it again, and write with what you read")
-            );
+            return Err(conflict((namespace, key), expected, revision));
         }
         match (value, found) {
-            (None, None) => {
-                let message = format!("`{namespace}` has no entry `{key}`");
-                Err(Fault::step("unknown_memory_key", message).with_hint("`memory_list` shows what there is"))
-            }
+            (None, None) => Err(unknown_key(namespace, key)),
             (None, Some(_)) => Ok(()),
-            (Some(value), found) => self.check_value(key, value, found),
+            (Some(value), found) => self.check_room(key, value, found),
         }
     }
 
-    fn check_value(&self, key: &str, value: &Value, found: Option<&MemoryEntry>) -> Result<(), Fault> {
-        if value.is_null() {
-            let message = format!("the value of `{key}` is null");
-            return Err(Fault::step("invalid_memory_value", message).with_hint("`memory_delete` removes an entry"));
-        }
-        value::check_depth(value)
-            .map_err(|error| Fault::step("invalid_memory_value", format!("the value of `{key}`: {error}")))?;
-        let (bytes, most) = (value::size(value), limits::MEMORY_VALUE_BYTES);
-        if bytes > most {
-            let message = format!("the value of `{key}` has {bytes} bytes, more than the limit of {most}");
-            return Err(Fault::step("memory_value_too_large", message)
-                .with_hint("write large data to a file, `out:NAME`, and keep its name"));
-        }
+    fn check_room(&self, key: &str, value: &Value, found: Option<&MemoryEntry>) -> Result<(), Fault> {
+        let bytes = value::size(value);
         let others = self.bytes - found.map_or(0, |entry| value::size(&entry.value));
         let full = match found {
             None if self.entries >= limits::MEMORY_KEYS => format!("has {} entries", limits::MEMORY_KEYS),
@@ -220,19 +213,20 @@ impl Memory {
             }
             _ => return Ok(()),
         };
-        Err(Fault::step("memory_full", format!("`{key}` does not fit: the shared memory of the run {full}"))
-            .with_hint("remove what is not needed any more: `memory_delete`"))
+        Err(no_room(key, &format!("the shared memory of the run {full}")))
     }
 
-    /// Takes over a change that is recorded.
-    pub(crate) fn apply(&mut self, namespace: &str, key: &str, value: Option<&Arc<Value>>) {
-        self.revision += 1;
+    /// Takes over a change that is recorded, or what was read of a memory that outlives the run; there it has the revision of
+    /// that memory.
+    pub(crate) fn apply(&mut self, (namespace, key): (&str, &str), value: Option<&Arc<Value>>, revision: Option<u64>) {
+        let revision = revision.unwrap_or(self.revision + 1);
+        self.revision = self.revision.max(revision);
         let own = Arc::make_mut(self.namespaces.entry(Arc::from(namespace)).or_default());
         let before = match value {
             Some(value) => {
                 self.bytes += value::size(value);
                 self.entries += 1;
-                own.insert(Arc::from(key), MemoryEntry { value: Arc::clone(value), revision: self.revision })
+                own.insert(Arc::from(key), MemoryEntry { value: Arc::clone(value), revision })
             }
             None => own.remove(key),
         };
@@ -280,6 +274,50 @@ impl MemoryCalls {
     }
 }
 
+/// Checks an entry by itself: its key, and the value that it is to have.
+///
+/// # Errors
+/// `invalid_memory_key`, `invalid_memory_value`, `memory_value_too_large`.
+pub fn check_entry(key: &str, value: Option<&Value>) -> Result<(), Fault> {
+    check_key(key)?;
+    let Some(value) = value else { return Ok(()) };
+    if value.is_null() {
+        let message = format!("the value of `{key}` is null");
+        return Err(Fault::step("invalid_memory_value", message).with_hint("`memory_delete` removes an entry"));
+    }
+    value::check_depth(value)
+        .map_err(|error| Fault::step("invalid_memory_value", format!("the value of `{key}`: {error}")))?;
+    let (bytes, most) = (value::size(value), limits::MEMORY_VALUE_BYTES);
+    if bytes > most {
+        let message = format!("the value of `{key}` has {bytes} bytes, more than the limit of {most}");
+        return Err(Fault::step("memory_value_too_large", message)
+            .with_hint("write large data to a file, `out:NAME`, and keep its name"));
+    }
+    Ok(())
+}
+
+/// An entry has another revision than the writer has seen; 0 is that of one that is not there.
+#[must_use]
+pub fn conflict((namespace, key): (&str, &str), expected: u64, found: u64) -> Fault {
+    let is = if found == 0 { "is not there".to_owned() } else { format!("has revision {found}") };
+    let message = format!("`{key}` of `{namespace}` {is}, and revision {expected} was expected");
+    Fault::step("memory_conflict", message).with_hint("read it again, and write with what you read")
+}
+
+/// There is nothing to remove.
+#[must_use]
+pub fn unknown_key(namespace: &str, key: &str) -> Fault {
+    let message = format!("`{namespace}` has no entry `{key}`");
+    Fault::step("unknown_memory_key", message).with_hint("`memory_list` shows what there is")
+}
+
+/// There is no room for an entry.
+#[must_use]
+pub fn no_room(key: &str, why: &str) -> Fault {
+    Fault::step("memory_full", format!("`{key}` does not fit: {why}"))
+        .with_hint("remove what is not needed any more: `memory_delete`")
+}
+
 /// Checks the key of an entry.
 ///
 /// # Errors
@@ -306,7 +344,7 @@ mod tests {
     use serde_json::json;
 
     fn put(memory: &mut Memory, namespace: &str, key: &str, value: &Value) {
-        memory.apply(namespace, key, Some(&Arc::new(value.clone())));
+        memory.apply((namespace, key), Some(&Arc::new(value.clone())), None);
     }
 
     fn change(key: &str, value: Option<Value>, expected: Option<u64>) -> MemoryChange {
@@ -388,7 +426,7 @@ mod tests {
             let mut model: BTreeMap<(String, String), (u32, u64)> = BTreeMap::new();
             for (at, (namespace, key, value)) in (1..).zip(changes) {
                 let name = (format!("n{namespace}"), format!("k{key}"));
-                memory.apply(&name.0, &name.1, value.map(|value| Arc::new(json!(value))).as_ref());
+                memory.apply((&name.0, &name.1), value.map(|value| Arc::new(json!(value))).as_ref(), None);
                 match value {
                     Some(value) => drop(model.insert(name, (value, at))),
                     None => drop(model.remove(&name)),

@@ -30,6 +30,7 @@ mod kind;
 mod looping;
 mod memory;
 mod merge;
+mod model_options;
 mod options;
 mod plugin;
 mod recall;

@@ -232,11 +232,12 @@ impl<'a> Conversation<'a> {
 
     /// Makes room in a conversation that has grown too large, and says so.
     fn make_room(&mut self, recorded: bool) {
-        if !compact::is_too_large(&self.messages) {
+        let room = self.agent.limits.conversation_bytes;
+        if !compact::is_too_large(&self.messages, room) {
             return;
         }
         let messages: &mut Vec<Message> = Arc::make_mut(&mut self.messages);
-        let left_out = compact::compact(messages);
+        let left_out = compact::compact(messages, room);
         if left_out > 0 && !recorded {
             let message =
                 format!("the conversation was too large: {left_out} bytes of answers and messages were left out of it");
@@ -265,7 +266,8 @@ impl<'a> Conversation<'a> {
         // Held until the turn is recorded.
         let grant = self.ctx.purse.reserve(need).await?;
         settings.max_tokens = grant.max_tokens.or(settings.max_tokens);
-        self.ctx.events.observe(Body::TurnStarted { turn, model: Arc::clone(&model) });
+        let options = Arc::clone(&settings.options);
+        self.ctx.events.observe(Body::TurnStarted { turn, model: Arc::clone(&model), options });
         let request = ModelRequest {
             run_id: self.ctx.run_id.clone(),
             path: self.ctx.path.clone(),

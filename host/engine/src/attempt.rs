@@ -22,12 +22,13 @@ use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{RunId, StepPath, ToolName};
 use cofferdam_core::mail;
 use cofferdam_core::message::ToolCall;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Approvals, BoxFuture, CancelFlag, Clock, Delegate,
-    Invoke, Isolation, Kept, Mailbox, PastAttempt, PastCall, Purse, Recorder, Sources, StepDirs, StepEntry, Task, ToolContext,
-    ToolReply, ToolSpec, Toolbox, TryEnd, Worker,
+    Invoke, Isolation, Kept, Mailbox, PastAttempt, PastCall, Purse, Recorder, Sources, StepDirs, StepEntry, Task,
+    ToolContext, ToolReply, ToolSpec, Toolbox, TryEnd, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -163,6 +164,8 @@ pub(crate) struct Terms {
     pub(crate) tools: Arc<[ToolSpec]>,
     /// The model that is asked for; none = the agent's own affair.
     pub(crate) model: Option<Arc<str>>,
+    /// What is said to it besides, by the run and by the agent's description.
+    pub(crate) options: Arc<ModelOptions>,
     /// The schema of the result, in both forms.
     pub(crate) result: Option<(Arc<Value>, Arc<Checker>)>,
     /// Who works where the agent hands a task on: itself, without a result of its own; none where it cannot.
@@ -331,6 +334,7 @@ impl Setting {
             answers: self.answers.clone(),
             approvals: self.approvals.clone(),
             model: terms.model.clone(),
+            model_options: Arc::clone(&terms.options),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             tools: Arc::new(AttemptTools { setting: Arc::clone(self), terms: terms.clone() }),
             mail: self.letters(terms),
@@ -468,7 +472,8 @@ impl AttemptTools {
         let goes_on = delegation.zip(self.sent_off(&call_id, &tool, &args));
         let ctx = self.setting.tool_context(Arc::clone(&call_id), agents).await?;
         let agent = Some(Arc::clone(&self.terms.agent));
-        let reply = self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent, caller: None }).await?;
+        let reply =
+            self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent, caller: None }).await?;
         if let Some((delegation, task)) = goes_on.filter(|_| reply.error.is_none()) {
             delegation.take_up(&call_id, &task);
         }

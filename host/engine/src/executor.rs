@@ -5,6 +5,7 @@
 mod answers;
 mod approvals;
 mod ask;
+mod begin;
 mod choose;
 mod commit;
 mod coordinate;
@@ -14,11 +15,13 @@ mod drops;
 mod end;
 mod expand;
 mod gather;
+mod lasting;
 mod late;
 mod later;
 mod lease;
 mod mail;
 mod mailboxes;
+mod model_options;
 mod news;
 mod perform;
 mod prepare;
@@ -43,6 +46,7 @@ pub(crate) use gather::changed;
 pub use late::{asks_nothing_more, repeats_answers};
 pub use lease::Holder;
 pub(crate) use mail::posted;
+pub use model_options::uncarried;
 pub(crate) use perform::{completed, failed, failed_with, output_failed, unevaluated};
 pub(crate) use prepare::{Offered, compile, default_agent};
 pub use resume::read_events;
@@ -59,9 +63,10 @@ use cofferdam_core::budget::{Budget, Prices};
 use cofferdam_core::event::{ContextFile, DropReason, PluginPin};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepPath};
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{
     Agent, Approval, Clock, Durability, Isolation, Journal, JournalError, Mailboxes, Models, Natives, PurePlugins,
-    Purse, Randomness, Redactor, Sink, Sources, Starter, redact_map, redact_text,
+    Purse, Randomness, Redactor, Sink, Sources, Starter, State, redact_map, redact_text,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -108,6 +113,8 @@ pub struct Ports {
     pub mailboxes: Option<Mailboxes>,
     /// The conversation of coordinators that share one; none = each has its own.
     pub conversation: Option<Arc<SharedConversation>>,
+    /// Where the memory is that documents share beyond one run; nothing is opened before one does. None: there is none.
+    pub shared_memory: Option<Arc<dyn State>>,
     /// Retrieval memory; none = the run has none.
     pub recall: Option<RunRecall>,
 }
@@ -186,6 +193,12 @@ pub struct RunSettings {
     pub model: Option<String>,
     /// Taken where the document names none.
     pub default_model: Option<String>,
+    /// Options of the requests to models; beats those of agents, which beat the document's.
+    pub model_options: ModelOptions,
+    /// Taken where the others are silent.
+    pub default_model_options: ModelOptions,
+    /// Whether a model that cannot carry an option keeps the run from starting.
+    pub strict: bool,
     /// Attempts at once; the smaller of this and the document's.
     pub max_concurrency: Option<usize>,
     /// The whole run; the smaller of this and the document's.
@@ -221,6 +234,9 @@ impl Default for RunSettings {
         Self {
             model: None,
             default_model: None,
+            model_options: ModelOptions::default(),
+            default_model_options: ModelOptions::default(),
+            strict: false,
             max_concurrency: None,
             timeout: None,
             durability: Durability::Durable,

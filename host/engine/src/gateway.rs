@@ -194,6 +194,10 @@ impl Gateway {
     }
 
     /// Who knows what must not be seen.
+    pub(crate) fn shared_redactor(&self) -> Arc<dyn Redactor> {
+        Arc::clone(&self.redactor)
+    }
+
     pub(crate) fn redactor(&self) -> &dyn Redactor {
         self.redactor.as_ref()
     }

@@ -20,6 +20,7 @@ mod coordinator;
 mod delegate_tool;
 mod evaluate;
 mod gateway;
+mod lasting;
 mod mail_tools;
 mod mailbox;
 mod memory_tools;
@@ -37,9 +38,10 @@ pub use clock::{FixedRandomness, TokioClock};
 pub use coordinator::{COORDINATOR_PROMPT, Coordinator, CoordinatorWake};
 pub use executor::{
     DropCallback, DroppedMessage, Error, Executor, Holder, Pauses, Ports, RunRequest, RunSettings, asks_nothing_more,
-    calls_nothing_more, questions_of, read_events, repeats_answers, repeats_approvals,
+    calls_nothing_more, questions_of, read_events, repeats_answers, repeats_approvals, uncarried,
 };
 pub use gateway::{Gateway, GatewayError, Listed, PermissionAnswer, PermissionHandler, PermissionRequest};
+pub use lasting::{LastingEntry, LastingMemory};
 pub use recollection::RunRecall;
 pub use replay::{Difference, ReplayPorts, Replayed, replay};
 pub use shared_conversation::{SharedConversation, SharedMessage};

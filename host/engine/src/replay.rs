@@ -10,6 +10,7 @@ mod conversation;
 mod evaluations;
 mod messages;
 mod questions;
+mod requests;
 mod scope;
 mod tries;
 
@@ -22,6 +23,7 @@ use cofferdam_core::port::{BoxFuture, Natives, PurePlugins, Sources};
 use cofferdam_core::run::replay::{Answer, Answers, Asked, Walked, walk};
 use cofferdam_core::run::{Effect, Machine, Transformed};
 use cofferdam_core::spec::workflow::Workflow;
+use requests::Requests;
 use scope::Scope;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,7 +70,7 @@ pub async fn replay(
     events: &[Arc<RunEvent>],
 ) -> Result<Replayed, Box<Difference>> {
     let gated = ports.ordered_by_engine;
-    let mut replayer = Replayer::new(ports, workflow, events.first());
+    let mut replayer = Replayer::new(ports, workflow, events);
     let walked = walk(workflow, gated, events, &mut replayer).await?;
     let count = |of: fn(&Body) -> bool| events.iter().filter(|event| of(&event.body)).count();
     Ok(Replayed {
@@ -87,11 +89,13 @@ struct Replayer {
     scope: Scope,
     /// Outputs as plugins have them enter prompts.
     transformed: Transformed,
+    requests: Requests,
     unchecked: BTreeSet<String>,
 }
 
 impl Replayer {
-    fn new(ports: ReplayPorts, workflow: &Arc<Workflow>, first: Option<&Arc<RunEvent>>) -> Self {
+    fn new(ports: ReplayPorts, workflow: &Arc<Workflow>, events: &[Arc<RunEvent>]) -> Self {
+        let first = events.first();
         let mut unchecked = BTreeSet::new();
         let body = first.map(|first| &first.body);
         if let Some(Body::RunStarted { branched_from: Some(of), .. }) = body {
@@ -106,6 +110,7 @@ impl Replayer {
             evaluator: Evaluator::default(),
             scope: Scope::new(workflow, first),
             transformed: Transformed::default(),
+            requests: Requests::of(events),
             unchecked,
         }
     }

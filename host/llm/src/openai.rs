@@ -4,6 +4,7 @@
 
 mod assemble;
 mod failure;
+mod options;
 mod reader;
 mod request;
 mod told;
@@ -14,6 +15,7 @@ use crate::retry::Retries;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{BoxFuture, Clock, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream};
 use cofferdam_egress::{HeaderMap, ProviderClient};
 use failure::{Head, Origin};
@@ -57,7 +59,7 @@ impl OpenAi {
         let provider = &self.origin.provider;
         let prepared = Prepared {
             url: provider.endpoint("chat/completions"),
-            headers: request::headers(provider)?,
+            headers: request::headers(provider, &request.settings.options)?,
             body: request::body(provider, &self.origin.model, &request)?,
             turn: request.turn,
         };
@@ -110,6 +112,10 @@ impl Model for OpenAi {
             is_language_model: true,
             summary: format!("`{model}` at {}", self.client.origin()),
         }
+    }
+
+    fn unsupported(&self, options: &ModelOptions) -> Vec<String> {
+        options::unsupported(&self.origin.provider, options)
     }
 
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {

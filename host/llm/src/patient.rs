@@ -6,6 +6,7 @@
 use crate::openai::Lane;
 use crate::retry::Retries;
 use cofferdam_core::fault::Fault;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{BoxFuture, Clock, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream};
 use futures_util::{StreamExt as _, stream};
 use std::sync::Arc;
@@ -64,6 +65,10 @@ impl Patient {
 impl Model for Patient {
     fn info(&self) -> ModelInfo {
         self.model.info()
+    }
+
+    fn unsupported(&self, options: &ModelOptions) -> Vec<String> {
+        self.model.unsupported(options)
     }
 
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {

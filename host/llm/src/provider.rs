@@ -27,6 +27,8 @@ pub struct Provider {
     pub token_field: TokenField,
     /// How it gives the tokens that were used.
     pub usage: UsageReport,
+    /// What it reads beyond OpenAI's own fields, and under another name.
+    pub dialect: Dialect,
     /// How long it may take.
     pub timeouts: Timeouts,
 }
@@ -44,6 +46,7 @@ impl Provider {
             headers: Vec::new(),
             token_field: TokenField::MaxTokens,
             usage: UsageReport::OnRequest,
+            dialect: Dialect::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -87,6 +90,35 @@ pub enum UsageReport {
     OnRequest,
     /// Always; it refuses `stream_options`.
     Always,
+}
+
+/// What a provider reads of the options of a request, beside what all of them read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// The field of the seed.
+    pub seed: &'static str,
+    /// Whether it reads `top_k`.
+    pub top_k: bool,
+    /// Whether it reads a table `reasoning`, beside the word `reasoning_effort`.
+    pub reasoning_table: bool,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self { seed: "seed", top_k: false, reasoning_table: false }
+    }
+}
+
+impl Dialect {
+    fn of(provider: &str) -> Self {
+        let own = Self::default();
+        match provider {
+            "mistral" => Self { seed: "random_seed", ..own },
+            "openrouter" => Self { top_k: true, reasoning_table: true, ..own },
+            "lmstudio" | "llamacpp" | "vllm" => Self { top_k: true, ..own },
+            _ => own,
+        }
+    }
 }
 
 /// Whether a provider needs a key.
@@ -173,6 +205,7 @@ impl Known {
     pub fn provider(&self) -> Provider {
         let mut provider = Provider::new(self.name, self.base_url);
         provider.key_variable = Some(self.key_variable.to_owned());
+        provider.dialect = Dialect::of(self.name);
         if self.name == "openai" {
             provider.token_field = TokenField::MaxCompletionTokens;
         }

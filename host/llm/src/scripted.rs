@@ -14,6 +14,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::message::Message;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{BoxFuture, Model, ModelInfo, ModelRequest, ModelStream};
 use playback::Playback;
 use script::{Answer, Script};
@@ -143,6 +144,11 @@ impl Model for Scripted {
             is_language_model: false,
             summary: "answers from a script; not a language model".to_owned(),
         }
+    }
+
+    /// None: a script stands for any model, and is told all that one would be.
+    fn unsupported(&self, _: &ModelOptions) -> Vec<String> {
+        Vec::new()
     }
 
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {

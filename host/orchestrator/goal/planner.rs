@@ -14,7 +14,7 @@ use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, Mailbox, Model, PastTry, Recorder,
 };
 use cofferdam_core::spec::workflow::AgentSpec;
-use cofferdam_engine::LlmAgent;
+use cofferdam_engine::{LlmAgent, RunSettings, uncarried};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Plans once.
@@ -22,6 +22,8 @@ pub(super) struct Planner {
     checks: Arc<Checks>,
     spec: Arc<AgentSpec>,
     model: Arc<dyn Model>,
+    /// What the model cannot be told of the options that hold for it.
+    uncarried: Vec<String>,
 }
 
 /// How plans are checked, and what came of it.
@@ -41,15 +43,24 @@ struct Found {
 }
 
 impl Planner {
+    /// # Errors
+    /// When the model cannot be told something, and only what was decided runs.
     pub(super) fn new(
         orchestrator: Orchestrator,
         workflow: &Workflow,
-        model: Arc<dyn Model>,
+        (model, settings): (Arc<dyn Model>, &RunSettings),
         options: RunOptions,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let spec = workflow.document().agents.values().next().expect("the planner's document has an agent");
+        let spec = settings.with_options(Arc::clone(spec), &workflow.document().options);
+        let uncarried = uncarried(model.as_ref(), &spec.settings.options);
+        if settings.strict && !uncarried.is_empty() {
+            let hint = "leave it out, or name a model that knows it";
+            let fault = |told: String| Fault::user("model_option", told).with_hint(hint);
+            return Err(Error::Refused(uncarried.into_iter().map(fault).collect()));
+        }
         let checks = Checks { orchestrator, options, found: Mutex::default() };
-        Self { checks: Arc::new(checks), spec: Arc::clone(spec), model }
+        Ok(Self { checks: Arc::new(checks), spec, model, uncarried })
     }
 
     /// The plan, if there is one, and how often it had to be repaired.
@@ -69,6 +80,9 @@ impl Agent for Planner {
             let heard = Arc::new(Heard { inner: Arc::clone(&ctx.events), last: Mutex::default() });
             let critic = Critic { checks: Arc::clone(&self.checks), heard: Arc::clone(&heard) };
             let ctx = AgentContext { events: heard, mail: Arc::new(critic), ..ctx };
+            for message in &self.uncarried {
+                ctx.events.observe(Body::Warning { code: "model_option".to_owned(), message: message.clone() });
+            }
             let agent = LlmAgent::new(Arc::clone(&self.spec), Arc::clone(&self.model), None, limits::MODEL_RETRIES);
             let given = agent.run(ctx, input).await?;
             let found = self.checks.found();

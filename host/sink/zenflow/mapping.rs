@@ -237,7 +237,7 @@ fn ended(run: &mut Run, event: &RunEvent) -> Option<Line> {
 fn worked(run: &mut Run, event: &RunEvent) -> Option<Line> {
     let line = |kind, run: &Run| Line::new(kind, event).agent(run.agent(&event.path));
     let told = match &event.body {
-        Body::TurnStarted { turn, model } => {
+        Body::TurnStarted { turn, model, .. } => {
             line("agent_turn", run).data(json!({ "phase": "request", "turn": turn, "model": model }))
         }
         Body::TurnFinished { turn, model, usage, .. } => {

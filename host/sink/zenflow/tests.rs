@@ -153,7 +153,7 @@ async fn an_answer_ends_with_a_piece_that_says_so() {
         cost: None,
     };
     let events = [
-        event("a", Body::TurnStarted { turn: 1, model: "m".into() }),
+        event("a", Body::TurnStarted { turn: 1, model: "m".into(), options: Arc::default() }),
         event("a", Body::ThinkingDelta { turn: 1, text: "hm".into() }),
         event("a", Body::OutputDelta { turn: 1, text: "ab".into() }),
         event("a", finished()),
@@ -244,7 +244,7 @@ async fn planning_is_no_workflow_and_its_work_is_seen() {
     let events = [
         event("", run_started(settings)),
         event("planner", step_started(None)),
-        event("planner", Body::TurnStarted { turn: 1, model: "m".into() }),
+        event("planner", Body::TurnStarted { turn: 1, model: "m".into(), options: Arc::default() }),
         event("planner", step_finished(None)),
         event("", run_finished()),
     ];

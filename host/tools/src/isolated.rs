@@ -44,6 +44,9 @@ impl Isolated {
     /// Whether steps can have directories of these kinds, and what a person should know of them.
     pub(crate) fn check(&self, modes: &BTreeSet<IsolationMode>) -> Result<Vec<String>, Fault> {
         let mut warnings = Vec::new();
+        if let Some(mode) = modes.iter().find(|mode| matches!(mode, IsolationMode::Own(_))) {
+            return Err(not_known(mode));
+        }
         if modes.contains(&IsolationMode::Copy) {
             let dir = open(&self.workdir).map_err(|error| self.no_workdir(&error))?;
             self.list(&dir)?;
@@ -68,7 +71,7 @@ impl Isolated {
                 return own.open_tree().map_err(|error| own.fault("opened", &error));
             }
             self.tidy(&own, entry)?;
-            self.make(&own, entry.mode)?;
+            self.make(&own, &entry.mode)?;
             own.open_tree().map_err(|error| own.fault("opened", &error))
         })
     }
@@ -163,7 +166,7 @@ impl Isolated {
         // It is a copy: the repository knows nothing of it.
         (state.saved, state.admin) = (false, None);
         let copied = own.make().and_then(|dir| {
-            own.write(&State::new(state.mode))?;
+            own.write(&State::new(state.mode.clone()))?;
             outputs::copy(&open(&before.path)?.open_dir(place::TREE)?, &place::make_in(&dir, place::TREE)?)?;
             if state.mode == IsolationMode::Copy {
                 outputs::copy(&open(&before.path)?.open_dir(place::BASE)?, &place::make_in(&dir, place::BASE)?)?;
@@ -207,12 +210,13 @@ impl Isolated {
         }
     }
 
-    fn make(&self, own: &Own, mode: IsolationMode) -> Result<(), Fault> {
+    fn make(&self, own: &Own, mode: &IsolationMode) -> Result<(), Fault> {
         let failed = |error: io::Error| own.fault("made", &error);
         let dir = own.make().map_err(failed)?;
-        own.write(&State::new(mode)).map_err(failed)?;
-        let mut state = State { made: true, below: place::below(&self.workdir), ..State::new(mode) };
+        own.write(&State::new(mode.clone())).map_err(failed)?;
+        let mut state = State { made: true, below: place::below(&self.workdir), ..State::new(mode.clone()) };
         match mode {
+            IsolationMode::Own(_) => return Err(not_known(mode)),
             IsolationMode::None | IsolationMode::Workdir => {
                 dir.create_dir(place::TREE).map_err(failed)?;
             }
@@ -272,6 +276,12 @@ impl Isolated {
 /// Opens a directory that the host names.
 fn open(path: &Path) -> io::Result<Dir> {
     Dir::open_ambient_dir(path, cap_std::ambient_authority())
+}
+
+/// A mode that only another program knows.
+fn not_known(mode: &IsolationMode) -> Fault {
+    let known = IsolationMode::WORDS.map(|word| format!("`{word}`")).join(", ");
+    mode.not_here().with_hint(format!("it is a name of another program's own; here are {known}"))
 }
 
 fn is_directory(path: &Path) -> bool {

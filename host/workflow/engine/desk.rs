@@ -1,9 +1,10 @@
 //! Between an engine of the embedder's own and the run: what has begun and ended, and who waits for it.
 
+use super::whole_run::WholeRun;
 use super::{EngineHandle, EngineStep};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepId};
-use cofferdam_core::port::{BoxFuture, Journal, Starter, StepEnd, Worker};
+use cofferdam_core::port::{BoxFuture, Clock, Journal, RunContext, Starter, StepEnd, Worker};
 use cofferdam_core::spec::workflow::{Step, Work, Workflow};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ pub(super) struct Begun {
 
 /// Between the engine of the embedder's and ours.
 pub(crate) struct Desk {
+    workflow_id: String,
     steps: Vec<EngineStep>,
     /// Steps that no agent works on by itself, and what they are.
     others: BTreeMap<String, &'static str>,
@@ -29,6 +31,8 @@ pub(crate) struct Desk {
 
 #[derive(Default)]
 struct State {
+    /// The run, once it has begun.
+    run: Option<Arc<dyn RunContext>>,
     /// Steps that the engine has begun, and how.
     begun: BTreeMap<String, Begun>,
     ended: BTreeMap<String, StepEnd>,
@@ -48,15 +52,48 @@ impl State {
 impl Desk {
     pub(crate) fn new(workflow: &Workflow) -> Arc<Self> {
         let (steps, others) = (steps_of(workflow), others_of(workflow));
-        Arc::new(Self { steps, others, state: Mutex::default(), changed: Notify::new() })
+        let workflow_id = workflow.hash.clone();
+        Arc::new(Self { workflow_id, steps, others, state: Mutex::default(), changed: Notify::new() })
     }
 
     pub(crate) fn steps(&self) -> &[EngineStep] {
         &self.steps
     }
 
-    pub(crate) fn handle(self: &Arc<Self>, run_id: RunId, journal: Arc<dyn Journal>) -> EngineHandle {
-        EngineHandle { desk: Arc::clone(self), run_id, journal }
+    pub(crate) fn handle(
+        self: &Arc<Self>,
+        run_id: RunId,
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+    ) -> EngineHandle {
+        let whole = Arc::new(WholeRun::new(Arc::clone(self), run_id.clone(), clock));
+        EngineHandle { desk: Arc::clone(self), run_id, journal, whole }
+    }
+
+    pub(super) fn workflow_id(&self) -> &str {
+        &self.workflow_id
+    }
+
+    /// The run, if it has begun and not ended.
+    pub(super) fn run_now(&self) -> Option<Arc<dyn RunContext>> {
+        self.state().run.clone()
+    }
+
+    /// The run, once it has begun.
+    pub(super) async fn run(&self) -> Result<Arc<dyn RunContext>, Fault> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let state = self.state();
+                if state.released {
+                    return Err(Fault::cancelled());
+                }
+                if let Some(run) = &state.run {
+                    return Ok(Arc::clone(run));
+                }
+            }
+            changed.await;
+        }
     }
 
     /// What a step is, when it is none that an agent works on by itself.
@@ -85,8 +122,11 @@ impl Desk {
         let mut state = self.state();
         state.released = true;
         state.waiting.clear();
+        state.run = None;
         // What works there may hold a handle, and so this.
         state.begun.values_mut().for_each(|begun| begun.worker = None);
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     pub(super) fn begin(&self, name: &str, begun: Begun) -> Result<oneshot::Receiver<StepEnd>, Fault> {
@@ -153,6 +193,15 @@ fn listed(names: &[&str]) -> String {
 }
 
 impl Starter for Desk {
+    fn attach(&self, run: Arc<dyn RunContext>) {
+        let mut state = self.state();
+        if !state.released {
+            state.run = Some(run);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     fn admit(&self, step: StepId) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
             loop {

@@ -112,6 +112,7 @@ pub(crate) fn ports(model: Arc<dyn Model>) -> Ports {
         drops: None,
         mailboxes: None,
         conversation: None,
+        shared_memory: None,
         recall: None,
     }
 }

@@ -195,6 +195,13 @@ impl History {
                 self.memory.insert(format!("{namespace}.{key}"), (**value).clone());
             }
             Body::MemoryDeleted { namespace, key, .. } => drop(self.memory.remove(&format!("{namespace}.{key}"))),
+            Body::MemorySeen(seen) => seen.entries.iter().for_each(|entry| {
+                let name = format!("{}.{}", entry.namespace, entry.key);
+                match &entry.value {
+                    Some(value) => drop(self.memory.insert(name, (**value).clone())),
+                    None => drop(self.memory.remove(&name)),
+                }
+            }),
             Body::FilesChanged(changes) => self.step(event).changes = Some(changes.clone()),
             _ if event.path.is_coordinator() => self.coordinate(event),
             _ if event.path.is_delegate() => self.delegate(event),

@@ -27,14 +27,21 @@ pub(in crate::command) async fn show(orchestrator: &Orchestrator, run: &str, jso
     each_event(journal, &run, |_, event| {
         let public = shown.public(event);
         match &public.as_ref().unwrap_or(event).body {
-            Body::MemoryWritten { namespace, key, value, .. } => {
-                revision += 1;
+            Body::MemoryWritten { namespace, key, value, revision: there, .. } => {
+                revision = there.unwrap_or(revision + 1);
                 entries.insert((Arc::clone(namespace), Arc::clone(key)), (Arc::clone(value), revision));
             }
             Body::MemoryDeleted { namespace, key, .. } => {
                 revision += 1;
                 entries.remove(&(Arc::clone(namespace), Arc::clone(key)));
             }
+            Body::MemorySeen(seen) => seen.entries.iter().for_each(|entry| {
+                let name = (Arc::clone(&entry.namespace), Arc::clone(&entry.key));
+                match &entry.value {
+                    Some(value) => drop(entries.insert(name, (Arc::clone(value), entry.revision))),
+                    None => drop(entries.remove(&name)),
+                }
+            }),
             _ => {}
         }
         Ok(())

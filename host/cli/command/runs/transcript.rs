@@ -121,7 +121,7 @@ impl Transcript {
             self.attempt = attempt;
         }
         match &event.body {
-            Body::TurnStarted { turn, model } => {
+            Body::TurnStarted { turn, model, .. } => {
                 self.turns += 1;
                 self.row(&paint::strong(&format!("turn {turn}")), &paint::quiet(&escaped(model)));
             }
@@ -267,9 +267,9 @@ mod tests {
         let error = Fault::retry("busy", "the model is busy");
         vec![
             event("scan[0].a", 1, Body::StepReady {}),
-            event("scan[0].a", 1, Body::TurnStarted { turn: 1, model: "m".into() }),
+            event("scan[0].a", 1, Body::TurnStarted { turn: 1, model: "m".into(), options: Arc::default() }),
             event("scan[0].a", 1, Body::StepRetrying { error, delay_ms: 5, usage: Usage::default() }),
-            event("scan[0].a", 2, Body::TurnStarted { turn: 1, model: "m".into() }),
+            event("scan[0].a", 2, Body::TurnStarted { turn: 1, model: "m".into(), options: Arc::default() }),
             event(
                 "scan[0].a",
                 2,

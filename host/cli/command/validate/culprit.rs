@@ -24,6 +24,7 @@ enum Wanted<'f> {
         tool: &'f str,
     },
     ToolOfStep(&'f str),
+    Isolation(&'f str),
     /// A plugin that is used as a `transform` or a `condition`.
     Plugin {
         alias: &'f str,
@@ -59,6 +60,9 @@ impl<'f> Wanted<'f> {
         if let (Some(alias), Some(used_as)) = (word("plugin"), word("used_as")) {
             return Some(Self::Plugin { alias, used_as });
         }
+        if let Some(mode) = word("isolation") {
+            return Some(Self::Isolation(mode));
+        }
         match (word("model"), word("tool"), word("agent")) {
             (Some(model), ..) => Some(Self::Model(model)),
             (None, Some(tool), Some(agent)) => Some(Self::ToolOfAgent { agent, tool }),
@@ -69,9 +73,10 @@ impl<'f> Wanted<'f> {
 
     fn fits(&self, word: &str) -> bool {
         match self {
-            Self::Model(name) | Self::ToolOfAgent { tool: name, .. } | Self::Plugin { alias: name, .. } => {
-                word == *name
-            }
+            Self::Model(name)
+            | Self::Isolation(name)
+            | Self::ToolOfAgent { tool: name, .. }
+            | Self::Plugin { alias: name, .. } => word == *name,
             // Zenflow calls it so.
             Self::ToolOfStep(name) => word == *name || word == "bash" && *name == "exec",
         }
@@ -96,6 +101,10 @@ impl<'f> Wanted<'f> {
                 links.filter_map(|link| link.member("plugin")).collect()
             }
             Self::ToolOfStep(_) => steps.into_iter().filter_map(|step| step.member("tool")).collect(),
+            Self::Isolation(_) => {
+                let options = root.member("options").into_iter();
+                options.chain(steps).filter_map(|part| part.member("isolation")).collect()
+            }
             Self::ToolOfAgent { agent, .. } => {
                 let tools = agents.and_then(|agents| agents.member(agent)?.member("tools"));
                 tools.and_then(Part::items).into_iter().flatten().collect()

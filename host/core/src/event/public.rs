@@ -116,6 +116,9 @@ impl Sensitive {
             Body::StepRetrying { error, .. } => self.learn_fault(error),
             Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => self.learn_value(value),
             Body::MemoryWritten { value, .. } => self.learn_value(value),
+            Body::MemorySeen(seen) => {
+                seen.entries.iter().filter_map(|entry| entry.value.as_ref()).for_each(|value| self.learn_value(value));
+            }
             _ => {}
         }
     }

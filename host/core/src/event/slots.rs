@@ -3,10 +3,11 @@
 //! Names, positions, counts and states are no content.
 
 use super::{
-    Body, Changes, Delivered, Dropped, OpenApproval, OpenQuestion, Posted, Recalled, StepOutput, Told, Waiting,
+    Body, Changes, Delivered, Dropped, OpenApproval, OpenQuestion, Posted, Recalled, Seen, StepOutput, Told, Waiting,
 };
 use crate::fault::Fault;
 use crate::message::{Message, ToolCall};
+use crate::model_options::ModelOptions;
 use crate::value::Map;
 use serde_json::Value;
 use std::sync::Arc;
@@ -85,6 +86,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         }
         Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => data(value, change),
         Body::MemoryWritten { value, .. } => shared_data(value, change),
+        Body::MemorySeen(seen) => self::seen(seen, change),
         Body::MessagePosted(Posted { text: told, .. })
         | Body::MessageDelivered(Delivered { text: told, .. })
         | Body::MessageDropped(Dropped { text: told, .. })
@@ -92,6 +94,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::Narrated { text: told, .. }
         | Body::Summarized { summary: told } => shared(told, change),
         Body::MemoryRecalled(of) => recalled(of, change),
+        Body::TurnStarted { options, .. } => model_options(options, change),
         Body::TurnFinished { message, .. } => said(message, change),
         Body::ToolCallStarted { args, .. } | Body::PermissionAsked { args, .. } => shared_data(args, change),
         Body::ToolCallFinished { result, content, error, .. } => {
@@ -114,7 +117,6 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         | Body::LoopFinished { .. }
         | Body::LoopPostponed { .. }
         | Body::BranchChosen { .. }
-        | Body::TurnStarted { .. }
         | Body::TurnFailed { .. }
         | Body::Spent(_)
         | Body::BudgetWarning(_)
@@ -132,6 +134,21 @@ fn output(output: &mut StepOutput, change: &mut dyn Change) {
     if !output.metadata.is_empty() {
         map(Arc::make_mut(&mut output.metadata), change);
     }
+}
+
+fn seen(seen: &mut Seen, change: &mut dyn Change) {
+    let values = Arc::make_mut(&mut seen.entries).iter_mut().filter_map(|entry| entry.value.as_mut());
+    values.for_each(|value| shared_data(value, change));
+}
+
+fn model_options(slot: &mut Arc<ModelOptions>, change: &mut dyn Change) {
+    if slot.is_empty() {
+        return;
+    }
+    let options = Arc::make_mut(slot);
+    options.stop.iter_mut().flatten().chain(options.headers.values_mut()).for_each(|told| text(told, change));
+    options.reasoning.iter_mut().for_each(|told| data(told, change));
+    options.provider.values_mut().for_each(|body| map(body, change));
 }
 
 /// What somebody said.

@@ -5,6 +5,7 @@ use crate::event::StepOutput;
 use crate::fault::Fault;
 use crate::id::{RunId, StepPath};
 use crate::message::{Attachment, ToolCall, Usage};
+use crate::model_options::ModelOptions;
 use crate::policy::Narrowings;
 use crate::spec::InputText;
 use crate::spec::workflow::AskWork;
@@ -70,6 +71,9 @@ pub struct AgentContext {
     /// The model that is asked for here: the run's, else the step's, else that of the agent's description in the document;
     /// none when they leave it to the agent. What documents and hosts have as a default is for agents that a model drives.
     pub model: Option<Arc<str>>,
+    /// What is to be said to a model besides, whichever it is: the run's options, and below them those of the agent's
+    /// description.
+    pub model_options: Arc<ModelOptions>,
     /// JSON Schema of the result, of the step, else of the agent's description. What the agent gives is checked against it,
     /// and fails the step when it does not fit: an agent that has no result of its own reads here that it needs one.
     pub result_schema: Option<Arc<Value>>,

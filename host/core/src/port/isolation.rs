@@ -64,14 +64,15 @@ pub enum TryEnd {
 
 /// Gives each step its directories.
 pub trait Isolation: Send + Sync {
-    /// Called once before a run begins or goes on, with all modes that its steps have. Gives what a person should know.
+    /// Called once before a run begins or goes on, with all modes that its steps have, and when a workflow is checked, with those of
+    /// them that are no words of the language. Gives what a person should know.
     ///
     /// # Errors
     /// When a step could not have its directory; nothing runs.
     fn check<'a>(&'a self, modes: &'a BTreeSet<IsolationMode>) -> BoxFuture<'a, Result<Vec<String>, Fault>> {
         let unknown = modes.iter().find(|mode| **mode != IsolationMode::None);
         let refused = unknown.map(|mode| {
-            Fault::user("isolation", format!("`isolation: {mode}` is not to be had here"))
+            mode.not_here()
                 .with_hint("the program that runs this gives steps directories of its own; take `isolation` out")
         });
         Box::pin(std::future::ready(refused.map_or(Ok(Vec::new()), Err)))

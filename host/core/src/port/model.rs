@@ -4,6 +4,7 @@ use super::{BoxFuture, BoxStream, Recorder};
 use crate::fault::Fault;
 use crate::id::{PluginModelName, RunId, StepPath};
 use crate::message::{Message, Opaque, ToolCall, Usage};
+use crate::model_options::ModelOptions;
 use crate::policy::Narrowings;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,12 @@ pub struct ModelInfo {
 pub trait Model: Send + Sync {
     /// What this model is.
     fn info(&self) -> ModelInfo;
+
+    /// Which of these options it cannot carry, as [`ModelOptions::names`] names them: whoever said them is told, and where only
+    /// what was decided runs, nothing does. Default: all of them. They are in [`ModelRequest::settings`] in any case.
+    fn unsupported(&self, options: &ModelOptions) -> Vec<String> {
+        options.names(&self.info().name)
+    }
 
     /// Asks the model. The stream ends after [`ModelEvent::Finished`]; an end before it is an error, never an answer. One that
     /// gives more than [`MODEL_RESPONSE_BYTES`] is dropped, and fails the step.
@@ -113,6 +120,13 @@ pub struct ModelSettings {
     /// Most tokens of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
+    /// What is said besides. Of an agent's description: its own options; of a request: what holds for it.
+    #[serde(default, skip_serializing_if = "said_nothing")]
+    pub options: Arc<ModelOptions>,
+}
+
+fn said_nothing(options: &Arc<ModelOptions>) -> bool {
+    options.is_empty()
 }
 
 /// A tool as a model sees it.

@@ -1,7 +1,7 @@
 //! Who decides when the steps of a document begin, when it is not the machine, and who works on them instead of their
 //! own agents.
 
-use super::{AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, StepEnd};
+use super::{AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, RunContext, StepEnd};
 use crate::fault::Fault;
 use crate::id::{AgentName, StepId};
 use std::sync::Arc;
@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// Decides when the steps of a document's own scope begin, and with what message. Everything else stays with the engine:
 /// dependencies, conditions, slots, retries, records. Steps inside loops, groups and includes are not its business.
 pub trait Starter: Send + Sync {
+    /// The run has begun; this is the whole of it, for what belongs to no step. Called once, before anything else.
+    fn attach(&self, _: Arc<dyn RunContext>) {}
+
     /// The step's dependencies have ended, so that it may begin; answers when it shall. Asked once for each step.
     ///
     /// # Errors

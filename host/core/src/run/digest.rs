@@ -151,6 +151,7 @@ fn note<'e>(tries: &mut HashMap<&'e StepPath, Try>, place: usize, event: &'e Run
         Body::VariableSet { .. }
         | Body::MemoryWritten { .. }
         | Body::MemoryDeleted { .. }
+        | Body::MemorySeen(_)
         | Body::Warning { .. }
         | Body::BudgetExhausted(_) => return,
         _ => return drop(tries.remove(step.as_ref().unwrap_or(&event.path))),

@@ -4,6 +4,7 @@
 
 use super::machine::{Ended, Machine};
 use super::node::{Doom, Kind, NodeId, NodeState};
+use super::variables::Change;
 use crate::event::{Body, RunEvent, SkippedBecause, Spending, StepStatus};
 use crate::id::StepPath;
 use crate::message::Usage;
@@ -41,12 +42,15 @@ impl Machine {
                 format!("{}: {message}", event.path)
             }),
             Body::VariableSet { key, value } => self.set_variable(&event.path, key, value),
-            Body::MemoryWritten { namespace, key, value, call } => {
-                self.change_memory((&event.path, namespace, key), Some(value), call.as_ref());
+            Body::MemoryWritten { namespace, key, value, call, revision } => {
+                let change = Change { by: &event.path, call: call.as_ref(), revision: *revision };
+                self.change_memory((namespace, key), Some(value), &change);
             }
-            Body::MemoryDeleted { namespace, key, call } => {
-                self.change_memory((&event.path, namespace, key), None, call.as_ref());
+            Body::MemoryDeleted { namespace, key, call, revision } => {
+                let change = Change { by: &event.path, call: call.as_ref(), revision: *revision };
+                self.change_memory((namespace, key), None, &change);
             }
+            Body::MemorySeen(seen) => self.see_memory(seen),
             Body::LoopIterationStarted { index } => self.open_iteration(&event.path, *index, event.at),
             body if event.path.is_coordinator() => self.coordinated(body),
             body if event.path.is_delegate() => self.delegated(&event.path, body),

@@ -15,12 +15,12 @@ impl Machine {
     pub fn isolation(&self, path: &StepPath) -> IsolationMode {
         let mut at = self.find(path);
         while let Some(node) = at {
-            if let Some(mode) = self.step(node).isolation {
-                return mode;
+            if let Some(mode) = &self.step(node).isolation {
+                return mode.clone();
             }
             at = self.around(node);
         }
-        self.workflow.options.isolation
+        self.workflow.options.isolation.clone()
     }
 
     /// Files that other steps changed before this one.

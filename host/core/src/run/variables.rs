@@ -2,6 +2,7 @@
 
 use super::machine::Machine;
 use super::node::{Kind, NodeId};
+use crate::event::{Seen, SeenEntry};
 use crate::id::{StepPath, ToolName};
 use crate::memory::{self, Memory, MemoryAccess, MemoryCalls};
 use crate::spec::workflow::Work;
@@ -15,6 +16,14 @@ use std::sync::Arc;
 pub(super) struct Shared {
     vars: Arc<Map>,
     memory: Arc<Memory>,
+}
+
+/// Who changed an entry of the shared memory.
+pub(super) struct Change<'e> {
+    pub(super) by: &'e StepPath,
+    pub(super) call: Option<&'e Arc<str>>,
+    /// In a memory that outlives the run.
+    pub(super) revision: Option<u64>,
 }
 
 impl Machine {
@@ -46,17 +55,20 @@ impl Machine {
         &self.memory_calls
     }
 
-    pub(super) fn change_memory(
-        &mut self,
-        (by, namespace, key): (&StepPath, &str, &str),
-        value: Option<&Arc<Value>>,
-        call: Option<&Arc<str>>,
-    ) {
+    pub(super) fn change_memory(&mut self, entry: (&str, &str), value: Option<&Arc<Value>>, change: &Change<'_>) {
         let memory = Arc::make_mut(&mut self.memory);
-        if let Some(call) = call {
-            self.memory_calls.note(call, memory.next_revision(), by);
+        if let Some(call) = change.call {
+            self.memory_calls.note(call, change.revision.unwrap_or(memory.next_revision()), change.by);
         }
-        memory.apply(namespace, key, value);
+        memory.apply(entry, value, change.revision);
+    }
+
+    /// Takes over what was read of a memory that outlives the run.
+    pub(super) fn see_memory(&mut self, seen: &Seen) {
+        let memory = Arc::make_mut(&mut self.memory);
+        for SeenEntry { namespace, key, value, revision } in &*seen.entries {
+            memory.apply((namespace, key), value.as_ref(), Some(*revision));
+        }
     }
 
     /// Whose entries the code at `path` writes, and what it may do: a step's agent what its document says, all else

@@ -30,6 +30,7 @@ impl Decoder<'_> {
         let transform = fields.get("transform").map(|node| self.transforms(node)).unwrap_or_default();
         let grants = self.narrowed(&fields);
         let budget = self.allowance(&fields);
+        let options = self.model_options(&fields);
         self.not_built_of_agent(&fields);
         Some(AgentSpec {
             name: name?,
@@ -42,6 +43,7 @@ impl Decoder<'_> {
                 temperature: fields.number("temperature"),
                 top_p: fields.number("topP"),
                 max_tokens: fields.count("maxTokens"),
+                options,
             },
             result_schema,
             transform,
@@ -52,7 +54,6 @@ impl Decoder<'_> {
 
     /// What is checked of an agent and cannot run.
     fn not_built_of_agent(&mut self, fields: &Fields<'_>) {
-        self.model_options(fields);
         if let Some(entry) = fields.entry("resumeOnMessage").filter(|_| fields.flag("resumeOnMessage") == Some(true)) {
             self.unbuilt(entry, "`resumeOnMessage`");
         }

@@ -80,6 +80,7 @@ codes! {
     BAD_LIMITS = "W073", "malformed limits", "The table of a plugin's limits has a fault.";
     ABOVE_THE_HOST = "W074", "limit above the host's", "`options.limits` may only lower the limits of the host; `cofferdam limits` prints them.";
     CREDENTIAL = "W075", "credential in a document", "A header that carries a credential has no place in a document; the model's settings hold it, or a variable of the environment that is named as `${NAME}`.";
+    MODEL_OPTION = "W076", "malformed options of a model", "`modelOptions` says something that cannot be sent with a request, or that the host says itself.";
 
     NOT_ZENFLOW = "W080", "not in zenflow", "The document says `compat: zenflow`, and zenflow v1 does not have this or forbids it.";
     INCLUDE_CIRCLE = "W081", "documents that include each other", "A document cannot include itself, also not through others; the message shows the circle.";

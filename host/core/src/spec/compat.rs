@@ -84,6 +84,11 @@ impl Walk<'_> {
             (Kind::Choice { plus, .. }, Content::Text(text)) if plus.contains(&text.as_str()) => {
                 self.forbid(node.spot, &node.path, &format!("zenflow has no `{text}` here"));
             }
+            (Kind::ChoiceOrName { words, plus, .. }, Content::Text(text))
+                if plus.contains(&text.as_str()) || !words.contains(&text.as_str()) =>
+            {
+                self.forbid(node.spot, &node.path, &format!("zenflow has no `{text}` here"));
+            }
             (Kind::Table(table) | Kind::TextOr(Kind::Table(table)), Content::Map(_)) => {
                 if std::ptr::eq(table(), &raw const super::keys::CONDITION) {
                     self.forbid(node.spot, &node.path, "a condition of zenflow is an expression");

@@ -14,7 +14,8 @@ use super::workflow::{
 };
 use super::{RunLimits, workflow::ItemFailure};
 use crate::budget::Budget;
-use crate::memory::{MemoryAccess, MemoryReading};
+use crate::limits;
+use crate::memory::{MemoryAccess, MemoryReading, MemoryScope};
 use crate::policy::{Grants, PluginLimits};
 use crate::transform::{Transform, Transforms};
 use crate::value::Map;
@@ -153,6 +154,7 @@ fn agent(agent: &AgentSpec) -> Value {
     table.maybe("temperature", agent.settings.temperature);
     table.maybe("topP", agent.settings.top_p);
     table.maybe("maxTokens", agent.settings.max_tokens);
+    table.some("modelOptions", agent.settings.options.to_map());
     table.maybe("memory", agent.tools.memory.as_ref().map(memory));
     table.some("transform", transforms(&agent.transform));
     table.maybe("grants", agent.grants.as_deref().map(|grants| json!(grants)));
@@ -226,8 +228,11 @@ fn options(options: &Options, defaults: &Defaults) -> Map {
     table.maybe("onUnknownEffect", options.on_unknown_effect.map(unknown_effect));
     // Without `compat`: what is written out is in this language, whatever the document was written for.
     table.maybe("engine", options.engine.as_deref());
-    let recall = options.recall.as_ref().map(|recall| json!({ "recall": recall }));
-    table.maybe("memory", recall);
+    let mut kept = Table::default();
+    kept.unless("scope", "shared", options.memory_scope == MemoryScope::Run);
+    kept.maybe("recall", options.recall.as_ref().map(|recall| json!(recall)));
+    table.some("memory", kept.into_map());
+    table.some("modelOptions", options.model_options.to_map());
     table.some("limits", run_limits(&options.limits));
     table.some("budget", options.budget.to_map());
     table.into_map()
@@ -270,6 +275,7 @@ fn run_limits(own: &RunLimits) -> Map {
         ("toolResultBytes", own.tool_result_bytes, host.tool_result_bytes),
         ("toolArgumentBytes", own.tool_argument_bytes, host.tool_argument_bytes),
         ("toolCallsPerTurn", own.tool_calls_per_turn, host.tool_calls_per_turn),
+        ("conversationBytes", own.conversation_bytes, host.conversation_bytes),
     ] {
         table.unless(name, value, value == most);
     }

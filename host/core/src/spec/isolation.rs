@@ -1,47 +1,75 @@
 //! The words for what a step's tools see of the file system.
 
 use super::workflow::{LoopKind, Scope, Step, Workflow};
-use serde::{Deserialize, Serialize};
+use crate::fault::Fault;
+use crate::id::IsolationName;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt;
 
 /// What a step's tools see of the file system.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IsolationMode {
     /// The working directory, which all steps share.
     #[default]
-    #[serde(rename = "none")]
     None,
     /// A directory of its own, empty at first.
-    #[serde(rename = "workdir-per-step")]
     Workdir,
     /// A copy of the working directory.
-    #[serde(rename = "copy-per-step")]
     Copy,
     /// A worktree of the git repository that the working directory is in.
-    #[serde(rename = "worktree-per-step")]
     Worktree,
+    /// What the program that runs it calls so.
+    Own(IsolationName),
 }
 
 impl IsolationMode {
-    /// All of them, in the order of the language.
-    pub const ALL: [Self; 4] = [Self::None, Self::Workdir, Self::Copy, Self::Worktree];
+    /// The words of the language, in its order.
+    pub const WORDS: [&'static str; 4] = ["none", "workdir-per-step", "copy-per-step", "worktree-per-step"];
 
-    /// The word of the language.
+    /// Its word.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
+        let [none, workdir, copy, worktree] = Self::WORDS;
         match self {
-            Self::None => "none",
-            Self::Workdir => "workdir-per-step",
-            Self::Copy => "copy-per-step",
-            Self::Worktree => "worktree-per-step",
+            Self::None => none,
+            Self::Workdir => workdir,
+            Self::Copy => copy,
+            Self::Worktree => worktree,
+            Self::Own(name) => name.as_str(),
         }
     }
 
-    /// What a word of the language means.
+    /// What a word means: one of the language, or a name that follows the grammar of names.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
+        let known = [Self::None, Self::Workdir, Self::Copy, Self::Worktree];
+        let known = known.into_iter().find(|mode| mode.as_str() == word);
+        known.or_else(|| IsolationName::parse(word).ok().map(Self::Own))
+    }
+}
+
+impl Serialize for IsolationMode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for IsolationMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::of_word(&word).ok_or_else(|| D::Error::custom(format!("`{word}` is no mode of isolation")))
+    }
+}
+
+impl IsolationMode {
+    /// That a host has no such mode.
+    #[must_use]
+    pub fn not_here(&self) -> Fault {
+        let fault = Fault::user("isolation", format!("`isolation: {self}` is not to be had here"));
+        fault.with_detail(json!({ "isolation": self.as_str() }))
     }
 }
 
@@ -55,21 +83,21 @@ impl Workflow {
     /// What its steps' tools see of the file system, all modes of it.
     #[must_use]
     pub fn isolation_modes(&self) -> BTreeSet<IsolationMode> {
-        modes(&self.scope, self.options.isolation)
+        modes(&self.scope, &self.options.isolation)
     }
 }
 
 /// All modes of a scope, and of those inside of it.
-fn modes(scope: &Scope, around: IsolationMode) -> BTreeSet<IsolationMode> {
+fn modes(scope: &Scope, around: &IsolationMode) -> BTreeSet<IsolationMode> {
     let mut found = BTreeSet::new();
     for step in &scope.steps {
-        let own = step.isolation.unwrap_or(around);
+        let own = step.isolation.as_ref().unwrap_or(around);
         match step.inner() {
             Some(inner) => found.extend(modes(inner, own)),
-            None => drop(found.insert(own)),
+            None => drop(found.insert(own.clone())),
         }
         if let Some(judge) = judge(step) {
-            found.insert(judge.isolation.unwrap_or(own));
+            found.insert(judge.isolation.as_ref().unwrap_or(own).clone());
         }
     }
     found

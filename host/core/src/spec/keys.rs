@@ -15,15 +15,18 @@ use super::kind::{
     Need::{Optional, Required},
     Table,
 };
+use super::workflow::IsolationMode;
+use crate::id::IsolationName;
 use crate::limits;
 
 const STEP_NAME: &str = "^[a-z][a-z0-9_-]{0,63}$";
 const ANY_WHOLE: Kind = Kind::Whole { min: 0, max: u32::MAX as u64 };
 const FAILURE: Kind = Kind::Choice { words: &["cascade", "skip-dependents", "continue", "abort"], plus: &["continue"] };
 const MODE: Kind = Kind::Choice { words: &["dag", "sequential", "parallel"], plus: &[] };
-const ISOLATION: Kind = Kind::Choice {
-    words: &["none", "workdir-per-step", "copy-per-step", "worktree-per-step"],
+const ISOLATION: Kind = Kind::ChoiceOrName {
+    words: &IsolationMode::WORDS,
     plus: &["workdir-per-step", "copy-per-step"],
+    grammar: IsolationName::GRAMMAR,
 };
 const TEXTS: Kind = Kind::List(&Kind::Text);
 

@@ -7,6 +7,7 @@ use super::duration;
 use super::report::Report;
 use super::suggest::did_you_mean;
 use super::tree::{Content, Entry, Node};
+use crate::id::IsolationName;
 use std::time::Duration;
 
 /// A table of the language.
@@ -72,6 +73,12 @@ pub(super) enum Kind {
     Choice {
         words: &'static [&'static str],
         plus: &'static [&'static str],
+    },
+    /// One of a few words, or a name that the program which runs the document knows.
+    ChoiceOrName {
+        words: &'static [&'static str],
+        plus: &'static [&'static str],
+        grammar: &'static str,
     },
     List(&'static Kind),
     /// A table with names of the document's own.
@@ -173,6 +180,9 @@ fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
         (Kind::Duration, _) => fits_duration(report, node),
         (Kind::Size, Content::Text(_) | Content::Int(_) | Content::Large(_)) => fits_size(report, node),
         (Kind::Choice { words, .. }, Content::Text(text)) => fits_choice(report, node, text, words),
+        (Kind::ChoiceOrName { words, grammar, .. }, Content::Text(text)) => {
+            fits_choice_or_name(report, node, (text, words), grammar)
+        }
         (Kind::Whole { min, max }, Content::Int(_) | Content::Large(_) | Content::Float(_)) => {
             fits_whole(report, node, (*min, *max))
         }
@@ -256,6 +266,22 @@ fn fits_choice(report: &mut Report, node: &Node, text: &str, words: &[&str]) -> 
     false
 }
 
+/// A word that is nearly one of those that are known is a slip of the pen.
+fn fits_choice_or_name(report: &mut Report, node: &Node, (text, words): (&str, &[&str]), grammar: &str) -> bool {
+    if words.contains(&text) {
+        return true;
+    }
+    let near = did_you_mean(text, words.iter().copied());
+    if near.is_none() && IsolationName::parse(text).is_ok() {
+        return true;
+    }
+    let hint = near.unwrap_or_else(|| {
+        format!("it is one of {}, or a name of the program that runs the document: {grammar}", quoted(words))
+    });
+    report.error(code::UNKNOWN_CHOICE, node, format!("unknown value `{text}`")).hint(hint);
+    false
+}
+
 fn fits_size(report: &mut Report, node: &Node) -> bool {
     let fits = size(node).is_some_and(|size| size > 0);
     if !fits {
@@ -325,7 +351,12 @@ impl Kind {
             Self::Whole { .. } => "a whole number",
             Self::Number { .. } => "a number",
             Self::Duration => "a duration",
-            Self::Text | Self::AnyText | Self::TextUpTo(_) | Self::Name(_) | Self::Choice { .. } => "text",
+            Self::Text
+            | Self::AnyText
+            | Self::TextUpTo(_)
+            | Self::Name(_)
+            | Self::Choice { .. }
+            | Self::ChoiceOrName { .. } => "text",
             Self::Size => "a size (bytes, or `64MiB`)",
             Self::Expression => "text (an expression)",
             Self::List(_) => "a list",

@@ -1,16 +1,32 @@
-//! What agents may do with the shared memory of a run.
+//! Which runs share a memory, and what agents may do with it.
 
 use super::code;
 use super::decode::Decoder;
-use super::keys::AGENT_MEMORY;
+use super::keys::{AGENT_MEMORY, MEMORY};
 use super::kind::{Fields, open};
-use crate::memory::{self, MemoryAccess, MemoryReading};
+use super::workflow::RecallSettings;
+use crate::memory::{self, MemoryAccess, MemoryReading, MemoryScope};
 use std::sync::Arc;
 
 /// Namespaces that belong to no agent of a document.
 const OWNERS: [&str; 3] = [memory::OF_WORKFLOW, memory::OF_DEFAULT, memory::OF_COORDINATOR];
 
 impl Decoder<'_> {
+    /// `memory` of the options: which runs share it, and the retrieval memory.
+    pub(super) fn memory(&mut self, fields: &Fields<'_>) -> (MemoryScope, Option<RecallSettings>) {
+        let entry = fields.entry("memory").filter(|_| fields.get("memory").is_some());
+        let opened = entry.and_then(|entry| Some((entry, open(&mut self.report, &entry.value, &MEMORY)?)));
+        let Some((entry, memory)) = opened else { return (MemoryScope::default(), None) };
+        if memory.is_empty() {
+            self.report.at(code::EMPTY, entry.spot, &entry.value.path, "`memory` says nothing".to_owned());
+        }
+        let scope = match memory.text("scope") {
+            Some("shared") => MemoryScope::Shared,
+            _ => MemoryScope::Run,
+        };
+        (scope, memory.get("recall").and_then(|node| self.recall(node)))
+    }
+
     /// `memory` of an agent: what is not said is not allowed.
     pub(super) fn agent_memory(&mut self, fields: &Fields<'_>) -> Option<MemoryAccess> {
         let entry = fields.entry("memory").filter(|_| fields.get("memory").is_some())?;

@@ -12,8 +12,8 @@ use std::time::Duration;
 impl Decoder<'_> {
     pub(super) fn options(&mut self, node: &Node) -> Option<(Options, Defaults)> {
         let fields = open(&mut self.report, node, &OPTIONS)?;
-        let recall = self.memory(&fields);
-        self.model_options(&fields);
+        let (memory_scope, recall) = self.memory(&fields);
+        let model_options = self.model_options(&fields);
         let limit = |name: &str| fields.duration(name).filter(|duration| *duration > Duration::ZERO);
         let defaults = Defaults {
             on_step_failure: failure(&fields, "onStepFailure").unwrap_or_default(),
@@ -40,7 +40,9 @@ impl Decoder<'_> {
             }),
             compat: fields.text("compat").map(|_| Compat::Zenflow),
             engine: fields.owned("engine").filter(|engine| engine != "default"),
+            memory_scope,
             recall,
+            model_options,
             budget: self.run_budget(&fields),
             limits: fields.get("limits").and_then(|node| self.run_limits(node)).unwrap_or_default(),
         };
@@ -60,6 +62,7 @@ impl Decoder<'_> {
             tool_result_bytes: lowered("toolResultBytes", host.tool_result_bytes),
             tool_argument_bytes: lowered("toolArgumentBytes", host.tool_argument_bytes),
             tool_calls_per_turn: lowered("toolCallsPerTurn", host.tool_calls_per_turn),
+            conversation_bytes: lowered("conversationBytes", host.conversation_bytes),
         })
     }
 

@@ -23,6 +23,8 @@ pub struct RunLimits {
     pub tool_argument_bytes: usize,
     /// Tool calls of one turn.
     pub tool_calls_per_turn: usize,
+    /// The conversation of an agent, in bytes, before what is old gives way.
+    pub conversation_bytes: usize,
 }
 
 impl Default for RunLimits {
@@ -35,6 +37,7 @@ impl Default for RunLimits {
             tool_result_bytes: limits::TOOL_RESULT_BYTES,
             tool_argument_bytes: limits::TOOL_ARGUMENT_BYTES,
             tool_calls_per_turn: limits::TOOL_CALLS_PER_TURN,
+            conversation_bytes: limits::CONVERSATION_BYTES,
         }
     }
 }

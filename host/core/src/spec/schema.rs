@@ -60,6 +60,9 @@ fn of_kind(kind: &Kind) -> Value {
             json!({ "type": "string", "minLength": 2, "pattern": duration::GRAMMAR.replace("(?=.)", "") })
         }
         Kind::Choice { words, .. } => json!({ "enum": words }),
+        Kind::ChoiceOrName { words, grammar, .. } => {
+            json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": grammar }] })
+        }
         Kind::List(of) => json!({ "type": "array", "items": of_kind(of) }),
         Kind::Map(of) => {
             json!({ "type": "object", "patternProperties": { "^x-": true }, "additionalProperties": of_kind(of) })

@@ -19,6 +19,8 @@ use crate::budget::{Allowance, Budget};
 use crate::event::Source;
 use crate::expr::Expr;
 use crate::id::{AgentName, Alias, StepId, ToolName};
+use crate::memory::MemoryScope;
+use crate::model_options::ModelOptions;
 use crate::policy::{Grants, Narrowing};
 use crate::port::ModelSettings;
 use crate::server::ServerReference;
@@ -335,8 +337,12 @@ pub struct Options {
     pub compat: Option<Compat>,
     /// The engine that runs the workflow; none = the default one.
     pub engine: Option<String>,
+    /// Which runs share the memory of the agents.
+    pub memory_scope: MemoryScope,
     /// Retrieval memory; none = the document asks for none.
     pub recall: Option<RecallSettings>,
+    /// Options of the requests to every model; an agent's own beat them.
+    pub model_options: Arc<ModelOptions>,
     /// Lowered limits.
     pub limits: RunLimits,
     /// What the run may spend.

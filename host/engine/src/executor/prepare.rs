@@ -1,6 +1,7 @@
 //! Everything that can be found out before anything is spent: agents, models, tools, schemas.
 
 mod coordinator;
+mod lacking;
 
 use super::answers::Answers;
 use super::{Ports, RunRequest};
@@ -14,7 +15,6 @@ use cofferdam_core::id::{AgentName, Alias, StepPath, ToolName};
 use cofferdam_core::limits;
 use cofferdam_core::mail;
 use cofferdam_core::port::{Agent, Model, no_recall};
-use cofferdam_core::run::limits_cost;
 use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::suggest::did_you_mean;
 use cofferdam_core::spec::workflow::{
@@ -42,6 +42,8 @@ pub(super) struct Prepared {
     pub(super) coordinator: Option<Offered>,
     /// What it is not here, although that was asked for.
     pub(super) of_coordinator: Vec<String>,
+    /// What models cannot be told of what was to be said to them.
+    pub(super) uncarried: BTreeSet<String>,
 }
 
 /// An agent, what it works with, and its own transforms.
@@ -77,6 +79,7 @@ impl Prepared {
             agents: HashMap::new(),
         };
         preparation.unbuilt();
+        preparation.shared_memory();
         preparation.scope(&request.workflow.scope, &StepPath::ROOT);
         preparation.empty_messages();
         preparation.coordinator();
@@ -162,30 +165,6 @@ struct Preparation<'a> {
 impl Preparation<'_> {
     fn workflow(&self) -> &Workflow {
         &self.request.workflow
-    }
-
-    /// What was checked and cannot run in this version.
-    fn unbuilt(&mut self) {
-        let unbuilt = self.request.workflow.unbuilt.iter();
-        self.faults.extend(unbuilt.map(|part| {
-            let message = format!("{} is not built in this version of cofferdam (`{}`)", part.what, part.path);
-            Fault::user("not_built", message).with_hint("remove it to run the document as it is")
-        }));
-    }
-
-    /// Models whose price is not known, where money is limited: nobody could say when it is spent.
-    fn unknown_prices(&mut self) {
-        let settings = &self.request.settings;
-        if !limits_cost(self.workflow(), &settings.budget_of(self.workflow())) {
-            return;
-        }
-        let names = self.models.values().flatten().map(|model| model.info().name);
-        let unknown: BTreeSet<Arc<str>> = names.filter(|name| settings.prices.of(name).is_none()).collect();
-        self.faults.extend(unknown.into_iter().map(|name| {
-            let message = format!("the price of `{name}` is not known, and the run has a budget of money");
-            let hint = format!("say what it costs in `cofferdam.toml`: `[prices.\"{name}\"]`, or limit tokens instead");
-            with_detail(Fault::user("unknown_price", message).with_hint(hint), json!({ "model": &*name }))
-        }));
     }
 
     fn scope(&mut self, scope: &Scope, at: &StepPath) {
@@ -351,6 +330,8 @@ impl Preparation<'_> {
             }
             None => {
                 let Some(model) = self.model(who, work, &spec)? else { return Ok(None) };
+                let spec = self.request.settings.with_options(spec, &self.workflow().options);
+                self.uncarried(model.as_ref(), &spec);
                 let limits = self.workflow().options.limits;
                 let spec = self.with_turns(spec);
                 let delegate = LlmAgent::new(Arc::clone(&spec), Arc::clone(&model), None, retries);
@@ -377,7 +358,9 @@ impl Preparation<'_> {
         };
         let asked = [&self.request.settings.model, &work.model, &spec.model];
         let model = asked.into_iter().flatten().next().map(|name| Arc::from(name.as_str()));
-        Ok(Terms { agent: name_of(spec), tools: self.ports.gateway.specs(&spec.tools), model, result, delegate: None })
+        let options = Arc::new(self.request.settings.model_options.over(&spec.settings.options));
+        let tools = self.ports.gateway.specs(&spec.tools);
+        Ok(Terms { agent: name_of(spec), tools, model, options, result, delegate: None })
     }
 
     /// The run's model beats the step's, which beats the agent's, which beats the document's.

@@ -4,6 +4,7 @@ use super::choose::Choosing;
 use super::coordinate::Desk;
 use super::digests::Stretch;
 use super::drops::DropTeller;
+use super::lasting::Lasting;
 use super::later::Evaluations;
 use super::lease::Held;
 use super::mail::Reading;
@@ -92,6 +93,8 @@ pub(super) struct Run {
     /// The coordinator, if the run has one.
     pub(super) desk: Desk,
     pub(super) remembering: Remembering,
+    /// The memory that outlives the run, where it shares one.
+    pub(super) lasting: Option<Lasting>,
     /// Who waits for room in a budget.
     pub(super) till: Till,
     /// What tries of an earlier process had come to.
@@ -192,6 +195,7 @@ impl Run {
             kept_mail,
             desk: Desk::default(),
             remembering: Remembering::default(),
+            lasting: None,
             till: Till::default(),
             past: PastTries::default(),
             head: 0,
@@ -201,6 +205,7 @@ impl Run {
             started_at,
         };
         run.remember();
+        run.open_lasting();
         run
     }
 
@@ -233,6 +238,7 @@ impl Run {
         self.leave_all().await;
         let left = self.left_behind();
         let lost = self.lost().await;
+        problems.extend(self.settle_lasting().await);
         problems.extend(self.prepared.cleanup().await);
         problems.extend(self.close_mail().await);
         problems.extend(self.drops.drained(self.ports.clock.as_ref()).await);
@@ -292,16 +298,7 @@ impl Run {
     }
 
     async fn walk(&mut self, first: Body, warnings: Vec<String>) -> Result<(), Error> {
-        let mut pass = Pass::default();
-        pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body: first });
-        for message in warnings {
-            let body = Body::Warning { code: "isolation".to_owned(), message };
-            pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
-        }
-        for message in std::mem::take(&mut self.prepared.of_coordinator) {
-            let body = Body::Warning { code: "coordinator".to_owned(), message };
-            pass.queue.push_back(Emission { path: StepPath::ROOT, attempt: None, body });
-        }
+        let mut pass = self.begin(first, warnings).await?;
         self.settle(&mut pass);
         self.ports.gateway.person().stand_still(self.machine.outages());
         // Whoever else starts steps could not take up one that waits.

@@ -1,5 +1,6 @@
 //! The shared memory of the run as its steps use it: read at once, changed by an event.
 
+use super::lasting::Errand;
 use super::run::{Pass, Run};
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
@@ -23,10 +24,18 @@ pub(crate) struct MemoryAsked {
 impl Run {
     /// Reads or changes the shared memory for the code at `path`.
     pub(super) fn share(&mut self, path: StepPath, attempt: Option<u32>, asked: MemoryAsked, pass: &mut Pass) {
-        let MemoryAsked { request, reply, done } = asked;
         if !self.machine.admits(&path, attempt) {
-            return drop(done.send(Err(Fault::cancelled())));
+            return drop(asked.done.send(Err(Fault::cancelled())));
         }
+        if let Some(lasting) = &self.lasting {
+            let (own, access) = self.machine.memory_rights(&path);
+            let made = self.machine.memory_calls().made(match &asked.request {
+                MemoryRequest::Change(change) => change.call.as_ref(),
+                _ => None,
+            });
+            return lasting.ask(Errand { path, attempt, own, access, made, asked });
+        }
+        let MemoryAsked { request, reply, done } = asked;
         let (answer, body) = match recall(&self.machine, &path, request) {
             Ok(found) => found,
             Err(fault) => return drop(done.send(Err(fault))),
@@ -85,13 +94,13 @@ fn make(
     let MemoryChange { key, value, call, .. } = change;
     let (namespace, key) = (Arc::clone(own), key.into());
     let body = match value {
-        Some(value) => Body::MemoryWritten { namespace, key, value: Arc::new(value), call },
-        None => Body::MemoryDeleted { namespace, key, call },
+        Some(value) => Body::MemoryWritten { namespace, key, value: Arc::new(value), call, revision: None },
+        None => Body::MemoryDeleted { namespace, key, call, revision: None },
     };
     Ok((MemoryReply::Changed(memory.next_revision()), Some(body)))
 }
 
-fn denied(own: &str, what: &str) -> Fault {
+pub(crate) fn denied(own: &str, what: &str) -> Fault {
     Fault::step("memory_denied", format!("the agent `{own}` {what} in the shared memory"))
         .with_hint("`memory` of the agent says what it may read and write")
 }

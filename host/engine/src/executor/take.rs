@@ -65,6 +65,7 @@ impl Run {
                 }
             },
             Wake::Remember { path, attempt, asked } => self.share(path, attempt, asked, pass),
+            Wake::Lasting { path, attempt, fetched, done } => self.take_fetched((path, attempt), *fetched, done, pass),
             Wake::Post { path, attempt, posting } => self.post(path, attempt, posting, pass),
             Wake::Fetch { path, attempt, fetch } => self.fetch(&path, attempt, fetch, pass),
             Wake::Said { path, body, counts, done } => self.say(path, body, (counts, done), pass),

@@ -1,5 +1,6 @@
 //! All that can wake the executor.
 
+use super::lasting::Fetched;
 use super::mail::Posting;
 use super::shared::MemoryAsked;
 use crate::mailbox::Fetch;
@@ -38,6 +39,8 @@ pub(crate) enum Wake {
     Set { path: StepPath, attempt: Option<u32>, key: String, value: Value, done: oneshot::Sender<Result<(), Fault>> },
     /// Code inside the run reads or changes the shared memory, and waits until a change is durable.
     Remember { path: StepPath, attempt: Option<u32>, asked: MemoryAsked },
+    /// A memory that outlives the run was asked for code inside of it, and who asked waits until what came of it is recorded.
+    Lasting { path: StepPath, attempt: Option<u32>, fetched: Box<Fetched>, done: oneshot::Sender<Result<(), Fault>> },
     /// A try is about to ask a model.
     Reserve { path: StepPath, attempt: u32, need: Need, reply: oneshot::Sender<Result<Grant, Fault>> },
     /// What was held back for a request is free.

@@ -36,6 +36,9 @@ impl Replayer {
                 return Held::Taken;
             }
         };
+        if let Some(difference) = self.other_options((path, attempt), &spec, asked) {
+            return difference.into();
+        }
         let schema = work.result_schema.as_ref().or(spec.result_schema.as_ref());
         let compiled = schema.map(|schema| compile(&format!("step `{path}`"), schema).map(|made| (schema, made)));
         let result = match compiled.transpose() {
@@ -50,7 +53,14 @@ impl Replayer {
         };
         let message = with_recalled(message, asked);
         let agent = spec.name.as_str().into();
-        let terms = Terms { agent, tools: self.ports.gateway.specs(&spec.tools), model: None, result, delegate: None };
+        let terms = Terms {
+            agent,
+            tools: self.ports.gateway.specs(&spec.tools),
+            model: None,
+            options: Arc::default(),
+            result,
+            delegate: None,
+        };
         let limits = self.workflow.options.limits;
         let gateway = Arc::clone(&self.ports.gateway);
         let past = Arc::new(Past::new(asked, Arc::clone(&terms.tools), limits, gateway));
@@ -112,6 +122,7 @@ impl Replayer {
             kept: Arc::default(),
             deadline: None,
             model: None,
+            model_options: Arc::default(),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             answers: BTreeMap::new(),
             approvals: Approvals::default(),

@@ -8,6 +8,7 @@ use cofferdam_core::event::{Body, RunEvent, RunStatus, StepOutput};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::ToolName;
 use cofferdam_core::message::ToolCall;
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{
     BoxFuture, ConditionFn, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, Natives, RunContext,
@@ -382,4 +383,31 @@ fn a_replay_of_no_record_says_so() {
     let difference = elsewhere(workflow(vec![call("a")]), &[Arc::new(lone)]).unwrap_err();
     assert_eq!(difference.what, "the record does not begin with the start of a run");
     let _: Value = serde_json::to_value(&*difference).unwrap();
+}
+
+#[test]
+fn requests_with_other_options_of_the_model_are_found() {
+    let options = |seed| Arc::new(ModelOptions { seed: Some(seed), ..ModelOptions::default() });
+    let document = |seed| {
+        let work = AgentWork { model: Some("talker".into()), ..AgentWork::new("Say.") };
+        let mut document = workflow(vec![step("a", Work::Agent(work))]);
+        document.options.model_options = options(seed);
+        document
+    };
+    let models: Option<Arc<dyn Model>> = Some(Arc::new(Saying(vec![Vec::new()])) as Arc<dyn Model>);
+    let seen = Scene { models, ..Scene::default() }.run(document(1));
+    elsewhere(document(1), &seen.journal).unwrap();
+    let of_record = changed(&seen, |event| match &mut event.body {
+        Body::TurnStarted { options: told, .. } => {
+            *told = options(3);
+            true
+        }
+        _ => false,
+    });
+    for (document, record, seeds) in [(document(2), &seen.journal, (1, 2)), (document(1), &of_record, (3, 1))] {
+        let difference = elsewhere(document, record).unwrap_err();
+        assert!(difference.what.contains("other options"), "{difference:?}");
+        let (recorded, replayed) = (difference.recorded.unwrap(), difference.replayed.unwrap());
+        assert_eq!((&recorded["seed"], &replayed["seed"]), (&json!(seeds.0), &json!(seeds.1)));
+    }
 }

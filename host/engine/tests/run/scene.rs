@@ -163,6 +163,7 @@ impl Scene {
             drops: self.drops,
             mailboxes: None,
             conversation: None,
+            shared_memory: None,
             recall: self.recall,
         };
         let request = request(workflow, self.answers, settings);

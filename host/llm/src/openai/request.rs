@@ -2,12 +2,15 @@
 //!
 //! It must not send anything. The body borrows from the conversation: a long one is not copied before it is written out.
 
+use super::options::parameters;
 use crate::kind::Kind;
 use crate::provider::{Provider, TokenField, UsageReport};
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, ToolCall};
+use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{ModelRequest, ToolChoice, ToolSpec};
+use cofferdam_core::value::Map;
 use cofferdam_egress::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -25,8 +28,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         tool_choice: Some(&request.tool_choice).filter(|_| has_tools).and_then(choice),
         max_completion_tokens: bound(TokenField::MaxCompletionTokens),
         max_tokens: bound(TokenField::MaxTokens),
-        temperature: settings.temperature,
-        top_p: settings.top_p,
+        parameters: parameters(provider, model, settings),
         stream: true,
         stream_options: (provider.usage == UsageReport::OnRequest).then(|| json!({ "include_usage": true })),
     };
@@ -34,8 +36,8 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
     bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
 }
 
-/// The headers, the key among them marked as sensitive.
-pub(super) fn headers(provider: &Provider) -> Result<HeaderMap, Fault> {
+/// The headers, the key among them marked as sensitive. Those of the options never take the place of others.
+pub(super) fn headers(provider: &Provider, options: &ModelOptions) -> Result<HeaderMap, Fault> {
     let mut headers = HeaderMap::new();
     let fixed = [("content-type", "application/json"), ("accept", "text/event-stream")];
     for (name, value) in fixed {
@@ -44,7 +46,8 @@ pub(super) fn headers(provider: &Provider) -> Result<HeaderMap, Fault> {
     let own = [("openai-organization", &provider.organization), ("openai-project", &provider.project)];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
     let further = provider.headers.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
-    for (name, value) in own.chain(further) {
+    let said = options.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in said.chain(own).chain(further) {
         let refuse =
             || Kind::NotConfigured.fault(format!("header `{name}` of provider `{}` cannot be sent", provider.name));
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse())?;
@@ -78,10 +81,8 @@ struct Body<'a> {
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
+    #[serde(flatten)]
+    parameters: Map,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<Value>,
@@ -260,10 +261,10 @@ mod tests {
     fn a_key_goes_into_a_sensitive_header_and_an_odd_one_is_refused() {
         let mut provider = Provider::new("x", "http://x/v1").with_key("sk-1");
         provider.project = Some("p".to_owned());
-        let sent = headers(&provider).unwrap();
+        let sent = headers(&provider, &ModelOptions::default()).unwrap();
         assert!(sent.get("authorization").is_some_and(HeaderValue::is_sensitive));
         assert_eq!(sent.get("openai-project").unwrap(), "p");
         let odd = Provider::new("x", "http://x/v1").with_key("sk\n1");
-        assert_eq!(headers(&odd).unwrap_err().code, "model_auth");
+        assert_eq!(headers(&odd, &ModelOptions::default()).unwrap_err().code, "model_auth");
     }
 }

@@ -19,7 +19,7 @@ use std::path::Path;
 /// Saves what was changed, and says what that is.
 pub(super) fn save(git: &Git, own: &Own, mut state: State) -> Changes {
     let mut changes = Changes {
-        isolation: state.mode,
+        isolation: state.mode.clone(),
         base: state.head.clone(),
         directory: format!("{WORK}/{}/{TREE}", own.name),
         ..Changes::default()

@@ -190,9 +190,9 @@ fn outlives(body: &Body) -> bool {
     is_of_memory(body) || matches!(body, Body::VariableSet { key, .. } if key != LOOP_CONTINUE)
 }
 
-/// Whether an event changes the shared memory, which is the run's as variables are.
+/// Whether an event changes the shared memory, which is the run's as variables are, or what the run knows of it.
 fn is_of_memory(body: &Body) -> bool {
-    matches!(body, Body::MemoryWritten { .. } | Body::MemoryDeleted { .. })
+    matches!(body, Body::MemoryWritten { .. } | Body::MemoryDeleted { .. } | Body::MemorySeen(_))
 }
 
 /// Whether an event is about a message on its way; that an agent has read one belongs to its try.

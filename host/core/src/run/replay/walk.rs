@@ -87,6 +87,15 @@ impl<'r, A: Answers> Walk<'r, A> {
                 self.feed(event);
             }
             Body::RunResumed { .. } => self.resume(event),
+            // What the run saw before anybody asked, and what whoever starts its steps wrote.
+            Body::MemorySeen(_) if event.path.is_root() => {
+                self.earlier.note(self.at, self.machine.shared());
+                self.feed(event);
+            }
+            Body::MemoryWritten { .. } | Body::MemoryDeleted { .. } if self.gated && event.path.is_root() => {
+                self.earlier.note(self.at, self.machine.shared());
+                self.feed(event);
+            }
             Body::Unknown
             | Body::Newer(_)
             | Body::FilesChanged(_)
@@ -201,7 +210,10 @@ impl<'r, A: Answers> Walk<'r, A> {
         if matches!(event.body, Body::TurnStarted { .. } | Body::TurnFinished { .. } | Body::ToolCallStarted { .. }) {
             self.nothing_left_out(event)?;
         }
-        if matches!(event.body, Body::VariableSet { .. } | Body::MemoryWritten { .. } | Body::MemoryDeleted { .. }) {
+        if matches!(
+            event.body,
+            Body::VariableSet { .. } | Body::MemoryWritten { .. } | Body::MemoryDeleted { .. } | Body::MemorySeen(_)
+        ) {
             self.earlier.note(self.at, self.machine.shared());
         }
         self.keep(event);
@@ -443,6 +455,7 @@ fn is_work(body: &Body, attempt: Option<u32>) -> bool {
                 | Body::VariableSet { .. }
                 | Body::MemoryWritten { .. }
                 | Body::MemoryDeleted { .. }
+                | Body::MemorySeen(_)
         ),
     }
 }

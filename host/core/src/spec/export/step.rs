@@ -66,7 +66,7 @@ pub(super) fn own_keys(step: &Step) -> Map {
     table.maybe("maxRetries", step.max_retries);
     table.maybe("onFailure", step.on_failure.map(failure));
     table.some("transform", transforms(&step.transform));
-    table.maybe("isolation", step.isolation.map(IsolationMode::as_str));
+    table.maybe("isolation", step.isolation.as_ref().map(IsolationMode::as_str));
     table.unless("sensitive", true, !step.sensitive);
     table.maybe("grants", step.grants.as_deref().map(|grants| json!(grants)));
     table.some("budget", step.budget.to_map());

@@ -100,6 +100,7 @@ pub(in super::super) static LIMITS: Table = Table {
         Key::new("toolResultBytes", Optional, Kind::Size, "What a model reads of a tool's answer."),
         Key::new("toolArgumentBytes", Optional, Kind::Size, "The arguments of a tool call."),
         Key::new("toolCallsPerTurn", Optional, AT_LEAST_ONE, "Tool calls of one turn."),
+        Key::new("conversationBytes", Optional, Kind::Size, "A conversation, before what is old in it gives way."),
     ],
 };
 
@@ -187,7 +188,7 @@ pub(in super::super) static MODEL_OPTIONS: Table = Table {
     name: "model-options",
     keys: &[
         Key::new("seed", Optional, Kind::Whole { min: 0, max: i64::MAX as u64 }, "Where sampling begins."),
-        Key::new("stop", Optional, Kind::TextOr(&TEXTS), "Texts at which an answer ends."),
+        Key::new("stop", Optional, Kind::TextOr(&Kind::List(&Kind::AnyText)), "Texts at which an answer ends."),
         Key::new("topK", Optional, AT_LEAST_ONE, "Sampling from so many tokens only."),
         Key::new("frequencyPenalty", Optional, PENALTY, "Makes words that were used often less likely."),
         Key::new("presencePenalty", Optional, PENALTY, "Makes words that were used at all less likely."),

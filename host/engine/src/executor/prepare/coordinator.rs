@@ -16,6 +16,7 @@ impl Preparation<'_> {
         let Some(settings) = self.request.settings.coordinator.clone() else { return };
         let shared = self.shared_conversation(&settings);
         let spec = Arc::new(settings.spec(shared.is_some()));
+        let spec = self.request.settings.with_options(spec, &self.workflow().options);
         let who = "the coordinator";
         let tools = self.ports.gateway.coordinator_specs(&spec.tools);
         self.tool_names(&spec);
@@ -29,9 +30,11 @@ impl Preparation<'_> {
             None
         });
         let Some(model) = model else { return };
+        self.uncarried(model.as_ref(), &spec);
         self.models.insert(model.info().name.to_string(), Some(Arc::clone(&model)));
         let retries = self.workflow().options.max_retries.unwrap_or(limits::MODEL_RETRIES);
-        let terms = Terms { agent: name_of(&spec), tools, model: None, result: None, delegate: None };
+        let terms =
+            Terms { agent: name_of(&spec), tools, model: None, options: Arc::default(), result: None, delegate: None };
         let agent = LlmAgent::new(spec, model, None, retries).within(self.workflow().options.limits).sharing(shared);
         self.made.coordinator = Some(Offered { agent: Arc::new(agent), terms, transform: Transforms::default() });
     }

@@ -1,0 +1,184 @@
+//! What options of models must not say: what is out of range, what belongs to the host, what is a credential.
+
+use super::ModelOptions;
+use crate::limits;
+use crate::server::CREDENTIALS;
+use crate::value;
+use serde_json::Value;
+
+/// Headers that the host or the connection sets, in lower case.
+const RESERVED_HEADERS: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Endings of names of headers that carry credentials, in lower case.
+const CREDENTIAL_ENDINGS: &[&str] = &["authorization", "api-key", "apikey", "-token", "-secret", "-password", "cookie"];
+
+/// Members of a body that are the conversation, its bounds and its form; the budget counts on them.
+const RESERVED_BODY: &[&str] = &[
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_tokens",
+    "messages",
+    "model",
+    "n",
+    "stream",
+    "stream_options",
+    "tool_choice",
+    "tools",
+];
+
+/// Something that options of models must not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelOptionFault {
+    /// Where it stands, from the table of options on: `headers`, `Authorization`.
+    pub path: Vec<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: &'static str,
+    /// Whether it is a credential that has no place there.
+    pub is_credential: bool,
+}
+
+impl ModelOptionFault {
+    fn new(path: &[&str], message: String, hint: &'static str) -> Self {
+        Self { path: path.iter().map(|part| (*part).to_owned()).collect(), message, hint, is_credential: false }
+    }
+
+    /// Its place in words: `headers.Authorization`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.path.join(".")
+    }
+}
+
+impl ModelOptions {
+    /// Everything that is wrong with the options, wherever they come from.
+    #[must_use]
+    pub fn faults(&self) -> Vec<ModelOptionFault> {
+        let mut faults = Vec::new();
+        self.ranges(&mut faults);
+        for (name, value) in &self.headers {
+            faults.extend(header_fault(name, value));
+        }
+        for (provider, body) in &self.provider {
+            for name in body.keys().filter(|name| RESERVED_BODY.contains(&name.as_str())) {
+                let message = format!("`{name}` is what the host says of each request");
+                let hint = "leave it out; models, tools and lengths have keys of their own";
+                faults.push(ModelOptionFault::new(&["provider", provider, name], message, hint));
+            }
+        }
+        let whole = Value::Object(self.to_map());
+        if value::size(&whole) > limits::MODEL_OPTIONS_BYTES || value::check_depth(&whole).is_err() {
+            let message = format!("the options take more than {} bytes, or are too deep", limits::MODEL_OPTIONS_BYTES);
+            faults.push(ModelOptionFault::new(&[], message, "each request carries them: say less"));
+        }
+        faults
+    }
+
+    fn ranges(&self, faults: &mut Vec<ModelOptionFault>) {
+        let mut wrong = |key: &str, wanted: &str| {
+            let message = format!("expected {wanted}");
+            faults.push(ModelOptionFault::new(&[key], message, "leave it out for what the provider does by itself"));
+        };
+        if self.seed.is_some_and(|seed| i64::try_from(seed).is_err()) {
+            wrong("seed", "a whole number of at most 63 bits");
+        }
+        if self.top_k == Some(0) {
+            wrong("topK", "a whole number of at least 1");
+        }
+        for (key, penalty) in [("frequencyPenalty", self.frequency_penalty), ("presencePenalty", self.presence_penalty)]
+        {
+            if penalty.is_some_and(|penalty| !(-2.0..=2.0).contains(&penalty)) {
+                wrong(key, "a number from -2 to 2");
+            }
+        }
+        let texts = self.stop.iter().flatten();
+        if self.stop.as_ref().is_some_and(|texts| texts.len() > limits::MODEL_STOPS)
+            || texts.into_iter().any(String::is_empty)
+        {
+            wrong("stop", &format!("at most {} texts, none of them empty", limits::MODEL_STOPS));
+        }
+    }
+}
+
+fn header_fault(name: &str, value: &str) -> Option<ModelOptionFault> {
+    let lower = name.to_ascii_lowercase();
+    let path = ["headers", name];
+    if CREDENTIALS.contains(&lower.as_str()) || CREDENTIAL_ENDINGS.iter().any(|ending| lower.ends_with(ending)) {
+        let fault = ModelOptionFault::new(
+            &path,
+            format!("the header `{name}` carries a credential"),
+            "name the key in the settings of the model",
+        );
+        return Some(ModelOptionFault { is_credential: true, ..fault });
+    }
+    if RESERVED_HEADERS.contains(&lower.as_str()) {
+        let message = format!("the header `{name}` is the host's own");
+        return Some(ModelOptionFault::new(&path, message, "leave it out"));
+    }
+    let is_name = !name.is_empty() && name.bytes().all(is_name_byte);
+    let is_value = value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+    (!is_name || !is_value).then(|| {
+        let message = format!("the header `{name}` cannot be sent");
+        let hint = "names have letters, digits and hyphens; values are printable ASCII";
+        ModelOptionFault::new(&path, message, hint)
+    })
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn places(value: Value) -> Vec<String> {
+        let options: ModelOptions = serde_json::from_value(value).unwrap();
+        options.faults().iter().map(ModelOptionFault::place).collect()
+    }
+
+    #[test]
+    fn credentials_and_what_is_the_hosts_are_refused_in_any_case() {
+        for name in ["Authorization", "X-Api-Key", "Cookie", "x-goog-api-key", "X-Auth-Token", "Proxy-Authorization"] {
+            let options: ModelOptions = serde_json::from_value(json!({ "headers": { name: "x" } })).unwrap();
+            let faults = options.faults();
+            assert!(faults.len() == 1 && faults[0].is_credential, "{name}: {faults:?}");
+        }
+        assert_eq!(places(json!({ "headers": { "Content-Type": "x", "Host": "x" } })).len(), 2);
+        assert_eq!(places(json!({ "headers": { "x y": "1", "x-a": "a\nb", "x-b": "ü" } })).len(), 3);
+        assert_eq!(places(json!({ "headers": { "x-team": "docs", "OpenAI-Beta": "x=1" } })), [""; 0]);
+    }
+
+    #[test]
+    fn a_body_cannot_say_what_budgets_and_streams_rest_on() {
+        let body = json!({ "p": { "max_tokens": 1, "stream": false, "n": 3, "service_tier": "flex", "top_k": 4 } });
+        assert_eq!(places(json!({ "provider": body })), ["provider.p.max_tokens", "provider.p.n", "provider.p.stream"]);
+    }
+
+    #[test]
+    fn values_have_ranges_and_a_bound() {
+        let value = json!({ "seed": u64::MAX, "topK": 0, "frequencyPenalty": 3, "presencePenalty": -3, "stop": [""] });
+        assert_eq!(places(value), ["seed", "topK", "frequencyPenalty", "presencePenalty", "stop"]);
+        let many: Vec<String> = (0..=limits::MODEL_STOPS).map(|index| index.to_string()).collect();
+        assert_eq!(places(json!({ "stop": many })), ["stop"]);
+        let long = "x".repeat(limits::MODEL_OPTIONS_BYTES);
+        assert_eq!(places(json!({ "provider": { "p": { "a": long } } })), [""]);
+    }
+}
