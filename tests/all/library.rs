@@ -1,7 +1,7 @@
 //! What embedders rely on: building starts nothing, runs do not see each other, streams end as runs do, closing is
 //! final.
 
-use crate::support::repository;
+use crate::support::{TestRuntime, close, repository};
 use cofferdam::core::event::{RunStatus, StepStatus};
 use cofferdam::core::permission::{Rule, Rules};
 use cofferdam::core::port::RunFilter;
@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::threads(2)
 }
 
 /// A runtime whose time stands still until nothing else is left to do.
-pub(crate) fn quick() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+pub(crate) fn quick() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 fn scripted(script: &str) -> Orchestrator {
@@ -88,7 +88,7 @@ fn two_hundred_runs_at_once_see_their_own_data_only() {
             let foreign = output.matches("<run ").count() - output.matches(&format!("<run {number}>")).count();
             assert_eq!(foreign, 0, "{output}");
         }
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
     });
 }
 
@@ -245,7 +245,7 @@ fn a_dropped_stream_cancels_its_run_and_that_is_recorded() {
         let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
         begins(&mut stream).await;
         drop(stream);
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         assert_eq!(statuses(&orchestrator).await, ["cancelled"]);
     });
 }
@@ -280,7 +280,7 @@ fn a_dropped_run_is_cancelled_and_that_is_recorded() {
             _ = orchestrator.run_flow(&workflow, RunOptions::default()) => panic!("it cannot have ended"),
             () = begun => {}
         }
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         assert_eq!(statuses(&orchestrator).await, ["cancelled"]);
     });
 }
@@ -316,7 +316,7 @@ fn closing_cancels_what_runs() {
         let workflow = Workflow::parse("name: one\nsteps: [{ id: a, instructions: Wait. }]", ".").unwrap();
         let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
         begins(&mut stream).await;
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         let result = stream.wait().await.unwrap();
         assert_eq!((result.status, result.steps[0].status), (RunStatus::Cancelled, StepStatus::Cancelled));
     });

@@ -1,6 +1,7 @@
 //! What an embedder plugs in and what goes wrong in it: a panic is the failure of its step alone, who ignores a
 //! cancellation is left behind, and a journal that fails ends the run with an error that names it.
 
+use crate::support::{TestRuntime, close};
 use cofferdam::core::event::{RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{LocalName, RunId};
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::threads(4)
 }
 
 async fn run(orchestrator: &Orchestrator, document: &str) -> Result<RunResult, Error> {
@@ -99,7 +100,7 @@ steps:
                 assert!(fault.message.contains(told), "{fault}");
             }
         }
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
     });
 }
 
@@ -229,7 +230,7 @@ steps:
                     assert!(told.contains("journal") && told.contains("the disk is gone"), "{told}");
                 }
             }
-            assert!(orchestrator.close().await.still_running.is_empty());
+            close(&orchestrator).await;
         }
         assert!(failed > 3, "{failed}");
     });

@@ -1,6 +1,6 @@
 //! Who decides about a call that no rule is about: somebody who is asked, what was answered before, or nobody.
 
-use crate::support::{Project, user_directory};
+use crate::support::{Project, TestRuntime, close, user_directory};
 use cofferdam::core::event::{Body, Decision};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::permission::{Rule, Rules, Stance};
@@ -102,16 +102,14 @@ fn decided(builder: Builder, document: &str) -> Vec<(String, bool, String)> {
 }
 
 fn decided_by(builder: Builder, document: &str, script: &str) -> Vec<(String, bool, String)> {
-    // Time passes where nothing else happens.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let decisions = Arc::new(Decisions::default());
     let builder = builder.model(Scripted::parse(script).unwrap()).sink(Arc::clone(&decisions) as Arc<dyn Sink>);
-    runtime.block_on(async {
+    TestRuntime::quick().block_on(async {
         let orchestrator = builder.build().unwrap();
         let workflow = Workflow::parse(document, ".").unwrap();
         let result = orchestrator.run_flow(&workflow, RunOptions::default()).await.unwrap();
         assert!(result.success(), "{:?}", result.error);
-        orchestrator.close().await;
+        close(&orchestrator).await;
     });
     std::mem::take(&mut *decisions.0.lock().unwrap())
 }

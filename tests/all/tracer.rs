@@ -1,6 +1,7 @@
 //! Traces: what happens in a run as spans, each within the one around it.
 
 use crate::library::quick;
+use crate::support::close;
 use cofferdam::llm::Scripted;
 use cofferdam::{Orchestrator, RunOptions, Span, SpanEnd, SpanEvent, SpanId, Tracer, Workflow};
 use std::collections::BTreeMap;
@@ -68,7 +69,7 @@ fn a_run_is_a_tree_of_spans() {
     let workflow = Workflow::parse(DOCUMENT, Path::new(".")).unwrap();
     quick().block_on(async {
         orchestrator.run_flow(&workflow, RunOptions::default()).await.unwrap();
-        orchestrator.close().await;
+        close(&orchestrator).await;
     });
     let state = notes.0.lock().unwrap();
     assert!(state.open.is_empty(), "all spans ended: {:?}", state.open);

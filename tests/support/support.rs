@@ -7,6 +7,7 @@ mod guest;
 mod project;
 mod provider;
 mod registry;
+mod runtime;
 mod source;
 
 pub(crate) use goldens::{Golden, check_golden, is_update};
@@ -14,6 +15,7 @@ pub(crate) use guest::{Manner, Server, with_echo};
 pub(crate) use project::{Outcome, Project, Running};
 pub(crate) use provider::{Answer, Provider};
 pub(crate) use registry::{Fault, Gate, Registry};
+pub(crate) use runtime::{TestRuntime, close};
 pub(crate) use source::{Source, rust_sources, tracked_files};
 
 use std::path::PathBuf;
