@@ -206,7 +206,9 @@ impl Orchestrator {
         show("model", options.model.clone());
         show("default_model", settings.default_model.clone());
         show("session", options.session.clone());
-        show("permissions", stance(&settings.rules, settings.approver.is_some()).map(str::to_owned));
+        // A program that decides is somebody who is asked.
+        let asks = settings.approver.is_some() || settings.permission_handler.is_some();
+        show("permissions", stance(&settings.rules, asks).map(str::to_owned));
         if let Some(coordinator) = &options.coordinator {
             shown.insert(COORDINATOR.to_owned(), serde_json::to_value(coordinator).unwrap_or_default());
         }

@@ -27,9 +27,9 @@ fn runtime() -> TestRuntime {
 
 /// A journal that remembers every append, of all runs in one order.
 #[derive(Default)]
-struct Log {
+pub(crate) struct Log {
     journal: Memory,
-    appends: Mutex<Vec<Append>>,
+    pub(crate) appends: Mutex<Vec<Append>>,
 }
 
 impl Log {

@@ -2,15 +2,20 @@
 //! final.
 
 use crate::support::{TestRuntime, close, repository};
-use cofferdam::core::event::{RunStatus, StepStatus};
+use cofferdam::core::event::{Changes, RunStatus, StepStatus};
+use cofferdam::core::fault::Fault;
 use cofferdam::core::permission::{Rule, Rules};
-use cofferdam::core::port::RunFilter;
+use cofferdam::core::port::{BoxFuture, Isolation, RunFilter, StepDirs, StepEntry, TryEnd};
 use cofferdam::llm::Scripted;
-use cofferdam::{ChunkKind, Error, InputText, Orchestrator, RunOptions, RunResult, Stream, StreamOptions, Workflow};
+use cofferdam::{
+    Builder, ChunkKind, Error, InputText, Orchestrator, RunOptions, RunResult, Stream, StreamOptions, Undecided,
+    Workflow,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 fn runtime() -> TestRuntime {
@@ -63,10 +68,45 @@ fn building_starts_nothing() {
     assert_eq!(resources(), before, "threads and descriptors at the end");
 }
 
+/// Gives no directories.
+struct Nowhere;
+
+impl Isolation for Nowhere {
+    fn enter<'a>(&'a self, _: &'a StepEntry) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+        Box::pin(async { Err(Fault::step("nowhere", "there is no directory")) })
+    }
+
+    fn leave<'a>(&'a self, _: &'a StepEntry, _: TryEnd) -> BoxFuture<'a, Option<Changes>> {
+        Box::pin(async { None })
+    }
+}
+
 #[test]
 fn contradictory_settings_are_refused() {
-    let builder = Orchestrator::builder().model(Scripted::answering("a")).default_model("builtin/extract");
-    assert!(matches!(builder.build().err(), Some(Error::Settings(message)) if message.contains("model")));
+    type Set = fn(Builder) -> Builder;
+    const LOCKED: Undecided = Undecided { locked: true, strict: false };
+    let contradictory: [(Set, Set, &str); 3] = [
+        (
+            |builder| builder.model(Scripted::answering("a")),
+            |builder| builder.default_model("builtin/extract"),
+            "both a model and the name of a default model",
+        ),
+        (
+            |builder| builder.isolation(Arc::new(Nowhere)),
+            |builder| builder.workdir("."),
+            "a working directory is given, and an isolation that has its own",
+        ),
+        (|builder| builder.undecided(LOCKED), |builder| builder, "only locked plugins shall run"),
+    ];
+    for (one, other, says) in contradictory {
+        let refused = other(one(Orchestrator::builder())).build().err();
+        assert!(matches!(&refused, Some(Error::Settings(message)) if message.contains(says)), "{refused:?}");
+    }
+    // Each of them is none by itself.
+    for (one, other, _) in &contradictory[..2] {
+        assert!(one(Orchestrator::builder()).build().is_ok() && other(Orchestrator::builder()).build().is_ok());
+    }
+    assert!(Orchestrator::builder().undecided(LOCKED).lock("cofferdam.lock").build().is_ok());
 }
 
 #[test]

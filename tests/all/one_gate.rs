@@ -1,21 +1,20 @@
 //! There is one way to a tool: a tool that counts its calls was called as often as that was decided, whoever wanted it.
 
-use crate::support::{TestRuntime, close, user_directory, with_echo};
+use crate::support::{Doing, TestRuntime, close, gave, user_directory, with_echo};
 use cofferdam::core::event::{Body, Decision, StepOutput};
 use cofferdam::core::fault::Fault;
-use cofferdam::core::id::{AgentName, LocalName};
+use cofferdam::core::id::AgentName;
 use cofferdam::core::message::ToolCall;
 use cofferdam::core::permission::{Rule, Rules};
 use cofferdam::core::port::{
-    Ack, AgentContext, AgentFailure, AgentInput, AgentOutput, Batch, BoxFuture, Effects, Pressure, ToolContext,
-    ToolDefinition, ToolOutput, Want,
+    Ack, AgentContext, AgentFailure, AgentInput, AgentOutput, Batch, BoxFuture, Effects, Pressure, Want,
 };
 use cofferdam::llm::Scripted;
 use cofferdam::{
     Agent, AgentConfig, Coordinator, EngineHandle, EngineRun, EngineStep, ForkOptions, GrantPolicy, InputText,
     Orchestrator, ResumeOptions, RunOptions, Sink, Step, Tool, UserDirs, Workflow, WorkflowConfig, WorkflowEngine,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
@@ -80,38 +79,13 @@ const PLACES: [&str; 15] = [
 type Calls = Arc<Mutex<Vec<(String, String)>>>;
 
 /// A tool that writes down its calls.
-struct Canary(Vec<ToolDefinition>, Calls);
-
-impl Canary {
-    fn new(calls: &Calls) -> Self {
-        let definition = ToolDefinition {
-            name: LocalName::parse("canary").unwrap(),
-            title: None,
-            description: "Sings.".into(),
-            input_schema: Arc::new(json!({ "type": "object" })),
-            output_schema: None,
-            effects: Effects::default(),
-            examples: Vec::new(),
-        };
-        Self(vec![definition], Arc::clone(calls))
-    }
-}
-
-impl Tool for Canary {
-    fn definitions(&self) -> &[ToolDefinition] {
-        &self.0
-    }
-
-    fn call<'a>(
-        &'a self,
-        ctx: ToolContext,
-        _: &'a LocalName,
-        _: Arc<Value>,
-    ) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
+fn canary(calls: &Calls) -> impl Tool + 'static {
+    let calls = Arc::clone(calls);
+    Doing::new("canary", Effects::default(), move |ctx, _| {
         let call = format!("{} try {} call {}", ctx.run_id, ctx.attempt, ctx.call_id);
-        self.1.lock().unwrap().push((ctx.path.to_string(), call));
-        Box::pin(async { Ok(ToolOutput { result: Arc::new(json!(1)), content: None }) })
-    }
+        calls.lock().unwrap().push((ctx.path.to_string(), call));
+        async { gave(json!(1)) }
+    })
 }
 
 /// Keeps what was decided about the tool.
@@ -189,7 +163,7 @@ fn orchestrator(rules: Rules, calls: &Calls, decisions: &Arc<Decisions>) -> Orch
     let user = user_directory();
     Orchestrator::builder()
         .model(Scripted::parse(SCRIPT).unwrap())
-        .tool(Canary::new(calls))
+        .tool(canary(calls))
         .agent(AgentName::parse("coded").unwrap(), Coded)
         .workflow_engine("driven", Driven)
         .coordinator(Coordinator::default().tools(["canary"]))
@@ -233,11 +207,10 @@ fn no_call_of_a_tool_passes_beside_the_gate() {
     let project = with_echo();
     project.file("ways.yaml", DOCUMENT);
     let document = Workflow::load(project.path("ways.yaml")).unwrap();
-    let canary = || vec![Rule::parse("canary").unwrap()];
-    for (rules, runs) in [
-        (Rules { allow: canary(), ..Rules::default() }, true),
-        (Rules { deny: canary(), ..Rules::default() }, false),
-    ] {
+    let rule = || vec![Rule::parse("canary").unwrap()];
+    for (rules, runs) in
+        [(Rules { allow: rule(), ..Rules::default() }, true), (Rules { deny: rule(), ..Rules::default() }, false)]
+    {
         let (calls, decisions) = (Calls::default(), Arc::new(Decisions::default()));
         TestRuntime::threads(2).block_on(async {
             let on = orchestrator(rules, &calls, &decisions);
