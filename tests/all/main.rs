@@ -15,6 +15,7 @@ mod adding;
 mod agent;
 mod alike;
 mod archive;
+mod asked;
 mod authoring;
 mod bad_input;
 mod branches;

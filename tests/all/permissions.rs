@@ -36,24 +36,24 @@ steps:
   - { id: a, dependsOn: [own], instructions: Write. }";
 
 /// Gives answers one after another, the last one from then on, and keeps what it was asked.
-struct Person {
+pub(crate) struct Person {
     answers: Mutex<VecDeque<Said>>,
     asked: Mutex<Vec<String>>,
 }
 
 #[derive(Clone)]
-enum Said {
+pub(crate) enum Said {
     This(Answer),
     Nothing,
     Panic,
 }
 
 impl Person {
-    fn new(answers: impl IntoIterator<Item = Said>) -> Arc<Self> {
+    pub(crate) fn new(answers: impl IntoIterator<Item = Said>) -> Arc<Self> {
         Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::default() })
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.lock().unwrap().len()
     }
 }
@@ -105,7 +105,7 @@ fn decided(builder: Builder, document: &str) -> Vec<(String, bool, String)> {
     decided_by(builder, document, SCRIPT)
 }
 
-fn decided_by(builder: Builder, document: &str, script: &str) -> Vec<(String, bool, String)> {
+pub(crate) fn decided_by(builder: Builder, document: &str, script: &str) -> Vec<(String, bool, String)> {
     let decisions = Arc::new(Decisions::default());
     let builder = builder.model(Scripted::parse(script).unwrap()).sink(Arc::clone(&decisions) as Arc<dyn Sink>);
     TestRuntime::quick().block_on(async {
