@@ -10,8 +10,8 @@ use cofferdam::core::port::{Model, Models, RunFilter};
 use cofferdam::llm::Scripted;
 use cofferdam::store::Memory;
 use cofferdam::{
-    AgentConfig, Coordinator, Error, ForkOptions, Orchestrator, ResumeOptions, RunOptions, Step, StreamOptions, Workflow,
-    WorkflowConfig,
+    AgentConfig, Coordinator, Error, ForkOptions, Orchestrator, ResumeOptions, RunOptions, Step, StreamOptions,
+    Workflow, WorkflowConfig,
 };
 use std::io::Write;
 use std::sync::Arc;

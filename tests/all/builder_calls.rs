@@ -70,8 +70,7 @@ fn durable(set: impl Fn(Builder) -> Builder) -> Vec<(bool, bool)> {
     let log = Arc::new(Log::default());
     let builder = set(Orchestrator::builder().storage(Arc::clone(&log) as Arc<dyn Journal>));
     let orchestrator = builder.model(Scripted::answering("done")).build().unwrap();
-    let document =
-        workflow("name: w\nsteps: [{ id: a, instructions: x }, { id: b, instructions: x, dependsOn: [a] }]");
+    let document = workflow("name: w\nsteps: [{ id: a, instructions: x }, { id: b, instructions: x, dependsOn: [a] }]");
     quick().block_on(async {
         let run = orchestrator.run_flow(&document, RunOptions::default()).await.unwrap();
         let options = ForkOptions { from: vec!["b".into()], ..ForkOptions::default() };

@@ -4,9 +4,7 @@ use crate::support::{Doing, Project, TestRuntime, close, gave, user_directory};
 use cofferdam::core::event::{Body, Decision};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::permission::{Rule, Rules, Stance};
-use cofferdam::core::port::{
-    Ack, Answer, Approver, Batch, BoxFuture, Effects, Pressure, Question, RecordBody, Want,
-};
+use cofferdam::core::port::{Ack, Answer, Approver, Batch, BoxFuture, Effects, Pressure, Question, RecordBody, Want};
 use cofferdam::llm::Scripted;
 use cofferdam::{
     Builder, Orchestrator, PermissionAnswer, PermissionRequest, RunOptions, Sink, Undecided, UserDirs, Workflow,

@@ -125,7 +125,8 @@ default: { text: done, usage: { input: 1, output: 1 } }
 fn spans_say_to_what_they_belong() {
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::write(folder.path().join("wide.yaml"), WIDE).unwrap();
-    std::fs::write(folder.path().join("part.yaml"), "name: part\nsteps: [{ id: within, instructions: Work. }]").unwrap();
+    std::fs::write(folder.path().join("part.yaml"), "name: part\nsteps: [{ id: within, instructions: Work. }]")
+        .unwrap();
     let notes = Arc::new(Notes::default());
     let builder = Orchestrator::builder().model(Scripted::parse(WIDE_SCRIPT).unwrap());
     let on = builder.workdir(folder.path()).tracer(Arc::clone(&notes) as Arc<dyn Tracer>).build().unwrap();
@@ -149,9 +150,7 @@ fn spans_say_to_what_they_belong() {
     };
     let mut lines: Vec<String> = state.spans.iter().map(line).collect();
     lines.sort();
-    let wanted = [
-        "Agent `lead@1` in ToolCall",
-    ];
+    let wanted = ["Agent `lead@1` in ToolCall"];
     assert_eq!(lines, wanted, "{lines:#?}");
 }
 
@@ -174,7 +173,8 @@ fn noted(work: impl AsyncFnOnce(&Orchestrator)) -> String {
     });
     let state = notes.0.lock().unwrap();
     assert!(state.open.is_empty(), "all spans ended: {:?}", state.open);
-    let goals: Vec<&Span> = state.spans.iter().map(|(span, _)| span).filter(|span| span.kind == SpanKind::Goal).collect();
+    let goals: Vec<&Span> =
+        state.spans.iter().map(|(span, _)| span).filter(|span| span.kind == SpanKind::Goal).collect();
     for goal in goals {
         let planned = state.spans.iter().find(|(span, _)| span.kind == SpanKind::Run && span.name == "planner");
         assert_eq!(goal.run_id, planned.unwrap().0.run_id, "it is named by the run that plans");

@@ -96,8 +96,7 @@ fn read_off(request: &Request<'_>, [deny, allow, ask]: &[Vec<Made>; 3], stance: 
 
 const TOOLS: [&str; 6] = ["read", "write", "edit", "exec", "files.write", "files.read"];
 const PATTERNS: [&str; 8] = ["*", "read", "write", "exec", "bash", "files.*", "files.write", "e*"];
-const PATHS: [&str; 9] =
-    ["a", "./a", "a/b", "a//b", "./a/./b/", "/a", "out:a", "out:./a", "../a"];
+const PATHS: [&str; 9] = ["a", "./a", "a/b", "a//b", "./a/./b/", "/a", "out:a", "out:./a", "../a"];
 const TEXTS: [&str; 8] = ["a", "a*", "a/*", "out:*", "*", "./a", "x", "../*"];
 
 fn made() -> impl Strategy<Value = Made> {
