@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// The tables of the language that a plan needs.
 const TABLES: [&str; 9] =
@@ -182,7 +183,7 @@ impl Orchestrator {
         self.refuse_goal(goal)?;
         let run = launch::new_run_id();
         let span = self.goal_span(&run);
-        let outcome = self.pursue(goal, options, (run, &span)).await;
+        let outcome = self.pursue(goal, options, (run, &span)).instrument(tracing::info_span!("goal")).await;
         end_span(span, &outcome);
         outcome
     }

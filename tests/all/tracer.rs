@@ -11,6 +11,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use tracing::Subscriber;
+use tracing::span::{Attributes, Id};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Writes a line for each call, and checks that spans lie within each other.
 #[derive(Default)]
@@ -218,4 +224,47 @@ fn a_goal_is_around_its_planning_and_the_run_of_its_plan() {
     });
     assert!(cancelled.starts_with(&format!("Goal goal\n{planner}  Run plan\n")), "{cancelled}");
     assert!(cancelled.contains("  = plan cancelled\n= goal cancelled\n"), "{cancelled}");
+}
+
+/// The spans of the `tracing` crate: the name of each, and of the one around it.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Lines {
+    fn on_new_span(&self, _: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
+        let span = ctx.span(id).unwrap();
+        let around = span.parent().map_or("nothing", |around| around.name());
+        self.0.lock().unwrap().push(format!("{} in {around}", span.name()));
+    }
+}
+
+#[test]
+fn logs_lie_in_spans_of_what_they_are_about() {
+    let lines = Lines::default();
+    let script = PLAN.replace("text: harbour,", "toolCalls: [{ tool: glob, args: { pattern: '*.none' } }],");
+    let script = script.replace(
+        "  - { step: only, contains",
+        "  - { step: '@coordinator', text: ok }\n  - { step: only, turn: 2, text: done }\n  - { step: only, contains",
+    );
+    let builder = Orchestrator::builder().model(Scripted::parse(&script).unwrap());
+    let on = builder.coordinator(Coordinator::default()).build().unwrap();
+    let _guard = tracing_subscriber::registry().with(lines.clone()).set_default();
+    quick().block_on(async {
+        let result = on.run_goal("Think.", RunOptions::default()).await.unwrap();
+        assert!(result.success(), "{:?}", result.error);
+        close(&on).await;
+    });
+    let mut lines = lines.0.lock().unwrap().clone();
+    lines.sort();
+    lines.dedup();
+    let wanted = [
+        "attempt in run",
+        "coordinator in run",
+        "goal in nothing",
+        "run in goal",
+        "tool_call in attempt",
+        "turn in attempt",
+        "turn in coordinator",
+    ];
+    assert_eq!(lines, wanted);
 }
