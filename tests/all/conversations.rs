@@ -5,9 +5,10 @@ use crate::support::{Doing, TestRuntime, close, gave};
 use cofferdam::core::event::{Body, RunEvent};
 use cofferdam::core::limits::{CONVERSATION_BYTES, PARALLEL_TOOL_CALLS, TOOL_RESULT_BYTES};
 use cofferdam::core::message::Message;
-use cofferdam::core::port::{Effects, Model, ModelRequest, RecordBody, ToolOutput};
+use cofferdam::core::port::{Effects, Model, ModelRequest, ToolOutput};
 use cofferdam::llm::Scripted;
 use cofferdam::{Coordinator, Orchestrator, RunOptions, RunResult, Tool, Workflow};
+use cofferdam_engine::read_events;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -36,12 +37,9 @@ fn hold(tool: impl Tool + 'static, script: &str, coordinator: Option<Coordinator
         let workflow = Workflow::parse(document, ".").unwrap();
         let options = RunOptions { coordinator, ..RunOptions::default() };
         let result = on.run_flow(&workflow, options).await.unwrap();
-        let page = on.runs().read(&result.run_id, 0, usize::MAX).await.unwrap();
-        let events = page.records.into_iter().filter_map(|record| match record.body {
-            RecordBody::Event(event) => Some(event),
-            RecordBody::Note { .. } => None,
-        });
-        let held = Held { result, events: events.collect(), requests: model.requests() };
+        let mut events = Vec::new();
+        read_events(&*on.runs(), &result.run_id, |event| events.push(Arc::clone(event))).await.unwrap();
+        let held = Held { result, events, requests: model.requests() };
         close(&on).await;
         held
     })

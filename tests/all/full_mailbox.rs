@@ -7,10 +7,11 @@ use cofferdam::core::id::{AgentName, RunId};
 use cofferdam::core::limits::MAILBOX_MESSAGES;
 use cofferdam::core::mail::tally;
 use cofferdam::core::port::{
-    AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, Effects, Model, Post, RecordBody, RunContext,
+    AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, Effects, Model, Post, RunContext,
 };
 use cofferdam::llm::Scripted;
 use cofferdam::{Agent, Builder, Coordinator, Orchestrator, RunOptions, Tool, Workflow};
+use cofferdam_engine::read_events;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -84,18 +85,9 @@ fn builder(model: &Arc<Scripted>, receipts: &Receipts) -> Builder {
 }
 
 async fn events(on: &Orchestrator, run: &RunId) -> Vec<Arc<RunEvent>> {
-    let (mut events, mut read) = (Vec::new(), 0);
-    loop {
-        let page = on.runs().read(run, read, usize::MAX).await.unwrap();
-        read += page.records.len() as u64;
-        events.extend(page.records.into_iter().filter_map(|record| match record.body {
-            RecordBody::Event(event) => Some(event),
-            RecordBody::Note { .. } => None,
-        }));
-        if read >= page.head {
-            return events;
-        }
-    }
+    let mut events = Vec::new();
+    read_events(&*on.runs(), run, |event| events.push(Arc::clone(event))).await.unwrap();
+    events
 }
 
 /// How many messages were dropped, by their reasons.
