@@ -36,7 +36,7 @@ steps:
   - { id: lead, agent: lead, instructions: Lead. }
   - { id: plugin, tool: echo.relay, args: { tool: canary, args: {} } }
   - { id: code, agent: coded, instructions: Work. }
-  - { id: each, loop: { forEach: [1, 2] }, tool: canary, args: {} }
+  - { id: each, loop: { forEach: [1, 2], onItemFailure: continue }, tool: canary, args: {} }
   - { id: again, agent: worker, instructions: Work., loop: { maxIterations: 1, untilAgent: judge } }
   - { id: sure, ask: { prompt: Sure? } }
   - { id: later, dependsOn: [sure], tool: canary, args: {} }
