@@ -3,7 +3,10 @@
 //! They are made from the events of a run alone, so a trace says no more than the record does, and what views must not show is
 //! not in it. The library installs no collector.
 
+mod goal;
 mod spans;
+
+pub(crate) use goal::GoalSpan;
 
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
@@ -13,7 +16,7 @@ use cofferdam_core::time::Timestamp;
 use spans::Spans;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Takes spans. Calls come in the order of the events, beside the run, which does not wait for them.
 pub trait Tracer: Send + Sync {
@@ -34,6 +37,8 @@ pub struct SpanId(pub u64);
 /// What a span is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
+    /// A goal: around the run that plans and the run of the plan.
+    Goal,
     /// A run, as this process has it: one that goes on later has a span for each process.
     Run,
     /// A step that works, asks, or holds others.
@@ -59,13 +64,13 @@ pub enum SpanKind {
 pub struct Span {
     /// Its name among spans.
     pub id: SpanId,
-    /// The span around it; none for a run.
+    /// The span around it; none for a goal, and for a run that belongs to none.
     pub parent: Option<SpanId>,
     /// What it is about.
     pub kind: SpanKind,
     /// For people: the workflow, the step's path, the model, the tool.
     pub name: String,
-    /// The run.
+    /// The run; of a goal, the one that plans.
     pub run_id: RunId,
     /// The step; the run itself has none.
     pub path: StepPath,
@@ -113,12 +118,30 @@ pub struct SpanEnd {
 pub(crate) struct TracerSink {
     tracer: Arc<dyn Tracer>,
     next: AtomicU64,
-    runs: Mutex<HashMap<RunId, Spans>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Runs that are under way.
+    runs: HashMap<RunId, Spans>,
+    /// The goals that runs belong to.
+    goals: HashMap<RunId, SpanId>,
+    /// Goals that have ended before their runs did.
+    ended: HashMap<SpanId, SpanEnd>,
 }
 
 impl TracerSink {
     pub(crate) fn new(tracer: Arc<dyn Tracer>) -> Self {
-        Self { tracer, next: AtomicU64::new(1), runs: Mutex::default() }
+        Self { tracer, next: AtomicU64::new(1), state: Mutex::default() }
+    }
+
+    fn fresh(&self) -> SpanId {
+        SpanId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,15 +155,19 @@ impl Sink for TracerSink {
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || SpanId(self.next.fetch_add(1, Ordering::Relaxed));
+        let mut state = self.state();
+        let State { runs, goals, .. } = &mut *state;
+        let mut over = Vec::new();
         for event in &batch.events {
-            let spans = runs.entry(event.run_id.clone()).or_default();
-            spans.take(event, self.tracer.as_ref(), &fresh);
+            let run = &event.run_id;
+            let spans = runs.entry(run.clone()).or_insert_with(|| Spans::within(goals.get(run).copied()));
+            spans.take(event, self.tracer.as_ref(), &|| self.fresh());
             if spans.are_over() {
-                runs.remove(&event.run_id);
+                runs.remove(run);
+                over.push(event);
             }
         }
+        over.into_iter().for_each(|event| state.leave_goal(event, self.tracer.as_ref()));
         Box::pin(std::future::ready(Ok(Ack::All)))
     }
 

@@ -9,7 +9,10 @@ use cofferdam::core::id::RunId;
 use cofferdam::core::port::{Model, Models, RunFilter};
 use cofferdam::llm::Scripted;
 use cofferdam::store::Memory;
-use cofferdam::{AgentConfig, Coordinator, Error, Orchestrator, ResumeOptions, RunOptions, StreamOptions, Workflow};
+use cofferdam::{
+    AgentConfig, Coordinator, Error, ForkOptions, Orchestrator, ResumeOptions, RunOptions, Step, StreamOptions,
+    Workflow, WorkflowConfig,
+};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,18 +96,44 @@ pub(crate) async fn run(out: &mut impl Write) -> Result<(), Box<dyn std::error::
     let completed = rows.iter().filter(|row| row.index.status == RunStatus::Completed.as_str()).count();
     writeln!(out, "recorded as completed: {completed}")?;
 
+    close(&orchestrator, &letter, &id, out).await
+}
+
+/// Closes it: whatever is asked of it from then on is refused.
+async fn close(
+    orchestrator: &Orchestrator,
+    letter: &Workflow,
+    id: &RunId,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn std::error::Error>> {
+    // Made before, and of no use after: a run that goes another way from one step on, a plan, a workflow built in code.
+    let from_check = || ForkOptions { from: vec!["check".into()], ..ForkOptions::default() };
+    let branch = orchestrator.branch(id, None, &from_check()).await?;
+    let plan = orchestrator.plan_goal("Find a word.", &RunOptions::default()).await?;
+    let mut flow = orchestrator.dag(&WorkflowConfig::new("built"));
+    flow.add_step(Step::new("say").instructions("Say it."))?;
+    let helper = AgentConfig::new("helper");
+
     let first = orchestrator.close().await;
     let second = orchestrator.close().await;
     writeln!(out, "closed twice: {}", first.still_running.is_empty() && second.still_running.is_empty())?;
     let closed = [
-        orchestrator.run_flow(&letter, RunOptions::default()).await.err(),
-        orchestrator.resume_flow(&id, None, ResumeOptions::default()).await.err(),
-        orchestrator.replay(&id).await.err(),
-        orchestrator.run_agent(&AgentConfig::new("helper"), "x", RunOptions::default()).await.err(),
+        orchestrator.run_flow(letter, RunOptions::default()).await.err(),
+        orchestrator.run_stream(letter, RunOptions::default(), StreamOptions::default()).wait().await.err(),
+        orchestrator.resume_flow(id, None, ResumeOptions::default()).await.err(),
+        orchestrator.fork(id, from_check()).await.err(),
+        orchestrator.branch(id, None, &from_check()).await.err(),
+        orchestrator.run_branch(branch, ResumeOptions::default()).await.err(),
+        orchestrator.replay(id).await.err(),
+        orchestrator.run_agent(&helper, "x", RunOptions::default()).await.err(),
+        orchestrator.run_agent_async(&helper, "x", RunOptions::default()).err(),
         orchestrator.run_goal("x", RunOptions::default()).await.err(),
-        orchestrator.run_stream(&letter, RunOptions::default(), StreamOptions::default()).wait().await.err(),
+        orchestrator.plan_goal("x", &RunOptions::default()).await.err(),
+        orchestrator.run_plan("x", &plan, RunOptions::default()).await.err(),
+        flow.run("x").await.err(),
+        flow.run_stream("x", StreamOptions::default())?.wait().await.err(),
     ];
-    let all = closed.iter().all(|error| matches!(error, Some(Error::Closed)));
-    writeln!(out, "closed for all: {all}")?;
+    let shut = closed.iter().filter(|error| matches!(error, Some(Error::Closed))).count();
+    writeln!(out, "closed: {shut} of {} ways in", closed.len())?;
     Ok(())
 }

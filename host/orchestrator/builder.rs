@@ -27,6 +27,7 @@ use crate::lock::Lock;
 use crate::secrets::{SecretSource, Vault};
 use crate::servers::ServerPolicy;
 use crate::testing::StandIns;
+use crate::tracer::TracerSink;
 use crate::workflow::{Kept, WorkflowEngine};
 use cofferdam_core::budget::{Budget, Prices};
 use cofferdam_core::id::{AgentName, Alias};
@@ -66,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) agents: BTreeMap<AgentName, Arc<Kept>>,
     pub(crate) tools: Vec<Arc<dyn Tool>>,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    /// Those of the sinks that take spans.
+    pub(crate) tracers: Vec<Arc<TracerSink>>,
     pub(crate) approver: Option<Arc<dyn Approver>>,
     /// How long whoever is asked has; none = as long as it takes.
     pub(crate) approval_timeout: Option<Duration>,
@@ -162,6 +165,7 @@ pub struct Builder {
     agents: BTreeMap<AgentName, Arc<Kept>>,
     tools: Vec<Arc<dyn Tool>>,
     sinks: Vec<Arc<dyn Sink>>,
+    tracers: Vec<Arc<TracerSink>>,
     /// Who is asked, and how long.
     approver: Option<(Arc<dyn Approver>, Option<Duration>)>,
     rules: Rules,
@@ -475,6 +479,7 @@ impl Builder {
             agents: self.agents,
             tools,
             sinks: self.sinks,
+            tracers: self.tracers,
             rules,
             permission_handler: self.permission_handler,
             grants: self.plugins.into_iter().fold(self.grants, |all, (alias, one)| all.with_project_plugin(alias, one)),

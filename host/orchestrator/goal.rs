@@ -5,8 +5,9 @@ mod reply;
 
 use super::plugins::Loaded;
 use super::recall::RecallChoice;
-use super::{Lineage, Orchestrator, RunOptions};
+use super::{Lineage, Orchestrator, RunOptions, launch};
 use crate::error::Error;
+use crate::tracer::GoalSpan;
 use crate::workflow::{AgentConfig, Workflow};
 use cofferdam_core::budget::{Cost, Spent};
 use cofferdam_core::event::RunStatus;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// The tables of the language that a plan needs.
 const TABLES: [&str; 9] =
@@ -105,12 +107,32 @@ impl Orchestrator {
     /// # Errors
     /// [`Error::NoPlan`] when no reply was a valid plan; else when the model cannot be asked, or nothing can be recorded.
     pub async fn plan_goal(&self, goal: &str, options: &RunOptions) -> Result<GoalPlan, Error> {
+        self.refuse_goal(goal)?;
+        let run = launch::new_run_id();
+        let span = self.goal_span(&run);
+        let planned = self.plan_as(goal, options, (run, &span)).await;
+        let usage = planned.as_ref().map(|plan| plan.usage).unwrap_or_default();
+        span.end(status_of(&planned, |_| RunStatus::Completed), fault_of(&planned), usage);
+        planned
+    }
+
+    fn refuse_goal(&self, goal: &str) -> Result<(), Error> {
         if self.is_closed() {
             return Err(Error::Closed);
         }
         if goal.trim().is_empty() {
             return Err(Error::Refused(vec![Fault::user("empty_goal", "there is no goal to plan for")]));
         }
+        Ok(())
+    }
+
+    /// Makes a plan in a run with this id.
+    async fn plan_as(
+        &self,
+        goal: &str,
+        options: &RunOptions,
+        (run_id, span): (RunId, &GoalSpan),
+    ) -> Result<GoalPlan, Error> {
         let base = &self.shared.settings.workdir;
         let agent = AgentConfig::new(Orchestrator::PLANNER).description("plans how a goal is reached");
         let agent = agent.prompt(&system_prompt()).tools([] as [&str; 0]).max_turns(limits::PLAN_REPAIRS + 1);
@@ -124,7 +146,9 @@ impl Orchestrator {
         let workflow = workflow.with_agent(name, Arc::clone(&planner) as _);
         let mut metadata = options.metadata.clone();
         metadata.insert("goal".to_owned(), json!(goal));
+        span.holds(&run_id);
         let asked = RunOptions {
+            run_id: Some(run_id),
             input: Some(self.request(goal).await?),
             model: options.model.clone(),
             model_options: options.model_options.clone(),
@@ -159,7 +183,22 @@ impl Orchestrator {
     /// As of [`Self::plan_goal`] and [`Self::run_flow`]; [`Error::PlanDenied`] when the plan was not approved, also when nobody
     /// answered in time.
     pub async fn run_goal(&self, goal: &str, options: RunOptions) -> Result<RunResult, Error> {
-        let plan = self.plan_goal(goal, &options).await?;
+        self.refuse_goal(goal)?;
+        let run = launch::new_run_id();
+        let span = self.goal_span(&run);
+        let outcome = self.pursue(goal, options, (run, &span)).instrument(tracing::info_span!("goal")).await;
+        end_span(span, &outcome);
+        outcome
+    }
+
+    /// Makes a plan in a run with this id, has it approved, and runs it.
+    async fn pursue(
+        &self,
+        goal: &str,
+        options: RunOptions,
+        (run, span): (RunId, &GoalSpan),
+    ) -> Result<RunResult, Error> {
+        let plan = self.plan_as(goal, &options, (run, span)).await?;
         if let Some(approver) = self.approver_of(&options) {
             match approver.ask(plan.question()).await {
                 Answer::Yes | Answer::Always => {}
@@ -170,7 +209,7 @@ impl Orchestrator {
                 }
             }
         }
-        self.run_plan(goal, &plan, options).await
+        self.run_plan_within(goal, &plan, (options, span)).await
     }
 
     /// Runs a plan that was made for a goal, with the goal as its input, whoever approved it.
@@ -178,7 +217,24 @@ impl Orchestrator {
     /// # Errors
     /// As of [`Self::run_flow`].
     pub async fn run_plan(&self, goal: &str, plan: &GoalPlan, options: RunOptions) -> Result<RunResult, Error> {
-        let mut result = self.run_flow(&plan.workflow, plan.options(goal, options)).await?;
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        let span = self.goal_span(&plan.run_id);
+        let outcome = self.run_plan_within(goal, plan, (options, &span)).await;
+        end_span(span, &outcome);
+        outcome
+    }
+
+    async fn run_plan_within(
+        &self,
+        goal: &str,
+        plan: &GoalPlan,
+        (options, span): (RunOptions, &GoalSpan),
+    ) -> Result<RunResult, Error> {
+        let mut options = plan.options(goal, options);
+        span.holds(options.run_id.get_or_insert_with(launch::new_run_id));
+        let mut result = self.run_flow(&plan.workflow, options).await?;
         result.usage += plan.usage;
         result.cost.add(&plan.cost);
         for (model, usage) in &plan.usage_by_model {
@@ -218,9 +274,30 @@ impl Orchestrator {
         Ok(text)
     }
 
+    fn goal_span(&self, run: &RunId) -> GoalSpan {
+        GoalSpan::begin(&self.shared.settings.tracers, self.clock(), run)
+    }
+
     /// What keeps no orchestrator from ending with its last clone.
     pub(super) fn without_handle(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), _handle: None }
+    }
+}
+
+fn end_span(span: GoalSpan, outcome: &Result<RunResult, Error>) {
+    let usage = outcome.as_ref().map(|result| result.usage).unwrap_or_default();
+    span.end(status_of(outcome, |result| result.status), fault_of(outcome), usage);
+}
+
+fn status_of<T>(outcome: &Result<T, Error>, status: impl Fn(&T) -> RunStatus) -> &'static str {
+    outcome.as_ref().map_or(RunStatus::Failed, status).as_str()
+}
+
+/// Why there is no plan: the only fault of a goal that is not one of its runs.
+fn fault_of<T>(outcome: &Result<T, Error>) -> Option<&Fault> {
+    match outcome {
+        Err(Error::NoPlan { fault, .. }) => Some(fault),
+        _ => None,
     }
 }
 

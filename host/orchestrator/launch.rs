@@ -25,6 +25,7 @@ use cofferdam_engine::{Gateway, Ports, RunRecall, RunRequest, RunSettings};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// The settings of the coordinator in the record of a run.
 pub(super) const COORDINATOR: &str = "coordinator";
@@ -115,7 +116,7 @@ impl Orchestrator {
         let taking = if covered { Ok(Vec::new()) } else { services.begin(&request.run_id).await };
         let taking = taking.map_err(|fault| Error::Refused(vec![fault]))?;
         ports.sinks.extend(taking.iter().map(|sink| Arc::clone(sink) as Arc<dyn Sink>));
-        let task = tokio::spawn(async move {
+        let work = async move {
             let (run_id, cancel) = (request.run_id.clone(), request.cancel.clone());
             let executor = &running.held.shared.executor;
             let mut outcome =
@@ -135,7 +136,8 @@ impl Orchestrator {
             }
             drop(running);
             outcome
-        });
+        };
+        let task = tokio::spawn(work.in_current_span());
         let outcome = task.await.map_err(|error| Error::Settings(format!("the run's task ended: {error}")))?;
         Ok(RunResult { metadata: options.metadata, session: options.session, ..outcome? })
     }
@@ -248,7 +250,9 @@ impl Orchestrator {
         show("default_model", settings.default_model.clone());
         show("session", options.session.clone());
         let unanswered = if options.defer_approvals { Unanswered::Waits } else { Unanswered::Denied };
-        show("permissions", stance(&settings.rules, self.approver_of(options).is_some(), unanswered));
+        // A program that decides is somebody who is asked.
+        let asks = self.approver_of(options).is_some() || settings.permission_handler.is_some();
+        show("permissions", stance(&settings.rules, asks, unanswered));
         if options.defer_approvals {
             shown.insert(DEFER_APPROVALS.to_owned(), true.into());
         }

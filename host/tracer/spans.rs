@@ -23,6 +23,8 @@ type Key = (StepPath, Part);
 #[derive(Default)]
 pub(super) struct Spans {
     open: BTreeMap<Key, SpanId>,
+    /// The span around the run.
+    around: Option<SpanId>,
     over: bool,
 }
 
@@ -33,6 +35,11 @@ struct Out<'o> {
 }
 
 impl Spans {
+    /// Those of a run that lies within another span.
+    pub(super) fn within(around: Option<SpanId>) -> Self {
+        Self { around, ..Self::default() }
+    }
+
     /// Whether the run has ended, and all spans with it.
     pub(super) fn are_over(&self) -> bool {
         self.over
@@ -159,7 +166,7 @@ impl Spans {
             return;
         }
         let id = (out.fresh)();
-        let parent = if key.0.is_root() { None } else { self.around(&key) };
+        let parent = if key.0.is_root() { self.around } else { self.around(&key) };
         let About { kind, name, agent, model, tool } = about;
         let (run_id, path, attempt, at) = (event.run_id.clone(), event.path.clone(), event.attempt, event.at);
         out.tracer.start(&Span { id, parent, kind, name, run_id, path, attempt, agent, model, tool, at });

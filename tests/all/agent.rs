@@ -1,6 +1,6 @@
 //! One agent without a graph, from the command line and from a program.
 
-use crate::support::Project;
+use crate::support::{Project, TestRuntime, close};
 use cofferdam::core::event::RunStatus;
 use cofferdam::llm::Scripted;
 use cofferdam::{AgentConfig, Builder, Error, Orchestrator, RunOptions};
@@ -81,7 +81,7 @@ fn flags_describe_the_agent() {
 
 /// Time passes where nothing else happens.
 fn play<F: Future>(work: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(work)
+    TestRuntime::quick().block_on(work)
 }
 
 fn builder(script: &str) -> Builder {
@@ -112,7 +112,7 @@ fn what_an_agent_gave_is_told_whole() {
         assert_eq!(recorded.workflow().unwrap().name(), "asker");
         let wrong = agent().set("colour", "blue");
         assert!(matches!(orchestrator.run_agent(&wrong, "x", RunOptions::default()).await, Err(Error::Invalid(_))));
-        orchestrator.close().await;
+        close(&orchestrator).await;
         let closed = orchestrator.run_agent(&agent(), "x", RunOptions::default()).await;
         assert!(matches!(closed, Err(Error::Closed)));
         assert!(matches!(orchestrator.run_agent_async(&agent(), "x", RunOptions::default()), Err(Error::Closed)));
@@ -156,7 +156,7 @@ fn an_agent_in_the_background_is_cancelled_timed_out_or_closed() {
         assert!(began.elapsed() < Duration::from_secs(31 * 60), "{:?}", began.elapsed());
         let handle = start();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         assert_eq!(status(&*handle.done().await), RunStatus::Cancelled);
     });
 }

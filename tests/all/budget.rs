@@ -1,6 +1,6 @@
 //! Budgets at the command line and in a program: runs that wait for a higher one, prices, goals, runs inside runs.
 
-use crate::support::Project;
+use crate::support::{Project, TestRuntime};
 use cofferdam::core::budget::{Budget, Money, Price};
 use cofferdam::core::event::{RunReason, RunStatus};
 use cofferdam::core::fault::Fault;
@@ -27,7 +27,7 @@ fn project() -> Project {
 }
 
 fn block<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(future)
+    TestRuntime::quick().block_on(future)
 }
 
 struct Only(Arc<Scripted>);

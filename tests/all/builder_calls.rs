@@ -1,20 +1,23 @@
 //! Calls of the builder that no other test would miss: models by name, coordinators, messages that reach nobody, what holds for
 //! every document, tools, what plugins may do.
 
+use crate::inner_runs::Log;
 use crate::library::quick;
 use cofferdam::core::event::RunStatus;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{Alias, LocalName};
 use cofferdam::core::policy::Grants;
 use cofferdam::core::port::{
-    Ack, Batch, BoxFuture, Effects, Model, Pressure, ToolContext, ToolDefinition, ToolOutput, Want,
+    Ack, Batch, BoxFuture, Durability, Effects, Model, Pressure, RecordBody, ToolContext, ToolDefinition, ToolOutput,
+    Want,
 };
 use cofferdam::core::spec::RunLimits;
 use cofferdam::core::transform::Transform;
 use cofferdam::llm::Scripted;
 use cofferdam::store::Memory;
 use cofferdam::{
-    Builder, Coordinator, Error, Journal, Orchestrator, ResumeOptions, RunOptions, RunResult, Sink, Tool, Workflow,
+    Builder, Coordinator, Error, ForkOptions, InputText, Journal, Orchestrator, ResumeOptions, RunOptions, RunResult,
+    Sink, Tool, Workflow,
 };
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, mpsc};
@@ -36,6 +39,74 @@ fn models_that_no_settings_know_come_from_the_program() {
         let refused = orchestrator.run_flow(&of("mine/two"), RunOptions::default()).await.unwrap_err();
         assert!(matches!(&refused, Error::Refused(faults) if faults[0].message.contains("`mine`")), "{refused}");
     });
+}
+
+/// Waits for an answer between two agents.
+const HALVES: &str = "name: w
+steps:
+  - { id: a, instructions: Work. MODEL }
+  - { id: sure, dependsOn: [a], ask: { prompt: Sure? } }
+  - { id: b, dependsOn: [sure], instructions: Work. MODEL }";
+
+#[test]
+fn a_run_whose_model_the_program_gives_goes_on_where_the_program_gives_it() {
+    let journal = Arc::new(Memory::default());
+    let process = || Orchestrator::builder().storage(Arc::clone(&journal) as Arc<dyn Journal>);
+    let knowing = |says: &'static str| {
+        let resolve =
+            move |name: &str| (name == "mine/one").then(|| Arc::new(Scripted::answering(says)) as Arc<dyn Model>);
+        process().model_resolver(resolve).build().unwrap()
+    };
+    let answers = [("sure".to_owned(), InputText::Text("yes".to_owned()))].into();
+    let options = ResumeOptions { answers, ..ResumeOptions::default() };
+    // The document names it, or whoever starts the run.
+    for (in_document, of_run) in [(", model: mine/one", None), ("", Some("mine/one".to_owned()))] {
+        quick().block_on(async {
+            let document = workflow(&HALVES.replace(" MODEL", in_document));
+            let run = RunOptions { model: of_run, ..RunOptions::default() };
+            let half = knowing("before").run_flow(&document, run).await.unwrap();
+            assert_eq!(half.status, RunStatus::Waiting);
+            let refused = process().build().unwrap().resume_flow(&half.run_id, None, options.clone()).await;
+            let refused = refused.unwrap_err();
+            assert!(matches!(&refused, Error::Refused(faults) if faults[0].message.contains("`mine`")), "{refused}");
+            // What was refused has changed nothing: the run still waits for its answer.
+            let whole = knowing("after").resume_flow(&half.run_id, None, options.clone()).await.unwrap();
+            let gave = |step: &str| whole.step(step).unwrap().content.to_string();
+            assert_eq!((gave("a"), gave("b")), ("before".to_owned(), "after".to_owned()));
+        });
+    }
+}
+
+/// Which appends of a run and of a fork of it had to survive a power cut, and whether they ended one.
+fn durable(set: impl Fn(Builder) -> Builder) -> Vec<(bool, bool)> {
+    let log = Arc::new(Log::default());
+    let builder = set(Orchestrator::builder().storage(Arc::clone(&log) as Arc<dyn Journal>));
+    let orchestrator = builder.model(Scripted::answering("done")).build().unwrap();
+    let document = workflow("name: w\nsteps: [{ id: a, instructions: x }, { id: b, instructions: x, dependsOn: [a] }]");
+    quick().block_on(async {
+        let run = orchestrator.run_flow(&document, RunOptions::default()).await.unwrap();
+        let options = ForkOptions { from: vec!["b".into()], ..ForkOptions::default() };
+        orchestrator.fork(&run.run_id, options).await.unwrap();
+    });
+    let appends = log.appends.lock().unwrap();
+    let ends = |body: &RecordBody| matches!(body, RecordBody::Event(event) if event.body.kind() == "run_finished");
+    let told = appends.iter().map(|append| {
+        let ends = append.records.iter().any(|record| ends(&record.body));
+        (append.durability == Durability::Durable, ends)
+    });
+    told.collect()
+}
+
+#[test]
+fn what_a_barrier_waits_for_is_the_programs_to_say() {
+    let strict = durable(|builder| builder.durability(Durability::Durable));
+    assert_eq!(strict.iter().filter(|(_, ends)| *ends).count(), 2);
+    let barriers = strict.iter().filter(|(durable, ends)| *durable && !ends).count();
+    assert!(barriers > 4, "what begins and ends is durable before anything follows from it: {strict:?}");
+    assert_eq!(durable(|builder| builder), strict, "that is so where nobody says anything");
+    let relaxed = durable(|builder| builder.durability(Durability::Written));
+    assert_eq!(relaxed.len(), strict.len());
+    assert!(relaxed.iter().all(|(durable, ends)| durable == ends), "only the end of a run is: {relaxed:?}");
 }
 
 const SCRIPT: &str = r#"

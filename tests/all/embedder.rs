@@ -1,6 +1,7 @@
 //! What an embedder plugs in takes part: tools, agents, sinks, journals, models, limits. Each of these tests fails when
 //! the builder's call is ignored.
 
+use crate::support::{TestRuntime, close};
 use cofferdam::core::event::StepOutput;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{AgentName, LocalName, RunId};
@@ -21,12 +22,11 @@ use tokio::sync::Barrier;
 const ONE_STEP: &str = "name: one\nsteps: [{ id: a, instructions: Speak. }]";
 
 fn run_with(builder: Builder, document: &str, options: RunOptions) -> RunResult {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
+    TestRuntime::threads(2).block_on(async {
         let orchestrator = builder.build().unwrap();
         let workflow = Workflow::parse(document, ".").unwrap();
         let result = orchestrator.run_flow(&workflow, options).await.unwrap();
-        orchestrator.close().await;
+        close(&orchestrator).await;
         result
     })
 }

@@ -1,6 +1,7 @@
 //! Workflow engines of the embedder's own: they order the steps, and everything else holds under them.
 
 use crate::counting::Counting;
+use crate::support::TestRuntime;
 use cofferdam::core::event::{Body, RunEvent, RunReason, RunStatus, StepOutput, StepStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::AgentName;
@@ -14,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 type Drive = fn(EngineHandle) -> BoxFuture<'static, Result<(), Fault>>;

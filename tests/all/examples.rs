@@ -257,7 +257,7 @@ agent with a model of our own: so they say
 goal: \"harbour\"
 recorded as completed: 6
 closed twice: true
-closed for all: true
+closed: 14 of 14 ways in
 ";
     assert_eq!(said(async |out| orchestrator_life::run(out).await), wanted);
 }

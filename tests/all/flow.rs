@@ -2,6 +2,7 @@
 //! told when it is made or before an agent is called.
 
 use crate::counting::{Counting, runs, three};
+use crate::support::TestRuntime;
 use cofferdam::core::event::StepStatus;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::AgentName;
@@ -14,8 +15,8 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 fn scripted(script: &str) -> Orchestrator {

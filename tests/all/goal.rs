@@ -1,6 +1,6 @@
 //! Goals that become plans: what a model wrote is repaired, approved, kept and run.
 
-use crate::support::Project;
+use crate::support::{Project, TestRuntime, close};
 use cofferdam::core::event::RunStatus;
 use cofferdam::core::message::Usage;
 use cofferdam::core::port::{Answer, Approver, BoxFuture, Inquiry, Models, Question, RunFilter};
@@ -35,8 +35,7 @@ answers:
 "#;
 
 fn block<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(future)
+    TestRuntime::quick().block_on(future)
 }
 
 struct Only(Arc<Scripted>);
@@ -222,7 +221,7 @@ fn a_plan_that_is_not_approved_does_not_run() {
         let orchestrator = builder.approval(approves(Some(Answer::Yes)), None).build().unwrap();
         assert!(orchestrator.run_goal("Think.", RunOptions::default()).await.unwrap().success());
         assert_eq!(model.requests().len(), 4);
-        orchestrator.close().await;
+        close(&orchestrator).await;
         assert!(matches!(orchestrator.run_goal("Think.", RunOptions::default()).await, Err(Error::Closed)));
         let nothing = builder_without_model().run_goal("Think.", RunOptions::default()).await;
         assert!(matches!(nothing, Err(Error::Refused(faults)) if faults[0].code == "no_model"));

@@ -1,5 +1,6 @@
 //! Runs of workflows that work as agents, when the run around them is taken up again: it goes on with them.
 
+use crate::support::TestRuntime;
 use cofferdam::core::event::RunStatus;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{LocalName, RunId};
@@ -20,15 +21,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 /// A journal that remembers every append, of all runs in one order.
 #[derive(Default)]
-struct Log {
+pub(crate) struct Log {
     journal: Memory,
-    appends: Mutex<Vec<Append>>,
+    pub(crate) appends: Mutex<Vec<Append>>,
 }
 
 impl Log {

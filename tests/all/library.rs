@@ -1,25 +1,30 @@
 //! What embedders rely on: building starts nothing, runs do not see each other, streams end as runs do, closing is
 //! final.
 
-use crate::support::repository;
-use cofferdam::core::event::{RunStatus, StepStatus};
+use crate::support::{TestRuntime, close, repository};
+use cofferdam::core::event::{Changes, RunStatus, StepStatus};
+use cofferdam::core::fault::Fault;
 use cofferdam::core::permission::{Rule, Rules};
-use cofferdam::core::port::RunFilter;
+use cofferdam::core::port::{BoxFuture, Isolation, RunFilter, StepDirs, StepEntry, TryEnd};
 use cofferdam::llm::Scripted;
-use cofferdam::{ChunkKind, Error, InputText, Orchestrator, RunOptions, RunResult, Stream, StreamOptions, Workflow};
+use cofferdam::{
+    Builder, ChunkKind, Error, InputText, Orchestrator, RunOptions, RunResult, Stream, StreamOptions, Undecided,
+    Workflow,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use tempfile::TempDir;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::threads(2)
 }
 
 /// A runtime whose time stands still until nothing else is left to do.
-pub(crate) fn quick() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+pub(crate) fn quick() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 fn scripted(script: &str) -> Orchestrator {
@@ -63,10 +68,45 @@ fn building_starts_nothing() {
     assert_eq!(resources(), before, "threads and descriptors at the end");
 }
 
+/// Gives no directories.
+struct Nowhere;
+
+impl Isolation for Nowhere {
+    fn enter<'a>(&'a self, _: &'a StepEntry) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
+        Box::pin(async { Err(Fault::step("nowhere", "there is no directory")) })
+    }
+
+    fn leave<'a>(&'a self, _: &'a StepEntry, _: TryEnd) -> BoxFuture<'a, Option<Changes>> {
+        Box::pin(async { None })
+    }
+}
+
 #[test]
 fn contradictory_settings_are_refused() {
-    let builder = Orchestrator::builder().model(Scripted::answering("a")).default_model("builtin/extract");
-    assert!(matches!(builder.build().err(), Some(Error::Settings(message)) if message.contains("model")));
+    type Set = fn(Builder) -> Builder;
+    const LOCKED: Undecided = Undecided { locked: true, strict: false };
+    let contradictory: [(Set, Set, &str); 3] = [
+        (
+            |builder| builder.model(Scripted::answering("a")),
+            |builder| builder.default_model("builtin/extract"),
+            "both a model and the name of a default model",
+        ),
+        (
+            |builder| builder.isolation(Arc::new(Nowhere)),
+            |builder| builder.workdir("."),
+            "a working directory is given, and an isolation that has its own",
+        ),
+        (|builder| builder.undecided(LOCKED), |builder| builder, "only locked plugins shall run"),
+    ];
+    for (one, other, says) in contradictory {
+        let refused = other(one(Orchestrator::builder())).build().err();
+        assert!(matches!(&refused, Some(Error::Settings(message)) if message.contains(says)), "{refused:?}");
+    }
+    // Each of them is none by itself.
+    for (one, other, _) in &contradictory[..2] {
+        assert!(one(Orchestrator::builder()).build().is_ok() && other(Orchestrator::builder()).build().is_ok());
+    }
+    assert!(Orchestrator::builder().undecided(LOCKED).lock("cofferdam.lock").build().is_ok());
 }
 
 #[test]
@@ -88,7 +128,7 @@ fn two_hundred_runs_at_once_see_their_own_data_only() {
             let foreign = output.matches("<run ").count() - output.matches(&format!("<run {number}>")).count();
             assert_eq!(foreign, 0, "{output}");
         }
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
     });
 }
 
@@ -245,7 +285,7 @@ fn a_dropped_stream_cancels_its_run_and_that_is_recorded() {
         let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
         begins(&mut stream).await;
         drop(stream);
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         assert_eq!(statuses(&orchestrator).await, ["cancelled"]);
     });
 }
@@ -280,7 +320,7 @@ fn a_dropped_run_is_cancelled_and_that_is_recorded() {
             _ = orchestrator.run_flow(&workflow, RunOptions::default()) => panic!("it cannot have ended"),
             () = begun => {}
         }
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         assert_eq!(statuses(&orchestrator).await, ["cancelled"]);
     });
 }
@@ -316,7 +356,7 @@ fn closing_cancels_what_runs() {
         let workflow = Workflow::parse("name: one\nsteps: [{ id: a, instructions: Wait. }]", ".").unwrap();
         let mut stream = orchestrator.run_stream(&workflow, RunOptions::default(), StreamOptions::default());
         begins(&mut stream).await;
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         let result = stream.wait().await.unwrap();
         assert_eq!((result.status, result.steps[0].status), (RunStatus::Cancelled, StepStatus::Cancelled));
     });

@@ -1,6 +1,7 @@
 //! Loops that are built in code: what ends them, in the words and with the counts of those who know them from elsewhere.
 //! A condition that is true goes on.
 
+use crate::support::TestRuntime;
 use cofferdam::core::event::{LoopEnd, RunStatus, StepOutput};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::message::Usage;
@@ -16,8 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 /// An agent that gives its drafts one after the other, the last again and again; a hundred tokens and a second each.

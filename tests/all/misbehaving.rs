@@ -2,6 +2,7 @@
 //! cancellation is left behind, a model that never ends is stopped, a sink that panics or stalls holds up nobody, and a
 //! journal that fails ends the run with an error that names it.
 
+use crate::support::{TestRuntime, close};
 use cofferdam::core::event::{Body, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{LocalName, RunId};
@@ -21,8 +22,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::threads(4)
 }
 
 async fn run(orchestrator: &Orchestrator, document: &str) -> Result<RunResult, Error> {
@@ -103,7 +104,7 @@ steps:
                 assert!(fault.message.contains(told), "{fault}");
             }
         }
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
     });
 }
 
@@ -233,7 +234,7 @@ steps:
                     assert!(told.contains("journal") && told.contains("the disk is gone"), "{told}");
                 }
             }
-            assert!(orchestrator.close().await.still_running.is_empty());
+            close(&orchestrator).await;
         }
         assert!(failed > 3, "{failed}");
     });

@@ -1,6 +1,7 @@
 //! A workflow as an agent of another one: what it gives and tells, how deep it may go, and that it ends with its caller.
 
 use crate::counting::Counting;
+use crate::support::{TestRuntime, close};
 use cofferdam::core::event::{Body, RunStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::AgentName;
@@ -17,8 +18,8 @@ use serde_json::json;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 fn scripted(script: &str) -> Orchestrator {
@@ -148,7 +149,7 @@ fn the_time_of_a_step_ends_the_workflow_that_works_for_it() {
         let result = outer.run("x").await.unwrap();
         assert_eq!(result.error.unwrap().fault.code, "timeout");
         assert_eq!(began.elapsed().as_secs(), 3);
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         let runs = orchestrator.runs().list(RunFilter::default()).await.unwrap().rows;
         assert!(runs.len() == 2 && runs.iter().all(|run| run.index.status != "running"), "{runs:?}");
     });
@@ -164,7 +165,7 @@ fn cancelling_a_run_cancels_the_workflow_inside() {
         while stream.next().await.expect("it begins").metadata.path.as_str() != "analyze.gather" {}
         stream.cancel();
         assert_eq!(stream.wait().await.unwrap().status, RunStatus::Cancelled);
-        assert!(orchestrator.close().await.still_running.is_empty());
+        close(&orchestrator).await;
         let runs = orchestrator.runs().list(RunFilter::default()).await.unwrap().rows;
         assert!(runs.iter().all(|run| run.index.status == "cancelled"), "{runs:?}");
     });

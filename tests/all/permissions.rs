@@ -1,14 +1,16 @@
 //! Who decides about a call that no rule is about: somebody who is asked, what was answered before, or nobody.
 
-use crate::support::{Project, user_directory};
+use crate::support::{Doing, Project, TestRuntime, close, gave, user_directory};
 use cofferdam::core::event::{Body, Decision, RunStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::permission::{Rule, Rules, Stance};
-use cofferdam::core::port::{Ack, Answer, Approver, Batch, BoxFuture, Inquiry, Pressure, Question, Want};
+use cofferdam::core::port::{
+    Ack, Answer, Approver, Batch, BoxFuture, Effects, Inquiry, Pressure, Question, RecordBody, Want,
+};
 use cofferdam::llm::Scripted;
 use cofferdam::{
-    Builder, Orchestrator, PermissionAnswer, PermissionRequest, ResumeOptions, RunOptions, Sink, Step, UserDirs,
-    Workflow, WorkflowConfig,
+    Builder, Orchestrator, PermissionAnswer, PermissionRequest, ResumeOptions, RunOptions, Sink, Step, Undecided,
+    UserDirs, Workflow, WorkflowConfig,
 };
 use std::collections::VecDeque;
 use std::path::Path;
@@ -35,24 +37,24 @@ steps:
   - { id: a, dependsOn: [own], instructions: Write. }";
 
 /// Gives answers one after another, the last one from then on, and keeps what it was asked.
-struct Person {
+pub(crate) struct Person {
     answers: Mutex<VecDeque<Said>>,
     asked: Mutex<Vec<String>>,
 }
 
 #[derive(Clone)]
-enum Said {
+pub(crate) enum Said {
     This(Answer),
     Nothing,
     Panic,
 }
 
 impl Person {
-    fn new(answers: impl IntoIterator<Item = Said>) -> Arc<Self> {
+    pub(crate) fn new(answers: impl IntoIterator<Item = Said>) -> Arc<Self> {
         Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::default() })
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.lock().unwrap().len()
     }
 }
@@ -104,17 +106,15 @@ fn decided(builder: Builder, document: &str) -> Vec<(String, bool, String)> {
     decided_by(builder, document, SCRIPT)
 }
 
-fn decided_by(builder: Builder, document: &str, script: &str) -> Vec<(String, bool, String)> {
-    // Time passes where nothing else happens.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+pub(crate) fn decided_by(builder: Builder, document: &str, script: &str) -> Vec<(String, bool, String)> {
     let decisions = Arc::new(Decisions::default());
     let builder = builder.model(Scripted::parse(script).unwrap()).sink(Arc::clone(&decisions) as Arc<dyn Sink>);
-    runtime.block_on(async {
+    TestRuntime::quick().block_on(async {
         let orchestrator = builder.build().unwrap();
         let workflow = Workflow::parse(document, ".").unwrap();
         let result = orchestrator.run_flow(&workflow, RunOptions::default()).await.unwrap();
         assert!(result.success(), "{:?}", result.error);
-        orchestrator.close().await;
+        close(&orchestrator).await;
     });
     std::mem::take(&mut *decisions.0.lock().unwrap())
 }
@@ -250,6 +250,92 @@ fn the_stance_decides_where_no_rule_does() {
     let workflow = Workflow::parse(&document, ".").unwrap();
     let result = runtime.block_on(orchestrator.run_flow(&workflow, RunOptions::default())).unwrap();
     assert_eq!(result.step("own").unwrap().error.as_ref().unwrap().code, "tool_denied", "a denial beats yolo");
+}
+
+/// A model's calls: of a tool that only reads, one that changes the run, one that stays within the step, and one of which nobody knows.
+const FOUR: &str = "
+answers:
+  - turn: 1
+    toolCalls:
+      - { tool: glob, args: { pattern: '*.none' } }
+      - { tool: context_set, args: { key: k, value: 1 } }
+      - { tool: write, args: { path: 'out:a', content: x } }
+      - { tool: far, args: {} }
+default: { text: done }
+";
+const FOUR_CALLS: &str = "
+name: w
+agents: { a: { description: Calls., tools: [glob, context_set, write, far] } }
+steps: [{ id: a, agent: a, instructions: Call. }]
+";
+
+/// What a run says of its permissions at its start, which calls of a model ran, and what its result says of the others.
+fn told(builder: Builder) -> (Option<String>, Vec<bool>, Vec<String>) {
+    let far = Doing::new("far", Effects::default(), |_, _| async { gave(1.into()) });
+    let decisions = Arc::new(Decisions::default());
+    let builder = builder.model(Scripted::parse(FOUR).unwrap()).tool(far);
+    let on = builder.sink(Arc::clone(&decisions) as Arc<dyn Sink>).build().unwrap();
+    let workflow = Workflow::parse(FOUR_CALLS, ".").unwrap();
+    let (said, warnings) = TestRuntime::quick().block_on(async {
+        let result = on.run_flow(&workflow, RunOptions::default()).await.unwrap();
+        let first = on.runs().read(&result.run_id, 0, 1).await.unwrap().records.remove(0);
+        let RecordBody::Event(event) = first.body else { panic!("a run begins with an event") };
+        let Body::RunStarted { settings, .. } = &event.body else { panic!("a run begins with its start") };
+        let said = settings.get("permissions").map(|said| said.as_str().unwrap().to_owned());
+        close(&on).await;
+        (said, result.warnings)
+    });
+    let mut decided = decisions.0.lock().unwrap().clone();
+    decided.sort_by_key(|(tool, ..)| ["glob", "context_set", "write", "far"].iter().position(|known| known == tool));
+    assert_eq!(decided.len(), 4, "{decided:?}");
+    (said, ran(&decided), warnings)
+}
+
+#[test]
+fn a_run_says_what_models_may_do_where_not_every_question_is_put() {
+    let nobody = "nobody to ask: tools that only read run, others are denied unless a rule allows them";
+    let strict = "strict: tools that only read run, others are denied unless a rule allows them";
+    let both = "strict sandbox: tools that stay within the step's directories run, others are denied unless a rule allows them";
+    let sandbox = "sandbox: tools that stay within the step's directories run";
+    let alone = "sandbox, and nobody to ask: tools that stay within the step's directories run, others are denied unless a rule allows them";
+    let yolo = "yolo: every tool runs unless a rule denies it";
+    // With nobody there, and with somebody who says yes: what is said, and which of the four calls run.
+    let rows = [
+        (Stance::Ask, (Some(nobody), [true, true, false, false]), (None, [true; 4])),
+        (Stance::Strict, (Some(strict), [true, true, false, false]), (Some(strict), [true, true, false, false])),
+        (Stance::Sandbox, (Some(alone), [true, true, true, false]), (Some(sandbox), [true; 4])),
+        (Stance::StrictSandbox, (Some(both), [true, true, true, false]), (Some(both), [true, true, true, false])),
+        (Stance::Yolo, (Some(yolo), [true; 4]), (Some(yolo), [true; 4])),
+    ];
+    for (stance, alone, asked) in rows {
+        let rules = || Orchestrator::builder().permissions(Rules { stance, ..Rules::default() });
+        let person = Person::new([Said::This(Answer::Yes)]);
+        for (builder, (said, runs)) in [
+            (rules(), alone),
+            (rules().approval(person, None), asked),
+            (rules().permission_handler(|_| PermissionAnswer::Allow), asked),
+        ] {
+            let (start, ran, warnings) = told(builder);
+            assert_eq!((start.as_deref(), &ran[..]), (said, &runs[..]), "{stance:?}");
+            let denied: Vec<&str> = ["glob", "context_set", "write", "far"]
+                .into_iter()
+                .zip(runs)
+                .filter_map(|(tool, ran)| (!ran).then_some(tool))
+                .collect();
+            assert_eq!(warnings.len(), denied.len(), "{stance:?}: {warnings:?}");
+            let names = |tool: &&str| {
+                let says = format!("the call of `{tool}` was denied");
+                warnings.iter().any(|said| said.contains(&says) && said.contains(&format!("`--allow {tool}` would")))
+            };
+            assert!(denied.iter().all(names), "{stance:?}: {warnings:?}");
+        }
+    }
+    // `strict` beside the rules is the same.
+    let undecided = Undecided { strict: true, ..Undecided::default() };
+    for (stance, wanted) in [(Stance::Ask, strict), (Stance::Sandbox, both)] {
+        let builder = Orchestrator::builder().permissions(Rules { stance, ..Rules::default() });
+        assert_eq!(told(builder.undecided(undecided)).0.as_deref(), Some(wanted));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Retrieval memory in programs and at the command line: sessions, memories that fail, and what people see of it.
 
-use crate::support::Project;
+use crate::support::{Project, TestRuntime};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::BoxFuture;
 use cofferdam::core::recollect::space_of;
@@ -14,8 +14,8 @@ use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 /// Each step repeats what it was told.

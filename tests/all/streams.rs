@@ -1,5 +1,6 @@
 //! Runs as streams: what chunks say, who sees them, and that a stream ends as its run does.
 
+use crate::support::TestRuntime;
 use cofferdam::core::event::RunStatus;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::LocalName;
@@ -14,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+fn runtime() -> TestRuntime {
+    TestRuntime::quick()
 }
 
 fn scripted(script: &str) -> Orchestrator {

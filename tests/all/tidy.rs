@@ -118,6 +118,9 @@ const UNSAFE: &[&str] = &[
     "tests/faulty-disk/src/lib.rs",
 ];
 
+/// Where a tool is called: by the gateway, and by what stands in for a tool and hands on what the gateway gave it.
+const CALLS_TOOLS: &[&str] = &["host/engine/src/gateway.rs", "host/testing/tools.rs"];
+
 struct Manifest {
     path: String,
     name: String,
@@ -300,6 +303,22 @@ fn unsafe_code_is_where_it_is_listed() {
     let found: BTreeSet<String> = rust_sources().into_iter().filter(lets).map(|source| source.path).collect();
     let listed: BTreeSet<String> = UNSAFE.iter().map(|path| (*path).to_owned()).collect();
     assert_eq!(found, listed, "`unsafe` needs a reason and an entry in UNSAFE");
+}
+
+/// Whether a tool is called here: nothing else that can be called takes the context of a call first.
+fn calls_a_tool(source: &Source) -> bool {
+    let arguments = source.code_without_tests().split(".call(").skip(1);
+    let mut first = arguments.filter_map(|rest| rest.trim_start().split([',', ')', '(']).next());
+    first.any(|argument| argument.ends_with("ctx") || argument.ends_with("context"))
+}
+
+#[test]
+fn a_tool_is_called_at_the_gate_alone() {
+    let ours = |source: &Source| source.path.starts_with("host/") && !source.path.contains("/tests/");
+    let calls = |source: &Source| ours(source) && calls_a_tool(source);
+    let found: BTreeSet<String> = rust_sources().into_iter().filter(calls).map(|source| source.path).collect();
+    let listed: BTreeSet<String> = CALLS_TOOLS.iter().map(|path| (*path).to_owned()).collect();
+    assert_eq!(found, listed, "every call of a tool passes the gateway, where it is permitted and recorded");
 }
 
 #[test]

@@ -1,12 +1,22 @@
 //! Traces: what happens in a run as spans, each within the one around it.
 
 use crate::library::quick;
+use crate::support::{TestRuntime, close};
+use cofferdam::core::id::RunId;
 use cofferdam::llm::Scripted;
-use cofferdam::{Orchestrator, RunOptions, Span, SpanEnd, SpanEvent, SpanId, Tracer, Workflow};
+use cofferdam::{
+    Coordinator, Error, Orchestrator, RunOptions, Span, SpanEnd, SpanEvent, SpanId, SpanKind, Tracer, Workflow,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use tracing::Subscriber;
+use tracing::span::{Attributes, Id};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Writes a line for each call, and checks that spans lie within each other.
 #[derive(Default)]
@@ -16,6 +26,7 @@ struct Notes(Mutex<State>);
 struct State {
     text: String,
     open: BTreeMap<SpanId, (Option<SpanId>, String, usize)>,
+    spans: Vec<(Span, Option<u64>)>,
     tokens: u64,
 }
 
@@ -26,6 +37,7 @@ impl Tracer for Notes {
         let name = span.name.clone();
         writeln!(state.text, "{}{:?} {name}", "  ".repeat(depth), span.kind).unwrap();
         assert!(state.open.insert(span.id, (span.parent, name, depth)).is_none(), "a span begins once");
+        state.spans.push((span.clone(), None));
     }
 
     fn event(&self, event: &SpanEvent) {
@@ -39,6 +51,8 @@ impl Tracer for Notes {
         let (_, name, depth) = state.open.remove(&end.id).expect("a span ends once");
         assert!(state.open.values().all(|(parent, ..)| *parent != Some(end.id)), "`{name}` ends before what is in it");
         state.tokens = end.usage.total();
+        let of = state.spans.iter_mut().find(|(span, _)| span.id == end.id).unwrap();
+        of.1 = Some(end.usage.total());
         writeln!(state.text, "{}= {name} {}", "  ".repeat(depth), end.status).unwrap();
     }
 }
@@ -68,7 +82,7 @@ fn a_run_is_a_tree_of_spans() {
     let workflow = Workflow::parse(DOCUMENT, Path::new(".")).unwrap();
     quick().block_on(async {
         orchestrator.run_flow(&workflow, RunOptions::default()).await.unwrap();
-        orchestrator.close().await;
+        close(&orchestrator).await;
     });
     let state = notes.0.lock().unwrap();
     assert!(state.open.is_empty(), "all spans ended: {:?}", state.open);
@@ -93,4 +107,164 @@ fn a_run_is_a_tree_of_spans() {
         assert!(state.text.contains(part), "`{part}` is not in\n{}", state.text);
     }
     assert!(state.text.ends_with("\n= traced partial\n"), "{}", state.text);
+}
+
+const WIDE: &str = "
+name: wide
+agents: { lead: { description: l, tools: [agent] } }
+steps:
+  - { id: part, include: part.yaml }
+  - { id: each, loop: { forEach: [1] }, tool: glob, args: { pattern: '*.none' } }
+  - { id: flaky, instructions: Try., retries: 1 }
+  - { id: lead, agent: lead, instructions: Lead. }
+";
+const WIDE_SCRIPT: &str = "
+answers:
+  - { step: lead, turn: 1, toolCalls: [{ tool: agent, args: { task: look } }], usage: { input: 3, output: 1 } }
+  - { step: lead@1, text: there, usage: { input: 5, output: 1 } }
+  - { step: flaky, attempt: 1, error: { code: busy, class: retry, message: not now } }
+  - { step: '@coordinator', text: seen, usage: { input: 20, output: 1 } }
+default: { text: done, usage: { input: 1, output: 1 } }
+";
+
+#[test]
+fn spans_say_to_what_they_belong() {
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("wide.yaml"), WIDE).unwrap();
+    std::fs::write(folder.path().join("part.yaml"), "name: part\nsteps: [{ id: within, instructions: Work. }]")
+        .unwrap();
+    let notes = Arc::new(Notes::default());
+    let builder = Orchestrator::builder().model(Scripted::parse(WIDE_SCRIPT).unwrap());
+    let on = builder.workdir(folder.path()).tracer(Arc::clone(&notes) as Arc<dyn Tracer>).build().unwrap();
+    let workflow = Workflow::load(folder.path().join("wide.yaml")).unwrap();
+    let run = RunId::parse("wide").unwrap();
+    quick().block_on(async {
+        let coordinator = Some(Coordinator::default().synthesize_only());
+        let options = RunOptions { run_id: Some(run.clone()), coordinator, ..RunOptions::default() };
+        assert!(on.run_flow(&workflow, options).await.unwrap().success());
+        close(&on).await;
+    });
+    let state = notes.0.lock().unwrap();
+    assert!(state.spans.iter().all(|(span, _)| span.run_id == run));
+    let kinds: BTreeMap<SpanId, SpanKind> = state.spans.iter().map(|(span, _)| (span.id, span.kind)).collect();
+    let line = |(span, tokens): &(Span, Option<u64>)| {
+        let Span { kind, path, attempt, agent, model, tool, parent, .. } = span;
+        let within = parent.map_or("nothing".to_owned(), |parent| format!("{:?}", kinds[&parent]));
+        let attempt = attempt.map_or("-".to_owned(), |attempt| attempt.to_string());
+        let names = [agent.as_deref(), model.as_deref(), tool.as_deref()].map(|name| name.unwrap_or("-"));
+        format!("{kind:?} `{path}` in {within}, try {attempt}, {}, {} tokens", names.join(" "), tokens.unwrap())
+    };
+    let mut lines: Vec<String> = state.spans.iter().map(line).collect();
+    lines.sort();
+    let wanted = ["Agent `lead@1` in ToolCall"];
+    assert_eq!(lines, wanted, "{lines:#?}");
+}
+
+const PLAN: &str = r#"
+answers:
+  - { step: agent, contains: nonsense, text: no plan, usage: { input: 1, output: 1 } }
+  - { step: agent, text: "```yaml\nname: plan\nsteps: [{ id: only, instructions: Think. }]\n```", usage: { input: 30, output: 10 } }
+  - { step: only, contains: wait, delay: 1h, text: too late }
+  - { step: only, text: harbour, usage: { input: 3, output: 1 } }
+"#;
+
+/// What is noted of what somebody does with an orchestrator.
+fn noted(work: impl AsyncFnOnce(&Orchestrator)) -> String {
+    let notes = Arc::new(Notes::default());
+    let builder = Orchestrator::builder().model(Scripted::parse(PLAN).unwrap());
+    let on = builder.tracer(Arc::clone(&notes) as Arc<dyn Tracer>).build().unwrap();
+    TestRuntime::threads(2).block_on(async {
+        work(&on).await;
+        close(&on).await;
+    });
+    let state = notes.0.lock().unwrap();
+    assert!(state.open.is_empty(), "all spans ended: {:?}", state.open);
+    let goals: Vec<&Span> =
+        state.spans.iter().map(|(span, _)| span).filter(|span| span.kind == SpanKind::Goal).collect();
+    for goal in goals {
+        let planned = state.spans.iter().find(|(span, _)| span.kind == SpanKind::Run && span.name == "planner");
+        assert_eq!(goal.run_id, planned.unwrap().0.run_id, "it is named by the run that plans");
+    }
+    format!("{}tokens of the last: {}", state.text, state.tokens)
+}
+
+#[test]
+fn a_goal_is_around_its_planning_and_the_run_of_its_plan() {
+    let options = RunOptions::default;
+    let planner = "  Run planner\n    Step agent\n      Turn scripted\n      = scripted completed\n    = agent completed\n  = planner completed\n";
+    let plan = "  Run plan\n    Step only\n      Turn scripted\n      = scripted completed\n    = only completed\n  = plan completed\n";
+    let whole = noted(async |on| drop(on.run_goal("Think.", options()).await.unwrap()));
+    assert_eq!(whole, format!("Goal goal\n{planner}{plan}= goal completed\ntokens of the last: 44"));
+    // Whoever looks at the plan in between pursues the goal in two spans.
+    let halves = noted(async |on| {
+        let plan = on.plan_goal("Think.", &options()).await.unwrap();
+        on.run_plan("Think.", &plan, options()).await.unwrap();
+    });
+    assert_eq!(
+        halves,
+        format!("Goal goal\n{planner}= goal completed\nGoal goal\n{plan}= goal completed\ntokens of the last: 44")
+    );
+    let none = noted(async |on| {
+        assert!(matches!(on.run_goal("nonsense", options()).await, Err(Error::NoPlan { .. })));
+    });
+    assert!(none.starts_with("Goal goal\n  Run planner\n") && none.contains("\n= goal failed\n"), "{none}");
+    assert_eq!(noted(async |on| assert!(on.run_goal(" ", options()).await.is_err())), "tokens of the last: 0");
+    // Nobody waits for it any more: it ends after its run.
+    let cancelled = noted(async |on| {
+        let runs = on.runs();
+        let begun = async {
+            while runs.list(cofferdam::core::port::RunFilter::default()).await.unwrap().rows.len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = on.run_goal("wait", options()) => panic!("it cannot have ended"),
+            () = begun => {}
+        }
+    });
+    assert!(cancelled.starts_with(&format!("Goal goal\n{planner}  Run plan\n")), "{cancelled}");
+    assert!(cancelled.contains("  = plan cancelled\n= goal cancelled\n"), "{cancelled}");
+}
+
+/// The spans of the `tracing` crate: the name of each, and of the one around it.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Lines {
+    fn on_new_span(&self, _: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
+        let span = ctx.span(id).unwrap();
+        let around = span.parent().map_or("nothing", |around| around.name());
+        self.0.lock().unwrap().push(format!("{} in {around}", span.name()));
+    }
+}
+
+#[test]
+fn logs_lie_in_spans_of_what_they_are_about() {
+    let lines = Lines::default();
+    let script = PLAN.replace("text: harbour,", "toolCalls: [{ tool: glob, args: { pattern: '*.none' } }],");
+    let script = script.replace(
+        "  - { step: only, contains",
+        "  - { step: '@coordinator', text: ok }\n  - { step: only, turn: 2, text: done }\n  - { step: only, contains",
+    );
+    let builder = Orchestrator::builder().model(Scripted::parse(&script).unwrap());
+    let on = builder.coordinator(Coordinator::default()).build().unwrap();
+    let _guard = tracing_subscriber::registry().with(lines.clone()).set_default();
+    quick().block_on(async {
+        let result = on.run_goal("Think.", RunOptions::default()).await.unwrap();
+        assert!(result.success(), "{:?}", result.error);
+        close(&on).await;
+    });
+    let mut lines = lines.0.lock().unwrap().clone();
+    lines.sort();
+    lines.dedup();
+    let wanted = [
+        "attempt in run",
+        "coordinator in run",
+        "goal in nothing",
+        "run in goal",
+        "tool_call in attempt",
+        "turn in attempt",
+        "turn in coordinator",
+    ];
+    assert_eq!(lines, wanted);
 }

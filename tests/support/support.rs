@@ -7,14 +7,18 @@ mod guest;
 mod project;
 mod provider;
 mod registry;
+mod runtime;
 mod source;
+mod tool;
 
 pub(crate) use goldens::{Golden, check_golden, is_update};
 pub(crate) use guest::{Manner, Server, with_echo};
 pub(crate) use project::{Outcome, Project, Running};
 pub(crate) use provider::{Answer, Provider};
 pub(crate) use registry::{Fault, Gate, Registry};
+pub(crate) use runtime::{TestRuntime, close};
 pub(crate) use source::{Source, rust_sources, tracked_files};
+pub(crate) use tool::{Doing, gave};
 
 use std::path::PathBuf;
 

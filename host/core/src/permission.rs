@@ -2,6 +2,9 @@
 //!
 //! Pure, and the only place where this is decided. It must not ask anybody: asking is the gateway's.
 
+#[cfg(test)]
+mod laws;
+
 use crate::id::ToolName;
 use crate::port::Effects;
 use crate::spec::workflow::pattern_matches;

@@ -179,7 +179,7 @@ impl<'a> Conversation<'a> {
             }
             woken = false;
             let forced = choice != ToolChoice::Auto;
-            let span = tracing::info_span!("turn", turn);
+            let span = tracing::info_span!("turn", turn, model = %self.agent.model.info().name);
             let answer = self.ask(turn, choice).instrument(span).await?;
             match self.after(answer, forced).await? {
                 Next::Ask(next) => choice = next,

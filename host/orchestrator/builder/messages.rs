@@ -8,10 +8,12 @@ use cofferdam_engine::{Coordinator, DroppedMessage};
 use std::sync::Arc;
 
 impl Builder {
-    /// Takes spans of every run: of the run, its steps, iterations, sub-agents, turns and calls of tools.
+    /// Takes spans of every goal and run: of the run, its steps, iterations, sub-agents, turns and calls of tools.
     #[must_use]
-    pub fn tracer(self, tracer: Arc<dyn Tracer>) -> Self {
-        self.sink(Arc::new(TracerSink::new(tracer)))
+    pub fn tracer(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        let sink = Arc::new(TracerSink::new(tracer));
+        self.tracers.push(Arc::clone(&sink));
+        self.sink(sink)
     }
 
     /// The coordinator of every run: an agent that hears of what happens, writes to the agents of steps, and sums up; each

@@ -4,11 +4,8 @@
 
 use super::plot;
 use super::worker::{self, Failpoint, KILLED, Order, Report, Store, Unknown};
-use cofferdam::Journal;
 use cofferdam::core::event::{Body, RunEvent, StepStatus};
 use cofferdam::core::id::RunId;
-use cofferdam::core::port::RecordBody;
-use cofferdam::store::{File, Sqlite};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -139,20 +136,17 @@ impl Stage {
         effects
     }
 
-    /// What the journal holds, where it can be read from here.
+    /// What the journal holds.
     pub(super) fn events(&self) -> Vec<Arc<RunEvent>> {
-        let journal: Arc<dyn Journal> = match self.store {
-            Store::Sqlite => Arc::new(Sqlite::new(self.path(worker::SQLITE))),
-            Store::File => Arc::new(File::new(self.path(worker::FILES))),
-            Store::Plugin => return Vec::new(),
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let page = runtime.block_on(journal.read(&RunId::parse(worker::RUN).unwrap(), 0, 100_000)).unwrap();
-        let events = page.records.into_iter().filter_map(|record| match record.body {
-            RecordBody::Event(event) => Some(event),
-            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
-        });
-        events.collect()
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let order = self.order("report.json", Failpoint::Never, Unknown::Look);
+            let (on, mut events) = (worker::builder(&order).build().unwrap(), Vec::new());
+            let run = RunId::parse(worker::RUN).unwrap();
+            cofferdam_engine::read_events(&*on.runs(), &run, |event| events.push(Arc::clone(event))).await.unwrap();
+            on.close().await;
+            events
+        })
     }
 
     /// Steps that began again though they were done, and turns that were asked for again though they were answered.

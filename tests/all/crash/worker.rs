@@ -187,7 +187,7 @@ fn report(outcome: Result<RunResult, cofferdam::Error>) -> Report {
     }
 }
 
-fn builder(order: &Order) -> Builder {
+pub(super) fn builder(order: &Order) -> Builder {
     let witness = order.folder.join("witness");
     let script = if order.coordinated { plot::TALK } else { plot::SCRIPT };
     let model = Watched { model: Scripted::parse(script).unwrap(), witness: witness.clone() };

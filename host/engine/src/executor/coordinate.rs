@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tracing::Instrument as _;
 
 /// Takes whether what was said counts, and when it is recorded.
 type Says = (oneshot::Sender<bool>, oneshot::Sender<Result<(), Fault>>);
@@ -159,10 +160,11 @@ impl Run {
             })),
         };
         let inbox = self.inbox.clone();
-        let handle = self.tasks.spawn(async move {
+        let work = async move {
             let outcome = attempt.run().await;
             inbox.send(Wake::Coordinated(outcome));
-        });
+        };
+        let handle = self.tasks.spawn(work.instrument(tracing::info_span!("coordinator")));
         (self.desk.phase, self.desk.handle, self.desk.place) = (Phase::Working, Some(handle), Some(place));
     }
 
