@@ -14,7 +14,6 @@ use super::workflow::{
 };
 use super::{RunLimits, workflow::ItemFailure};
 use crate::budget::Budget;
-use crate::limits;
 use crate::memory::{MemoryAccess, MemoryReading, MemoryScope};
 use crate::policy::{Grants, PluginLimits};
 use crate::transform::{Transform, Transforms};

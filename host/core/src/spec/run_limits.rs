@@ -54,6 +54,7 @@ impl RunLimits {
             tool_result_bytes: self.tool_result_bytes.min(most.tool_result_bytes),
             tool_argument_bytes: self.tool_argument_bytes.min(most.tool_argument_bytes),
             tool_calls_per_turn: self.tool_calls_per_turn.min(most.tool_calls_per_turn),
+            conversation_bytes: self.conversation_bytes.min(most.conversation_bytes),
         }
     }
 
