@@ -207,7 +207,8 @@ impl Orchestrator {
         inputs: Option<Map>,
     ) -> Result<Vec<PluginCheck>, Error> {
         let servers = self.load_servers(workflow, Reach::Look).await?;
-        let again = inputs.map(|inputs| Again { inputs, on_unknown_effect: None, plugins: Vec::new() });
+        let again =
+            inputs.map(|inputs| Again { inputs, on_unknown_effect: None, approvals: Vec::new(), plugins: Vec::new() });
         let (ports, request, plugins) =
             self.prepare(workflow, options, again, (CancellationToken::new(), &servers)).await?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;

@@ -167,7 +167,10 @@ impl State {
             Body::ToolCallStarted { tool, .. } => self.say(path, &format!("tool {tool}")),
             Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
             Body::RunStarted { .. } | Body::RunResumed { .. } => self.remove(BEFORE, all),
-            Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => self.remove(path, all),
+            Body::StepFinished { .. }
+            | Body::StepSkipped { .. }
+            | Body::StepCancelled { .. }
+            | Body::StepWaiting(_) => self.remove(path, all),
             _ => {}
         }
     }
