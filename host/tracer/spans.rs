@@ -113,6 +113,7 @@ impl Spans {
             }
             Body::StepSkipped { .. } => self.end_at_once(&place, "skipped", event, out),
             Body::StepCancelled { .. } => self.end_at_once(&place, "cancelled", event, out),
+            Body::StepWaiting(_) => self.end(&place, ("waiting", None, Usage::default()), event, out),
             Body::LoopIterationFinished { status, .. } => {
                 self.end(&place, (status.as_str(), None, Usage::default()), event, out);
             }
@@ -128,6 +129,7 @@ impl Spans {
                 self.say(event, error.message.clone(), out);
             }
             Body::Warning { message, .. } => self.say(event, message.clone(), out),
+            Body::PermissionAsked { tool, .. } => self.say(event, format!("{tool} waits for a person"), out),
             Body::PermissionDecided { tool, decision, rule, .. } => {
                 let how = if *decision == Decision::Allow { "allowed" } else { "denied" };
                 self.say(event, format!("{tool} {how}: {rule}"), out);

@@ -16,6 +16,7 @@ use cofferdam::{
     Approval, Calls, Decision, Error, ForkOptions, Journal, Orchestrator, ResumeOptions, RunOptions, RunResult, Tool,
     Workflow,
 };
+use cofferdam_engine::TokioClock;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -271,16 +272,16 @@ steps:
     steps: [{ id: w, agent: scribe, instructions: Write. }, { id: x, tool: glob, args: { pattern: '*' } }]
   - { id: part, include: inner.yaml }
   - { id: rounds, instructions: Try., loop: { maxIterations: 3, untilAgent: judge } }
-  - { id: end, dependsOn: [each, both, part, rounds], tool: glob, args: { pattern: 'out:*.txt' } }
+  - { id: end, dependsOn: [each, both, part, rounds], tool: glob, args: { pattern: '*.txt' } }
 output: steps.end.result
 ";
     let model = "
 answers:
-  - { step: 'each[0].w', turn: 1, toolCalls: [{ tool: write, args: { path: 'out:each0.txt', content: x } }] }
-  - { step: 'each[1].w', turn: 1, toolCalls: [{ tool: write, args: { path: 'out:each1.txt', content: x } }] }
-  - { step: both.w, turn: 1, toolCalls: [{ tool: write, args: { path: 'out:both.txt', content: x } }] }
-  - { step: part.w, turn: 1, toolCalls: [{ tool: write, args: { path: 'out:part.txt', content: x } }] }
-  - { step: 'rounds.judge[0]', turn: 1, toolCalls: [{ tool: write, args: { path: 'out:judge.txt', content: x } }] }
+  - { step: 'each[0].w', turn: 1, toolCalls: [{ tool: write, args: { path: each0.txt, content: x } }] }
+  - { step: 'each[1].w', turn: 1, toolCalls: [{ tool: write, args: { path: each1.txt, content: x } }] }
+  - { step: both.w, turn: 1, toolCalls: [{ tool: write, args: { path: both.txt, content: x } }] }
+  - { step: part.w, turn: 1, toolCalls: [{ tool: write, args: { path: part.txt, content: x } }] }
+  - { step: 'rounds.judge[0]', turn: 1, toolCalls: [{ tool: write, args: { path: judge.txt, content: x } }] }
   - { step: 'rounds.judge[0]', turn: 2, toolCalls: [{ tool: submit_result, args: { done: true } }] }
 default: { text: words }
 ";
@@ -291,7 +292,7 @@ default: { text: words }
     );
     run(&project, &["--max-concurrency", "1"]).expect(4);
     project.run(&["replay", "last"]).expect(0);
-    project.run(&["approve", "last", "w"]).expect(3).says(&["`w` could be `both.w` or"]);
+    project.run(&["approve", "last", "w"]).expect(3).says(&["name the step by its whole path"]);
     for step in ["each[1].w", "both.w", "part.w", "rounds.judge[0]"] {
         project.run(&["approve", "last", step]).expect(4);
     }
@@ -508,11 +509,11 @@ const POSTS: &str = "
 chunk: 0
 answers:
   - { step: a, turn: 1, toolCalls: [{ tool: post, args: { n: 1 } }, { tool: agent, args: { task: Post. } }, { tool: post, args: { n: 2 } }] }
-  - { step: a@2, turn: 1, toolCalls: [{ tool: post, args: { n: 3 } }] }
-  - { step: a, turn: 2, text: a is done }
-  - { step: b, turn: 1, toolCalls: [{ tool: post, args: { n: 4 } }] }
+  - { step: a@2, turn: 1, toolCalls: [{ tool: post, args: { n: 3 } }], usage: { input: 3, output: 1 } }
+  - { step: a, turn: 2, text: a is done, usage: { input: 9, output: 1 } }
+  - { step: b, turn: 1, toolCalls: [{ tool: post, args: { n: 4 } }], usage: { input: 4, output: 1 } }
   - { step: 'each[1].c', turn: 1, toolCalls: [{ tool: post, args: { n: 5 } }] }
-default: { text: done }
+default: { text: done, usage: { input: 1, output: 1 } }
 ";
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -557,6 +558,7 @@ fn a_run_that_was_cut_between_any_two_records_goes_on() {
         assert!(post.keys().is_empty());
         let whole = allow_all(&log, &post, begun).await;
         assert_eq!((whole.status, whole.final_output()), (RunStatus::Completed, "done".to_owned()), "{whole:?}");
+        assert!(whole.usage.input > 16, "{:?}", whole.usage);
         let keys = post.keys();
         assert!(keys.len() == 4 && keys.values().all(|times| *times == 1), "{keys:?}");
         let appends = log.appends.lock().unwrap().len();
@@ -632,5 +634,38 @@ fn words_about_calls_that_are_not_there_are_refused() {
         let branch = forking.branch(&begun.run_id, Some(&workflow), &fork).await.unwrap();
         let forked = forking.run_branch(branch, fork.resume).await.unwrap();
         assert_eq!((forked.status, post.keys().len()), (RunStatus::Waiting, 3), "{forked:?}");
+    });
+}
+
+#[test]
+fn the_time_in_which_a_step_waits_is_not_its_own() {
+    runtime().block_on(async {
+        let document = "
+name: slow
+agents: { poster: { description: Posts., tools: [post] } }
+steps:
+  - { id: a, agent: poster, instructions: Post., timeout: 5s }
+  - { id: b, instructions: Take your time. }
+";
+        let script = "
+chunk: 0
+answers:
+  - { step: a, turn: 1, toolCalls: [{ tool: post, args: { n: 1 } }] }
+  - { step: b, delay: 1h, text: late }
+default: { text: done }
+";
+        let workflow = Workflow::parse(document, ".").unwrap();
+        let (log, post, clock) = (Arc::new(Log::default()), Post::default(), Arc::new(TokioClock::new()));
+        let start = || {
+            let builder = Orchestrator::builder().model(Scripted::parse(script).unwrap());
+            let builder = builder.tool(PostTool::from(post.clone())).storage(Arc::clone(&log) as Arc<dyn Journal>);
+            builder.clock(Arc::clone(&clock) as _).build().unwrap()
+        };
+        let begun = start().run_flow(&workflow, deferring()).await.unwrap();
+        assert_eq!(begun.status, RunStatus::Waiting, "{begun:?}");
+        let approval = Approval { step: "a".to_owned(), calls: Calls::Only, decision: Decision::Allow, reason: None };
+        let options = ResumeOptions { approvals: vec![approval], ..ResumeOptions::default() };
+        let result = start().resume_flow(&begun.run_id, Some(&workflow), options).await.unwrap();
+        assert_eq!(result.status, RunStatus::Completed, "{:?}", result.error);
     });
 }

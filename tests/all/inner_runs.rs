@@ -12,8 +12,8 @@ use cofferdam::core::spec::workflow::UnknownEffect;
 use cofferdam::llm::Scripted;
 use cofferdam::store::Memory;
 use cofferdam::{
-    Agent, AgentRef, Builder, Error, Flow, InputText, Journal, Model, Orchestrator, ResumeOptions, RunOptions,
-    RunResult, Step, Tool, WorkflowAgent, WorkflowConfig,
+    Agent, AgentRef, Approval, Builder, Calls, Decision, Error, Flow, InputText, Journal, Model, Orchestrator,
+    ResumeOptions, RunOptions, RunResult, Step, Tool, WorkflowAgent, WorkflowConfig,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -271,14 +271,80 @@ fn a_question_inside_is_answered_through_the_run_around_it() {
         let log = Arc::default();
         let first = Process::start(&log, ECHO);
         let result = first.run(&asking(&first)).await;
-        let fault = result.error.unwrap().fault;
-        assert!(fault.hint.as_deref().is_some_and(|hint| hint.contains("`analyze.approve`")), "{fault:?}");
+        assert_eq!((result.status, result.usage.input), (RunStatus::Waiting, 6), "{:?}", result.error);
+        let asked: Vec<String> = result.questions.iter().map(|open| open.step.to_string()).collect();
+        assert_eq!((asked, result.questions[0].question.as_str()), (vec!["analyze.approve".to_owned()], "Go on?"));
+        // Nobody answers, and both wait again.
+        let idle = Process::start(&log, ECHO);
+        let again = idle.resume(&asking(&idle), &result.run_id, ResumeOptions::default()).await;
+        assert_eq!((again.status, again.questions.len(), idle.asked()), (RunStatus::Waiting, 1, 0));
         let second = Process::start(&log, ECHO);
         let answers = BTreeMap::from([("analyze.approve".to_owned(), InputText::Text("certainly".to_owned()))]);
         let options = ResumeOptions { answers, ..ResumeOptions::default() };
         let result = second.resume(&asking(&second), &result.run_id, options).await;
         assert_eq!(&*result.step("analyze").unwrap().content, "certainly");
         assert_eq!((second.asked(), log.runs().await), (1, 2));
+        assert_eq!((result.status, result.total_tokens()), (RunStatus::Completed, 20), "each answer is counted once");
+        // Whatever it was cut at, somebody can answer and both end.
+        let run = result.run_id;
+        for appends in 1..log.appends() {
+            let log = log.cut(appends).await;
+            let process = Process::start(&log, ECHO);
+            let mut result = process.resume(&asking(&process), &run, ResumeOptions::default()).await;
+            if result.status == RunStatus::Waiting {
+                let answers = BTreeMap::from([("analyze.approve".to_owned(), InputText::Text("certainly".to_owned()))]);
+                let options = ResumeOptions { answers, ..ResumeOptions::default() };
+                result = process.resume(&asking(&process), &run, options).await;
+            }
+            assert_eq!(result.status, RunStatus::Completed, "cut after append {appends}: {:?}", result.error);
+            assert_eq!((result.total_tokens(), log.runs().await), (20, 2), "cut after append {appends}");
+        }
+    });
+}
+
+#[test]
+fn a_call_inside_waits_and_is_allowed_through_the_run_around_it() {
+    runtime().block_on(async {
+        let script = "
+chunk: 0
+answers: [{ step: tell, turn: 1, toolCalls: [{ tool: post, args: { n: 1 } }], usage: { input: 2, output: 3 } }]
+default: { text: '[{{prompt}}]', usage: { input: 2, output: 3 } }";
+        let calls = Arc::new(AtomicUsize::new(0));
+        let start = |log: &Arc<Log>| Process::with(log, script, |builder| builder.tool(Post::new(&calls)));
+        let log = Arc::default();
+        let first = start(&log);
+        let deferring = RunOptions { input: Some("x".to_owned()), defer_approvals: true, ..RunOptions::default() };
+        let result = twice(&first).run_with(deferring).await.unwrap();
+        assert_eq!(result.status, RunStatus::Waiting, "{:?}", result.error);
+        let open = &result.approvals[0];
+        assert_eq!((open.step.as_str(), open.call.as_str()), ("analyze.analyze.tell", "1"));
+        let run = result.run_id;
+        let word = |step: &str, decision| {
+            let approval = Approval { step: step.to_owned(), calls: Calls::Only, decision, reason: None };
+            ResumeOptions { approvals: vec![approval], ..ResumeOptions::default() }
+        };
+        let second = start(&log);
+        let result = second.resume(&twice(&second), &run, word("tell", Decision::Allow)).await;
+        assert_eq!((result.status, calls.load(Ordering::SeqCst)), (RunStatus::Completed, 1), "{:?}", result.error);
+        let tokens = result.total_tokens();
+        // Wherever a process was stopped, the next one goes on with all runs, and asks only where nothing was said.
+        let mut left = 0;
+        for appends in 1..log.appends() {
+            let log = log.cut(appends).await;
+            calls.store(0, Ordering::SeqCst);
+            let process = start(&log);
+            let flow = twice(&process);
+            let options = ResumeOptions { on_unknown_effect: Some(UnknownEffect::Retry), ..ResumeOptions::default() };
+            let mut result = process.resume(&flow, &run, options).await;
+            if result.status == RunStatus::Waiting {
+                left += 1;
+                result = process.resume(&flow, &run, word("tell", Decision::Allow)).await;
+            }
+            assert_eq!(result.status, RunStatus::Completed, "cut after append {appends}: {:?}", result.error);
+            assert_eq!(result.total_tokens(), tokens, "cut after append {appends}");
+            assert!(calls.load(Ordering::SeqCst) <= 1, "cut after append {appends}");
+        }
+        assert!(left > 3 && left < log.appends() - 3, "what was said before the cut is not asked again: {left}");
     });
 }
 

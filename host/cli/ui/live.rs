@@ -195,9 +195,10 @@ impl State {
             }
             Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
             Body::RunStarted { .. } | Body::RunResumed { .. } => self.remove(BEFORE, all),
-            Body::StepFinished { .. } | Body::StepSkipped { .. } | Body::StepCancelled { .. } => {
-                self.remove_all(&event.path, all);
-            }
+            Body::StepFinished { .. }
+            | Body::StepSkipped { .. }
+            | Body::StepCancelled { .. }
+            | Body::StepWaiting(_) => self.remove_all(&event.path, all),
             _ => {}
         }
     }

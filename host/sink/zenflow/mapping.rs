@@ -122,6 +122,7 @@ impl Mapping {
                         }
                         Vec::new()
                     }
+                    Body::StepWaiting(_) => run.close(event).into_iter().collect(),
                     Body::TurnFinished { .. } => run.close(event).into_iter().chain(worked(run, event)).collect(),
                     _ => worked(run, event).or_else(|| said(event)).into_iter().collect(),
                 }

@@ -80,6 +80,7 @@ pub(crate) fn request(workflow: &Arc<Workflow>, max_concurrency: usize) -> RunRe
         inputs: serde_json::Map::new(),
         input: None,
         answers: BTreeMap::new(),
+        approvals: Vec::new(),
         context_files: Vec::new(),
         plugins: Vec::new(),
         note: None,

@@ -134,7 +134,7 @@ impl Machine {
                 self.memory_calls.forget(&event.path);
                 self.rest(id, (event.at, Duration::from_millis(*delay_ms)), *usage);
             }
-            Body::StepWaiting(_) => self.defer_try(id),
+            Body::StepWaiting(_) => self.defer_try(id, event.at),
             Body::StepFinished { status, output, error, usage, truncated_inputs } => {
                 let node = self.node_mut(id);
                 node.output = output.clone();
@@ -156,7 +156,7 @@ impl Machine {
             }
             Body::StepCancelled { .. } => {
                 let node = self.node_mut(id);
-                if node.works() && (node.state == NodeState::Running || node.waiting) {
+                if node.works() && (node.state == NodeState::Running || node.waiting.is_some()) {
                     node.cut = Some(Box::new(node.usage));
                 }
                 self.end(id, StepStatus::Cancelled, event.at);
@@ -232,7 +232,7 @@ impl Machine {
         self.forget_changes(id);
         let node = self.node_mut(id);
         node.state = NodeState::Running;
-        node.waiting = false;
+        node.waiting = None;
         if !std::mem::take(&mut node.resuming) {
             node.open_calls.clear();
         }
@@ -259,7 +259,7 @@ impl Machine {
         self.deferred -= usize::from(self.node(id).state == NodeState::Deferred);
         let policy = self.step(id).failure_policy(&self.scope(self.node(id).scope).scope.defaults);
         let node = self.node_mut(id);
-        node.waiting = false;
+        node.waiting = None;
         let spent = std::mem::take(&mut node.turns);
         node.usage += spent;
         node.ended = Some(at);

@@ -340,6 +340,12 @@ impl Machine {
         self.find(path).and_then(|id| self.node(id).started)
     }
 
+    /// How long tries of the step waited for a person while the run went on beside it; that counts in no time of the step.
+    #[must_use]
+    pub fn waited(&self, path: &StepPath) -> Duration {
+        self.find(path).map(|id| self.node(id).waited).unwrap_or_default()
+    }
+
     /// When the run began, as it stands in the journal.
     #[must_use]
     pub fn began_at(&self) -> Timestamp {
@@ -395,7 +401,7 @@ impl Machine {
         let mut sum = self.coordination.usage;
         for node in self.nodes.iter().filter(|node| node.works()) {
             sum += node.usage;
-            if node.waiting {
+            if node.waiting.is_some() {
                 sum += node.turns;
             }
         }

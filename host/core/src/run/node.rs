@@ -124,8 +124,10 @@ pub(super) struct Node {
     /// The try was ended from outside while it was at work, or with a call open: what it had spent before. It is taken
     /// up again when the run is.
     pub(super) cut: Option<Box<Usage>>,
-    /// Its last try waits for a person, and goes on when the run is taken up.
-    pub(super) waiting: bool,
+    /// Since when its last try waits for a person; it goes on when the run is taken up.
+    pub(super) waiting: Option<Timestamp>,
+    /// How long its tries have waited so, up to when the run was heard of last.
+    pub(super) waited: Duration,
     /// It had begun when its scope was told to begin nothing more, and runs again since the run was taken up.
     pub(super) again: bool,
     /// The next start takes the last try up again.
@@ -192,7 +194,8 @@ impl Node {
             rests_since: Timestamp::default(),
             open_calls: Vec::new(),
             cut: None,
-            waiting: false,
+            waiting: None,
+            waited: Duration::ZERO,
             again: false,
             resuming: false,
             reported: false,

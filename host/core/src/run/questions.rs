@@ -27,10 +27,10 @@ impl Machine {
     }
 
     /// A try gives back its slot and waits.
-    pub(super) fn defer_try(&mut self, id: NodeId) {
+    pub(super) fn defer_try(&mut self, id: NodeId, at: Timestamp) {
         if self.node(id).state == NodeState::Running {
             self.leave_slot(id);
-            self.node_mut(id).waiting = true;
+            self.node_mut(id).waiting = Some(at);
             self.defer(id);
         }
     }

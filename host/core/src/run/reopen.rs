@@ -8,6 +8,7 @@ use super::machine::Machine;
 use super::node::{Kind, NodeId, NodeState, ScopeId};
 use crate::event::{LoopEnd, SkippedBecause, StepOutput, StepStatus};
 use crate::time::Timestamp;
+use std::time::Duration;
 
 impl Machine {
     /// Takes the run up again at `now`; `before` is when it was heard of last.
@@ -26,10 +27,20 @@ impl Machine {
         self.postpones = false;
         self.agenda.clear();
         self.slots = self.slots.emptied();
+        self.count_waiting(before);
         if !self.scopes.is_empty() {
             self.reopen_scope(ScopeId(0));
         }
         self.forget_ends();
+    }
+
+    /// What waited for a person did so until the run was heard of last.
+    fn count_waiting(&mut self, before: Timestamp) {
+        for node in &mut self.nodes {
+            if let Some(since) = node.waiting.take() {
+                node.waited += before.since(since);
+            }
+        }
     }
 
     /// What runs again has not ended, and is not what the run fails of.
@@ -178,6 +189,7 @@ impl Machine {
         node.again |= node.attempt > node.base;
         node.base = node.attempt;
         node.started = None;
+        node.waited = Duration::ZERO;
         match &mut node.kind {
             Kind::Group(scope) => *scope = None,
             Kind::Loop(run) => **run = LoopRun::default(),
@@ -197,7 +209,9 @@ impl Machine {
             // What it spent is counted with the rest of it.
             node.usage = *before;
             self.forget_end(id);
-            self.node_mut(id).started = None;
+            let node = self.node_mut(id);
+            node.started = None;
+            node.waited = Duration::ZERO;
         }
         self.node_mut(id).resuming = true;
         self.queue(id);

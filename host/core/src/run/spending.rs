@@ -189,7 +189,7 @@ impl Machine {
                     self.spending.ledger.close(path);
                 }
             }
-            Body::StepCancelled { .. } => {
+            Body::StepCancelled { .. } | Body::StepWaiting(_) => {
                 let payers = self.payers(path);
                 self.spending.ledger.rest(path, &payers, at);
             }

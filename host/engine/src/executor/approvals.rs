@@ -122,7 +122,7 @@ enum Said {
 
 fn said_before(history: &[Decided], given: &Approval) -> Said {
     let meant = history.iter().filter(|decided| is_step(&given.step, &decided.step));
-    let meant = meant.filter(|decided| given.calls.names(&decided.call)).filter_map(|decided| decided.decision);
+    let meant = meant.filter(|decided| is_named(&given.calls, &decided.call)).filter_map(|decided| decided.decision);
     meant.fold(Said::Nothing, |said, decision| match said {
         Said::Nothing | Said::Same if decision == given.decision => Said::Same,
         Said::Nothing | Said::Same => Said::Other(decision),
@@ -131,16 +131,10 @@ fn said_before(history: &[Decided], given: &Approval) -> Said {
 }
 
 /// Whether a word names a call, as far as its id goes.
-trait Names {
-    fn names(&self, call: &str) -> bool;
-}
-
-impl Names for Calls {
-    fn names(&self, call: &str) -> bool {
-        match self {
-            Self::Only | Self::All => true,
-            Self::One(id) | Self::Of { call: id, .. } => id == call,
-        }
+fn is_named(calls: &Calls, call: &str) -> bool {
+    match calls {
+        Calls::Only | Calls::All => true,
+        Calls::One(id) | Calls::Of { call: id, .. } => id == call,
     }
 }
 
@@ -165,7 +159,7 @@ fn resolve(given: &Approval, open: &[&OpenApproval]) -> Result<Vec<Approved>, Fa
     }
     let is_meant = |call: &&OpenApproval| match &given.calls {
         Calls::Of { attempt, call: id } => call.attempt == *attempt && call.call == *id,
-        calls => calls.names(&call.call),
+        calls => is_named(calls, &call.call),
     };
     let meant: Vec<&OpenApproval> = of_step.iter().copied().filter(is_meant).collect();
     if given.calls == Calls::Only && meant.len() > 1 {

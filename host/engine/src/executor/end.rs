@@ -3,7 +3,7 @@
 use super::perform::failed;
 use super::run::Run;
 use crate::attempt::timed_out;
-use cofferdam_core::event::{Body, StepOutput, StepStatus};
+use cofferdam_core::event::{Body, StepOutput, StepStatus, Waiting};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, AgentOutput};
@@ -73,7 +73,8 @@ impl Run {
         let whole = self.machine.timeout_of(path)?;
         let now = self.ports.clock.now();
         let person = self.ports.gateway.person();
-        let own = |started| now.since(started).saturating_sub(person.within(path, started, now));
+        let waited = self.machine.waited(path);
+        let own = |started| now.since(started).saturating_sub(person.within(path, started, now)).saturating_sub(waited);
         let spent = self.machine.started_at(path).map_or(Duration::ZERO, own);
         Some((whole.saturating_sub(spent), whole))
     }

@@ -223,7 +223,7 @@ mod tests {
             let asking = Asking::new(Some(Arc::new(Yes)));
             asking.note_denied(&tool, &args, recorded);
             let same = json!({ "content": "b", "path": "a" });
-            let ask = async |args| {
+            let ask = async |args: &Value| {
                 let asked = Asked { tool: &tool, args, rule: None };
                 match asking.ask(&asked, question(), Unanswered::Denied).await {
                     Ruling::Decided(decided) => decided.outcome,

@@ -207,6 +207,7 @@ fn request(workflow: Workflow, answers: BTreeMap<String, InputText>, settings: R
         inputs: serde_json::Map::new(),
         input: None,
         answers,
+        approvals: Vec::new(),
         context_files: Vec::new(),
         plugins: Vec::new(),
         note: None,
