@@ -466,7 +466,7 @@ fn an_embedder_gives_directories_of_its_own() {
     assert_eq!(faults[0].message, "none here");
     let result = run(true).unwrap();
     let changes = result.step("a").unwrap().changes.clone().unwrap();
-    assert_eq!((changes.isolation, changes.count(), &*changes.directory), (IsolationMode::Copy, 3, "here"));
+    assert_eq!((changes.isolation.clone(), changes.count(), &*changes.directory), (IsolationMode::Copy, 3, "here"));
     assert_eq!(result.warnings, ["beware"]);
     assert_eq!(fs::read_to_string(folder.path().join("x")).unwrap(), "y");
 }
