@@ -290,7 +290,7 @@ options:
     frequencyPenalty: 0.5
     presencePenalty: -0.5
     reasoning: low
-    headers: { X-Trace: abc, X-Team: document }
+    headers: { x-trace: abc, X-Team: document }
     provider: { corp: { service_tier: flex, logit_bias: { '5': -100 } }, other: { never: 1 } }
 steps: [{ id: a, instructions: Go. }]
 ",
@@ -314,7 +314,7 @@ steps: [{ id: a, instructions: Go. }]
         assert_eq!(body[field], value, "{field} in {body}");
     }
     assert!(body.get("never").is_none() && body.get("top_k").is_none(), "{body}");
-    project.run(&["run", "w.yaml", "--strict"]).expect(2).says(&["`modelOptions.topK` has no effect"]);
+    project.run(&["run", "w.yaml", "--strict"]).expect(3).says(&["`modelOptions.topK` has no effect"]);
     assert_eq!(provider.requests().len(), 1);
     project.run(&["replay", "last"]).expect(0);
 }
