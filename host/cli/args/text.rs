@@ -394,8 +394,8 @@ Examples:
   cofferdam permissions list
   cofferdam permissions list --json | jq -r 'select(.counts).name'
 
-These are the answers `always` of this project. Rules of `cofferdam.toml` are shown by `cofferdam config show`,
-and what follows from all of them by `cofferdam tools list`.";
+These are the answers `always` of this project. Rules are shown by `cofferdam config show`, and what
+follows from all of them by `cofferdam tools list`.";
 
 pub(super) const PERMISSIONS_FORGET: &str = "\
 Examples:
