@@ -399,7 +399,7 @@ follows from all of them by `cofferdam tools list`.";
 
 pub(super) const PERMISSIONS_FORGET: &str = "\
 Examples:
-  cofferdam permissions forget write          all answers about the tool, plugin or server of that name
+  cofferdam permissions forget write          all answers about a tool, plugin or server
   cofferdam permissions forget 3f2a91         one of them, as `list` names it
   cofferdam permissions forget --all
 
