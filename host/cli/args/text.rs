@@ -407,12 +407,12 @@ Examples:
   cofferdam permissions list
   cofferdam permissions list --json | jq -r 'select(.counts).name'
 
-These are the answers `always` of this project. Rules of `cofferdam.toml` are shown by `cofferdam config show`,
-and what follows from all of them by `cofferdam tools list`.";
+These are the answers `always` of this project. Rules are shown by `cofferdam config show`, and what
+follows from all of them by `cofferdam tools list`.";
 
 pub(super) const PERMISSIONS_FORGET: &str = "\
 Examples:
-  cofferdam permissions forget write          all answers about the tool, plugin or server of that name
+  cofferdam permissions forget write          all answers about a tool, plugin or server
   cofferdam permissions forget 3f2a91         one of them, as `list` names it
   cofferdam permissions forget --all
 
