@@ -108,7 +108,7 @@ pub struct SpanEnd {
     pub status: &'static str,
     /// Why it failed.
     pub error: Option<Fault>,
-    /// Tokens that were counted to it.
+    /// Tokens that were counted to it; of a sub-agent and the coordinator, those of their own turns.
     pub usage: Usage,
     /// When.
     pub at: Timestamp,

@@ -23,6 +23,8 @@ type Key = (StepPath, Part);
 #[derive(Default)]
 pub(super) struct Spans {
     open: BTreeMap<Key, SpanId>,
+    /// What turns cost of agents whose end does not say so: sub-agents and the coordinator.
+    spent: BTreeMap<StepPath, Usage>,
     /// The span around the run.
     around: Option<SpanId>,
     over: bool,
@@ -88,6 +90,9 @@ impl Spans {
         let place = (path.clone(), Part::Place);
         match body {
             Body::TurnFinished { turn, usage, .. } => {
+                if path.is_delegate() || path.is_coordinator() {
+                    *self.spent.entry(path.clone()).or_default() += *usage;
+                }
                 self.end(&(path.clone(), Part::Turn(*turn)), ("completed", None, *usage), event, out);
             }
             Body::ToolCallFinished { call_id, error, .. } => {
@@ -206,6 +211,7 @@ impl Spans {
             self.end_within(key, event, out);
         }
         self.open.remove(key);
+        let usage = self.usage_of(key).unwrap_or(usage);
         out.tracer.end(&SpanEnd { id, status, error, usage, at: event.at });
     }
 
@@ -216,10 +222,15 @@ impl Spans {
         // Paths are in order, and turns and calls come after their place.
         while let Some(inner) = left.pop() {
             if let Some(id) = self.open.remove(&inner) {
-                let usage = Usage::default();
+                let usage = self.usage_of(&inner).unwrap_or_default();
                 out.tracer.end(&SpanEnd { id, status: "unknown", error: None, usage, at: event.at });
             }
         }
+    }
+
+    /// What the turns at a place cost, where its end does not say so.
+    fn usage_of(&mut self, (path, part): &Key) -> Option<Usage> {
+        if *part == Part::Place { self.spent.remove(path) } else { None }
     }
 
     /// Ends a step that may never have begun.

@@ -45,16 +45,23 @@ fn resources() -> (usize, usize) {
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
-// Other tests of this binary start threads at any moment, so the counting happens in a process of its own.
+/// Whether a test has a process for itself. It gets one where it has none: others of this binary start threads at any moment.
+pub(crate) fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "COFFERDAM_TEST_ALONE";
+    let alone = std::env::var_os(ALONE).is_some();
+    if !alone {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", test]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+    alone
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn building_starts_nothing() {
-    const ALONE: &str = "COFFERDAM_TEST_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let output = command.args(["--exact", "library::building_starts_nothing"]).env(ALONE, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if !is_alone("library::building_starts_nothing") {
         return;
     }
     let folder = TempDir::new().unwrap();

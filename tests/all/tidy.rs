@@ -308,7 +308,7 @@ fn unsafe_code_is_where_it_is_listed() {
 /// Whether a tool is called here: nothing else that can be called takes the context of a call first.
 fn calls_a_tool(source: &Source) -> bool {
     let arguments = source.code_without_tests().split(".call(").skip(1);
-    let mut first = arguments.filter_map(|rest| rest.trim_start().split([',', ')', '(']).next());
+    let mut first = arguments.filter_map(|rest| rest.trim_start().split([',', ')', '(', '{']).next());
     first.any(|argument| argument.ends_with("ctx") || argument.ends_with("context"))
 }
 

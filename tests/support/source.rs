@@ -38,8 +38,9 @@ impl Source {
 
     /// The code without the tests at the end of the file.
     pub(crate) fn code_without_tests(&self) -> &str {
-        let end = self.code.find("#[cfg(test)]\nmod tests {").unwrap_or(self.code.len());
-        self.code.get(..end).unwrap_or(&self.code)
+        let begins = ["mod tests {", "pub(crate) mod tests {"].map(|begins| format!("#[cfg(test)]\n{begins}"));
+        let end = begins.iter().filter_map(|begins| self.code.find(begins)).min();
+        self.code.get(..end.unwrap_or(self.code.len())).unwrap_or(&self.code)
     }
 
     /// All functions with a body, inner ones included.
