@@ -138,7 +138,8 @@ impl Orchestrator {
         let agent = agent.prompt(&system_prompt()).tools([] as [&str; 0]).max_turns(limits::PLAN_REPAIRS + 1);
         let workflow = Workflow::from_agent(&agent, base)?;
         let model = self.planning_model(&workflow, options).await?;
-        let settings = self.run_settings(options, self.shared.settings.model_options.clone(), None);
+        let settings =
+            self.run_settings(workflow.document(), options, self.shared.settings.model_options.clone(), None);
         self.refuse_model_options(&settings)?;
         let run = RunOptions { input: Some(goal.to_owned()), ..options.clone() };
         let planner = Arc::new(Planner::new(self.without_handle(), &workflow, (model, &settings), run)?);

@@ -415,7 +415,7 @@ impl Log {
         let records = appends.iter().flat_map(|append| &append.records);
         let events = records.filter_map(|record| match &record.body {
             RecordBody::Event(event) => Some(event.body.clone()),
-            RecordBody::Note { .. } => None,
+            RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
         events.collect()
     }

@@ -35,7 +35,7 @@ async fn post(
     receipts: &Receipts,
 ) -> Result<(), Fault> {
     let key = format!("{} {kind:?} {number}", run.path()).into();
-    let post = Post { to: to.map(str::to_owned), kind, text: number.to_string(), key };
+    let post = Post { to: to.map(str::to_owned), kind, text: number.to_string(), key, failed: false };
     let dropped = run.post(post).await?.dropped;
     receipts.lock().unwrap().push(dropped.map(|(reason, _)| reason));
     Ok(())

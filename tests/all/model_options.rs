@@ -171,7 +171,7 @@ fn events(journal: &dyn Journal, run: &RunId) -> Vec<Arc<RunEvent>> {
     let page = quick().block_on(journal.read(run, 0, 10_000)).unwrap();
     let event = |record: cofferdam::core::port::Record| match record.body {
         RecordBody::Event(event) => Some(event),
-        RecordBody::Note { .. } => None,
+        RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
     };
     page.records.into_iter().filter_map(event).collect()
 }

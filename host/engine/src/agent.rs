@@ -74,6 +74,7 @@ impl LlmAgent {
             result: self.result.clone(),
             max_retries: self.max_retries,
             limits: self.limits,
+            shared: None,
         }
     }
 

@@ -167,7 +167,9 @@ impl SharedConversation {
                     all.push(said.map_err(|error| damaged(error.to_string()))?);
                 }
                 RecordBody::Note { .. } => {}
-                RecordBody::Event(_) => return Err(damaged("it is the record of a run of that name".to_owned())),
+                RecordBody::Event(_) | RecordBody::Spilled(_) => {
+                    return Err(damaged("it is the record of a run of that name".to_owned()));
+                }
             }
         }
         Ok(all)

@@ -58,7 +58,7 @@ fn lead(result_schema: Option<Value>) -> AgentSpec {
         prompt: Some("You lead.".into()),
         model: None,
         tools: ToolFilter { allow: Some(vec!["agent".to_owned(), "send_message".to_owned()]), ..ToolFilter::default() },
-        max_turns: 30,
+        max_turns: Some(30),
         settings: ModelSettings::default(),
         result_schema: result_schema.map(Arc::new),
         transform: Default::default(),

@@ -90,7 +90,7 @@ impl Agent for OneByOne {
             for number in 0..*count {
                 *reader.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 let (text, key) = (format!("message {number}"), format!("{}/{number}", ctx.path).into());
-                ctx.run.post(Post { to: None, kind: MessageKind::Info, text, key }).await?;
+                ctx.run.post(Post { to: None, kind: MessageKind::Info, text, key, failed: false }).await?;
                 reader.read.notified().await;
             }
             Ok(AgentOutput::default())
