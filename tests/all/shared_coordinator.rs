@@ -143,7 +143,7 @@ fn the_conversation_survives_a_restart_and_can_be_forgotten() {
 
 #[test]
 fn runs_at_once_take_turns() {
-    let model = Talk::slow((Duration::from_millis(7), Duration::from_millis(5)), narrates);
+    let model = Talk::slow((Duration::from_millis(200), Duration::from_millis(5)), narrates);
     let orchestrator = builder(&model).coordinator(shared()).build().unwrap();
     let names = ["one", "two", "three", "four", "five", "six"];
     let (said, results) = quick().block_on(async {
