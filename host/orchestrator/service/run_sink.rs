@@ -31,6 +31,8 @@ struct Standing {
 struct Now {
     /// It gets nothing live until it has caught up.
     behind: bool,
+    /// Batches that were let go since it is behind.
+    let_go: u64,
     /// Failed offers of one batch.
     failures: u32,
     /// Why it is behind.
@@ -38,6 +40,14 @@ struct Now {
     /// All that came live was handled before the end.
     flushed: bool,
     pursuit: Option<AbortHandle>,
+}
+
+impl Now {
+    /// Whether a batch need not be offered now: it is in the journal, and comes from there.
+    fn lets_go(&mut self) -> bool {
+        self.let_go += u64::from(self.behind);
+        self.behind
+    }
 }
 
 impl Standing {
@@ -63,9 +73,12 @@ impl RunSink {
 
     async fn pass(&self, batch: Batch) -> Result<Ack, Fault> {
         let Some(standing) = &self.standing else { return self.courier.pass_on(batch).await };
+        // Looked at before its turn as well: nobody waits for a sink that is behind.
+        if standing.now().lets_go() {
+            return Ok(Ack::All);
+        }
         let turn = self.courier.turn().await;
-        if standing.now().behind {
-            // It is in the journal, and comes from there.
+        if standing.now().lets_go() {
             return Ok(Ack::All);
         }
         if batch.dropped_before > 0 {
@@ -166,11 +179,18 @@ fn at_most(count: usize) -> String {
 async fn catch_up(courier: &Courier, standing: &Standing, offers: u32) -> Result<(), Fault> {
     let delivered = AtomicUsize::new(0);
     let round = Round { courier, place: &standing.place, delivered: &delivered, whose: Whose::Its };
-    let at_the_end = || {
-        let mut now = standing.now();
-        (now.behind, now.failures) = (false, 0);
-    };
-    courier.catch_up(&round, offers, at_the_end).await
+    loop {
+        let before = standing.now().let_go;
+        let at_the_end = || {
+            let mut now = standing.now();
+            // What was let go meanwhile may have been recorded after the last look at the journal.
+            (now.behind, now.failures) = (now.let_go != before, 0);
+        };
+        courier.catch_up(&round, offers, at_the_end).await?;
+        if !standing.now().behind {
+            return Ok(());
+        }
+    }
 }
 
 impl Drop for RunSink {

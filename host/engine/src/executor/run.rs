@@ -160,10 +160,10 @@ impl Run {
             recollection: OnceLock::new(),
         });
         let sensitive = Sensitive::of(&request.workflow);
-        let drops = DropTeller::new(ports.drops.clone());
         let mut run = Self {
             evaluator,
             evaluations: Evaluations::default(),
+            drops: DropTeller::new(ports.drops.clone()),
             ports,
             request,
             prepared,
@@ -191,7 +191,6 @@ impl Run {
             fenced: None,
             mail: Mail::default(),
             called_off: HashMap::new(),
-            drops,
             kept_mail,
             desk: Desk::default(),
             remembering: Remembering::default(),
