@@ -65,7 +65,6 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             choices.iter_mut().for_each(|choice| text(choice, change));
         }
         Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => data(value, change),
-        Body::MemoryWritten { value, .. } => shared_data(value, change),
         Body::MemorySeen(seen) => self::seen(seen, change),
         Body::MessagePosted(Posted { text: told, .. })
         | Body::MessageDelivered(Delivered { text: told, .. })
@@ -76,7 +75,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         Body::MemoryRecalled(of) => recalled(of, change),
         Body::TurnStarted { options, .. } => model_options(options, change),
         Body::TurnFinished { message, .. } => said(message, change),
-        Body::ToolCallStarted { args, .. } => shared_data(args, change),
+        Body::MemoryWritten { value: held, .. } | Body::ToolCallStarted { args: held, .. } => shared_data(held, change),
         Body::ToolCallFinished { result, content, error, .. } => {
             shared_data(result, change);
             shared(content, change);
