@@ -430,19 +430,7 @@ impl Builder {
     /// # Errors
     /// When settings contradict each other.
     pub fn build(self) -> Result<Orchestrator, Error> {
-        if self.model.is_some() && self.default_model.is_some() {
-            return Err(Error::Settings("both a model and the name of a default model are given".to_owned()));
-        }
-        if self.isolation.is_some() && self.workdir.is_some() {
-            return Err(Error::Settings("a working directory is given, and an isolation that has its own".to_owned()));
-        }
-        if self.undecided.locked && self.lock.is_none() {
-            return Err(Error::Settings("only locked plugins shall run, and there is no lock file".to_owned()));
-        }
-        documents::check(&self.host)?;
-        if let Some(fault) = faults_of(&self.model_options).first() {
-            return Err(Error::Settings(fault.message.clone()));
-        }
+        self.refuse_contradictions()?;
         let project = self.project.as_deref();
         let mut rules = self.rules;
         if self.undecided.strict {
@@ -511,5 +499,22 @@ impl Builder {
             rehearsal: self.rehearsal,
             compile_child: self.compile_child,
         }))
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), Error> {
+        if self.model.is_some() && self.default_model.is_some() {
+            return Err(Error::Settings("both a model and the name of a default model are given".to_owned()));
+        }
+        if self.isolation.is_some() && self.workdir.is_some() {
+            return Err(Error::Settings("a working directory is given, and an isolation that has its own".to_owned()));
+        }
+        if self.undecided.locked && self.lock.is_none() {
+            return Err(Error::Settings("only locked plugins shall run, and there is no lock file".to_owned()));
+        }
+        documents::check(&self.host)?;
+        if let Some(fault) = faults_of(&self.model_options).first() {
+            return Err(Error::Settings(fault.message.clone()));
+        }
+        Ok(())
     }
 }

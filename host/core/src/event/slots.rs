@@ -85,7 +85,6 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             approvals.iter_mut().for_each(|open| approval(open, change));
         }
         Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => data(value, change),
-        Body::MemoryWritten { value, .. } => shared_data(value, change),
         Body::MemorySeen(seen) => self::seen(seen, change),
         Body::MessagePosted(Posted { text: told, .. })
         | Body::MessageDelivered(Delivered { text: told, .. })
@@ -96,7 +95,9 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
         Body::MemoryRecalled(of) => recalled(of, change),
         Body::TurnStarted { options, .. } => model_options(options, change),
         Body::TurnFinished { message, .. } => said(message, change),
-        Body::ToolCallStarted { args, .. } | Body::PermissionAsked { args, .. } => shared_data(args, change),
+        Body::MemoryWritten { value: held, .. }
+        | Body::ToolCallStarted { args: held, .. }
+        | Body::PermissionAsked { args: held, .. } => shared_data(held, change),
         Body::ToolCallFinished { result, content, error, .. } => {
             shared_data(result, change);
             shared(content, change);
