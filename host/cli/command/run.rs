@@ -147,16 +147,7 @@ async fn prepare(
         servers = servers.with_requested();
         tell_of_servers(&workflow);
     }
-    if args.work.grants.yolo && session.settings.strict() {
-        return Err(Failure::usage("the settings say `strict = true`, which `--yolo` would undo")
-            .with_hint("allow the tools one by one: `--allow write`")
-            .into());
-    }
-    if args.work.defer_approvals && session.settings.strict() {
-        return Err(Failure::usage("the settings say `strict = true`, under which nothing is asked and nothing waits")
-            .with_hint("take `--defer-approvals` out, or `strict` out of the settings")
-            .into());
-    }
+    refuse_beside_strict(session, args)?;
     let undecided =
         Undecided { locked: args.work.grants.locked, strict: args.work.grants.strict || session.settings.strict() };
     let mut builder = session
@@ -202,6 +193,22 @@ async fn prepare(
     let orchestrator = builder.build().map_err(Failure::from)?;
     let workdir = session.settings.workdir();
     Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs, workdir })
+}
+
+/// Refuses flags that say otherwise than strict settings.
+fn refuse_beside_strict(session: &Session, args: &RunArgs) -> Result<(), Failure> {
+    if !session.settings.strict() {
+        return Ok(());
+    }
+    if args.work.grants.yolo {
+        return Err(Failure::usage("the settings say `strict = true`, which `--yolo` would undo")
+            .with_hint("allow the tools one by one: `--allow write`"));
+    }
+    if args.work.defer_approvals {
+        return Err(Failure::usage("the settings say `strict = true`, under which nothing is asked and nothing waits")
+            .with_hint("take `--defer-approvals` out, or `strict` out of the settings"));
+    }
+    Ok(())
 }
 
 impl Task {

@@ -138,11 +138,6 @@ impl History {
         steps
     }
 
-    /// Whether a step was heard of.
-    pub(super) fn has(&self, path: &str) -> bool {
-        self.by_path.contains_key(path)
-    }
-
     /// How long processes worked on it.
     pub(super) fn worked(&self) -> Duration {
         let all = self.started.zip(self.last).map(|(started, last)| last.since(started));
@@ -207,7 +202,7 @@ impl History {
             _ if event.path.is_delegate() => self.delegate(event),
             body if !event.path.is_root() => {
                 if matches!(body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepRetrying { .. }) {
-                    self.stop_delegates(event);
+                    self.leave_delegates(event, "cancelled");
                 }
                 self.add_to_step(event);
             }
@@ -275,25 +270,14 @@ impl History {
         step.end(event.at, rested);
     }
 
-    /// Sub-agents whose call has no end were stopped with their step.
-    fn stop_delegates(&mut self, event: &RunEvent) {
+    /// Sub-agents whose call has no end stopped with their step, or wait with it.
+    fn leave_delegates(&mut self, event: &RunEvent, status: &'static str) {
         let rested = self.gaps;
         let Self { delegates, steps, .. } = self;
         for index in delegates.get(&event.path).into_iter().flatten() {
             if let Some(step) = steps.get_mut(*index).filter(|step| step.status == "running") {
-                step.status = "cancelled";
+                step.status = status;
                 step.end(event.at, rested);
-            }
-        }
-    }
-
-    /// A step waits, and with it those of its sub-agents that do.
-    fn wait(&mut self, event: &RunEvent) {
-        self.step(event).status = "waiting";
-        for step in self.steps.iter_mut().filter(|step| step.status == "running") {
-            let path = StepPath::from(step.path.as_str());
-            if path.is_delegate() && path.step() == event.path {
-                step.status = "waiting";
             }
         }
     }
@@ -318,7 +302,10 @@ impl History {
                     (None, None, None) => event.attempt.map_or("", |_| "default agent").to_owned(),
                 };
             }
-            Body::StepWaiting(_) => self.wait(event),
+            Body::StepWaiting(_) => {
+                self.step(event).status = "waiting";
+                self.leave_delegates(event, "waiting");
+            }
             Body::StepRetrying { error, usage, .. } => {
                 let step = self.step(event);
                 step.status = "retrying";
@@ -474,12 +461,8 @@ mod tests {
         let started = || Body::StepStarted { agent: None, tool: None, items: None, inputs: None, narrowed: Vec::new() };
         history.started = Some(Timestamp::from_millis(0));
         history.add(&event("a", 10, 1, started()));
-        history.add(&event(
-            "",
-            1_010,
-            1,
-            Body::RunResumed { settings: Default::default(), plugins: Vec::new(), approved: Vec::new() },
-        ));
+        let resumed = Body::RunResumed { settings: Default::default(), plugins: Vec::new(), approved: Vec::new() };
+        history.add(&event("", 1_010, 1, resumed));
         history.add(&event("a", 1_010, 1, started()));
         history.add(&event("a", 1_030, 1, finished(StepStatus::Completed, 0)));
         assert_eq!(history.steps[0].took, Some(Duration::from_millis(20)));

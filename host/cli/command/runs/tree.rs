@@ -61,7 +61,8 @@ pub(super) fn render(history: &History) -> String {
 
 /// What the run waits with, and what answers it. Questions of its own steps stand with these.
 fn push_waits(text: &mut String, history: &History) {
-    let inner = history.waits.open_questions().filter(|open| !history.has(open.step.as_str()));
+    let inner =
+        history.waits.open_questions().filter(|open| !history.steps.iter().any(|step| step.path == open.step.as_str()));
     for open in inner {
         let question = clean(&format!("{}: {}", open.step, open.question), TEXT_CHARS);
         let _ = writeln!(text, "\n{}  {question}", paint::warn("question"));

@@ -3,7 +3,8 @@
 //! Names, positions, counts and states are no content.
 
 use super::{
-    Body, Changes, Delivered, Dropped, OpenApproval, OpenQuestion, Posted, Recalled, Seen, StepOutput, Told, Waiting,
+    Approved, Body, Changes, Delivered, Dropped, OpenApproval, OpenQuestion, Posted, Recalled, Seen, StepOutput, Told,
+    Waiting,
 };
 use crate::fault::Fault;
 use crate::message::{Message, ToolCall};
@@ -37,8 +38,22 @@ fn recalled(of: &mut Recalled, change: &mut dyn Change) {
 
 /// Shows what a run waits with to `change`.
 pub(crate) fn question(of: &mut OpenQuestion, change: &mut dyn Change) {
-    text(&mut of.question, change);
-    of.choices.iter_mut().for_each(|choice| text(choice, change));
+    asked(&mut of.question, &mut of.choices, change);
+}
+
+fn asked(question: &mut String, choices: &mut [String], change: &mut dyn Change) {
+    text(question, change);
+    choices.iter_mut().for_each(|choice| text(choice, change));
+}
+
+fn waiting(of: &mut Waiting, change: &mut dyn Change) {
+    of.questions.iter_mut().for_each(|open| question(open, change));
+    of.approvals.iter_mut().for_each(|open| approval(open, change));
+}
+
+fn resumed(settings: &mut Map, approved: &mut [Approved], change: &mut dyn Change) {
+    map(settings, change);
+    approved.iter_mut().flat_map(|said| &mut said.reason).for_each(|reason| text(reason, change));
 }
 
 /// The same of a call.
@@ -55,10 +70,7 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             input.iter_mut().for_each(|input| shared(input, change));
             map(settings, change);
         }
-        Body::RunResumed { settings, approved, .. } => {
-            map(settings, change);
-            approved.iter_mut().flat_map(|said| &mut said.reason).for_each(|reason| text(reason, change));
-        }
+        Body::RunResumed { settings, approved, .. } => resumed(settings, approved, change),
         Body::RunFinished { output, error, .. } => {
             data(output, change);
             fault(error.as_mut(), change);
@@ -76,14 +88,8 @@ pub(crate) fn visit(body: &mut Body, change: &mut dyn Change) {
             fault(error.as_mut(), change);
         }
         Body::StepRetrying { error, .. } | Body::PluginFailed { error, .. } => fault(Some(error), change),
-        Body::QuestionAsked { question, choices, .. } => {
-            text(question, change);
-            choices.iter_mut().for_each(|choice| text(choice, change));
-        }
-        Body::StepWaiting(Waiting { questions, approvals, .. }) => {
-            questions.iter_mut().for_each(|open| question(open, change));
-            approvals.iter_mut().for_each(|open| approval(open, change));
-        }
+        Body::QuestionAsked { question, choices, .. } => asked(question, choices, change),
+        Body::StepWaiting(waiting) => self::waiting(waiting, change),
         Body::QuestionAnswered { answer: value, .. } | Body::VariableSet { value, .. } => data(value, change),
         Body::MemorySeen(seen) => self::seen(seen, change),
         Body::MessagePosted(Posted { text: told, .. })

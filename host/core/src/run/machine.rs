@@ -340,12 +340,6 @@ impl Machine {
         self.find(path).and_then(|id| self.node(id).started)
     }
 
-    /// How long tries of the step waited for a person while the run went on beside it; that counts in no time of the step.
-    #[must_use]
-    pub fn waited(&self, path: &StepPath) -> Duration {
-        self.find(path).map(|id| self.node(id).waited).unwrap_or_default()
-    }
-
     /// When the run began, as it stands in the journal.
     #[must_use]
     pub fn began_at(&self) -> Timestamp {

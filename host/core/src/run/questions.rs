@@ -5,12 +5,19 @@ use super::node::{Doom, Kind, NodeId, NodeState};
 use super::waits::Waits;
 use crate::id::StepPath;
 use crate::time::Timestamp;
+use std::time::Duration;
 
 impl Machine {
     /// What the run waits with.
     #[must_use]
     pub fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    /// How long tries of the step waited for a person while the run went on beside it; that counts in no time of the step.
+    #[must_use]
+    pub fn waited(&self, path: &StepPath) -> Duration {
+        self.find(path).map(|id| self.node(id).waited).unwrap_or_default()
     }
 
     /// Whether a try that wants to wait has asked for something.
