@@ -6,7 +6,7 @@ use super::{Error, Header, VERSION};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::{BlobId, JournalError, Record, RecordBody};
+use cofferdam_core::port::{BlobId, JournalError, Record};
 use cofferdam_core::{limits, record};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};

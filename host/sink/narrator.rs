@@ -213,6 +213,10 @@ fn said(event: &RunEvent) -> Vec<Line> {
         }
         Body::QuestionAsked { question, .. } => vec![line(Tone::Quiet, "asking", question.clone())],
         Body::QuestionAnswered { answer, by } => vec![line(Tone::Quiet, "answered", answered(answer, *by))],
+        Body::MessagePosted(posted) if event.path.is_delegate() => {
+            let (tone, what) = if posted.failed { (Tone::Bad, "has failed") } else { (Tone::Quiet, "is done") };
+            vec![line(tone, "sub-agent", what.to_owned())]
+        }
         Body::MessagePosted(posted) => {
             let to = name_of(&posted.to);
             let what = match posted.message_kind {

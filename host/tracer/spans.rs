@@ -4,6 +4,7 @@ use super::{Span, SpanEnd, SpanEvent, SpanId, SpanKind, Tracer};
 use cofferdam_core::event::{Body, Decision, RunEvent};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
+use cofferdam_core::mail;
 use cofferdam_core::message::Usage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,14 +85,21 @@ impl Spans {
             }
             Body::ToolCallFinished { call_id, error, .. } => {
                 let status = if error.is_some() { "failed" } else { "completed" };
-                let delegate = (path.delegate(call_id), Part::Place);
-                self.end(&delegate, (status, error.clone(), Usage::default()), event, out);
+                if !mail::sends_off(body) {
+                    let delegate = (path.delegate(call_id), Part::Place);
+                    self.end(&delegate, (status, error.clone(), Usage::default()), event, out);
+                }
                 self.end(
                     &(path.clone(), Part::Call(call_id.clone())),
                     (status, error.clone(), Usage::default()),
                     event,
                     out,
                 );
+            }
+            Body::MessagePosted(posted) if path.is_delegate() => {
+                let error = posted.failed.then(|| Fault::step("agent_failed", &*posted.text));
+                let status = if posted.failed { "failed" } else { "completed" };
+                self.end(&place, (status, error, Usage::default()), event, out);
             }
             Body::StepFinished { status, error, usage, .. } => {
                 self.end(&place, (status.as_str(), error.clone(), *usage), event, out);

@@ -254,6 +254,20 @@ impl StepPath {
         step.map_or_else(|| self.clone(), Self::from)
     }
 
+    /// Where the agent works that called for the sub-agent at this path; none where no sub-agent works.
+    #[must_use]
+    pub fn delegator(&self) -> Option<Self> {
+        let (above, _) = self.as_str().rsplit_once('@').filter(|_| self.is_delegate())?;
+        Some(Self::from(above))
+    }
+
+    /// The call for which the sub-agent at this path works.
+    #[must_use]
+    pub fn delegating_call(&self) -> Option<&str> {
+        let (_, call) = self.as_str().rsplit_once('@').filter(|_| self.is_delegate())?;
+        Some(call)
+    }
+
     /// Where the part of sub-agents begins; the coordinator's own path begins with the same letter.
     fn delegates_from(&self) -> Option<usize> {
         self.as_str().get(1..)?.find('@').map(|at| at + 1)

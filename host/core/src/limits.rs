@@ -102,6 +102,7 @@ limits! {
     LARGE_RESULTS_BYTES: usize = 64 * MIB, "bytes", "an agent may read on in results that did not fit, and they stay in memory until it is done";
     AGENT_DEPTH: u32 = 3, "agents", "an agent that has an agent work that has an agent work would spend without end";
     AGENT_CHILDREN: u32 = 10, "agents", "an agent that only hands its task on would spend much and do nothing";
+    AGENT_WAIT_MS: u64 = 1_800_000, "ms", "an agent that has nothing else to do would wait for ever for a sub-agent in the background that hangs";
     MEMORY_KEYS: usize = 10_000, "entries", "a run keeps its shared memory in memory, and so does every resume of it";
     MEMORY_CALLS: usize = 10_000, "calls", "each change of the shared memory is remembered by its call, in case that is made again after a crash";
     MEMORY_KEY_BYTES: usize = 128, "bytes", "a list of entries names each key, and models read it";

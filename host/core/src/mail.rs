@@ -9,6 +9,7 @@ pub use law::{Tally, tally};
 
 use crate::event::{Body, Delivered, DropReason, Dropped, MessageKind, Posted, RunEvent, StepStatus};
 use crate::id::{StepPath, ToolName};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -16,6 +17,28 @@ use std::sync::Arc;
 pub const SEND_MESSAGE: &str = "send_message";
 /// The tools that only the coordinator has.
 pub const OF_COORDINATOR: [&str; 3] = ["forward_to_agent", "narrate", "finalize"];
+
+/// The tool by which an agent has sub-agents.
+pub const AGENT: &str = "agent";
+
+/// Whether a tool is the one of sub-agents.
+#[must_use]
+pub fn is_agent(tool: &ToolName) -> bool {
+    tool.alias().is_none() && tool.local().as_str() == AGENT
+}
+
+/// What the call for a sub-agent in the background gives as data.
+#[must_use]
+pub fn sent_off() -> Value {
+    json!({ "background": true })
+}
+
+/// Whether this is the answer to a call for a sub-agent that works in the background from then on.
+#[must_use]
+pub fn sends_off(body: &Body) -> bool {
+    let Body::ToolCallFinished { tool, result, error: None, .. } = body else { return false };
+    is_agent(tool) && **result == sent_off()
+}
 
 /// Whether a tool is one by which agents write to each other, or a coordinator to people.
 #[must_use]
@@ -58,7 +81,11 @@ impl Letter {
 /// A message as an agent reads it.
 #[must_use]
 pub fn shown(from: &StepPath, kind: MessageKind, text: &str) -> String {
-    let from = if from.is_coordinator() { "the coordinator".to_owned() } else { format!("step `{from}`") };
+    let from = match from.delegating_call() {
+        Some(call) => return format!("[message from sub-agent {call}, which is done]\n{text}"),
+        None if from.is_coordinator() => "the coordinator".to_owned(),
+        None => format!("step `{from}`"),
+    };
     match kind {
         MessageKind::ContextUpdate => format!("[{from} updates what you know]\n{text}"),
         MessageKind::Info | MessageKind::Cancel => format!("[message from {from}]\n{text}"),
@@ -91,7 +118,9 @@ impl Mail {
             Body::MessageDelivered(Delivered { id, from, message_kind, text, .. }) => {
                 self.last = self.last.max(*id);
                 self.remove(&event.path, *id);
-                if event.path.is_coordinator() || *message_kind == MessageKind::Cancel {
+                // Another try has sub-agents of its own.
+                let own = from.is_delegate();
+                if event.path.is_coordinator() || own || *message_kind == MessageKind::Cancel {
                     return;
                 }
                 let text = shown(from, *message_kind, text).into();
@@ -107,7 +136,7 @@ impl Mail {
     }
 
     fn post(&mut self, from: &StepPath, posted: &Posted) {
-        let Posted { id, key, to, message_kind, text } = posted;
+        let Posted { id, key, to, message_kind, text, failed: _ } = posted;
         self.last = self.last.max(*id);
         self.keys.insert(Arc::clone(key), *id);
         let letter =
@@ -152,6 +181,20 @@ impl Mail {
     /// The messages that wait for a reader, the oldest first.
     pub fn waiting(&self, to: &StepPath) -> impl Iterator<Item = &Letter> {
         self.waiting.get(to).into_iter().flatten()
+    }
+
+    /// Whether a message was ever written.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.last > 0
+    }
+
+    /// What waits within a try of a step that is over: messages to its sub-agents, and from them.
+    pub fn within<'m>(&'m self, step: &'m StepPath) -> impl Iterator<Item = &'m Letter> {
+        let near =
+            self.waiting.range::<StepPath, _>(step..).take_while(move |(to, _)| to.as_str().starts_with(step.as_str()));
+        near.flat_map(|(_, letters)| letters)
+            .filter(move |letter| letter.from.is_delegate() && letter.to.step() == *step)
     }
 
     /// All messages that wait, by reader.

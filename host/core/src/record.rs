@@ -10,6 +10,7 @@ pub use spill::{restore, spill};
 use crate::event::{Body, RunEvent};
 use crate::id::{RunId, StepPath};
 use crate::limits;
+use crate::mail;
 use crate::port::{JournalError, Record, RecordBody, Spilled, SpilledPart};
 use crate::time::Timestamp;
 use crate::value::Map;
@@ -23,8 +24,9 @@ pub const VERSION: u32 = 3;
 const WHOLE: u32 = 1;
 /// The form of a step's end whose text is that of the record before it.
 const SAID: u32 = 2;
-/// The form of a record whose large values are in blobs.
-const SPILLED: u32 = 3;
+/// The form of a record that versions before it would take for something else: large values are in blobs, or a sub-agent
+/// works on whose answer comes as a message.
+const LATER: u32 = 3;
 
 /// A record as it is kept: `{"v":1,"event":{...}}` or `{"v":1,"at":"...","note":"...","data":{...}}`; with `"v":2` and
 /// `"said":true`, the content of the event's output is the text of the turn in the record before; with `"v":3` and
@@ -161,18 +163,22 @@ fn encode_behind(before: Option<&Record>, record: &Record) -> Result<String, Jou
     match (&record.body, before.map(|record| &record.body)) {
         (RecordBody::Event(event), Some(RecordBody::Event(before))) => match said::leave_out(event, before) {
             Some(body) => write(&written(record, event, &body, SAID)),
-            None => write(&written(record, event, &event.body, WHOLE)),
+            None => write(&written(record, event, &event.body, form_of(&event.body))),
         },
-        (RecordBody::Event(event), _) => write(&written(record, event, &event.body, WHOLE)),
+        (RecordBody::Event(event), _) => write(&written(record, event, &event.body, form_of(&event.body))),
         (RecordBody::Spilled(spilled), _) => {
             let Spilled { event, parts } = &**spilled;
-            write(&Written { spilled: parts, ..written(record, event, &event.body, SPILLED) })
+            write(&Written { spilled: parts, ..written(record, event, &event.body, LATER) })
         }
         (RecordBody::Note { kind, data }, _) => {
             let (at, note) = (Some(record.at), Some(kind.as_str()));
             write(&Written { v: WHOLE, said: false, spilled: &[], at, event: None, note, data: Some(data) })
         }
     }
+}
+
+fn form_of(body: &Body) -> u32 {
+    if mail::sends_off(body) { LATER } else { WHOLE }
 }
 
 fn written<'a>(record: &'a Record, event: &'a RunEvent, body: &'a Body, v: u32) -> Written<'a> {

@@ -50,6 +50,19 @@ impl LlmAgent {
         Self { spec, model, result, max_retries, limits: RunLimits::default() }
     }
 
+    /// The same with other instructions.
+    #[must_use]
+    pub fn instructed(&self, instructions: Arc<str>) -> Self {
+        let spec = AgentSpec { prompt: Some(instructions), ..(*self.spec).clone() };
+        Self {
+            spec: Arc::new(spec),
+            model: Arc::clone(&self.model),
+            result: self.result.clone(),
+            max_retries: self.max_retries,
+            limits: self.limits,
+        }
+    }
+
     /// The same within lowered limits.
     #[must_use]
     pub fn within(mut self, limits: RunLimits) -> Self {
@@ -88,7 +101,11 @@ struct Conversation<'a> {
 /// What to do after a turn.
 enum Next {
     Ask(ToolChoice),
-    Stop { truncated: bool },
+    /// The result is owed and asked for, unless something comes first.
+    Owe,
+    Stop {
+        truncated: bool,
+    },
 }
 
 impl<'a> Conversation<'a> {
@@ -146,6 +163,12 @@ impl<'a> Conversation<'a> {
             let answer = self.ask(turn, choice).instrument(span).await?;
             match self.after(answer, forced).await? {
                 Next::Ask(next) => choice = next,
+                Next::Owe => {
+                    let letters = self.ctx.mail.wait(turn + 1).await?;
+                    self.take_letters(&letters);
+                    let owed = ToolChoice::Tool(structured::NAME.to_owned());
+                    (woken, choice) = (true, if letters.is_empty() { owed } else { ToolChoice::Auto });
+                }
                 Next::Stop { truncated } if self.hears_more(truncated) => {
                     let letters = self.ctx.mail.close(turn + 1).await?;
                     if letters.is_empty() {
@@ -173,6 +196,8 @@ impl<'a> Conversation<'a> {
         }
         // Something new has happened.
         self.repeats = Repeats::default();
+        let most = self.agent.limits.tool_result_bytes;
+        let letters: Vec<Arc<str>> = letters.iter().map(|text| self.large.take(Arc::clone(text), most)).collect();
         let said = letters.join("\n\n");
         let messages = Arc::make_mut(&mut self.messages);
         match messages.last_mut() {
@@ -292,7 +317,7 @@ impl<'a> Conversation<'a> {
         let cut = answer.is_cut();
         match (&self.agent.result, forced) {
             (Some(_), true) => Err(structured::never_submitted(&self.content, self.refused.as_deref())),
-            (Some(_), false) => Ok(Next::Ask(ToolChoice::Tool(structured::NAME.to_owned()))),
+            (Some(_), false) => Ok(Next::Owe),
             (None, _) => {
                 if cut {
                     self.warn("output_truncated", "the model's answer was cut at its token limit");
@@ -314,6 +339,10 @@ impl<'a> Conversation<'a> {
         let refused = Reply::Tool { text: "not called: the answer would be the same again".into(), is_error: true };
         if self.ctx.mail.listens_on() {
             calls.iter().for_each(|call| self.take_reply(call, refused.clone()));
+            if owes && !forced && !is_submission {
+                self.warn("repeated_calls", &why);
+                return Some(Ok(Next::Owe));
+            }
         } else if owes && !forced && !is_submission {
             self.warn("repeated_calls", &why);
             calls.iter().for_each(|call| self.take_reply(call, refused.clone()));

@@ -1,5 +1,6 @@
 //! One try of a step, as a task of its own: renders what it needs, does the work, answers the loop.
 
+mod background;
 mod delegate;
 mod recalled;
 mod team;
@@ -7,22 +8,26 @@ mod team;
 pub(crate) use delegate::no_agents;
 pub(crate) use team::Members;
 
+use crate::agent::LlmAgent;
 use crate::chain::Chains;
 use crate::context_files::{self, ContextFiles};
+use crate::delegate_tool::task_of;
 use crate::gateway::{Call, Gateway};
 use crate::recollection::Recollection;
 use crate::recorder::AttemptRecorder;
+use background::Background;
 use cofferdam_core::event::{Body, Changes, StepOutput};
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath, ToolName};
+use cofferdam_core::mail;
 use cofferdam_core::message::ToolCall;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, BoxFuture, CancelFlag, Clock, Delegate, Invoke,
-    Isolation, Kept, Mailbox, PastAttempt, Purse, Recorder, Sources, StepDirs, StepEntry, ToolContext, ToolReply,
-    ToolSpec, Toolbox, TryEnd, Worker,
+    Isolation, Kept, Mailbox, PastAttempt, PastCall, Purse, Recorder, Sources, StepDirs, StepEntry, Task, ToolContext,
+    ToolReply, ToolSpec, Toolbox, TryEnd, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -61,6 +66,8 @@ pub(crate) struct Attempt {
     pub(crate) answers: BTreeMap<String, InputText>,
     /// Messages of other agents.
     pub(crate) mail: Arc<dyn Mailbox>,
+    /// The run has a coordinator, who may write.
+    pub(crate) coordinated: bool,
     /// Retrieval memory.
     pub(crate) recollection: Option<Recollection>,
     /// Pays for what is asked of models.
@@ -157,7 +164,7 @@ pub(crate) struct Terms {
     /// The schema of the result, in both forms.
     pub(crate) result: Option<(Arc<Value>, Arc<Checker>)>,
     /// Who works where the agent hands a task on: itself, without a result of its own; none where it cannot.
-    pub(crate) delegate: Option<Arc<dyn Agent>>,
+    pub(crate) delegate: Option<Arc<LlmAgent>>,
 }
 
 impl Terms {
@@ -204,6 +211,7 @@ impl Attempt {
     }
 
     fn split(self) -> (Arc<Setting>, AttemptWork) {
+        let background = Arc::new(Background::new(Arc::clone(&self.clock)));
         let setting = Setting {
             run_id: self.run_id,
             path: self.path,
@@ -221,10 +229,12 @@ impl Attempt {
             kept: Arc::default(),
             answers: self.answers,
             mail: self.mail,
+            coordinated: self.coordinated,
             recollection: self.recollection,
             purse: self.purse,
             calls: AtomicU32::new(0),
             delegates: Delegates::default(),
+            background,
         };
         let delegates = Delegates::of_try(&setting);
         (Arc::new(Setting { delegates, ..setting }), self.work)
@@ -252,10 +262,13 @@ struct Setting {
     kept: Arc<Kept>,
     answers: BTreeMap<String, InputText>,
     mail: Arc<dyn Mailbox>,
+    coordinated: bool,
     recollection: Option<Recollection>,
     purse: Arc<dyn Purse>,
     calls: AtomicU32,
     delegates: Delegates,
+    /// Sub-agents that work while their agent goes on.
+    background: Arc<Background>,
 }
 
 impl Setting {
@@ -287,8 +300,15 @@ impl Setting {
         let ctx = self.agent_context(&terms, Arc::clone(&self.recorder) as Arc<dyn Recorder>);
         let input = AgentInput { message: message.into(), attachments };
         let given = match hands {
-            Hands::Agent(agent) => agent.run(ctx, input).await?,
-            Hands::Worker(worker, members) => worker.work(ctx, input, Arc::new(self.team(members))).await?,
+            Hands::Agent(agent) => {
+                let given = agent.run(ctx, input).await;
+                self.background.end(&self.recorder).await;
+                given?
+            }
+            Hands::Worker(worker, members) => {
+                self.background.close();
+                worker.work(ctx, input, Arc::new(self.team(members))).await?
+            }
         };
         self.checked(&terms, &chain, given).await
     }
@@ -305,7 +325,7 @@ impl Setting {
             model: terms.model.clone(),
             result_schema: terms.result.as_ref().map(|(schema, _)| Arc::clone(schema)),
             tools: Arc::new(AttemptTools { setting: Arc::clone(self), terms: terms.clone() }),
-            mail: Arc::clone(&self.mail),
+            mail: self.letters(terms),
             purse: Arc::clone(&self.purse),
             narrowings: Arc::clone(&self.narrowings),
             events,
@@ -433,10 +453,24 @@ impl AttemptTools {
             return Ok(refused("invalid_arguments", format!("the arguments of `{}` are refused: {error}", call.name)));
         }
         let number = self.setting.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let agents = self.setting.delegation(&self.terms);
-        let ctx = self.setting.tool_context(number.to_string().into(), agents).await?;
+        let call_id: Arc<str> = number.to_string().into();
+        let delegation = self.setting.delegation(&self.terms).map(Arc::new);
+        let agents = delegation.clone().map(|delegation| delegation as Arc<dyn Delegate>);
+        let goes_on = delegation.zip(self.sent_off(&call_id, &tool, &args));
+        let ctx = self.setting.tool_context(Arc::clone(&call_id), agents).await?;
         let agent = Some(Arc::clone(&self.terms.agent));
-        self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent }).await
+        let reply = self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent }).await?;
+        if let Some((delegation, task)) = goes_on.filter(|_| reply.error.is_none()) {
+            delegation.take_up(&call_id, &task);
+        }
+        Ok(reply)
+    }
+
+    /// The task of a sub-agent that an earlier process sent off by this call.
+    fn sent_off(&self, call_id: &str, tool: &ToolName, args: &Value) -> Option<Task> {
+        let past = self.setting.recorder.past.as_ref().filter(|_| mail::is_agent(tool))?;
+        let answered = matches!(past.call(call_id), Some(PastCall::Answered { .. }));
+        task_of(args).ok().filter(|task| answered && task.background)
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! A model is offered them only when its agent's `tools` name them: most agents have no business with the run's state.
 
-use crate::delegate_tool::AGENT;
 use crate::recall_tools;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{LocalName, ToolName};
+use cofferdam_core::mail::AGENT;
 use cofferdam_core::memory;
 use cofferdam_core::port::{BoxFuture, Effects, Tool, ToolContext, ToolDefinition, ToolOutput};
 use cofferdam_core::spec::workflow::ToolFilter;
@@ -24,11 +24,6 @@ pub(crate) struct ContextTools {
 pub(crate) fn is_offered(tool: &ToolName, filter: &ToolFilter) -> bool {
     let own = tool.alias().is_none() && [GET, SET, AGENT, recall_tools::SEARCH].contains(&tool.local().as_str());
     !(own || memory::is_tool(tool)) || filter.means(tool)
-}
-
-/// Whether the tool is the one of sub-agents.
-pub(crate) fn is_agent(tool: &ToolName) -> bool {
-    tool.alias().is_none() && tool.local().as_str() == AGENT
 }
 
 impl ContextTools {

@@ -249,9 +249,8 @@ impl Gateway {
     pub(crate) fn coordinator_specs(&self, filter: &ToolFilter) -> Arc<[ToolSpec]> {
         let own = |name: &ToolName| mail::is_tool(name) && !mail_tools::is_send(name);
         // Sub-agents are those of a step.
-        let others = |name: &ToolName| {
-            !mail::is_tool(name) && context_tools::is_offered(name, filter) && !context_tools::is_agent(name)
-        };
+        let others =
+            |name: &ToolName| !mail::is_tool(name) && context_tools::is_offered(name, filter) && !mail::is_agent(name);
         self.specs_of(|name| filter.admits(name) && (own(name) || others(name)))
     }
 
@@ -431,7 +430,7 @@ impl Entry {
 
 /// Whether a sub-agent cannot go on for a reason that ends the try of its step too.
 fn ends_agent(tool: &ToolName, fault: &Fault) -> bool {
-    context_tools::is_agent(tool) && fault.ends_try()
+    mail::is_agent(tool) && fault.ends_try()
 }
 
 /// Arguments for a person who decides: one a line, the short ones first, each cut by itself, with nothing in them that is not seen.

@@ -94,7 +94,7 @@ impl Tool for MailTools {
 
 async fn write(ctx: &ToolContext, to: Option<String>, kind: MessageKind, text: String) -> Result<ToolOutput, Fault> {
     let text = bounded(text)?;
-    let post = Post { to, kind, text, key: Arc::clone(&ctx.idempotency_key) };
+    let post = Post { to, kind, text, key: Arc::clone(&ctx.idempotency_key), failed: false };
     let Receipt { id, dropped } = ctx.run.post(post).await?;
     match dropped {
         None => Ok(said(&format!("message {id} is on its way"))),

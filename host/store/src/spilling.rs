@@ -58,12 +58,12 @@ impl Spilling {
     ) -> Result<RunEvent, JournalError> {
         let mut bytes = Vec::with_capacity(spilled.parts.len());
         for part in &spilled.parts {
-            if !blobs.contains_key(&part.blob) {
-                let got =
-                    self.inner.get_blob(&part.blob).await.map_err(|error| missing(error, part, (run, position)))?;
-                blobs.insert(part.blob.clone(), got);
-            }
-            bytes.extend(blobs.get(&part.blob).cloned());
+            let got = match blobs.get(&part.blob) {
+                Some(known) => Arc::clone(known),
+                None => self.inner.get_blob(&part.blob).await.map_err(|error| missing(error, part, (run, position)))?,
+            };
+            blobs.insert(part.blob.clone(), Arc::clone(&got));
+            bytes.push(got);
         }
         record::restore(spilled, &bytes).map_err(|reason| record::damaged(run, position, &reason))
     }
@@ -205,7 +205,7 @@ mod tests {
         fs::write(blob(folder.path()), "other").unwrap();
         let told = read(&journal, "a").await.unwrap_err().to_string();
         assert!(
-            told.starts_with("record 1 of run `a` cannot be read: its `/content` of 131072 bytes is in blob"),
+            told.starts_with("record 1 of run `a` cannot be read: its `/result/text` of 131072 bytes is in blob"),
             "{told}"
         );
         assert!(told.ends_with("is damaged: its bytes do not have its hash"), "{told}");

@@ -37,7 +37,7 @@ fn routed(count: usize) -> Duration {
     let (from, to) = (StepPath::coordinator(), StepPath::from("step"));
     let posted = (1..=count as u64).map(|id| {
         let (key, text) = (format!("bench/{id}").into(), Arc::from("a message"));
-        let posted = Posted { id, key, to: to.clone(), message_kind: MessageKind::Info, text };
+        let posted = Posted { id, key, to: to.clone(), message_kind: MessageKind::Info, text, failed: false };
         event(&from, id, Body::MessagePosted(posted))
     });
     let posted: Vec<RunEvent> = posted.collect();
@@ -83,7 +83,7 @@ impl Agent for Writer {
         Box::pin(async move {
             for number in 0..self.0 {
                 let (text, key) = (format!("message {number}"), format!("{}/{number}", ctx.path).into());
-                ctx.run.post(Post { to: None, kind: MessageKind::Info, text, key }).await?;
+                ctx.run.post(Post { to: None, kind: MessageKind::Info, text, key, failed: false }).await?;
             }
             Ok(AgentOutput::default())
         })

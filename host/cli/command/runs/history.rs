@@ -6,6 +6,7 @@ use cofferdam::core::budget::Money;
 use cofferdam::core::event::{AnsweredBy, Body, Changes, PluginPin, RunEvent, RunStatus};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{RunId, StepPath};
+use cofferdam::core::mail;
 use cofferdam::core::message::Usage;
 use cofferdam::core::time::Timestamp;
 use cofferdam::core::value::to_text;
@@ -163,7 +164,13 @@ impl History {
             Body::Narrated { text, .. } => self.narrated.push(text.to_string()),
             Body::BudgetWarning(mark) | Body::BudgetExhausted(mark) => self.warnings.push(format!("budget: {mark}")),
             Body::Summarized { summary } => self.summary = Some(summary.to_string()),
-            Body::MessagePosted(_) => self.messages.0 += 1,
+            Body::MessagePosted(posted) => {
+                self.messages.0 += 1;
+                if event.path.is_delegate() {
+                    let failed = posted.failed.then(|| Fault::step("agent_failed", &*posted.text));
+                    self.end_delegate(&event.path, failed, event);
+                }
+            }
             Body::MessageDropped(_) => self.messages.1 += 1,
             Body::Warning { code, message } if event.path.is_root() => {
                 self.coordinator_failed |= ["coordinator_failed", "coordinator_overdue"].contains(&code.as_str());
@@ -214,18 +221,24 @@ impl History {
                 step.begin(at, rested);
             }
             Body::TurnFinished { usage, .. } => step.usage += *usage,
-            Body::ToolCallFinished { .. } => self.end_delegate(event),
+            Body::ToolCallFinished { .. } => self.end_call(event),
             _ => {}
         }
     }
 
-    /// The call is over in which a sub-agent worked, if one did.
-    fn end_delegate(&mut self, event: &RunEvent) {
+    /// The call is over in which a sub-agent worked, if one did; one in the background works on.
+    fn end_call(&mut self, event: &RunEvent) {
         let Body::ToolCallFinished { call_id, error, .. } = &event.body else { return };
-        let (path, rested) = (event.path.delegate(call_id), self.gaps);
+        if !mail::sends_off(&event.body) {
+            self.end_delegate(&event.path.delegate(call_id), error.clone(), event);
+        }
+    }
+
+    fn end_delegate(&mut self, path: &StepPath, failed: Option<Fault>, event: &RunEvent) {
+        let rested = self.gaps;
         let Some(step) = self.by_path.get(path.as_str()).and_then(|&index| self.steps.get_mut(index)) else { return };
-        step.status = if error.is_some() { "failed" } else { "completed" };
-        step.error.clone_from(error);
+        step.status = if failed.is_some() { "failed" } else { "completed" };
+        step.error = failed;
         step.end(event.at, rested);
     }
 
@@ -259,7 +272,7 @@ impl History {
         let (at, rested) = (event.at, self.gaps);
         match &event.body {
             Body::StepReady {} => drop(self.step(event)),
-            Body::ToolCallFinished { .. } => self.end_delegate(event),
+            Body::ToolCallFinished { .. } => self.end_call(event),
             Body::StepStarted { agent, tool, items, .. } => {
                 let step = self.step(event);
                 step.run(at, rested);

@@ -76,6 +76,9 @@ pub struct Posted {
     pub message_kind: MessageKind,
     /// What it says.
     pub text: Arc<str>,
+    /// It tells why a sub-agent failed, and not what it came to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
 }
 
 /// A message stands in front of an agent. The event's path and try are the reader's.

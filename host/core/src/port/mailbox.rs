@@ -20,6 +20,15 @@ pub trait Mailbox: Send + Sync {
     /// As of [`Self::read`].
     fn close(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>>;
 
+    /// The agent would have nothing more to do, but owes a result: gives what came since, and waits for it where somebody works
+    /// for the agent. After nothing it is asked for the result.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    fn wait(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>> {
+        self.read(turn)
+    }
+
     /// Whether the agent is there for what may still come: it goes on listening when a turn of it was cut off, or when it was
     /// stopped since it repeated itself.
     fn listens_on(&self) -> bool {
@@ -52,6 +61,8 @@ pub struct Post {
     pub text: String,
     /// The same for a repetition of the same call: that writes no second message.
     pub key: Arc<str>,
+    /// It tells why a sub-agent failed.
+    pub failed: bool,
 }
 
 /// What became of a message that was written.

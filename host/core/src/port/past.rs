@@ -8,7 +8,7 @@ use crate::id::{StepPath, ToolName};
 use crate::mail;
 use crate::message::{Message, Usage};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is recorded of one try.
@@ -20,6 +20,8 @@ pub struct PastTry {
     /// What sub-agents of the try had come to, by where they work.
     delegates: BTreeMap<StepPath, Arc<PastTry>>,
     recalled: Option<Recalled>,
+    /// Sub-agents in the background that it has heard of.
+    heard: BTreeSet<StepPath>,
 }
 
 /// A try of an earlier process, and what it is known to have spent.
@@ -77,6 +79,9 @@ impl PastTry {
             }
             Body::MessageDelivered(Delivered { from, message_kind, text, turn, .. }) => {
                 self.mail.entry(*turn).or_default().push(mail::shown(from, *message_kind, text).into());
+                if from.is_delegate() {
+                    self.heard.insert(from.clone());
+                }
             }
             Body::Told(Told { turn, text, .. }) => {
                 self.mail.entry(*turn).or_default().push(Arc::clone(text));
@@ -129,6 +134,12 @@ impl PastTry {
     #[must_use]
     pub fn has_turns(&self) -> bool {
         !self.turns.is_empty()
+    }
+
+    /// Whether it has read what a sub-agent in the background came to.
+    #[must_use]
+    pub fn has_heard_of(&self, delegate: &StepPath) -> bool {
+        self.heard.contains(delegate)
     }
 
     /// What retrieval memory had found for it.

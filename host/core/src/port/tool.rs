@@ -131,8 +131,12 @@ pub trait Delegate: Send + Sync {
 pub struct Task {
     /// All that it is told.
     pub text: Arc<str>,
+    /// What it is instructed to be; none = what its agent is.
+    pub instructions: Option<Arc<str>>,
     /// Patterns of the tools that it may use, of those that its agent may; none = all of these.
     pub tools: Option<Vec<String>>,
+    /// Its agent goes on meanwhile, and gets what it came to as a message.
+    pub background: bool,
 }
 
 /// A call of one tool by another.

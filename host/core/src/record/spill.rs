@@ -3,7 +3,7 @@
 //! What is large is judged by the event alone, so that the same event is always the same record. It must not know where blobs
 //! are kept.
 
-use crate::event::{Body, RunEvent};
+use crate::event::{Body, Delivered, Dropped, Posted, RunEvent};
 use crate::limits::{JOURNAL_HEAD_BYTES, JOURNAL_VALUE_BYTES};
 use crate::message::Message;
 use crate::port::{BlobId, Spilled, SpilledPart};
@@ -29,7 +29,7 @@ pub fn spill(event: &RunEvent) -> Option<(Spilled, Vec<Blob>)> {
     }
     let mut body = serde_json::to_value(&event.body).ok()?;
     let mut taken = Taken { is_end: matches!(event.body, Body::RunFinished { .. }), ..Taken::default() };
-    taken.from(&mut body, String::new());
+    taken.walk(&mut body, String::new());
     if taken.parts.is_empty() {
         return None;
     }
@@ -76,7 +76,7 @@ struct Taken {
 }
 
 impl Taken {
-    fn from(&mut self, value: &mut Value, at: String) {
+    fn walk(&mut self, value: &mut Value, at: String) {
         match value {
             Value::String(text) if text.len() > JOURNAL_VALUE_BYTES => {
                 let head = head_of(text).to_owned();
@@ -92,13 +92,13 @@ impl Taken {
             }
             Value::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate().filter(|(_, item)| may_hold(item)) {
-                    self.from(item, format!("{at}/{index}"));
+                    self.walk(item, format!("{at}/{index}"));
                 }
             }
             Value::Object(members) => {
                 for (name, member) in members.iter_mut().filter(|(_, member)| may_hold(member)) {
                     let name = name.replace('~', "~0").replace('/', "~1");
-                    self.from(member, format!("{at}/{name}"));
+                    self.walk(member, format!("{at}/{name}"));
                 }
             }
             Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -151,6 +151,10 @@ fn may_be_large(body: &Body) -> bool {
         Body::TurnFinished { message: Message::Assistant { text, tool_calls, .. }, .. } => {
             room.take(text.len()) && tool_calls.iter().all(|call| room.take(call.arguments.len()))
         }
+        Body::MessagePosted(Posted { text, .. }) | Body::MessageDelivered(Delivered { text, .. }) => {
+            room.take(text.len())
+        }
+        Body::MessageDropped(Dropped { text, .. }) => room.take(text.len()),
         _ => true,
     };
     !is_small
@@ -243,7 +247,7 @@ mod tests {
         let id = BlobId::of(long.as_bytes());
         assert_eq!(blobs.iter().map(|(blob, _)| blob).collect::<Vec<_>>(), [&id, &id]);
         let part = |at: &str| format!(r#"{{"at":"{at}","blob":"{}","bytes":{}}}"#, id.as_str(), long.len());
-        let spilled = format!(r#"{{"v":3,"spilled":[{},{}],"event":"#, part("/content"), part("/result/a~1b~0/0"));
+        let spilled = format!(r#"{{"v":3,"spilled":[{},{}],"event":"#, part("/result/a~1b~0/0"), part("/content"));
         assert!(text.starts_with(&spilled), "{}", text.get(..500).unwrap());
         assert!(text.len() < 4_000 && text.contains(r#""content":"ä\"\nä\"\n"#));
     }
@@ -327,14 +331,14 @@ mod tests {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<i64>().prop_map(Value::from),
-            (long, "[a-zä\"]").prop_map(|(length, letter)| letter.repeat(length).into()),
-            (0..9_000_usize).prop_map(|count| vec![7; count].into()),
+            (long, "[a-zä\"]").prop_map(|(length, letter)| Value::from(letter.repeat(length))),
+            (0..9_000_usize).prop_map(|count| Value::from(vec![7; count])),
         ];
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
                 proptest::collection::hash_map("[a-z/~]{0,3}", inner, 0..4)
-                    .prop_map(|members| members.into_iter().collect::<Map>().into()),
+                    .prop_map(|members| Value::from(members.into_iter().collect::<Map>())),
             ]
         })
     }

@@ -3,15 +3,18 @@
 //! It is a call of a tool like others; what happens within it is recorded at its own path, so that it is taken up where a
 //! process left it.
 
+use super::background::{Background, SentOff};
 use super::{Setting, Terms};
-use crate::delegate_tool::AGENT;
+use crate::agent::LlmAgent;
+use crate::mailbox::Recorded;
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{StepPath, ToolName};
 use cofferdam_core::limits;
-use cofferdam_core::mail;
+use cofferdam_core::mail::{self, AGENT};
 use cofferdam_core::port::{
-    AgentFailure, AgentInput, BoxFuture, Delegate, NoMail, PastTry, Task, ToolContext, ToolOutput, ToolSpec,
+    Agent as _, AgentFailure, AgentInput, BoxFuture, Delegate, Mailbox, NoMail, PastTry, Task, ToolContext, ToolOutput,
+    ToolSpec,
 };
 use cofferdam_core::spec::workflow::pattern_matches;
 use std::collections::BTreeMap;
@@ -48,9 +51,9 @@ fn answered(past: Option<&PastTry>, path: &StepPath, all: &BTreeMap<StepPath, Ar
 
 impl Setting {
     /// The way to sub-agents for an agent with these terms.
-    pub(super) fn delegation(self: &Arc<Self>, terms: &Terms) -> Option<Arc<dyn Delegate>> {
+    pub(super) fn delegation(self: &Arc<Self>, terms: &Terms) -> Option<Delegation> {
         terms.delegate.as_ref()?;
-        Some(Arc::new(Delegation { setting: Arc::clone(self), terms: terms.clone() }))
+        Some(Delegation { setting: Arc::clone(self), terms: terms.clone() })
     }
 
     /// The place of a sub-agent in the same try.
@@ -61,6 +64,10 @@ impl Setting {
             depth: self.delegates.depth + 1,
             begun: AtomicU32::new(answered(past.as_deref(), &path, &self.delegates.past)),
             past: Arc::clone(&self.delegates.past),
+        };
+        let mail: Arc<dyn Mailbox> = match &past {
+            Some(past) => Arc::new(Recorded(Arc::clone(past))),
+            None => Arc::new(NoMail),
         };
         let purse = self.purse.below(&path).unwrap_or_else(|| Arc::clone(&self.purse));
         let recorder = AttemptRecorder { path: path.clone(), past, ..(*self.recorder).clone() };
@@ -80,48 +87,80 @@ impl Setting {
             narrowings: Arc::clone(&self.narrowings),
             kept: Arc::default(),
             answers: BTreeMap::new(),
-            mail: Arc::new(NoMail),
+            mail,
+            coordinated: false,
             recollection: None,
             purse,
             calls: AtomicU32::new(0),
             delegates,
+            background: Arc::new(Background::new(Arc::clone(&self.clock))),
         }
     }
 }
 
 /// The sub-agents of an agent.
-struct Delegation {
+pub(super) struct Delegation {
     setting: Arc<Setting>,
     terms: Terms,
 }
 
 impl Delegate for Delegation {
     fn delegate<'a>(&'a self, from: &'a ToolContext, task: Task) -> BoxFuture<'a, Result<ToolOutput, Fault>> {
-        Box::pin(self.work(from, task))
+        Box::pin(self.take(from, task))
     }
 }
 
 impl Delegation {
-    async fn work(&self, from: &ToolContext, task: Task) -> Result<ToolOutput, Fault> {
-        let Some(agent) = &self.terms.delegate else { return Err(no_agents()) };
-        let tools = self.tools_of(&task)?;
-        let delegates = &self.setting.delegates;
-        if delegates.begun.fetch_add(1, Ordering::Relaxed) >= limits::AGENT_CHILDREN {
+    async fn take(&self, from: &ToolContext, task: Task) -> Result<ToolOutput, Fault> {
+        let call = &*from.call_id;
+        let work = self.work_of(call, &task)?;
+        if task.background {
+            self.setting.background.refuse()?;
+        }
+        if self.setting.delegates.begun.fetch_add(1, Ordering::Relaxed) >= limits::AGENT_CHILDREN {
             let message =
                 format!("{} sub-agents have worked for this agent, and that is the most", limits::AGENT_CHILDREN);
             return Err(Fault::step("too_many_agents", message).with_hint("do the rest yourself"));
         }
-        let setting = Arc::new(self.setting.below(&from.call_id));
-        let terms = Terms { tools, result: None, ..self.terms.clone() };
-        let events = Arc::clone(&setting.recorder);
-        let ctx = setting.agent_context(&terms, events);
-        let input = AgentInput { message: task.text, attachments: Vec::new() };
-        let given = agent.run(ctx, input).await.map_err(failed)?;
-        let content = match given.output.truncated {
-            true => format!("{}\n[The sub-agent was cut off before it was done.]", given.output.content).into(),
-            false => given.output.content,
+        if !task.background {
+            return work.done().await;
+        }
+        self.setting.background.begin(self.sent_off(call), Box::pin(work.done()));
+        let told = format!("sub-agent {call} is at work; what it comes to arrives as a message from it");
+        Ok(ToolOutput { result: Arc::new(mail::sent_off()), content: Some(told.into()) })
+    }
+
+    /// Goes on with what a sub-agent in the background had come to in an earlier process: the call that sent it off is
+    /// answered from the record. One whose answer was read is done.
+    pub(super) fn take_up(&self, call: &str, task: &Task) {
+        let (setting, path) = (&self.setting, self.setting.path.delegate(call));
+        if !setting.delegates.past.contains_key(&path) {
+            setting.delegates.begun.fetch_add(1, Ordering::Relaxed);
+        }
+        if setting.recorder.past.as_ref().is_some_and(|past| past.has_heard_of(&path)) {
+            return setting.background.open();
+        }
+        let (sent, work) = (self.sent_off(call), self.work_of(call, task));
+        let work = async move { work?.done().await };
+        setting.background.begin(sent, Box::pin(work));
+    }
+
+    fn work_of(&self, call: &str, task: &Task) -> Result<Work, Fault> {
+        let Some(agent) = &self.terms.delegate else { return Err(no_agents()) };
+        let tools = self.tools_of(task)?;
+        let agent = match &task.instructions {
+            Some(instructions) => Arc::new(agent.instructed(Arc::clone(instructions))),
+            None => Arc::clone(agent),
         };
-        Ok(ToolOutput { result: given.output.result, content: Some(content) })
+        let terms = Terms { tools, result: None, delegate: Some(Arc::clone(&agent)), ..self.terms.clone() };
+        Ok(Work { setting: Arc::new(self.setting.below(call)), agent, terms, text: Arc::clone(&task.text) })
+    }
+
+    fn sent_off(&self, call: &str) -> SentOff {
+        let setting = &self.setting;
+        let recorder = AttemptRecorder { path: setting.path.delegate(call), past: None, ..(*setting.recorder).clone() };
+        let key = format!("{}/answer", setting.idempotency_key(call)).into();
+        SentOff { recorder, to: setting.path.clone(), key }
     }
 
     /// The tools of a sub-agent: those of its agent that the task names.
@@ -141,6 +180,30 @@ impl Delegation {
         }
         let meant = has.iter().filter(|(name, _)| patterns.iter().any(|pattern| pattern_matches(pattern, name)));
         Ok(meant.map(|(_, spec)| (*spec).clone()).collect())
+    }
+}
+
+/// A sub-agent and its task.
+struct Work {
+    setting: Arc<Setting>,
+    agent: Arc<LlmAgent>,
+    terms: Terms,
+    text: Arc<str>,
+}
+
+impl Work {
+    async fn done(self) -> Result<ToolOutput, Fault> {
+        let Self { setting, agent, terms, text } = self;
+        let events = Arc::clone(&setting.recorder);
+        let ctx = setting.agent_context(&terms, events);
+        let given = agent.run(ctx, AgentInput { message: text, attachments: Vec::new() }).await;
+        setting.background.end(&setting.recorder).await;
+        let given = given.map_err(failed)?;
+        let content = match given.output.truncated {
+            true => format!("{}\n[The sub-agent was cut off before it was done.]", given.output.content).into(),
+            false => given.output.content,
+        };
+        Ok(ToolOutput { result: given.output.result, content: Some(content) })
     }
 }
 

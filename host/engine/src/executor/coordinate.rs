@@ -125,6 +125,7 @@ impl Run {
             answers: std::collections::BTreeMap::new(),
             purse: self.purse(&path, ATTEMPT),
             mail: Arc::new(TryMailbox::new(self.inbox.clone(), (path, ATTEMPT), past, Vec::new())),
+            coordinated: true,
             clock: Arc::clone(&self.ports.clock),
             work: AttemptWork::Agent(Box::new(AgentWork {
                 hands: Hands::Agent(offered.agent),

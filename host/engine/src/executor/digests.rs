@@ -61,9 +61,10 @@ impl Run {
         Some(Record { at: self.ports.clock.now(), body: RecordBody::Note { kind: KIND.to_owned(), data } })
     }
 
-    /// What must not be shown is learnt from every event, a coordinator hears of each, and retrieval memory gets what it lacks.
+    /// What must not be shown is learnt from every event, a coordinator hears of each, retrieval memory gets what it lacks, and
+    /// messages are a fold of all that tells of them.
     fn needs_every_event(&self) -> bool {
-        self.sensitive.is_some() || self.prepared.coordinator.is_some() || self.remembers()
+        self.mail.is_used() || self.sensitive.is_some() || self.prepared.coordinator.is_some() || self.remembers()
     }
 
     /// Counts what was recorded to the stretch. The first event of the run, which has its whole document, is in none.

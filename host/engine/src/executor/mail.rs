@@ -41,7 +41,8 @@ impl Run {
             return drop(done.send(Err(Fault::cancelled())));
         }
         pass.waiting.push(done);
-        if let Some((id, dropped)) = self.mail.written(&post.key) {
+        let key = self.key_of(&path, &post.key);
+        if let Some((id, dropped)) = self.mail.written(&key) {
             let dropped = dropped.map(|reason| (reason, "it was written before".to_owned()));
             return drop(receipt.send(Receipt { id, dropped }));
         }
@@ -50,9 +51,9 @@ impl Run {
             Ok(to) => (to, None),
             Err(Unreachable { reason, to, detail }) => (to, Some((reason, detail))),
         };
-        let Post { kind, text, key, .. } = post;
+        let Post { kind, text, failed, .. } = post;
         let text: Arc<str> = text.into();
-        let posted = Posted { id, key, to: to.clone(), message_kind: kind, text: Arc::clone(&text) };
+        let posted = Posted { id, key, to: to.clone(), message_kind: kind, text: Arc::clone(&text), failed };
         pass.queue.push_back(Emission { path: path.clone(), attempt, body: Body::MessagePosted(posted) });
         match &refused {
             Some((reason, _)) => {
@@ -76,7 +77,17 @@ impl Run {
         drop(receipt.send(Receipt { id, dropped: refused }));
     }
 
-    /// Who reads a message: the coordinator writes to steps, and steps to it.
+    /// The key of a message. What a sub-agent came to, and nobody read since the run was stopped, is written once more when
+    /// that goes on.
+    fn key_of(&self, from: &StepPath, key: &Arc<str>) -> Arc<str> {
+        let is_lost = |key: &Arc<str>| self.mail.written(key).is_some_and(|(_, dropped)| dropped.is_some());
+        let again = (2_u32..).map(|time| format!("{key}/{time}").into());
+        let mut keys = std::iter::once(Arc::clone(key)).chain(again);
+        let lost = |key: &Arc<str>| from.is_delegate() && is_lost(key);
+        keys.find(|key| !lost(key)).unwrap_or_else(|| Arc::clone(key))
+    }
+
+    /// Who reads a message: the coordinator writes to steps, and steps to it; a sub-agent to whoever called for it.
     fn reader_of(&self, from: &StepPath, post: &Post) -> Result<StepPath, Unreachable> {
         let refuse = |reason, to: &StepPath, detail: &str| {
             Err(Unreachable { reason, to: to.clone(), detail: detail.to_owned() })
@@ -87,6 +98,7 @@ impl Run {
         }
         let to = match &post.to {
             Some(name) if from.is_coordinator() => self.machine.addressee(name)?,
+            Some(name) if from.delegator().is_some_and(|above| above.as_str() == name) => StepPath::from(name.as_str()),
             Some(name) => {
                 let to = StepPath::from(name.as_str());
                 return refuse(DropReason::UnknownStep, &to, "only the coordinator writes to steps");
@@ -157,14 +169,21 @@ impl Run {
         pass.queue.extend(self.mail.waiting(path).map(|letter| about_mail(letter.dropped(reason))));
     }
 
-    /// What waits for a step that has ended reaches nobody.
+    /// What waits for a step that has ended reaches nobody, nor does what its sub-agents wrote in a try that has.
     pub(super) fn return_mail(&mut self, event: &RunEvent, pass: &mut Pass) {
+        if matches!(event.body, Body::StepRetrying { .. }) {
+            let letters = self.mail.within(&event.path);
+            pass.queue.extend(letters.map(|letter| about_mail(letter.dropped(DropReason::TargetFinished))));
+            return;
+        }
         let ended =
             matches!(event.body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepSkipped { .. });
-        if ended && self.mail.has(&event.path) {
+        if ended {
             let stopped = self.machine.is_stopped();
             let reason = if stopped { DropReason::RunCancelled } else { DropReason::TargetFinished };
             self.drop_waiting(&event.path, reason, pass);
+            let below = self.mail.within(&event.path).filter(|letter| letter.to != event.path);
+            pass.queue.extend(below.map(|letter| about_mail(letter.dropped(reason))));
         }
     }
 

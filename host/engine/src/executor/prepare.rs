@@ -5,7 +5,6 @@ use super::{Ports, RunRequest};
 use crate::agent::LlmAgent;
 use crate::attempt::{Members, Terms};
 use crate::closure::missing;
-use crate::delegate_tool::AGENT;
 use crate::recall_tools;
 use cofferdam_core::budget::Allowance;
 use cofferdam_core::fault::Fault;
@@ -366,7 +365,7 @@ impl Preparation<'_> {
         let agent = match own {
             Some(agent) => {
                 // Only agents that a model drives have sub-agents.
-                terms.tools = terms.tools.iter().filter(|spec| spec.name != AGENT).cloned().collect();
+                terms.tools = terms.tools.iter().filter(|spec| spec.name != mail::AGENT).cloned().collect();
                 agent
             }
             None => {

@@ -43,6 +43,7 @@ impl Run {
         self.watch_own_wall(&path, number);
         let attempt = Attempt {
             mail,
+            coordinated: self.prepared.coordinator.is_some(),
             recollection: self.recollection(&path),
             purse: self.purse(&path, number),
             run_id: self.request.run_id.clone(),

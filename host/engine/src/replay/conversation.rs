@@ -7,6 +7,7 @@ use crate::gateway::{Gateway, denial_reply};
 use cofferdam_core::event::{Body, RunEvent};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::ToolName;
+use cofferdam_core::mail;
 use cofferdam_core::message::{Message, ToolCall};
 use cofferdam_core::port::{
     BoxFuture, FinishReason, Mailbox, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream, PastTry, PastTurn,
@@ -29,6 +30,8 @@ pub(super) struct Findings {
     pub(super) difference: Option<Difference>,
     /// Tools that are not here, and calls of which left no record.
     pub(super) unknown: BTreeSet<String>,
+    /// A sub-agent was sent off: from then on its agent hears of more.
+    pub(super) sent_off: bool,
     /// The last call that was found in the record.
     pub(super) calls: u32,
     /// The last turn that was asked for.
@@ -96,7 +99,10 @@ impl Past {
             findings.calls = number;
             return match &recorded.fate {
                 Fate::Denied(rule) => Ok(denial_reply(&tool, rule)),
-                Fate::Answered(reply) => Ok(reply.clone()),
+                Fate::Answered(reply) => {
+                    findings.sent_off |= mail::is_agent(&tool) && *reply.result == mail::sent_off();
+                    Ok(reply.clone())
+                }
                 Fate::Open => {
                     findings.cut = true;
                     Ok(refused("open", String::new()))
@@ -154,6 +160,10 @@ impl Mailbox for Past {
 
     fn close(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>> {
         Box::pin(std::future::ready(Ok(self.past.mail(turn).to_vec())))
+    }
+
+    fn listens_on(&self) -> bool {
+        self.findings().sent_off
     }
 }
 

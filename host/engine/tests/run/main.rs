@@ -8,6 +8,7 @@
 )]
 
 mod asks;
+mod background;
 mod branches;
 mod closures;
 mod evaluations;

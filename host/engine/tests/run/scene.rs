@@ -146,7 +146,7 @@ impl Scene {
         let tools = self.tools.into_iter().map(|tool| (None, tool));
         let gateway = Gateway::new(tools, self.rules, approver, Arc::clone(&clock)).unwrap();
         let gateway = gateway.with_unknown_effect(self.unknown_effect).with_coordinator(self.coordinator.is_some());
-        let settings = settings(self.timeout, self.pauses, self.coordinator);
+        let settings = settings(self.timeout, self.pauses, self.coordinator, self.models.is_some());
         let ports = Ports {
             clock: Arc::clone(&clock),
             randomness: Arc::new(FixedRandomness(0.0)),
@@ -214,8 +214,13 @@ fn request(workflow: Workflow, answers: BTreeMap<String, InputText>, settings: R
     }
 }
 
-fn settings(timeout: Option<Duration>, pauses: Pauses, coordinator: Option<Coordinator>) -> RunSettings {
-    let default_model = coordinator.as_ref().map(|_| "model".to_owned());
+fn settings(
+    timeout: Option<Duration>,
+    pauses: Pauses,
+    coordinator: Option<Coordinator>,
+    has_model: bool,
+) -> RunSettings {
+    let default_model = has_model.then(|| "model".to_owned());
     RunSettings { timeout, pauses, default_model, coordinator, ..RunSettings::default() }
 }
 
