@@ -156,6 +156,7 @@ fn is_configuration(fault: &Fault) -> bool {
     fault.class == Class::User
         && (code.starts_with("model_")
             || code.ends_with("_answer")
+            || code.ends_with("_approval")
             || ["no_model", "unknown_step", "no_difference"].contains(&&**code))
 }
 

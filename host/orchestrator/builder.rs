@@ -2,6 +2,7 @@
 
 mod budget;
 mod closures;
+mod contradictions;
 mod documents;
 mod isolation;
 mod machine;
@@ -11,6 +12,7 @@ mod model_options;
 mod permissions;
 mod plugins;
 mod resolver;
+mod supply;
 
 use super::Orchestrator;
 use super::approval::Timed;
@@ -372,35 +374,6 @@ impl Builder {
         self
     }
 
-    /// Where the value of a secret comes from. Default: the variable of the environment of the same name. Values that are
-    /// named here are redacted wherever they come up, whoever uses them.
-    #[must_use]
-    pub fn secret(mut self, name: impl Into<String>, source: SecretSource) -> Self {
-        self.secrets.insert(name.into(), source);
-        self
-    }
-
-    /// The lock file: which plugins were approved. Default: none; any component is taken that a document names.
-    #[must_use]
-    pub fn lock(mut self, path: impl Into<PathBuf>) -> Self {
-        self.lock = Some(path.into());
-        self
-    }
-
-    /// How registries of plugins are spoken to. Default: over TLS, as nobody.
-    #[must_use]
-    pub fn registries(mut self, registries: Registries) -> Self {
-        self.registries = registries;
-        self
-    }
-
-    /// What becomes of what nobody decided. Default: it is asked, where somebody can be, else denied when it comes up.
-    #[must_use]
-    pub fn undecided(mut self, undecided: Undecided) -> Self {
-        self.undecided = undecided;
-        self
-    }
-
     /// Rehearses: tools are played by a script, and everything happens on the thread that drives a run, so that its time
     /// may be simulated.
     #[must_use]
@@ -499,22 +472,5 @@ impl Builder {
             rehearsal: self.rehearsal,
             compile_child: self.compile_child,
         }))
-    }
-
-    fn refuse_contradictions(&self) -> Result<(), Error> {
-        if self.model.is_some() && self.default_model.is_some() {
-            return Err(Error::Settings("both a model and the name of a default model are given".to_owned()));
-        }
-        if self.isolation.is_some() && self.workdir.is_some() {
-            return Err(Error::Settings("a working directory is given, and an isolation that has its own".to_owned()));
-        }
-        if self.undecided.locked && self.lock.is_none() {
-            return Err(Error::Settings("only locked plugins shall run, and there is no lock file".to_owned()));
-        }
-        documents::check(&self.host)?;
-        if let Some(fault) = faults_of(&self.model_options).first() {
-            return Err(Error::Settings(fault.message.clone()));
-        }
-        Ok(())
     }
 }

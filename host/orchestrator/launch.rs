@@ -77,10 +77,7 @@ impl Orchestrator {
         let goes_on = again.is_some();
         let again = match again {
             Some(again) => again,
-            None => {
-                let inputs = workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?;
-                self.anew(inputs)
-            }
+            None => self.anew(workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?),
         };
         let pinned = again.plugins.clone();
         let stopped = cancel.clone();

@@ -10,6 +10,7 @@ const COMMANDS: &[&[&str]] = &[
     &["goal"],
     &["resume"],
     &["answer"],
+    &["approve"],
     &["fork"],
     &["replay"],
     &["validate"],

@@ -346,18 +346,6 @@ fn the_memory_of_a_run_is_shared_by_its_closures() {
 }
 
 #[test]
-fn a_memory_that_other_runs_see_says_that_it_is_not_built_yet() {
-    runtime().block_on(async {
-        let orchestrator = scripted(ECHO);
-        let config = WorkflowConfig { memory: Some(json!({ "scope": "shared" })), ..WorkflowConfig::new("w") };
-        let mut flow = orchestrator.dag(&config);
-        flow.add_step(Step::new("a")).unwrap();
-        let error = flow.run("x").await.err().unwrap().to_string();
-        assert!(error.contains("memory"), "{error}");
-    });
-}
-
-#[test]
 fn a_built_workflow_and_its_document_behave_alike() {
     runtime().block_on(async {
         let orchestrator = scripted(ECHO);

@@ -211,7 +211,7 @@ fn a_run_goes_on_without_a_coordinator_that_cannot_write_down_what_it_says() {
     let model = Talk::new(narrates);
     let memory = Arc::new(Memory::new());
     let (within, early) = (Arc::clone(&memory), Mutex::default());
-    let ending = Arc::new(Ending { within, left: AtomicUsize::new(1), only_shared: true, early });
+    let ending = Arc::new(Ending { within, left: AtomicUsize::new(0), only_shared: true, early });
     let orchestrator = builder(&model).storage(ending).coordinator(shared()).build().unwrap();
     let result = quick().block_on(run(&orchestrator, "one"));
     assert_eq!((result.status, result.summary), (RunStatus::Completed, None));
@@ -407,7 +407,7 @@ fn a_program_adds_to_what_a_coordinator_hears_at_each_wake() {
     let last: Vec<bool> = seen.iter().map(|wake| wake.is_last).collect();
     assert!(last.ends_with(&[false, true]), "{last:?}");
     let text = model.asked_of("one").last().unwrap().text();
-    assert!(text.contains("[... 67232 of 100000 bytes left out ...]"), "{text}");
+    assert!(text.contains("[... 83616 of 100000 bytes left out ...]"), "{text}");
     for number in numbers.iter().skip(2) {
         assert!(text.contains(&format!("the clock says {number}, ")), "{text}");
     }

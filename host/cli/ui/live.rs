@@ -330,7 +330,7 @@ impl Sink for Live {
             "tool_call_*",
             "files_changed",
             "progress",
-            "permission_decided",
+            "permission_*",
             "plugin_*",
             "warning",
         ];
@@ -406,7 +406,7 @@ mod tests {
         view.show("a@7", &[turn(Some(0.5))]);
         view.show("@coordinator", &[turn(Some(0.25))]);
         let sum = view.said().pop().unwrap();
-        assert_eq!(sum, ": 2 turns, 2 tool calls, 240 in, 60 out, $0.75");
+        assert_eq!(sum, ": 2 turns, 2 tool calls, 240 in, 60 out, $0.7500");
         let ended = json!({
             "kind": "tool_call_finished", "call_id": "7", "tool": "agent", "result": 1, "content": "1", "duration_ms": 1,
         });
@@ -421,7 +421,7 @@ mod tests {
         let mut view = Unseen::new();
         view.show("a", &[json!({ "kind": "step_started", "agent": "x" }), turn(Some(0.0))]);
         view.show("b", &[json!({ "kind": "step_started", "agent": "y" })]);
-        assert_eq!(view.said(), ["a: agent x", "b: agent y", ": 1 turn, 120 in, 30 out, $0.00"]);
+        assert_eq!(view.said(), ["a: agent x", "b: agent y", ": 1 turn, 120 in, 30 out, $0"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod changes;
 mod kinds;
 mod origin;
+mod output;
 mod post;
 mod public;
 mod recalled;
@@ -18,6 +19,7 @@ mod waiting;
 pub use changes::{ChangedFile, Changes, Conflict, FileChange};
 pub use kinds::{KINDS, TRANSIENT, unknown_kind};
 pub use origin::{BranchedFrom, ContextFile, PluginPin, Source};
+pub use output::StepOutput;
 pub use post::{Delivered, DropReason, Dropped, MessageKind, Posted, Told};
 pub use public::Sensitive;
 pub use recalled::{Recalled, Recollection};
@@ -61,23 +63,6 @@ pub struct RunEvent {
     /// What happened.
     #[serde(flatten)]
     pub body: Body,
-}
-
-/// What a step gave: text for people and prompts, data for expressions.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct StepOutput {
-    /// The text.
-    #[serde(default, skip_serializing_if = "str_is_empty")]
-    pub content: Arc<str>,
-    /// The data; null when there is only text.
-    #[serde(default, skip_serializing_if = "value_is_null")]
-    pub result: Arc<Value>,
-    /// The agent ran out of turns.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub truncated: bool,
-    /// What an agent tells of its work besides; stands in results with the metadata that the document gives the step.
-    #[serde(default, skip_serializing_if = "map_is_empty")]
-    pub metadata: Arc<Map>,
 }
 
 fn map_is_empty(map: &Arc<Map>) -> bool {

@@ -137,7 +137,7 @@ limits! {
     PLAN_REPAIRS: u32 = 3, "repairs", "a model that cannot write a valid plan would be asked for ever";
     PLAN_FINDINGS_BYTES: usize = 8 * KIB, "bytes", "a plan with thousands of faults would be answered with all of them";
     COORDINATOR_NEWS_BYTES: usize = 32 * KIB, "bytes", "a run of thousands of steps would be told in one message that no model reads";
-    COORDINATOR_CONTEXT_BYTES: usize = 32 * KIB, "bytes", "a program that says much at each wake would fill the coordinator's conversation";
+    COORDINATOR_CONTEXT_BYTES: usize = 16 * KIB, "bytes", "a program that says much at each wake would fill the coordinator's conversation";
     SHARED_CONVERSATION_BYTES: usize = 256 * KIB, "bytes", "coordinators that share a conversation would read all that was ever said at each turn: the oldest is left out";
     COORDINATOR_INSTRUCTIONS_CHARS: usize = 200, "characters", "the coordinator would begin with the instructions of every step";
     NAMED_STEPS: usize = 50, "steps", "a model that names none of a thousand steps would be told them all";

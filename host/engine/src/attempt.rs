@@ -4,6 +4,7 @@ mod background;
 mod delegate;
 mod recalled;
 mod team;
+mod toolbox;
 
 pub(crate) use delegate::no_agents;
 pub(crate) use team::Members;
@@ -11,7 +12,6 @@ pub(crate) use team::Members;
 use crate::agent::LlmAgent;
 use crate::chain::Chains;
 use crate::context_files::{self, ContextFiles};
-use crate::delegate_tool::task_of;
 use crate::gateway::{Call, Gateway};
 use crate::recollection::Recollection;
 use crate::recorder::AttemptRecorder;
@@ -20,15 +20,13 @@ use cofferdam_core::event::{Body, Changes, StepOutput};
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::{RunId, StepPath, ToolName};
-use cofferdam_core::mail;
-use cofferdam_core::message::ToolCall;
 use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::permission::Origin;
 use cofferdam_core::policy::Narrowings;
 use cofferdam_core::port::{
-    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Approvals, BoxFuture, CancelFlag, Clock, Delegate,
-    Invoke, Isolation, Kept, Mailbox, PastAttempt, PastCall, Purse, Recorder, Sources, StepDirs, StepEntry, Task,
-    ToolContext, ToolReply, ToolSpec, Toolbox, TryEnd, Worker,
+    Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Approvals, CancelFlag, Clock, Delegate, Invoke,
+    Isolation, Kept, Mailbox, PastAttempt, Purse, Recorder, Sources, StepDirs, StepEntry, ToolContext, ToolReply,
+    ToolSpec, TryEnd, Worker,
 };
 use cofferdam_core::run::{Draft, MessageError, with_files};
 use cofferdam_core::schema::Checker;
@@ -44,9 +42,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 use tokio::sync::OnceCell;
+use toolbox::AttemptTools;
 
 /// What one try needs, taken from the state of the run when it starts.
 pub(crate) struct Attempt {
@@ -420,71 +419,6 @@ impl Setting {
             tool: None,
             depth: 0,
         })
-    }
-}
-
-/// The tools of one try of an agent step.
-struct AttemptTools {
-    setting: Arc<Setting>,
-    terms: Terms,
-}
-
-impl Toolbox for AttemptTools {
-    fn specs(&self) -> Arc<[ToolSpec]> {
-        Arc::clone(&self.terms.tools)
-    }
-
-    fn call<'a>(&'a self, call: &'a ToolCall) -> BoxFuture<'a, Result<ToolReply, Fault>> {
-        Box::pin(self.pass(call))
-    }
-}
-
-impl AttemptTools {
-    async fn pass(&self, call: &ToolCall) -> Result<ToolReply, Fault> {
-        let specs = &self.terms.tools;
-        let offered = specs.iter().any(|spec| spec.name == call.name);
-        let Some(tool) = ToolName::parse_wire(&call.name).ok().filter(|_| offered) else {
-            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-            let message = format!("there is no tool `{}`; the tools are: {}", call.name, names.join(", "));
-            return Ok(refused("unknown_tool", message));
-        };
-        let (bytes, limit) = (call.arguments.len(), self.setting.limits.tool_argument_bytes);
-        if bytes > limit {
-            let message = format!("the arguments of `{}` have {bytes} bytes, more than {limit}", call.name);
-            return Ok(refused("arguments_too_large", message));
-        }
-        let args = match call.parse_arguments() {
-            Ok(args) => args,
-            Err(error) => {
-                return Ok(refused(
-                    "invalid_arguments",
-                    format!("the arguments of `{}` are not JSON: {error}", call.name),
-                ));
-            }
-        };
-        if let Err(error) = value::check_depth(&args) {
-            return Ok(refused("invalid_arguments", format!("the arguments of `{}` are refused: {error}", call.name)));
-        }
-        let number = self.setting.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let call_id: Arc<str> = number.to_string().into();
-        let delegation = self.setting.delegation(&self.terms).map(Arc::new);
-        let agents = delegation.clone().map(|delegation| delegation as Arc<dyn Delegate>);
-        let goes_on = delegation.zip(self.sent_off(&call_id, &tool, &args));
-        let ctx = self.setting.tool_context(Arc::clone(&call_id), agents).await?;
-        let agent = Some(Arc::clone(&self.terms.agent));
-        let reply =
-            self.setting.gateway.call(Call { ctx, tool, args, origin: Origin::Model, agent, caller: None }).await?;
-        if let Some((delegation, task)) = goes_on.filter(|_| reply.error.is_none()) {
-            delegation.take_up(&call_id, &task);
-        }
-        Ok(reply)
-    }
-
-    /// The task of a sub-agent that an earlier process sent off by this call.
-    fn sent_off(&self, call_id: &str, tool: &ToolName, args: &Value) -> Option<Task> {
-        let past = self.setting.recorder.past.as_ref().filter(|_| mail::is_agent(tool))?;
-        let answered = matches!(past.call(call_id), Some(PastCall::Answered { .. }));
-        task_of(args).ok().filter(|task| answered && task.background)
     }
 }
 

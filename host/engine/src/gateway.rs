@@ -8,9 +8,11 @@ mod deferred;
 mod handler;
 mod list;
 mod past;
+mod words;
 
 pub use handler::{PermissionAnswer, PermissionHandler, PermissionRequest};
 pub use list::Listed;
+pub(crate) use words::denial_reply;
 
 use crate::context_tools::{self, ContextTools};
 use crate::delegate_tool::DelegateTool;
@@ -27,11 +29,10 @@ use cofferdam_core::mail;
 use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rule, Rules};
 use cofferdam_core::port::{
     Approver, BoxFuture, Clock, Invoke, Nested, NoRedactor, Question, Redactor, Remembered, Tool, ToolContext,
-    ToolDefinition, ToolOutput, ToolReply, ToolSpec, redact_fault, redact_text, redact_value,
+    ToolDefinition, ToolReply, ToolSpec, redact_fault, redact_text, redact_value,
 };
 use cofferdam_core::schema::{self, Checker, SchemaError};
 use cofferdam_core::spec::workflow::{ToolFilter, UnknownEffect};
-use cofferdam_core::text::escaped;
 use cofferdam_core::value;
 use futures_util::FutureExt as _;
 use past::Before;
@@ -41,6 +42,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tracing::Instrument as _;
+use words::{denial, refusal, reply, shown, title};
 
 /// Tools that cannot be offered together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -466,54 +468,4 @@ impl Entry {
 /// Whether a sub-agent cannot go on for a reason that ends the try of its step too.
 fn ends_agent(tool: &ToolName, fault: &Fault) -> bool {
     mail::is_agent(tool) && fault.ends_try()
-}
-
-/// What is asked about a call, with whoever makes it where that is no model.
-fn title(tool: &ToolName, caller: Option<&ToolName>) -> String {
-    match caller.map(|caller| (caller, caller.alias())) {
-        None => format!("allow `{tool}`?"),
-        Some((caller, Some(plugin))) => format!("allow `{tool}`, called by the plugin `{plugin}` in `{caller}`?"),
-        Some((caller, None)) => format!("allow `{tool}`, called by the tool `{caller}`?"),
-    }
-}
-
-/// Arguments for a person who decides: one a line, the short ones first, each cut by itself, with nothing in them that is not seen.
-fn shown(args: &Value) -> String {
-    let Value::Object(members) = args else { return args.to_string() };
-    let line = |(name, value): (&String, &Value)| {
-        let text = escaped(&value.to_string()).into_owned();
-        match text.char_indices().nth(limits::QUESTION_VALUE_CHARS) {
-            None => format!("{name}: {text}"),
-            Some((end, _)) => format!("{name}: {}... ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
-        }
-    };
-    let mut lines: Vec<String> = members.iter().map(line).collect();
-    lines.sort_by_key(String::len);
-    lines.join("\n")
-}
-
-fn denial(tool: &ToolName, rule: &str) -> Fault {
-    let hint = match rule.strip_prefix("deny ") {
-        Some(rule) => format!("`--deny {rule}` beats every `--allow`"),
-        None => format!("`--allow {tool}` would allow it"),
-    };
-    Fault::step("tool_denied", format!("the call of `{tool}` was denied ({rule})")).with_hint(hint)
-}
-
-/// A denial is a final answer for the model.
-pub(crate) fn denial_reply(tool: &ToolName, rule: &str) -> ToolReply {
-    let fault = denial(tool, rule);
-    let text = format!("{}; do not ask for it again", fault.message);
-    ToolReply { text: text.into(), result: Arc::default(), error: Some(fault) }
-}
-
-fn refusal(fault: Fault) -> ToolReply {
-    ToolReply { text: fault.message.as_str().into(), result: Arc::default(), error: Some(fault) }
-}
-
-fn reply(output: ToolOutput) -> ToolReply {
-    // A record cannot tell an empty text beside data from none.
-    let text = output.content.filter(|text| !text.is_empty() || output.result.is_null());
-    let text = text.unwrap_or_else(|| value::to_text(&output.result).into());
-    ToolReply { text, result: output.result, error: None }
 }

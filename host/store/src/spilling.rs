@@ -41,7 +41,8 @@ impl Spilling {
     async fn read_whole(&self, run: &RunId, after: u64, limit: usize) -> Result<Page, JournalError> {
         let mut page = self.inner.read(run, after, limit).await?;
         let mut blobs = HashMap::new();
-        for (position, record) in (page.first..).zip(&mut page.records) {
+        // The records first: behind the last of all positions there is no further one.
+        for (record, position) in page.records.iter_mut().zip(page.first..) {
             if let RecordBody::Spilled(spilled) = &record.body {
                 let event = self.restored(spilled, (run, position), &mut blobs).await?;
                 *record = Record { at: record.at, body: RecordBody::Event(Arc::new(event)) };

@@ -18,7 +18,13 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn text(&self) -> String {
-        self.messages.iter().map(|message| message.text().to_owned() + "\n").collect()
+        let calls = |message: &Message| match message {
+            Message::Assistant { tool_calls, .. } => {
+                tool_calls.iter().map(|call| call.arguments.clone() + "\n").collect()
+            }
+            _ => String::new(),
+        };
+        self.messages.iter().map(|message| format!("{}\n{}", message.text(), calls(message))).collect()
     }
 }
 

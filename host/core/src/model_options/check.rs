@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_body_cannot_say_what_budgets_and_streams_rest_on() {
         let body = json!({ "p": { "max_tokens": 1, "stream": false, "n": 3, "service_tier": "flex", "top_k": 4 } });
-        assert_eq!(places(json!({ "provider": body })), ["provider.p.max_tokens", "provider.p.n", "provider.p.stream"]);
+        assert_eq!(places(json!({ "provider": body })), ["provider.p.max_tokens", "provider.p.stream", "provider.p.n"]);
     }
 
     #[test]

@@ -270,12 +270,6 @@ impl Machine {
         }
     }
 
-    /// Whether the run itself has warned of this.
-    #[must_use]
-    pub fn has_warned(&self, message: &str) -> bool {
-        self.warnings.iter().any(|warning| warning == message)
-    }
-
     /// What becomes of a failed try.
     #[must_use]
     pub fn judge(&self, path: &StepPath, fault: &Fault) -> Verdict {

@@ -183,6 +183,12 @@ impl RunResult {
 }
 
 impl Machine {
+    /// Whether the run itself has warned of this.
+    #[must_use]
+    pub fn has_warned(&self, message: &str) -> bool {
+        self.warnings.iter().any(|warning| warning == message)
+    }
+
     fn worked_ms(&self, started: Timestamp, at: Timestamp) -> u64 {
         // What was copied from another run was before this one's time.
         let rested = self.outages().iter().map(|(from, to)| millis((*from).max(started), *to));
