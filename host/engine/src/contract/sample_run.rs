@@ -11,6 +11,7 @@ const HAPPENS: &[(&str, &str)] = &[
         "",
         r#"{"kind":"run_started","schema_version":1,"workflow":"sample","hash":"0","sources":[],"inputs":{},"settings":{},"plan":["scan","each","ask"]}"#,
     ),
+    ("", r#"{"kind":"memory_seen","entries":[{"namespace":"scout","key":"k","value":1,"revision":2}]}"#),
     ("scan", r#"{"kind":"step_ready"}"#),
     ("scan", r#"{"kind":"step_started","agent":"scout"}"#),
     ("scan", r#"{"kind":"memory_recalled"}"#),
@@ -21,6 +22,7 @@ const HAPPENS: &[(&str, &str)] = &[
         "scan",
         r#"{"kind":"turn_finished","turn":1,"model":"scripted","message":{"role":"assistant","text":"Grüße"},"usage":{"input":7,"output":2}}"#,
     ),
+    ("scan", r#"{"kind":"permission_asked","call_id":"1","tool":"write","args":{"path":"out:a"},"agent":"scout"}"#),
     ("scan", r#"{"kind":"permission_decided","call_id":"1","tool":"write","decision":"allow","rule":"sandbox"}"#),
     ("scan", r#"{"kind":"tool_call_started","call_id":"1","tool":"write","args":{"path":"out:a"}}"#),
     ("scan", r#"{"kind":"progress","message":"half","fraction":0.5}"#),
@@ -37,6 +39,7 @@ const HAPPENS: &[(&str, &str)] = &[
         "scan",
         r#"{"kind":"step_retrying","error":{"class":"retry","code":"model_timeout","message":"too slow"},"delay_ms":5}"#,
     ),
+    ("scan", r#"{"kind":"step_waiting"}"#),
     ("", r#"{"kind":"run_resumed","settings":{}}"#),
     ("scan", r#"{"kind":"spent","model":"scripted","usage":{"input":1,"output":1}}"#),
     (
