@@ -167,7 +167,8 @@ impl Orchestrator {
         let cancel = self.shared.closing.child_token();
         let guard = cancel.clone().drop_guard();
         let outcome =
-            self.launch(Launch { workflow: workflow.clone(), options, cancel, sinks, lineage, again: None }).await;
+            Box::pin(self.launch(Launch { workflow: workflow.clone(), options, cancel, sinks, lineage, again: None }))
+                .await;
         drop(guard.disarm());
         outcome
     }
@@ -185,7 +186,7 @@ impl Orchestrator {
             Launch { workflow: workflow.clone(), options, cancel, sinks: vec![parts.sink()], lineage, again: None };
         // A run must not keep the orchestrator from ending with its last clone.
         let this = Self { shared: Arc::clone(&self.shared), _handle: None };
-        let run = tokio::spawn(async move { this.launch(launch).await });
+        let run = tokio::spawn(async move { Box::pin(this.launch(launch)).await });
         parts.into_stream(run)
     }
 

@@ -55,7 +55,7 @@ impl Models for Script {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    run(&mut std::io::stdout()).await
+    Box::pin(run(&mut std::io::stdout())).await
 }
 
 pub(crate) async fn run(out: &mut impl Write) -> Result<(), Box<dyn std::error::Error>> {
@@ -96,7 +96,7 @@ pub(crate) async fn run(out: &mut impl Write) -> Result<(), Box<dyn std::error::
     let completed = rows.iter().filter(|row| row.index.status == RunStatus::Completed.as_str()).count();
     writeln!(out, "recorded as completed: {completed}")?;
 
-    close(&orchestrator, &letter, &id, out).await
+    Box::pin(close(&orchestrator, &letter, &id, out)).await
 }
 
 /// Closes it: whatever is asked of it from then on is refused.

@@ -18,7 +18,6 @@ use super::Orchestrator;
 use super::approval::Timed;
 use super::fetching::Registries;
 use super::isolation_modes::IsolationModes;
-use super::model_options::faults_of;
 use super::models::{ModelPlugin, ModelPlugins};
 use super::options::UserDirs;
 use super::service::{Gate, Means, ServicePlugin, Services};

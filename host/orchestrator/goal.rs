@@ -187,7 +187,7 @@ impl Orchestrator {
         self.refuse_goal(goal)?;
         let run = launch::new_run_id();
         let span = self.goal_span(&run);
-        let outcome = self.pursue(goal, options, (run, &span)).instrument(tracing::info_span!("goal")).await;
+        let outcome = Box::pin(self.pursue(goal, options, (run, &span))).instrument(tracing::info_span!("goal")).await;
         end_span(span, &outcome);
         outcome
     }

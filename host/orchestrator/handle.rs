@@ -102,7 +102,7 @@ impl Orchestrator {
         // An agent in the background must not keep the orchestrator from ending with its last clone.
         let this = Self { shared: Arc::clone(&self.shared), _handle: None };
         tokio::spawn(async move {
-            let result = this.launch(launch).await.map(|run| AgentResult::new(run, turns.count()));
+            let result = Box::pin(this.launch(launch)).await.map(|run| AgentResult::new(run, turns.count()));
             // Whoever held it may be gone.
             let _ = ended.send(Some((this.clock().now(), Arc::new(result))));
             drop(held);

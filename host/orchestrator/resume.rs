@@ -137,7 +137,7 @@ impl Orchestrator {
         let guard = cancel.clone().drop_guard();
         let Within { lineage, sinks } = within;
         let launch = Launch { workflow: workflow.clone(), options, cancel, sinks, lineage, again: Some(again) };
-        let outcome = self.launch(launch).await;
+        let outcome = Box::pin(self.launch(launch)).await;
         drop(guard.disarm());
         outcome
     }

@@ -14,7 +14,7 @@ const LINE_CHARS: usize = 400;
 /// Who wants to call what, and with which arguments: the short ones first, each cut by itself.
 #[must_use]
 pub fn wanted(agent: Option<&str>, tool: &ToolName, args: &Value) -> String {
-    let who = agent.map(|agent| format!("agent `{agent}`")).unwrap_or_else(|| "the document".to_owned());
+    let who = agent.map_or_else(|| "the document".to_owned(), |agent| format!("agent `{agent}`"));
     let args = match args {
         Value::Object(members) => {
             let mut parts: Vec<String> = members

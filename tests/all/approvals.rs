@@ -319,7 +319,7 @@ fn a_fork_of_a_run_that_waits_asks_for_itself() {
     let project = waiting(TIDY, MODEL);
     project.file(
         "model.yaml",
-        &format!("{NO_FIRST_TURN}\n").replace("default:", "  - { step: other, text: once more }\ndefault:"),
+        format!("{NO_FIRST_TURN}\n").replace("default:", "  - { step: other, text: once more }\ndefault:"),
     );
     project.run(&["fork", "last", "--from", "other"]).expect(4).says(&["note --call 2"]);
     assert_eq!(count(&events(&project), "turn_started", "note"), 1, "its conversation was taken over");

@@ -289,7 +289,7 @@ fn no_run_exceeds_the_limits_of_the_program_and_each_keeps_those_that_it_was_sta
 struct Says(Vec<ToolDefinition>);
 
 impl Says {
-    fn new(name: &str) -> Arc<dyn Tool> {
+    fn shared(name: &str) -> Arc<dyn Tool> {
         Arc::new(Self(vec![ToolDefinition {
             name: LocalName::parse(name).unwrap(),
             title: None,
@@ -319,7 +319,8 @@ impl Tool for Says {
 
 #[test]
 fn several_tools_are_given_at_once_beside_those_that_are_there() {
-    let builder = Orchestrator::builder().tools([Says::new("one"), Says::new("two")]).tools([Says::new("three")]);
+    let builder =
+        Orchestrator::builder().tools([Says::shared("one"), Says::shared("two")]).tools([Says::shared("three")]);
     let orchestrator = builder.build().unwrap();
     let document = "name: w\noutput: '[steps.a.result, steps.b.result, steps.c.result]'
 steps: [{ id: a, tool: one }, { id: b, tool: two }, { id: c, tool: three }, { id: d, tool: glob, args: { pattern: x } }]";

@@ -259,7 +259,7 @@ recorded as completed: 6
 closed twice: true
 closed: 14 of 14 ways in
 ";
-    assert_eq!(said(async |out| orchestrator_life::run(out).await), wanted);
+    assert_eq!(said(async |out| Box::pin(orchestrator_life::run(out)).await), wanted);
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn each(number: u64) -> Vec<(&'static str, Value)> {
         ("frequencyPenalty", json!(number as f64 / 10.0)),
         ("presencePenalty", json!(number as f64 / 10.0)),
         ("reasoning", json!(text)),
-        ("promptCache", json!(number % 2 == 0)),
+        ("promptCache", json!(number.is_multiple_of(2))),
         ("headers", json!({ "x-of": text })),
         ("provider", json!({ "corp": { "of": number } })),
     ]

@@ -214,7 +214,7 @@ fn no_call_of_a_tool_passes_beside_the_gate() {
         let (calls, decisions) = (Calls::default(), Arc::new(Decisions::default()));
         TestRuntime::threads(2).block_on(async {
             let on = orchestrator(rules, &calls, &decisions);
-            every_way(&on, &document).await;
+            Box::pin(every_way(&on, &document)).await;
             close(&on).await;
         });
         assert_eq!(sorted(&calls), sorted(&decisions.allowed), "allowed: {runs}");

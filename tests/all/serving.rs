@@ -396,7 +396,8 @@ fn views_and_sinks_behind_the_wall_keep_the_laws_of_sinks() {
         let plugin = wait(host.load(PluginReference { config, ..reference("fickle", component, &json!({})) })).unwrap();
         Arc::new(wait(plugin.sink()).unwrap()) as Arc<dyn Sink>
     };
-    let sinks: [(&str, &dyn Fn() -> Arc<dyn Sink>); 6] = [
+    type Make<'m> = &'m dyn Fn() -> Arc<dyn Sink>;
+    let sinks: [(&str, Make<'_>); 6] = [
         ("ndjson", &|| Arc::new(cofferdam::sink::ndjson(std::io::sink()))),
         ("human", &|| Arc::new(cofferdam::sink::human(std::io::sink()))),
         ("zenflow", &|| Arc::new(cofferdam::sink::zenflow(std::io::sink()))),

@@ -399,7 +399,7 @@ mod tests {
         let asked = json!({ "kind": "turn_started", "turn": 1, "model": "m" });
         let call = |tool| json!({ "kind": "tool_call_started", "call_id": "7", "tool": tool, "args": {}, "key": "k" });
         view.show("a", &[json!({ "kind": "step_started", "agent": "lead" }), asked.clone(), call("agent")]);
-        view.show("@coordinator", &[asked.clone()]);
+        view.show("@coordinator", std::slice::from_ref(&asked));
         view.show("a@7", &[asked, call("read")]);
         let counted = ": 2 tool calls";
         assert_eq!(view.said(), ["a: tool agent", "  a@7: tool read", "coordinator: m, turn 1", counted]);

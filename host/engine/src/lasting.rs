@@ -216,6 +216,7 @@ fn decoded<T: serde::de::DeserializeOwned>(entry: &StateEntry) -> Result<T, Faul
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "listings and single readings hand it over")]
 fn read(entry: StateEntry) -> Result<LastingEntry, Fault> {
     let stored: Stored = decoded(&entry)?;
     let name = entry.key.strip_prefix(ENTRIES).and_then(|name| name.split_once('/'));

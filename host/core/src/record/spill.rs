@@ -233,7 +233,8 @@ mod tests {
         let read = decode_whole((&event.run_id, 1), (sum_of(&event.run_id, 1, &text), &text)).unwrap();
         assert_eq!(read, record);
         let RecordBody::Spilled(spilled) = read.body else { panic!("it is spilled") };
-        let bytes: Vec<_> = blobs.iter().map(|(_, bytes)| Arc::clone(bytes)).collect();
+        let of = |blob: &BlobId| blobs.iter().find(|(known, _)| known == blob).unwrap().1.clone();
+        let bytes: Vec<_> = spilled.parts.iter().map(|part| of(&part.blob)).collect();
         (text, restore(&spilled, &bytes).unwrap(), blobs)
     }
 

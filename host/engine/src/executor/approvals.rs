@@ -126,7 +126,7 @@ fn said_before(history: &[Decided], given: &Approval) -> Said {
     meant.fold(Said::Nothing, |said, decision| match said {
         Said::Nothing | Said::Same if decision == given.decision => Said::Same,
         Said::Nothing | Said::Same => Said::Other(decision),
-        other => other,
+        other @ Said::Other(_) => other,
     })
 }
 

@@ -43,6 +43,7 @@ pub(crate) struct Fetched {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each reading, and used up at once")]
 enum Found {
     /// These entries of a namespace, or of all; what else the run knows of there is gone.
     All(Option<Arc<str>>, Vec<LastingEntry>),

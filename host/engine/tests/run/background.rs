@@ -126,8 +126,8 @@ fn sent_off(events: &[Arc<RunEvent>]) -> Vec<(StepPath, StepPath, Option<u32>)> 
     };
     let calls = events.iter().filter(|event| mail::sends_off(&event.body));
     // A sub-agent that failed, or was stopped because its agent was done, reads no more.
-    let answered = |path: &StepPath| {
-        events.iter().any(|event| match &event.body {
+    let answered = |path: &StepPath, attempt: Option<u32>| {
+        events.iter().filter(|event| event.attempt == attempt).any(|event| match &event.body {
             Body::MessagePosted(posted) => event.path == *path && !posted.failed,
             Body::ToolCallFinished { call_id, error: None, .. } => {
                 event.path.delegate(call_id) == *path && !mail::sends_off(&event.body)
@@ -136,7 +136,7 @@ fn sent_off(events: &[Arc<RunEvent>]) -> Vec<(StepPath, StepPath, Option<u32>)> 
         })
     };
     let calls = calls.filter(|event| {
-        done(&event.path.step(), event.attempt) && (!event.path.is_delegate() || answered(&event.path))
+        done(&event.path.step(), event.attempt) && (!event.path.is_delegate() || answered(&event.path, event.attempt))
     });
     let mut sent: Vec<_> = calls
         .filter_map(|event| match &event.body {
