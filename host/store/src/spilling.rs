@@ -1,7 +1,7 @@
 //! A journal whose large values are blobs: what is appended has them taken out, and what is read has them back.
 //!
 //! It stands in front of any journal, so that whoever reads or writes runs deals with whole events only. It must not know what is
-//! large; [`record::spill`](cofferdam_core::record::spill) does.
+//! large; [`cofferdam_core::record::spill`] does.
 
 use cofferdam_core::event::RunEvent;
 use cofferdam_core::id::RunId;
