@@ -12,6 +12,10 @@ use crate::spec::workflow::{LoopKind, Work};
 
 impl Machine {
     pub(super) fn effects(&mut self) -> Vec<Effect> {
+        // A run that waits has ended with steps that have not: nothing follows for them before it is taken up again.
+        if self.ended.is_some() {
+            return Vec::new();
+        }
         let mut effects = Vec::new();
         if self.aborted_by.is_some() && self.stop.is_none() {
             return self.stop(Stop::Reason(RunReason::Aborted));

@@ -218,7 +218,7 @@ impl Machine {
     /// The rest before the next try is over, or the pause between two iterations.
     pub fn due(&mut self, path: &StepPath) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Some(id) = self.find(path) {
+        if let Some(id) = self.find(path).filter(|_| !self.is_finished()) {
             match (self.node(id).state, &self.node(id).kind) {
                 (NodeState::Resting, _) => self.make_ready(id),
                 (NodeState::Open, Kind::Loop(_)) => self.end_pause(id, &mut effects),

@@ -176,7 +176,7 @@ impl Machine {
     /// begins.
     pub fn expire(&mut self, path: &StepPath, fault: Fault) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Some(id) = self.find(path) {
+        if let Some(id) = self.find(path).filter(|_| !self.is_finished()) {
             match self.node(id).state {
                 NodeState::Open => self.expire_open(id, fault, &mut effects),
                 NodeState::Resting | NodeState::Expanding | NodeState::Gathering if !self.node(id).works() => {
