@@ -317,6 +317,7 @@ fn a_run_that_is_taken_up_elsewhere_shares_only_where_that_is_wanted() {
         assert_eq!(answered(&alone, "two").await.len(), 1, "it has a function");
         let again = open(Some(shared().context(|wake| Some(format!("wake {} again", wake.number)))));
         assert_eq!(answered(&again, "three").await, Vec::<String>::new());
+        assert!(model.asked_of("three").last().unwrap().text().contains(" again"));
         assert!(again.conversation().await.unwrap().len() > before);
     });
 }

@@ -216,7 +216,9 @@ impl Run {
         let Fetch { turn, closing, letters, done } = fetch;
         let mut given = Vec::new();
         let news = self.desk.news.take();
-        let is_wake = turn == 1 || closing.is_some() && (news.is_some() || self.mail.has(&path));
+        // That the run ends is one, also where it comes while the coordinator is at work.
+        let ends = self.desk.phase == Phase::Closing && news.is_some();
+        let is_wake = turn == 1 || ends || closing.is_some() && (news.is_some() || self.mail.has(&path));
         let context = if is_wake { self.context_of_wake(pass) } else { None };
         if news.is_some() || context.is_some() {
             let upto = news.as_ref().map_or(0, |(upto, _)| *upto);
