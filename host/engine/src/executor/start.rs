@@ -41,6 +41,7 @@ impl Run {
         let place = self.place(&path, number, past.is_some());
         let mail = self.mailbox(&path, number, past.clone());
         self.watch_own_wall(&path, number);
+        let reading = Reading::default();
         let attempt = Attempt {
             mail,
             coordinated: self.prepared.coordinator.is_some(),
@@ -60,6 +61,7 @@ impl Run {
             narrowings: Arc::new(self.machine.narrowings(&path)),
             answers: self.prepared.answers.take_below(&path),
             approvals: self.approvals_below(&path),
+            mail_came: Arc::clone(&reading.mail_came),
             clock: Arc::clone(&self.ports.clock),
             work,
         };
@@ -72,8 +74,7 @@ impl Run {
         let handle = self.tasks.spawn(work.instrument(span));
         let timer = deadline.map(|deadline| self.time(path.clone(), number, deadline));
         let at_work = self.ports.gateway.person().work(path.clone(), &self.ports.clock);
-        self.attempts
-            .insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place, reading: Reading::default() });
+        self.attempts.insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place, reading });
         None
     }
 
