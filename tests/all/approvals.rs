@@ -2,6 +2,7 @@
 //! another process.
 
 mod library;
+mod words;
 
 use crate::support::Project;
 use serde_json::{Value, json};
@@ -132,7 +133,10 @@ fn each_call_is_allowed_or_denied_by_itself_and_made_once() {
     assert_eq!(decided("2"), "a person allowed it");
     assert_eq!(decided("3"), "a person denied it: one note is enough");
     let resumed: Vec<&Value> = events.iter().filter(|event| event["kind"] == "run_resumed").collect();
-    assert_eq!(resumed[0]["approved"][0], json!({ "step": "note", "attempt": 1, "call": "2", "decision": "allow" }));
+    let mut said = resumed[0]["approved"][0].clone();
+    assert_eq!(said["seal"].take().as_str().map(str::len), Some(64), "it is the user's own word");
+    let same = json!({ "step": "note", "attempt": 1, "call": "2", "decision": "allow", "seal": null });
+    assert_eq!(said, same);
     assert_eq!(resumed[1]["approved"][0]["reason"], "one note is enough");
     assert_eq!(events.last().unwrap()["usage"]["input"], 12, "what was spent is spent once");
     let said = project.run(&["runs", "show", "last", "--transcript"]).expect(0).stdout;

@@ -12,12 +12,13 @@ use cofferdam::llm::Scripted;
 use cofferdam::store::Memory;
 use cofferdam::{
     Approval, Calls, Decision, Error, ForkOptions, Journal, Orchestrator, ResumeOptions, RunOptions, RunResult, Tool,
-    Workflow,
+    UserDirs, Workflow,
 };
 use cofferdam_engine::TokioClock;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
 
 /// A journal that remembers every append, of all runs in one order.
 #[derive(Default)]
@@ -141,6 +142,10 @@ answers:
   - { step: a, turn: 2, text: a is done, usage: { input: 9, output: 1 } }
   - { step: b, turn: 1, toolCalls: [{ tool: post, args: { n: 4 } }], usage: { input: 4, output: 1 } }
   - { step: 'each[1].c', turn: 1, toolCalls: [{ tool: post, args: { n: 5 } }] }
+  - step: 'each[0].c'
+    turn: 1
+    toolCalls: [{ tool: agent, args: { task: Post., background: true } }, { tool: post, args: { n: 6 } }]
+  - { step: 'each[0].c@1', turn: 1, delay: 5s, toolCalls: [{ tool: post, args: { n: 7 } }] }
 default: { text: done, usage: { input: 1, output: 1 } }
 ";
 
@@ -182,13 +187,16 @@ fn a_run_that_was_cut_between_any_two_records_goes_on() {
         let workflow = Workflow::parse(POSTING, ".").unwrap();
         let (log, post) = (Arc::new(Log::default()), Post::default());
         let begun = orchestrator(&log, &post).run_flow(&workflow, deferring()).await.unwrap();
-        assert_eq!((begun.status, begun.approvals.len()), (RunStatus::Waiting, 4), "{begun:?}");
+        assert_eq!((begun.status, begun.approvals.len()), (RunStatus::Waiting, 6), "{begun:?}");
         assert!(post.keys().is_empty());
         let whole = Box::pin(allow_all(&log, &post, begun)).await;
         assert_eq!((whole.status, whole.final_output()), (RunStatus::Completed, "done".to_owned()), "{whole:?}");
         assert!(whole.usage.input > 16, "{:?}", whole.usage);
         let keys = post.keys();
-        assert!(keys.len() == 4 && keys.values().all(|times| *times == 1), "{keys:?}");
+        assert!(keys.len() == 6 && keys.values().all(|times| *times == 1), "{keys:?}");
+        let is_stop = |body: &Body| matches!(body, Body::Warning { code, .. } if code == "agents_stopped");
+        assert!(!log.events().iter().any(is_stop), "nobody is stopped who waits: {:?}", whole.warnings);
+        orchestrator(&log, &post).replay(&whole.run_id).await.unwrap();
         let appends = log.appends.lock().unwrap().len();
         for cut in 1..appends {
             let log = log.cut(cut).await;
@@ -210,6 +218,55 @@ fn a_run_that_was_cut_between_any_two_records_goes_on() {
             let again = post.keys();
             assert!(again.iter().all(|(key, times)| *times == 1 && keys.contains_key(key)), "cut at {cut}: {again:?}");
             assert_eq!(again.len(), keys.len() - ended, "cut at {cut}: {begun} had begun");
+            orchestrator(&log, &post).replay(&whole.run_id).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn only_a_users_own_words_allow_a_call() {
+    let (mine, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    runtime().block_on(async {
+        let workflow = Workflow::parse(POSTING, ".").unwrap();
+        let (log, post) = (Arc::new(Log::default()), Post::default());
+        let user = |log: &Arc<Log>, post: &Post, state: &TempDir| {
+            let builder = Orchestrator::builder().model(Scripted::parse(POSTS).unwrap());
+            let builder = builder.tool(PostTool::from(post.clone())).storage(Arc::clone(log) as Arc<dyn Journal>);
+            let dirs = UserDirs { cache: state.path().join("cache"), state: state.path().join("state") };
+            builder.user_dirs(dirs).build().unwrap()
+        };
+        let begun = user(&log, &post, &mine).run_flow(&workflow, deferring()).await.unwrap();
+        let said = |decision| Approval { step: "a".to_owned(), calls: Calls::All, decision, reason: None };
+        let options = ResumeOptions { approvals: vec![said(Decision::Allow)], ..ResumeOptions::default() };
+        let resumed = user(&log, &post, &mine).resume_flow(&begun.run_id, Some(&workflow), options).await.unwrap();
+        assert_eq!(post.keys().len(), 3, "{resumed:?}");
+        let appends = log.appends.lock().unwrap().clone();
+        let says = |append: &Append| {
+            append.records.iter().any(|record| match &record.body {
+                RecordBody::Event(event) => {
+                    matches!(&event.body, Body::RunResumed { approved, .. } if !approved.is_empty())
+                }
+                _ => false,
+            })
+        };
+        // The process ended when the word was recorded, before the calls were made.
+        let cut = 1 + appends.iter().position(says).unwrap();
+        for (state, made) in [(&mine, 3), (&theirs, 0)] {
+            let (log, post) = (log.cut(cut).await, Post::default());
+            let resume = |approvals| {
+                let options = ResumeOptions { approvals, ..ResumeOptions::default() };
+                Box::pin(async { user(&log, &post, state).resume_flow(&begun.run_id, Some(&workflow), options).await })
+            };
+            let result = resume(Vec::new()).await.unwrap();
+            assert_eq!((result.status, post.keys().len()), (RunStatus::Waiting, made), "{result:?}");
+            if made == 0 {
+                // Whoever reads it may say so themselves, or say no.
+                let both = vec![said(Decision::Allow), said(Decision::Deny)];
+                let Err(Error::Refused(faults)) = resume(both).await else { panic!("both") };
+                assert!(faults.iter().all(|fault| fault.code == "contradicting_approvals"), "{faults:?}");
+                resume(vec![said(Decision::Allow)]).await.unwrap();
+                assert_eq!(post.keys().len(), 3);
+            }
         }
     });
 }
@@ -228,7 +285,7 @@ fn a_person_who_does_not_answer_in_time_is_waited_for() {
         let builder = Orchestrator::builder().model(Scripted::parse(POSTS).unwrap()).tool(PostTool::from(post.clone()));
         let asking = builder.approval(Arc::new(Silent), std::time::Duration::from_secs(60)).build().unwrap();
         let result = asking.run_flow(&workflow, deferring()).await.unwrap();
-        assert_eq!((result.status, result.approvals.len()), (RunStatus::Waiting, 4), "{result:?}");
+        assert_eq!((result.status, result.approvals.len()), (RunStatus::Waiting, 6), "{result:?}");
     });
 }
 

@@ -22,6 +22,8 @@ pub struct Waits {
     until: Vec<(StepPath, Timestamp)>,
     /// The steps that wait.
     waiting: HashSet<StepPath>,
+    /// Calls that a person denied: their steps do not make them in another try either.
+    denied: Vec<(OpenApproval, Approved)>,
     /// Whoever started the run, or went on with it, said that calls wait.
     defers: bool,
 }
@@ -77,6 +79,9 @@ impl Waits {
             };
             if let Some(call) = self.calls.iter_mut().find(same) {
                 call.said = Some(word.clone());
+                if word.decision == Decision::Deny && !call.inner {
+                    self.denied.push((call.open.clone(), word.clone()));
+                }
             }
         }
         self.questions.clear();
@@ -183,6 +188,11 @@ impl Waits {
     /// steps stand below the paths of these.
     pub fn said_of_calls(&self) -> impl Iterator<Item = (&OpenApproval, &Approved)> {
         self.calls.iter().filter_map(|call| Some((&call.open, call.said.as_ref()?)))
+    }
+
+    /// Calls that a person denied, with the words, in their order.
+    pub fn denied_calls(&self) -> impl Iterator<Item = (&OpenApproval, &Approved)> {
+        self.denied.iter().map(|(open, word)| (open, word))
     }
 
     /// When the first of the runs inside steps may go on by itself.

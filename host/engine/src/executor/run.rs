@@ -302,7 +302,8 @@ impl Run {
         self.ports.gateway.person().stand_still(self.machine.outages());
         // Whoever else starts steps could not take up one that waits.
         if self.machine.waits().defers_approvals() && self.ports.starter.is_none() {
-            self.ports.gateway.defer_approvals(self.machine.waits().said_of_calls());
+            let waits = self.machine.waits();
+            self.ports.gateway.defer_approvals(waits.said_of_calls().chain(waits.denied_calls()));
         }
         self.watch_time_and_cancellation();
         self.watch_wall();

@@ -20,15 +20,17 @@ impl Gateway {
         }
     }
 
-    /// What a person said about exactly this call, when the run waited with it.
+    /// What a person said about this call, when the run waited with it.
     pub(super) fn word_about(&self, call: &Call) -> Option<&(OpenApproval, Approved)> {
         let said = self.asking.said.get()?;
         let (step, name) = (call.ctx.path.step(), call_name(&call.ctx.path, &call.ctx.call_id));
         let own = |(open, _): &&(OpenApproval, Approved)| {
             open.step == step && open.attempt == call.ctx.attempt && open.call == name
         };
-        // Of other arguments nobody has said anything.
-        said.iter().find(own).filter(|(open, _)| self.is_recorded(call, &open.tool, &open.args))
+        // Of other arguments nobody has said anything; the very same call is denied in later tries of its step as well.
+        let same = |(open, _): &&(OpenApproval, Approved)| self.is_recorded(call, &open.tool, &open.args);
+        let again = |(open, word): &&(OpenApproval, Approved)| open.step == step && word.decision == Decision::Deny;
+        said.iter().find(own).filter(same).or_else(|| said.iter().filter(again).find(same))
     }
 
     /// The rule by which a person was asked about exactly this call, if that was so: the run may have been started with other rules

@@ -131,6 +131,14 @@ impl Past {
         Ok(refused("refused", String::new()))
     }
 
+    /// What came when there was nothing else to do.
+    fn rest(&self, turn: u32) -> Result<Vec<Arc<str>>, Fault> {
+        let mail = self.past.mail(turn);
+        // Of those that were sent off one waits, which has a record of its own.
+        let waits = self.waits() && self.findings().sent_off && self.past.turn(turn).is_none();
+        if mail.is_empty() && waits { Err(Waiting::default().to_fault()) } else { Ok(mail.to_vec()) }
+    }
+
     /// Whether the try ended waiting.
     fn waits(&self) -> bool {
         matches!(self.end.body, Body::StepWaiting(_))
@@ -167,7 +175,11 @@ impl Mailbox for Past {
     }
 
     fn close(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>> {
-        Box::pin(std::future::ready(Ok(self.past.mail(turn).to_vec())))
+        Box::pin(std::future::ready(self.rest(turn)))
+    }
+
+    fn wait(&self, turn: u32) -> BoxFuture<'_, Result<Vec<Arc<str>>, Fault>> {
+        Box::pin(std::future::ready(self.rest(turn)))
     }
 
     fn listens_on(&self) -> bool {
