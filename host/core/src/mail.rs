@@ -127,7 +127,12 @@ impl Mail {
     /// Takes in what happened, in order.
     pub fn note(&mut self, event: &RunEvent) {
         match &event.body {
-            Body::MessagePosted(posted) => self.post(&event.path, posted),
+            Body::MessagePosted(posted) => {
+                if posted.in_reply_to.is_some() {
+                    self.read.remove(&event.path);
+                }
+                self.post(&event.path, posted);
+            }
             Body::MessageDelivered(Delivered { id, from, message_kind, text, .. }) => {
                 self.last = self.last.max(*id);
                 self.remove(&event.path, *id);
@@ -150,7 +155,7 @@ impl Mail {
     }
 
     fn post(&mut self, from: &StepPath, posted: &Posted) {
-        let Posted { id, key, to, message_kind, text, failed: _ } = posted;
+        let Posted { id, key, to, message_kind, text, failed: _, in_reply_to: _ } = posted;
         self.last = self.last.max(*id);
         self.keys.insert(Arc::clone(key), *id);
         let letter =
