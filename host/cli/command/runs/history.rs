@@ -174,6 +174,9 @@ impl History {
             Body::Summarized { summary } => self.summary = Some(summary.to_string()),
             Body::MessagePosted(posted) => {
                 self.messages.0 += 1;
+                if posted.in_reply_to.is_some() {
+                    self.leave_delegates(event, "cancelled");
+                }
                 if event.path.is_delegate() {
                     let failed = posted.failed.then(|| Fault::step("agent_failed", &*posted.text));
                     self.end_delegate(&event.path, failed, event);
@@ -287,6 +290,13 @@ impl History {
         match &event.body {
             Body::StepReady {} => drop(self.step(event)),
             Body::ToolCallFinished { .. } => self.end_call(event),
+            // Behind its end an agent has read a message; what it spent till then is told by the end.
+            Body::TurnFinished { usage, .. } | Body::TurnFailed { usage, .. } => {
+                let step = self.step(event);
+                if step.status == "completed" {
+                    step.usage += *usage;
+                }
+            }
             Body::StepStarted { agent, tool, items, .. } => {
                 let step = self.step(event);
                 step.run(at, rested);

@@ -106,7 +106,7 @@ impl PastTry {
                 if from.is_delegate() {
                     self.heard.insert(from.clone());
                 }
-                if *turn > 0 && std::mem::take(&mut self.rests) {
+                if *turn > 0 && std::mem::take(&mut self.rests) && !from.is_delegate() {
                     self.wakes += 1;
                 }
             }
@@ -213,7 +213,7 @@ impl PastTry {
         self.turns.last_key_value().map_or(0, |(turn, _)| *turn)
     }
 
-    /// How often it was given something to read when it had nothing more to do.
+    /// How often others than its sub-agents gave it something to read when it had nothing more to do.
     #[must_use]
     pub fn wakes(&self) -> u32 {
         self.wakes

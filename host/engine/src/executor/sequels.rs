@@ -50,8 +50,7 @@ impl Run {
                 }
             }
             (attempt, body) => {
-                let is_answer = matches!(body, Body::MessagePosted(Posted { in_reply_to: Some(_), .. }));
-                let own = |kept: &&mut Kept| is_answer || attempt == Some(kept.attempt);
+                let own = |kept: &&mut Kept| attempt == Some(kept.attempt);
                 let Some(kept) = tries.get_mut(&path).filter(own) else { return };
                 let past = Arc::make_mut(&mut kept.past);
                 if event.path.is_delegate() { past.note_delegate(&event.path, body) } else { past.note(body) }

@@ -1,7 +1,7 @@
 //! Messages between agents: the law of mail holds whatever they write, whenever the run is closed, and wherever it is cut.
 
 use crate::scene::{Scene, Seen, ask, step, workflow};
-use cofferdam_core::event::{Body, DropReason, RunStatus};
+use cofferdam_core::event::{Body, DropReason, RunEvent, RunStatus};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::AgentName;
 use cofferdam_core::mail::{Tally, tally};
@@ -148,6 +148,20 @@ proptest! {
         let again = counted(&again);
         prop_assert!(again.posted > 0 || all.posted == 0, "{:?} {:?}", all, again);
     }
+}
+
+/// These laws are about agents that answer behind the end of their step too.
+#[test]
+fn agents_of_these_laws_answer_behind_the_end_of_their_step() {
+    let answers = |seed: u64| {
+        let seen = scene(seed, None).0.run(document(seed));
+        counted(&seen);
+        let reply =
+            |event: &&Arc<RunEvent>| matches!(&event.body, Body::MessagePosted(posted) if posted.in_reply_to.is_some());
+        seen.journal.iter().filter(reply).count()
+    };
+    let all: Vec<usize> = (0..40).map(answers).collect();
+    assert!(all.iter().sum::<usize>() > 40 && all.iter().any(|&count| count > 4), "{all:?}");
 }
 
 /// A coordinator that waits with its run goes on with its conversation when that does.
