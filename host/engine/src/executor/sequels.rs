@@ -148,6 +148,7 @@ impl Run {
             self.reply((path, attempt), id, reply_of(outcome), pass);
         }
         self.drop_own(path, pass);
+        self.settle(pass);
         match read {
             Some(_) => self.call(path.clone()),
             // It would not read it the next time either.
@@ -195,6 +196,7 @@ impl Run {
             let attempt = self.machine.last_attempt(&path);
             let why = format!("step `{holder}` begins anew, and `{path}` with it");
             self.drop_waiting(&path, DropReason::TargetFinished, pass);
+            self.settle(pass);
             self.take_reply((&path, attempt), &Err(Fault::step("begins_anew", why).into()), pass);
         }
     }
@@ -204,6 +206,7 @@ impl Run {
         self.abandon(path);
         let attempt = self.machine.last_attempt(path);
         self.drop_waiting(path, DropReason::TargetFinished, pass);
+        self.settle(pass);
         self.take_reply((path, attempt), &Err(Fault::step("called_off", why).into()), pass);
     }
 
