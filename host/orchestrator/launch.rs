@@ -182,6 +182,7 @@ impl Orchestrator {
         .with_redactor(Arc::clone(&settings.vault) as Arc<dyn Redactor>)
         .with_handler(settings.permission_handler.clone())
         .with_remembered(self.answers_about_tools(&pins))
+        .with_seal(self.seal())
         .with_coordinator(options.coordinator.as_ref().is_some_and(|coordinator| !coordinator.only_synthesizes()))
         .with_recall(recall.is_some())
         .with_unlisted(servers.unlisted.iter().cloned())

@@ -4,11 +4,14 @@
 
 use super::Orchestrator;
 use super::answers::{About, Component, OF_TOOLS};
-use cofferdam_core::event::PluginPin;
-use cofferdam_core::id::ToolName;
+use cofferdam_core::digest::sha256_hex;
+use cofferdam_core::event::{Decision, OpenApproval, PluginPin};
+use cofferdam_core::id::{RunId, ToolName};
 use cofferdam_core::permission::{Rules, Stance};
-use cofferdam_core::port::{BoxFuture, Put, Remembered};
+use cofferdam_core::port::{BoxFuture, Put, Remembered, Seal};
+use cofferdam_plugin::user_key;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The answers of one project and user, as a run takes them.
@@ -67,6 +70,28 @@ impl Remembered for KeptAnswers {
                 tracing::warn!(%error, "the answer cannot be remembered");
             }
         })
+    }
+}
+
+/// The seal of the words of the user whose state is kept in this directory.
+struct UserSeal(PathBuf);
+
+impl Seal for UserSeal {
+    fn of(&self, run: &RunId, call: &OpenApproval, decision: Decision) -> Option<String> {
+        let secret = user_key(&self.0);
+        let secret = secret.inspect_err(|error| tracing::warn!(%error, "words about calls count in this process only"));
+        let secret = secret.ok()?;
+        // Serialized, so that no part can be taken for another.
+        let about = serde_json::to_vec(&(run, call, decision)).ok()?;
+        Some(sha256_hex(&[b"approval", &secret[..], &about].join(&0)))
+    }
+}
+
+impl Orchestrator {
+    /// Who tells this user's words from others; nobody where no user is known.
+    pub(super) fn seal(&self) -> Option<Arc<dyn Seal>> {
+        let dirs = self.shared.settings.user_dirs.as_ref()?;
+        Some(Arc::new(UserSeal(dirs.state.clone())))
     }
 }
 

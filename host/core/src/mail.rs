@@ -9,6 +9,7 @@ pub use law::{Tally, tally};
 
 use crate::event::{Body, Delivered, DropReason, Dropped, MessageKind, Posted, RunEvent, StepStatus};
 use crate::id::{StepPath, ToolName};
+use foldhash::fast::RandomState;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -117,9 +118,10 @@ pub struct Mail {
     waiting: BTreeMap<StepPath, VecDeque<Letter>>,
     /// What the tries of each step have read, until it has ended.
     read: BTreeMap<StepPath, Vec<Read>>,
-    /// What became of messages, by the key of the call that wrote them.
-    keys: HashMap<Arc<str>, u64>,
-    dropped: HashMap<u64, DropReason>,
+    /// The messages that a step wrote, by the keys of its calls, until it is done.
+    written: HashMap<StepPath, HashMap<Arc<str>, u64, RandomState>, RandomState>,
+    /// Why some of these reached nobody.
+    dropped: HashMap<u64, DropReason, RandomState>,
     last: u64,
 }
 
@@ -128,10 +130,11 @@ impl Mail {
     pub fn note(&mut self, event: &RunEvent) {
         match &event.body {
             Body::MessagePosted(posted) => {
+                self.post(&event.path, posted);
                 if posted.in_reply_to.is_some() {
                     self.read.remove(&event.path);
+                    self.forget_written(&event.path);
                 }
-                self.post(&event.path, posted);
             }
             Body::MessageDelivered(Delivered { id, from, message_kind, text, .. }) => {
                 self.last = self.last.max(*id);
@@ -143,13 +146,19 @@ impl Mail {
                 }
                 let (from, text) = (from.clone(), Arc::clone(text));
                 let read = Read { by: event.attempt.unwrap_or(1), from, kind: *message_kind, text };
-                self.read.entry(event.path.clone()).or_default().push(read);
+                match self.read.get_mut(&event.path) {
+                    Some(all) => all.push(read),
+                    None => drop(self.read.insert(event.path.clone(), vec![read])),
+                }
             }
             Body::MessageDropped(Dropped { id, to, reason, .. }) => {
                 self.remove(to, *id);
                 self.dropped.insert(*id, *reason);
             }
-            Body::StepFinished { status: StepStatus::Completed, .. } => drop(self.read.remove(&event.path)),
+            Body::StepFinished { status: StepStatus::Completed, .. } => {
+                self.read.remove(&event.path);
+                self.forget_written(&event.path);
+            }
             _ => {}
         }
     }
@@ -157,10 +166,13 @@ impl Mail {
     fn post(&mut self, from: &StepPath, posted: &Posted) {
         let Posted { id, key, to, message_kind, text, failed: _, in_reply_to: _ } = posted;
         self.last = self.last.max(*id);
-        self.keys.insert(Arc::clone(key), *id);
+        self.written.entry(from.step()).or_default().insert(Arc::clone(key), *id);
         let letter =
             Letter { id: *id, from: from.clone(), to: to.clone(), kind: *message_kind, text: Arc::clone(text) };
-        self.waiting.entry(to.clone()).or_default().push_back(letter);
+        match self.waiting.get_mut(to) {
+            Some(letters) => letters.push_back(letter),
+            None => drop(self.waiting.insert(to.clone(), VecDeque::from([letter]))),
+        }
     }
 
     /// Takes out a message, most often the first. An empty queue stays, since the next message comes soon.
@@ -180,10 +192,18 @@ impl Mail {
         self.last + 1
     }
 
-    /// The message that a call wrote before it was repeated, and why that reached nobody, if so.
+    /// The message that a call of an agent wrote before it was repeated, and why that reached nobody, if so.
     #[must_use]
-    pub fn written(&self, key: &str) -> Option<(u64, Option<DropReason>)> {
-        self.keys.get(key).map(|id| (*id, self.dropped.get(id).copied()))
+    pub fn written(&self, from: &StepPath, key: &str) -> Option<(u64, Option<DropReason>)> {
+        let id = self.written.get(&from.step())?.get(key)?;
+        Some((*id, self.dropped.get(id).copied()))
+    }
+
+    /// No call of a step that is done is repeated. What is dropped after that is nobody's.
+    fn forget_written(&mut self, step: &StepPath) {
+        for id in self.written.remove(step).into_iter().flat_map(HashMap::into_values) {
+            self.dropped.remove(&id);
+        }
     }
 
     /// Whether messages wait for a reader.

@@ -252,6 +252,8 @@ pub struct Decided {
     pub outcome: Outcome,
     /// The rule, for people and the journal.
     pub rule: String,
+    /// Whether somebody gave that rule for this, or that everything runs; else it follows from what the call is.
+    pub by_rule: bool,
 }
 
 /// What is done with a call.
@@ -271,20 +273,21 @@ pub enum Outcome {
 /// sandbox, strictness.
 #[must_use]
 pub fn decide(request: &Request<'_>, rules: &Rules) -> Decided {
-    let by = |outcome, rule: String| Decided { outcome, rule };
+    let given = |outcome, rule: String| Decided { outcome, rule, by_rule: true };
+    let by = |outcome, rule: String| Decided { outcome, rule, by_rule: false };
     if let Some(rule) = rules.deny.iter().find(|rule| rule.matches(request, Caution::Any)) {
-        return by(Outcome::Deny, format!("deny {rule}"));
+        return given(Outcome::Deny, format!("deny {rule}"));
     }
     if rules.stance == Stance::Yolo {
-        return by(Outcome::Allow, "yolo".to_owned());
+        return given(Outcome::Allow, "yolo".to_owned());
     }
     if let Some(rule) = rules.allow.iter().find(|rule| rule.matches(request, Caution::All)) {
-        return by(Outcome::Allow, format!("allow {rule}"));
+        return given(Outcome::Allow, format!("allow {rule}"));
     }
     if let Some(rule) = rules.ask.iter().find(|rule| rule.matches(request, Caution::Any)) {
         return match rules.stance.is_strict() {
-            true => by(Outcome::Deny, format!("strict, and ask {rule}")),
-            false => by(Outcome::Ask, format!("ask {rule}")),
+            true => given(Outcome::Deny, format!("strict, and ask {rule}")),
+            false => given(Outcome::Ask, format!("ask {rule}")),
         };
     }
     if request.origin == Origin::Document {

@@ -28,7 +28,7 @@ mod state;
 mod tool;
 
 pub use agent::{Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, AgentQuestion, ToolReply, Toolbox};
-pub use approver::{Answer, Approval, Approvals, Approver, Calls, Inquiry, Question, Remembered};
+pub use approver::{Answer, Approval, Approvals, Approver, Calls, Inquiry, Question, Remembered, Seal};
 pub use clock::Clock;
 pub use context::{ConditionFn, Detached, LoopFn, LoopView, Natives, RunContext, StepEnd, TransformFn, no_recall};
 pub use isolation::{DirHandle, Isolation, StepDirs, StepEntry, TryEnd};

@@ -15,7 +15,7 @@ use crate::context_files::{self, ContextFiles};
 use crate::gateway::{Call, Gateway};
 use crate::recollection::Recollection;
 use crate::recorder::AttemptRecorder;
-use background::Background;
+use background::{Background, Room};
 use cofferdam_core::event::{Body, Changes, StepOutput};
 use cofferdam_core::expr::EvalError;
 use cofferdam_core::fault::{Class, Fault};
@@ -44,7 +44,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use toolbox::AttemptTools;
 
 /// What one try needs, taken from the state of the run when it starts.
@@ -68,6 +68,8 @@ pub(crate) struct Attempt {
     pub(crate) approvals: Approvals,
     /// Messages of other agents.
     pub(crate) mail: Arc<dyn Mailbox>,
+    /// Says that a message for the step was written.
+    pub(crate) mail_came: Arc<Notify>,
     /// The run has a coordinator, who may write.
     pub(crate) coordinated: bool,
     /// Retrieval memory.
@@ -197,8 +199,7 @@ impl Attempt {
     pub(crate) async fn run(self) -> Result<AgentOutput, AgentFailure> {
         let (place, path, recorder) = (Arc::clone(&self.place), self.path.clone(), self.recorder.clone());
         let outcome = AssertUnwindSafe(self.work()).catch_unwind().await;
-        let waits = matches!(&outcome, Ok(Err(failure)) if failure.fault.class == Class::Waiting);
-        let end = if waits { TryEnd::CutShort } else { TryEnd::Itself };
+        let end = if outcome.as_ref().is_ok_and(waits) { TryEnd::CutShort } else { TryEnd::Itself };
         if let Some(changes) = place.leave(end).await {
             recorder.observe(Body::FilesChanged(changes));
         }
@@ -217,7 +218,12 @@ impl Attempt {
     }
 
     fn split(self) -> (Arc<Setting>, AttemptWork) {
-        let background = Arc::new(Background::new(Arc::clone(&self.clock)));
+        let background = Arc::new(Background::new(Room {
+            path: self.path.clone(),
+            clock: Arc::clone(&self.clock),
+            person: Arc::clone(self.gateway.person()),
+            mail_came: self.mail_came,
+        }));
         let setting = Setting {
             run_id: self.run_id,
             path: self.path,
@@ -246,6 +252,11 @@ impl Attempt {
         let delegates = Delegates::of_try(&setting);
         (Arc::new(Setting { delegates, ..setting }), self.work)
     }
+}
+
+/// Whether work has ended since it waits for a person who is not there.
+fn waits(outcome: &Result<AgentOutput, AgentFailure>) -> bool {
+    outcome.as_ref().is_err_and(|failure| failure.fault.class == Class::Waiting)
 }
 
 /// The id of the call that a tool step makes.
@@ -311,7 +322,7 @@ impl Setting {
         let given = match hands {
             Hands::Agent(agent) => {
                 let given = agent.run(ctx, input).await;
-                self.background.end(&self.recorder).await;
+                self.background.end(waits(&given), &self.recorder).await;
                 given?
             }
             Hands::Worker(worker, members) => {

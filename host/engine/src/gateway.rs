@@ -28,12 +28,13 @@ use cofferdam_core::limits;
 use cofferdam_core::mail;
 use cofferdam_core::permission::{self, Decided, Origin, Outcome, Request, Rule, Rules};
 use cofferdam_core::port::{
-    Approver, BoxFuture, Clock, Invoke, Nested, NoRedactor, Question, Redactor, Remembered, Tool, ToolContext,
+    Approver, BoxFuture, Clock, Invoke, Nested, NoRedactor, Question, Redactor, Remembered, Seal, Tool, ToolContext,
     ToolDefinition, ToolReply, ToolSpec, redact_fault, redact_text, redact_value,
 };
 use cofferdam_core::schema::{self, Checker, SchemaError};
 use cofferdam_core::spec::workflow::{ToolFilter, UnknownEffect};
 use cofferdam_core::value;
+use deferred::denies;
 use futures_util::FutureExt as _;
 use past::Before;
 use serde_json::Value;
@@ -156,6 +157,13 @@ impl Gateway {
         self
     }
 
+    /// Who tells what this user said about calls from what a record only claims; nobody = the record is believed.
+    #[must_use]
+    pub fn with_seal(mut self, seal: Option<Arc<dyn Seal>>) -> Self {
+        self.asking.seal = seal;
+        self
+    }
+
     /// What becomes of a call of an earlier process that may or may not have had its effect.
     #[must_use]
     pub fn with_unknown_effect(mut self, policy: Option<UnknownEffect>) -> Self {
@@ -193,6 +201,10 @@ impl Gateway {
     /// Whether calls that nobody is there to allow wait; else they are denied.
     pub(crate) fn defers(&self) -> bool {
         self.deferring.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn seal(&self) -> Option<&dyn Seal> {
+        self.asking.seal.as_deref()
     }
 
     /// Who knows what must not be seen.
@@ -377,14 +389,19 @@ impl Gateway {
         let request =
             Request { tool: &call.tool, args: &call.args, effects: entry.definition.effects, origin: call.origin };
         let decided = permission::decide(&request, &self.rules);
+        let word = self.word_about(call);
+        let held = self.held(call, word);
         let rule = match decided.outcome {
-            Outcome::Allow | Outcome::Deny => return Ruling::Decided(decided),
+            Outcome::Deny => return Ruling::Decided(decided),
+            // What a person was asked about is theirs to decide, unless somebody allows it by a rule now.
+            Outcome::Allow if held.is_none() || decided.by_rule && !denies(word) => return Ruling::Decided(decided),
+            Outcome::Allow => held.flatten(),
             Outcome::Undecided => None,
             Outcome::Ask => Some(decided.rule),
         };
         let asked = Asked { tool: &call.tool, args: &call.args, rule };
-        if let Some(said) = self.said(call, &asked) {
-            return Ruling::Decided(said);
+        if let Some((_, word)) = word {
+            return Ruling::Decided(self.asking.take_word(&asked, word));
         }
         if let Some(known) = self.asking.known(&asked).await {
             return Ruling::Decided(known);
@@ -418,7 +435,7 @@ impl Gateway {
             tool: call.tool.clone(),
             args: call.args.clone(),
         };
-        let decided = |outcome, rule: String| Some(Decided { outcome, rule });
+        let decided = |outcome, rule: String| Some(Decided { outcome, rule, by_rule: true });
         match std::panic::catch_unwind(AssertUnwindSafe(|| handler(&request))) {
             Ok(PermissionAnswer::Allow) => decided(Outcome::Allow, "the program allowed it".to_owned()),
             Ok(PermissionAnswer::Deny(why)) => decided(Outcome::Deny, format!("the program denied it: {why}")),

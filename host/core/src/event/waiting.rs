@@ -55,6 +55,9 @@ pub struct Approved {
     /// Why not, for the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Shows whoever goes on with the run that it is their own word, as [`Seal`](crate::port::Seal) says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
 }
 
 /// What a run inside a step waits for; nothing where the step itself waits for calls that were asked about.

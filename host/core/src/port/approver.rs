@@ -1,7 +1,7 @@
 //! People who decide.
 
 use super::BoxFuture;
-use crate::event::Decision;
+use crate::event::{Decision, OpenApproval};
 use crate::id::{RunId, StepPath, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -58,6 +58,13 @@ pub struct Approvals {
     pub defer: bool,
     /// What was said about those that a run waited with.
     pub said: Vec<Approval>,
+}
+
+/// Tells what a user said about calls from what a record only claims: records may come from anywhere.
+pub trait Seal: Send + Sync {
+    /// What belongs to a word about a call of a run, and nobody else can make; none = it cannot be made, and no word of the record
+    /// that allows something counts.
+    fn of(&self, run: &RunId, call: &OpenApproval, decision: Decision) -> Option<String>;
 }
 
 /// Answers of people that hold for later runs as well.

@@ -73,6 +73,8 @@ pub enum PastCall {
         tool: ToolName,
         /// The arguments, as they are recorded.
         args: Arc<Value>,
+        /// The rule that asks; none where no rule decided.
+        rule: Option<String>,
     },
     /// It had begun; whether it had its effect is not known.
     Open {
@@ -116,9 +118,9 @@ impl PastTry {
                 self.mail.entry(*turn).or_default().push(Arc::clone(text));
             }
             Body::MemoryRecalled(recalled) => self.recalled = Some(recalled.clone()),
-            Body::PermissionAsked { call_id, tool, args, .. } => {
-                let (tool, args) = (tool.clone(), Arc::clone(args));
-                self.calls.insert(call_id.clone(), PastCall::Asked { tool, args });
+            Body::PermissionAsked { call_id, tool, args, rule, .. } => {
+                let (tool, args, rule) = (tool.clone(), Arc::clone(args), rule.clone());
+                self.calls.insert(call_id.clone(), PastCall::Asked { tool, args, rule });
             }
             Body::PermissionDecided { call_id, decision: Decision::Deny, rule, .. } => {
                 self.calls.insert(call_id.clone(), PastCall::Denied(rule.clone()));

@@ -3,6 +3,7 @@
 use super::machine::Machine;
 use super::node::{Doom, Kind, NodeId, NodeState};
 use super::waits::Waits;
+use crate::event::{Approved, OpenApproval};
 use crate::id::StepPath;
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -12,6 +13,11 @@ impl Machine {
     #[must_use]
     pub fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    /// Leaves out words that allow calls and are not ours, as [`Seal`](crate::port::Seal) says; gives how many there are.
+    pub fn trust_words(&mut self, is_ours: impl Fn(&OpenApproval, &Approved) -> bool) -> usize {
+        self.waits.trust(is_ours)
     }
 
     /// How long tries of the step waited for a person while the run went on beside it; that counts in no time of the step.

@@ -110,8 +110,9 @@ impl Waits {
     fn settle(&mut self, event: &RunEvent, body: &Body) {
         let step = event.path.step();
         match body {
-            // One that is allowed is only done with when it has begun.
-            Body::ToolCallStarted { call_id, .. }
+            // What a person said counts also where the call has to be made again.
+            Body::ToolCallStarted { call_id, .. } => self.begin_call(&step, &call_name(&event.path, call_id)),
+            Body::ToolCallFinished { call_id, .. }
             | Body::PermissionDecided { call_id, decision: Decision::Deny, .. } => {
                 self.forget_call(&step, &call_name(&event.path, call_id));
             }
@@ -125,8 +126,26 @@ impl Waits {
         }
     }
 
+    /// Leaves out what somebody else may have written into the record: words that allow a call count where they are ours. Gives how many
+    /// do not.
+    pub(super) fn trust(&mut self, is_ours: impl Fn(&OpenApproval, &Approved) -> bool) -> usize {
+        let mut left_out = 0;
+        for call in &mut self.calls {
+            let said = call.said.as_ref();
+            if said.is_some_and(|said| said.decision == Decision::Allow && !is_ours(&call.open, said)) {
+                call.said = None;
+                left_out += 1;
+            }
+        }
+        left_out
+    }
+
     fn forget_call(&mut self, step: &StepPath, name: &str) {
         self.calls.retain(|call| call.inner || call.owner != *step || call.open.call != name);
+    }
+
+    fn begin_call(&mut self, step: &StepPath, name: &str) {
+        self.calls.retain(|call| call.inner || call.owner != *step || call.open.call != name || call.said.is_some());
     }
 
     fn stop_waiting(&mut self, step: &StepPath) {
@@ -211,7 +230,7 @@ mod tests {
     }
 
     fn word(step: &str, call: &str, decision: Decision) -> Approved {
-        Approved { step: step.into(), attempt: 1, call: call.to_owned(), decision, reason: None }
+        Approved { step: step.into(), attempt: 1, call: call.to_owned(), decision, reason: None, seal: None }
     }
 
     fn fold(events: &[RunEvent]) -> Waits {
@@ -243,6 +262,14 @@ mod tests {
         assert_eq!(fold(&events).said_of_calls().count(), 1, "it has not begun");
         let (call_id, args) = ("2".to_owned(), Arc::new(json!({})));
         events.push(event("a@1", Some(1), Body::ToolCallStarted { call_id, tool: tool(), args }));
+        assert_eq!(fold(&events).said_of_calls().count(), 1, "it may have to be made again");
+        let call_id = "2".to_owned();
+        let (result, content, error) = (Arc::new(json!(null)), None, None);
+        events.push(event(
+            "a@1",
+            Some(1),
+            Body::ToolCallFinished { call_id, tool: tool(), result, content, error, duration_ms: 0 },
+        ));
         assert_eq!(fold(&events).said_of_calls().count(), 0);
         events.push(waiting("a"));
         assert_eq!(open(&fold(&events)), ["a 1"]);

@@ -6,18 +6,19 @@
 use super::{Setting, Terms};
 use crate::executor::posted;
 use crate::mailbox::TryMailbox;
+use crate::person::PersonTime;
 use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::{Body, MessageKind};
-use cofferdam_core::fault::Fault;
+use cofferdam_core::fault::{Class, Fault};
 use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::port::{BoxFuture, Clock, Mailbox, Post, Recorder as _, ToolOutput};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -29,15 +30,27 @@ pub(super) struct Background {
     begun: AtomicBool,
     closed: AtomicBool,
     state: Arc<watch::Sender<State>>,
-    /// They had the time that an idle agent waits for them.
-    overdue: CancellationToken,
-    clock: Arc<dyn Clock>,
+    /// They had the time that an idle agent waits for them; another one for those that come after.
+    overdue: Mutex<CancellationToken>,
+    room: Room,
+}
+
+/// Where they work for.
+pub(super) struct Room {
+    /// Their agent.
+    pub(super) path: StepPath,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) person: Arc<PersonTime>,
+    /// Says that a message for the step was written.
+    pub(super) mail_came: Arc<Notify>,
 }
 
 /// How they stand.
 #[derive(Clone, Debug, Default)]
 struct State {
     at_work: usize,
+    /// Some wait for a person who is not there.
+    waiting: Option<Fault>,
     /// What came up in one of them ends the try.
     fatal: Option<Fault>,
 }
@@ -53,14 +66,14 @@ pub(super) struct SentOff {
 }
 
 impl Background {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(room: Room) -> Self {
         Self {
             tasks: Mutex::default(),
             begun: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             state: Arc::new(watch::Sender::new(State::default())),
-            overdue: CancellationToken::new(),
-            clock,
+            overdue: Mutex::default(),
+            room,
         }
     }
 
@@ -68,7 +81,7 @@ impl Background {
     pub(super) fn begin(&self, sent: SentOff, work: BoxFuture<'static, Result<ToolOutput, Fault>>) {
         self.open();
         self.state.send_modify(|state| state.at_work += 1);
-        let (ended, overdue) = (Ended(Arc::clone(&self.state)), self.overdue.clone());
+        let (ended, overdue) = (Ended(Arc::clone(&self.state)), self.overdue().clone());
         let task = async move {
             let outcome = tokio::select! {
                 outcome = AssertUnwindSafe(work).catch_unwind() => {
@@ -77,6 +90,9 @@ impl Background {
                 () = overdue.cancelled() => Err(Fault::step("agent_overdue", stopped())),
             };
             match outcome {
+                Err(fault) if fault.class == Class::Waiting => {
+                    ended.0.send_modify(|state| state.waiting = Some(fault));
+                }
                 Err(fault) if fault.ends_try() => ended.0.send_modify(|state| state.fatal = Some(fault)),
                 // Whose try has ended is not told.
                 outcome => drop(sent.tell(outcome).await),
@@ -86,12 +102,16 @@ impl Background {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task.in_current_span());
     }
 
-    /// Ends those that are still at work: their agent is done.
-    pub(super) async fn end(&self, recorder: &AttemptRecorder) {
+    /// Those that are still at work end as their agent has: with it when it is done, and when they are done when it waits for a
+    /// person.
+    pub(super) async fn end(&self, waits: bool, recorder: &AttemptRecorder) {
         if !self.has_begun() {
             return;
         }
-        let left = self.state.borrow().at_work;
+        if waits {
+            self.rest().await;
+        }
+        let left = if waits { 0 } else { self.left() };
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
         if left > 0 {
@@ -99,6 +119,39 @@ impl Background {
             let message = format!("{left} {agents} in the background {were} stopped: the agent was done before");
             recorder.observe(Body::Warning { code: "agents_stopped".to_owned(), message });
         }
+    }
+
+    /// Waits until none is at work, for as long as an idle agent does.
+    async fn rest(&self) {
+        let mut state = self.state.subscribe();
+        let mut patience = std::pin::pin!(self.patience());
+        while state.borrow_and_update().at_work > 0 {
+            tokio::select! {
+                changed = state.changed() => if changed.is_err() { return },
+                () = &mut patience => return,
+            }
+        }
+    }
+
+    /// How many are not done.
+    fn left(&self) -> usize {
+        let state = self.state.borrow();
+        state.at_work + usize::from(state.waiting.is_some())
+    }
+
+    /// The time that an idle agent waits for those at work. That of a person does not count.
+    async fn patience(&self) {
+        let Room { path, clock, person, .. } = &self.room;
+        person.sleep(clock, path, clock.now(), Duration::from_millis(limits::AGENT_WAIT_MS)).await;
+    }
+
+    /// Stops those that are at work, and not those that come after.
+    fn give_up(&self) {
+        std::mem::take(&mut *self.overdue()).cancel();
+    }
+
+    fn overdue(&self) -> MutexGuard<'_, CancellationToken> {
+        self.overdue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One was sent off, here or in an earlier process.
@@ -200,18 +253,28 @@ impl Letters {
             return self.unread(turn).await;
         }
         let mut state = background.state.subscribe();
-        let mut patience = background.clock.sleep(Duration::from_millis(limits::AGENT_WAIT_MS));
+        let (mut patience, mut is_patient) = (std::pin::pin!(background.patience()), true);
         let was_begun = self.recorder.past.as_ref().is_some_and(|past| past.turn(turn).is_some());
         loop {
             // Whoever is not at work any more has told before.
-            let at_work = state.borrow_and_update().at_work > 0;
+            let (at_work, waiting) = {
+                let state = state.borrow_and_update();
+                (state.at_work > 0, state.waiting.clone())
+            };
             let letters = self.unread(turn).await?;
-            if !letters.is_empty() || !at_work || was_begun {
+            if !letters.is_empty() || was_begun {
                 return Ok(letters);
+            }
+            if !at_work {
+                return waiting.map_or(Ok(letters), Err);
             }
             tokio::select! {
                 changed = state.changed() => changed.map_err(|_| Fault::cancelled())?,
-                () = &mut patience, if !background.overdue.is_cancelled() => background.overdue.cancel(),
+                () = background.room.mail_came.notified() => {}
+                () = &mut patience, if is_patient => {
+                    is_patient = false;
+                    background.give_up();
+                }
             }
         }
     }

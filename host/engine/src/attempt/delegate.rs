@@ -3,8 +3,8 @@
 //! It is a call of a tool like others; what happens within it is recorded at its own path, so that it is taken up where a
 //! process left it.
 
-use super::background::{Background, SentOff};
-use super::{Setting, Terms};
+use super::background::{Background, Room, SentOff};
+use super::{Setting, Terms, waits};
 use crate::agent::LlmAgent;
 use crate::mailbox::Recorded;
 use crate::recorder::AttemptRecorder;
@@ -69,6 +69,13 @@ impl Setting {
             Some(past) => Arc::new(Recorded(Arc::clone(past))),
             None => Arc::new(NoMail),
         };
+        let room = Room {
+            path: path.clone(),
+            clock: Arc::clone(&self.clock),
+            person: Arc::clone(self.gateway.person()),
+            // Nobody but its own sub-agents writes to it, and these say so themselves.
+            mail_came: Arc::default(),
+        };
         let purse = self.purse.below(&path).unwrap_or_else(|| Arc::clone(&self.purse));
         let recorder = AttemptRecorder { path: path.clone(), past, ..(*self.recorder).clone() };
         Self {
@@ -94,7 +101,7 @@ impl Setting {
             purse,
             calls: AtomicU32::new(0),
             delegates,
-            background: Arc::new(Background::new(Arc::clone(&self.clock))),
+            background: Arc::new(Background::new(room)),
         }
     }
 }
@@ -199,7 +206,7 @@ impl Work {
         let events = Arc::clone(&setting.recorder);
         let ctx = setting.agent_context(&terms, events);
         let given = agent.run(ctx, AgentInput { message: text, attachments: Vec::new() }).await;
-        setting.background.end(&setting.recorder).await;
+        setting.background.end(waits(&given), &setting.recorder).await;
         let given = given.map_err(failed)?;
         let content = match given.output.truncated {
             true => format!("{}\n[The sub-agent was cut off before it was done.]", given.output.content).into(),

@@ -42,7 +42,7 @@ impl Run {
         let mut history = None;
         for one in given {
             let open: Vec<&OpenApproval> = self.machine.waits().undecided_calls().collect();
-            match resolve(one, &open) {
+            match resolve(one, &open).map(|calls| self.words(one, &calls)) {
                 Ok(words) if !words.is_empty() => found.extend(words),
                 Ok(_) if matches!(one.calls, Calls::Of { .. }) => {}
                 Ok(_) => {
@@ -58,7 +58,44 @@ impl Run {
                 Err(fault) => faults.push(fault),
             }
         }
-        if faults.is_empty() { Ok(found) } else { Err(Error::Refused(faults)) }
+        let mut words: Vec<Approved> = Vec::with_capacity(found.len());
+        for word in found {
+            let is_same =
+                |other: &&Approved| (&other.step, other.attempt, &other.call) == (&word.step, word.attempt, &word.call);
+            match words.iter().find(is_same) {
+                None => words.push(word),
+                Some(other) if other.decision == word.decision => {}
+                Some(_) => faults.push(contradicting(&word)),
+            }
+        }
+        if faults.is_empty() { Ok(words) } else { Err(Error::Refused(faults)) }
+    }
+
+    /// Leaves out what the record says that somebody else may have written there.
+    pub(super) fn trust_words(&mut self) {
+        let Some(seal) = self.ports.gateway.seal() else { return };
+        let run = &self.request.run_id;
+        let is_ours = |open: &OpenApproval, word: &Approved| {
+            word.seal.is_some() && word.seal == seal.of(run, open, word.decision)
+        };
+        let left_out = self.machine.trust_words(is_ours);
+        if left_out > 0 {
+            tracing::warn!(run = %run, words = left_out, "the record allows calls by words that are not this user's; they do not count");
+        }
+    }
+
+    /// What is said about each of these calls.
+    fn words(&self, given: &Approval, calls: &[&OpenApproval]) -> Vec<Approved> {
+        let seal = self.ports.gateway.seal();
+        let word = |call: &&OpenApproval| Approved {
+            step: call.step.clone(),
+            attempt: call.attempt,
+            call: call.call.clone(),
+            decision: given.decision,
+            reason: given.reason.clone(),
+            seal: seal.and_then(|seal| seal.of(&self.request.run_id, call, given.decision)),
+        };
+        calls.iter().map(word).collect()
     }
 
     async fn history(&self) -> Result<Vec<Decided>, Error> {
@@ -143,8 +180,8 @@ fn is_step(name: &str, step: &StepPath) -> bool {
     step.as_str() == name || step.as_str().strip_suffix(name).is_some_and(|before| before.ends_with('.'))
 }
 
-/// What one word says about the calls that are open; nothing where it is about none of them.
-fn resolve(given: &Approval, open: &[&OpenApproval]) -> Result<Vec<Approved>, Fault> {
+/// The calls that one word is about, of those that are open; nothing where it is about none of them.
+fn resolve<'c>(given: &Approval, open: &[&'c OpenApproval]) -> Result<Vec<&'c OpenApproval>, Fault> {
     let exact = open.iter().any(|call| call.step.as_str() == given.step);
     let is_meant = |step: &StepPath| if exact { step.as_str() == given.step } else { is_step(&given.step, step) };
     let of_step: Vec<&OpenApproval> = open.iter().copied().filter(|call| is_meant(&call.step)).collect();
@@ -168,14 +205,12 @@ fn resolve(given: &Approval, open: &[&OpenApproval]) -> Result<Vec<Approved>, Fa
         return Err(Fault::user("ambiguous_approval", message)
             .with_hint("`--call ID` means one of them, `--all` all; `cofferdam runs show RUN` shows their arguments"));
     }
-    let word = |call: &OpenApproval| Approved {
-        step: call.step.clone(),
-        attempt: call.attempt,
-        call: call.call.clone(),
-        decision: given.decision,
-        reason: given.reason.clone(),
-    };
-    Ok(meant.into_iter().map(word).collect())
+    Ok(meant)
+}
+
+fn contradicting(word: &Approved) -> Fault {
+    let message = format!("call `{}` of step `{}` is both allowed and denied", word.call, word.step);
+    Fault::user("contradicting_approvals", message).with_hint("say one thing about each call")
 }
 
 fn unknown(given: &Approval, open: &[&OpenApproval]) -> Fault {
@@ -239,8 +274,8 @@ mod tests {
     fn found(given: &Approval) -> Result<Vec<String>, String> {
         let all = [open("a", "1"), open("a", "@1/2"), open("g.b", "1"), open("each[0].c", "1"), open("each[1].c", "1")];
         let all: Vec<&OpenApproval> = all.iter().collect();
-        let words = resolve(given, &all).map_err(|fault| fault.message)?;
-        Ok(words.into_iter().map(|word| format!("{} {}", word.step, word.call)).collect())
+        let calls = resolve(given, &all).map_err(|fault| fault.message)?;
+        Ok(calls.into_iter().map(|call| format!("{} {}", call.step, call.call)).collect())
     }
 
     #[test]

@@ -130,6 +130,7 @@ impl Run {
         };
         let place = self.place(&path, ATTEMPT, past.is_some());
         let attempt = Attempt {
+            mail_came: Arc::default(),
             recollection: None,
             run_id: self.request.run_id.clone(),
             path: path.clone(),

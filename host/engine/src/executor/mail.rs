@@ -13,13 +13,15 @@ use cofferdam_core::mail::{self, Letter};
 use cofferdam_core::port::{Post, Receipt};
 use cofferdam_core::run::{Emission, Unreachable};
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// How the reading of a try stands.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The agent has nothing more to do: nothing reaches it any more.
     closed: bool,
+    /// Tells an agent that waits for something else.
+    pub(super) mail_came: Arc<Notify>,
 }
 
 /// Who writes, and who waits for what becomes of it.
@@ -41,7 +43,7 @@ impl Run {
         }
         pass.waiting.push(done);
         let key = self.key_of(&path, &post.key);
-        if let Some((id, dropped)) = self.mail.written(&key) {
+        if let Some((id, dropped)) = self.mail.written(&path, &key) {
             let dropped = dropped.map(|reason| (reason, "it was written before".to_owned()));
             return drop(receipt.send(Receipt { id, dropped }));
         }
@@ -76,8 +78,12 @@ impl Run {
                     self.called_off.insert(to, why);
                 }
             }
-            None if self.has_ended(&to) => self.call(to),
-            None => {}
+            None => {
+                self.attempts.get(&to).iter().for_each(|under_way| under_way.reading.mail_came.notify_one());
+                if self.has_ended(&to) {
+                    self.call(to);
+                }
+            }
         }
         drop(receipt.send(Receipt { id, dropped: refused }));
     }
@@ -85,7 +91,7 @@ impl Run {
     /// The key of a message. What a sub-agent came to, and nobody read since the run was stopped, is written once more when
     /// that goes on.
     fn key_of(&self, from: &StepPath, key: &Arc<str>) -> Arc<str> {
-        let is_lost = |key: &Arc<str>| self.mail.written(key).is_some_and(|(_, dropped)| dropped.is_some());
+        let is_lost = |key: &Arc<str>| self.mail.written(from, key).is_some_and(|(_, dropped)| dropped.is_some());
         let again = (2_u32..).map(|time| format!("{key}/{time}").into());
         let mut keys = std::iter::once(Arc::clone(key)).chain(again);
         let lost = |key: &Arc<str>| from.is_delegate() && is_lost(key);

@@ -103,6 +103,7 @@ impl Run {
     pub(super) async fn take_up(mut self) -> Result<RunResult, Error> {
         let held = self.hold().await?;
         self.recall().await?;
+        self.trust_words();
         let is_completed = self.machine.is_finished() && self.machine.ended_as() == Some(RunStatus::Completed);
         let mut late = self.refuse_late_answers().await;
         if is_completed {

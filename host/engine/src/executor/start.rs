@@ -59,6 +59,7 @@ impl Run {
         let cancel = CancelFlag::default();
         let deadline = self.deadline(&path);
         let place = self.place(&path, number, past.is_some());
+        let reading = Reading::default();
         let attempt = Attempt {
             mail: self.mailbox(&path, number, past.clone(), letters),
             coordinated: self.prepared.coordinator.is_some(),
@@ -78,6 +79,7 @@ impl Run {
             narrowings: Arc::new(self.machine.narrowings(&path)),
             answers: self.prepared.answers.take_below(&path),
             approvals: self.approvals_below(&path),
+            mail_came: Arc::clone(&reading.mail_came),
             clock: Arc::clone(&self.ports.clock),
             work,
         };
@@ -90,8 +92,7 @@ impl Run {
         let handle = self.tasks.spawn(work.instrument(span));
         let timer = deadline.map(|deadline| self.time(path.clone(), number, deadline));
         let at_work = self.ports.gateway.person().work(path.clone(), &self.ports.clock);
-        self.attempts
-            .insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place, reading: Reading::default() });
+        self.attempts.insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place, reading });
     }
 
     /// When the time of a step is over. What its agent does behind its end has that time anew.

@@ -6,7 +6,7 @@ use cofferdam_core::digest::sha256_hex;
 use cofferdam_core::event::{Approved, Decision, OpenApproval};
 use cofferdam_core::id::ToolName;
 use cofferdam_core::permission::{Decided, Outcome};
-use cofferdam_core::port::{Answer, Approver, Question, Remembered};
+use cofferdam_core::port::{Answer, Approver, Question, Remembered, Seal};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub(super) struct Asking {
     pub(super) approver: Option<Arc<dyn Approver>>,
     pub(super) remembered: Option<Arc<dyn Remembered>>,
+    pub(super) seal: Option<Arc<dyn Seal>>,
     answers: Mutex<Answers>,
     /// What was said about calls that the run waited with.
     pub(super) said: OnceLock<Vec<(OpenApproval, Approved)>>,
@@ -184,7 +185,7 @@ impl Asked<'_> {
 
     fn by(&self, outcome: Outcome, how: &str) -> Decided {
         let rule = self.rule.as_ref().map_or_else(|| how.to_owned(), |rule| format!("{rule}: {how}"));
-        Decided { outcome, rule }
+        Decided { outcome, rule, by_rule: self.rule.is_some() }
     }
 }
 

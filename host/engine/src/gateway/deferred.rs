@@ -1,10 +1,10 @@
 //! Calls that nobody is there to allow, and that wait: what was said about them since, and that they are asked about.
 
-use super::asking::{Asked, Unanswered};
+use super::asking::Unanswered;
 use super::{Call, Gateway};
-use cofferdam_core::event::{Approved, Body, OpenApproval, Waiting, call_name};
+use cofferdam_core::event::{Approved, Body, Decision, OpenApproval, Waiting, call_name};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::permission::{Decided, Origin};
+use cofferdam_core::permission::Origin;
 use cofferdam_core::port::{PastCall, ToolReply};
 use std::sync::Arc;
 
@@ -24,15 +24,28 @@ impl Gateway {
     }
 
     /// What a person said about exactly this call, when the run waited with it.
-    pub(super) fn said(&self, call: &Call, asked: &Asked<'_>) -> Option<Decided> {
+    pub(super) fn word_about(&self, call: &Call) -> Option<&(OpenApproval, Approved)> {
         let said = self.asking.said.get()?;
         let (step, name) = (call.ctx.path.step(), call_name(&call.ctx.path, &call.ctx.call_id));
         let own = |(open, _): &&(OpenApproval, Approved)| {
             open.step == step && open.attempt == call.ctx.attempt && open.call == name
         };
-        let (open, word) = said.iter().find(own)?;
         // Of other arguments nobody has said anything.
-        self.is_recorded(call, &open.tool, &open.args).then(|| self.asking.take_word(asked, word))
+        said.iter().find(own).filter(|(open, _)| self.is_recorded(call, &open.tool, &open.args))
+    }
+
+    /// The rule by which a person was asked about exactly this call, if that was so: the run may have been started with other rules
+    /// than those of now.
+    pub(super) fn held(&self, call: &Call, word: Option<&(OpenApproval, Approved)>) -> Option<Option<String>> {
+        if let Some((open, _)) = word {
+            return Some(open.rule.clone());
+        }
+        match call.ctx.events.past().and_then(|past| past.call(&call.ctx.call_id)) {
+            Some(PastCall::Asked { tool, args, rule }) if self.defers() && self.is_recorded(call, tool, args) => {
+                Some(rule.clone())
+            }
+            _ => None,
+        }
     }
 
     /// Has a person asked who is not there: the call waits, and its try with it.
@@ -42,7 +55,7 @@ impl Gateway {
     pub(super) async fn defer(&self, call: &Call, rule: Option<String>) -> Result<ToolReply, Fault> {
         let past = call.ctx.events.past().and_then(|past| past.call(&call.ctx.call_id));
         let known = match past {
-            Some(PastCall::Asked { tool, args }) => self.is_recorded(call, tool, args),
+            Some(PastCall::Asked { tool, args, .. }) => self.is_recorded(call, tool, args),
             _ => false,
         };
         if !known {
@@ -57,4 +70,9 @@ impl Gateway {
         }
         Err(Waiting::default().to_fault())
     }
+}
+
+/// Whether a person said no.
+pub(super) fn denies(word: Option<&(OpenApproval, Approved)>) -> bool {
+    word.is_some_and(|(_, word)| word.decision == Decision::Deny)
 }
