@@ -202,6 +202,11 @@ impl History {
             }),
             Body::FilesChanged(changes) => self.step(event).changes = Some(changes.clone()),
             _ if event.path.is_coordinator() => self.coordinate(event),
+            Body::TurnFinished { usage, .. } | Body::TurnFailed { usage, .. }
+                if !event.path.is_delegate() && !event.path.is_root() =>
+            {
+                self.step(event).count_behind(*usage);
+            }
             _ if event.path.is_delegate() => self.delegate(event),
             body if !event.path.is_root() => {
                 if matches!(body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepRetrying { .. }) {
@@ -290,13 +295,6 @@ impl History {
         match &event.body {
             Body::StepReady {} => drop(self.step(event)),
             Body::ToolCallFinished { .. } => self.end_call(event),
-            // Behind its end an agent has read a message; what it spent till then is told by the end.
-            Body::TurnFinished { usage, .. } | Body::TurnFailed { usage, .. } => {
-                let step = self.step(event);
-                if step.status == "completed" {
-                    step.usage += *usage;
-                }
-            }
             Body::StepStarted { agent, tool, items, .. } => {
                 let step = self.step(event);
                 step.run(at, rested);
@@ -404,6 +402,13 @@ impl Step {
     fn run(&mut self, at: Timestamp, rested: Duration) {
         self.status = "running";
         self.begin(at, rested);
+    }
+
+    /// Counts what was spent behind the end of a step, whose agent has read a message; what came before is told by the end.
+    fn count_behind(&mut self, usage: Usage) {
+        if self.status == "completed" {
+            self.usage += usage;
+        }
     }
 
     /// Counts what a try spent. One that is taken up by another process tells all of it once more when it ends again.

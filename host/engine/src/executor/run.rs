@@ -151,8 +151,7 @@ impl Run {
             kept_mail = KeptMail::new(ports.mailboxes.as_ref().map(|store_of| store_of(&request.run_id)));
         }
         machine.limit(request.settings.budget_of(&request.workflow));
-        let bus = Bus::start(&ports.sinks, &ports.clock);
-        let started_at = ports.clock.now();
+        let (bus, started_at) = (Bus::start(&ports.sinks, &ports.clock), ports.clock.now());
         let inbox = Inbox::new(sender);
         let context = Arc::new(ContextSource {
             run_id: request.run_id.clone(),

@@ -184,7 +184,7 @@ fn a_coordinator_goes_on_with_a_run_that_waited() {
         })
         .collect();
     assert!(numbers.len() > before && numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
-    let told = |event: &Arc<cofferdam_core::event::RunEvent>| match &event.body {
+    let told = |event: &Arc<RunEvent>| match &event.body {
         Body::Told(told) => Some(told.text.to_string()),
         _ => None,
     };
