@@ -161,7 +161,7 @@ fn agents_of_these_laws_answer_behind_the_end_of_their_step() {
         seen.journal.iter().filter(reply).count()
     };
     let all: Vec<usize> = (0..40).map(answers).collect();
-    assert!(all.iter().sum::<usize>() > 40 && all.iter().any(|&count| count > 4), "{all:?}");
+    assert!(all.iter().sum::<usize>() > 15 && all.iter().any(|&count| count > 2), "{all:?}");
 }
 
 /// A coordinator that waits with its run goes on with its conversation when that does.
