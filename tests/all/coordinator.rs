@@ -51,6 +51,42 @@ fn people_see_what_the_coordinator_says_and_what_it_came_to() {
 }
 
 #[test]
+fn a_step_that_has_ended_answers_where_its_agent_resumes_on_messages() {
+    let project = project();
+    let script = r#"
+answers:
+  - { step: "@coordinator", turn: 1, text: ok }
+  - { step: "@coordinator", contains: "All steps have ended", times: 1, toolCalls: [{ tool: forward_to_agent, args: { target_step_id: draft, text: in a word? } }] }
+  - { step: "@coordinator", contains: "message from step `draft`", times: 1, toolCalls: [{ tool: finalize, args: { summary: both were done } }] }
+  - { step: "@coordinator", text: ok }
+  - { step: draft, turn: 1, text: a fine draft, usage: { input: 10, output: 1 } }
+  - { step: draft, turn: 2, text: ships, usage: { input: 20, output: 1 } }
+  - { step: check, text: checked }
+"#;
+    project.file("model.yaml", script);
+    project.file("w.yaml", DOCUMENT.replace("Writes.", "Writes., resumeOnMessage: true"));
+    let done = project.run(&["run", "w.yaml", "--coordinator", "--model", "scripted/model.yaml"]).expect(0);
+    assert_eq!(done.stdout, "checked\n");
+    done.says(&["to draft: in a word?", "to the coordinator: ships", "both were done"]);
+    let said = project.run(&["runs", "show", "last", "--transcript", "draft"]).expect(0).stdout;
+    assert!(said.contains("a fine draft") && said.contains("in a word?") && said.contains("ships"), "{said}");
+    let shown = project.run(&["runs", "show", "last"]).expect(0).stdout;
+    assert!(shown.contains("2 between agents"), "{shown}");
+    let json = project.run(&["runs", "show", "last", "--json"]).expect(0).stdout;
+    assert!(
+        json.contains("\"in_reply_to\":1")
+            || json.contains("\"in_reply_to\": 1")
+            || json.contains("\"input\": 30")
+            || json.contains("\"input\":30"),
+        "{json}"
+    );
+    project.run(&["replay", "last"]).expect(0);
+    let fork = project.run(&["fork", "last", "--from", "check"]).expect(0);
+    assert!(fork.stdout.starts_with("checked"), "{}", fork.stdout);
+    project.run(&["replay", "last"]).expect(0);
+}
+
+#[test]
 fn the_coordinator_has_the_model_that_is_named_for_it() {
     let project = project();
     let other = SCRIPT.replace("both were done", "another said so");

@@ -218,10 +218,10 @@ fn what_only_cannot_run_here_is_a_warning() {
     let project = Project::new();
     project.file(
         "w.yaml",
-        "name: w\nagents: { b: { description: d, resumeOnMessage: true } }\nsteps: [{ id: a, instructions: hi, condition: { native: mine } }]\n",
+        "name: w\nplugins: { p: { source: 'builtin:text', permissions: { upper: ask } } }\nsteps: [{ id: a, instructions: hi, condition: { native: mine } }]\n",
     );
     let said = project.run(&["validate", "w.yaml"]).expect(0).says(&["no condition called `mine`"]);
-    assert_eq!(said.stderr.matches("`resumeOnMessage` is not built").count(), 1, "{}", said.stderr);
+    assert_eq!(said.stderr.matches("the `permissions` of a plugin is not built").count(), 1, "{}", said.stderr);
     project.run(&["validate", "--strict", "w.yaml"]).expect(2);
     project.run(&["run", "w.yaml", "--model", "builtin/extract"]).expect(2).says(&["is not built in this version"]);
 }

@@ -129,7 +129,13 @@ impl Mail {
     /// Takes in what happened, in order.
     pub fn note(&mut self, event: &RunEvent) {
         match &event.body {
-            Body::MessagePosted(posted) => self.post(&event.path, posted),
+            Body::MessagePosted(posted) => {
+                self.post(&event.path, posted);
+                if posted.in_reply_to.is_some() {
+                    self.read.remove(&event.path);
+                    self.forget_written(&event.path);
+                }
+            }
             Body::MessageDelivered(Delivered { id, from, message_kind, text, .. }) => {
                 self.last = self.last.max(*id);
                 self.remove(&event.path, *id);
@@ -158,7 +164,7 @@ impl Mail {
     }
 
     fn post(&mut self, from: &StepPath, posted: &Posted) {
-        let Posted { id, key, to, message_kind, text, failed: _ } = posted;
+        let Posted { id, key, to, message_kind, text, failed: _, in_reply_to: _ } = posted;
         self.last = self.last.max(*id);
         self.written.entry(from.step()).or_default().insert(Arc::clone(key), *id);
         let letter =

@@ -44,7 +44,7 @@ pub use model::{
     Asker, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice,
     ToolSpec,
 };
-pub use past::{PastAttempt, PastCall, PastTry, PastTurn};
+pub use past::{Ended, PastAttempt, PastCall, PastTry, PastTurn};
 pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};
 pub use purse::{Grant, Hold, Need, Purse, Unlimited};
 pub use randomness::Randomness;

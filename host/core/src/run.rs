@@ -27,6 +27,7 @@ mod result;
 mod rounds;
 mod schedule;
 mod scopes;
+mod sequel;
 mod shown;
 mod spending;
 mod transformed;

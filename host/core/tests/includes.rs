@@ -255,12 +255,12 @@ fn what_cannot_run_in_an_included_document_is_listed_with_its_file() {
         ("flow.yaml", "name: x\nsteps: [{id: a, include: lib/one.yaml}]"),
         (
             "lib/one.yaml",
-            "name: one\nagents: {b: {description: d, resumeOnMessage: true}}\nsteps: [{id: a, agent: b, instructions: x}]",
+            "name: one\nplugins: {p: {source: 'builtin:text', permissions: {upper: ask}}}\nsteps: [{id: a, tool: p.upper}]",
         ),
     ]);
     let unbuilt = files.workflow().unbuilt;
     assert_eq!(unbuilt.len(), 1);
-    assert_eq!(unbuilt[0].path, "dir/lib/one.yaml: agents.b.resumeOnMessage");
+    assert_eq!(unbuilt[0].path, "dir/lib/one.yaml: plugins.p.permissions");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod compact;
 mod large;
 mod repeats;
 mod seat;
+mod sequel;
 mod structured;
 mod turn;
 
@@ -78,6 +79,10 @@ impl LlmAgent {
         }
     }
 
+    fn turns(&self) -> u32 {
+        self.spec.max_turns.unwrap_or(limits::AGENT_TURNS)
+    }
+
     /// The same within lowered limits.
     #[must_use]
     pub fn within(mut self, limits: RunLimits) -> Self {
@@ -93,6 +98,10 @@ impl Agent for LlmAgent {
 
     fn run(&self, ctx: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
         Box::pin(Conversation::new(self, ctx, input).hold())
+    }
+
+    fn resumes(&self) -> Option<u32> {
+        self.spec.resume_on_message.then(|| self.turns())
     }
 }
 
@@ -113,6 +122,8 @@ struct Conversation<'a> {
     large: Large,
     /// Its place in a conversation that it shares with other runs.
     seat: Option<Seat>,
+    /// Its step has ended, and what that gave stays what it is.
+    ended: bool,
 }
 
 /// What to do after a turn.
@@ -150,6 +161,7 @@ impl<'a> Conversation<'a> {
             repeats: Repeats::default(),
             large: Large::default(),
             seat,
+            ended: false,
         }
     }
 
@@ -172,7 +184,7 @@ impl<'a> Conversation<'a> {
     async fn talk(&mut self) -> Result<bool, Fault> {
         let mut choice = ToolChoice::Auto;
         let mut woken = false;
-        let turns = self.agent.spec.max_turns.unwrap_or(limits::AGENT_TURNS);
+        let turns = self.agent.turns();
         for turn in 1..=turns {
             if !woken {
                 let letters = self.ctx.mail.read(turn).await?;
@@ -190,7 +202,7 @@ impl<'a> Conversation<'a> {
                     let owed = ToolChoice::Tool(structured::NAME.to_owned());
                     (woken, choice) = (true, if letters.is_empty() { owed } else { ToolChoice::Auto });
                 }
-                Next::Stop { truncated } if self.hears_more(truncated) => {
+                Next::Stop { truncated } if self.goes_on(turn, truncated) => {
                     self.give_floor(turn).await?;
                     let letters = self.ctx.mail.close(turn + 1).await?;
                     if letters.is_empty() {
@@ -304,9 +316,10 @@ impl<'a> Conversation<'a> {
 
     /// The tools on offer: those of the agent, and the one that reads on where something was too large.
     fn offered(&self) -> Arc<[ToolSpec]> {
-        match self.large.spec().filter(|own| self.tools.iter().all(|tool| tool.name != own.name)) {
-            None => Arc::clone(&self.tools),
-            Some(own) => self.tools.iter().cloned().chain([own]).collect(),
+        let tools = if self.ended { self.ctx.tools.specs() } else { Arc::clone(&self.tools) };
+        match self.large.spec().filter(|own| tools.iter().all(|tool| tool.name != own.name)) {
+            None => tools,
+            Some(own) => tools.iter().cloned().chain([own]).collect(),
         }
     }
 
@@ -344,7 +357,7 @@ impl<'a> Conversation<'a> {
             });
         }
         let cut = answer.is_cut();
-        match (&self.agent.result, forced) {
+        match (self.result(), forced) {
             (Some(_), true) => Err(structured::never_submitted(&self.content, self.refused.as_deref())),
             (Some(_), false) => Ok(Next::Owe),
             (None, _) => {
@@ -358,7 +371,7 @@ impl<'a> Conversation<'a> {
 
     /// What to do when a model does nothing but repeat itself. A result that it owes is asked for once more.
     fn stop_repeats(&mut self, calls: &[ToolCall], forced: bool) -> Option<Result<Next, Fault>> {
-        let owes = self.agent.result.is_some();
+        let owes = self.result().is_some();
         let (call, times) = self.repeats.one_too_many(calls)?;
         let is_submission = owes && call.name == structured::NAME;
         let why = format!(
@@ -392,7 +405,7 @@ impl<'a> Conversation<'a> {
             let most = self.agent.limits.tool_result_bytes;
             let read = |call: &ToolCall| self.reads_on(call).then(|| self.large.read(call, most));
             let mut answers: FuturesOrdered<_> =
-                batch.iter().map(|call| answer_of(&self.ctx, self.agent, call, read(call))).collect();
+                batch.iter().map(|call| answer_of(&self.ctx, self.result(), call, read(call))).collect();
             let mut replies = Vec::with_capacity(batch.len());
             while let Some(reply) = answers.next().await {
                 match reply {
@@ -437,13 +450,17 @@ impl<'a> Conversation<'a> {
     /// Ends a conversation that is not done: what was said so far is what the agent gives, if that may be text.
     fn cut_off(&self, code: &str, why: &str) -> Result<Next, Fault> {
         self.warn(code, why);
-        if self.agent.result.is_some() {
+        if self.result().is_some() {
             return Err(structured::never_submitted(&self.content, self.refused.as_deref()));
         }
         Ok(Next::Stop { truncated: true })
     }
 
     fn warn(&self, code: &str, message: &str) {
+        // It was said before the step ended.
+        if !self.ended && self.ctx.events.past().is_some_and(|past| past.ended().is_some()) {
+            return;
+        }
         self.ctx.events.observe(Body::Warning { code: code.to_owned(), message: message.to_owned() });
     }
 }
@@ -463,11 +480,16 @@ enum Reply {
     },
 }
 
-async fn answer_of(ctx: &AgentContext, agent: &LlmAgent, call: &ToolCall, read: Option<Reply>) -> Result<Reply, Fault> {
+async fn answer_of(
+    ctx: &AgentContext,
+    result: Option<&(Arc<Value>, Arc<Checker>)>,
+    call: &ToolCall,
+    read: Option<Reply>,
+) -> Result<Reply, Fault> {
     if let Some(reply) = read {
         return Ok(reply);
     }
-    if let (Some((_, schema)), true) = (&agent.result, call.name == structured::NAME) {
+    if let (Some((_, schema)), true) = (result, call.name == structured::NAME) {
         return Ok(Reply::Submission(structured::submit(schema, call)));
     }
     let reply = ctx.tools.call(call).await?;

@@ -330,6 +330,10 @@ impl Setting {
                 worker.work(ctx, input, Arc::new(self.team(members))).await?
             }
         };
+        // Behind the end of its step it answers in words, which are a message.
+        if self.recorder.past().is_some_and(|past| past.ended().is_some()) {
+            return Ok(given);
+        }
         self.checked(&terms, &chain, given).await
     }
 

@@ -29,8 +29,10 @@ mod remember;
 mod resume;
 mod rounds;
 mod run;
+mod sequels;
 mod shared;
 mod spend;
+mod stamp;
 mod start;
 mod take;
 mod transformed;
@@ -51,6 +53,7 @@ pub(crate) use perform::{completed, failed, failed_with, output_failed, unevalua
 pub(crate) use prepare::{Offered, compile, default_agent};
 pub use resume::read_events;
 pub(crate) use rounds::{Question, after_closure, answer};
+pub(crate) use sequels::reply_of;
 pub(crate) use shared::{MemoryAsked, recall};
 pub(crate) use wake::{Answer, Wake};
 

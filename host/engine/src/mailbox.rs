@@ -81,9 +81,12 @@ impl TryMailbox {
     }
 
     async fn last(&self, turn: u32) -> Result<Vec<Arc<str>>, Fault> {
-        let (mut letters, _) = self.recorded(turn);
+        let (mut letters, begun) = self.recorded(turn);
         if letters.is_empty() {
             letters = self.fetch(turn, Some(self.wakes.load(Ordering::Relaxed))).await?;
+        } else if !begun && self.past.as_ref().is_some_and(|past| past.ended().is_some()) {
+            // What was read and not answered goes along with what came since.
+            letters.extend(self.fetch(turn, None).await?);
         }
         if !letters.is_empty() {
             self.wakes.fetch_add(1, Ordering::Relaxed);

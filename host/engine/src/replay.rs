@@ -10,6 +10,7 @@ mod conversation;
 mod evaluations;
 mod messages;
 mod questions;
+mod replies;
 mod requests;
 mod scope;
 mod tries;
@@ -131,6 +132,7 @@ impl Replayer {
             Effect::Gather(path) => self.gather(machine, path).await,
             Effect::Ask(path) => self.ask(machine, path, asked).await,
             Effect::Start { path, attempt } => self.hold(machine, (path, *attempt), asked).await,
+            Effect::Resume { path, attempt } => self.hold_on(machine, (path, *attempt), asked).await,
             Effect::Conclude => self.conclude(machine, asked).await,
             // The walk sees to these.
             Effect::Emit(_) | Effect::Wait { .. } | Effect::Watch { .. } | Effect::Cancel(_) => Answer::Taken,

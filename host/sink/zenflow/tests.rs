@@ -177,8 +177,15 @@ async fn an_answer_ends_with_a_piece_that_says_so() {
 async fn messages_go_to_and_from_the_coordinator_by_its_name() {
     let coordinator = StepPath::coordinator();
     let kind = MessageKind::ContextUpdate;
-    let posted =
-        Posted { id: 1, key: "k".into(), to: "a".into(), message_kind: kind, text: "hi".into(), failed: false };
+    let posted = Posted {
+        id: 1,
+        key: "k".into(),
+        to: "a".into(),
+        message_kind: kind,
+        text: "hi".into(),
+        failed: false,
+        in_reply_to: None,
+    };
     let delivered = |from: StepPath| Delivered { id: 1, from, message_kind: kind, text: "hi".into(), turn: 2 };
     let dropped = Dropped {
         id: 2,

@@ -62,7 +62,8 @@ fn routed(count: usize) -> Duration {
     let stamp = Stamp::new();
     let posted = (1..=count as u64).map(|id| {
         let (key, text) = (format!("bench/{id}").into(), Arc::from("a message"));
-        let posted = Posted { id, key, to: to.clone(), message_kind: MessageKind::Info, text, failed: false };
+        let posted =
+            Posted { id, key, to: to.clone(), message_kind: MessageKind::Info, text, failed: false, in_reply_to: None };
         stamp.event(&from, id, Body::MessagePosted(posted))
     });
     let posted: Vec<RunEvent> = posted.collect();

@@ -74,6 +74,7 @@ fn with_agents(mut document: Workflow) -> Workflow {
         transform: Transforms::default(),
         grants: None,
         budget: cofferdam::core::budget::Allowance::default(),
+        resume_on_message: false,
     };
     document.agents.insert(name, Arc::new(critic));
     document

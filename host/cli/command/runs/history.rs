@@ -174,6 +174,9 @@ impl History {
             Body::Summarized { summary } => self.summary = Some(summary.to_string()),
             Body::MessagePosted(posted) => {
                 self.messages.0 += 1;
+                if posted.in_reply_to.is_some() {
+                    self.leave_delegates(event, "cancelled");
+                }
                 if event.path.is_delegate() {
                     let failed = posted.failed.then(|| Fault::step("agent_failed", &*posted.text));
                     self.end_delegate(&event.path, failed, event);
@@ -199,6 +202,11 @@ impl History {
             }),
             Body::FilesChanged(changes) => self.step(event).changes = Some(changes.clone()),
             _ if event.path.is_coordinator() => self.coordinate(event),
+            Body::TurnFinished { usage, .. } | Body::TurnFailed { usage, .. }
+                if !event.path.is_delegate() && !event.path.is_root() =>
+            {
+                self.step(event).count_behind(*usage);
+            }
             _ if event.path.is_delegate() => self.delegate(event),
             body if !event.path.is_root() => {
                 if matches!(body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepRetrying { .. }) {
@@ -394,6 +402,13 @@ impl Step {
     fn run(&mut self, at: Timestamp, rested: Duration) {
         self.status = "running";
         self.begin(at, rested);
+    }
+
+    /// Counts what was spent behind the end of a step, whose agent has read a message; what came before is told by the end.
+    fn count_behind(&mut self, usage: Usage) {
+        if self.status == "completed" {
+            self.usage += usage;
+        }
     }
 
     /// Counts what a try spent. One that is taken up by another process tells all of it once more when it ends again.

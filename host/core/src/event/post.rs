@@ -76,9 +76,12 @@ pub struct Posted {
     pub message_kind: MessageKind,
     /// What it says.
     pub text: Arc<str>,
-    /// It tells why a sub-agent failed, and not what it came to.
+    /// It tells why a sub-agent or an answer failed, and not what it came to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+    /// The message that it answers: its sender had ended when it got that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<u64>,
 }
 
 /// A message stands in front of an agent. The event's path and try are the reader's.

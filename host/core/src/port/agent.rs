@@ -43,6 +43,12 @@ pub trait Agent: Send + Sync {
     /// the try may have to wait for a person.
     fn run(&self, ctx: AgentContext, input: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>>;
 
+    /// How many turns it has, where a message for a step of its that has completed resumes its conversation; none where it does
+    /// not. Such an agent goes on from what [`Recorder::past`] has, and ends each time that it has answered.
+    fn resumes(&self) -> Option<u32> {
+        None
+    }
+
     /// Frees what `initialize` took.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! A conversation that is held again from it comes to where it was without asking anybody anything.
 
 use super::ToolReply;
-use crate::event::{Body, Decision, Delivered, Recalled, Told};
+use crate::event::{Body, Decision, Delivered, Posted, Recalled, StepStatus, Told};
 use crate::id::{StepPath, ToolName};
 use crate::mail;
 use crate::message::{Message, Usage};
@@ -22,6 +22,22 @@ pub struct PastTry {
     recalled: Option<Recalled>,
     /// Sub-agents in the background that it has heard of.
     heard: BTreeSet<StepPath>,
+    /// The calls that were made by the last time that it had nothing more to do.
+    closed: BTreeSet<String>,
+    ended: Option<Ended>,
+    /// Its last turn called no tools.
+    rests: bool,
+    /// How often it was given something to read when it had nothing more to do.
+    wakes: u32,
+}
+
+/// How far the conversation of a completed step had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The last turn before the step ended.
+    pub step: u32,
+    /// The last turn before that, or before the last answer to a message that came later.
+    pub last: u32,
 }
 
 /// A try of an earlier process, and what it is known to have spent.
@@ -84,6 +100,7 @@ impl PastTry {
         match body {
             Body::TurnFinished { turn, model, message, usage, cut, .. } => {
                 let (model, message) = (Arc::clone(model), message.clone());
+                self.rests = matches!(&message, Message::Assistant { tool_calls, .. } if tool_calls.is_empty());
                 self.turns.insert(*turn, PastTurn { model, message, usage: *usage, cut: *cut });
             }
             Body::MessageDelivered(Delivered { from, message_kind, text, turn, .. }) => {
@@ -91,7 +108,12 @@ impl PastTry {
                 if from.is_delegate() {
                     self.heard.insert(from.clone());
                 }
+                if *turn > 0 && std::mem::take(&mut self.rests) && !from.is_delegate() {
+                    self.wakes += 1;
+                }
             }
+            Body::StepFinished { status: StepStatus::Completed, .. }
+            | Body::MessagePosted(Posted { in_reply_to: Some(_), .. }) => self.end(),
             Body::Told(Told { turn, text, .. }) => {
                 self.mail.entry(*turn).or_default().push(Arc::clone(text));
             }
@@ -114,6 +136,20 @@ impl PastTry {
             }
             _ => {}
         }
+    }
+
+    /// The agent has nothing more to do: its step has ended, or a message that came later is answered.
+    fn end(&mut self) {
+        let last = self.turns_taken();
+        self.ended = Some(Ended { step: self.ended.map_or(last, |ended| ended.step), last });
+        self.rests = true;
+        self.close();
+    }
+
+    /// Whoever was sent off by a call that is made now does nothing more.
+    fn close(&mut self) {
+        self.closed = self.calls.keys().cloned().collect();
+        self.delegates.values_mut().for_each(|delegate| Arc::make_mut(delegate).close());
     }
 
     /// Takes in what is recorded of a sub-agent.
@@ -153,6 +189,36 @@ impl PastTry {
     #[must_use]
     pub fn has_heard_of(&self, delegate: &StepPath) -> bool {
         self.heard.contains(delegate)
+    }
+
+    /// Whether the agent had nothing more to do since a call: whoever it sent off is done, or was stopped.
+    #[must_use]
+    pub fn is_closed(&self, call_id: &str) -> bool {
+        self.closed.contains(call_id)
+    }
+
+    /// How far the conversation had come when its step completed, if it did.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// Where the conversation of a completed step stands, and nothing of what was said.
+    #[must_use]
+    pub fn mark(&self) -> Self {
+        Self { ended: self.ended, ..Self::default() }
+    }
+
+    /// The last turn that was answered.
+    #[must_use]
+    pub fn turns_taken(&self) -> u32 {
+        self.turns.last_key_value().map_or(0, |(turn, _)| *turn)
+    }
+
+    /// How often others than its sub-agents gave it something to read when it had nothing more to do.
+    #[must_use]
+    pub fn wakes(&self) -> u32 {
+        self.wakes
     }
 
     /// What retrieval memory had found for it.

@@ -50,7 +50,7 @@ impl Machine {
             let detail = format!("no agent works at `{path}`; {}", self.reachable());
             return refuse(DropReason::UnknownStep, path, detail);
         }
-        if self.node(id).state.status().is_some() {
+        if self.node(id).state.status().is_some() && !self.has_sequel(id) {
             let detail = format!("step `{path}` has ended");
             return refuse(DropReason::TargetFinished, path, detail);
         }

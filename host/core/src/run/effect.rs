@@ -55,6 +55,14 @@ pub enum Effect {
         /// From 1.
         attempt: u32,
     },
+    /// Resume the conversation of a try that has completed: a message waits for its agent. Answer: [`super::Machine::let_go`],
+    /// behind the `message_posted` that answers what was read.
+    Resume {
+        /// The step.
+        path: StepPath,
+        /// The try that completed.
+        attempt: u32,
+    },
     /// Wait, then call [`super::Machine::due`].
     Wait {
         /// The step.

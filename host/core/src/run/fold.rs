@@ -127,7 +127,10 @@ impl Machine {
             Body::TurnFinished { usage, model, .. }
             | Body::TurnFailed { usage, model, .. }
             | Body::Spent(Spending { usage, model, .. }) => {
-                self.node_mut(id).turns += *usage;
+                let node = self.node_mut(id);
+                // What comes behind the end of a step is in no total that the end tells.
+                let completed = node.state == NodeState::Done(StepStatus::Completed);
+                *(if completed { &mut node.usage } else { &mut node.turns }) += *usage;
                 *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
             }
             Body::StepRetrying { delay_ms, usage, .. } => {
@@ -171,6 +174,7 @@ impl Machine {
                 }
             }
             Body::QuestionAsked { deferred, .. } => self.defer_question(id, *deferred),
+            Body::MessageDelivered(_) | Body::MessagePosted(_) => self.node_mut(id).note_mail(body),
             _ => {}
         }
     }

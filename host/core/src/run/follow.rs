@@ -29,8 +29,7 @@ impl Machine {
         // A strategy that compares agents waits until all that are ready together are known.
         while self.stop.is_none() && (self.announced_ready == 0 || !self.slots.compares_agents()) {
             let Some(id) = self.slots.pick() else { break };
-            self.node_mut(id).state = NodeState::Starting;
-            effects.push(self.announce_start(id));
+            effects.push(self.give_slot(id));
         }
         self.conclude(&mut effects);
         effects
@@ -138,7 +137,8 @@ impl Machine {
 
     /// Whether all has ended, or all that is left waits for answers that nobody here can give.
     fn is_done(&self, quiet: bool) -> bool {
-        self.scopes.first().is_some_and(|root| root.left == 0) || (quiet && self.waits_for_another_day())
+        let done = self.scopes.first().is_some_and(|root| root.left == 0) || (quiet && self.waits_for_another_day());
+        done && self.sequels == 0
     }
 
     /// Whether the run may still end when [`Effect::Conclude`] is performed: what waited may have been woken by what else

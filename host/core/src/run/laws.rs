@@ -107,6 +107,7 @@ impl Engine {
                     self.running.push((path, attempt));
                     self.most_at_once = self.most_at_once.max(self.running.len());
                 }
+                Effect::Resume { path, .. } => panic!("no message comes to {path} here"),
                 Effect::Expand(path) => {
                     let Some(LoopKind::ForEach(ForEach { items: Items::List(items), .. })) =
                         self.machine.step_at(&path).and_then(|step| step.repeat.clone()).map(|repeat| repeat.kind)

@@ -82,6 +82,8 @@ pub struct Machine {
     pub(super) waits: Waits,
     /// Steps that wait for what nobody here can say.
     pub(super) deferred: usize,
+    /// Steps whose conversation is resumed, or will be.
+    pub(super) sequels: usize,
     /// Loops were told that nobody here waits for their pause.
     pub(super) postpones: bool,
     pub(super) agenda: VecDeque<NodeId>,
@@ -153,6 +155,7 @@ impl Machine {
             memory_calls: MemoryCalls::default(),
             waits: Waits::default(),
             deferred: 0,
+            sequels: 0,
             postpones: false,
             agenda: VecDeque::new(),
             stopping: Vec::new(),
@@ -244,6 +247,7 @@ impl Machine {
             };
             for id in self.ids() {
                 self.halt(id, why, &mut effects);
+                self.cut_sequel(id, &mut effects);
             }
         }
         effects.append(&mut self.effects());
@@ -262,7 +266,7 @@ impl Machine {
         };
         let node = self.node(id);
         match attempt {
-            Some(attempt) => node.state == NodeState::Running && node.attempt == attempt,
+            Some(attempt) => node.attempt == attempt && (node.state == NodeState::Running || node.is_resumed()),
             None => {
                 let asked = [NodeState::Deciding, NodeState::Expanding, NodeState::Asking, NodeState::Gathering];
                 asked.contains(&node.state) || self.is_evaluating(id)

@@ -2,6 +2,7 @@
 
 use super::decisions::Choice;
 use super::loops::LoopRun;
+use super::sequel::Sequel;
 use crate::event::{Changes, SkippedBecause, StepOutput, StepStatus};
 use crate::fault::Fault;
 use crate::id::StepPath;
@@ -140,6 +141,10 @@ pub(super) struct Node {
     pub(super) watched: bool,
     /// Its readiness was announced and is not recorded yet.
     pub(super) announced: bool,
+    /// The last message that its agent has read since the step completed, and not answered.
+    pub(super) unanswered: Option<u64>,
+    /// Its conversation is resumed, or will be.
+    pub(super) sequel: Option<Sequel>,
 }
 
 /// What becomes of a doomed node.
@@ -202,6 +207,8 @@ impl Node {
             expired: None,
             watched: false,
             announced: false,
+            unanswered: None,
+            sequel: None,
         }
     }
 

@@ -31,7 +31,6 @@ impl Decoder<'_> {
         let grants = self.narrowed(&fields);
         let budget = self.allowance(&fields);
         let options = self.model_options(&fields);
-        self.not_built_of_agent(&fields);
         Some(AgentSpec {
             name: name?,
             description: fields.owned("description").unwrap_or_default(),
@@ -49,14 +48,8 @@ impl Decoder<'_> {
             transform,
             grants,
             budget,
+            resume_on_message: fields.flag("resumeOnMessage") == Some(true),
         })
-    }
-
-    /// What is checked of an agent and cannot run.
-    fn not_built_of_agent(&mut self, fields: &Fields<'_>) {
-        if let Some(entry) = fields.entry("resumeOnMessage").filter(|_| fields.flag("resumeOnMessage") == Some(true)) {
-            self.unbuilt(entry, "`resumeOnMessage`");
-        }
     }
 
     fn tool_filter(&mut self, fields: &Fields<'_>) -> ToolFilter {

@@ -159,6 +159,7 @@ fn agent(agent: &AgentSpec) -> Value {
     table.maybe("grants", agent.grants.as_deref().map(|grants| json!(grants)));
     table.some("budget", agent.budget.to_map());
     table.maybe("resultSchema", agent.result_schema.as_deref().cloned());
+    table.unless("resumeOnMessage", true, !agent.resume_on_message);
     table.finish()
 }
 

@@ -127,7 +127,13 @@ pub(super) static AGENT: Table = Table {
             .plus(),
         Key::new("modelOptions", Optional, Kind::Table(|| &MODEL_OPTIONS), "Options of its model.").plus(),
         Key::new("grants", Optional, Kind::Object, "Narrows what its plugins may do.").plus(),
-        Key::new("resumeOnMessage", Optional, Kind::Flag, "Whether a late message starts it again.").plus(),
+        Key::new(
+            "resumeOnMessage",
+            Optional,
+            Kind::Flag,
+            "Whether a message for a step of its that has completed resumes its conversation.",
+        )
+        .plus(),
     ],
 };
 

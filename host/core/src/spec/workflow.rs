@@ -100,6 +100,8 @@ pub struct AgentSpec {
     pub grants: Option<Arc<Narrowing>>,
     /// What it may spend in a run.
     pub budget: Allowance,
+    /// Whether a message for a step of its that has completed resumes its conversation.
+    pub resume_on_message: bool,
 }
 
 /// A plugin that a document refers to.

@@ -57,11 +57,12 @@ fn what_the_schema_for_editors_rejects_is_rejected() {
 fn what_cannot_run_yet_is_listed() {
     let document = "name: x
 agents: {a: {description: d, budget: {tokens: 5}, resumeOnMessage: true}}
+plugins: {p: {source: 'builtin:text', permissions: {upper: ask}}}
 options: {isolation: worktree-per-step, budget: {tokens: 5}}
 steps: [{id: a, instructions: x, grants: {fs: {read: true}}}]";
     let loaded = spec::parse(document, "flow.yaml", &Memory::default()).unwrap();
     let paths: Vec<&str> = loaded.workflow.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();
-    assert_eq!(paths, ["agents.a.resumeOnMessage"]);
+    assert_eq!(paths, ["plugins.p.permissions"]);
     assert_eq!(loaded.warnings.iter().filter(|found| found.code == "W006").count(), 1);
 }
 

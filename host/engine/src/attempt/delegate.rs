@@ -139,13 +139,14 @@ impl Delegation {
     }
 
     /// Goes on with what a sub-agent in the background had come to in an earlier process: the call that sent it off is
-    /// answered from the record. One whose answer was read is done.
+    /// answered from the record. One whose answer was read is done, and so is one whose agent had nothing more to do since.
     pub(super) fn take_up(&self, call: &str, task: &Task) {
         let (setting, path) = (&self.setting, self.setting.path.delegate(call));
         if !setting.delegates.past.contains_key(&path) {
             setting.delegates.begun.fetch_add(1, Ordering::Relaxed);
         }
-        if setting.recorder.past.as_ref().is_some_and(|past| past.has_heard_of(&path)) {
+        let is_done = |past: &Arc<PastTry>| past.has_heard_of(&path) || past.is_closed(call);
+        if setting.recorder.past.as_ref().is_some_and(is_done) {
             return setting.background.open();
         }
         let (sent, work) = (self.sent_off(call), self.work_of(call, task));

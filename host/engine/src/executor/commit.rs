@@ -36,6 +36,7 @@ impl Run {
                 return Ok(());
             }
             self.settle(&mut next);
+            self.resume_called(&mut next);
             self.wake_coordinator(&mut next);
             pass = next;
         }

@@ -167,6 +167,7 @@ impl Run {
         };
         let handle = self.tasks.spawn(work.instrument(tracing::info_span!("coordinator")));
         (self.desk.phase, self.desk.handle, self.desk.place) = (Phase::Working, Some(handle), Some(place));
+        self.call_all();
     }
 
     /// The coordinator wants what is new.
@@ -189,7 +190,12 @@ impl Run {
         }
         let written = self.mail.has(&StepPath::coordinator());
         let most = self.most_wakes();
-        let news = !self.desk.news.is_empty() && self.desk.wakes < most;
+        let new = !self.desk.news.is_empty();
+        let news = new && self.desk.wakes < most;
+        // It has the last word when it has heard what others answer.
+        if closing && !written && !new && self.machine.has_resumed() {
+            return;
+        }
         // Whoever writes to it is heard, and in the end it hears of everything, however often it was woken.
         if closing || written || news {
             let Some(fetch) = self.desk.idle.take() else { return };
@@ -335,6 +341,7 @@ impl Run {
         self.dismiss_coordinator();
         let reason = if self.machine.is_stopped() { DropReason::RunCancelled } else { self.coordinator_left() };
         self.drop_waiting(&StepPath::coordinator(), reason, pass);
+        self.end_sequels(reason, pass);
         self.settle(pass);
         if waited && self.machine.may_conclude() {
             pass.queue.extend(self.conclude());

@@ -167,6 +167,7 @@ impl Run {
             self.past.note(event);
             self.mail.note(event);
             self.note_for_coordinator(event);
+            self.note_for_sequels(event);
             if let Some(sensitive) = &mut self.sensitive {
                 sensitive.note(event);
             }

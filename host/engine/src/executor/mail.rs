@@ -54,7 +54,8 @@ impl Run {
         };
         let Post { kind, text, failed, .. } = post;
         let text: Arc<str> = text.into();
-        let posted = Posted { id, key, to: to.clone(), message_kind: kind, text: Arc::clone(&text), failed };
+        let posted =
+            Posted { id, key, to: to.clone(), message_kind: kind, text: Arc::clone(&text), failed, in_reply_to: None };
         pass.queue.push_back(Emission { path: path.clone(), attempt, body: Body::MessagePosted(posted) });
         match &refused {
             Some((reason, _)) => {
@@ -67,13 +68,22 @@ impl Run {
                 pass.queue.push_back(Emission { path: to.clone(), attempt, body: letter.delivered(0) });
                 self.settle(pass);
                 let why = mail::called_off(&letter.text);
+                if self.machine.is_resumed(&to) {
+                    self.call_off_sequel(&to, why, pass);
+                    return drop(receipt.send(Receipt { id, dropped: refused }));
+                }
                 super::run::sort_effects(self.machine.call_off(&to, &why), pass);
                 // What has not begun is told by the machine itself.
                 if attempt.is_some() {
                     self.called_off.insert(to, why);
                 }
             }
-            None => self.attempts.get(&to).iter().for_each(|under_way| under_way.reading.mail_came.notify_one()),
+            None => {
+                self.attempts.get(&to).iter().for_each(|under_way| under_way.reading.mail_came.notify_one());
+                if self.has_ended(&to) {
+                    self.call(to);
+                }
+            }
         }
         drop(receipt.send(Receipt { id, dropped: refused }));
     }
@@ -109,14 +119,25 @@ impl Run {
         if to.is_coordinator() && !self.has_coordinator() {
             return refuse(DropReason::NoCoordinator, &to, "the run has no coordinator, or that has ended");
         }
-        if self.attempts.get(&to).is_some_and(|under_way| under_way.reading.closed) && post.kind != MessageKind::Cancel
-        {
-            return refuse(DropReason::TargetFinished, &to, "its agent has nothing more to do");
+        let ended = self.has_ended(&to);
+        let closed = self.attempts.get(&to).is_some_and(|under_way| under_way.reading.closed);
+        match post.kind {
+            MessageKind::Cancel if ended && !self.machine.is_resumed(&to) => {
+                return refuse(DropReason::TargetFinished, &to, "the step has ended");
+            }
+            MessageKind::Cancel => {}
+            _ if ended || closed && self.machine.may_resume(&to) => self.refuse_sequel(&to)?,
+            _ if closed => return refuse(DropReason::TargetFinished, &to, "its agent has nothing more to do"),
+            _ => {}
         }
         if self.mail.count(&to) >= limits::MAILBOX_MESSAGES && post.kind != MessageKind::Cancel {
             return refuse(DropReason::MailboxFull, &to, "too many messages wait there");
         }
         Ok(to)
+    }
+
+    fn has_ended(&self, path: &StepPath) -> bool {
+        self.machine.state_of(path).is_some_and(|state| state.status().is_some())
     }
 
     /// An agent wants what there is for it.
@@ -175,17 +196,24 @@ impl Run {
         if matches!(event.body, Body::StepRetrying { .. }) {
             let letters = self.mail.within(&event.path);
             pass.queue.extend(letters.map(|letter| about_mail(letter.dropped(DropReason::TargetFinished))));
+            return self.begins_anew(event);
+        }
+        if self.keeps_mail(event, pass) {
             return;
         }
         let ended =
             matches!(event.body, Body::StepFinished { .. } | Body::StepCancelled { .. } | Body::StepSkipped { .. });
         if ended {
-            let stopped = self.machine.is_stopped();
-            let reason = if stopped { DropReason::RunCancelled } else { DropReason::TargetFinished };
+            let reason = self.reason_of_end();
             self.drop_waiting(&event.path, reason, pass);
             let below = self.mail.within(&event.path).filter(|letter| letter.to != event.path);
             pass.queue.extend(below.map(|letter| about_mail(letter.dropped(reason))));
         }
+    }
+
+    /// Why a message for a step that has ended reaches nobody.
+    pub(super) fn reason_of_end(&self) -> DropReason {
+        if self.machine.is_stopped() { DropReason::RunCancelled } else { DropReason::TargetFinished }
     }
 
     /// What waits when the run ends reaches nobody; that is recorded before its end.
@@ -220,7 +248,7 @@ impl Run {
 }
 
 /// What becomes of a message is the run's affair, and no step's.
-fn about_mail(body: Body) -> Emission {
+pub(super) fn about_mail(body: Body) -> Emission {
     Emission { path: StepPath::ROOT, attempt: None, body }
 }
 

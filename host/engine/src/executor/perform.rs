@@ -22,7 +22,7 @@ impl Run {
             Effect::While { path, index } => self.check_while(&path, index),
             Effect::Until { path, index } => self.check_until(&path, index),
             Effect::Gather(path) => self.gather(&path),
-            Effect::Start { path, attempt } => return self.start(path, attempt),
+            Effect::Start { path, attempt } | Effect::Resume { path, attempt } => return self.start(path, attempt),
             Effect::Wait { path, delay, since } => return self.rest(path, delay, since),
             Effect::Watch { path, timeout } => self.wake_after_own_time(&path.clone(), timeout, Wake::Expired(path)),
             Effect::Cancel(path) => return self.cancel(path),

@@ -457,5 +457,6 @@ pub(crate) fn default_agent() -> AgentSpec {
         transform: Transforms::default(),
         grants: None,
         budget: Allowance::default(),
+        resume_on_message: false,
     }
 }

@@ -12,6 +12,7 @@ use super::mailboxes::KeptMail;
 use super::prepare::Prepared;
 use super::remember::Remembering;
 use super::resume::PastTries;
+use super::sequels::Sequels;
 use super::spend::Till;
 use super::transformed::Changing;
 use super::{Error, Pauses, Ports, RunRequest, Wake};
@@ -27,7 +28,7 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::limits;
 use cofferdam_core::mail::Mail;
 use cofferdam_core::plan::Plan;
-use cofferdam_core::port::{CancelFlag, JournalError, TryEnd, redact_event};
+use cofferdam_core::port::{CancelFlag, JournalError, TryEnd};
 use cofferdam_core::run::{Effect, Emission, LOOP_CONTINUE, Machine, RunResult, Settings, Transformed};
 use cofferdam_core::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -99,11 +100,13 @@ pub(super) struct Run {
     pub(super) till: Till,
     /// What tries of an earlier process had come to.
     pub(super) past: PastTries,
+    /// Conversations of completed steps that go on, or may.
+    pub(super) sequels: Sequels,
     pub(super) head: u64,
     /// The last event that is in the journal.
     pub(super) recorded: u64,
     pub(super) seq: u64,
-    sub: u64,
+    pub(super) sub: u64,
     pub(super) started_at: Timestamp,
 }
 
@@ -148,8 +151,7 @@ impl Run {
             kept_mail = KeptMail::new(ports.mailboxes.as_ref().map(|store_of| store_of(&request.run_id)));
         }
         machine.limit(request.settings.budget_of(&request.workflow));
-        let bus = Bus::start(&ports.sinks, &ports.clock);
-        let started_at = ports.clock.now();
+        let (bus, started_at) = (Bus::start(&ports.sinks, &ports.clock), ports.clock.now());
         let inbox = Inbox::new(sender);
         let context = Arc::new(ContextSource {
             run_id: request.run_id.clone(),
@@ -197,6 +199,7 @@ impl Run {
             lasting: None,
             till: Till::default(),
             past: PastTries::default(),
+            sequels: Sequels::default(),
             head: 0,
             recorded: 0,
             seq: 0,
@@ -308,6 +311,7 @@ impl Run {
         self.watch_time_and_cancellation();
         self.watch_wall();
         self.start_coordinator_at_once();
+        self.resume_called(&mut pass);
         self.commit(pass).await?;
         while !self.machine.is_finished() {
             let Some(wake) = self.wakes.recv().await else { break };
@@ -401,6 +405,7 @@ impl Run {
         self.tell_outer_purse(&event.body);
         self.mail.note(event);
         self.note_for_coordinator(event);
+        self.note_for_sequels(event);
         match &event.body {
             Body::QuestionAsked { deferred: true, .. } | Body::StepWaiting(_) => {
                 let person = self.ports.gateway.person();
@@ -444,42 +449,6 @@ impl Run {
             self.return_mail(&event, pass);
             pass.events.push(event);
             sort_effects(effects, pass);
-        }
-    }
-
-    /// Says what a turn cost, by the prices of now.
-    fn price(&self, body: &mut Body) {
-        if let Body::TurnFinished { model, usage, cost, .. } | Body::TurnFailed { model, usage, cost, .. } = body {
-            *cost = self.request.settings.prices.cost(model, usage);
-        }
-    }
-
-    /// Gives an event its place; what must not be seen is taken out before anybody sees it.
-    pub(super) fn stamp(&mut self, mut emission: Emission) -> RunEvent {
-        if let Body::StepStarted { narrowed, .. } = &mut emission.body {
-            *narrowed = self.machine.narrowings(&emission.path).explain();
-        }
-        if let Body::FilesChanged(changes) = &mut emission.body {
-            changes.conflicts = self.machine.conflicts(&emission.path, changes);
-        }
-        redact_event(self.ports.gateway.redactor(), &mut emission.body);
-        self.price(&mut emission.body);
-        let sub = if emission.body.is_transient() {
-            self.sub += 1;
-            Some(self.sub)
-        } else {
-            self.seq += 1;
-            self.sub = 0;
-            None
-        };
-        RunEvent {
-            seq: self.seq,
-            sub,
-            at: self.ports.clock.now(),
-            run_id: self.request.run_id.clone(),
-            path: emission.path,
-            attempt: emission.attempt,
-            body: emission.body,
         }
     }
 }

@@ -292,7 +292,7 @@ impl Run {
 
     /// The time that a try has by a budget is over.
     fn own_wall(&mut self, path: StepPath, attempt: u32, mark: Mark, pass: &mut Pass) {
-        if !self.machine.admits(&path, Some(attempt)) {
+        if self.machine.attempt_of(&path) != Some(attempt) {
             return;
         }
         let fault = exhausted(&mark);

@@ -15,7 +15,9 @@ use crate::recorder::AttemptRecorder;
 use cofferdam_core::event::Body;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::{Agent, AgentOutput, CancelFlag, Mailbox, NoMail, PastTry, PureContext, StepEntry};
+use cofferdam_core::port::{
+    Agent, AgentOutput, CancelFlag, Mailbox, NoMail, PastAttempt, PastTry, PureContext, StepEntry,
+};
 use cofferdam_core::run::{Emission, MessageError, Untransformed};
 use cofferdam_core::spec::workflow::{self, IsolationMode, Work};
 use std::sync::Arc;
@@ -30,20 +32,36 @@ impl Run {
                 self.transform_first(path, number, outputs);
                 return None;
             }
+            Err(NoWork::Fault(fault)) if self.machine.is_resumed(&path) => {
+                self.inbox.send(Wake::Ended { path, attempt: number, outcome: Err((*fault).into()) });
+                return None;
+            }
             Err(NoWork::Fault(fault)) => {
                 return Some(Emission { path, attempt: Some(number), body: failed(*fault) });
             }
         };
+        let begun = match self.kept_of(&path, number).filter(|_| self.machine.is_resumed(&path)) {
+            Some((past, letters)) => Begun { past: Some(past), earlier: Vec::new(), letters },
+            None => {
+                let (past, earlier) = self.past_of(&path, number);
+                let letters = self.mail.read_before(&path, number);
+                self.watch_own_wall(&path, number);
+                Begun { past, earlier, letters }
+            }
+        };
+        self.launch((path, number), work, begun);
+        None
+    }
+
+    /// Has a try work, from its beginning or from where it was.
+    fn launch(&mut self, (path, number): (StepPath, u32), work: AttemptWork, begun: Begun) {
+        let Begun { past, earlier, letters } = begun;
         let cancel = CancelFlag::default();
-        let now = self.ports.clock.now();
-        let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
-        let (past, earlier) = self.past_of(&path, number);
+        let deadline = self.deadline(&path);
         let place = self.place(&path, number, past.is_some());
-        let mail = self.mailbox(&path, number, past.clone());
-        self.watch_own_wall(&path, number);
         let reading = Reading::default();
         let attempt = Attempt {
-            mail,
+            mail: self.mailbox(&path, number, past.clone(), letters),
             coordinated: self.prepared.coordinator.is_some(),
             recollection: self.recollection(&path),
             purse: self.purse(&path, number),
@@ -75,7 +93,16 @@ impl Run {
         let timer = deadline.map(|deadline| self.time(path.clone(), number, deadline));
         let at_work = self.ports.gateway.person().work(path.clone(), &self.ports.clock);
         self.attempts.insert(path, UnderWay { handle, timer, _at_work: at_work, cancel, place, reading });
-        None
+    }
+
+    /// When the time of a step is over. What its agent does behind its end has that time anew.
+    pub(super) fn deadline(&self, path: &StepPath) -> Option<Deadline> {
+        let from = self.ports.clock.now();
+        let (left, whole) = match self.machine.is_resumed(path) {
+            true => self.machine.timeout_of(path).map(|whole| (whole, whole)),
+            false => self.time_left(path),
+        }?;
+        Some(Deadline { from, left, whole })
     }
 
     /// The directories of a try; `continues`: an earlier process was at work on it.
@@ -85,14 +112,19 @@ impl Run {
         Arc::new(Place::new(Arc::clone(&self.ports.isolation), StepEntry { run, step, attempt, mode, continues }))
     }
 
-    fn mailbox(&self, path: &StepPath, number: u32, past: Option<Arc<PastTry>>) -> Arc<dyn Mailbox> {
+    fn mailbox(
+        &self,
+        path: &StepPath,
+        number: u32,
+        past: Option<Arc<PastTry>>,
+        earlier: Vec<Arc<str>>,
+    ) -> Arc<dyn Mailbox> {
         if self.prepared.coordinator.is_none() {
             return match past {
                 Some(past) => Arc::new(Recorded(past)),
                 None => Arc::new(NoMail),
             };
         }
-        let earlier = self.mail.read_before(path, number);
         Arc::new(TryMailbox::new(self.inbox.clone(), (path.clone(), number), past, earlier))
     }
 
@@ -194,6 +226,16 @@ impl Run {
             Err(error) => Err(message_fault(&error).into()),
         }
     }
+}
+
+/// What a try begins with.
+struct Begun {
+    /// What is recorded of it.
+    past: Option<Arc<PastTry>>,
+    /// The tries of earlier processes.
+    earlier: Vec<PastAttempt>,
+    /// What tries before it have read.
+    letters: Vec<Arc<str>>,
 }
 
 /// Why a try has nothing to do.

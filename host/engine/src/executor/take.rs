@@ -8,7 +8,7 @@ use crate::attempt::timed_out;
 use cofferdam_core::event::{Body, RunReason};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
-use cofferdam_core::port::TryEnd;
+use cofferdam_core::port::{AgentFailure, AgentOutput, TryEnd};
 use cofferdam_core::run::{Emission, Stop};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ impl Run {
             self.take_other(wake, pass);
         }
         self.settle(pass);
+        self.resume_called(pass);
         self.pause_at_rest(pass);
     }
 
@@ -30,8 +31,7 @@ impl Run {
                 if self.machine.admits(&path, Some(attempt)) {
                     let ended = self.attempts.remove(&path);
                     ended.and_then(|ended| ended.timer).iter().for_each(AbortHandle::abort);
-                    let body = self.end_of_attempt(&path, outcome);
-                    pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+                    self.end_try((path, attempt), outcome, pass);
                 }
             }
             Wake::Left { path, changes, .. } if self.machine.is_finished() => self.left_over.push((path, changes)),
@@ -48,7 +48,8 @@ impl Run {
             Wake::Record { path, attempt, body, done } => self.record(Emission { path, attempt, body }, done, pass),
             Wake::Flush(done) => pass.waiting.push(done),
             Wake::Shortened { path, attempt, inputs } => {
-                if self.machine.admits(&path, Some(attempt)) {
+                // A conversation that goes on keeps the beginning that it had.
+                if self.machine.attempt_of(&path) == Some(attempt) {
                     pass.queue.extend(self.note_shortened(path, attempt, inputs));
                 }
             }
@@ -107,7 +108,21 @@ impl Run {
             return;
         }
         self.abandon(&path);
-        let body = self.end_of_attempt(&path, Err(timed_out(&path, whole).into()));
+        let outcome = Err(timed_out(&path, whole).into());
+        self.end_try((path, attempt), outcome, pass);
+    }
+
+    /// The end of a try, or of what its agent did behind the end of its step.
+    pub(super) fn end_try(
+        &mut self,
+        (path, attempt): (StepPath, u32),
+        outcome: Result<AgentOutput, AgentFailure>,
+        pass: &mut Pass,
+    ) {
+        if self.machine.attempt_of(&path).is_none() {
+            return self.take_reply((&path, attempt), &outcome, pass);
+        }
+        let body = self.end_of_attempt(&path, outcome);
         pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
     }
 

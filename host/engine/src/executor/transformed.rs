@@ -6,13 +6,12 @@
 use super::Wake;
 use super::mail::Reading;
 use super::run::{Pass, Run, UnderWay};
-use crate::attempt::Deadline;
 use crate::chain::Chains;
 use cofferdam_core::event::StepOutput;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{AgentFailure, BoxFuture, CancelFlag};
-use cofferdam_core::run::{Effect, Emission, Untransformed};
+use cofferdam_core::run::{Effect, Untransformed};
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
 use std::collections::HashMap;
@@ -44,8 +43,7 @@ impl Run {
             inbox.send(Wake::Transformed { path: reader, attempt, outcome });
         });
         let place = self.place(&path, attempt, false);
-        let now = self.ports.clock.now();
-        let deadline = self.time_left(&path).map(|(left, whole)| Deadline { from: now, left, whole });
+        let deadline = self.deadline(&path);
         let timer = deadline.map(|deadline| self.time(path.clone(), attempt, deadline));
         let at_work = self.ports.gateway.person().work(path.clone(), &self.ports.clock);
         let cancel = CancelFlag::default();
@@ -90,8 +88,7 @@ impl Run {
                 pass.effects.insert(0, Effect::Start { path, attempt });
             }
             Err(fault) => {
-                let body = self.end_of_attempt(&path, Err(AgentFailure::from(fault)));
-                pass.queue.push_back(Emission { path, attempt: Some(attempt), body });
+                self.end_try((path, attempt), Err(AgentFailure::from(fault)), pass);
             }
         }
     }

@@ -14,6 +14,9 @@ impl Gateway {
         match call.origin {
             _ if !self.defers() => Unanswered::Denied,
             _ if call.ctx.path.is_coordinator() => Unanswered::CannotWait("a coordinator does not wait"),
+            _ if call.ctx.events.past().is_some_and(|past| past.ended().is_some()) => {
+                Unanswered::CannotWait("a step that has ended does not wait")
+            }
             // The plugin is in the middle of a call of its own, which nobody could take up.
             Origin::Plugin => Unanswered::CannotWait("what a plugin calls cannot wait"),
             Origin::Model | Origin::Document => Unanswered::Waits,

@@ -39,10 +39,8 @@ impl Replayer {
         if let Some(difference) = self.other_options((path, attempt), &spec, asked) {
             return difference.into();
         }
-        let schema = work.result_schema.as_ref().or(spec.result_schema.as_ref());
-        let compiled = schema.map(|schema| compile(&format!("step `{path}`"), schema).map(|made| (schema, made)));
-        let result = match compiled.transpose() {
-            Ok(result) => result.map(|(schema, checker)| (Arc::clone(schema), checker)),
+        let terms = match self.terms(path, work, &spec) {
+            Ok(terms) => terms,
             Err(fault) => return fault.into(),
         };
         let own = machine.step_at(path).map(|step| step.transform.clone()).unwrap_or_default();
@@ -52,23 +50,9 @@ impl Replayer {
             Made::Fault(fault) => return (*fault).into(),
         };
         let message = with_recalled(message, asked);
-        let agent = spec.name.as_str().into();
-        let terms = Terms {
-            agent,
-            tools: self.ports.gateway.specs(&spec.tools),
-            model: None,
-            options: Arc::default(),
-            result,
-            delegate: None,
-        };
-        let limits = self.workflow.options.limits;
-        let gateway = Arc::clone(&self.ports.gateway);
-        let past = Arc::new(Past::new(asked, Arc::clone(&terms.tools), limits, gateway));
+        let past = self.past(asked, &terms);
         let output: Vec<_> = spec.transform.output.iter().chain(&own.output).cloned().collect();
-        let model = Arc::clone(&past) as Arc<dyn Model>;
-        let agent = LlmAgent::new(spec, model, terms.result.clone(), 0).within(limits);
-        let ctx = self.agent_context(machine, (path, attempt), &terms, &past);
-        let spoken = self.scope.wait_for(machine, agent.run(ctx, message)).await;
+        let spoken = self.speak(machine, (path, attempt), spec, (&terms, &past), message).await;
         if let Some(held) = self.compare(path, asked, &past) {
             return held;
         }
@@ -92,8 +76,38 @@ impl Replayer {
         Held::Ended(outcome, shortened.unwrap_or_else(|| recorded_shortened(asked)))
     }
 
+    /// What the agent works with.
+    pub(super) fn terms(&self, path: &StepPath, work: &AgentWork, spec: &AgentSpec) -> Result<Terms, Fault> {
+        let schema = work.result_schema.as_ref().or(spec.result_schema.as_ref());
+        let compiled = schema.map(|schema| compile(&format!("step `{path}`"), schema).map(|made| (schema, made)));
+        let result = compiled.transpose()?.map(|(schema, checker)| (Arc::clone(schema), checker));
+        let (agent, tools) = (spec.name.as_str().into(), self.ports.gateway.specs(&spec.tools));
+        Ok(Terms { agent, tools, model: None, options: Arc::default(), result, delegate: None })
+    }
+
+    /// What the agent meets.
+    pub(super) fn past(&self, asked: &Asked<'_>, terms: &Terms) -> Arc<Past> {
+        let (limits, gateway) = (self.workflow.options.limits, Arc::clone(&self.ports.gateway));
+        Arc::new(Past::new(asked, Arc::clone(&terms.tools), limits, gateway))
+    }
+
+    /// Has the agent hold its conversation.
+    pub(super) async fn speak(
+        &mut self,
+        machine: &Machine,
+        (path, attempt): (&StepPath, u32),
+        spec: Arc<AgentSpec>,
+        (terms, past): (&Terms, &Arc<Past>),
+        message: AgentInput,
+    ) -> Result<AgentOutput, AgentFailure> {
+        let model = Arc::clone(past) as Arc<dyn Model>;
+        let agent = LlmAgent::new(spec, model, terms.result.clone(), 0).within(self.workflow.options.limits);
+        let ctx = self.agent_context(machine, (path, attempt), terms, past);
+        self.scope.wait_for(machine, agent.run(ctx, message)).await
+    }
+
     /// The description of the agent that worked, or why nobody here can do its work again.
-    fn spec(&self, path: &StepPath, work: &AgentWork, asked: &Asked<'_>) -> Result<Arc<AgentSpec>, String> {
+    pub(super) fn spec(&self, path: &StepPath, work: &AgentWork, asked: &Asked<'_>) -> Result<Arc<AgentSpec>, String> {
         if self.ports.ordered_by_engine && root_step(path).is_some() {
             return Err(format!("the work of step `{path}`: the workflow engine may have done it itself"));
         }
@@ -137,7 +151,7 @@ impl Replayer {
     }
 
     /// Whether the conversation is the recorded one; what it gave is looked at afterwards.
-    fn compare(&mut self, path: &StepPath, asked: &Asked<'_>, past: &Past) -> Option<Held> {
+    pub(super) fn compare(&mut self, path: &StepPath, asked: &Asked<'_>, past: &Past) -> Option<Held> {
         let (difference, unknown, beyond, cut) = {
             let mut findings = past.findings();
             (findings.difference.take(), std::mem::take(&mut findings.unknown), findings.beyond, findings.cut)

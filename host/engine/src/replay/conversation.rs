@@ -41,6 +41,8 @@ pub(super) struct Findings {
 /// The record of a try, as the agent's model, tools and recorder.
 pub(super) struct Past {
     past: PastTry,
+    /// Where it stands, for an agent that is not to know what is recorded.
+    mark: PastTry,
     calls: Calls,
     events: Vec<Arc<RunEvent>>,
     specs: Arc<[ToolSpec]>,
@@ -57,6 +59,7 @@ impl Past {
         let mut past = PastTry::default();
         asked.before.iter().for_each(|event| past.note(&event.body));
         Self {
+            mark: past.mark(),
             past,
             calls: Calls::of(asked.before),
             events: asked.before.to_vec(),
@@ -190,6 +193,10 @@ impl Mailbox for Past {
 impl Recorder for Past {
     fn record(&self, _: Body) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn past(&self) -> Option<&PastTry> {
+        Some(&self.mark)
     }
 
     fn observe(&self, _: Body) {}

@@ -23,7 +23,7 @@ use std::time::Duration;
 struct Says<F>(F);
 
 /// What a model says: how long it takes, its text, its calls.
-type Said = Result<(u64, String, Vec<(&'static str, Value)>), Fault>;
+pub(crate) type Said = Result<(u64, String, Vec<(&'static str, Value)>), Fault>;
 
 impl<F: Fn(&ModelRequest) -> Said + Send + Sync> Model for Says<F> {
     fn info(&self) -> ModelInfo {
@@ -47,11 +47,11 @@ impl<F: Fn(&ModelRequest) -> Said + Send + Sync> Model for Says<F> {
     }
 }
 
-fn says(act: impl Fn(&ModelRequest) -> Said + Send + Sync + 'static) -> Option<Arc<dyn Model>> {
+pub(crate) fn says(act: impl Fn(&ModelRequest) -> Said + Send + Sync + 'static) -> Option<Arc<dyn Model>> {
     Some(Arc::new(Says(act)))
 }
 
-fn lead(result_schema: Option<Value>) -> AgentSpec {
+pub(crate) fn lead(result_schema: Option<Value>) -> AgentSpec {
     AgentSpec {
         name: AgentName::parse("lead").unwrap(),
         description: "leads".to_owned(),
@@ -64,10 +64,11 @@ fn lead(result_schema: Option<Value>) -> AgentSpec {
         transform: Default::default(),
         grants: None,
         budget: Default::default(),
+        resume_on_message: false,
     }
 }
 
-fn led(steps: Vec<Step>, spec: AgentSpec) -> Workflow {
+pub(crate) fn led(steps: Vec<Step>, spec: AgentSpec) -> Workflow {
     let mut workflow = workflow(steps);
     workflow.agents = BTreeMap::from([(spec.name.clone(), Arc::new(spec))]);
     workflow

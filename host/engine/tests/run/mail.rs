@@ -1,15 +1,17 @@
 //! Messages between agents: the law of mail holds whatever they write, whenever the run is closed, and wherever it is cut.
 
 use crate::scene::{Scene, Seen, ask, step, workflow};
-use cofferdam_core::event::{Body, DropReason, RunStatus};
+use cofferdam_core::event::{Body, DropReason, RunEvent, RunStatus};
 use cofferdam_core::fault::Fault;
+use cofferdam_core::id::AgentName;
 use cofferdam_core::mail::{Tally, tally};
 use cofferdam_core::message::{ToolCall, Usage};
 use cofferdam_core::port::{BoxFuture, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream};
-use cofferdam_core::spec::workflow::{AgentWork, Step, Work, Workflow};
+use cofferdam_core::spec::workflow::{AgentSpec, AgentWork, Step, ToolFilter, Work, Workflow};
 use cofferdam_engine::{Coordinator, DroppedMessage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,13 +76,23 @@ impl Model for Chance {
     }
 }
 
-/// Steps that depend on each other as the seed says.
+/// Steps that depend on each other as the seed says; two thirds of their agents read on behind the end of their step.
 fn document(seed: u64) -> Workflow {
     let steps = STEPS.iter().enumerate().map(|(index, id)| {
         let depends_on = (0..index).filter(|before| seed >> (index * 3 + before) & 3 == 0).collect();
-        Step { depends_on, retries: 1, ..step(id, Work::Agent(AgentWork::new("Work."))) }
+        let agent = (index % 3 > 0).then(|| AgentName::parse("late").unwrap());
+        Step { depends_on, retries: 1, ..step(id, Work::Agent(AgentWork { agent, ..AgentWork::new("Work.") })) }
     });
-    workflow(steps.collect())
+    let spec = AgentSpec {
+        name: AgentName::parse("late").unwrap(),
+        max_turns: Some(30),
+        tools: ToolFilter::default(),
+        resume_on_message: true,
+        ..crate::background::lead(None)
+    };
+    let mut workflow = workflow(steps.collect());
+    workflow.agents = BTreeMap::from([(spec.name.clone(), Arc::new(spec))]);
+    workflow
 }
 
 fn scene(seed: u64, timeout: Option<u64>) -> (Scene, Arc<Mutex<Vec<DroppedMessage>>>) {
@@ -101,7 +113,7 @@ fn counted(seen: &Seen) -> Tally {
         let event = |event: &Arc<_>| format!("{}\n", serde_json::to_string(&**event).unwrap());
         panic!("{why}\n{}", seen.journal.iter().map(event).collect::<String>())
     });
-    assert!(matches!(seen.journal.last().unwrap().body, Body::RunFinished { .. }), "nothing comes after the end");
+    crate::sequels::held(seen);
     tally
 }
 
@@ -138,6 +150,20 @@ proptest! {
     }
 }
 
+/// These laws are about agents that answer behind the end of their step too.
+#[test]
+fn agents_of_these_laws_answer_behind_the_end_of_their_step() {
+    let answers = |seed: u64| {
+        let seen = scene(seed, None).0.run(document(seed));
+        counted(&seen);
+        let reply =
+            |event: &&Arc<RunEvent>| matches!(&event.body, Body::MessagePosted(posted) if posted.in_reply_to.is_some());
+        seen.journal.iter().filter(reply).count()
+    };
+    let all: Vec<usize> = (0..40).map(answers).collect();
+    assert!(all.iter().sum::<usize>() > 15 && all.iter().any(|&count| count > 2), "{all:?}");
+}
+
 /// A coordinator that waits with its run goes on with its conversation when that does.
 #[test]
 fn a_coordinator_goes_on_with_a_run_that_waited() {
@@ -158,7 +184,7 @@ fn a_coordinator_goes_on_with_a_run_that_waited() {
         })
         .collect();
     assert!(numbers.len() > before && numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
-    let told = |event: &Arc<cofferdam_core::event::RunEvent>| match &event.body {
+    let told = |event: &Arc<RunEvent>| match &event.body {
         Body::Told(told) => Some(told.text.to_string()),
         _ => None,
     };

@@ -23,5 +23,6 @@ mod replayed;
 mod resumed;
 mod scene;
 mod sensitive;
+mod sequels;
 mod timing;
 mod variables;

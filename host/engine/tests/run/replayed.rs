@@ -105,12 +105,12 @@ fn again(
 }
 
 /// Replays as on another machine: without a tool or a closure.
-fn elsewhere(workflow: Workflow, events: &[Arc<RunEvent>]) -> Result<Replayed, Box<Difference>> {
+pub(crate) fn elsewhere(workflow: Workflow, events: &[Arc<RunEvent>]) -> Result<Replayed, Box<Difference>> {
     again(workflow, events, Vec::new(), Natives::default())
 }
 
 /// The record with one event changed.
-fn changed(seen: &Seen, change: impl Fn(&mut RunEvent) -> bool) -> Vec<Arc<RunEvent>> {
+pub(crate) fn changed(seen: &Seen, change: impl Fn(&mut RunEvent) -> bool) -> Vec<Arc<RunEvent>> {
     let mut done = false;
     let events = seen.journal.iter().map(|event| {
         let mut event = (**event).clone();

@@ -13,7 +13,7 @@ use cofferdam_core::port::{
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
-use cofferdam_core::spec::workflow::{AgentWork, AskWork, Scope, Step, UnknownEffect, Work, Workflow};
+use cofferdam_core::spec::workflow::{AgentWork, AskWork, IsolationMode, Scope, Step, UnknownEffect, Work, Workflow};
 use cofferdam_core::template::Template;
 use cofferdam_engine::{
     Coordinator, DropCallback, Error, Executor, FixedRandomness, Gateway, Pauses, Ports, ReplayPorts, Replayed,
@@ -401,6 +401,9 @@ impl Sources for Nothing {
 }
 
 impl Isolation for Nothing {
+    fn check<'a>(&'a self, _: &'a BTreeSet<IsolationMode>) -> BoxFuture<'a, Result<Vec<String>, Fault>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
     fn enter<'a>(&'a self, _: &'a StepEntry) -> BoxFuture<'a, Result<Arc<StepDirs>, Fault>> {
         let here = DirHandle::new(std::fs::File::open("/dev/null").unwrap());
         Box::pin(async { Ok(Arc::new(StepDirs { step: here.clone(), out: here })) })

@@ -5,7 +5,7 @@
 //! is the document.
 
 use super::affected::{Affected, around};
-use crate::event::{Body, RunEvent};
+use crate::event::{Body, RunEvent, StepStatus};
 use crate::id::StepPath;
 use crate::variable::LOOP_CONTINUE;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,10 @@ impl Lives<'_> {
             }
             return;
         }
+        // Nobody there would know what a message was about that came behind the end.
+        if is_of_conversation(event) && self.has_completed(path) {
+            return self.drop_event(position);
+        }
         match &event.body {
             Body::StepReady {} => self.restart(path, Spared::Choices),
             Body::StepStarted { .. } if event.attempt.is_none() => self.begin_holder(path),
@@ -86,6 +90,14 @@ impl Lives<'_> {
             life.opened = true;
             life.attempt = event.attempt;
         }
+    }
+
+    /// Whether the step has completed in its life so far.
+    fn has_completed(&self, path: &StepPath) -> bool {
+        let ends = self.steps.get(path.as_str()).map(|life| life.ends.as_slice()).unwrap_or_default();
+        ends.iter().filter_map(|&end| self.events.get(end)).any(|end| {
+            end.path == *path && matches!(end.body, Body::StepFinished { status: StepStatus::Completed, .. })
+        })
     }
 
     /// A step that holds others, or asks, begins: anew, if it had begun before.
@@ -198,6 +210,26 @@ fn is_of_memory(body: &Body) -> bool {
 /// Whether an event is about a message on its way; that an agent has read one belongs to its try.
 fn is_between_agents(body: &Body) -> bool {
     matches!(body, Body::MessagePosted(_) | Body::MessageDropped(_))
+}
+
+/// Whether an event is of what an agent does in its conversation, and of nothing that others know of.
+fn is_of_conversation(event: &RunEvent) -> bool {
+    matches!(
+        event.body,
+        Body::MessageDelivered(_)
+            | Body::TurnStarted { .. }
+            | Body::TurnFinished { .. }
+            | Body::TurnFailed { .. }
+            | Body::Spent(_)
+            | Body::ToolCallStarted { .. }
+            | Body::ToolCallFinished { .. }
+            | Body::PermissionAsked { .. }
+            | Body::PermissionDecided { .. }
+            | Body::EffectDecided { .. }
+            | Body::PluginDenied { .. }
+            | Body::PluginFailed { .. }
+            | Body::Warning { .. }
+    ) && event.attempt.is_some()
 }
 
 /// Whether an event tells how a run stood that a branch does not go on as: it has budgets of its own, and takes up what waited.

@@ -68,6 +68,7 @@ fn perform(machine: &mut Machine, effect: Effect, queue: &mut VecDeque<Emission>
             }
             emit(path, Some(attempt), finished());
         }
+        Effect::Resume { path, .. } => panic!("no message comes to {path} here"),
         Effect::Expand(path) => {
             let step = machine.step_at(&path).unwrap();
             let items = step.repeat.as_ref().and_then(|repeat| match &repeat.kind {

@@ -143,6 +143,7 @@ fn path_of(effect: &Effect) -> &StepPath {
         | Effect::While { path, .. }
         | Effect::Until { path, .. }
         | Effect::Start { path, .. }
+        | Effect::Resume { path, .. }
         | Effect::Wait { path, .. }
         | Effect::Watch { path, .. } => path,
         Effect::Conclude => &ROOT,
@@ -176,7 +177,7 @@ fn is_awaited(machine: &Machine, effect: &Effect) -> bool {
             Kind::Loop(run) => state == Some(NodeState::Open) && run.phase == Phase::Pausing,
             _ => false,
         }),
-        Effect::Start { path, attempt } => machine.admits(path, Some(*attempt)),
+        Effect::Start { path, attempt } | Effect::Resume { path, attempt } => machine.admits(path, Some(*attempt)),
         Effect::Cancel(_) => matches!(state, Some(NodeState::Running | NodeState::Asking)),
         Effect::Conclude => true,
         Effect::Emit(_) | Effect::Watch { .. } => false,
@@ -213,6 +214,8 @@ fn answers(effect: &Effect, event: &RunEvent) -> bool {
             let over = ends || matches!(event.body, Body::StepRetrying { .. } | Body::StepWaiting(_));
             over && event.attempt == Some(*attempt) && *path_of(effect) == event.path
         }
+        // The record says by itself when a message was read.
+        Effect::Resume { .. } => false,
         Effect::Cancel(_) => own && matches!(event.body, Body::StepCancelled { .. }),
         Effect::Conclude => matches!(event.body, Body::RunFinished { .. }),
         Effect::Emit(_) | Effect::Watch { .. } => false,

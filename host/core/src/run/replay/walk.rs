@@ -106,7 +106,7 @@ impl<'r, A: Answers> Walk<'r, A> {
             _ if event.path.is_coordinator() => self.feed(event),
             _ if event.path.is_delegate() => self.delegated(event)?,
             Body::MessagePosted(_) | Body::MessageDelivered(_) | Body::MessageDropped(_) | Body::Told(_) => {
-                self.mail(event);
+                self.mail(event).await?;
             }
             Body::StepStarted { .. } if self.takes_slot(&event.path) => self.start(event)?,
             body if is_work(body, event.attempt) => self.work(event)?,
@@ -124,13 +124,31 @@ impl<'r, A: Answers> Walk<'r, A> {
         Ok(())
     }
 
-    /// A message is taken as it is; one that stops its reader does.
-    fn mail(&mut self, event: &Arc<RunEvent>) {
+    /// A message is taken as it is, but for what a step answers that had ended; one that stops its reader does.
+    async fn mail(&mut self, event: &Arc<RunEvent>) -> Outcome {
+        if matches!(&event.body, Body::MessagePosted(posted) if posted.in_reply_to.is_some()) {
+            self.reply(event).await?;
+        }
         self.keep(event);
         self.feed(event);
         if let Body::MessageDelivered(Delivered { message_kind: MessageKind::Cancel, text, .. }) = &event.body {
             let effects = self.machine.call_off(&event.path, &mail::called_off(text));
             self.owed.take_in(effects, self.at);
+        }
+        Ok(())
+    }
+
+    /// A step that had ended answers what its agent has read since.
+    async fn reply(&mut self, event: &Arc<RunEvent>) -> Outcome {
+        let Some((Some(attempt), before)) = self.tries.get(&event.path) else { return Ok(()) };
+        let effect = Effect::Resume { path: event.path.clone(), attempt: *attempt };
+        let asked = Asked { effect: &effect, recorded: event, before };
+        match self.answers.answer(&self.machine, asked).await {
+            Answer::Events(bodies) if !bodies.iter().any(|body| agree(body, &event.body)) => {
+                Err(self.differs(event, bodies.first()))
+            }
+            Answer::Differs(difference) => Err(difference),
+            Answer::Events(_) | Answer::Taken | Answer::GoOn => Ok(()),
         }
     }
 
@@ -367,7 +385,8 @@ impl<'r, A: Answers> Walk<'r, A> {
         let effects = self.machine.on(event);
         self.owed.prune(&self.machine, &event.path);
         self.owed.take_in(effects, self.at);
-        if matches!(event.body, Body::StepFinished { status: StepStatus::Completed, .. }) {
+        let completed = matches!(event.body, Body::StepFinished { status: StepStatus::Completed, .. });
+        if completed && !self.machine.may_resume(&event.path) {
             self.tries.remove(&event.path);
         }
     }
