@@ -2,7 +2,8 @@
 
 use crate::library::quick;
 use crate::support::Project;
-use cofferdam::core::event::RunStatus;
+use cofferdam::core::event::{RunStatus, StepOutput};
+use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{AgentName, RunId};
 use cofferdam::core::port::{
     AgentContext, AgentFailure, AgentInput, AgentOutput, Append, BlobId, BoxFuture, JournalError, Lease, LeaseRequest,
@@ -12,6 +13,7 @@ use cofferdam::store::{Memory, MemoryState};
 use cofferdam::{Agent, InputText, Journal, Orchestrator, ResumeOptions, RunOptions, RunResult, Workflow};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 fn workflow(steps: &str) -> Workflow {
@@ -299,6 +301,73 @@ fn a_change_is_made_once_wherever_the_machine_stops_and_whoever_writes_meanwhile
         quick().block_on(orchestrator.forget_values(&first.run_id)).unwrap();
         assert!(quick().block_on(cut.scan("memory", "r/", None, 10)).unwrap().is_empty());
     }
+}
+
+/// Makes a value, another one each time; or fails the first time.
+enum Acts {
+    Makes(&'static str, AtomicU32),
+    Checks(AtomicBool),
+}
+
+impl Agent for Acts {
+    fn name(&self) -> &str {
+        if matches!(self, Self::Makes(..)) { "maker" } else { "judge" }
+    }
+
+    fn run(&self, _: AgentContext, _: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
+        let content = match self {
+            Self::Makes(who, count) => format!("{who} {}", count.fetch_add(1, Ordering::Relaxed)),
+            Self::Checks(passed) if passed.swap(true, Ordering::Relaxed) => "good".to_owned(),
+            Self::Checks(_) => {
+                let fault = Fault::retry("not_yet", "not good enough");
+                return Box::pin(std::future::ready(Err(fault.into())));
+            }
+        };
+        let output = StepOutput { content: content.into(), ..StepOutput::default() };
+        Box::pin(std::future::ready(Ok(AgentOutput { output, ..AgentOutput::default() })))
+    }
+}
+
+const AGAIN: &str = "name: w
+options: { memory: { scope: shared } }
+agents: { maker: { description: M. }, judge: { description: J. } }
+steps:
+  - id: g
+    retries: 3
+    steps:
+      - { id: gen, agent: maker, instructions: Make. }
+      - { id: save, dependsOn: [gen], tool: memory_write, args: { key: x, value: '{{ steps.gen.content }}' } }
+      - { id: check, dependsOn: [save], agent: judge, instructions: Check. }
+output: memory.workflow.x";
+
+#[test]
+fn what_a_step_that_begins_anew_writes_is_another_change_wherever_the_machine_stopped() {
+    let document = Workflow::parse(AGAIN, ".").unwrap();
+    let open = |machine: &Arc<Machine>, who| {
+        let builder = Orchestrator::builder().storage(Arc::clone(machine) as Arc<dyn Journal>);
+        let agent = |name| AgentName::parse(name).unwrap();
+        let builder = builder.agent(agent("maker"), Acts::Makes(who, AtomicU32::new(1)));
+        let builder = builder.agent(agent("judge"), Acts::Checks(AtomicBool::new(false)));
+        builder.shared_memory(Arc::clone(machine) as Arc<dyn State>).build().unwrap()
+    };
+    let whole = Arc::new(Machine::default());
+    let first = run(&open(&whole, "first"), &document);
+    assert_eq!((first.status, &first.output), (RunStatus::Completed, &json!("first 2")), "{:?}", first.error);
+    let writes = whole.written.lock().unwrap().len();
+    let mut differ = Vec::new();
+    for stopped in 1..=writes {
+        let cut = quick().block_on(whole.cut(stopped));
+        let orchestrator = open(&cut, "second");
+        let resumed = orchestrator.resume_flow(&first.run_id, Some(&document), ResumeOptions::default());
+        // Before its beginning is recorded there is no run.
+        let Ok(resumed) = quick().block_on(resumed) else { continue };
+        assert_eq!(resumed.status, RunStatus::Completed, "after {stopped}: {:?}", resumed.error);
+        let entry = quick().block_on(orchestrator.shared_memory().get("workflow", "x")).unwrap().unwrap();
+        if *entry.value != resumed.output {
+            differ.push(format!("after {stopped}: {} is there, and the run has {}", entry.value, resumed.output));
+        }
+    }
+    assert!(differ.is_empty() && writes > 10, "{writes} writes: {differ:#?}");
 }
 
 const NOTES: &str = "

@@ -18,6 +18,7 @@ use cofferdam_core::memory::{Memory, MemoryAccess, MemoryChange, MemoryEntry, Me
 use cofferdam_core::port::{MemoryReply, MemoryRequest, Redactor, redact_value};
 use cofferdam_core::run::Emission;
 use cofferdam_core::value;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +32,8 @@ pub(crate) struct Errand {
     pub(crate) access: MemoryAccess,
     /// The revision of the change that the same call has made already.
     pub(crate) made: Option<u64>,
+    /// What the store knows the call by.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) asked: MemoryAsked,
 }
 
@@ -78,6 +81,9 @@ impl Lasting {
     }
 }
 
+/// The revision of a change, and its value where that is still there.
+type Unrecorded = (u64, Option<Arc<Value>>);
+
 /// Goes to the store for the run.
 struct Messenger {
     memory: LastingMemory,
@@ -90,9 +96,9 @@ struct Messenger {
 impl Messenger {
     async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Errand>, inbox: Inbox) {
         while let Some(errand) = queue.recv().await {
-            let Errand { path, attempt, own, access, made, asked } = errand;
+            let Errand { path, attempt, own, access, made, name, asked } = errand;
             let MemoryAsked { request, reply: answer, done } = asked;
-            match self.fetch(&own, &access, made, request).await {
+            match self.fetch((&own, &access), (made, name), request).await {
                 Err(fault) => drop(done.send(Err(fault))),
                 Ok((reply, found)) => {
                     let (recorded, is_recorded) = oneshot::channel();
@@ -106,9 +112,8 @@ impl Messenger {
 
     async fn fetch(
         &mut self,
-        own: &Arc<str>,
-        access: &MemoryAccess,
-        made: Option<u64>,
+        (own, access): (&Arc<str>, &MemoryAccess),
+        (made, name): (Option<u64>, Option<Arc<str>>),
         request: MemoryRequest,
     ) -> Result<(MemoryReply, Found), Fault> {
         let may = |namespace: &str| access.reads(own, namespace);
@@ -132,26 +137,36 @@ impl Messenger {
             MemoryRequest::Change(_) if !access.write => Err(denied(own, "may not write")),
             MemoryRequest::Change(change) => match made {
                 Some(revision) => Ok((MemoryReply::Changed(revision), Found::Nothing)),
-                None => self.change(own, change).await,
+                None => self.change(own, name, change).await,
             },
         }
     }
 
-    async fn change(&mut self, own: &Arc<str>, mut change: MemoryChange) -> Result<(MemoryReply, Found), Fault> {
+    async fn change(
+        &mut self,
+        own: &Arc<str>,
+        name: Option<Arc<str>>,
+        mut change: MemoryChange,
+    ) -> Result<(MemoryReply, Found), Fault> {
         // What is redacted when it is recorded must not stand in the store either.
         let mut value = change.value.take().map(Arc::new);
         if let Some(value) = &mut value {
             redact_value(&*self.redactor, value);
         }
         change.value = value.as_deref().cloned();
+        let call = std::mem::replace(&mut change.call, name);
         let revision = match self.unrecorded(own, &change).await? {
-            Some(revision) => revision,
+            Some((revision, there)) => {
+                // Made again it may want another value, and changes nothing more.
+                value = value.map(|value| there.unwrap_or(value));
+                revision
+            }
             None => {
                 let mark = self.mark_with(change.call.as_ref());
                 self.memory.change((&self.run, &mark), own, &change).await?
             }
         };
-        let (namespace, key, call) = (Arc::clone(own), change.key.into(), change.call);
+        let (namespace, key) = (Arc::clone(own), change.key.into());
         let revision_there = Some(revision);
         let body = match value {
             Some(value) => Body::MemoryWritten { namespace, key, value, call, revision: revision_there },
@@ -162,8 +177,9 @@ impl Messenger {
 }
 
 impl Messenger {
-    /// The revision of a change that an earlier process has made by the same call and did not record.
-    async fn unrecorded(&mut self, own: &str, change: &MemoryChange) -> Result<Option<u64>, Fault> {
+    /// The change that the same call has made and that is not recorded: its revision, and the value that it put there. Of a call that
+    /// is recorded nobody asks here, and one of a step that began anew since has another name: what else a mark has is of no account.
+    async fn unrecorded(&mut self, own: &str, change: &MemoryChange) -> Result<Option<Unrecorded>, Fault> {
         let (mark, revision) = match self.open.take() {
             Some(open) => self.open.insert(open),
             None => self.open.insert(self.memory.mark(&self.run).await?),
@@ -172,7 +188,8 @@ impl Messenger {
         mark.calls.retain(|open| open != call);
         // Where somebody has written since, it has a revision that no entry has any more.
         let revision = *revision;
-        Ok(Some(self.memory.made(&self.run, (own, &change.key), call).await?.unwrap_or(revision)))
+        let found = self.memory.made(&self.run, (own, &change.key), call).await?;
+        Ok(Some(found.map_or((revision, None), |(revision, value)| (revision, Some(value)))))
     }
 
     /// What is left beside a change: its call, and those that are still open.
