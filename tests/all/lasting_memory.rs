@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 fn workflow(steps: &str) -> Workflow {
     let text = format!(
@@ -165,6 +166,8 @@ struct Machine {
     journal: Memory,
     state: MemoryState,
     written: Mutex<Vec<Written>>,
+    /// The next change of values is made at once, and said to be made seconds later.
+    is_slow: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -211,7 +214,14 @@ impl State for Machine {
 
     fn put_all(&self, puts: Puts) -> BoxFuture<'_, Result<Vec<u64>, JournalError>> {
         self.note(Written::Puts(puts.clone()));
-        self.state.put_all(puts)
+        let made = self.state.put_all(puts);
+        let is_slow = self.is_slow.swap(false, Ordering::Relaxed);
+        Box::pin(async move {
+            if is_slow {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            made.await
+        })
     }
 
     fn clear<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, JournalError>> {
@@ -368,6 +378,29 @@ fn what_a_step_that_begins_anew_writes_is_another_change_wherever_the_machine_st
         }
     }
     assert!(differ.is_empty() && writes > 10, "{writes} writes: {differ:#?}");
+}
+
+#[test]
+fn a_change_that_was_made_too_late_to_be_recorded_is_not_made_again_over_that_of_another_run() {
+    let steps = "steps:
+  - { id: a, timeout: 1s, tool: memory_write, args: { key: x, value: 1 } }
+  - { id: b, tool: memory_write, args: { key: y, value: 1 } }";
+    let machine = Arc::new(Machine::default());
+    machine.is_slow.store(true, Ordering::Relaxed);
+    let document = workflow(steps);
+    let first = run(&machine.orchestrator(), &document);
+    assert_eq!((first.status, first.error.unwrap().fault.code.as_ref()), (RunStatus::Failed, "timeout"));
+    let orchestrator = machine.orchestrator();
+    let keys = || {
+        let entries = quick().block_on(orchestrator.shared_memory().list(None)).unwrap();
+        entries.iter().map(|entry| format!("{} {}", entry.key, entry.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(), ["x 1", "y 1"]);
+    run(&orchestrator, &write("x", &json!(9)));
+    let resumed = orchestrator.resume_flow(&first.run_id, Some(&document), ResumeOptions::default());
+    assert_eq!(quick().block_on(resumed).unwrap().status, RunStatus::Completed);
+    assert_eq!(keys(), ["x 9", "y 1"], "who came later stays");
+    quick().block_on(orchestrator.replay(&first.run_id)).unwrap();
 }
 
 const NOTES: &str = "

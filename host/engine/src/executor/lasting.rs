@@ -19,7 +19,7 @@ use cofferdam_core::port::{MemoryReply, MemoryRequest, Redactor, redact_value};
 use cofferdam_core::run::Emission;
 use cofferdam_core::value;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -89,8 +89,9 @@ struct Messenger {
     memory: LastingMemory,
     run: RunId,
     redactor: Arc<dyn Redactor>,
-    /// What an earlier process may have made and not recorded, and the revision of then; none before it was looked up.
-    open: Option<(Mark, u64)>,
+    /// Calls whose changes may be made and not recorded, each with the revision that it has at least: of an earlier process, and of
+    /// steps that had ended by then. None before it was looked up.
+    open: Option<BTreeMap<Arc<str>, u64>>,
 }
 
 impl Messenger {
@@ -98,13 +99,21 @@ impl Messenger {
         while let Some(errand) = queue.recv().await {
             let Errand { path, attempt, own, access, made, name, asked } = errand;
             let MemoryAsked { request, reply: answer, done } = asked;
-            match self.fetch((&own, &access), (made, name), request).await {
+            match self.fetch((&own, &access), (made, name.clone()), request).await {
                 Err(fault) => drop(done.send(Err(fault))),
                 Ok((reply, found)) => {
                     let (recorded, is_recorded) = oneshot::channel();
+                    let made = match (&found, &reply) {
+                        (Found::Changed(_), MemoryReply::Changed(revision)) => name.zip(Some(*revision)),
+                        _ => None,
+                    };
                     let fetched = Box::new(Fetched { reply, found, answer });
                     inbox.send(Wake::Lasting { path, attempt, fetched, done: recorded });
-                    let _ = done.send(is_recorded.await.unwrap_or_else(|_| Err(Fault::cancelled())));
+                    let outcome = is_recorded.await.unwrap_or_else(|_| Err(Fault::cancelled()));
+                    if let (Err(_), Some((call, revision)), Some(open)) = (&outcome, made, &mut self.open) {
+                        open.insert(call, revision);
+                    }
+                    let _ = done.send(outcome);
                 }
             }
         }
@@ -180,22 +189,25 @@ impl Messenger {
     /// The change that the same call has made and that is not recorded: its revision, and the value that it put there. Of a call that
     /// is recorded nobody asks here, and one of a step that began anew since has another name: what else a mark has is of no account.
     async fn unrecorded(&mut self, own: &str, change: &MemoryChange) -> Result<Option<Unrecorded>, Fault> {
-        let (mark, revision) = match self.open.take() {
+        let open = match self.open.take() {
             Some(open) => self.open.insert(open),
-            None => self.open.insert(self.memory.mark(&self.run).await?),
+            None => {
+                let (mark, revision) = self.memory.mark(&self.run).await?;
+                self.open.insert(mark.calls.into_iter().map(|call| (call, revision)).collect())
+            }
         };
-        let Some(call) = change.call.as_ref().filter(|call| mark.calls.contains(call)) else { return Ok(None) };
-        mark.calls.retain(|open| open != call);
+        let Some(call) = &change.call else { return Ok(None) };
         // Where somebody has written since, it has a revision that no entry has any more.
-        let revision = *revision;
+        let Some(revision) = open.get(call).copied() else { return Ok(None) };
         let found = self.memory.made(&self.run, (own, &change.key), call).await?;
+        open.remove(call);
         Ok(Some(found.map_or((revision, None), |(revision, value)| (revision, Some(value)))))
     }
 
     /// What is left beside a change: its call, and those that are still open.
     fn mark_with(&self, call: Option<&Arc<str>>) -> Mark {
-        let open = self.open.iter().flat_map(|(mark, _)| mark.calls.iter());
-        Mark { calls: call.into_iter().chain(open).cloned().collect() }
+        let open = self.open.iter().flat_map(BTreeMap::keys);
+        Mark { calls: call.into_iter().chain(open).take(limits::MEMORY_CALLS).cloned().collect() }
     }
 }
 
