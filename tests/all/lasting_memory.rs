@@ -5,9 +5,10 @@ use crate::support::Project;
 use cofferdam::core::event::{RunStatus, StepOutput};
 use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{AgentName, RunId};
+use cofferdam::core::limits;
 use cofferdam::core::port::{
     AgentContext, AgentFailure, AgentInput, AgentOutput, Append, BlobId, BoxFuture, JournalError, Lease, LeaseRequest,
-    Page, Put, Puts, RecordBody, RunFilter, RunPage, State, StateEntry,
+    Page, Put, PutOne, Puts, RecordBody, RunFilter, RunPage, State, StateEntry,
 };
 use cofferdam::store::{Memory, MemoryState};
 use cofferdam::{Agent, InputText, Journal, Orchestrator, ResumeOptions, RunOptions, RunResult, Workflow};
@@ -401,6 +402,20 @@ fn a_change_that_was_made_too_late_to_be_recorded_is_not_made_again_over_that_of
     assert_eq!(quick().block_on(resumed).unwrap().status, RunStatus::Completed);
     assert_eq!(keys(), ["x 9", "y 1"], "who came later stays");
     quick().block_on(orchestrator.replay(&first.run_id)).unwrap();
+}
+
+#[test]
+fn runs_that_never_complete_take_no_room_from_entries() {
+    let state = Arc::new(MemoryState::new());
+    let marks = (0..limits::SHARED_MEMORY_KEYS).map(|run| PutOne {
+        key: format!("r/run-{run}"),
+        value: Some(Arc::from(&br#"{"calls":[]}"#[..])),
+        expected: None,
+    });
+    let puts = Puts { namespace: "memory".to_owned(), writes: marks.collect(), quota: None };
+    quick().block_on(state.put_all(puts)).unwrap();
+    let result = run(&with(&state), &write("x", &json!(1)));
+    assert_eq!(result.status, RunStatus::Completed, "{:?}", result.error);
 }
 
 const NOTES: &str = "

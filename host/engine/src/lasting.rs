@@ -130,7 +130,9 @@ impl LastingMemory {
             .map(|value| encoded(&Stored { value: value.clone(), run: run.to_string(), call: call.clone() }));
         let entry = PutOne { key: place(own, key), value: stored, expected: *expected };
         let mark = PutOne { key: mark_of(run), value: Some(encoded(mark)), expected: None };
-        let quota = Quota { entries: limits::SHARED_MEMORY_KEYS, bytes: limits::SHARED_MEMORY_BYTES };
+        // Marks of runs that never complete stay, and take no room from entries.
+        let (entries, bytes) = (limits::SHARED_MEMORY_KEYS, limits::SHARED_MEMORY_BYTES);
+        let quota = Quota { prefix: ENTRIES, entries, bytes };
         let puts = Puts { namespace: NAMESPACE.to_owned(), writes: vec![entry, mark], quota: Some(quota) };
         match self.state.put_all(puts).await {
             Ok(versions) => {
