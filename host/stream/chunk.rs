@@ -26,7 +26,7 @@ pub enum ChunkKind {
     Metadata,
     /// A step began.
     AgentStart,
-    /// A step ended.
+    /// A step ended, or waits and goes on in another stream.
     AgentComplete,
     /// An image that a tool gave.
     Image,

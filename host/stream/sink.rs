@@ -11,7 +11,7 @@ use cofferdam_core::id::StepPath;
 use cofferdam_core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam_core::spec::workflow::Workflow;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A sink that feeds a stream.
@@ -25,7 +25,7 @@ pub(crate) struct ChunkSink {
 /// What is known of the steps under way, by their paths in the stream.
 #[derive(Default)]
 struct Steps {
-    started: BTreeSet<StepPath>,
+    started: BTreeMap<StepPath, ChunkMetadata>,
     /// Those whose text came in pieces.
     streamed: BTreeSet<StepPath>,
     /// Where the last chunk belongs: pieces of one text come one behind the other.
@@ -225,11 +225,16 @@ impl Reading<'_> {
             Body::StepFinished { status, output, error, .. } => self.end(*status, &output.content, error.as_ref()),
             Body::StepCancelled { detail } => {
                 let mut chunks = self.said(ChunkKind::Metadata, detail);
-                if self.steps.started.remove(&self.path()) {
-                    chunks.push(self.chunk(ChunkKind::AgentComplete));
-                }
+                chunks.extend(self.leave_off());
                 chunks
             }
+            Body::StepWaiting(_) => self.leave_off().into_iter().collect(),
+            Body::QuestionAsked { question, deferred: true, .. } => {
+                let mut chunks = self.said(ChunkKind::Metadata, question);
+                chunks.extend(self.leave_off());
+                chunks
+            }
+            Body::RunFinished { .. } => self.leave_off_all(),
             Body::StepRetrying { error, .. } => {
                 self.steps.streamed.remove(&self.path());
                 let mut chunk = self.chunk(ChunkKind::Metadata);
@@ -317,9 +322,31 @@ impl Reading<'_> {
 
     /// A step begins once, however often it is tried.
     fn start(&mut self) -> Vec<Chunk> {
-        let path = self.path();
-        let first = self.steps.started.insert(path);
+        let (path, metadata) = (self.path(), self.metadata());
+        let first = self.steps.started.insert(path, metadata).is_none();
         vec![self.chunk(if first { ChunkKind::AgentStart } else { ChunkKind::Metadata })]
+    }
+
+    /// The end of a step that gives nothing: it was cancelled, or waits and goes on in another stream.
+    fn leave_off(&mut self) -> Option<Chunk> {
+        let path = self.path();
+        self.steps.streamed.remove(&path);
+        self.steps.started.remove(&path)?;
+        Some(self.chunk(ChunkKind::AgentComplete))
+    }
+
+    /// The ends of all steps of a run that are still open, since something inside of them waits; the inner ones come first.
+    fn leave_off_all(&mut self) -> Vec<Chunk> {
+        let within = self.view.within.clone();
+        let is_inside = |path: &StepPath| within.is_root() || (within != *path && within.holds(path));
+        let open = self.steps.started.extract_if(.., |path, _| is_inside(path));
+        let event = Some(self.event.body.kind());
+        let complete = |(_, metadata): (StepPath, ChunkMetadata)| {
+            Chunk::new(ChunkKind::AgentComplete, self.event.at, ChunkMetadata { event, ..metadata })
+        };
+        let mut chunks: Vec<Chunk> = open.map(complete).collect();
+        chunks.reverse();
+        chunks
     }
 
     /// Text that was not streamed comes whole; then the step's end, with its error if it failed. A step that is made of

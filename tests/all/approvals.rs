@@ -244,6 +244,33 @@ default: { error: { code: asked_again, class: step, message: 'this was answered 
 }
 
 #[test]
+fn a_budget_of_calls_that_is_used_up_by_allowed_ones_is_so_in_a_replay_too() {
+    let budget = TIDY.replace("id: note,", "id: note, budget: { toolCalls: 2 },");
+    let approved = &["approve", "last", "note", "--all"][..];
+    for go_on in [approved, &["resume", "last", "--allow", "write"]] {
+        let project = waiting(&budget, MODEL);
+        project.file("model.yaml", NO_FIRST_TURN);
+        project.run(go_on).expect(1).says(&["the budget is used up: step `note` has spent 2 tool calls"]);
+        assert!(project.path("note.txt").exists() && !project.path("two.txt").exists());
+        project.run(&["replay", "last"]).expect(0);
+    }
+    let tools = "
+name: tidy
+steps:
+  - id: both
+    budget: { toolCalls: 1 }
+    steps:
+      - { id: one, tool: write, args: { path: one.txt, content: a } }
+      - { id: two, tool: write, args: { path: two.txt, content: b } }
+";
+    let project = project(tools, MODEL);
+    run(&project, &["--ask", "write"]).expect(4);
+    project.run(&["approve", "last", "both.one", "--ask", "write"]).expect(4);
+    project.run(&["approve", "last", "both.two", "--ask", "write"]).expect(1).says(&["the budget is used up"]);
+    project.run(&["replay", "last"]).expect(0);
+}
+
+#[test]
 fn steps_inside_of_others_wait_and_judges_do() {
     let document = "
 name: nested

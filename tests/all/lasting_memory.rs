@@ -2,17 +2,21 @@
 
 use crate::library::quick;
 use crate::support::Project;
-use cofferdam::core::event::RunStatus;
+use cofferdam::core::event::{RunStatus, StepOutput};
+use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{AgentName, RunId};
+use cofferdam::core::limits;
 use cofferdam::core::port::{
     AgentContext, AgentFailure, AgentInput, AgentOutput, Append, BlobId, BoxFuture, JournalError, Lease, LeaseRequest,
-    Page, Put, Puts, RecordBody, RunFilter, RunPage, State, StateEntry,
+    Page, Put, PutOne, Puts, RecordBody, RunFilter, RunPage, State, StateEntry,
 };
 use cofferdam::store::{Memory, MemoryState};
 use cofferdam::{Agent, InputText, Journal, Orchestrator, ResumeOptions, RunOptions, RunResult, Workflow};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 fn workflow(steps: &str) -> Workflow {
     let text = format!(
@@ -163,6 +167,8 @@ struct Machine {
     journal: Memory,
     state: MemoryState,
     written: Mutex<Vec<Written>>,
+    /// The next change of values is made at once, and said to be made seconds later.
+    is_slow: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -209,7 +215,14 @@ impl State for Machine {
 
     fn put_all(&self, puts: Puts) -> BoxFuture<'_, Result<Vec<u64>, JournalError>> {
         self.note(Written::Puts(puts.clone()));
-        self.state.put_all(puts)
+        let made = self.state.put_all(puts);
+        let is_slow = self.is_slow.swap(false, Ordering::Relaxed);
+        Box::pin(async move {
+            if is_slow {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            made.await
+        })
     }
 
     fn clear<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, JournalError>> {
@@ -299,6 +312,110 @@ fn a_change_is_made_once_wherever_the_machine_stops_and_whoever_writes_meanwhile
         quick().block_on(orchestrator.forget_values(&first.run_id)).unwrap();
         assert!(quick().block_on(cut.scan("memory", "r/", None, 10)).unwrap().is_empty());
     }
+}
+
+/// Makes a value, another one each time; or fails the first time.
+enum Acts {
+    Makes(&'static str, AtomicU32),
+    Checks(AtomicBool),
+}
+
+impl Agent for Acts {
+    fn name(&self) -> &str {
+        if matches!(self, Self::Makes(..)) { "maker" } else { "judge" }
+    }
+
+    fn run(&self, _: AgentContext, _: AgentInput) -> BoxFuture<'_, Result<AgentOutput, AgentFailure>> {
+        let content = match self {
+            Self::Makes(who, count) => format!("{who} {}", count.fetch_add(1, Ordering::Relaxed)),
+            Self::Checks(passed) if passed.swap(true, Ordering::Relaxed) => "good".to_owned(),
+            Self::Checks(_) => {
+                let fault = Fault::retry("not_yet", "not good enough");
+                return Box::pin(std::future::ready(Err(fault.into())));
+            }
+        };
+        let output = StepOutput { content: content.into(), ..StepOutput::default() };
+        Box::pin(std::future::ready(Ok(AgentOutput { output, ..AgentOutput::default() })))
+    }
+}
+
+const AGAIN: &str = "name: w
+options: { memory: { scope: shared } }
+agents: { maker: { description: M. }, judge: { description: J. } }
+steps:
+  - id: g
+    retries: 3
+    steps:
+      - { id: gen, agent: maker, instructions: Make. }
+      - { id: save, dependsOn: [gen], tool: memory_write, args: { key: x, value: '{{ steps.gen.content }}' } }
+      - { id: check, dependsOn: [save], agent: judge, instructions: Check. }
+output: memory.workflow.x";
+
+#[test]
+fn what_a_step_that_begins_anew_writes_is_another_change_wherever_the_machine_stopped() {
+    let document = Workflow::parse(AGAIN, ".").unwrap();
+    let open = |machine: &Arc<Machine>, who| {
+        let builder = Orchestrator::builder().storage(Arc::clone(machine) as Arc<dyn Journal>);
+        let agent = |name| AgentName::parse(name).unwrap();
+        let builder = builder.agent(agent("maker"), Acts::Makes(who, AtomicU32::new(1)));
+        let builder = builder.agent(agent("judge"), Acts::Checks(AtomicBool::new(false)));
+        builder.shared_memory(Arc::clone(machine) as Arc<dyn State>).build().unwrap()
+    };
+    let whole = Arc::new(Machine::default());
+    let first = run(&open(&whole, "first"), &document);
+    assert_eq!((first.status, &first.output), (RunStatus::Completed, &json!("first 2")), "{:?}", first.error);
+    let writes = whole.written.lock().unwrap().len();
+    let mut differ = Vec::new();
+    for stopped in 1..=writes {
+        let cut = quick().block_on(whole.cut(stopped));
+        let orchestrator = open(&cut, "second");
+        let resumed = orchestrator.resume_flow(&first.run_id, Some(&document), ResumeOptions::default());
+        // Before its beginning is recorded there is no run.
+        let Ok(resumed) = quick().block_on(resumed) else { continue };
+        assert_eq!(resumed.status, RunStatus::Completed, "after {stopped}: {:?}", resumed.error);
+        let entry = quick().block_on(orchestrator.shared_memory().get("workflow", "x")).unwrap().unwrap();
+        if *entry.value != resumed.output {
+            differ.push(format!("after {stopped}: {} is there, and the run has {}", entry.value, resumed.output));
+        }
+    }
+    assert!(differ.is_empty() && writes > 10, "{writes} writes: {differ:#?}");
+}
+
+#[test]
+fn a_change_that_was_made_too_late_to_be_recorded_is_not_made_again_over_that_of_another_run() {
+    let steps = "steps:
+  - { id: a, timeout: 1s, tool: memory_write, args: { key: x, value: 1 } }
+  - { id: b, tool: memory_write, args: { key: y, value: 1 } }";
+    let machine = Arc::new(Machine::default());
+    machine.is_slow.store(true, Ordering::Relaxed);
+    let document = workflow(steps);
+    let first = run(&machine.orchestrator(), &document);
+    assert_eq!((first.status, first.error.unwrap().fault.code.as_ref()), (RunStatus::Failed, "timeout"));
+    let orchestrator = machine.orchestrator();
+    let keys = || {
+        let entries = quick().block_on(orchestrator.shared_memory().list(None)).unwrap();
+        entries.iter().map(|entry| format!("{} {}", entry.key, entry.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(), ["x 1", "y 1"]);
+    run(&orchestrator, &write("x", &json!(9)));
+    let resumed = orchestrator.resume_flow(&first.run_id, Some(&document), ResumeOptions::default());
+    assert_eq!(quick().block_on(resumed).unwrap().status, RunStatus::Completed);
+    assert_eq!(keys(), ["x 9", "y 1"], "who came later stays");
+    quick().block_on(orchestrator.replay(&first.run_id)).unwrap();
+}
+
+#[test]
+fn runs_that_never_complete_take_no_room_from_entries() {
+    let state = Arc::new(MemoryState::new());
+    let marks = (0..limits::SHARED_MEMORY_KEYS).map(|run| PutOne {
+        key: format!("r/run-{run}"),
+        value: Some(Arc::from(&br#"{"calls":[]}"#[..])),
+        expected: None,
+    });
+    let puts = Puts { namespace: "memory".to_owned(), writes: marks.collect(), quota: None };
+    quick().block_on(state.put_all(puts)).unwrap();
+    let result = run(&with(&state), &write("x", &json!(1)));
+    assert_eq!(result.status, RunStatus::Completed, "{:?}", result.error);
 }
 
 const NOTES: &str = "

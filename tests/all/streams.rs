@@ -71,6 +71,35 @@ fn every_step_starts_once_and_completes_once_and_chunks_say_where_they_belong() 
 }
 
 #[test]
+fn steps_that_wait_are_complete_for_the_stream_and_so_is_what_is_around_them() {
+    let document = "name: w
+agents: { scribe: { description: S., tools: [write] } }
+steps:
+  - { id: group, steps: [{ id: sure, ask: { prompt: 'Sure?' } }, { id: note, agent: scribe, instructions: Write. }] }
+  - { id: last, dependsOn: [group], instructions: Last. }";
+    let script = "answers: [{ step: note, turn: 1, toolCalls: [{ tool: write, args: { path: a, content: b } }] }]";
+    runtime().block_on(async {
+        let (orchestrator, workflow) = (scripted(script), Workflow::parse(document, ".").unwrap());
+        let options = RunOptions { defer_approvals: true, ..RunOptions::default() };
+        let mut stream = orchestrator.run_stream(&workflow, options, StreamOptions::default());
+        let chunks: Vec<Chunk> = stream.chunks().collect().await;
+        assert_eq!(stream.wait().await.unwrap().status, RunStatus::Waiting);
+        let paths = |kind: ChunkKind| {
+            let own = chunks.iter().filter(|chunk| chunk.kind == kind);
+            let mut paths: Vec<String> = own.map(|chunk| chunk.metadata.path.to_string()).collect();
+            assert!(kind != ChunkKind::AgentComplete || paths.last().unwrap() == "group", "the outermost is the last");
+            paths.sort();
+            paths
+        };
+        assert_eq!(paths(ChunkKind::AgentStart), ["group", "group.note", "group.sure"]);
+        assert_eq!(paths(ChunkKind::AgentComplete), paths(ChunkKind::AgentStart));
+        let complete = chunks.iter().filter(|chunk| chunk.kind == ChunkKind::AgentComplete);
+        assert!(complete.clone().all(|chunk| chunk.metadata.step_name.as_deref() == Some("group")));
+        assert_eq!(chunks.last().unwrap().kind, ChunkKind::Done);
+    });
+}
+
+#[test]
 fn chunks_of_a_loop_say_which_iteration_they_belong_to() {
     runtime().block_on(async {
         let document = "name: w\nsteps: [{ id: each, loop: { forEach: [1, 2] }, instructions: Speak. }]";

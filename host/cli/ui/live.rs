@@ -60,7 +60,7 @@ impl Drop for Pause {
     fn drop(&mut self) {
         let state = lock(&self.0.state);
         self.0.bars.set_draw_target(ProgressDrawTarget::stderr());
-        state.bars.iter().for_each(|(_, bar)| bar.enable_steady_tick(TICK));
+        state.ticking().for_each(|bar| bar.enable_steady_tick(TICK));
         drop(state);
         *lock(&ON_SCREEN) = Some(Arc::clone(&self.0));
     }
@@ -136,15 +136,17 @@ impl Live {
     fn show(&self, event: &RunEvent) {
         let mut state = lock(&self.screen.state);
         state.draw(event, &self.screen.bars);
-        for line in state.narrator.tell(event).iter().filter(|line| is_final(line)) {
-            let text = render(line);
-            above(|| {
-                use std::io::Write as _;
-                // Nobody is left to tell when this fails.
-                let _ = writeln!(anstream::stderr().lock(), "{text}");
-            });
-        }
+        state.narrator.tell(event).iter().filter(|line| is_final(line)).for_each(write_above);
     }
+}
+
+fn write_above(line: &Line) {
+    let text = render(line);
+    above(|| {
+        use std::io::Write as _;
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(anstream::stderr().lock(), "{text}");
+    });
 }
 
 impl State {
@@ -193,6 +195,10 @@ impl State {
                 let helper = event.path.delegate(call_id);
                 self.remove_all(&helper, all);
             }
+            // The last that one in the background does is to tell its agent what it came to.
+            Body::MessagePosted(posted) if event.path.delegator().as_ref() == Some(&posted.to) => {
+                self.remove_all(&event.path, all);
+            }
             Body::StepRetrying { .. } => self.say(path, "waits before trying again"),
             Body::RunStarted { .. } | Body::RunResumed { .. } => self.remove(BEFORE, all),
             Body::StepFinished { .. }
@@ -217,7 +223,12 @@ impl State {
     }
 
     fn all(&self) -> impl Iterator<Item = &ProgressBar> {
-        self.bars.iter().map(|(_, bar)| bar).chain(&self.margin).chain(&self.sum)
+        self.ticking().chain(&self.margin)
+    }
+
+    /// Those that show how time goes on.
+    fn ticking(&self) -> impl Iterator<Item = &ProgressBar> {
+        self.bars.iter().map(|(_, bar)| bar).chain(&self.sum)
     }
 
     fn bar(&self, path: &str) -> Option<&ProgressBar> {
@@ -338,6 +349,8 @@ impl Sink for Live {
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        // Bars of what ended meanwhile stay, and the totals lack what was used.
+        Narrator::missed(&batch).iter().for_each(write_above);
         for event in &batch.events {
             self.show(event);
         }
@@ -416,12 +429,32 @@ mod tests {
     }
 
     #[test]
+    fn a_sub_agent_in_the_background_is_seen_until_it_has_told_its_agent_what_it_came_to() {
+        use serde_json::json;
+        let mut view = Unseen::new();
+        let asked = json!({ "kind": "turn_started", "turn": 1, "model": "m" });
+        let told = |to: &str| json!({ "kind": "message_posted", "id": 1, "key": "k", "to": to, "message_kind": "info", "text": "done" });
+        view.show("a", &[json!({ "kind": "step_started", "agent": "lead" })]);
+        for helper in 0..20 {
+            let path = format!("a@{helper}");
+            view.show(&path, std::slice::from_ref(&asked));
+            view.show(&format!("{path}@1"), std::slice::from_ref(&asked));
+            assert_eq!(view.said().len(), 3 + usize::from(helper > 0), "{:?}", view.said());
+            view.show(&path, &[told("b")]);
+            assert!(view.said().iter().any(|line| line.contains(&path)), "it writes to another one: {:?}", view.said());
+            view.show(&path, &[told("a")]);
+        }
+        assert_eq!(view.said(), ["a: agent lead", ": 40 messages"]);
+    }
+
+    #[test]
     fn what_was_used_stands_below_every_bar() {
         use serde_json::json;
         let mut view = Unseen::new();
         view.show("a", &[json!({ "kind": "step_started", "agent": "x" }), turn(Some(0.0))]);
         view.show("b", &[json!({ "kind": "step_started", "agent": "y" })]);
         assert_eq!(view.said(), ["a: agent x", "b: agent y", ": 1 turn, 120 in, 30 out, $0"]);
+        assert_eq!(view.state.ticking().count(), 3, "its time goes on too");
     }
 
     #[test]

@@ -40,6 +40,8 @@ struct Gathered {
     tools: BTreeSet<(String, String)>,
     /// Models that answered.
     models: BTreeSet<String>,
+    /// Events that never came here.
+    missed: u64,
 }
 
 /// What the end of a run is told about besides the result.
@@ -70,6 +72,10 @@ impl Recap {
         }
     }
 
+    fn miss(&self, events: u64) {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).missed += events;
+    }
+
     /// Models that answered.
     pub(crate) fn models(&self) -> Vec<String> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner).models.iter().cloned().collect()
@@ -89,6 +95,7 @@ impl Recap {
         push_list(&mut text, &paint::quiet("loop"), loops(result).into_iter());
         push_list(&mut text, &paint::warn("warning"), result.warnings.iter().map(|warning| clean(warning, 400)));
         push_denials(&mut text, &gathered);
+        push_missed(&mut text, gathered.missed);
         push_questions(&mut text, result);
         push_list(&mut text, &paint::warn("approval"), result.approvals.iter().map(awaited));
         if let Some(until) = result.resume_at {
@@ -116,6 +123,7 @@ impl Sink for Recap {
     }
 
     fn deliver(&self, batch: Batch) -> BoxFuture<'_, Result<Ack, Fault>> {
+        self.miss(batch.dropped_before);
         for event in &batch.events {
             self.note(event);
         }
@@ -229,6 +237,15 @@ fn apply(ending: &Ending<'_>, patch: &Path) -> String {
             let patch = std::path::absolute(patch).unwrap_or_else(|_| patch.to_owned());
             format!("git -C {} apply {}", quoted(workdir), quoted(&patch))
         }
+    }
+}
+
+/// That some of what was denied, and some models, may not be named.
+fn push_missed(text: &mut String, missed: u64) {
+    if missed > 0 {
+        let events = if missed == 1 { "event" } else { "events" };
+        let what = format!("{missed} {events} came faster than they could be gathered; the record has them");
+        push_row(text, &paint::warn("missed"), &what);
     }
 }
 
@@ -443,6 +460,7 @@ mod tests {
             body: Body::TurnStarted { turn: 1, model: "m".into(), options: std::sync::Arc::default() },
             ..event
         });
+        recap.miss(2);
         let models = ["m".to_owned()];
         let ending =
             Ending { result: &result(), out: Path::new("/nowhere"), workdir: None, not_language_models: &models };
@@ -454,6 +472,7 @@ mod tests {
              denied     tool `move`; `--allow move` would allow it\n\
              denied     tool `write`, by the deny rule `wr*`\n\
              denied     plugin `scan`: fs read\n             --grant scan:fs=read\n\
+             missed     2 events came faster than they could be gathered; the record has them\n\
              run        cofferdam runs show r1"
         );
     }

@@ -247,6 +247,8 @@ pub struct MemoryCalls {
     revisions: BTreeMap<Arc<str>, (u64, StepPath)>,
     /// In the order in which they were made.
     order: VecDeque<Arc<str>>,
+    /// How often a step began anew; only of runs whose memory outlives them.
+    lives: BTreeMap<StepPath, u32>,
 }
 
 impl MemoryCalls {
@@ -254,6 +256,19 @@ impl MemoryCalls {
     #[must_use]
     pub fn made(&self, call: Option<&Arc<str>>) -> Option<u64> {
         call.and_then(|call| self.revisions.get(call)).map(|(revision, _)| *revision)
+    }
+
+    /// What a call is known by where a memory outlives the run: one that is made again once its step, or one around it, has begun
+    /// anew is another one, whatever became of the first.
+    #[must_use]
+    pub fn name_of(&self, call: &Arc<str>, step: &StepPath) -> Arc<str> {
+        let lives: u32 = step.step().upwards().filter_map(|step| self.lives.get(&step)).sum();
+        if lives == 0 { Arc::clone(call) } else { format!("{call}~{lives}").into() }
+    }
+
+    /// A step begins anew where a memory outlives the run.
+    pub(crate) fn begin_anew(&mut self, step: &StepPath) {
+        *self.lives.entry(step.clone()).or_default() += 1;
     }
 
     /// A step begins anew, and all within it: what they call then is another call.
@@ -409,6 +424,15 @@ mod tests {
         let call = |number: usize| Arc::from(format!("c{number}"));
         (0..=limits::MEMORY_CALLS).for_each(|number| calls.note(&call(number), number as u64 + 1, &StepPath::ROOT));
         assert_eq!((calls.made(Some(&call(0))), calls.made(Some(&call(1))), calls.made(None)), (None, Some(2), None));
+    }
+
+    #[test]
+    fn a_call_of_a_step_that_began_anew_has_another_name() {
+        let (mut calls, call) = (MemoryCalls::default(), Arc::from("c"));
+        let name = |calls: &MemoryCalls, path: &str| calls.name_of(&call, &path.into()).to_string();
+        ["g", "g.a", "g.a", "h"].into_iter().for_each(|step| calls.begin_anew(&step.into()));
+        let names = ["g.a", "g.a@1", "g.b[2].c", "g", "ga", ""].map(|path| name(&calls, path));
+        assert_eq!(names, ["c~3", "c~3", "c~1", "c~1", "c", "c"]);
     }
 
     #[test]

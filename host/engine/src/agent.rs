@@ -214,6 +214,11 @@ impl<'a> Conversation<'a> {
                 Next::Stop { truncated } => return Ok(truncated),
             }
         }
+        // Where it was woken after its last turn, it has given the floor.
+        if !woken {
+            self.give_floor(turns).await?;
+        }
+        self.leave().await?;
         self.cut_off("out_of_turns", &format!("the agent was stopped after {turns} turns")).map(|_| true)
     }
 

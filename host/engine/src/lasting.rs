@@ -130,7 +130,9 @@ impl LastingMemory {
             .map(|value| encoded(&Stored { value: value.clone(), run: run.to_string(), call: call.clone() }));
         let entry = PutOne { key: place(own, key), value: stored, expected: *expected };
         let mark = PutOne { key: mark_of(run), value: Some(encoded(mark)), expected: None };
-        let quota = Quota { entries: limits::SHARED_MEMORY_KEYS, bytes: limits::SHARED_MEMORY_BYTES };
+        // Marks of runs that never complete stay, and take no room from entries.
+        let (entries, bytes) = (limits::SHARED_MEMORY_KEYS, limits::SHARED_MEMORY_BYTES);
+        let quota = Quota { prefix: ENTRIES, entries, bytes };
         let puts = Puts { namespace: NAMESPACE.to_owned(), writes: vec![entry, mark], quota: Some(quota) };
         match self.state.put_all(puts).await {
             Ok(versions) => {
@@ -153,16 +155,21 @@ impl LastingMemory {
         found.map_or_else(|| Ok((Mark::default(), 0)), |mark| Ok((decoded(&mark)?, mark.version)))
     }
 
-    /// The revision of a change that a call of the run has made; none where the entry is another one now.
+    /// What a call of the run has put there, with its revision; none where the entry is another one now.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn made(&self, run: &RunId, (own, key): (&str, &str), call: &str) -> Result<Option<u64>, Fault> {
+    pub(crate) async fn made(
+        &self,
+        run: &RunId,
+        (own, key): (&str, &str),
+        call: &str,
+    ) -> Result<Option<(u64, Arc<Value>)>, Fault> {
         let found = self.state.get(NAMESPACE, &place(own, key)).await.map_err(|error| failed(&error))?;
         let Some(entry) = found else { return Ok(None) };
         let stored: Stored = decoded(&entry)?;
         let is_own = stored.call.as_deref() == Some(call) && stored.run == run.as_str();
-        Ok(is_own.then_some(entry.version))
+        Ok(is_own.then(|| (entry.version, Arc::new(stored.value))))
     }
 
     /// Forgets which change of a run was its last one: all of them are recorded.

@@ -43,7 +43,7 @@ impl Letters {
         if writes.is_empty() {
             return Ok(());
         }
-        let quota = Quota { entries: limits::SINK_DEAD_LETTERS, bytes: limits::SINK_DEAD_LETTER_BYTES };
+        let quota = Quota { prefix: "", entries: limits::SINK_DEAD_LETTERS, bytes: limits::SINK_DEAD_LETTER_BYTES };
         let puts = Puts { namespace: self.namespace.clone(), writes, quota: Some(quota) };
         match self.state.put_all(puts).await {
             Ok(_) => Ok(()),

@@ -40,11 +40,16 @@ pub(crate) fn check_all(puts: &Puts) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// What a namespace holds.
+/// What a namespace holds of what counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Held {
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
+}
+
+/// What the keys begin with that count.
+pub(crate) fn counted(quota: Option<Quota>) -> &'static str {
+    quota.map_or("", |quota| quota.prefix)
 }
 
 impl Held {

@@ -89,13 +89,19 @@ impl Values {
 
     fn put_all(&mut self, puts: Puts) -> Result<Vec<u64>, JournalError> {
         let entries = self.namespaces.entry(puts.namespace.clone()).or_default();
-        let bytes = entries.iter().map(|(key, entry)| (key.len() + entry.value.len()) as u64).sum();
-        let before = Held { entries: entries.len() as u64, bytes };
+        let counted = entry::counted(puts.quota);
+        let mut before = Held::default();
+        for (key, entry) in entries.iter().filter(|(key, _)| key.starts_with(counted)) {
+            before.write(key, None, Some(entry.value.len()));
+        }
         let mut held = before;
         for write in &puts.writes {
             let found = entries.get(&write.key);
             entry::check_version(write.expected, found.map_or(0, |entry| entry.version))?;
-            held.write(&write.key, found.map(|entry| entry.value.len()), write.value.as_ref().map(|value| value.len()));
+            if write.key.starts_with(counted) {
+                let after = write.value.as_ref().map(|value| value.len());
+                held.write(&write.key, found.map(|entry| entry.value.len()), after);
+            }
         }
         held.check(before, puts.quota)?;
         let Puts { namespace, writes, .. } = puts;

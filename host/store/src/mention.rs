@@ -40,7 +40,12 @@ impl Mentions {
         mentions.finish()
     }
 
-    /// The ids in a record that was never written as text.
+    /// The ids in the text of one record, each once: for all places where it stands in a record, a blob is put once.
+    pub(crate) fn of_record(text: &str) -> Vec<String> {
+        each_once(Self::in_text(text))
+    }
+
+    /// The same for a record that was never written as text.
     pub(crate) fn in_record(record: &Record) -> Vec<String> {
         let mut mentions = Self::default();
         let written = match &record.body {
@@ -51,7 +56,7 @@ impl Mentions {
         if let Err(error) = written {
             tracing::warn!(%error, "a record cannot be written as JSON; its blobs stay");
         }
-        mentions.finish()
+        each_once(mentions.finish())
     }
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -78,6 +83,12 @@ impl Mentions {
         self.end();
         self.found
     }
+}
+
+fn each_once(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 fn is_digit(byte: u8) -> bool {

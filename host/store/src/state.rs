@@ -118,10 +118,12 @@ fn put_if(connection: &Connection, put: &Put) -> Result<u64, Failure> {
 
 /// Looks at everything first: what is refused has changed nothing.
 fn put_all(connection: &Connection, puts: &Puts) -> Result<Vec<u64>, Failure> {
-    let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value)), 0) FROM entries WHERE namespace = ?1";
+    let counted = entry::counted(puts.quota);
+    let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value)), 0) FROM entries
+        WHERE namespace = ?1 AND substr(key, 1, length(?2)) = ?2";
     let before = connection
         .prepare_cached(sql)?
-        .query_row([&puts.namespace], |row| Ok(Held { entries: row.get(0)?, bytes: row.get(1)? }))?;
+        .query_row([&*puts.namespace, counted], |row| Ok(Held { entries: row.get(0)?, bytes: row.get(1)? }))?;
     let mut held = before;
     let sql = "SELECT version, LENGTH(value) FROM entries WHERE namespace = ?1 AND key = ?2";
     for write in &puts.writes {
@@ -130,7 +132,9 @@ fn put_all(connection: &Connection, puts: &Puts) -> Result<Vec<u64>, Failure> {
             .query_row([&puts.namespace, &write.key], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         entry::check_version(write.expected, found.map_or(0, |(version, _)| version))?;
-        held.write(&write.key, found.map(|(_, bytes)| bytes), write.value.as_ref().map(|value| value.len()));
+        if write.key.starts_with(counted) {
+            held.write(&write.key, found.map(|(_, bytes)| bytes), write.value.as_ref().map(|value| value.len()));
+        }
     }
     held.check(before, puts.quota)?;
     let put = |write: &PutOne| Put {

@@ -1,14 +1,18 @@
 //! Processes that end while a conversation is shared.
 
-use super::talk::{Talk, narrates};
+use super::talk::{Calls, Talk, narrates};
 use super::{DOCUMENT, SHARED, builder, events, named, recorded_wakes, resume, run, shared, wakes, workflow};
 use crate::library::quick;
-use cofferdam::core::event::RunStatus;
+use cofferdam::Orchestrator;
+use cofferdam::core::event::{Body, RunStatus};
 use cofferdam::core::id::RunId;
+use cofferdam::core::limits;
 use cofferdam::core::port::{
-    Append, BlobId, BoxFuture, Journal, JournalError, Lease, LeaseRequest, Page, RecordBody, RunFilter, RunPage,
+    Append, BlobId, BoxFuture, Durability, Journal, JournalError, Lease, LeaseRequest, ModelRequest, Page, Record,
+    RecordBody, RunFilter, RunPage,
 };
 use cofferdam::store::Memory;
+use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -110,5 +114,46 @@ fn a_process_that_ends_anywhere_loses_and_repeats_nothing_of_the_conversation() 
             cut += 1;
         }
         assert!(cut > 10 && resumed > 8, "{cut} {resumed}");
+    });
+}
+
+/// Calls a tool in every turn, and so comes to no end.
+fn never_done(request: &ModelRequest) -> Calls {
+    vec![("narrate", json!({ "text": format!("still there in turn {}", request.turn) }))]
+}
+
+#[test]
+fn what_a_coordinator_said_before_it_ran_out_of_turns_is_known_to_the_others() {
+    let most = limits::COORDINATOR_TURNS;
+    let model = Talk::new(never_done);
+    let open = |journal: Arc<dyn Journal>| builder(&model).storage(journal).coordinator(shared()).build().unwrap();
+    let said_last = async |orchestrator: &Orchestrator| {
+        let said = orchestrator.conversation().await.unwrap();
+        wakes(&said).pop()
+    };
+    quick().block_on(async {
+        let memory = Arc::new(Memory::new());
+        let orchestrator = open(Arc::clone(&memory) as _);
+        assert!(run(&orchestrator, "one").await.success());
+        assert_eq!(said_last(&orchestrator).await, Some(("one".to_owned(), most)));
+        // The process ended when all was in the run's own record, and nothing in the conversation.
+        let cut = Arc::new(Memory::new());
+        let id = RunId::parse("one").unwrap();
+        let is_end = |record: &Record| match record.event() {
+            Some(event) => matches!(&event.body, Body::Warning { code, .. } if code == "out_of_turns"),
+            None => false,
+        };
+        let (mut head, mut ended) = (0, false);
+        while !ended {
+            let mut records = memory.read(&id, head, 1_000).await.unwrap().records;
+            let end = records.iter().position(is_end);
+            ended = end.is_some();
+            records.truncate(end.unwrap_or(records.len()));
+            let (run, durability) = (id.clone(), Durability::Durable);
+            head = cut.append(Append { run, expected_head: head, records, index: None, durability }).await.unwrap();
+        }
+        let again = open(Arc::clone(&cut) as _);
+        assert!(resume(&again, "one").await.unwrap().success());
+        assert_eq!(said_last(&again).await, Some(("one".to_owned(), most)));
     });
 }

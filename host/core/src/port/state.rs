@@ -98,6 +98,8 @@ pub struct PutOne {
 /// What a namespace may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
+    /// What the keys begin with that count; all do that begin with nothing.
+    pub prefix: &'static str,
     /// Entries.
     pub entries: u64,
     /// Bytes of keys and values together.

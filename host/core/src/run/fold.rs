@@ -134,7 +134,7 @@ impl Machine {
                 *self.usage_by_model.entry(Arc::clone(model)).or_default() += *usage;
             }
             Body::StepRetrying { delay_ms, usage, .. } => {
-                self.memory_calls.forget(&event.path);
+                self.forget_memory_calls(&event.path);
                 self.rest(id, (event.at, Duration::from_millis(*delay_ms)), *usage);
             }
             Body::StepWaiting(_) => self.defer_try(id, event.at),

@@ -4,7 +4,7 @@ use super::machine::Machine;
 use super::node::{Kind, NodeId};
 use crate::event::{Seen, SeenEntry};
 use crate::id::{StepPath, ToolName};
-use crate::memory::{self, Memory, MemoryAccess, MemoryCalls};
+use crate::memory::{self, Memory, MemoryAccess, MemoryCalls, MemoryScope};
 use crate::spec::workflow::Work;
 use crate::value::Map;
 use crate::variable::LOOP_CONTINUE;
@@ -53,6 +53,14 @@ impl Machine {
     #[must_use]
     pub fn memory_calls(&self) -> &MemoryCalls {
         &self.memory_calls
+    }
+
+    /// A step begins anew, and all within it.
+    pub(super) fn forget_memory_calls(&mut self, step: &StepPath) {
+        self.memory_calls.forget(step);
+        if self.workflow.options.memory_scope == MemoryScope::Shared {
+            self.memory_calls.begin_anew(step);
+        }
     }
 
     pub(super) fn change_memory(&mut self, entry: (&str, &str), value: Option<&Arc<Value>>, change: &Change<'_>) {

@@ -2,12 +2,15 @@
 //!
 //! It must not need the document, so that a run can be asked wherever its journal is.
 
+mod by_owner;
+
 use crate::event::{Approved, Body, Decision, OpenApproval, OpenQuestion, RunEvent, Waiting, call_name};
 use crate::id::StepPath;
 use crate::time::Timestamp;
 use crate::value::Map;
+use by_owner::ByOwner;
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The setting by which calls that nobody is there to allow wait.
 pub const DEFER_APPROVALS: &str = "defer_approvals";
@@ -15,11 +18,11 @@ pub const DEFER_APPROVALS: &str = "defer_approvals";
 /// What steps wait for, or may come to wait for.
 #[derive(Debug, Default)]
 pub struct Waits {
-    /// Each with the step that waits.
-    questions: Vec<(StepPath, OpenQuestion)>,
-    calls: Vec<AskedCall>,
+    /// Each belongs to the step that waits, as all of these do.
+    questions: ByOwner<OpenQuestion>,
+    calls: ByOwner<AskedCall>,
     /// When a run inside a step may go on by itself.
-    until: Vec<(StepPath, Timestamp)>,
+    until: ByOwner<Timestamp>,
     /// The steps that wait.
     waiting: HashSet<StepPath>,
     /// Calls that a person denied: their steps do not make them in another try either.
@@ -52,7 +55,7 @@ impl Waits {
             Body::QuestionAsked { question, choices, deferred: true, .. } => {
                 let step = event.path.clone();
                 let open = OpenQuestion { step: step.clone(), question: question.clone(), choices: choices.clone() };
-                self.questions.push((step.clone(), open));
+                self.questions.push(&step, open);
                 self.waiting.insert(step);
             }
             Body::StepWaiting(waiting) => self.wait(&event.path, waiting),
@@ -72,15 +75,17 @@ impl Waits {
 
     /// Everybody who asked does so again, but for calls of steps whose conversation goes on from its record.
     fn reopen(&mut self, words: &[Approved]) {
-        for word in words {
-            let same = |call: &&mut AskedCall| {
-                let OpenApproval { step, attempt, call, .. } = &call.open;
-                (step, attempt, call) == (&word.step, &word.attempt, &word.call)
-            };
-            if let Some(call) = self.calls.iter_mut().find(same) {
-                call.said = Some(word.clone());
-                if word.decision == Decision::Deny && !call.inner {
-                    self.denied.push((call.open.clone(), word.clone()));
+        // Of several words about one call the last one holds.
+        let of = |word: &Approved| (word.step.clone(), word.attempt, word.call.clone());
+        let said: HashMap<_, _> = words.iter().map(|word| (of(word), word)).collect();
+        if !said.is_empty() {
+            for call in self.calls.iter_mut() {
+                let OpenApproval { step, attempt, call: name, .. } = &call.open;
+                if let Some(word) = said.get(&(step.clone(), *attempt, name.clone())) {
+                    call.said = Some((*word).clone());
+                    if word.decision == Decision::Deny && !call.inner {
+                        self.denied.push((call.open.clone(), (*word).clone()));
+                    }
                 }
             }
         }
@@ -97,17 +102,17 @@ impl Waits {
         let (attempt, tool, args) = (event.attempt.unwrap_or(1), tool.clone(), args.clone());
         let (agent, rule) = (agent.clone(), rule.clone());
         let open = OpenApproval { step: step.clone(), attempt, call, agent, tool, args, rule };
-        self.calls.push(AskedCall { owner: step, inner: false, open, said: None });
+        self.calls.push(&step, AskedCall { owner: step.clone(), inner: false, open, said: None });
     }
 
     fn wait(&mut self, owner: &StepPath, waiting: &Waiting) {
         let Waiting { questions, approvals, until } = waiting;
-        self.calls.retain(|call| !call.inner || call.owner != *owner);
-        self.questions.extend(questions.iter().map(|open| (owner.clone(), open.clone())));
-        let asked =
-            |open: &OpenApproval| AskedCall { owner: owner.clone(), inner: true, open: open.clone(), said: None };
-        self.calls.extend(approvals.iter().map(asked));
-        self.until.extend(until.map(|until| (owner.clone(), until)));
+        self.calls.retain_of(owner, |call| !call.inner);
+        questions.iter().for_each(|open| self.questions.push(owner, open.clone()));
+        for open in approvals {
+            self.calls.push(owner, AskedCall { owner: owner.clone(), inner: true, open: open.clone(), said: None });
+        }
+        until.iter().for_each(|until| self.until.push(owner, *until));
         self.waiting.insert(owner.clone());
     }
 
@@ -122,7 +127,7 @@ impl Waits {
                 self.forget_call(&step, &call_name(&event.path, call_id));
             }
             Body::StepStarted { .. } => {
-                self.calls.retain(|call| call.inner || call.owner != step || Some(call.open.attempt) == event.attempt);
+                self.calls.retain_of(&step, |call| call.inner || Some(call.open.attempt) == event.attempt);
             }
             Body::StepFinished { .. } | Body::StepRetrying { .. } | Body::StepSkipped { .. } => self.forget(&step),
             // What was cut short may be taken up, with the calls that it asked about.
@@ -135,7 +140,7 @@ impl Waits {
     /// do not.
     pub(super) fn trust(&mut self, is_ours: impl Fn(&OpenApproval, &Approved) -> bool) -> usize {
         let mut left_out = 0;
-        for call in &mut self.calls {
+        for call in self.calls.iter_mut() {
             let said = call.said.as_ref();
             if said.is_some_and(|said| said.decision == Decision::Allow && !is_ours(&call.open, said)) {
                 call.said = None;
@@ -146,30 +151,30 @@ impl Waits {
     }
 
     fn forget_call(&mut self, step: &StepPath, name: &str) {
-        self.calls.retain(|call| call.inner || call.owner != *step || call.open.call != name);
+        self.calls.retain_of(step, |call| call.inner || call.open.call != name);
     }
 
     fn begin_call(&mut self, step: &StepPath, name: &str) {
-        self.calls.retain(|call| call.inner || call.owner != *step || call.open.call != name || call.said.is_some());
+        self.calls.retain_of(step, |call| call.inner || call.open.call != name || call.said.is_some());
     }
 
     fn stop_waiting(&mut self, step: &StepPath) {
         if self.waiting.remove(step) {
-            self.questions.retain(|(owner, _)| owner != step);
-            self.until.retain(|(owner, _)| owner != step);
-            self.calls.retain(|call| !call.inner || call.owner != *step);
+            self.questions.remove(step);
+            self.until.remove(step);
+            self.calls.retain_of(step, |call| !call.inner);
         }
     }
 
     /// The step has ended.
     pub(super) fn forget(&mut self, step: &StepPath) {
         self.stop_waiting(step);
-        self.calls.retain(|call| call.owner != *step);
+        self.calls.remove(step);
     }
 
     /// Questions that nobody here can answer, in the order in which they were asked.
     pub fn open_questions(&self) -> impl Iterator<Item = &OpenQuestion> {
-        self.questions.iter().map(|(_, question)| question)
+        self.questions.iter()
     }
 
     /// Calls that the run waits with, in the order in which they were asked about.
@@ -198,7 +203,7 @@ impl Waits {
     /// When the first of the runs inside steps may go on by itself.
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
-        self.until.iter().map(|(_, until)| *until).min()
+        self.until.iter().min().copied()
     }
 
     /// Whether calls that nobody is there to allow wait; else they are denied.
@@ -323,5 +328,25 @@ mod tests {
             let events = [asked("a", "1"), event("a", Some(attempt), started.clone())];
             assert_eq!(fold(&events).undecided_calls().count(), left, "try {attempt}");
         }
+    }
+
+    /// Were each call looked at for each event, this would take minutes.
+    #[test]
+    fn many_calls_are_kept_in_order_and_in_no_time() {
+        let (count, began) = (40_000, std::time::Instant::now());
+        let paths: Vec<String> = (0..count).map(|item| format!("each[{item}].work")).collect();
+        let mut waits = Waits::default();
+        let note = |waits: &mut Waits, event| waits.note(&event);
+        paths.iter().for_each(|path| note(&mut waits, asked(path, "1")));
+        paths.iter().for_each(|path| note(&mut waits, waiting(path)));
+        let order =
+            |waits: &Waits| -> Vec<String> { waits.open_approvals().map(|open| open.step.to_string()).collect() };
+        assert_eq!(order(&waits), paths);
+        waits.note(&resumed(paths.iter().map(|path| word(path, "1", Decision::Allow)).collect()));
+        assert_eq!(waits.said_of_calls().count(), count);
+        let started = || Body::ToolCallStarted { call_id: "1".to_owned(), tool: tool(), args: Arc::new(json!({})) };
+        paths.iter().skip(1).for_each(|path| note(&mut waits, event(path, Some(1), started())));
+        assert_eq!((waits.said_of_calls().count(), waits.undecided_calls().count()), (1, 0));
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
     }
 }

@@ -69,4 +69,12 @@ impl Conversation<'_> {
         }
         Ok(())
     }
+
+    /// It is not asked again: what an earlier process recorded last, and may not have said here, is said now.
+    pub(super) async fn leave(&mut self) -> Result<(), Fault> {
+        if self.seat.as_ref().is_some_and(|seat| seat.owed.is_some()) {
+            self.take_floor().await?;
+        }
+        Ok(())
+    }
 }

@@ -18,7 +18,8 @@ use cofferdam_core::memory::{Memory, MemoryAccess, MemoryChange, MemoryEntry, Me
 use cofferdam_core::port::{MemoryReply, MemoryRequest, Redactor, redact_value};
 use cofferdam_core::run::Emission;
 use cofferdam_core::value;
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +32,8 @@ pub(crate) struct Errand {
     pub(crate) access: MemoryAccess,
     /// The revision of the change that the same call has made already.
     pub(crate) made: Option<u64>,
+    /// What the store knows the call by.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) asked: MemoryAsked,
 }
 
@@ -78,27 +81,39 @@ impl Lasting {
     }
 }
 
+/// The revision of a change, and its value where that is still there.
+type Unrecorded = (u64, Option<Arc<Value>>);
+
 /// Goes to the store for the run.
 struct Messenger {
     memory: LastingMemory,
     run: RunId,
     redactor: Arc<dyn Redactor>,
-    /// What an earlier process may have made and not recorded, and the revision of then; none before it was looked up.
-    open: Option<(Mark, u64)>,
+    /// Calls whose changes may be made and not recorded, each with the revision that it has at least: of an earlier process, and of
+    /// steps that had ended by then. None before it was looked up.
+    open: Option<BTreeMap<Arc<str>, u64>>,
 }
 
 impl Messenger {
     async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Errand>, inbox: Inbox) {
         while let Some(errand) = queue.recv().await {
-            let Errand { path, attempt, own, access, made, asked } = errand;
+            let Errand { path, attempt, own, access, made, name, asked } = errand;
             let MemoryAsked { request, reply: answer, done } = asked;
-            match self.fetch(&own, &access, made, request).await {
+            match self.fetch((&own, &access), (made, name.clone()), request).await {
                 Err(fault) => drop(done.send(Err(fault))),
                 Ok((reply, found)) => {
                     let (recorded, is_recorded) = oneshot::channel();
+                    let made = match (&found, &reply) {
+                        (Found::Changed(_), MemoryReply::Changed(revision)) => name.zip(Some(*revision)),
+                        _ => None,
+                    };
                     let fetched = Box::new(Fetched { reply, found, answer });
                     inbox.send(Wake::Lasting { path, attempt, fetched, done: recorded });
-                    let _ = done.send(is_recorded.await.unwrap_or_else(|_| Err(Fault::cancelled())));
+                    let outcome = is_recorded.await.unwrap_or_else(|_| Err(Fault::cancelled()));
+                    if let (Err(_), Some((call, revision)), Some(open)) = (&outcome, made, &mut self.open) {
+                        open.insert(call, revision);
+                    }
+                    let _ = done.send(outcome);
                 }
             }
         }
@@ -106,9 +121,8 @@ impl Messenger {
 
     async fn fetch(
         &mut self,
-        own: &Arc<str>,
-        access: &MemoryAccess,
-        made: Option<u64>,
+        (own, access): (&Arc<str>, &MemoryAccess),
+        (made, name): (Option<u64>, Option<Arc<str>>),
         request: MemoryRequest,
     ) -> Result<(MemoryReply, Found), Fault> {
         let may = |namespace: &str| access.reads(own, namespace);
@@ -132,26 +146,36 @@ impl Messenger {
             MemoryRequest::Change(_) if !access.write => Err(denied(own, "may not write")),
             MemoryRequest::Change(change) => match made {
                 Some(revision) => Ok((MemoryReply::Changed(revision), Found::Nothing)),
-                None => self.change(own, change).await,
+                None => self.change(own, name, change).await,
             },
         }
     }
 
-    async fn change(&mut self, own: &Arc<str>, mut change: MemoryChange) -> Result<(MemoryReply, Found), Fault> {
+    async fn change(
+        &mut self,
+        own: &Arc<str>,
+        name: Option<Arc<str>>,
+        mut change: MemoryChange,
+    ) -> Result<(MemoryReply, Found), Fault> {
         // What is redacted when it is recorded must not stand in the store either.
         let mut value = change.value.take().map(Arc::new);
         if let Some(value) = &mut value {
             redact_value(&*self.redactor, value);
         }
         change.value = value.as_deref().cloned();
+        let call = std::mem::replace(&mut change.call, name);
         let revision = match self.unrecorded(own, &change).await? {
-            Some(revision) => revision,
+            Some((revision, there)) => {
+                // Made again it may want another value, and changes nothing more.
+                value = value.map(|value| there.unwrap_or(value));
+                revision
+            }
             None => {
                 let mark = self.mark_with(change.call.as_ref());
                 self.memory.change((&self.run, &mark), own, &change).await?
             }
         };
-        let (namespace, key, call) = (Arc::clone(own), change.key.into(), change.call);
+        let (namespace, key) = (Arc::clone(own), change.key.into());
         let revision_there = Some(revision);
         let body = match value {
             Some(value) => Body::MemoryWritten { namespace, key, value, call, revision: revision_there },
@@ -162,23 +186,28 @@ impl Messenger {
 }
 
 impl Messenger {
-    /// The revision of a change that an earlier process has made by the same call and did not record.
-    async fn unrecorded(&mut self, own: &str, change: &MemoryChange) -> Result<Option<u64>, Fault> {
-        let (mark, revision) = match self.open.take() {
+    /// The change that the same call has made and that is not recorded: its revision, and the value that it put there. Of a call that
+    /// is recorded nobody asks here, and one of a step that began anew since has another name: what else a mark has is of no account.
+    async fn unrecorded(&mut self, own: &str, change: &MemoryChange) -> Result<Option<Unrecorded>, Fault> {
+        let open = match self.open.take() {
             Some(open) => self.open.insert(open),
-            None => self.open.insert(self.memory.mark(&self.run).await?),
+            None => {
+                let (mark, revision) = self.memory.mark(&self.run).await?;
+                self.open.insert(mark.calls.into_iter().map(|call| (call, revision)).collect())
+            }
         };
-        let Some(call) = change.call.as_ref().filter(|call| mark.calls.contains(call)) else { return Ok(None) };
-        mark.calls.retain(|open| open != call);
+        let Some(call) = &change.call else { return Ok(None) };
         // Where somebody has written since, it has a revision that no entry has any more.
-        let revision = *revision;
-        Ok(Some(self.memory.made(&self.run, (own, &change.key), call).await?.unwrap_or(revision)))
+        let Some(revision) = open.get(call).copied() else { return Ok(None) };
+        let found = self.memory.made(&self.run, (own, &change.key), call).await?;
+        open.remove(call);
+        Ok(Some(found.map_or((revision, None), |(revision, value)| (revision, Some(value)))))
     }
 
     /// What is left beside a change: its call, and those that are still open.
     fn mark_with(&self, call: Option<&Arc<str>>) -> Mark {
-        let open = self.open.iter().flat_map(|(mark, _)| mark.calls.iter());
-        Mark { calls: call.into_iter().chain(open).cloned().collect() }
+        let open = self.open.iter().flat_map(BTreeMap::keys);
+        Mark { calls: call.into_iter().chain(open).take(limits::MEMORY_CALLS).cloned().collect() }
     }
 }
 

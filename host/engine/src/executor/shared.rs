@@ -29,11 +29,13 @@ impl Run {
         }
         if let Some(lasting) = &self.lasting {
             let (own, access) = self.machine.memory_rights(&path);
-            let made = self.machine.memory_calls().made(match &asked.request {
+            let calls = self.machine.memory_calls();
+            let call = match &asked.request {
                 MemoryRequest::Change(change) => change.call.as_ref(),
                 _ => None,
-            });
-            return lasting.ask(Errand { path, attempt, own, access, made, asked });
+            };
+            let (made, name) = (calls.made(call), call.map(|call| calls.name_of(call, &path)));
+            return lasting.ask(Errand { path, attempt, own, access, made, name, asked });
         }
         let MemoryAsked { request, reply, done } = asked;
         let (answer, body) = match recall(&self.machine, &path, request) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(super) enum Fate {
     /// A rule denied it.
     Denied(String),
-    /// It was asked about, and nobody has said anything.
+    /// It was asked about, and has not begun.
     Waits,
     /// It had begun; nothing tells how it ended.
     Open,

@@ -106,10 +106,11 @@ impl Past {
                     findings.sent_off |= mail::is_agent(&tool) && *reply.result == mail::sent_off();
                     Ok(reply.clone())
                 }
-                Fate::Waits => Err(Waiting::default().to_fault()),
+                // Where the try failed, it did so of something else before the call began.
+                Fate::Waits if !self.failed => Err(Waiting::default().to_fault()),
                 // A sub-agent waits, which has a record of its own.
                 Fate::Open if self.waits() && mail::is_agent(&tool) => Err(Waiting::default().to_fault()),
-                Fate::Open => {
+                Fate::Waits | Fate::Open => {
                     findings.cut = true;
                     Ok(refused("open", String::new()))
                 }

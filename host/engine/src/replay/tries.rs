@@ -127,8 +127,9 @@ impl Replayer {
         let reply = match call.fate {
             Fate::Denied(rule) => denial_reply(tool, &rule),
             Fate::Answered(reply) => reply,
+            // It failed of something else before the call began, or before it was known how that ended.
+            Fate::Waits | Fate::Open if failure(asked).is_some() => return Held::Taken,
             Fate::Waits => return Waiting::default().to_fault().into(),
-            Fate::Open if failure(asked).is_some() => return Held::Taken,
             Fate::Open => {
                 let what = format!("the step completed, and the call of `{tool}` has no end");
                 return Difference::at(asked.recorded, what).into();

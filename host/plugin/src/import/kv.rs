@@ -173,7 +173,7 @@ impl Store {
             let value = value.map(|value| self.stored(&value, ttl_ms));
             puts.push(PutOne { key, value, expected });
         }
-        let quota = Quota { entries: limits::PLUGIN_KV_ENTRIES, bytes: limits::PLUGIN_KV_BYTES };
+        let quota = Quota { prefix: "", entries: limits::PLUGIN_KV_ENTRIES, bytes: limits::PLUGIN_KV_BYTES };
         let puts = Puts { namespace: self.namespace.clone(), writes: puts, quota: Some(quota) };
         self.state.put_all(puts).await.map_err(failed)
     }

@@ -21,6 +21,10 @@ pub(super) const LAWS: &[Law<dyn Journal>] = &[
         holds: |journal| Box::pin(keep_pending(journal)),
     },
     Law {
+        sentence: "a blob that stands twice in a record was put once for it",
+        holds: |journal| Box::pin(named_twice(journal)),
+    },
+    Law {
         sentence: "a record without its large values is kept as it is, and has their blobs",
         holds: |journal| Box::pin(keep_spilled(journal)),
     },
@@ -104,6 +108,18 @@ async fn keep_pending(journal: &dyn Journal) -> Verdict {
     put(journal, b"twice").await?;
     done("deleting", journal.delete(&run("a")).await)?;
     has(journal, "the blob of the other run", &id, b"twice").await?;
+    name(journal, "b", 0, &[&id]).await?;
+    done("deleting the other", journal.delete(&run("b")).await)?;
+    has_not(journal, "the blob in the end", &id).await
+}
+
+async fn named_twice(journal: &dyn Journal) -> Verdict {
+    let id = put(journal, b"twice in one").await?;
+    // The record of another run is on the way.
+    put(journal, b"twice in one").await?;
+    name(journal, "a", 0, &[&id, &id]).await?;
+    done("deleting", journal.delete(&run("a")).await)?;
+    has(journal, "the blob that another run is about to name", &id, b"twice in one").await?;
     name(journal, "b", 0, &[&id]).await?;
     done("deleting the other", journal.delete(&run("b")).await)?;
     has_not(journal, "the blob in the end", &id).await

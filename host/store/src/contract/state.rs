@@ -149,17 +149,22 @@ async fn together(state: &dyn State) -> Verdict {
 
 async fn quota(state: &dyn State) -> Verdict {
     let full = |error: &JournalError| matches!(error, JournalError::Full(_));
-    let entries = Some(Quota { entries: 2, bytes: 100 });
+    let entries = Some(Quota { prefix: "", entries: 2, bytes: 100 });
     let two = [("a", Some(&b"1"[..]), None), ("b", Some(&b"2"[..]), None)];
     done("two entries", state.put_all(puts(&two, entries)).await)?;
     refused("a third", state.put_all(puts(&[("c", Some(&b"3"[..]), None)], entries)).await, full)?;
     let swap = [("a", None, None), ("c", Some(&b"3"[..]), None)];
     done("one for another", state.put_all(puts(&swap, entries)).await)?;
-    let bytes = Some(Quota { entries: 2, bytes: 10 });
+    let bytes = Some(Quota { prefix: "", entries: 2, bytes: 10 });
     refused("too many bytes", state.put_all(puts(&[("b", Some(&[7; 9]), None)], bytes)).await, full)?;
     done("just as many", state.put_all(puts(&[("b", Some(&[7; 7]), None)], bytes)).await)?;
-    let less = Some(Quota { entries: 1, bytes: 1 });
-    done("less than before", state.put_all(puts(&[("b", Some(&[7; 6]), None)], less)).await).map(drop)
+    let less = Some(Quota { prefix: "", entries: 1, bytes: 1 });
+    done("less than before", state.put_all(puts(&[("b", Some(&[7; 6]), None)], less)).await)?;
+    let some = Some(Quota { prefix: "e/", entries: 1, bytes: 5 });
+    let both = [("e/é", Some(&b"1"[..]), None), ("other", Some(&[7; 20]), None)];
+    done("what does not count", state.put_all(puts(&both, some)).await)?;
+    refused("what counts", state.put_all(puts(&[("e/2", Some(&b"2"[..]), None)], some)).await, full)?;
+    refused("its bytes", state.put_all(puts(&[("e/é", Some(&b"12"[..]), None)], some)).await, full)
 }
 
 async fn clears(state: &dyn State) -> Verdict {

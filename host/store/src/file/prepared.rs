@@ -14,7 +14,7 @@ pub(super) struct Prepared {
     pub(super) run: RunId,
     pub(super) expected_head: u64,
     pub(super) durability: Durability,
-    /// What could be the ids of blobs, repetitions included.
+    /// What could be the ids of blobs, each once for each record that names it.
     pub(super) mentions: Vec<String>,
     updated_at: Option<Timestamp>,
     index: Option<RunIndex>,
@@ -32,7 +32,7 @@ impl Prepared {
         let updated_at = records.last().map(|record| record.at);
         let positions = expected_head.saturating_add(1)..;
         let records: Vec<_> = positions.zip(record::encode_all(&records)?).map(prepare).collect();
-        let mentions = records.iter().flat_map(|(text, _)| Mentions::in_text(text)).collect();
+        let mentions = records.iter().flat_map(|(text, _)| Mentions::of_record(text)).collect();
         Ok(Self { run, expected_head, durability, mentions, updated_at, index, records })
     }
 

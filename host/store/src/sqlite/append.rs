@@ -31,7 +31,7 @@ impl Prepared {
         }
         let updated_at = records.last().map(|record| record.at);
         let rows = Row::all(&run, expected_head, &records)?;
-        let mentions = rows.iter().flat_map(|row| Mentions::in_text(&row.body)).collect();
+        let mentions = rows.iter().flat_map(Row::texts).flat_map(Mentions::of_record).collect();
         Ok(Self { run, expected_head, head, updated_at, index, rows, mentions })
     }
 

@@ -42,6 +42,11 @@ impl Row {
         Self { first, sum: record::sum_of(run, first, &text), body: text }
     }
 
+    /// The texts of its records, most with their sums before them.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.body.split(BETWEEN)
+    }
+
     fn push(&mut self, run: &RunId, position: u64, text: &str) {
         let sum = record::sum_of(run, position, text).cast_unsigned();
         self.body.push(BETWEEN);
