@@ -279,20 +279,21 @@ fn the_run_waits_for_what_is_asked_with_the_last_word() {
 
 #[test]
 fn nothing_follows_a_run_whose_coordinator_fails_while_an_agent_answers() {
-    for wait in 0..6 {
-        let model = says(move |request| match (request.path.as_str(), request.messages.last()) {
-            ("a", _) if request.turn == 1 => quiet(1, "draft"),
-            ("a", _) => Ok((50, "hm".to_owned(), vec![("send_message", json!({ "text": "hm" }))])),
-            ("b", _) => quiet(1, "printed"),
-            (_, Some(Message::User { text, .. })) if text.contains("All steps have ended") => {
-                Ok((1, String::new(), vec![forward("a", "why?")]))
+    for wait in 0..3 {
+        let model = says(move |request| match (request.path.as_str(), request.turn) {
+            ("a", 1) | ("b", _) => quiet(1, "done"),
+            ("a", 2) => Ok((1, "hm".to_owned(), vec![("send_message", json!({ "text": "let me see" }))])),
+            ("a", _) => quiet(wait, "because"),
+            _ if heard(request).contains("let me see") => Err(Fault::step("broken", "no")),
+            _ if matches!(request.messages.last(), Some(Message::User { text, .. }) if text.contains("All steps")) => {
+                Ok((1, "hm".to_owned(), vec![forward("a", "why?")]))
             }
-            (_, Some(Message::Tool { .. })) => Ok((47 + wait, "hm".to_owned(), vec![("send_message", json!({}))])),
             _ => quiet(1, "well"),
         });
-        let spec = Coordinator::default();
-        let seen = Scene { models: model, coordinator: Some(spec), ..Scene::default() }.run(two(late(None)));
+        let coordinator = Some(Coordinator::default());
+        let seen = Scene { models: model, coordinator, ..Scene::default() }.run(two(late(None)));
         held(&seen);
+        assert!(told(&seen).contains("coordinator_failed"), "{}", told(&seen));
     }
 }
 
