@@ -266,7 +266,7 @@ impl Machine {
         };
         let node = self.node(id);
         match attempt {
-            Some(attempt) => node.attempt == attempt && (node.state == NodeState::Running || node.is_resumed()),
+            Some(attempt) => node.attempt == attempt && (node.state == NodeState::Running || self.reads_on(node)),
             None => {
                 let asked = [NodeState::Deciding, NodeState::Expanding, NodeState::Asking, NodeState::Gathering];
                 asked.contains(&node.state) || self.is_evaluating(id)

@@ -71,6 +71,11 @@ impl Machine {
         self.sequels > 0
     }
 
+    /// Whether the agent of a completed step is at work again, or has what it read to answer, in a run that goes on.
+    pub(super) fn reads_on(&self, node: &Node) -> bool {
+        self.ended.is_none() && node.is_resumed()
+    }
+
     /// The steps whose conversation is resumed or will be.
     #[must_use]
     pub fn resumed(&self) -> Vec<StepPath> {

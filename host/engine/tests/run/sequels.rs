@@ -278,6 +278,26 @@ fn the_run_waits_for_what_is_asked_with_the_last_word() {
 }
 
 #[test]
+fn nothing_follows_a_run_whose_coordinator_fails_while_an_agent_answers() {
+    for wait in 0..3 {
+        let model = says(move |request| match (request.path.as_str(), request.turn) {
+            ("a", 1) | ("b", _) => quiet(1, "done"),
+            ("a", 2) => Ok((1, "hm".to_owned(), vec![("send_message", json!({ "text": "let me see" }))])),
+            ("a", _) => quiet(wait, "because"),
+            _ if heard(request).contains("let me see") => Err(Fault::step("broken", "no")),
+            _ if matches!(request.messages.last(), Some(Message::User { text, .. }) if text.contains("All steps")) => {
+                Ok((1, "hm".to_owned(), vec![forward("a", "why?")]))
+            }
+            _ => quiet(1, "well"),
+        });
+        let coordinator = Some(Coordinator::default());
+        let seen = Scene { models: model, coordinator, ..Scene::default() }.run(two(late(None)));
+        held(&seen);
+        assert!(told(&seen).contains("coordinator_failed"), "{}", told(&seen));
+    }
+}
+
+#[test]
 fn the_run_does_not_end_while_an_answer_is_on_its_way() {
     let steps = |request: &ModelRequest| match (request.path.as_str(), request.turn) {
         ("b", _) => quiet(100, "printed"),
