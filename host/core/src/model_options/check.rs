@@ -29,12 +29,20 @@ const CREDENTIAL_ENDINGS: &[&str] = &["authorization", "api-key", "apikey", "-to
 
 /// Members of a body that are the conversation, its bounds and its form; the budget counts on them.
 const RESERVED_BODY: &[&str] = &[
+    "function_call",
+    "functions",
     "max_completion_tokens",
+    "max_new_tokens",
     "max_output_tokens",
     "max_tokens",
     "messages",
     "model",
+    "models",
     "n",
+    "n_predict",
+    "num_predict",
+    "prompt",
+    "route",
     "stream",
     "stream_options",
     "tool_choice",
@@ -170,6 +178,28 @@ mod tests {
     fn a_body_cannot_say_what_budgets_and_streams_rest_on() {
         let body = json!({ "p": { "max_tokens": 1, "stream": false, "n": 3, "service_tier": "flex", "top_k": 4 } });
         assert_eq!(places(json!({ "provider": body })), ["provider.p.max_tokens", "provider.p.stream", "provider.p.n"]);
+        for name in [
+            "model",
+            "models",
+            "route",
+            "messages",
+            "prompt",
+            "tools",
+            "tool_choice",
+            "functions",
+            "function_call",
+            "max_completion_tokens",
+            "max_output_tokens",
+            "max_new_tokens",
+            "n_predict",
+            "num_predict",
+            "stream_options",
+        ] {
+            let options: ModelOptions = serde_json::from_value(json!({ "provider": { "p": { name: 1 } } })).unwrap();
+            let [fault] = &options.faults()[..] else { panic!("{name} passes") };
+            assert_eq!(fault.place(), format!("provider.p.{name}"));
+            assert_eq!(fault.message, format!("`{name}` is what the host says of each request"));
+        }
     }
 
     #[test]
