@@ -93,7 +93,7 @@ impl Orchestrator {
         let (mut ports, mut request, checks) =
             self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
         refuse_other_plugins(&pinned, &request.plugins)?;
-        self.refuse_model_options(&request.settings)?;
+        self.refuse_model_options(&request.settings, &request.workflow)?;
         if !goes_on {
             request.context_files = read_context(&workflow).await?;
         }

@@ -90,12 +90,19 @@ impl ModelOptions {
                 faults.push(ModelOptionFault::new(&["provider", provider, name], message, hint));
             }
         }
-        let whole = Value::Object(self.to_map());
-        if value::size(&whole) > limits::MODEL_OPTIONS_BYTES || value::check_depth(&whole).is_err() {
-            let message = format!("the options take more than {} bytes, or are too deep", limits::MODEL_OPTIONS_BYTES);
-            faults.push(ModelOptionFault::new(&[], message, "each request carries them: say less"));
-        }
+        faults.extend(self.excess());
         faults
+    }
+
+    /// That there is too much of them. It is to be asked of options that were merged, too.
+    #[must_use]
+    pub fn excess(&self) -> Option<ModelOptionFault> {
+        let whole = Value::Object(self.to_map());
+        let is_too_much = value::size(&whole) > limits::MODEL_OPTIONS_BYTES || value::check_depth(&whole).is_err();
+        is_too_much.then(|| {
+            let message = format!("the options take more than {} bytes, or are too deep", limits::MODEL_OPTIONS_BYTES);
+            ModelOptionFault::new(&[], message, "each request carries them: say less")
+        })
     }
 
     fn ranges(&self, faults: &mut Vec<ModelOptionFault>) {

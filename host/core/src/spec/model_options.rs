@@ -46,6 +46,24 @@ impl Decoder<'_> {
         let code = if fault.is_credential { code::CREDENTIAL } else { code::MODEL_OPTION };
         self.report.at(code, at.spot, &at.value.path, fault.message.clone()).hint(fault.hint);
     }
+
+    /// Reports agents whose options are too many together with those of the document that runs: each request carries both.
+    pub(super) fn options_together(&mut self, fields: &Fields<'_>) {
+        let below = Arc::clone(&self.documents.model_options);
+        if below.is_empty() || below.excess().is_some() {
+            return;
+        }
+        for entry in fields.members("agents") {
+            let own = self.agents.get(entry.key.as_str()).map(|agent| &agent.settings.options);
+            let Some(own) = own.filter(|own| !own.is_empty() && own.excess().is_none()) else { continue };
+            let written = entry.value.entries().iter().find(|entry| entry.key == "modelOptions");
+            if let Some((written, fault)) = written.zip(own.over(&below).excess()) {
+                let message = format!("with those of the document's `options`, {}", fault.message);
+                let found = self.report.at(code::MODEL_OPTION, written.spot, &written.value.path, message);
+                found.hint(fault.hint);
+            }
+        }
+    }
 }
 
 /// One text, or several.
