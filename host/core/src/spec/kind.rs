@@ -175,6 +175,8 @@ pub(super) fn wrong_type(report: &mut Report, node: &Node, wanted: &str) {
 /// Whether the value is of the kind; if not, the report says so.
 fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
     match (kind, &node.content) {
+        // It was reported when the document was read.
+        (_, Content::Float(number)) if !number.is_finite() => false,
         (Kind::Any, _) | (Kind::Flag, Content::Bool(_)) | (Kind::Object | Kind::Table(_), Content::Map(_)) => true,
         (Kind::JsonSchema, Content::Map(_) | Content::Bool(_)) | (Kind::Name(_), Content::Text(_)) => true,
         (Kind::TextUpTo(most), Content::Text(text)) => within(report, node, text, *most),
