@@ -29,7 +29,7 @@ use cofferdam::{
     RunResult, Undecided, Workflow,
 };
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use view::View;
 
@@ -57,6 +57,8 @@ struct Start {
     runs: PathBuf,
     /// Where steps work, if somebody said so.
     workdir: Option<PathBuf>,
+    /// The new run, once one was made of a recorded one.
+    branched: Arc<OnceLock<RunId>>,
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
@@ -192,7 +194,7 @@ async fn prepare(
     let runs = session.project.state().join("runs");
     let orchestrator = builder.build().map_err(Failure::from)?;
     let workdir = session.settings.workdir();
-    Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs, workdir })
+    Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs, workdir, branched: Arc::default() })
 }
 
 /// Refuses flags that say otherwise than strict settings.
@@ -355,8 +357,10 @@ impl Start {
             }
             Task::Branch(recorded, options) => {
                 let (run, options, quiet) = (recorded.run_id.clone(), options.clone(), args.work.quiet);
+                let branched = Arc::clone(&self.branched);
                 tokio::spawn(async move {
                     let branch = orchestrator.branch(&run, Some(&workflow), &options).await?;
+                    branched.get_or_init(|| branch.run_id.clone());
                     if !quiet {
                         fork::tell(&branch);
                     }
@@ -379,7 +383,7 @@ impl Start {
         let (result, signal) = match stopped {
             stop::Ended::Itself(outcome, signal) => match (*outcome, signal) {
                 (Ok(result), signal) => (result, signal),
-                (Err(error), None) => return Err(Failure::from(error).into()),
+                (Err(error), None) => return Err(self.failure(error).into()),
                 // What the signal broke on its way, a plugin's compiler for instance, is no fault of its own.
                 (Err(_), Some(signal)) => return Ok(stopped_early(signal)),
             },
@@ -390,6 +394,18 @@ impl Start {
             return Err(Failure::failed(format!("the events cannot be written: {error}")).into());
         }
         Ok(Exit::of_result(&result, signal))
+    }
+
+    /// Why there is no result; of a run that is known already it speaks by its id.
+    fn failure(&self, error: cofferdam::Error) -> Failure {
+        let recorded = match &self.task {
+            Task::New(_) => None,
+            Task::Again(recorded, _) | Task::Branch(recorded, _) => Some(&recorded.run_id),
+        };
+        match self.branched.get().or(recorded) {
+            Some(run) => Failure::of_run(run, error),
+            None => Failure::from(error),
+        }
     }
 
     /// Output to standard output, everything else to standard error, the run's id last.
