@@ -8,7 +8,7 @@ use crate::ui::finding;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::fault::{Class, Fault};
 use cofferdam::core::id::RunId;
-use cofferdam::core::port::{JournalError, Lease};
+use cofferdam::core::port::{JournalError, Lease, Owner};
 use cofferdam::core::text::escaped;
 use cofferdam::registry::Kind;
 use cofferdam::{FetchError, SourceChange};
@@ -194,6 +194,10 @@ impl From<cofferdam::Error> for Failure {
             cofferdam::Error::Changed { run, changes } => Self::changed(&run, &changes),
             cofferdam::Error::Journal(JournalError::Held(lease)) => Self::held(&lease),
             cofferdam::Error::Journal(error) => Self::journal(&error, "last"),
+            cofferdam::Error::TakenOver { run, by } => {
+                let by = by.as_ref().map_or_else(|| "another process".to_owned(), Owner::process);
+                Self::failed(format!("{by} took over run `{run}`, so it ended here"))
+                    .with_hint(format!("`cofferdam runs show {run}` shows how it goes on there"))
             }
             cofferdam::Error::NoPlan { fault, .. } if fault.code == "timeout" => {
                 Self { exit: Exit::Timeout, ..Self::failed(format!("no plan came of the goal: {fault}")) }
@@ -282,6 +286,12 @@ mod tests {
         let named = Failure::of_run(&run, unreadable()).text();
         assert!(named.contains("`cofferdam resume r-1` goes on") && !named.contains("last"), "{named}");
         assert!(Failure::from(unreadable()).text().contains("`cofferdam resume last`"), "a run that is new");
+        let over = Failure::from(cofferdam::Error::TakenOver { run, by: None });
+        assert_eq!(
+            (over.exit, over.to_string()),
+            (Exit::Failed, "another process took over run `r-1`, so it ended here".into())
+        );
+        assert!(over.text().contains("`cofferdam runs show r-1`"), "{}", over.text());
         let gone = Failure::from(cofferdam::Error::Journal(JournalError::NotFound("r".into())));
         assert!(!gone.text().contains("hint:"), "{}", gone.text());
     }

@@ -284,6 +284,14 @@ pub struct Owner {
     pub process_started: u64,
 }
 
+impl Owner {
+    /// The process in words: ``process 12 on `host` ``.
+    #[must_use]
+    pub fn process(&self) -> String {
+        format!("process {} on `{}`", self.pid, self.host)
+    }
+}
+
 /// Asks for the right to write to a run.
 #[derive(Clone, Debug)]
 pub struct LeaseRequest {
