@@ -1,6 +1,7 @@
 //! Who this process is to others that look after the same runs, and whether another one has ended.
 
 use super::Orchestrator;
+use super::conversation::refuse_reserved;
 use crate::error::Error;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
@@ -33,8 +34,10 @@ impl Orchestrator {
     /// Takes a run that nobody works on, so that nobody begins to while it is deleted.
     ///
     /// # Errors
-    /// [`JournalError::Held`] when somebody works on it.
+    /// [`JournalError::Held`] when somebody works on it; [`Error::Refused`] when it is no run but the conversation that
+    /// coordinators share.
     pub async fn claim(&self, run: &RunId) -> Result<(), Error> {
+        refuse_reserved(run)?;
         let (journal, owner) = (self.runs(), holder().owner);
         let (now, hold) = (self.clock().now(), Duration::from_millis(limits::LEASE_HOLD_MS));
         if self.shared.running().values().any(|running| running == run) {
