@@ -2,7 +2,7 @@
 
 use super::ModelOptions;
 use crate::limits;
-use crate::server::CREDENTIALS;
+use crate::server::is_credential;
 use crate::value;
 use serde_json::Value;
 
@@ -23,9 +23,6 @@ const RESERVED_HEADERS: &[&str] = &[
     "transfer-encoding",
     "upgrade",
 ];
-
-/// Endings of names of headers that carry credentials, in lower case.
-const CREDENTIAL_ENDINGS: &[&str] = &["authorization", "api-key", "apikey", "-token", "-secret", "-password", "cookie"];
 
 /// Members of a body that are the conversation, its bounds and its form; the budget counts on them.
 const RESERVED_BODY: &[&str] = &[
@@ -134,7 +131,7 @@ impl ModelOptions {
 fn header_fault(name: &str, value: &str) -> Option<ModelOptionFault> {
     let lower = name.to_ascii_lowercase();
     let path = ["headers", name];
-    if CREDENTIALS.contains(&lower.as_str()) || CREDENTIAL_ENDINGS.iter().any(|ending| lower.ends_with(ending)) {
+    if is_credential(name) {
         let fault = ModelOptionFault::new(
             &path,
             format!("the header `{name}` carries a credential"),
