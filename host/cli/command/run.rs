@@ -320,26 +320,19 @@ fn announce(workflow: &Workflow, models: &[String], stance: Option<String>) {
 
 /// What becomes of calls that no rule is about, unless a person decides.
 fn stance(flags: &GrantArgs, strict: bool, asks: bool, defers: bool) -> Option<String> {
-    let text = stance_of(flags, strict, asks)?;
-    Some(match defers && !flags.yolo && !strict && !asks {
-        true => text.replace("others need `--allow`", "others wait for `cofferdam approve`, or need `--allow`"),
-        false => text.to_owned(),
-    })
-}
-
-fn stance_of(flags: &GrantArgs, strict: bool, asks: bool) -> Option<&'static str> {
+    const WITHIN: &str = "models may call tools that stay within their step's directories";
+    const READING: &str = "models may call tools that only read";
+    const NEED: &str = "others need `--allow`";
+    // What becomes of the others where a person could be asked and none is there.
+    let others = if defers { "others wait for `cofferdam approve`, or need `--allow`" } else { NEED };
     Some(match (flags.yolo, flags.sandbox, strict) {
-        (true, ..) => "yolo: models may call every tool that no rule denies",
-        (false, true, true) => {
-            "strict sandbox: models may call tools that stay within their step's directories; others need `--allow`"
-        }
-        (false, true, false) if asks => "sandbox: models may call tools that stay within their step's directories",
-        (false, true, false) => {
-            "sandbox, and nobody to ask: models may call tools that stay within their step's directories; others need `--allow`"
-        }
-        (false, false, true) => "strict: models may call tools that only read; others need `--allow`",
+        (true, ..) => "yolo: models may call every tool that no rule denies".to_owned(),
+        (false, true, true) => format!("strict sandbox: {WITHIN}; {NEED}"),
+        (false, true, false) if asks => format!("sandbox: {WITHIN}"),
+        (false, true, false) => format!("sandbox, and nobody to ask: {WITHIN}; {others}"),
+        (false, false, true) => format!("strict: {READING}; {NEED}"),
         (false, false, false) if asks => return None,
-        (false, false, false) => "nobody to ask: models may call tools that only read; others need `--allow`",
+        (false, false, false) => format!("nobody to ask: {READING}; {others}"),
     })
 }
 
