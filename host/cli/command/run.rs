@@ -413,7 +413,8 @@ impl Start {
         let of_plugins = self.orchestrator.plugin_models();
         let not_language_models = model::not_language_models(&self.catalog, &of_plugins, &self.recap.models());
         let workdir = self.workdir.as_deref();
-        let ending = Ending { result, out: &out, workdir, not_language_models: &not_language_models };
+        let grants = &args.work.grants;
+        let ending = Ending { result, out: &out, workdir, not_language_models: &not_language_models, grants };
         terminal::tell(&self.recap.render(&ending));
         Ok(())
     }
