@@ -4,7 +4,7 @@ use crate::orchestrator::FetchError;
 use cofferdam_core::diagnostic::Diagnostics;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::RunId;
-use cofferdam_core::port::JournalError;
+use cofferdam_core::port::{JournalError, Owner};
 use cofferdam_engine::{Difference, GatewayError};
 use std::sync::Arc;
 
@@ -78,6 +78,14 @@ pub enum Error {
     /// Two sources of tools offer the same name.
     #[error(transparent)]
     Tools(#[from] GatewayError),
+    /// Another process works on the run now, since this one was silent for too long. What this one did since then is not recorded.
+    #[error("{} took over run `{run}`", .by.as_ref().map_or_else(|| "another process".to_owned(), Owner::process))]
+    TakenOver {
+        /// The run.
+        run: RunId,
+        /// Which process, where that is known.
+        by: Option<Owner>,
+    },
     /// A store failed.
     #[error("the journal failed: {0}")]
     Journal(#[from] JournalError),
@@ -115,6 +123,7 @@ impl From<cofferdam_engine::Error> for Error {
     fn from(error: cofferdam_engine::Error) -> Self {
         match error {
             cofferdam_engine::Error::Refused(faults) => Self::Refused(faults),
+            cofferdam_engine::Error::TakenOver { run, by } => Self::TakenOver { run, by },
             cofferdam_engine::Error::Journal(error) => Self::Journal(error),
         }
     }

@@ -221,7 +221,7 @@ impl Orchestrator {
         let again = inputs.map(|inputs| self.anew(inputs));
         let (ports, request, plugins) =
             self.prepare(workflow, options, again, (CancellationToken::new(), &servers)).await?;
-        self.refuse_model_options(&request.settings)?;
+        self.refuse_model_options(&request.settings, workflow.document())?;
         Executor::check(&ports, &request).map_err(Error::Refused)?;
         self.refuse_other_modes(workflow).await?;
         self.engage(workflow).map_err(|fault| Error::Refused(vec![fault]))?;

@@ -4,6 +4,7 @@
 
 use super::lines::{Lines, Mark};
 use super::{Error, Header};
+use cofferdam_core::event::Body;
 use cofferdam_core::id::RunId;
 use cofferdam_core::port::{Append, BlobId, Durability, Journal, JournalError, Record, RunFilter, RunIndex};
 use cofferdam_core::{limits, record};
@@ -28,6 +29,10 @@ pub enum Imported {
 pub async fn import<R: BufRead + Seek + Send>(journal: &dyn Journal, reader: R) -> Result<Imported, Error> {
     let mut lines = Lines::new(reader)?;
     let header = lines.header()?;
+    if header.run_id.is_reserved() {
+        let taken = "the conversation that coordinators share has that name";
+        return Err(lines.refuse(&format!("no run is called `{}`: {taken}", header.run_id)));
+    }
     let records = lines.mark();
     remove_half(journal, &header).await?;
     let (found, blobs) = check(journal, &header, &mut lines).await?;
@@ -84,7 +89,10 @@ async fn check<R: BufRead + Seek + Send>(
     let mut there = There::find(journal, header).await?;
     let mut named: HashSet<BlobId> = HashSet::new();
     for position in 1..=header.records {
-        let (_, text) = lines.record(header, position)?;
+        let (record, text) = lines.record(header, position)?;
+        let begins = matches!(record.kept_event().map(|event| &event.body), Some(Body::RunStarted { .. }));
+        let text =
+            if position > 1 || begins { text } else { return Err(lines.refuse("no run begins with this record")) };
         named.extend(named_blobs(text));
         if named.len() > limits::ARCHIVE_NAMES {
             return Err(Error::TooManyBlobs { most: limits::ARCHIVE_NAMES });

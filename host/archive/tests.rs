@@ -10,6 +10,7 @@ use cofferdam_core::port::{
 };
 use cofferdam_core::value::Map;
 use cofferdam_store::Memory;
+use sha2::{Digest as _, Sha256};
 use std::io::Cursor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,9 +21,30 @@ fn run() -> RunId {
 
 fn event(seq: u64, message: &str) -> Record {
     let at = Timestamp::from_millis(1_795_161_600_000 + i64::try_from(seq).unwrap());
-    let body = Body::Warning { code: "w".into(), message: message.into() };
+    let body = match seq {
+        1 => started(message),
+        _ => Body::Warning { code: "w".into(), message: message.into() },
+    };
     let event = RunEvent { seq, sub: None, at, run_id: run(), path: StepPath::ROOT, attempt: None, body };
     Record { at, body: RecordBody::Event(Arc::new(event)) }
+}
+
+/// How a run begins.
+fn started(input: &str) -> Body {
+    Body::RunStarted {
+        schema_version: 1,
+        workflow: "w".to_owned(),
+        hash: "0".repeat(64),
+        sources: Vec::new(),
+        inputs: Map::new(),
+        input: Some(input.into()),
+        context_files: Arc::default(),
+        plugins: Vec::new(),
+        settings: Map::new(),
+        plan: Vec::new(),
+        sensitive: Vec::new(),
+        branched_from: None,
+    }
 }
 
 fn index(status: &str) -> RunIndex {
@@ -130,11 +152,51 @@ async fn a_file_with_a_changed_byte_is_refused_whichever_it_is() {
 async fn the_line_of_the_damage_is_named() {
     let bytes = exported(&recorded(5).await).await;
     let text = String::from_utf8(bytes).unwrap();
-    let changed = text.replacen("\"message\":\"", "\"message\":\"x", 1);
+    let changed = text.replacen("\"input\":\"", "\"input\":\"x", 1);
     let error = imported(&Memory::new(), changed.as_bytes()).await.unwrap_err().to_string();
     assert_eq!(error, "line 2: record 1 is damaged: its text is not what was written");
     let error = imported(&Memory::new(), b"name: hello\n").await.unwrap_err().to_string();
     assert_eq!(error, "line 1: this is no export of a run");
+}
+
+/// An export with records of another kind than those of a run, and sums that are right.
+fn forged(run: &RunId, records: &[Record]) -> Vec<u8> {
+    let (at, count) = (Timestamp::from_millis(5), records.len() as u64);
+    let (workflow, status) = ("w".to_owned(), "completed".to_owned());
+    let header =
+        Header { cofferdam_export: 1, run_id: run.clone(), workflow, status, started_at: at, records: count, blobs: 0 };
+    let mut text = serde_json::to_string(&header).unwrap() + "\n";
+    for (position, record) in (1..).zip(records) {
+        text += &lines::of_record(run, position, &cofferdam_core::record::encode(record).unwrap());
+        text += "\n";
+    }
+    let sum = lines::hex(&Sha256::digest(&text));
+    (text + &lines::closing(&sum) + "\n").into_bytes()
+}
+
+fn said() -> Record {
+    let body = RecordBody::Note { kind: "said".into(), data: Map::new() };
+    Record { at: Timestamp::from_millis(5), body }
+}
+
+#[tokio::test]
+async fn what_does_not_begin_like_a_run_is_none() {
+    for records in [vec![said(), event(1, "x")], vec![event(2, "a warning")]] {
+        let there = Memory::new();
+        let error = imported(&there, &forged(&run(), &records)).await.unwrap_err().to_string();
+        assert_eq!(error, "line 2: no run begins with this record");
+        assert!(is_empty(&there).await);
+    }
+    imported(&Memory::new(), &forged(&run(), &[event(1, "x"), said()])).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_conversation_of_coordinators_is_not_imported() {
+    let shared = RunId::parse(RunId::SHARED_COORDINATOR).unwrap();
+    let there = Memory::new();
+    let error = imported(&there, &forged(&shared, &[said()])).await.unwrap_err().to_string();
+    assert!(error.starts_with("line 1: no run is called `shared-coordinator`"), "{error}");
+    assert!(matches!(there.read(&shared, 0, 1).await, Err(JournalError::NotFound(_))));
 }
 
 #[tokio::test]

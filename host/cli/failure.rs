@@ -8,7 +8,7 @@ use crate::ui::finding;
 use cofferdam::core::diagnostic::Diagnostics;
 use cofferdam::core::fault::{Class, Fault};
 use cofferdam::core::id::RunId;
-use cofferdam::core::port::{JournalError, Lease};
+use cofferdam::core::port::{JournalError, Lease, Owner};
 use cofferdam::core::text::escaped;
 use cofferdam::registry::Kind;
 use cofferdam::{FetchError, SourceChange};
@@ -107,6 +107,21 @@ impl Failure {
             .with_hint("wait for its end, or stop it; then resume again")
     }
 
+    /// A store failed; `run` is what to go on with.
+    fn journal(error: &JournalError, run: &str) -> Self {
+        Self { hint: journal_hint(error, run), ..Self::failed(format!("the journal failed: {error}")) }
+    }
+
+    /// Why something that was to be done with this run was not.
+    pub(crate) fn of_run(run: &RunId, error: cofferdam::Error) -> Self {
+        match error {
+            cofferdam::Error::Journal(error) if !matches!(error, JournalError::Held(_)) => {
+                Self::journal(&error, run.as_str())
+            }
+            other => Self::from(other),
+        }
+    }
+
     /// Adds to what to do about it.
     pub(crate) fn and_hint(self, more: &str) -> Self {
         let hint = self.hint.as_deref().map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}"));
@@ -178,8 +193,11 @@ impl From<cofferdam::Error> for Failure {
             cofferdam::Error::Fetch(error) => Self::fetch(&error),
             cofferdam::Error::Changed { run, changes } => Self::changed(&run, &changes),
             cofferdam::Error::Journal(JournalError::Held(lease)) => Self::held(&lease),
-            cofferdam::Error::Journal(error) => {
-                Self { hint: journal_hint(&error), ..Self::failed(format!("the journal failed: {error}")) }
+            cofferdam::Error::Journal(error) => Self::journal(&error, "last"),
+            cofferdam::Error::TakenOver { run, by } => {
+                let by = by.as_ref().map_or_else(|| "another process".to_owned(), Owner::process);
+                Self::failed(format!("{by} took over run `{run}`, so it ended here"))
+                    .with_hint(format!("`cofferdam runs show {run}` shows how it goes on there"))
             }
             cofferdam::Error::NoPlan { fault, .. } if fault.code == "timeout" => {
                 Self { exit: Exit::Timeout, ..Self::failed(format!("no plan came of the goal: {fault}")) }
@@ -196,8 +214,9 @@ impl From<cofferdam::Error> for Failure {
 }
 
 /// What a person does about a store that failed.
-fn journal_hint(error: &JournalError) -> Option<String> {
-    let goes_on = "`cofferdam resume last` goes on with what was recorded, if `cofferdam runs list` shows any of it";
+fn journal_hint(error: &JournalError, run: &str) -> Option<String> {
+    let goes_on =
+        format!("`cofferdam resume {run}` goes on with what was recorded, if `cofferdam runs list` shows any of it");
     match error {
         JournalError::Full(_) => Some(format!("make room there; then {goes_on}")),
         JournalError::Unavailable(_) => Some(format!("when that is mended, {goes_on}")),
@@ -262,6 +281,17 @@ mod tests {
         assert!(full.exit == Exit::Failed && full.text().contains("make room there"), "{}", full.text());
         let removed = Failure::from(cofferdam::Error::Journal(JournalError::Conflict { expected: 7, found: 0 }));
         assert!(removed.text().contains("somebody removed the record"), "{}", removed.text());
+        let run = RunId::parse("r-1").unwrap();
+        let unreadable = || cofferdam::Error::Journal(JournalError::Unavailable("a blob is damaged".into()));
+        let named = Failure::of_run(&run, unreadable()).text();
+        assert!(named.contains("`cofferdam resume r-1` goes on") && !named.contains("last"), "{named}");
+        assert!(Failure::from(unreadable()).text().contains("`cofferdam resume last`"), "a run that is new");
+        let over = Failure::from(cofferdam::Error::TakenOver { run, by: None });
+        assert_eq!(
+            (over.exit, over.to_string()),
+            (Exit::Failed, "another process took over run `r-1`, so it ended here".into())
+        );
+        assert!(over.text().contains("`cofferdam runs show r-1`"), "{}", over.text());
         let gone = Failure::from(cofferdam::Error::Journal(JournalError::NotFound("r".into())));
         assert!(!gone.text().contains("hint:"), "{}", gone.text());
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod paint;
 
+pub(crate) mod command_line;
 pub(crate) mod diff;
 pub(crate) mod difference;
 pub(crate) mod finding;

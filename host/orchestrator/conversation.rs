@@ -4,6 +4,8 @@ use super::Orchestrator;
 use super::builder::Settings;
 use super::recorded::RecordedRun;
 use crate::error::Error;
+use cofferdam_core::fault::Fault;
+use cofferdam_core::id::RunId;
 use cofferdam_core::port::Redactor;
 use cofferdam_engine::{Coordinator, SharedConversation, SharedMessage};
 use std::sync::Arc;
@@ -12,6 +14,16 @@ use std::sync::Arc;
 pub(super) fn of(settings: &Settings) -> Arc<SharedConversation> {
     let (journal, clock) = (Arc::clone(&settings.journal), Arc::clone(&settings.clock));
     Arc::new(SharedConversation::new(journal, clock, Arc::clone(&settings.vault) as Arc<dyn Redactor>))
+}
+
+/// Refuses what is to be done with a run of the name of the shared conversation.
+pub(super) fn refuse_reserved(run: &RunId) -> Result<(), Error> {
+    if !run.is_reserved() {
+        return Ok(());
+    }
+    let message = format!("no run is called `{run}`: the conversation that coordinators share has that name");
+    let hint = "`forget_conversation` deletes that; a run takes any other id";
+    Err(Error::Refused(vec![Fault::user("reserved_run_id", message).with_hint(hint)]))
 }
 
 impl Orchestrator {

@@ -140,7 +140,7 @@ impl Orchestrator {
         let model = self.planning_model(&workflow, options).await?;
         let settings =
             self.run_settings(workflow.document(), options, self.shared.settings.model_options.clone(), None);
-        self.refuse_model_options(&settings)?;
+        self.refuse_model_options(&settings, workflow.document())?;
         let run = RunOptions { input: Some(goal.to_owned()), ..options.clone() };
         let planner = Arc::new(Planner::new(self.without_handle(), &workflow, (model, &settings), run)?);
         let name = AgentName::parse(Orchestrator::PLANNER).expect("`planner` follows the grammar");

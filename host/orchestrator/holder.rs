@@ -1,6 +1,7 @@
 //! Who this process is to others that look after the same runs, and whether another one has ended.
 
 use super::Orchestrator;
+use super::conversation::refuse_reserved;
 use crate::error::Error;
 use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
@@ -11,7 +12,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The place of the start time in `/proc/PID/stat`, behind the name, which ends with the last `)` (proc_pid_stat(5)).
+/// The places of what is read in `/proc/PID/stat`, behind the name, which ends with the last `)` (proc_pid_stat(5)).
+const STATE: usize = 0;
+const THREADS: usize = 17;
 const START_TIME: usize = 19;
 
 /// The processes of a machine outside of containers (`PROC_PID_INIT_INO` of the kernel).
@@ -31,8 +34,10 @@ impl Orchestrator {
     /// Takes a run that nobody works on, so that nobody begins to while it is deleted.
     ///
     /// # Errors
-    /// [`JournalError::Held`] when somebody works on it.
+    /// [`JournalError::Held`] when somebody works on it; [`Error::Refused`] when it is no run but the conversation that
+    /// coordinators share.
     pub async fn claim(&self, run: &RunId) -> Result<(), Error> {
+        refuse_reserved(run)?;
         let (journal, owner) = (self.runs(), holder().owner);
         let (now, hold) = (self.clock().now(), Duration::from_millis(limits::LEASE_HOLD_MS));
         if self.shared.running().values().any(|running| running == run) {
@@ -83,16 +88,38 @@ fn of_kernel(name: &str) -> String {
     fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default().trim().to_owned()
 }
 
-/// When a process of this machine started, in ticks since the machine did; none when there is no such process.
+/// When a process of this machine started, in ticks since the machine did; none when there is no such process, or it has ended and
+/// its parent has not asked yet how: in a container without an init nobody may ever do.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     let (_, behind) = stat.rsplit_once(')')?;
-    behind.split_ascii_whitespace().nth(START_TIME)?.parse().ok()
+    let fields: Vec<&str> = behind.split_ascii_whitespace().collect();
+    // A process whose first thread alone has ended looks the same, apart from its other threads.
+    let threads: u32 = fields.get(THREADS)?.parse().ok()?;
+    let is_over = matches!(*fields.get(STATE)?, "Z" | "X" | "x") && threads <= 1;
+    if is_over { None } else { fields.get(START_TIME)?.parse().ok() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_that_nobody_has_waited_for_is_gone_once_it_has_ended() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let owner = Owner { pid: child.id(), process_started: started(child.id()).unwrap(), ..holder().owner };
+        assert!(!is_gone(&owner));
+        child.stdin = None;
+        let (pid, ended) = (Pid::from_child(&child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        waitid(WaitId::Pid(pid), ended).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        assert!(stat.contains(") Z "), "{stat}");
+        assert!(is_gone(&owner));
+        child.wait().unwrap();
+        assert!(is_gone(&owner));
+    }
 
     #[test]
     fn a_process_that_has_ended_is_gone_and_one_elsewhere_may_be_there() {

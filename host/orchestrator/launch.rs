@@ -1,5 +1,6 @@
 //! Launches a run: prepares what it works with, and drives it in a task of its own.
 
+use super::conversation::refuse_reserved;
 use super::holder::holder;
 use super::lineage::Lineage;
 use super::models::RunModels;
@@ -68,6 +69,7 @@ impl Orchestrator {
         let Launch { workflow, mut options, cancel, sinks, lineage, again } = launch;
         // Entered before anything else, so that `close` waits for a run that is still being prepared.
         let run_id = options.run_id.get_or_insert_with(new_run_id).clone();
+        refuse_reserved(&run_id)?;
         let lineage = lineage.of_run(&options, again.as_ref());
         let covered = lineage.is_covered();
         let running = Running::enter(&self.shared, run_id, lineage);
@@ -93,7 +95,7 @@ impl Orchestrator {
         let (mut ports, mut request, checks) =
             self.prepare(&workflow, &options, Some(again), (cancel, &servers)).await?;
         refuse_other_plugins(&pinned, &request.plugins)?;
-        self.refuse_model_options(&request.settings)?;
+        self.refuse_model_options(&request.settings, &request.workflow)?;
         if !goes_on {
             request.context_files = read_context(&workflow).await?;
         }

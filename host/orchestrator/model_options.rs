@@ -5,12 +5,13 @@ use crate::error::Error;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::model_options::{ModelOptionFault, ModelOptions};
 use cofferdam_core::port::redact_map;
+use cofferdam_core::spec::workflow::Workflow as Document;
 use cofferdam_engine::RunSettings;
 
 impl Orchestrator {
-    /// Refuses options that no request can have, and those in which a secret stands: they are recorded, and a run that is taken
-    /// up again would be without it.
-    pub(super) fn refuse_model_options(&self, settings: &RunSettings) -> Result<(), Error> {
+    /// Refuses options that no request can have, alone or with those of the document, and those in which a secret stands: they are
+    /// recorded, and a run that is taken up again would be without it.
+    pub(super) fn refuse_model_options(&self, settings: &RunSettings, document: &Document) -> Result<(), Error> {
         let mut faults = Vec::new();
         for options in [&settings.model_options, &settings.default_model_options] {
             faults.extend(faults_of(options));
@@ -22,8 +23,24 @@ impl Orchestrator {
                 faults.push(Fault::user("model_options", told).with_hint(hint));
             }
         }
+        if faults.is_empty() {
+            faults.extend(excess(settings, document));
+        }
         if faults.is_empty() { Ok(()) } else { Err(Error::Refused(faults)) }
     }
+}
+
+/// That the requests of an agent would say too much in all, or those of a step without one.
+fn excess(settings: &RunSettings, document: &Document) -> Option<Fault> {
+    let none = ModelOptions::default();
+    let agents =
+        document.agents.iter().map(|(name, agent)| (format!(", merged for agent `{name}`"), &*agent.settings.options));
+    let all = std::iter::once((", merged".to_owned(), &none)).chain(agents);
+    all.into_iter().find_map(|(whose, own)| {
+        let found = settings.merged_options(own, &document.options).excess()?;
+        let message = format!("options of models{whose}: {}", found.message);
+        Some(Fault::user("model_options", message).with_hint(found.hint))
+    })
 }
 
 /// What is wrong with options, each as a fault.

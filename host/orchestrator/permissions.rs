@@ -104,27 +104,47 @@ pub(super) enum Unanswered {
 
 /// What a run says of its permissions where not every question can be put.
 pub(super) fn stance(rules: &Rules, asks: bool, unanswered: Unanswered) -> Option<String> {
-    let text = stance_of(rules, asks)?;
-    let asked = matches!(rules.stance, Stance::Ask | Stance::Sandbox) && !asks;
-    Some(match unanswered {
-        Unanswered::Waits if asked => text.replace("others are denied unless", "others wait for a person unless"),
-        Unanswered::Denied | Unanswered::Waits => text.to_owned(),
+    const READING: &str = "tools that only read run";
+    const WITHIN: &str = "tools that stay within the step's directories run";
+    const DENIED: &str = "others are denied unless a rule allows them";
+    // What becomes of the others where a person could be asked and none is there.
+    let others = match unanswered {
+        Unanswered::Denied => DENIED,
+        Unanswered::Waits => "others wait for a person unless a rule allows them",
+    };
+    Some(match (rules.stance, asks) {
+        (Stance::Yolo, _) => "yolo: every tool runs unless a rule denies it".to_owned(),
+        (Stance::Strict, _) => format!("strict: {READING}, {DENIED}"),
+        (Stance::StrictSandbox, _) => format!("strict sandbox: {WITHIN}, {DENIED}"),
+        (Stance::Sandbox, false) => format!("sandbox, and nobody to ask: {WITHIN}, {others}"),
+        (Stance::Sandbox, true) => format!("sandbox: {WITHIN}"),
+        (Stance::Ask, false) => format!("nobody to ask: {READING}, {others}"),
+        (Stance::Ask, true) => return None,
     })
 }
 
-fn stance_of(rules: &Rules, asks: bool) -> Option<&'static str> {
-    Some(match (rules.stance, asks) {
-        (Stance::Yolo, _) => "yolo: every tool runs unless a rule denies it",
-        (Stance::Strict, _) => "strict: tools that only read run, others are denied unless a rule allows them",
-        (Stance::StrictSandbox, _) => {
-            "strict sandbox: tools that stay within the step's directories run, others are denied unless a rule allows them"
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_says_what_becomes_of_calls_that_nobody_answers_for() {
+        let said = |stance, asks, unanswered| super::stance(&Rules { stance, ..Rules::default() }, asks, unanswered);
+        let (denied, waits) = (Unanswered::Denied, Unanswered::Waits);
+        let denying = "nobody to ask: tools that only read run, others are denied unless a rule allows them";
+        assert_eq!(said(Stance::Ask, false, denied).as_deref(), Some(denying));
+        let waiting = "nobody to ask: tools that only read run, others wait for a person unless a rule allows them";
+        assert_eq!(said(Stance::Ask, false, waits).as_deref(), Some(waiting));
+        assert_eq!(said(Stance::Ask, true, waits), None);
+        assert!(
+            said(Stance::Sandbox, false, waits)
+                .unwrap()
+                .ends_with("run, others wait for a person unless a rule allows them")
+        );
+        // Where nobody would be asked nothing waits.
+        for stance in [Stance::Strict, Stance::StrictSandbox] {
+            assert_eq!(said(stance, false, waits), said(stance, false, denied));
+            assert!(said(stance, false, waits).unwrap().ends_with("others are denied unless a rule allows them"));
         }
-        (Stance::Sandbox, false) => {
-            "sandbox, and nobody to ask: tools that stay within the step's directories run, others are denied unless a rule \
-             allows them"
-        }
-        (Stance::Sandbox, true) => "sandbox: tools that stay within the step's directories run",
-        (Stance::Ask, false) => "nobody to ask: tools that only read run, others are denied unless a rule allows them",
-        (Stance::Ask, true) => return None,
-    })
+    }
 }

@@ -1,5 +1,6 @@
 //! Recorded runs that go on.
 
+use super::conversation::refuse_reserved;
 use super::launch::{Again, Launch};
 use super::recall::RecallChoice;
 use super::recorded::{RecordedRun, read_context};
@@ -29,6 +30,7 @@ impl Orchestrator {
     /// # Errors
     /// When there is no such run, or its records cannot be read.
     pub async fn recorded(&self, run: &RunId) -> Result<RecordedRun, Error> {
+        refuse_reserved(run)?;
         self.open_storage().await?;
         if half_copied(&*self.shared.settings.journal, run).await? {
             let message = format!("run `{run}` is not whole: it is being copied, or whoever copied it was stopped");

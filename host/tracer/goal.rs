@@ -8,6 +8,7 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::message::Usage;
 use cofferdam_core::port::Clock;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// A goal that is pursued. Dropped before it has ended, it was cancelled.
@@ -21,7 +22,7 @@ impl GoalSpan {
     pub(crate) fn begin(tracers: &[Arc<TracerSink>], clock: Arc<dyn Clock>, run: &RunId) -> Self {
         let begin = |sink: &Arc<TracerSink>| {
             let id = sink.fresh();
-            sink.tracer.start(&Span {
+            let span = Span {
                 id,
                 parent: None,
                 kind: SpanKind::Goal,
@@ -33,10 +34,10 @@ impl GoalSpan {
                 model: None,
                 tool: None,
                 at: clock.now(),
-            });
-            (Arc::clone(sink), id)
+            };
+            survives(|| sink.tracer.start(&span)).then(|| (Arc::clone(sink), id))
         };
-        Self { spans: tracers.iter().map(begin).collect(), clock }
+        Self { spans: tracers.iter().filter_map(begin).collect(), clock }
     }
 
     /// A run that is about to begin belongs to it.
@@ -65,6 +66,15 @@ impl Drop for GoalSpan {
     }
 }
 
+/// Calls a tracer from where nobody else looks after it; says whether it came back. One that panics hears no more of the goal.
+fn survives(call: impl FnOnce()) -> bool {
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    if outcome.is_err() {
+        tracing::warn!("a tracer panicked, and hears no more of the goal");
+    }
+    outcome.is_ok()
+}
+
 impl State {
     /// Ends a goal, or has the last of its runs end it.
     fn end_goal(&mut self, end: SpanEnd, tracer: &dyn Tracer) {
@@ -74,7 +84,7 @@ impl State {
         if self.goals.values().any(|goal| *goal == end.id) {
             self.ended.insert(end.id, end);
         } else {
-            tracer.end(&end);
+            survives(|| tracer.end(&end));
         }
     }
 
@@ -87,5 +97,74 @@ impl State {
         if let Some(end) = self.ended.remove(&goal) {
             tracer.end(&SpanEnd { at: last.at, ..end });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracer::SpanEvent;
+    use cofferdam_core::time::Timestamp;
+    use std::sync::Mutex;
+
+    /// Panics at the beginning or the end of a span.
+    struct Panics {
+        at: &'static str,
+        called: Mutex<Vec<&'static str>>,
+    }
+
+    impl Panics {
+        fn call(&self, what: &'static str) {
+            self.called.lock().unwrap().push(what);
+            assert_ne!(self.at, what, "a tracer that panics");
+        }
+    }
+
+    impl Tracer for Panics {
+        fn start(&self, _: &Span) {
+            self.call("start");
+        }
+
+        fn event(&self, _: &SpanEvent) {}
+
+        fn end(&self, _: &SpanEnd) {
+            self.call("end");
+        }
+    }
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(5)
+        }
+
+        fn sleep(&self, _: std::time::Duration) -> cofferdam_core::port::BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn begin(tracers: &[Arc<Panics>]) -> GoalSpan {
+        let sinks: Vec<_> =
+            tracers.iter().map(|tracer| Arc::new(TracerSink::new(Arc::clone(tracer) as Arc<dyn Tracer>))).collect();
+        GoalSpan::begin(&sinks, Arc::new(Still), &RunId::parse("r").unwrap())
+    }
+
+    #[test]
+    fn a_tracer_that_panics_leaves_the_goal_and_other_tracers_alone() {
+        let all = || ["start", "end", "never"].map(|at| Arc::new(Panics { at, called: Mutex::default() }));
+        let heard =
+            |tracers: &[Arc<Panics>; 3]| tracers.each_ref().map(|tracer| tracer.called.lock().unwrap().join(" "));
+        let tracers = all();
+        begin(&tracers).end("completed", None, Usage::default());
+        assert_eq!(heard(&tracers), ["start", "start end", "start end"]);
+        // Let go of while something else panics: a second panic would end the process.
+        let tracers = all();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let _span = begin(&tracers);
+            panic!("whoever pursues the goal");
+        }));
+        assert!(outcome.is_err());
+        assert_eq!(heard(&tracers), ["start", "start end", "start end"]);
     }
 }

@@ -407,3 +407,39 @@ fn an_agent_alone_waits_too() {
     project.run(&["approve", "last", "agent", "--all"]).expect(0);
     assert_eq!(project.read("note.txt"), "hello");
 }
+
+const COMMAND: &str = "
+name: command
+agents: { builder: { description: Builds., tools: [exec, write] } }
+steps: [{ id: make, agent: builder, instructions: Build. }]
+";
+
+const CALLS_A_COMMAND: &str = "
+answers:
+  - { step: make, turn: 1, toolCalls: [{ tool: exec, args: { command: touch it } }] }
+  - { step: make, turn: 2, text: built }
+";
+
+/// The words of a printed command, as a shell has them, without the program.
+fn typed(outcome: &str, label: &str) -> Vec<String> {
+    let line = outcome.lines().find_map(|line| line.strip_prefix(label)).unwrap().trim();
+    let words = format!("for word in {line}; do printf '%s\\n' \"$word\"; done");
+    let told = std::process::Command::new("sh").args(["-c", &words]).output().unwrap();
+    String::from_utf8(told.stdout).unwrap().lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_printed_commands_work_as_they_are() {
+    let project = Project::new();
+    project.file("tidy.yaml", COMMAND).file("model.yaml", CALLS_A_COMMAND);
+    let flags = ["--allow", "exec(it's*)", "--ask", "exec(zz*)", "--deny", "write(*.md)"];
+    let outcome = run(&project, &flags).expect(4);
+    let resume = typed(&outcome.stderr, "resume ");
+    assert_eq!(resume[0], "resume");
+    assert_eq!(resume[2..], flags);
+    project.run(&resume.iter().map(String::as_str).collect::<Vec<_>>()).expect(4);
+    let approve = typed(&outcome.stderr, "approve ");
+    assert_eq!(approve[9..], ["--deny-tool", "write(*.md)"]);
+    project.run(&approve.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    assert!(project.path("it").exists());
+}

@@ -330,6 +330,9 @@ fn a_run_that_came_to_no_plan_does_not_go_on_unchecked() {
     // What is no language model is not asked.
     let none = project.run(&["goal", "Think.", "--yes", "--model", "builtin/extract"]);
     assert!(none.stderr.contains("is no language model, and cannot plan"), "{}", none.stderr);
+    for empty in ["", " \n"] {
+        project.run(&["goal", empty, "--yes"]).expect(3).says(&["there is no goal to plan for", "hint: write"]);
+    }
 }
 
 #[test]

@@ -443,7 +443,10 @@ fn a_project_keeps_it_shows_it_and_forgets_it() {
         (&json!("scout"), &json!("found"), &json!(["a", "b"]))
     );
     project.run(&["memory", "show", "--shared"]).expect(0);
-    project.run(&["memory", "show", "--shared", "--agent", "nobody"]).expect(0).says(&["no entry"]);
+    project
+        .run(&["memory", "show", "--shared", "--agent", "nobody"])
+        .expect(0)
+        .says(&["the agent `nobody` has no entry; entries are there of `scout`"]);
     project.file("model.yaml", "default: { text: done }");
     let again = project.run(&run).expect(0);
     assert_eq!(serde_json::from_str::<Value>(&again.stdout).unwrap(), json!([true, "done"]));

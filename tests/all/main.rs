@@ -78,6 +78,7 @@ mod shared_memory;
 mod spilled;
 mod streams;
 mod subagents;
+mod taken_over;
 mod testing;
 mod tidy;
 mod tools;

@@ -318,3 +318,35 @@ steps: [{ id: a, instructions: Go. }]
     assert_eq!(provider.requests().len(), 1);
     project.run(&["replay", "last"]).expect(0);
 }
+
+#[test]
+fn what_all_levels_say_together_has_a_bound() {
+    let body = |name: &str| json!({ "provider": { "corp": { name: "x".repeat(40 * 1024) } } });
+    let document = |agent: &Value| {
+        let text = format!(
+            "name: w\nagents: {{ a: {{ description: A., modelOptions: {agent} }} }}\nsteps: [{{ id: s, agent: a, instructions: Go. }}]"
+        );
+        Workflow::parse(&text, ".").unwrap()
+    };
+    let refusal = |workflow: &Workflow, host: &Value, run: &Value| {
+        let (builder, model) = builder("default: { text: done }");
+        let orchestrator = builder.model_options(options(host)).build().unwrap();
+        let run = RunOptions { model_options: options(run), ..RunOptions::default() };
+        let outcome = quick().block_on(orchestrator.run_flow(workflow, run));
+        assert_eq!(model.requests().is_empty(), outcome.is_err());
+        match outcome {
+            Ok(_) => None,
+            Err(Error::Refused(faults)) => Some(faults[0].message.clone()),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let (small, none) = (json!({ "seed": 1 }), json!({}));
+    let too_much = "the options take more than 65536 bytes, or are too deep";
+    let of_agent = Some(format!("options of models, merged for agent `a`: {too_much}"));
+    assert_eq!(refusal(&document(&body("a")), &none, &small), None);
+    assert_eq!(refusal(&document(&body("a")), &none, &body("r")), of_agent);
+    assert_eq!(refusal(&document(&body("a")), &body("h"), &none), of_agent);
+    assert_eq!(refusal(&document(&body("a")), &none, &body("a")), None, "one in the place of the other");
+    let of_all = Some(format!("options of models, merged: {too_much}"));
+    assert_eq!(refusal(&document(&small), &body("h"), &body("r")), of_all);
+}

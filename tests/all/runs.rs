@@ -425,3 +425,14 @@ fn half_of_a_run_is_no_run() {
     project.run(&["runs", "import", "run.jsonl"]).expect(0).says(&["imported"]);
     project.run(&["replay", "last"]).expect(0);
 }
+
+#[test]
+fn the_conversation_of_coordinators_is_no_run() {
+    let project = hello();
+    ran(&project, &[]);
+    for args in [["runs", "rm"], ["runs", "show"], ["runs", "export"]] {
+        let refused = project.run(&[&args[..], &["shared-coordinator"]].concat());
+        refused.expect(3).says(&["no run is called `shared-coordinator`: the conversation that coordinators share"]);
+    }
+    project.run(&["resume", "shared-coordinator"]).expect(3).says(&["the conversation that coordinators share"]);
+}

@@ -436,3 +436,20 @@ fn the_number_of_wakes_can_be_set() {
         assert!(said.iter().all(|said| said.contains("was woken 2 times")), "{said:?}");
     }
 }
+
+#[test]
+fn no_run_has_the_name_of_the_conversation() {
+    let model = Talk::new(narrates);
+    let orchestrator = builder(&model).coordinator(shared()).build().unwrap();
+    let id = RunId::parse(SHARED).unwrap();
+    quick().block_on(async {
+        run(&orchestrator, "one").await;
+        let said = orchestrator.conversation().await.unwrap();
+        let refused = |error: Error| matches!(&error, Error::Refused(faults) if &*faults[0].code == "reserved_run_id");
+        assert!(refused(orchestrator.run_flow(&workflow(DOCUMENT), named(SHARED)).await.unwrap_err()));
+        assert!(refused(orchestrator.resume_flow(&id, None, ResumeOptions::default()).await.unwrap_err()));
+        assert!(refused(orchestrator.recorded(&id).await.map(drop).unwrap_err()));
+        assert!(refused(orchestrator.claim(&id).await.unwrap_err()));
+        assert_eq!(orchestrator.conversation().await.unwrap(), said);
+    });
+}

@@ -41,6 +41,11 @@ pub(super) fn run(global: &Global, args: GoalArgs) -> anyhow::Result<Exit> {
         save: args.save.clone(),
         editor: ["VISUAL", "EDITOR"].into_iter().find_map(environment::variable),
     };
+    if args.goal.trim().is_empty() {
+        return Err(Failure::usage("there is no goal to plan for")
+            .with_hint("write `cofferdam goal \"Compare the two notes in this folder\"`")
+            .into());
+    }
     // Nothing is spent on a plan that nobody could approve, change or keep.
     after.check()?;
     let goal = args.goal.clone();

@@ -30,7 +30,7 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> anyhow::Result<Exit> {
                 Err(Error::Differs { difference, shown, .. }) => {
                     tell_difference(&run, if args.reveal { &difference } else { &shown }, args.json)
                 }
-                Err(error) => Err(Failure::from(error).into()),
+                Err(error) => Err(Failure::of_run(&run, error).into()),
             }
         };
         let outcome = outcome.await;

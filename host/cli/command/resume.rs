@@ -124,7 +124,7 @@ impl Going {
 
 async fn find(reader: &Orchestrator, given: &str) -> anyhow::Result<RecordedRun> {
     let run = runs::find(&*reader.runs(), given).await?;
-    Ok(reader.recorded(&run).await.map_err(Failure::from)?)
+    Ok(reader.recorded(&run).await.map_err(|error| Failure::of_run(&run, error))?)
 }
 
 /// A run that is completed as the events of one that goes on and ends at once, as zenflow tells it.
@@ -152,7 +152,8 @@ async fn show_result(
 ) -> anyhow::Result<Exit> {
     let (answers, approvals) = (options.answers.clone(), options.approvals.clone());
     let options = ResumeOptions { answers, approvals, ..ResumeOptions::default() };
-    let result = reader.resume_flow(&recorded.run_id, None, options).await.map_err(Failure::from)?;
+    let run = &recorded.run_id;
+    let result = reader.resume_flow(run, None, options).await.map_err(|error| Failure::of_run(run, error))?;
     if args.work.json == Some(EventForm::Zenflow) {
         show_as_zenflow(&result, recorded).await?;
     } else if args.work.json.is_some() {

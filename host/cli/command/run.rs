@@ -29,7 +29,7 @@ use cofferdam::{
     RunResult, Undecided, Workflow,
 };
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use view::View;
 
@@ -57,6 +57,8 @@ struct Start {
     runs: PathBuf,
     /// Where steps work, if somebody said so.
     workdir: Option<PathBuf>,
+    /// The new run, once one was made of a recorded one.
+    branched: Arc<OnceLock<RunId>>,
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
@@ -192,7 +194,7 @@ async fn prepare(
     let runs = session.project.state().join("runs");
     let orchestrator = builder.build().map_err(Failure::from)?;
     let workdir = session.settings.workdir();
-    Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs, workdir })
+    Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs, workdir, branched: Arc::default() })
 }
 
 /// Refuses flags that say otherwise than strict settings.
@@ -318,26 +320,19 @@ fn announce(workflow: &Workflow, models: &[String], stance: Option<String>) {
 
 /// What becomes of calls that no rule is about, unless a person decides.
 fn stance(flags: &GrantArgs, strict: bool, asks: bool, defers: bool) -> Option<String> {
-    let text = stance_of(flags, strict, asks)?;
-    Some(match defers && !flags.yolo && !strict && !asks {
-        true => text.replace("others need `--allow`", "others wait for `cofferdam approve`, or need `--allow`"),
-        false => text.to_owned(),
-    })
-}
-
-fn stance_of(flags: &GrantArgs, strict: bool, asks: bool) -> Option<&'static str> {
+    const WITHIN: &str = "models may call tools that stay within their step's directories";
+    const READING: &str = "models may call tools that only read";
+    const NEED: &str = "others need `--allow`";
+    // What becomes of the others where a person could be asked and none is there.
+    let others = if defers { "others wait for `cofferdam approve`, or need `--allow`" } else { NEED };
     Some(match (flags.yolo, flags.sandbox, strict) {
-        (true, ..) => "yolo: models may call every tool that no rule denies",
-        (false, true, true) => {
-            "strict sandbox: models may call tools that stay within their step's directories; others need `--allow`"
-        }
-        (false, true, false) if asks => "sandbox: models may call tools that stay within their step's directories",
-        (false, true, false) => {
-            "sandbox, and nobody to ask: models may call tools that stay within their step's directories; others need `--allow`"
-        }
-        (false, false, true) => "strict: models may call tools that only read; others need `--allow`",
+        (true, ..) => "yolo: models may call every tool that no rule denies".to_owned(),
+        (false, true, true) => format!("strict sandbox: {WITHIN}; {NEED}"),
+        (false, true, false) if asks => format!("sandbox: {WITHIN}"),
+        (false, true, false) => format!("sandbox, and nobody to ask: {WITHIN}; {others}"),
+        (false, false, true) => format!("strict: {READING}; {NEED}"),
         (false, false, false) if asks => return None,
-        (false, false, false) => "nobody to ask: models may call tools that only read; others need `--allow`",
+        (false, false, false) => format!("nobody to ask: {READING}; {others}"),
     })
 }
 
@@ -355,8 +350,10 @@ impl Start {
             }
             Task::Branch(recorded, options) => {
                 let (run, options, quiet) = (recorded.run_id.clone(), options.clone(), args.work.quiet);
+                let branched = Arc::clone(&self.branched);
                 tokio::spawn(async move {
                     let branch = orchestrator.branch(&run, Some(&workflow), &options).await?;
+                    branched.get_or_init(|| branch.run_id.clone());
                     if !quiet {
                         fork::tell(&branch);
                     }
@@ -379,7 +376,7 @@ impl Start {
         let (result, signal) = match stopped {
             stop::Ended::Itself(outcome, signal) => match (*outcome, signal) {
                 (Ok(result), signal) => (result, signal),
-                (Err(error), None) => return Err(Failure::from(error).into()),
+                (Err(error), None) => return Err(self.failure(error).into()),
                 // What the signal broke on its way, a plugin's compiler for instance, is no fault of its own.
                 (Err(_), Some(signal)) => return Ok(stopped_early(signal)),
             },
@@ -390,6 +387,18 @@ impl Start {
             return Err(Failure::failed(format!("the events cannot be written: {error}")).into());
         }
         Ok(Exit::of_result(&result, signal))
+    }
+
+    /// Why there is no result; of a run that is known already it speaks by its id.
+    fn failure(&self, error: cofferdam::Error) -> Failure {
+        let recorded = match &self.task {
+            Task::New(_) => None,
+            Task::Again(recorded, _) | Task::Branch(recorded, _) => Some(&recorded.run_id),
+        };
+        match self.branched.get().or(recorded) {
+            Some(run) => Failure::of_run(run, error),
+            None => Failure::from(error),
+        }
     }
 
     /// Output to standard output, everything else to standard error, the run's id last.
@@ -404,7 +413,8 @@ impl Start {
         let of_plugins = self.orchestrator.plugin_models();
         let not_language_models = model::not_language_models(&self.catalog, &of_plugins, &self.recap.models());
         let workdir = self.workdir.as_deref();
-        let ending = Ending { result, out: &out, workdir, not_language_models: &not_language_models };
+        let grants = &args.work.grants;
+        let ending = Ending { result, out: &out, workdir, not_language_models: &not_language_models, grants };
         terminal::tell(&self.recap.render(&ending));
         Ok(())
     }

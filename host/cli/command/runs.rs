@@ -154,7 +154,7 @@ async fn rows(journal: &dyn Journal, mut filter: RunFilter, limit: usize) -> Res
     let mut rows = Vec::new();
     loop {
         let found = page(journal, &filter, limit.saturating_sub(rows.len())).await?;
-        rows.extend(found.rows);
+        rows.extend(found.rows.into_iter().filter(|row| !row.run_id.is_reserved()));
         match found.next {
             Some(next) if limit == 0 || rows.len() < limit => filter.cursor = Some(next),
             _ => return Ok(rows),
@@ -206,6 +206,10 @@ async fn find_row(journal: &dyn Journal, given: &str) -> Result<RunRow, Failure>
         let latest = rows(journal, RunFilter::default(), 1).await?.into_iter().next();
         return latest
             .ok_or_else(|| Failure::usage("no run is recorded here").with_hint("`cofferdam run FILE` makes one"));
+    }
+    if given == RunId::SHARED_COORDINATOR {
+        let message = format!("no run is called `{given}`: the conversation that coordinators share has that name");
+        return Err(Failure::usage(message).with_hint("`cofferdam runs list` lists the runs"));
     }
     let mut matching = rows(journal, RunFilter::default(), 0).await?;
     matching.retain(|row| !given.is_empty() && row.run_id.as_str().starts_with(given));

@@ -2,15 +2,16 @@
 //!
 //! It must not decide what is wrong; it repeats what events and the result say.
 
+use super::command_line::{approve, resume};
 use super::paint;
+use crate::args::GrantArgs;
 use crate::local_time;
 use cofferdam::core::event::{Body, Decision, RunEvent, RunReason, RunStatus, StepStatus};
 use cofferdam::core::fault::Fault;
-use cofferdam::core::id::RunId;
 use cofferdam::core::port::{Ack, Batch, BoxFuture, Pressure, Sink, Want};
 use cofferdam::core::run::LoopResult;
 use cofferdam::sink::{awaited, clean, duration, iterations, loop_end, spent};
-use cofferdam::{OpenApproval, RunResult, StepResult};
+use cofferdam::{RunResult, StepResult};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -53,6 +54,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) workdir: Option<&'a Path>,
     /// Names of models that are no language models.
     pub(crate) not_language_models: &'a [String],
+    /// What the command line allowed.
+    pub(crate) grants: &'a GrantArgs,
 }
 
 impl Recap {
@@ -107,9 +110,13 @@ impl Recap {
             push_row(&mut text, "output", &format!("{}{files}", ending.out.display()));
         }
         push_row(&mut text, "run", &format!("cofferdam runs show {}", result.run_id));
-        push_list(&mut text, "approve", result.approvals.iter().map(|open| approve_command(&result.run_id, open)));
+        push_list(
+            &mut text,
+            "approve",
+            result.approvals.iter().map(|open| approve(&result.run_id, open, ending.grants)),
+        );
         if !result.success() {
-            push_row(&mut text, "resume", &resume_command(result));
+            push_row(&mut text, "resume", &resume(&result.run_id, &result.questions, ending.grants));
         }
         text.truncate(text.trim_end().len());
         text
@@ -309,24 +316,6 @@ fn push_questions(text: &mut String, result: &RunResult) {
     push_list(text, &paint::warn("question"), lines);
 }
 
-/// What goes on with the run; with the answers that it waits for.
-fn resume_command(result: &RunResult) -> String {
-    let flags = result.questions.iter().take(ENTRIES);
-    let flags = flags.map(|open| format!(" --answer {}=...", in_shell(open.step.as_str()))).collect::<String>();
-    format!("cofferdam resume {}{flags}", result.run_id)
-}
-
-/// What allows a call that a run waits with. It names the call, so that it cannot be about another one that comes to wait later.
-pub(crate) fn approve_command(run: &RunId, open: &OpenApproval) -> String {
-    format!("cofferdam approve {run} {} --call {}", in_shell(open.step.as_str()), in_shell(&open.call))
-}
-
-/// A word as a shell takes it.
-fn in_shell(word: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '/');
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
 /// The files in the output directory; none when there is nothing in it.
 fn files(out: &Path) -> Option<String> {
     let mut names: Vec<String> = std::fs::read_dir(out)
@@ -344,6 +333,8 @@ fn files(out: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofferdam::OpenApproval;
+    use cofferdam::core::id::RunId;
     use cofferdam::core::message::Usage;
 
     fn result() -> RunResult {
@@ -411,7 +402,10 @@ mod tests {
             status: RunStatus::Waiting,
             ..result()
         };
-        let ending = Ending { result: &result, out: Path::new("/nowhere"), workdir: None, not_language_models: &[] };
+        let grants =
+            GrantArgs { allow: vec!["exec(make *)".into()], deny: vec!["edit".into()], ..GrantArgs::default() };
+        let (out, workdir) = (Path::new("/nowhere"), None);
+        let ending = Ending { result: &result, out, workdir, not_language_models: &[], grants: &grants };
         let text = anstream::adapter::strip_str(&Recap::default().render(&ending)).to_string();
         assert_eq!(
             text.split_once('\n').unwrap().1,
@@ -422,9 +416,9 @@ mod tests {
              approval   write, call 2: agent `scribe` wants to call `write` with path: \"a\"\n\
              approval   each[1].write, call @1/2: agent `scribe` wants to call `write` with path: \"a\"\n\
              run        cofferdam runs show r1\n\
-             approve    cofferdam approve r1 write --call 2\n\
-             approve    cofferdam approve r1 'each[1].write' --call '@1/2'\n\
-             resume     cofferdam resume r1 --answer ok=... --answer 'each[0].ok'=..."
+             approve    cofferdam approve r1 write --call 2 --allow 'exec(make *)' --deny-tool edit\n\
+             approve    cofferdam approve r1 'each[1].write' --call '@1/2' --allow 'exec(make *)' --deny-tool edit\n\
+             resume     cofferdam resume r1 --allow 'exec(make *)' --deny edit --answer ok=... --answer 'each[0].ok'=..."
         );
     }
 
@@ -462,8 +456,8 @@ mod tests {
         });
         recap.miss(2);
         let models = ["m".to_owned()];
-        let ending =
-            Ending { result: &result(), out: Path::new("/nowhere"), workdir: None, not_language_models: &models };
+        let (out, grants) = (Path::new("/nowhere"), GrantArgs::default());
+        let ending = Ending { result: &result(), out, workdir: None, not_language_models: &models, grants: &grants };
         let text = anstream::adapter::strip_str(&recap.render(&ending)).to_string();
         assert_eq!(
             text,

@@ -107,6 +107,17 @@ name!(
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 );
+impl RunId {
+    /// What no run is called: the conversation that coordinators share lies among the runs under this name.
+    pub const SHARED_COORDINATOR: &str = "shared-coordinator";
+
+    /// Whether no run is called this.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.as_str() == Self::SHARED_COORDINATOR
+    }
+}
+
 name!(
     /// A step, unique in its scope.
     StepId, "step id", "^[a-z][a-z0-9_-]{0,63}$", |text| is_word(text, 64)

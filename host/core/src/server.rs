@@ -7,9 +7,8 @@ use crate::policy::PolicyError;
 use crate::text::clean_to;
 use std::collections::BTreeMap;
 
-/// Headers that carry credentials, in lower case.
-pub(crate) const CREDENTIALS: &[&str] =
-    &["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+/// Endings of names of headers that carry credentials, in lower case.
+const CREDENTIALS: &[&str] = &["authorization", "api-key", "apikey", "-token", "-secret", "-password", "cookie"];
 
 /// Headers that are the protocol's own, in lower case.
 const RESERVED: &[&str] = &[
@@ -99,6 +98,12 @@ impl ServerReference {
     }
 }
 
+/// Whether a header of this name carries a credential, for servers and for models.
+pub(crate) fn is_credential(header: &str) -> bool {
+    let lower = header.to_ascii_lowercase();
+    CREDENTIALS.iter().any(|ending| lower.ends_with(ending))
+}
+
 /// The variables that a text refers to as `${NAME}`, and the literal text between them.
 ///
 /// # Errors
@@ -186,7 +191,7 @@ fn address_faults(url: &str, headers: &BTreeMap<String, String>) -> Vec<PolicyEr
         faults.extend(value_fault(&path, value));
         let has_variable =
             pieces(value).is_ok_and(|found| found.iter().any(|piece| matches!(piece, Piece::Variable(_))));
-        if CREDENTIALS.contains(&lower.as_str()) && !has_variable {
+        if is_credential(name) && !has_variable {
             let fault = PolicyError::new(&path, format!("the header `{name}` carries a credential"));
             faults.push(fault.with_hint("name a variable of the environment: `${TOKEN}`"));
         }
@@ -254,6 +259,12 @@ mod tests {
         assert!(address(&[("Authorization", "Bearer ${TOKEN}"), ("X-Team", "blue")]).faults().is_empty());
         let faults = address(&[("Authorization", "Bearer abc")]).faults();
         assert_eq!(faults[0].path, "headers.Authorization");
+        for name in ["x-api-key", "X-Goog-Api-Key", "Cookie", "X-Auth-Token", "Proxy-Authorization", "x-client-secret"]
+        {
+            let faults = address(&[(name, "abc")]).faults();
+            assert!(faults.len() == 1 && faults[0].message.ends_with("carries a credential"), "{name}: {faults:?}");
+            assert!(address(&[(name, "${TOKEN}")]).faults().is_empty(), "{name}");
+        }
         for name in ["Host", "Mcp-Session-Id", "a b"] {
             assert_eq!(address(&[(name, "x")]).faults().len(), 1, "{name}");
         }

@@ -68,8 +68,8 @@ use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{AgentName, RunId, StepPath};
 use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{
-    Agent, Approval, Clock, Durability, Isolation, Journal, JournalError, Mailboxes, Models, Natives, PurePlugins,
-    Purse, Randomness, Redactor, Sink, Sources, Starter, State, redact_map, redact_text,
+    Agent, Approval, Clock, Durability, Isolation, Journal, JournalError, Mailboxes, Models, Natives, Owner,
+    PurePlugins, Purse, Randomness, Redactor, Sink, Sources, Starter, State, redact_map, redact_text,
 };
 use cofferdam_core::run::RunResult;
 use cofferdam_core::spec::InputText;
@@ -260,9 +260,30 @@ pub enum Error {
     /// The run cannot start; every reason.
     #[error("the run cannot start: {}", first(.0))]
     Refused(Vec<Fault>),
+    /// Another process works on the run now. What this one did since then is not recorded.
+    #[error("{} took over run `{run}`", .by.as_ref().map_or_else(|| "another process".to_owned(), Owner::process))]
+    TakenOver {
+        /// The run.
+        run: RunId,
+        /// Which process, where that is known.
+        by: Option<Owner>,
+    },
     /// The journal failed.
     #[error("the journal failed: {0}")]
     Journal(#[from] JournalError),
+}
+
+impl Error {
+    /// What it means that a store refuses to go on with a run that has begun.
+    fn of_conflict(run: &RunId, error: JournalError) -> Self {
+        let taken_over = |by| Self::TakenOver { run: run.clone(), by };
+        match error {
+            JournalError::Held(lease) => taken_over(Some(lease.owner)),
+            // Of a run that was removed nothing is left, and one whose end is gone was damaged.
+            JournalError::Conflict { expected, found } if found > expected => taken_over(None),
+            other => Self::Journal(other),
+        }
+    }
 }
 
 fn first(faults: &[Fault]) -> String {
@@ -309,7 +330,7 @@ impl Executor {
     /// run was started with. Dropping the future ends the run as a crash would.
     ///
     /// # Errors
-    /// When the run cannot go on, or the journal fails; [`JournalError::Conflict`] when another process has written to the run
+    /// When the run cannot go on, or the journal fails; [`Error::TakenOver`] when another process has written to the run
     /// meanwhile.
     pub async fn resume(&self, ports: Ports, request: RunRequest) -> Result<RunResult, Error> {
         let mut request = request;

@@ -17,9 +17,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// The journal of the conversation. No listing of runs shows it, since it has no row there.
-const ID: &str = "shared-coordinator";
-
 /// The kind of its records.
 const SAID: &str = "said";
 
@@ -67,7 +64,8 @@ impl SharedConversation {
     /// kept.
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, redactor: Arc<dyn Redactor>) -> Self {
-        let id = RunId::parse(ID).expect("`shared-coordinator` follows the grammar");
+        // No listing of runs shows it, since it has no row there.
+        let id = RunId::parse(RunId::SHARED_COORDINATOR).expect("`shared-coordinator` follows the grammar");
         Self { journal, clock, redactor, id, known: Arc::default() }
     }
 

@@ -217,6 +217,46 @@ mod tests {
         assert!(reason.ends_with("which is not in the store"), "{reason}");
     }
 
+    /// What damaged bytes are in the place of a blob.
+    fn damaged() -> [Vec<u8>; 3] {
+        let mut changed = long("same").into_bytes();
+        changed[100] ^= 1;
+        [changed, b"cut".to_vec(), Vec::new()]
+    }
+
+    #[tokio::test]
+    async fn a_damaged_blob_is_put_right_by_who_puts_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, bytes) in damaged().into_iter().enumerate() {
+            let files = folder.path().join(number.to_string());
+            let (database, path) = (folder.path().join(format!("{number}.db")), blob(&files));
+            let hurt = |is_file: bool| match is_file {
+                true => fs::write(&path, &bytes).unwrap(),
+                false => {
+                    let connection = rusqlite::Connection::open(&database).unwrap();
+                    assert_eq!(connection.execute("UPDATE blobs SET bytes = ?1", [&bytes]), Ok(1));
+                }
+            };
+            let stores: [(Arc<dyn Journal>, bool); 2] =
+                [(Arc::new(File::new(&files)), true), (Arc::new(Sqlite::new(&database)), false)];
+            for (inner, is_file) in stores {
+                let journal = Spilling::new(inner);
+                append(&journal, "a", 0, "same").await.unwrap();
+                hurt(is_file);
+                read(&journal, "a").await.unwrap_err();
+                append(&journal, "b", 0, "same").await.unwrap();
+                assert_eq!(read(&journal, "b").await.unwrap(), [large(&run("b"), 1, "same")]);
+                assert_eq!(read(&journal, "a").await.unwrap(), [large(&run("a"), 1, "same")]);
+                // It is kept for as long as one of the two is there.
+                journal.delete(&run("a")).await.unwrap();
+                assert_eq!(read(&journal, "b").await.unwrap(), [large(&run("b"), 1, "same")]);
+                journal.delete(&run("b")).await.unwrap();
+                let gone = journal.get_blob(&BlobId::of(long("same").as_bytes())).await;
+                assert!(matches!(gone, Err(JournalError::NotFound(_))));
+            }
+        }
+    }
+
     /// Refuses every blob, as a full disk does.
     struct Full(Memory);
 

@@ -10,9 +10,13 @@ use cofferdam::core::value;
 use cofferdam::sink::clean;
 use cofferdam::{LastingEntry, Orchestrator};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Longer values are cut in the table.
 const VALUE_CHARS: usize = 80;
+
+/// Most agents that are named.
+const AGENTS: usize = 10;
 
 pub(super) async fn show(orchestrator: &Orchestrator, args: &MemoryShowArgs) -> anyhow::Result<Exit> {
     let entries = orchestrator.shared_memory().list(args.agent.as_deref()).await.map_err(failed)?;
@@ -22,7 +26,7 @@ pub(super) async fn show(orchestrator: &Orchestrator, args: &MemoryShowArgs) -> 
         return Ok(Exit::Done);
     }
     if entries.is_empty() {
-        terminal::tell(&paint::quiet("the runs of this project share no entry"));
+        terminal::tell(&paint::quiet(&nothing(orchestrator, args.agent.as_deref()).await?));
         return Ok(Exit::Done);
     }
     let mut rows = table::with_head(Wide::Break, &["AGENT", "KEY", "REVISION", "RUN", "VALUE"]);
@@ -32,6 +36,21 @@ pub(super) async fn show(orchestrator: &Orchestrator, args: &MemoryShowArgs) -> 
     }
     terminal::print(&table::render(&rows))?;
     Ok(Exit::Done)
+}
+
+/// That there is no entry; of one agent, who else has some.
+async fn nothing(orchestrator: &Orchestrator, agent: Option<&str>) -> anyhow::Result<String> {
+    let nobody = "the runs of this project share no entry";
+    let Some(agent) = agent else { return Ok(nobody.to_owned()) };
+    let all = orchestrator.shared_memory().list(None).await.map_err(failed)?;
+    let others: BTreeSet<String> = all.iter().map(|entry| format!("`{}`", entry.namespace)).collect();
+    if others.is_empty() {
+        return Ok(nobody.to_owned());
+    }
+    let more = others.len().saturating_sub(AGENTS);
+    let named = others.into_iter().take(AGENTS).collect::<Vec<_>>().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Ok(format!("the agent `{}` has no entry; entries are there of {named}{more}", clean(agent, VALUE_CHARS)))
 }
 
 fn as_json(entry: &LastingEntry) -> Value {

@@ -2,10 +2,11 @@
 
 use super::history::{History, Step, judged};
 use super::standing::{INTERRUPTED, RUNNING, how_to_go_on};
+use crate::args::GrantArgs;
 use crate::local_time;
 use crate::terminal;
+use crate::ui::command_line;
 use crate::ui::paint;
-use crate::ui::recap::approve_command;
 use cofferdam::core::event::Changes;
 use cofferdam::core::fault::Fault;
 use cofferdam::core::port::RunIndex;
@@ -69,7 +70,11 @@ fn push_waits(text: &mut String, history: &History) {
     }
     for open in history.waits.open_approvals() {
         let _ = writeln!(text, "\n{}  {}", paint::warn("approval"), awaited(open));
-        let _ = writeln!(text, "          {}", paint::quiet(&approve_command(&history.run, open)));
+        let _ = writeln!(
+            text,
+            "          {}",
+            paint::quiet(&command_line::approve(&history.run, open, &GrantArgs::default()))
+        );
     }
 }
 

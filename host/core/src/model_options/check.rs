@@ -2,7 +2,7 @@
 
 use super::ModelOptions;
 use crate::limits;
-use crate::server::CREDENTIALS;
+use crate::server::is_credential;
 use crate::value;
 use serde_json::Value;
 
@@ -24,17 +24,22 @@ const RESERVED_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-/// Endings of names of headers that carry credentials, in lower case.
-const CREDENTIAL_ENDINGS: &[&str] = &["authorization", "api-key", "apikey", "-token", "-secret", "-password", "cookie"];
-
 /// Members of a body that are the conversation, its bounds and its form; the budget counts on them.
 const RESERVED_BODY: &[&str] = &[
+    "function_call",
+    "functions",
     "max_completion_tokens",
+    "max_new_tokens",
     "max_output_tokens",
     "max_tokens",
     "messages",
     "model",
+    "models",
     "n",
+    "n_predict",
+    "num_predict",
+    "prompt",
+    "route",
     "stream",
     "stream_options",
     "tool_choice",
@@ -82,12 +87,19 @@ impl ModelOptions {
                 faults.push(ModelOptionFault::new(&["provider", provider, name], message, hint));
             }
         }
-        let whole = Value::Object(self.to_map());
-        if value::size(&whole) > limits::MODEL_OPTIONS_BYTES || value::check_depth(&whole).is_err() {
-            let message = format!("the options take more than {} bytes, or are too deep", limits::MODEL_OPTIONS_BYTES);
-            faults.push(ModelOptionFault::new(&[], message, "each request carries them: say less"));
-        }
+        faults.extend(self.excess());
         faults
+    }
+
+    /// That there is too much of them. It is to be asked of options that were merged, too.
+    #[must_use]
+    pub fn excess(&self) -> Option<ModelOptionFault> {
+        let whole = Value::Object(self.to_map());
+        let is_too_much = value::size(&whole) > limits::MODEL_OPTIONS_BYTES || value::check_depth(&whole).is_err();
+        is_too_much.then(|| {
+            let message = format!("the options take more than {} bytes, or are too deep", limits::MODEL_OPTIONS_BYTES);
+            ModelOptionFault::new(&[], message, "each request carries them: say less")
+        })
     }
 
     fn ranges(&self, faults: &mut Vec<ModelOptionFault>) {
@@ -119,7 +131,7 @@ impl ModelOptions {
 fn header_fault(name: &str, value: &str) -> Option<ModelOptionFault> {
     let lower = name.to_ascii_lowercase();
     let path = ["headers", name];
-    if CREDENTIALS.contains(&lower.as_str()) || CREDENTIAL_ENDINGS.iter().any(|ending| lower.ends_with(ending)) {
+    if is_credential(name) {
         let fault = ModelOptionFault::new(
             &path,
             format!("the header `{name}` carries a credential"),
@@ -170,6 +182,28 @@ mod tests {
     fn a_body_cannot_say_what_budgets_and_streams_rest_on() {
         let body = json!({ "p": { "max_tokens": 1, "stream": false, "n": 3, "service_tier": "flex", "top_k": 4 } });
         assert_eq!(places(json!({ "provider": body })), ["provider.p.max_tokens", "provider.p.stream", "provider.p.n"]);
+        for name in [
+            "model",
+            "models",
+            "route",
+            "messages",
+            "prompt",
+            "tools",
+            "tool_choice",
+            "functions",
+            "function_call",
+            "max_completion_tokens",
+            "max_output_tokens",
+            "max_new_tokens",
+            "n_predict",
+            "num_predict",
+            "stream_options",
+        ] {
+            let options: ModelOptions = serde_json::from_value(json!({ "provider": { "p": { name: 1 } } })).unwrap();
+            let [fault] = &options.faults()[..] else { panic!("{name} passes") };
+            assert_eq!(fault.place(), format!("provider.p.{name}"));
+            assert_eq!(fault.message, format!("`{name}` is what the host says of each request"));
+        }
     }
 
     #[test]

@@ -35,8 +35,9 @@ pub trait Journal: Send + Sync {
     /// When the store cannot be read.
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, JournalError>>;
 
-    /// Stores bytes under their hash. Storing the same twice is storing it once. A run has a blob when one of its
-    /// records contains the blob's id: store the blob first, then append the record.
+    /// Stores bytes under their hash. Storing the same twice is storing it once; what is there under the hash and has other
+    /// bytes was damaged, and these take its place. A run has a blob when one of its records contains the blob's id: store
+    /// the blob first, then append the record.
     ///
     /// # Errors
     /// [`JournalError::Invalid`] when the id is not the hash of the bytes.
@@ -281,6 +282,14 @@ pub struct Owner {
     pub pid: u32,
     /// When the process started, to tell it from a later one of the same number.
     pub process_started: u64,
+}
+
+impl Owner {
+    /// The process in words: ``process 12 on `host` ``.
+    #[must_use]
+    pub fn process(&self) -> String {
+        format!("process {} on `{}`", self.pid, self.host)
+    }
 }
 
 /// Asks for the right to write to a run.

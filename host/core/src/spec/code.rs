@@ -27,7 +27,7 @@ codes! {
     TOO_LARGE = "W002", "document out of bounds", "The document is larger, deeper or has more aliases than a workflow needs; `cofferdam limits` prints the bounds.";
     DUPLICATE_KEY = "W003", "key written twice", "A table has the same key twice, and it is not clear which of the two is meant.";
     WRONG_TYPE = "W004", "wrong type", "The value has another type than the key takes, for instance a number where text is expected.";
-    UNKNOWN_KEY = "W005", "unknown key", "The key is not part of the language at this place; keys that begin with `x-` are ignored everywhere.";
+    UNKNOWN_KEY = "W005", "unknown key", "The key is not part of the language at this place; keys that begin with `x-` are ignored, except names of headers, of variables of the environment and of providers.";
     NOT_BUILT = "W006", "not built in this version", "The key or value is part of the language and was checked, but this version of Cofferdam cannot do it yet; it is not ignored, a run is refused.";
     MISSING_KEY = "W007", "required key missing", "The table lacks a key that it must have.";
     EMPTY = "W008", "empty value", "The text, list or table must not be empty here.";

@@ -117,6 +117,7 @@ impl<'s> Decoder<'s> {
         self.agents(fields, &mut own);
         self.variables(fields, &mut own);
         let options = self.all_options(fields);
+        self.options_together(fields);
         let (scope, known) = self.root_scope(fields);
         let output = fields.get("output").and_then(|node| self.output(node, &known));
         own.unbuilt = std::mem::take(&mut self.unbuilt);
@@ -158,6 +159,7 @@ impl<'s> Decoder<'s> {
             defaults.max_retries = options.max_retries;
         } else {
             self.documents.options = node.map(Node::to_map).unwrap_or_default();
+            self.documents.model_options = Arc::clone(&options.model_options);
         }
         let of_the_run = self.documents.options.get("compat").and_then(Value::as_str);
         if options.compat == Some(Compat::Zenflow) || of_the_run == Some("zenflow") {

@@ -15,6 +15,7 @@ use super::workflow::{Include, Scope, Step, Work};
 use crate::diagnostic::Place as InFile;
 use crate::expr::Names;
 use crate::limits;
+use crate::model_options::ModelOptions;
 use crate::port::SourceError;
 use crate::template::{self, Template};
 use crate::value::Map;
@@ -35,6 +36,8 @@ pub(super) struct Documents {
     chain: Vec<String>,
     /// The options of the document that runs, as they were written.
     pub(super) options: Map,
+    /// What it says to models, for the agents of all of them.
+    pub(super) model_options: Arc<ModelOptions>,
     /// What they have in common.
     pub(super) shared: Shared,
     /// Entries of `includes` that no step uses.

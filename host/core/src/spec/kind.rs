@@ -8,6 +8,7 @@ use super::report::Report;
 use super::suggest::did_you_mean;
 use super::tree::{Content, Entry, Node};
 use crate::id::IsolationName;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A table of the language.
@@ -83,6 +84,8 @@ pub(super) enum Kind {
     List(&'static Kind),
     /// A table with names of the document's own.
     Map(&'static Kind),
+    /// A table with names that somebody else gave: one that begins with `x-` is a name as any other.
+    Foreign(&'static Kind),
     Object,
     JsonSchema,
     /// A function, because the tables refer to each other in circles.
@@ -172,6 +175,8 @@ pub(super) fn wrong_type(report: &mut Report, node: &Node, wanted: &str) {
 /// Whether the value is of the kind; if not, the report says so.
 fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
     match (kind, &node.content) {
+        // It was reported when the document was read.
+        (_, Content::Float(number)) if !number.is_finite() => false,
         (Kind::Any, _) | (Kind::Flag, Content::Bool(_)) | (Kind::Object | Kind::Table(_), Content::Map(_)) => true,
         (Kind::JsonSchema, Content::Map(_) | Content::Bool(_)) | (Kind::Name(_), Content::Text(_)) => true,
         (Kind::TextUpTo(most), Content::Text(text)) => within(report, node, text, *most),
@@ -207,6 +212,12 @@ fn fits(report: &mut Report, node: &Node, kind: &Kind) -> bool {
                 for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
                     fits(report, &entry.value, of);
                 }
+            }
+            true
+        }
+        (Kind::Foreign(of), Content::Map(entries)) => {
+            for entry in entries {
+                fits(report, &entry.value, of);
             }
             true
         }
@@ -360,7 +371,7 @@ impl Kind {
             Self::Size => "a size (bytes, or `64MiB`)",
             Self::Expression => "text (an expression)",
             Self::List(_) => "a list",
-            Self::Map(_) | Self::Object | Self::Table(_) => "a table",
+            Self::Map(_) | Self::Foreign(_) | Self::Object | Self::Table(_) => "a table",
             Self::JsonSchema => "a table (a JSON Schema)",
             Self::TextOr(Self::List(_)) => "text or a list",
             Self::TextOr(_) => "text or a table",
@@ -419,6 +430,17 @@ impl<'n> Fields<'n> {
     pub(super) fn members(&self, name: &str) -> impl Iterator<Item = &'n Entry> + use<'n> {
         let entries = self.get(name).map_or(&[][..], Node::entries);
         entries.iter().filter(|entry| !entry.key.starts_with("x-"))
+    }
+
+    /// The members of a table with names that somebody else gave, all of them.
+    pub(super) fn all_members(&self, name: &str) -> &'n [Entry] {
+        self.get(name).map_or(&[], Node::entries)
+    }
+
+    /// The texts of such a table.
+    pub(super) fn texts(&self, name: &str) -> BTreeMap<String, String> {
+        let entries = self.all_members(name).iter();
+        entries.filter_map(|entry| Some((entry.key.clone(), entry.value.text()?.to_owned()))).collect()
     }
 
     /// Whether nothing is written in the table.

@@ -3,10 +3,9 @@
 use super::code;
 use super::decode::Decoder;
 use super::keys::MODEL_OPTIONS;
-use super::kind::{Fields, open, wrong_type};
+use super::kind::{Fields, open};
 use super::tree::{Content, Entry, Node};
 use crate::model_options::{ModelOptionFault, ModelOptions};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Decoder<'_> {
@@ -21,6 +20,7 @@ impl Decoder<'_> {
         if table.is_empty() {
             self.report.at(code::EMPTY, entry.spot, &entry.value.path, "`modelOptions` says nothing".to_owned());
         }
+        let bodies = table.all_members("provider");
         let options = ModelOptions {
             seed: table.get("seed").and_then(|node| node.to_json().as_u64()),
             stop: table.get("stop").map(texts),
@@ -29,25 +29,11 @@ impl Decoder<'_> {
             presence_penalty: table.number("presencePenalty"),
             reasoning: table.get("reasoning").map(Node::to_json).filter(|value| !value.is_null()),
             prompt_cache: table.flag("promptCache"),
-            headers: self.model_headers(&table),
-            provider: table.members("provider").map(|entry| (entry.key.clone(), entry.value.to_map())).collect(),
+            headers: table.texts("headers"),
+            provider: bodies.iter().map(|entry| (entry.key.clone(), entry.value.to_map())).collect(),
         };
         options.faults().iter().for_each(|fault| self.option_fault(entry, fault));
         Some(options)
-    }
-
-    /// All headers, also those whose names begin like keys that are left aside.
-    fn model_headers(&mut self, table: &Fields<'_>) -> BTreeMap<String, String> {
-        let mut headers = BTreeMap::new();
-        for entry in table.get("headers").map_or(&[][..], Node::entries) {
-            match entry.value.text() {
-                Some(value) => drop(headers.insert(entry.key.clone(), value.to_owned())),
-                None if entry.key.starts_with("x-") => wrong_type(&mut self.report, &entry.value, "text"),
-                // It was reported before.
-                None => {}
-            }
-        }
-        headers
     }
 
     /// Reports a fault at the member that it is about.
@@ -59,6 +45,24 @@ impl Decoder<'_> {
         }
         let code = if fault.is_credential { code::CREDENTIAL } else { code::MODEL_OPTION };
         self.report.at(code, at.spot, &at.value.path, fault.message.clone()).hint(fault.hint);
+    }
+
+    /// Reports agents whose options are too many together with those of the document that runs: each request carries both.
+    pub(super) fn options_together(&mut self, fields: &Fields<'_>) {
+        let below = Arc::clone(&self.documents.model_options);
+        if below.is_empty() || below.excess().is_some() {
+            return;
+        }
+        for entry in fields.members("agents") {
+            let own = self.agents.get(entry.key.as_str()).map(|agent| &agent.settings.options);
+            let Some(own) = own.filter(|own| !own.is_empty() && own.excess().is_none()) else { continue };
+            let written = entry.value.entries().iter().find(|entry| entry.key == "modelOptions");
+            if let Some((written, fault)) = written.zip(own.over(&below).excess()) {
+                let message = format!("with those of the document's `options`, {}", fault.message);
+                let found = self.report.at(code::MODEL_OPTION, written.spot, &written.value.path, message);
+                found.hint(fault.hint);
+            }
+        }
     }
 }
 

@@ -67,6 +67,7 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Map(of) => {
             json!({ "type": "object", "patternProperties": { "^x-": true }, "additionalProperties": of_kind(of) })
         }
+        Kind::Foreign(of) => json!({ "type": "object", "additionalProperties": of_kind(of) }),
         Kind::Object => json!({ "type": "object" }),
         Kind::JsonSchema => json!({ "type": ["object", "boolean"] }),
         Kind::Table(table) => json!({ "$ref": format!("#/$defs/{}", table().name) }),

@@ -8,7 +8,6 @@ use super::kind::{Fields, open};
 use super::tree::{Entry, Node};
 use crate::id::Alias;
 use crate::server::ServerReference;
-use std::collections::BTreeMap;
 
 impl Decoder<'_> {
     /// One server; none when it is wrong.
@@ -50,18 +49,13 @@ impl Decoder<'_> {
         }
         if own == "url" {
             let url = server.owned("url")?;
-            return Some(ServerReference::Address { url, headers: texts(server, "headers") });
+            return Some(ServerReference::Address { url, headers: server.texts("headers") });
         }
         let command = server.owned("command")?;
         // A bare name is looked for in `PATH`; a path is relative to the document that has it.
         let is_path = command.contains('/') && !command.starts_with('/');
         let command = if is_path { self.files.plugin_source(&command) } else { command };
         let args = server.items("args").iter().filter_map(Node::text).map(str::to_owned).collect();
-        Some(ServerReference::Command { command, args, env: texts(server, "env") })
+        Some(ServerReference::Command { command, args, env: server.texts("env") })
     }
-}
-
-fn texts(fields: &Fields<'_>, key: &str) -> BTreeMap<String, String> {
-    let entries = fields.members(key);
-    entries.filter_map(|entry| Some((entry.key.clone(), entry.value.text()?.to_owned()))).collect()
 }

@@ -119,7 +119,8 @@ fn options() -> Options {
     options.duplicate_keys = DuplicateKeyPolicy::Error;
     options.strict_booleans = true;
     options.reject_unsupported_tags = true;
-    options.non_finite_float_policy = NonFiniteFloatPolicy::Reject;
+    // They are found with their place, among everything else.
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
     options.with_snippet = false;
     options
 }
@@ -204,6 +205,12 @@ fn settle(node: &mut Node, path: String, report: &mut Report) {
                 }
                 settle(&mut entry.value, path, report);
             }
+        }
+        Content::Float(number) if !number.is_finite() => {
+            let what =
+                if number.is_nan() { "`.nan` is not a number" } else { "the number has no end, or is too large" };
+            let found = report.at(code::SYNTAX, node.spot, &own, what.to_owned());
+            found.hint("write another number, or leave the key out; in quotes it is text");
         }
         Content::Null | Content::Bool(_) | Content::Int(_) | Content::Large(_) | Content::Float(_) => {}
     }

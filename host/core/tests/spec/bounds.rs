@@ -148,3 +148,28 @@ steps: [a, {id: b, dependsOn: [a]}, {id: c}, {id: d, input: x}, {id: e, loop: {f
     let paths: Vec<String> = workflow.steps_fed_by_input().iter().map(ToString::to_string).collect();
     assert_eq!(paths, ["a", "c", "f.g", "i.k", "l"]);
 }
+
+#[test]
+fn options_of_models_have_a_bound_also_together() {
+    let options =
+        |name: &str, kib: usize| format!("modelOptions: {{provider: {{p: {{{name}: {}}}}}}}", "x".repeat(kib * 1024));
+    let agents = |kib: usize| format!("agents: {{a: {{description: d, {}}}}}\n", options("a", kib));
+    let steps = "steps: [{id: s, agent: a, instructions: x}]\n";
+    let document =
+        |own: usize, agent: usize| format!("name: x\noptions: {{{}}}\n{}{steps}", options("d", own), agents(agent));
+    let found = |text: &str, files: Memory| match spec::parse(text, "flow.yaml", &files) {
+        Ok(_) => Vec::new(),
+        Err(found) => found.iter().map(describe).collect(),
+    };
+    let message = "with those of the document's `options`, the options take more than 65536 bytes, or are too deep \
+                   (each request carries them: say less)";
+    assert_eq!(found(&document(40, 20), Memory::default()), [""; 0]);
+    let place = "W076 3:29 agents.a.modelOptions: ";
+    assert_eq!(found(&document(40, 40), Memory::default()), [format!("{place}{message}")]);
+    // An agent of an included document has the options of the one that runs.
+    let inner =
+        Memory(BTreeMap::from([("in.yaml".to_owned(), format!("name: i\n{}{steps}", agents(40)).into_bytes())]));
+    let outer = format!("name: x\noptions: {{{}}}\nsteps: [{{id: i, include: in.yaml}}]\n", options("d", 40));
+    let told = found(&outer, inner);
+    assert!(told[0].starts_with("W076 in.yaml:2:29 agents.a.modelOptions: with those of"), "{told:?}");
+}

@@ -1,6 +1,7 @@
 //! Valid documents load, in both forms, and fit the schema for editors.
 
 use crate::case::{Memory, all_cases, beside, to_json, valid};
+use cofferdam_core::server::ServerReference;
 use cofferdam_core::spec;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -109,4 +110,29 @@ fn yaml_and_json_give_the_same_workflow() {
         assert_eq!(from_yaml, from_json, "{name}");
         assert_eq!(from_yaml, minified, "{name}");
     }
+}
+
+#[test]
+fn names_that_others_gave_may_begin_like_extensions() {
+    let text = "name: x
+mcpServers:
+  web: { url: 'https://x.example/mcp', headers: { x-team: docs, x-api-key: '${TOKEN}', X-A: b } }
+  files: { command: c, env: { x-level: '5', A: b } }
+options: { modelOptions: { headers: { x-team: docs }, provider: { x-ai: { a: 1 }, b: {} } } }
+steps: [{ id: a, instructions: x }]";
+    let loaded = spec::parse(text, "flow.yaml", &Memory::default()).unwrap_or_else(|found| panic!("{found}"));
+    let workflow = loaded.workflow;
+    let server = |name: &str| match &workflow.servers[name] {
+        ServerReference::Command { env: table, .. } | ServerReference::Address { headers: table, .. } => {
+            table.keys().map(String::as_str).collect::<Vec<_>>()
+        }
+        ServerReference::Project => panic!("{name}"),
+    };
+    assert_eq!((server("web"), server("files")), (vec!["X-A", "x-api-key", "x-team"], vec!["A", "x-level"]));
+    let options = &workflow.options.model_options;
+    assert_eq!(options.headers.keys().collect::<Vec<_>>(), ["x-team"]);
+    assert_eq!(options.provider.keys().collect::<Vec<_>>(), ["b", "x-ai"]);
+    let validator = jsonschema::draft202012::new(&spec::schema()).unwrap();
+    assert!(validator.is_valid(&to_json(text).unwrap()));
+    assert!(!validator.is_valid(&to_json(&text.replace("x-level: '5'", "x-level: 5")).unwrap()));
 }

@@ -95,7 +95,12 @@ impl Run {
             RecordBody::Event(event) => Some(event.seq),
             RecordBody::Spilled(_) | RecordBody::Note { .. } => None,
         });
-        self.head = self.ports.journal.append(request).await?;
+        let appended = self.ports.journal.append(request).await;
+        self.head = appended.map_err(|error| match self.head {
+            // It has not begun here.
+            0 => Error::Journal(error),
+            _ => Error::of_conflict(&self.request.run_id, error),
+        })?;
         self.recorded = last.unwrap_or(self.recorded);
         self.stretch(events);
         Ok(())

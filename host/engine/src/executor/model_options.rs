@@ -13,13 +13,19 @@ impl RunSettings {
     #[must_use]
     pub fn with_options(&self, agent: Arc<AgentSpec>, document: &Options) -> Arc<AgentSpec> {
         let own = &agent.settings.options;
-        let below = document.model_options.over(&self.default_model_options);
-        let options = self.model_options.over(&own.over(&below));
+        let options = self.merged_options(own, document);
         if options == **own {
             return agent;
         }
         let settings = ModelSettings { options: Arc::new(options), ..agent.settings.clone() };
         Arc::new(AgentSpec { settings, ..(*agent).clone() })
+    }
+
+    /// What the requests of an agent with these options say in all.
+    #[must_use]
+    pub fn merged_options(&self, own: &ModelOptions, document: &Options) -> ModelOptions {
+        let below = document.model_options.over(&self.default_model_options);
+        self.model_options.over(&own.over(&below))
     }
 
     /// The options among the recorded settings of a run; none when they cannot be read.

@@ -323,7 +323,7 @@ impl Run {
             }
             self.wake_coordinator(&mut pass);
             if let Some(error) = self.fenced.take() {
-                return Err(error.into());
+                return Err(Error::of_conflict(&self.request.run_id, error));
             }
             self.commit(pass).await?;
             while self.tasks.try_join_next().is_some() {}

@@ -35,7 +35,7 @@ pub(super) fn put(places: &Places, id: &BlobId, bytes: &[u8]) -> Result<(), Jour
         directory::make(places.root())?;
         directory::make(&folder)?;
         let path = folder.join(id.as_str());
-        let new = if path.exists() { None } else { Some(write_new(&folder, id, bytes)?) };
+        let new = if holds(&path, bytes) { None } else { Some(write_new(&folder, id, bytes)?) };
         let _lock = lock(&folder)?;
         if let Some(new) = new {
             fs::rename(new, &path)?;
@@ -50,6 +50,12 @@ pub(super) fn put(places: &Places, id: &BlobId, bytes: &[u8]) -> Result<(), Jour
         Ok(())
     };
     put().map_err(|error: io::Error| refused(&folder, &error))
+}
+
+/// Whether a file holds these bytes. One that does not, or cannot be read, was damaged and is replaced.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let is_as_long = fs::metadata(path).is_ok_and(|about| about.len() == bytes.len() as u64);
+    is_as_long && fs::read(path).is_ok_and(|found| found == bytes)
 }
 
 /// Writes bytes under a name that nobody looks for.

@@ -12,12 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn put(connection: &Connection, id: &BlobId, bytes: &[u8]) -> Result<(), Failure> {
-    // Told apart, so that the bytes of a blob that is there are not handed over again.
-    let again = "UPDATE blobs SET pending = pending + 1 WHERE id = ?1";
-    if connection.prepare_cached(again)?.execute([id.as_str()])? == 0 {
-        let sql = "INSERT INTO blobs (id, pending, bytes) VALUES (?1, 1, ?2)";
-        connection.prepare_cached(sql)?.execute(params![id.as_str(), bytes])?;
-    }
+    // A blob of this name may hold other bytes: it was damaged, and these are the right ones.
+    let sql = "INSERT INTO blobs (id, pending, bytes) VALUES (?1, 1, ?2)
+        ON CONFLICT (id) DO UPDATE SET pending = pending + 1, bytes = excluded.bytes";
+    connection.prepare_cached(sql)?.execute(params![id.as_str(), bytes])?;
     Ok(())
 }
 

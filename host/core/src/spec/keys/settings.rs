@@ -83,9 +83,9 @@ pub(in super::super) static MCP_SERVER: Table = Table {
     keys: &[
         Key::new("command", Optional, Kind::Text, "The program that is started and spoken to."),
         Key::new("args", Optional, Kind::List(&Kind::AnyText), "The program's arguments."),
-        Key::new("env", Optional, Kind::Map(&Kind::AnyText), "The program's environment variables."),
+        Key::new("env", Optional, Kind::Foreign(&Kind::AnyText), "The program's environment variables."),
         Key::new("url", Optional, Kind::Text, "The address of a server that runs already."),
-        Key::new("headers", Optional, Kind::Map(&Kind::AnyText), "Headers of each request."),
+        Key::new("headers", Optional, Kind::Foreign(&Kind::AnyText), "Headers of each request."),
     ],
 };
 
@@ -194,7 +194,7 @@ pub(in super::super) static MODEL_OPTIONS: Table = Table {
         Key::new("presencePenalty", Optional, PENALTY, "Makes words that were used at all less likely."),
         Key::new("reasoning", Optional, Kind::Any, "How much the model thinks, in the provider's words."),
         Key::new("promptCache", Optional, Kind::Flag, "Whether the provider may keep the beginning of a prompt."),
-        Key::new("headers", Optional, Kind::Map(&Kind::AnyText), "Headers of each request, credentials excepted."),
-        Key::new("provider", Optional, Kind::Map(&Kind::Object), "Parts of the request's body, by provider."),
+        Key::new("headers", Optional, Kind::Foreign(&Kind::AnyText), "Headers of each request, credentials excepted."),
+        Key::new("provider", Optional, Kind::Foreign(&Kind::Object), "Parts of the request's body, by provider."),
     ],
 };
