@@ -279,7 +279,7 @@ mod tests {
         events.push(event("a@1", Some(1), Body::ToolCallStarted { call_id, tool: tool(), args }));
         assert_eq!(fold(&events).said_of_calls().count(), 1, "it may have to be made again");
         let call_id = "2".to_owned();
-        let (result, content, error) = (Arc::new(json!(null)), None, None);
+        let (result, content, error) = (Arc::new(json!(null)), Arc::from(""), None);
         events.push(event(
             "a@1",
             Some(1),
