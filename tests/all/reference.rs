@@ -124,8 +124,8 @@ fn the_page_of_the_language_lists_every_key() {
     let schema = cofferdam::core::spec::schema();
     let mut page = String::from(
         "# The workflow document\n\nYAML or JSON, at most 1 MiB. Every key of this version; a key that is not here is an error, \
-         but keys that begin with `x-` are allowed everywhere and ignored. `cofferdam validate` reports every fault at once \
-         ([findings](findings.md)), `cofferdam schema` prints the JSON Schema that this page is written from.\n\n\
+         but keys that begin with `x-` are allowed and ignored, except where others give the names: of headers, variables of the \
+         environment and providers. `cofferdam validate` reports every fault at once ([findings](findings.md)), `cofferdam schema` prints the JSON Schema that this page is written from.\n\n\
          Expressions are CEL; they stand in `condition`, `forEach`, `while`, `until` and `output` and read `inputs`, `vars`, \
          `input`, `steps.ID.content`, `.result`, `.status`, `.error`, inside a `forEach` `item` and `index`, and inside a loop \
          that repeats `iteration`; `while` and `until` also read `content`, `result` and `status` of the iteration. A condition \

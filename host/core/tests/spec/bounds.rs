@@ -164,12 +164,12 @@ fn options_of_models_have_a_bound_also_together() {
     let message = "with those of the document's `options`, the options take more than 65536 bytes, or are too deep \
                    (each request carries them: say less)";
     assert_eq!(found(&document(40, 20), Memory::default()), [""; 0]);
-    let place = "W076 3:29 agents.a.modelOptions: ";
+    let place = "W076 3:30 agents.a.modelOptions: ";
     assert_eq!(found(&document(40, 40), Memory::default()), [format!("{place}{message}")]);
     // An agent of an included document has the options of the one that runs.
     let inner =
         Memory(BTreeMap::from([("in.yaml".to_owned(), format!("name: i\n{}{steps}", agents(40)).into_bytes())]));
     let outer = format!("name: x\noptions: {{{}}}\nsteps: [{{id: i, include: in.yaml}}]\n", options("d", 40));
     let told = found(&outer, inner);
-    assert!(told[0].starts_with("W076 in.yaml:2:29 agents.a.modelOptions: with those of"), "{told:?}");
+    assert!(told[0].starts_with("W076 in.yaml:2:30 agents.a.modelOptions: with those of"), "{told:?}");
 }
