@@ -14,7 +14,7 @@ use crate::workflow::Workflow;
 use cofferdam_core::budget;
 use cofferdam_core::event::{PluginPin, RunStatus};
 use cofferdam_core::fault::Fault;
-use cofferdam_core::id::RunId;
+use cofferdam_core::id::{Alias, RunId};
 use cofferdam_core::model_options::{DEFAULT_SETTING, ModelOptions, SETTING};
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{Approval, Redactor, Sink, Starter};
@@ -71,12 +71,11 @@ impl Orchestrator {
         let run_id = options.run_id.get_or_insert_with(new_run_id).clone();
         refuse_reserved(&run_id)?;
         let lineage = lineage.of_run(&options, again.as_ref());
-        let covered = lineage.is_covered();
+        let (covered, goes_on) = (lineage.is_covered(), again.is_some());
         let running = Running::enter(&self.shared, run_id, lineage);
         if self.is_closed() {
             return Err(Error::Closed);
         }
-        let goes_on = again.is_some();
         let again = match again {
             Some(again) => again,
             None => self.anew(workflow.inner.bind_inputs(&options.inputs).map_err(Error::Inputs)?),
@@ -162,8 +161,7 @@ impl Orchestrator {
         (cancel, servers): (CancellationToken, &Servers),
     ) -> Result<(Ports, RunRequest, Vec<PluginCheck>), Error> {
         let settings = &self.shared.settings;
-        let recorded = again.as_ref().and_then(|again| again.host.as_ref());
-        let workflow = &workflow.under(recorded.unwrap_or(&settings.host));
+        let workflow = &workflow.under(again.as_ref().and_then(|again| again.host.as_ref()).unwrap_or(&settings.host));
         let loaded = self.load_plugins(workflow, again.as_ref().map(|again| &again.inputs)).await?;
         let mut of_run = self.models_for(workflow, options, &loaded).await;
         let run_id = options.run_id.clone().unwrap_or_else(new_run_id);
@@ -173,8 +171,8 @@ impl Orchestrator {
         pins.extend(of_models.into_iter().chain(servers.pins()));
         checks.extend(models_checks);
         let document = &workflow.inner;
-        let native =
-            settings.tools_beside(|alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias));
+        let named = |alias: &Alias| document.plugins.contains_key(alias) || document.servers.contains_key(alias);
+        let native = settings.tools_beside(named);
         let gateway = Gateway::new(
             native.into_iter().chain(tools).chain(servers.tools()),
             settings.rules.clone(),
@@ -217,7 +215,7 @@ impl Orchestrator {
         let (inputs, approvals) = again.map(|again| (again.inputs, again.approvals)).unwrap_or_default();
         let request = RunRequest {
             run_id,
-            workflow: Arc::clone(&workflow.inner),
+            workflow: Arc::clone(document),
             inputs,
             approvals,
             input: options.input.as_deref().map(Arc::from),

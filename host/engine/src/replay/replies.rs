@@ -35,7 +35,7 @@ impl Replayer {
         let past = self.past(&asked, &terms);
         // What it was asked first makes no difference to what is recorded.
         let message = AgentInput { message: path.as_str().into(), attachments: Vec::new() };
-        let spoken = self.speak(machine, (path, attempt), spec, (&terms, &past), message).await;
+        let spoken = self.speak(machine, (path, attempt), (spec, message), (&terms, &past)).await;
         match self.compare(path, &asked, &past) {
             Some(Held::Differs(difference)) => return Answer::Differs(difference),
             Some(Held::Taken | Held::Ended(..)) => return Answer::Taken,
