@@ -64,6 +64,25 @@ impl Body {
         matches!(self, Self::OutputDelta { .. } | Self::ThinkingDelta { .. } | Self::Progress { .. })
     }
 
+    /// Whether the event is of an agent's turn: what its model was asked and said, what that cost, and the calls in it.
+    #[must_use]
+    pub fn is_of_turn(&self) -> bool {
+        matches!(
+            self,
+            Self::TurnStarted { .. }
+                | Self::TurnFinished { .. }
+                | Self::TurnFailed { .. }
+                | Self::Spent(_)
+                | Self::ToolCallStarted { .. }
+                | Self::ToolCallFinished { .. }
+                | Self::PermissionAsked { .. }
+                | Self::PermissionDecided { .. }
+                | Self::EffectDecided { .. }
+                | Self::PluginDenied { .. }
+                | Self::PluginFailed { .. }
+        )
+    }
+
     /// The kind as it stands on the wire.
     #[must_use]
     pub fn kind(&self) -> &'static str {

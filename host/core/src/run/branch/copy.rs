@@ -214,22 +214,8 @@ fn is_between_agents(body: &Body) -> bool {
 
 /// Whether an event is of what an agent does in its conversation, and of nothing that others know of.
 fn is_of_conversation(event: &RunEvent) -> bool {
-    matches!(
-        event.body,
-        Body::MessageDelivered(_)
-            | Body::TurnStarted { .. }
-            | Body::TurnFinished { .. }
-            | Body::TurnFailed { .. }
-            | Body::Spent(_)
-            | Body::ToolCallStarted { .. }
-            | Body::ToolCallFinished { .. }
-            | Body::PermissionAsked { .. }
-            | Body::PermissionDecided { .. }
-            | Body::EffectDecided { .. }
-            | Body::PluginDenied { .. }
-            | Body::PluginFailed { .. }
-            | Body::Warning { .. }
-    ) && event.attempt.is_some()
+    let of_try = event.body.is_of_turn() || matches!(event.body, Body::MessageDelivered(_) | Body::Warning { .. });
+    of_try && event.attempt.is_some()
 }
 
 /// Whether an event tells how a run stood that a branch does not go on as: it has budgets of its own, and takes up what waited.

@@ -457,25 +457,12 @@ fn is_beside(body: &Body) -> bool {
 fn is_work(body: &Body, attempt: Option<u32>) -> bool {
     match body {
         Body::Warning { code, .. } => attempt.is_some() || !["missing_key", "judge_failed"].contains(&code.as_str()),
-        body => matches!(
-            body,
-            Body::MemoryRecalled(_)
-                | Body::TurnStarted { .. }
-                | Body::TurnFinished { .. }
-                | Body::TurnFailed { .. }
-                | Body::Spent(_)
-                | Body::ToolCallStarted { .. }
-                | Body::ToolCallFinished { .. }
-                | Body::PermissionAsked { .. }
-                | Body::PermissionDecided { .. }
-                | Body::EffectDecided { .. }
-                | Body::PluginDenied { .. }
-                | Body::PluginFailed { .. }
-                | Body::VariableSet { .. }
-                | Body::MemoryWritten { .. }
-                | Body::MemoryDeleted { .. }
-                | Body::MemorySeen(_)
-        ),
+        Body::MemoryRecalled(_)
+        | Body::VariableSet { .. }
+        | Body::MemoryWritten { .. }
+        | Body::MemoryDeleted { .. }
+        | Body::MemorySeen(_) => true,
+        body => body.is_of_turn(),
     }
 }
 
