@@ -6,6 +6,7 @@ mod code;
 mod exec;
 mod file;
 mod memory;
+mod models;
 mod position;
 mod prices;
 mod reader;
@@ -221,6 +222,8 @@ impl Settings {
             merged.default = models.default.or(merged.default);
             merged.script = models.script.or(merged.script);
             merged.aliases.extend(models.aliases);
+            merged.fallbacks.extend(models.fallbacks);
+            merged.limits.extend(models.limits);
             merged.providers.extend(models.providers);
         }
         merged

@@ -209,12 +209,4 @@ mod tests {
             assert!(!found_there[0].contains("canary"), "{found_there:?}");
         }
     }
-
-    #[test]
-    fn providers_of_models_are_described() {
-        let file = parse("[models]\naliases = { fast = \"corp/small\" }\n[models.providers.corp]\nbase_url = \"http://x/v1\"\nkey_variable = \"CORP\"\n").unwrap();
-        let models = file.models.unwrap();
-        assert_eq!(models.providers["corp"].key_variable.as_deref(), Some("CORP"));
-        assert_eq!(models.aliases["fast"], "corp/small");
-    }
 }

@@ -16,7 +16,6 @@ use cofferdam::core::policy::{Grants, PluginLimits, Trust};
 use cofferdam::core::spec::code::Code;
 use cofferdam::core::spec::suggest::did_you_mean;
 use cofferdam::core::value::Map;
-use cofferdam::llm::select::{ProviderSettings, Settings as Models};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -372,39 +371,6 @@ impl Reader<'_> {
                 }
             }
         }
-    }
-
-    fn models(&mut self, table: Entry<'_, '_>) -> Models {
-        let mut models = Models::default();
-        for entry in self.entries(table) {
-            match entry.0 {
-                "default" => models.default = self.text(entry, "models.default").map(str::to_owned),
-                "script" => models.script = self.text(entry, "models.script").map(str::to_owned),
-                "aliases" => models.aliases = self.texts(entry, "models.aliases"),
-                "providers" => {
-                    for provider in self.entries(entry) {
-                        let settings = self.provider(provider);
-                        models.providers.insert(provider.0.to_owned(), settings);
-                    }
-                }
-                _ => self.unknown(entry, "models", &["default", "script", "aliases", "providers"]),
-            }
-        }
-        models
-    }
-
-    fn provider(&mut self, table: Entry<'_, '_>) -> ProviderSettings {
-        let path = format!("models.providers.{}", table.0);
-        let mut provider = ProviderSettings::default();
-        for entry in self.entries(table) {
-            match entry.0 {
-                "base_url" => provider.base_url = self.text(entry, &path).map(str::to_owned),
-                "key_variable" => provider.key_variable = self.text(entry, &path).map(str::to_owned),
-                "headers" => provider.headers = self.texts(entry, &path),
-                _ => self.unknown(entry, &path, &["base_url", "key_variable", "headers"]),
-            }
-        }
-        provider
     }
 
     pub(super) fn texts(&mut self, table: Entry<'_, '_>, path: &str) -> BTreeMap<String, String> {

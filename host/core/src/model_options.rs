@@ -94,10 +94,16 @@ impl ModelOptions {
     }
 
     /// What goes into the body for the provider of a model, `provider/model`; nothing for a model that has none.
-    #[must_use]
-    pub fn body_for(&self, model: &str) -> Option<&Map> {
+    fn body_for(&self, model: &str) -> Option<&Map> {
         let (provider, _) = model.split_once('/')?;
         self.provider.get(provider).filter(|body| !body.is_empty())
+    }
+
+    /// Puts what is meant for this provider alone over a body, member by member.
+    pub fn add_own(&self, provider: &str, body: &mut Map) {
+        if let Some(own) = self.provider.get(provider) {
+            merge_map(body, own);
+        }
     }
 
     /// What is said to a model of this name, as a document names it: `topK`, `headers.x-team`, `provider.openai`.
@@ -209,7 +215,9 @@ mod tests {
         assert_eq!(all.names("p/model/x"), with(&["provider.p"]));
         assert_eq!(all.names("p"), with(&[]));
         assert_eq!(all.names("other/model"), with(&[]));
-        assert_eq!(all.body_for("q/x").map(|body| Value::Object(body.clone())), Some(json!({ "b": 1 })));
+        let mut body = json!({ "b": 0, "a": { "kept": 1 } }).as_object().unwrap().clone();
+        all.add_own("q", &mut body);
+        assert_eq!(Value::Object(body), json!({ "b": 1, "a": { "kept": 1 } }));
         assert!(options(json!({ "stop": [] })).names("p/x").is_empty());
     }
 }

@@ -4,17 +4,28 @@
 //! the environment, the clock or files by itself, and reaches the network only through `cofferdam-egress`.
 //!
 //! In reading order: [`kind`] says what can go wrong; [`scripted`] and [`extract`] answer without any network;
-//! [`provider`] says whom we know; [`openai`] asks them; [`patient`] asks others again; [`select`] finds all by name.
+//! [`provider`] says whom we know and [`protocol`] what they speak; [`http`] asks them; [`patient`] asks others again; [`select`] finds all by name.
 
 pub mod kind;
 
 pub mod extract;
 pub mod scripted;
 
-pub mod openai;
+pub mod fallback;
+pub mod http;
 pub mod patient;
+pub mod protocol;
 pub mod provider;
 mod retry;
+
+mod anthropic;
+mod chat;
+mod gemini;
+mod ollama;
+mod responses;
+mod verbatim;
+
+mod lines;
 mod sse;
 
 pub mod select;
@@ -25,8 +36,10 @@ mod fault_server;
 mod testing;
 
 pub use extract::Extract;
-pub use openai::OpenAi;
+pub use fallback::Fallback;
+pub use http::HttpModel;
 pub use patient::Patient;
+pub use protocol::Api;
 pub use provider::Provider;
 pub use scripted::Scripted;
 pub use select::{Choice, ModelCatalog};

@@ -3,7 +3,7 @@
 //! For models that keep no retries of their own, such as those of plugins. It must not repeat a request of whose answer
 //! anything was seen.
 
-use crate::openai::Lane;
+use crate::http::Lane;
 use crate::retry::Retries;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::model_options::ModelOptions;
@@ -27,9 +27,7 @@ impl Patient {
     async fn open(&self, request: ModelRequest) -> Result<ModelStream, Fault> {
         let mut retries = Retries::of(&request);
         loop {
-            if let Some(wait) = self.lane.closed_for() {
-                self.clock.sleep(wait).await;
-            }
+            self.lane.pass(&*self.clock).await;
             let fault = match self.begin(request.clone()).await {
                 Ok((first, rest)) => return Ok(Box::pin(stream::iter([Ok(first)]).chain(rest))),
                 Err(fault) => fault,

@@ -2,6 +2,7 @@
 //!
 //! It must not read the environment: keys come in as values. Keys never stand in messages or debug output.
 
+use crate::protocol::Api;
 use cofferdam_egress::Timeouts;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -11,10 +12,16 @@ use std::sync::Arc;
 pub struct Provider {
     /// Its name, the part before the slash of `provider/model`.
     pub name: Arc<str>,
-    /// Its base URL, `/v1` included; a slash at the end does not matter.
+    /// What it speaks.
+    pub api: Api,
+    /// Its base URL, a slash at the end does not matter. With chat completions and responses `/v1` is part of it.
     pub base_url: String,
-    /// The key, sent as bearer token.
+    /// The version of the protocol, where it has some: `2023-06-01`, `v1beta`.
+    pub api_version: Option<String>,
+    /// The key.
     pub key: Option<SecretString>,
+    /// Where the key goes.
+    pub auth: Auth,
     /// Where the user sets the key, for hints.
     pub key_variable: Option<String>,
     /// The header `OpenAI-Organization`.
@@ -38,8 +45,11 @@ impl Provider {
     pub fn new(name: impl Into<Arc<str>>, base_url: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            api: Api::default(),
             base_url: base_url.into(),
+            api_version: None,
             key: None,
+            auth: Auth::Bearer,
             key_variable: None,
             organization: None,
             project: None,
@@ -49,6 +59,19 @@ impl Provider {
             dialect: Dialect::default(),
             timeouts: Timeouts::default(),
         }
+    }
+
+    /// Has it speak another protocol, and expect the key where that protocol has it.
+    pub fn speak(&mut self, api: Api) {
+        if self.api == api {
+            return;
+        }
+        self.api = api;
+        self.auth = match api {
+            Api::Chat | Api::Responses | Api::Ollama => Auth::Bearer,
+            Api::Anthropic => Auth::Header("x-api-key"),
+            Api::Gemini => Auth::Header("x-goog-api-key"),
+        };
     }
 
     /// The same with a key; white space around it, as files leave it, is not part of it.
@@ -72,6 +95,15 @@ impl Provider {
         let secrets = self.key.iter().chain(headers).map(ExposeSecret::expose_secret);
         secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
+}
+
+/// How a request shows its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// `Authorization: Bearer KEY`.
+    Bearer,
+    /// A header of this name, in lower case.
+    Header(&'static str),
 }
 
 /// The name of the field that bounds an answer.
@@ -135,7 +167,11 @@ pub enum Key {
 pub struct Known {
     /// Its name.
     pub name: &'static str,
-    /// Its base URL unless the settings or its variable say another.
+    /// What it speaks, unless the settings say otherwise.
+    pub api: Api,
+    /// Where its key goes.
+    pub auth: Auth,
+    /// Its base URL unless the settings or its variable say another; empty where there is none that all users share.
     pub base_url: &'static str,
     /// The variable of its base URL.
     pub url_variable: Option<&'static str>,
@@ -150,12 +186,29 @@ pub struct Known {
 /// The providers that are known by name, in the order in which hints name them.
 pub const KNOWN: &[Known] = &[
     Known {
-        name: "openai",
-        base_url: "https://api.openai.com/v1",
         url_variable: Some("OPENAI_BASE_URL"),
-        key_variable: "OPENAI_API_KEY",
-        key: Key::Required,
-        example: "gpt-5",
+        ..hosted("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5")
+    },
+    Known {
+        api: Api::Responses,
+        ..hosted("openai-responses", "https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5")
+    },
+    Known {
+        api: Api::Anthropic,
+        auth: Auth::Header("x-api-key"),
+        url_variable: Some("ANTHROPIC_BASE_URL"),
+        ..hosted("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "claude-sonnet-4-5")
+    },
+    Known {
+        api: Api::Gemini,
+        auth: Auth::Header("x-goog-api-key"),
+        url_variable: Some("GOOGLE_GEMINI_BASE_URL"),
+        ..hosted("gemini", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY", "gemini-2.5-flash")
+    },
+    Known {
+        auth: Auth::Header("api-key"),
+        url_variable: Some("AZURE_OPENAI_ENDPOINT"),
+        ..hosted("azure", "", "AZURE_OPENAI_API_KEY", "my-deployment")
     },
     hosted("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openai/gpt-5"),
     hosted("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", "llama-3.3-70b-versatile"),
@@ -163,16 +216,17 @@ pub const KNOWN: &[Known] = &[
     hosted("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "deepseek-chat"),
     hosted("xai", "https://api.x.ai/v1", "XAI_API_KEY", "grok-4"),
     Known {
+        api: Api::Ollama,
         url_variable: Some("OLLAMA_HOST"),
-        ..local("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY", "llama3.2")
+        ..local("ollama", "http://127.0.0.1:11434", "OLLAMA_API_KEY", "llama3.2")
     },
     local("lmstudio", "http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY", "qwen3-8b"),
     local("llamacpp", "http://127.0.0.1:8080/v1", "LLAMACPP_API_KEY", "default"),
     local("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", "Qwen/Qwen3-8B"),
 ];
 
-/// Providers that speak a protocol of their own, which is not built in yet.
-pub const NOT_BUILT: &[&str] = &["anthropic", "azure", "bedrock", "gemini", "google", "vertex"];
+/// Providers whose way of authentication is not built in.
+pub const NOT_BUILT: &[&str] = &["bedrock", "vertex"];
 
 const fn hosted(
     name: &'static str,
@@ -180,11 +234,12 @@ const fn hosted(
     key_variable: &'static str,
     example: &'static str,
 ) -> Known {
-    Known { name, base_url, url_variable: None, key_variable, key: Key::Required, example }
+    let (api, auth) = (Api::Chat, Auth::Bearer);
+    Known { name, api, auth, base_url, url_variable: None, key_variable, key: Key::Required, example }
 }
 
 const fn local(name: &'static str, base_url: &'static str, key_variable: &'static str, example: &'static str) -> Known {
-    Known { name, base_url, url_variable: None, key_variable, key: Key::Optional, example }
+    Known { key: Key::Optional, ..hosted(name, base_url, key_variable, example) }
 }
 
 impl Known {
@@ -205,8 +260,9 @@ impl Known {
     pub fn provider(&self) -> Provider {
         let mut provider = Provider::new(self.name, self.base_url);
         provider.key_variable = Some(self.key_variable.to_owned());
+        (provider.api, provider.auth) = (self.api, self.auth);
         provider.dialect = Dialect::of(self.name);
-        if self.name == "openai" {
+        if matches!(self.name, "openai" | "azure") {
             provider.token_field = TokenField::MaxCompletionTokens;
         }
         if self.name == "mistral" {
@@ -217,7 +273,7 @@ impl Known {
 }
 
 /// The base URL that `OLLAMA_HOST` stands for: it may lack scheme and port, and names the address to listen on, so that
-/// `0.0.0.0` means this machine. Ollama's OpenAI-compatible endpoint is below `/v1`.
+/// `0.0.0.0` means this machine.
 #[must_use]
 pub fn ollama_base_url(host: &str) -> String {
     let host = host.trim().trim_end_matches('/');
@@ -231,7 +287,15 @@ pub fn ollama_base_url(host: &str) -> String {
     };
     let name = if matches!(name, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { name };
     let path = path.strip_suffix("/v1").unwrap_or(&path);
-    format!("{scheme}://{name}:{port}{path}/v1")
+    format!("{scheme}://{name}:{port}{path}")
+}
+
+/// The base URL of an Azure resource: its address alone leads to what speaks OpenAI's protocols.
+#[must_use]
+pub fn azure_base_url(endpoint: &str) -> String {
+    let endpoint = endpoint.trim().trim_end_matches('/');
+    let is_bare = endpoint.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));
+    if is_bare { format!("{endpoint}/openai/v1") } else { endpoint.to_owned() }
 }
 
 /// A base URL as it may be shown: without user name and password, also where it is not well-formed.
@@ -283,15 +347,27 @@ mod tests {
     }
 
     #[test]
+    fn the_address_of_a_resource_of_azure_is_enough() {
+        for (endpoint, url) in [
+            ("https://me.openai.azure.com/", "https://me.openai.azure.com/openai/v1"),
+            ("https://me.openai.azure.com/openai/v1", "https://me.openai.azure.com/openai/v1"),
+            ("https://proxy.test/azure", "https://proxy.test/azure"),
+            ("", ""),
+        ] {
+            assert_eq!(azure_base_url(endpoint), url);
+        }
+    }
+
+    #[test]
     fn the_host_of_ollama_becomes_a_base_url() {
         for (host, url) in [
-            ("127.0.0.1:11434", "http://127.0.0.1:11434/v1"),
-            ("0.0.0.0", "http://127.0.0.1:11434/v1"),
-            (":8080", "http://127.0.0.1:8080/v1"),
-            ("http://box:11434/", "http://box:11434/v1"),
-            ("https://ollama.example.test", "https://ollama.example.test:443/v1"),
-            ("[::1]", "http://[::1]:11434/v1"),
-            ("http://box/ollama/v1", "http://box:11434/ollama/v1"),
+            ("127.0.0.1:11434", "http://127.0.0.1:11434"),
+            ("0.0.0.0", "http://127.0.0.1:11434"),
+            (":8080", "http://127.0.0.1:8080"),
+            ("http://box:11434/", "http://box:11434"),
+            ("https://ollama.example.test", "https://ollama.example.test:443"),
+            ("[::1]", "http://[::1]:11434"),
+            ("http://box/ollama/v1", "http://box:11434/ollama"),
         ] {
             assert_eq!(ollama_base_url(host), url, "{host}");
         }

@@ -4,16 +4,19 @@
 //! when a name needs them. Making a catalog does nothing.
 
 mod choice;
+mod listing;
 mod probe;
 mod providers;
 mod settings;
 
 pub use choice::{Choice, Found, choose};
+pub use listing::{ListedName, ListedProvider, Origin};
 pub use settings::{ProviderSettings, Settings};
 
 use crate::extract::{self, Extract};
+use crate::fallback::Fallback;
+use crate::http::{HttpModel, Lane, Limits};
 use crate::kind::Kind;
-use crate::openai::OpenAi;
 use crate::provider::{Provider, without_user};
 use crate::scripted::Scripted;
 use cofferdam_core::fault::Fault;
@@ -46,6 +49,7 @@ pub struct ModelCatalog {
     registered: HashMap<String, Arc<dyn Model>>,
     resolved: Mutex<HashMap<String, Arc<dyn Model>>>,
     clients: Mutex<HashMap<String, ProviderClient>>,
+    lanes: Mutex<HashMap<String, Arc<Lane>>>,
 }
 
 impl std::fmt::Debug for ModelCatalog {
@@ -65,6 +69,7 @@ impl ModelCatalog {
             registered: HashMap::new(),
             resolved: Mutex::default(),
             clients: Mutex::default(),
+            lanes: Mutex::default(),
         }
     }
 
@@ -161,7 +166,10 @@ impl ModelCatalog {
                 let provider = self.providers().find(provider)?;
                 providers::require_key(&provider, model)?;
                 let client = self.client(&provider)?;
-                Ok(Arc::new(OpenAi::new(provider, model, client, Arc::clone(&self.clock))))
+                let bounds = self.settings.providers.get(&*provider.name).map(|own| own.limits).unwrap_or_default();
+                let lane = self.lane(&provider.name, bounds);
+                let own = self.lane(name, self.settings.limits.get(name).copied().unwrap_or_default());
+                Ok(Arc::new(HttpModel::new(provider, model, client, Arc::clone(&self.clock)).on(lane, own)))
             }
             _ => Err(self.unknown(name)),
         }
@@ -195,6 +203,31 @@ impl ModelCatalog {
         Ok(client)
     }
 
+    /// The lane of a provider or model, which all that ask it share.
+    fn lane(&self, name: &str, bounds: Limits) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lanes.entry(name.to_owned()).or_insert_with(|| Arc::new(Lane::new(bounds))))
+    }
+
+    /// The model of this name behind all aliases, with those that answer in its place.
+    fn with_fallbacks(&self, name: &str, target: &str) -> Result<Arc<dyn Model>, Fault> {
+        let first = self.build(target)?;
+        let fallbacks = &self.settings.fallbacks;
+        let Some(others) = fallbacks.get(name).or_else(|| fallbacks.get(target)) else {
+            return Ok(first);
+        };
+        let others = others.iter().map(|other| self.spare(name, other)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Arc::new(Fallback::new(first, others)))
+    }
+
+    /// A model that answers in the place of another; it has none in its own place.
+    fn spare(&self, of: &str, name: &str) -> Result<Arc<dyn Model>, Fault> {
+        let target = self.unalias(name)?;
+        let own = self.registered.get(name).or_else(|| self.registered.get(target)).map(Arc::clone);
+        own.map_or_else(|| self.build(target), Ok)
+            .map_err(|fault| Fault { message: format!("in the place of `{of}`: {}", fault.message), ..fault })
+    }
+
     fn unknown(&self, name: &str) -> Fault {
         let others = self.settings.aliases.keys().chain(self.registered.keys()).map(String::as_str);
         let known = others.chain([extract::NAME, "scripted"]);
@@ -219,7 +252,9 @@ impl Models for ModelCatalog {
                 "`{target}` names no model of a plugin that this run has: `plugin:ALIAS/MODEL` is one of the plugin `ALIAS`"
             )));
         }
-        if let Some(model) = self.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(target) {
+        // An alias may have others in its place, which its target has not.
+        let key = if self.settings.fallbacks.contains_key(name) { name } else { target };
+        if let Some(model) = self.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(Arc::clone(model));
         }
         if target == AUTO {
@@ -227,12 +262,12 @@ impl Models for ModelCatalog {
                 .fault("model `auto` stands for a choice that is made once, at start")
                 .with_hint("leave the model out to use the chosen one, or name one"));
         }
-        let model = self.build(target)?;
+        let model = self.with_fallbacks(name, target)?;
         let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
         if resolved.len() >= limits::MODELS_RESOLVED {
             resolved.clear();
         }
-        Ok(Arc::clone(resolved.entry(target.to_owned()).or_insert(model)))
+        Ok(Arc::clone(resolved.entry(key.to_owned()).or_insert(model)))
     }
 
     fn plugin_model(&self, name: &str) -> Option<PluginModelName> {
@@ -290,7 +325,9 @@ mod tests {
         let catalog = catalog(&[]);
         assert!(refusal(&catalog, "openai/gpt-5").1.contains("set OPENAI_API_KEY"));
         assert!(refusal(&catalog, "opnai/gpt-5").1.contains("did you mean `openai`"));
-        assert!(refusal(&catalog, "anthropic/claude").0.contains("not built in yet"));
+        assert!(refusal(&catalog, "anthropic/claude").1.contains("ANTHROPIC_API_KEY"));
+        assert!(refusal(&catalog, "vertex/x").0.contains("not built in"));
+        assert!(refusal(&catalog, "azure/x").1.contains("AZURE_OPENAI_ENDPOINT"));
         assert!(refusal(&catalog, "gpt-5").1.contains("provider/model"));
         assert!(refusal(&catalog, "openai/").0.contains("no model is called"));
         assert!(refusal(&catalog, "scripted").1.contains("scripted/answers.yaml"));
@@ -319,6 +356,20 @@ mod tests {
         let catalog = catalog(&[]).with_model("ollama/x", Arc::clone(&own));
         assert!(Arc::ptr_eq(&catalog.resolve("ollama/x").unwrap(), &own));
         assert!(Arc::ptr_eq(&catalog.resolve("ollama/y").unwrap(), &catalog.resolve("ollama/y").unwrap()));
+    }
+
+    #[test]
+    fn a_model_and_its_alias_have_others_in_their_place_and_those_must_be_configured() {
+        let mut settings = Settings::default();
+        settings.aliases.insert("fast".to_owned(), "ollama/x".to_owned());
+        settings.fallbacks.insert("fast".to_owned(), vec!["ollama/y".to_owned()]);
+        settings.fallbacks.insert("ollama/z".to_owned(), vec!["openai/gpt-5".to_owned()]);
+        let catalog = catalog(&[]).with_settings(settings);
+        let (fast, plain) = (catalog.resolve("fast").unwrap(), catalog.resolve("ollama/x").unwrap());
+        assert_eq!((&*fast.info().name, &*plain.info().name), ("ollama/x", "ollama/x"));
+        assert!(!Arc::ptr_eq(&fast, &plain));
+        let (message, hint) = refusal(&catalog, "ollama/z");
+        assert!(message.starts_with("in the place of `ollama/z`") && hint.contains("OPENAI_API_KEY"), "{message}: {hint}");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Decoder {
     after_return: bool,
     /// Whether the first line is behind us; only the first may begin with a byte order mark.
     begun: bool,
+    /// Lines that are of no field: an error that a provider wrote between its events, over several lines.
+    stray: Vec<u8>,
 }
 
 impl Decoder {
@@ -79,10 +81,26 @@ impl Decoder {
                 self.data.push(b'\n');
             }
             self.data.extend_from_slice(value);
+        } else if !is_field(line) && self.stray.len() + line.len() <= SSE_LINE_BYTES {
+            self.stray.extend_from_slice(line);
         }
         self.line.clear();
         Ok(())
     }
+
+    /// The lines that were no events, the last one included though nothing ended it.
+    pub(crate) fn take_stray(&mut self) -> Vec<u8> {
+        if !is_field(&self.line) {
+            self.stray.append(&mut self.line);
+        }
+        std::mem::take(&mut self.stray)
+    }
+}
+
+/// Whether a line is a comment or has one of the fields of events.
+fn is_field(line: &[u8]) -> bool {
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    matches!(name, b"" | b"data" | b"event" | b"id" | b"retry")
 }
 
 /// The value of a `data` line, without the one space that may follow the colon.
@@ -135,6 +153,19 @@ mod tests {
         let line = [b"data: ".as_slice(), &vec![b'x'; SSE_LINE_BYTES - 6], b"\n"].concat();
         let ended = (0..5).find_map(|_| decoder.feed(&line, &mut out).err());
         assert_eq!(ended, Some(Oversize::Event));
+    }
+
+    #[test]
+    fn an_error_between_events_is_kept() {
+        let (mut decoder, mut out) = (Decoder::default(), Vec::new());
+        decoder.feed(b"data: 1\r\n\r\nretry: 9\n{\n  \"error\": {\n  \"code\": 503\n }\n}", &mut out).unwrap();
+        assert_eq!((out.len(), decoder.take_stray()), (1, b"{  \"error\": {  \"code\": 503 }}".to_vec()));
+        let mut decoder = Decoder::default();
+        let line = [vec![b'x'; SSE_LINE_BYTES - 1], b"\n".to_vec()].concat();
+        for _ in 0..3 {
+            decoder.feed(&line, &mut out).unwrap();
+        }
+        assert!(decoder.take_stray().len() <= SSE_LINE_BYTES, "unknown fields are no error, and are not kept for ever");
     }
 
     proptest! {

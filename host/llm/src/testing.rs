@@ -2,7 +2,7 @@
 
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
-use cofferdam_core::message::{Message, ToolCall, Usage};
+use cofferdam_core::message::{Attachment, Message, ToolCall, Usage};
 use cofferdam_core::port::{BoxFuture, Clock};
 use cofferdam_core::port::{FinishReason, ModelEvent, ModelRequest, ModelSettings, ModelStream, ToolChoice};
 use cofferdam_core::time::Timestamp;
@@ -37,6 +37,20 @@ pub(crate) fn request(step: &str, prompt: &str) -> ModelRequest {
         max_retries: 2,
         asker: None,
     }
+}
+
+/// A conversation of all roles: a system text, an image, a call, its result.
+pub(crate) fn conversation() -> ModelRequest {
+    let mut request = request("a", "weather?");
+    let call = ToolCall { id: "call_a".to_owned(), name: "get".to_owned(), arguments: String::new() };
+    let image = Attachment { name: "x.png".to_owned(), media_type: "image/png".to_owned(), base64: Arc::from("QQ==") };
+    request.messages = Arc::new(vec![
+        Message::system("be brief"),
+        Message::User { text: Arc::from("look"), attachments: vec![image] },
+        Message::Assistant { text: Arc::from(""), tool_calls: vec![call], opaque: Vec::new() },
+        Message::Tool { call_id: "call_a".to_owned(), name: "get".to_owned(), text: Arc::from("18C"), is_error: false },
+    ]);
+    request
 }
 
 /// Everything that a stream said.
@@ -77,7 +91,7 @@ pub(crate) async fn drain(stream: Result<ModelStream, Fault>) -> Outcome {
             Ok(ModelEvent::Reasoning(text)) => outcome.reasoning.push_str(&text),
             Ok(ModelEvent::ToolCall(call)) => outcome.calls.push(call),
             Ok(ModelEvent::Usage(usage)) => outcome.usage = Some(usage),
-            Ok(ModelEvent::Started { .. } | ModelEvent::Opaque(_)) => {}
+            Ok(ModelEvent::Started { .. } | ModelEvent::Instead { .. } | ModelEvent::Opaque(_)) => {}
             Ok(ModelEvent::Finished(reason)) => {
                 outcome.end = Ok(reason);
                 assert!(stream.next().await.is_none(), "an event after the end");

@@ -165,6 +165,13 @@ pub enum ModelEvent {
         /// The provider's id of the response.
         response_id: Option<String>,
     },
+    /// Another model answers, as the settings say; it comes before everything else of the answer.
+    Instead {
+        /// The one that answers, `provider/model`.
+        model: Arc<str>,
+        /// Why the one that was asked does not.
+        because: String,
+    },
     /// A piece of text.
     Text(String),
     /// A piece of reasoning; shown, never fed to tools.

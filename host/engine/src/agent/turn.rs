@@ -94,6 +94,11 @@ impl Turn {
                     tracing::debug!(asked = %self.model, answering = %model, "another model answers");
                 }
             }
+            ModelEvent::Instead { model, because } => {
+                let message = format!("`{model}` answers in the place of `{}`: {because}", self.model);
+                events.observe(Body::Warning { code: "model_fallback".to_owned(), message });
+                self.model = model;
+            }
             ModelEvent::Text(text) => {
                 self.text.push_str(&text);
                 events.observe(Body::OutputDelta { turn: self.number, text });
@@ -122,7 +127,7 @@ fn size(event: &ModelEvent) -> usize {
         ModelEvent::Text(text) | ModelEvent::Reasoning(text) => text.len(),
         ModelEvent::ToolCall(ToolCall { id, name, arguments }) => id.len() + name.len() + arguments.len(),
         ModelEvent::Opaque(Opaque { provider, data }) => provider.len() + value::size(data),
-        ModelEvent::Started { .. } | ModelEvent::Usage(_) | ModelEvent::Finished(_) => 0,
+        ModelEvent::Started { .. } | ModelEvent::Instead { .. } | ModelEvent::Usage(_) | ModelEvent::Finished(_) => 0,
     };
     size_of::<ModelEvent>() + carried
 }

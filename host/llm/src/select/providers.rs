@@ -5,7 +5,7 @@
 use super::{Settings, Variables};
 use crate::extract;
 use crate::kind::Kind;
-use crate::provider::{KNOWN, Key, Known, NOT_BUILT, Provider, ollama_base_url};
+use crate::provider::{Auth, KNOWN, Key, Known, NOT_BUILT, Provider, azure_base_url, ollama_base_url};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::spec::suggest;
 
@@ -34,14 +34,39 @@ impl Providers<'_> {
             Some(url) => url.trim().clone_into(&mut provider.base_url),
             None => {}
         }
-        if name == "openai" {
-            provider.organization = self.variable("OPENAI_ORG_ID");
-            provider.project = self.variable("OPENAI_PROJECT_ID");
+        self.own_variables(&mut provider);
+        if provider.base_url.is_empty() {
+            return Err(no_address(name, url_variable));
         }
         let key_variable = provider.key_variable.as_deref();
         match key_variable.and_then(|variable| self.variable(variable)) {
             Some(key) => Ok(provider.with_key(&key)),
             None => Ok(provider),
+        }
+    }
+
+    /// What only some providers have variables for.
+    fn own_variables(&self, provider: &mut Provider) {
+        match provider.name.as_ref() {
+            "openai" | "openai-responses" => {
+                provider.organization = self.variable("OPENAI_ORG_ID");
+                provider.project = self.variable("OPENAI_PROJECT_ID");
+            }
+            "azure" => {
+                provider.base_url = azure_base_url(&provider.base_url);
+                provider.api_version = provider.api_version.take().or_else(|| self.variable("OPENAI_API_VERSION"));
+            }
+            // A token in the place of a key, as gateways and the provider's own tools have it.
+            "anthropic" if self.variable("ANTHROPIC_API_KEY").is_none() => {
+                if let Some(token) = self.variable("ANTHROPIC_AUTH_TOKEN") {
+                    provider.auth = Auth::Bearer;
+                    provider.key = Some(token.trim().into());
+                }
+            }
+            "gemini" if self.variable("GEMINI_API_KEY").is_none() => {
+                provider.key = self.variable("GOOGLE_API_KEY").map(|key| key.trim().into());
+            }
+            _ => {}
         }
     }
 
@@ -57,9 +82,10 @@ impl Providers<'_> {
 
     fn unknown(&self, name: &str) -> Fault {
         if NOT_BUILT.contains(&name) {
-            let fault = Kind::NotConfigured.fault(format!("the protocol of provider `{name}` is not built in yet"));
+            let fault = Kind::NotConfigured
+                .fault(format!("how provider `{name}` authenticates requests is not built in"));
             return fault.with_hint(format!(
-                "an OpenAI-compatible endpoint of it can be set as `base_url` in `[models.providers.{name}]`"
+                "an endpoint of it that takes a key can be set as `base_url` in `[models.providers.{name}]`"
             ));
         }
         let own = self.settings.providers.keys().map(String::as_str);
@@ -71,6 +97,13 @@ impl Providers<'_> {
         let fault = Kind::Unknown.fault(format!("no provider of models is called `{name}`"));
         fault.with_hint(hint)
     }
+}
+
+/// A provider that is at another place for each user.
+fn no_address(name: &str, url_variable: Option<&str>) -> Fault {
+    let variable = url_variable.map_or_else(String::new, |variable| format!("set {variable}, or "));
+    let fault = Kind::NotConfigured.fault(format!("provider `{name}` has no address that all users share"));
+    fault.with_hint(format!("{variable}set `base_url` in `[models.providers.{name}]`"))
 }
 
 /// A hosted provider at its usual place needs a key; one at a base URL of the user's may not.
@@ -115,7 +148,7 @@ mod tests {
         assert_eq!((openai.base_url.as_str(), openai.organization.as_deref()), ("http://proxy.test/v1", Some("org")));
         assert!(require_key(&openai, "x").is_ok(), "a server of the user's own may need no key");
         let ollama = find("ollama", &none, &[("OLLAMA_HOST", "box")]);
-        assert_eq!(ollama.base_url, "http://box:11434/v1");
+        assert_eq!(ollama.base_url, "http://box:11434");
         assert!(require_key(&find("groq", &none, &[("GROQ_API_KEY", " ")]), "x").is_err());
     }
 

@@ -2,6 +2,8 @@
 //!
 //! It must not hold keys: it names the variables that do.
 
+use crate::http::Limits;
+use crate::protocol::Api;
 use crate::provider::Provider;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -14,6 +16,12 @@ use std::collections::BTreeMap;
 /// default = "fast"
 /// script = "answers.yaml"                # what `scripted` alone means
 /// aliases = { fast = "corp/small" }
+///
+/// [models.fallbacks]
+/// fast = ["ollama/llama3.2"]             # who answers where `fast` cannot
+///
+/// [models.limits."corp/small"]
+/// concurrency = 2
 ///
 /// [models.providers.corp]
 /// base_url = "https://models.corp.test/v1"
@@ -30,6 +38,12 @@ pub struct Settings {
     /// Other names of models.
     #[serde(default)]
     pub aliases: BTreeMap<String, String>,
+    /// Who answers in the place of a model, by its name or alias, in this order.
+    #[serde(default)]
+    pub fallbacks: BTreeMap<String, Vec<String>>,
+    /// What is allowed of single models, by `provider/model`.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Limits>,
     /// Providers by name; a known name is changed, another is new.
     #[serde(default)]
     pub providers: BTreeMap<String, ProviderSettings>,
@@ -39,13 +53,21 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderSettings {
-    /// Its base URL, `/v1` included. Needed for a provider that is not known by name.
+    /// What it speaks. Unless it is said, a provider that is known by name speaks its own protocol, and any other, or one of
+    /// OpenAI's at another address, chat completions.
+    pub api: Option<Api>,
+    /// Its base URL; with chat completions and responses `/v1` is part of it. Needed for a provider that is not known by name.
     pub base_url: Option<String>,
+    /// The version of the protocol, where it has some.
+    pub api_version: Option<String>,
     /// The variable that holds its key.
     pub key_variable: Option<String>,
     /// Headers to send along.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// What is allowed of all its models together.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 impl ProviderSettings {
@@ -53,6 +75,12 @@ impl ProviderSettings {
     pub(super) fn apply(&self, provider: &mut Provider) {
         if let Some(base_url) = &self.base_url {
             provider.base_url.clone_from(base_url);
+        }
+        if self.api_version.is_some() {
+            provider.api_version.clone_from(&self.api_version);
+        }
+        if let Some(api) = self.api {
+            provider.speak(api);
         }
         if self.key_variable.is_some() {
             provider.key_variable.clone_from(&self.key_variable);

@@ -1,41 +1,42 @@
-//! Models that speak OpenAI's chat completions: OpenAI itself and every compatible server.
+//! Models over HTTP, whatever their protocol: sending, retries, and what comes instead of an answer.
 //!
 //! It must not read the environment, and must not repeat a request of whose answer anything was seen.
 
-mod assemble;
 mod failure;
-mod options;
+mod headers;
+mod lane;
 mod reader;
-mod request;
 mod told;
-mod wire;
 
+use crate::protocol::Asked;
 use crate::provider::Provider;
 use crate::retry::Retries;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::model_options::ModelOptions;
-use cofferdam_core::port::{BoxFuture, Clock, Model, ModelEvent, ModelInfo, ModelRequest, ModelStream};
+use cofferdam_core::port::{BoxFuture, Clock, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream};
 use cofferdam_egress::{HeaderMap, ProviderClient};
 use failure::{Head, Origin};
 use futures_util::{StreamExt, stream};
+pub(crate) use lane::Lane;
+pub use lane::Limits;
 use reader::Reader;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::time::Instant;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
-/// A model behind an OpenAI-compatible endpoint.
-pub struct OpenAi {
+/// A model of a provider.
+pub struct HttpModel {
     origin: Arc<Origin>,
     client: ProviderClient,
     clock: Arc<dyn Clock>,
-    lane: Lane,
+    /// The provider's, which closes for all its models, and the model's own.
+    lanes: [Arc<Lane>; 2],
 }
 
-impl std::fmt::Debug for OpenAi {
+impl std::fmt::Debug for HttpModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "OpenAi({}/{})", self.origin.provider.name, self.origin.model)
+        write!(f, "HttpModel({}/{})", self.origin.provider.name, self.origin.model)
     }
 }
 
@@ -44,32 +45,41 @@ struct Prepared {
     url: String,
     headers: HeaderMap,
     body: Bytes,
-    turn: u32,
+    asked: Asked,
 }
 
-impl OpenAi {
+impl HttpModel {
     /// The model of this name at a provider. Nothing is sent or read before the first request. Clones of one `client`
     /// share their connections.
     pub fn new(provider: Provider, model: impl Into<String>, client: ProviderClient, clock: Arc<dyn Clock>) -> Self {
         let origin = Arc::new(Origin { provider, model: model.into() });
-        Self { origin, client, clock, lane: Lane::default() }
+        Self { origin, client, clock, lanes: Default::default() }
+    }
+
+    /// On these lanes: the provider's and the model's own.
+    pub(crate) fn on(mut self, provider: Arc<Lane>, model: Arc<Lane>) -> Self {
+        self.lanes = [provider, model];
+        self
     }
 
     async fn open(&self, request: ModelRequest) -> Result<ModelStream, Fault> {
         let provider = &self.origin.provider;
+        let wire = provider.api.wire();
         let prepared = Prepared {
-            url: provider.endpoint("chat/completions"),
-            headers: request::headers(provider, &request.settings.options)?,
-            body: request::body(provider, &self.origin.model, &request)?,
-            turn: request.turn,
+            url: wire.url(provider, &self.origin.model),
+            headers: headers::headers(provider, &request.settings)?,
+            body: wire.body(provider, &self.origin.model, &request)?,
+            asked: Asked::of(provider, &self.origin.model, &request),
         };
         let mut retries = Retries::of(&request);
+        // The model's own lane first: who waits there takes no place from other models of the provider.
+        let entered = [self.lanes[1].enter().await, self.lanes[0].enter().await];
         loop {
-            if let Some(wait) = self.lane.closed_for() {
-                self.clock.sleep(wait).await;
+            for lane in &self.lanes {
+                lane.pass(&*self.clock).await;
             }
             let fault = match self.begin(&prepared).await {
-                Ok((first, reader)) => return Ok(events(first, reader)),
+                Ok((first, reader)) => return Ok(events(first, reader, entered)),
                 Err(fault) => fault,
             };
             let (code, told) = (fault.code.clone(), fault.message.clone());
@@ -79,7 +89,7 @@ impl OpenAi {
                 retry = retries.done(), wait_ms = wait.as_millis(), "the model's provider failed, trying again: {told}"
             );
             if code == crate::kind::Kind::RateLimited.code() {
-                self.lane.close(wait);
+                self.lanes[0].close(wait);
             } else {
                 self.clock.sleep(wait).await;
             }
@@ -88,7 +98,7 @@ impl OpenAi {
 
     /// Sends the request and reads up to the first event.
     async fn begin(&self, prepared: &Prepared) -> Result<(ModelEvent, Reader), Fault> {
-        let Prepared { url, headers, body, turn } = prepared;
+        let Prepared { url, headers, body, asked } = prepared;
         let sent = self.client.post_stream(url, headers.clone(), body.clone(), self.origin.provider.timeouts);
         let response = sent.await.map_err(|error| self.origin.transport(&error, None))?;
         let head = Head::read(response.status, &response.headers, self.clock.now());
@@ -96,7 +106,7 @@ impl OpenAi {
             let page = response.head_of_body(limits::MODEL_ERROR_BODY_BYTES).await.unwrap_or_default();
             return Err(self.origin.answered(&head, &page));
         }
-        let mut reader = Reader::new(Arc::clone(&self.origin), head.clone(), response.body, *turn);
+        let mut reader = Reader::new(Arc::clone(&self.origin), head.clone(), response.body, asked);
         match reader.next().await {
             Some(first) => Ok((first?, reader)),
             None => Err(self.origin.truncated(&head)),
@@ -104,7 +114,7 @@ impl OpenAi {
     }
 }
 
-impl Model for OpenAi {
+impl Model for HttpModel {
     fn info(&self) -> ModelInfo {
         let Origin { provider, model } = &*self.origin;
         ModelInfo {
@@ -115,7 +125,11 @@ impl Model for OpenAi {
     }
 
     fn unsupported(&self, options: &ModelOptions) -> Vec<String> {
-        options::unsupported(&self.origin.provider, options)
+        let provider = &self.origin.provider;
+        let settings = ModelSettings { options: Arc::new(options.clone()), ..ModelSettings::default() };
+        let lost = provider.api.wire().unsupported(provider, options).into_iter().map(str::to_owned);
+        let taken = headers::taken(provider, &settings).into_iter().map(|name| format!("headers.{name}"));
+        lost.chain(taken).collect()
     }
 
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {
@@ -123,26 +137,12 @@ impl Model for OpenAi {
     }
 }
 
-fn events(first: ModelEvent, reader: Reader) -> ModelStream {
-    let rest = stream::unfold(reader, |mut reader| async move { reader.next().await.map(|event| (event, reader)) });
+/// The events of an answer; the request counts as under way until they are read or dropped.
+fn events(first: ModelEvent, reader: Reader, entered: [Option<OwnedSemaphorePermit>; 2]) -> ModelStream {
+    let rest = stream::unfold((reader, entered), |(mut reader, entered)| async move {
+        reader.next().await.map(|event| (event, (reader, entered)))
+    });
     Box::pin(stream::iter([Ok(first)]).chain(rest))
-}
-
-/// A provider that answered 429 is left alone by all steps that use this model, not only by the one that was told.
-#[derive(Debug, Default)]
-pub(crate) struct Lane(Mutex<Option<Instant>>);
-
-impl Lane {
-    pub(crate) fn close(&self, wait: Duration) {
-        let until = Instant::now() + wait;
-        let mut closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *closed = Some(closed.map_or(until, |before| before.max(until)));
-    }
-
-    pub(crate) fn closed_for(&self) -> Option<Duration> {
-        let closed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        closed.map(|until| until.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero())
-    }
 }
 
 #[cfg(test)]
@@ -154,6 +154,9 @@ mod tests {
     use cofferdam_core::port::{FinishReason, ToolChoice};
     use cofferdam_core::time::Timestamp;
     use cofferdam_egress::{EgressError, Timeouts};
+
+    use std::sync::Mutex;
+    use std::time::Duration;
 
     /// A clock whose waits are over at once; it keeps them.
     #[derive(Default)]
@@ -180,12 +183,12 @@ mod tests {
             Self { server: FaultServer::start().await, clock: Arc::default() }
         }
 
-        fn model(&self, name: &str) -> OpenAi {
+        fn model(&self, name: &str) -> HttpModel {
             let mut provider = Provider::new("acme", self.server.base_url.clone()).with_key("sk-secret");
             let short = Duration::from_millis(150);
             provider.timeouts = Timeouts { headers: short, idle: short, ..Timeouts::default() };
             let client = ProviderClient::new(&provider.base_url).unwrap();
-            OpenAi::new(provider, name, client, self.clock.clone())
+            HttpModel::new(provider, name, client, self.clock.clone())
         }
 
         async fn ask(&self, name: &str) -> Outcome {
@@ -293,7 +296,7 @@ mod tests {
         assert_eq!(fault.retry_after_ms, Some(250));
         let waits = bench.clock.0.lock().unwrap().clone();
         assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(250)) && waits.len() == 2, "{waits:?}");
-        assert!(model.lane.closed_for().is_some());
+        assert!(model.lanes[0].closed_for().is_some());
     }
 
     #[tokio::test]
@@ -312,7 +315,7 @@ mod tests {
     async fn a_closed_port_is_an_unreachable_provider() {
         let provider = Provider::new("acme", "http://127.0.0.1:1/v1");
         let client = ProviderClient::new(&provider.base_url).unwrap();
-        let model = OpenAi::new(provider, "m", client, Arc::new(Impatient::default()));
+        let model = HttpModel::new(provider, "m", client, Arc::new(Impatient::default()));
         let fault = drain(model.stream(request("step", "x")).await).await.end.unwrap_err();
         assert_eq!(fault.code, "model_unavailable");
         assert!(fault.hint.unwrap().contains("http://127.0.0.1:1/v1"));
@@ -322,9 +325,9 @@ mod tests {
     async fn read(pieces: Vec<Vec<u8>>) -> Outcome {
         let origin = Arc::new(Origin { provider: Provider::new("acme", "http://acme.test/v1"), model: "m".to_owned() });
         let pieces = pieces.into_iter().map(|piece| Ok::<_, EgressError>(Bytes::from(piece)));
-        let mut reader = Reader::new(origin, Head::default(), Box::pin(stream::iter(pieces)), 1);
+        let mut reader = Reader::new(origin, Head::default(), Box::pin(stream::iter(pieces)), &Asked::default());
         let first = reader.next().await.unwrap();
-        drain(first.map(|first| events(first, reader))).await
+        drain(first.map(|first| events(first, reader, [None, None]))).await
     }
 
     /// A 2 KiB answer with text and two calls.

@@ -3,16 +3,12 @@
 //! It must not send anything. The body borrows from the conversation: a long one is not copied before it is written out.
 
 use super::options::parameters;
-use crate::kind::Kind;
 use crate::provider::{Provider, TokenField, UsageReport};
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, ToolCall};
-use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{ModelRequest, ToolChoice, ToolSpec};
 use cofferdam_core::value::Map;
-use cofferdam_egress::{HeaderMap, HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -28,45 +24,12 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         tool_choice: Some(&request.tool_choice).filter(|_| has_tools).and_then(choice),
         max_completion_tokens: bound(TokenField::MaxCompletionTokens),
         max_tokens: bound(TokenField::MaxTokens),
-        parameters: parameters(provider, model, settings),
+        parameters: parameters(provider, settings),
         stream: true,
         stream_options: (provider.usage == UsageReport::OnRequest).then(|| json!({ "include_usage": true })),
     };
     let bytes = serde_json::to_vec(&body);
     bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
-}
-
-/// The headers, the key among them marked as sensitive. Those of the options never take the place of others.
-pub(super) fn headers(provider: &Provider, options: &ModelOptions) -> Result<HeaderMap, Fault> {
-    let mut headers = HeaderMap::new();
-    let fixed = [("content-type", "application/json"), ("accept", "text/event-stream")];
-    for (name, value) in fixed {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    let own = [("openai-organization", &provider.organization), ("openai-project", &provider.project)];
-    let own = own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    let further = provider.headers.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
-    let said = options.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in said.chain(own).chain(further) {
-        let refuse =
-            || Kind::NotConfigured.fault(format!("header `{name}` of provider `{}` cannot be sent", provider.name));
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse())?;
-        headers.insert(header, HeaderValue::from_str(value).map_err(|_| refuse())?);
-    }
-    if let Some(key) = &provider.key {
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).map_err(|_| odd_key(provider))?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::from_static("authorization"), value);
-    }
-    Ok(headers)
-}
-
-fn odd_key(provider: &Provider) -> Fault {
-    let place = provider.key_variable.as_deref().unwrap_or("the key");
-    Kind::Auth
-        .fault(format!("the key of provider `{}` has characters that cannot be sent", provider.name))
-        .with_hint(format!("look for a line break or a quotation mark in {place}"))
 }
 
 #[derive(Serialize)]
@@ -200,25 +163,6 @@ mod tests {
         serde_json::from_slice(&body(provider, "m", request).unwrap()).unwrap()
     }
 
-    fn conversation() -> ModelRequest {
-        let mut request = testing::request("a", "weather?");
-        let call = ToolCall { id: "call_a".to_owned(), name: "get".to_owned(), arguments: String::new() };
-        let image =
-            Attachment { name: "x.png".to_owned(), media_type: "image/png".to_owned(), base64: Arc::from("QQ==") };
-        request.messages = Arc::new(vec![
-            Message::system("be brief"),
-            Message::User { text: Arc::from("look"), attachments: vec![image] },
-            Message::Assistant { text: Arc::from(""), tool_calls: vec![call], opaque: Vec::new() },
-            Message::Tool {
-                call_id: "call_a".to_owned(),
-                name: "get".to_owned(),
-                text: Arc::from("18C"),
-                is_error: false,
-            },
-        ]);
-        request
-    }
-
     #[test]
     fn a_conversation_with_a_tool_round_trip_is_written_as_the_api_wants_it() {
         let expected = json!([
@@ -227,7 +171,7 @@ mod tests {
             {"role": "assistant", "content": null, "tool_calls": [{"id": "call_a", "type": "function", "function": {"name": "get", "arguments": "{}"}}]},
             {"role": "tool", "tool_call_id": "call_a", "content": "18C"},
         ]);
-        let body = written(&Provider::new("x", "http://x/v1"), &conversation());
+        let body = written(&Provider::new("x", "http://x/v1"), &testing::conversation());
         assert_eq!(body.get("messages"), Some(&expected));
         assert_eq!(body.get("stream_options"), Some(&json!({"include_usage": true})));
         assert!(body.get("tools").is_none() && body.get("tool_choice").is_none());
@@ -235,7 +179,7 @@ mod tests {
 
     #[test]
     fn each_provider_gets_the_fields_that_it_reads() {
-        let mut request = conversation();
+        let mut request = testing::conversation();
         request.settings.max_tokens = Some(9);
         request.settings.temperature = Some(0.5);
         let openai = written(&Known::find("openai").unwrap().provider(), &request);
@@ -247,7 +191,7 @@ mod tests {
 
     #[test]
     fn tools_and_the_choice_of_one_are_written() {
-        let mut request = conversation();
+        let mut request = testing::conversation();
         let parameters = Arc::new(json!({"type": "object"}));
         request.tools = Arc::from([ToolSpec { name: "get".to_owned(), description: "Gets.".to_owned(), parameters }]);
         request.tool_choice = ToolChoice::Tool("get".to_owned());
@@ -255,16 +199,5 @@ mod tests {
         let offered = json!([{"type": "function", "function": {"name": "get", "description": "Gets.", "parameters": {"type": "object"}}}]);
         assert_eq!(body.get("tools"), Some(&offered));
         assert_eq!(body.get("tool_choice"), Some(&json!({"type": "function", "function": {"name": "get"}})));
-    }
-
-    #[test]
-    fn a_key_goes_into_a_sensitive_header_and_an_odd_one_is_refused() {
-        let mut provider = Provider::new("x", "http://x/v1").with_key("sk-1");
-        provider.project = Some("p".to_owned());
-        let sent = headers(&provider, &ModelOptions::default()).unwrap();
-        assert!(sent.get("authorization").is_some_and(HeaderValue::is_sensitive));
-        assert_eq!(sent.get("openai-project").unwrap(), "p");
-        let odd = Provider::new("x", "http://x/v1").with_key("sk\n1");
-        assert_eq!(headers(&odd, &ModelOptions::default()).unwrap_err().code, "model_auth");
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! It must not decide about retries (`retry` does) and must not let the key into a message.
 
-use super::assemble::Odd;
 use super::told::Told;
 use crate::kind::Kind;
+use crate::protocol::{Api, Odd};
 use crate::provider::{Known, Provider};
 use crate::retry::asked_wait;
 use crate::sse::Oversize;
@@ -39,7 +39,7 @@ impl Head {
         let wait = asked_wait(headers, now);
         Self {
             status,
-            request_id: text("x-request-id").or_else(|| text("request-id")).map(str::to_owned),
+            request_id: ["x-request-id", "request-id", "apim-request-id"].into_iter().find_map(text).map(str::to_owned),
             retry_after_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             should_retry: text("x-should-retry").and_then(|text| text.parse().ok()),
         }
@@ -68,7 +68,7 @@ impl Origin {
             (Some(false), Class::Retry) => Class::Step,
             (_, class) => class,
         };
-        fault.retry_after_ms = head.retry_after_ms;
+        fault.retry_after_ms = head.retry_after_ms.or(told.retry_after_ms);
         fault.hint = self.hint(kind, head);
         fault.with_detail(self.detail(head, &told))
     }
@@ -107,7 +107,7 @@ impl Origin {
         let verb = if head.is_some() { "broke off" } else { "cannot be reached" };
         let mut fault = kind.fault(format!("{} {verb}: {error}", self.who()));
         fault.hint = match error.kind() {
-            Egress::Connect if self.provider.name.as_ref() == "ollama" => {
+            Egress::Connect if self.provider.name.as_ref() == "ollama" || self.provider.api == Api::Ollama => {
                 Some("is Ollama running? start it with `ollama serve`, or set OLLAMA_HOST".to_owned())
             }
             Egress::Connect | Egress::Dns | Egress::Tls | Egress::Protocol | Egress::Invalid => {
@@ -130,14 +130,23 @@ impl Origin {
         let reason = match odd {
             Odd::Told(error) => return self.told(head, error),
             Odd::TooManyCalls => return self.too_large(head, "more tool calls than we accept"),
+            Odd::Blocked(reason) => return self.blocked(head, reason),
             Odd::Malformed(reason) => {
-                format!("sent something that is no chunk of an answer: {reason}")
+                format!("sent something that is no piece of an answer: {reason}")
             }
             Odd::Empty => "ended its answer without one".to_owned(),
             Odd::Nameless => "called a tool without naming it".to_owned(),
         };
         let fault = Kind::Protocol.fault(format!("{} {reason}", self.who()));
-        let hint = format!("does `{}` speak OpenAI's chat completions?", self.provider.base_url);
+        let hint = format!("does `{}` speak {}?", self.provider.base_url, self.provider.api.title());
+        fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
+    }
+
+    /// A prompt that the provider did not give to the model.
+    fn blocked(&self, head: &Head, reason: &str) -> Fault {
+        let reason = shortened(&self.provider.scrub(reason));
+        let fault = Kind::BadRequest.fault(format!("{} blocked the prompt: {reason}", self.who()));
+        let hint = "the provider's filter took offence at what the step asks; ask in other words";
         fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
     }
 
@@ -179,10 +188,11 @@ impl Origin {
 
     fn not_found_hint(&self) -> String {
         let base = self.provider.base_url.trim_end_matches('/');
-        if self.provider.name.as_ref() == "ollama" {
+        if self.provider.name.as_ref() == "ollama" || self.provider.api == Api::Ollama {
             return format!("fetch the model with `ollama pull {}`", self.model);
         }
-        if Known::find(&self.provider.name).is_none_or(|known| known.base_url != base) && !ends_with_version(base) {
+        let is_elsewhere = Known::find(&self.provider.name).is_none_or(|known| known.base_url != base);
+        if self.provider.api == Api::Chat && is_elsewhere && !ends_with_version(base) {
             return format!("the base URL `{base}` has no version at its end; most servers want `{base}/v1`");
         }
         format!("check the model's name: `{}`", self.model)
@@ -193,7 +203,7 @@ impl Origin {
         let status = (head.status != 0).then(|| json!(head.status));
         let fields = [
             ("status", status),
-            ("request_id", head.request_id.as_ref().map(|id| json!(id))),
+            ("request_id", head.request_id.as_ref().or(told.request_id.as_ref()).map(|id| json!(id))),
             ("type", told.r#type.as_ref().map(|kind| json!(kind))),
             ("code", told.code.as_ref().map(|code| json!(code))),
         ];

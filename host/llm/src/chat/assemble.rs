@@ -4,25 +4,12 @@
 //! the answer ended, and dropped when it ended because it was cut.
 
 use super::wire::{self, Chunk, Delta, Fragment, Function};
+use crate::protocol::{Assemble, Odd, Progress};
 use cofferdam_core::limits;
 use cofferdam_core::message::{ToolCall, Usage};
 use cofferdam_core::port::{FinishReason, ModelEvent};
 use serde_json::Value;
-
-/// What a chunk can be besides a piece of the answer.
-#[derive(Debug, PartialEq)]
-pub(super) enum Odd {
-    /// The provider reports an error inside the stream.
-    Told(Value),
-    /// It is not a chunk; the reason.
-    Malformed(String),
-    /// More tool calls than the bound.
-    TooManyCalls,
-    /// The answer ended without having begun.
-    Empty,
-    /// A call without a name.
-    Nameless,
-}
+use std::collections::VecDeque;
 
 /// Puts an answer together.
 #[derive(Debug)]
@@ -58,14 +45,17 @@ impl Assembler {
             calls: Vec::new(),
         }
     }
+}
 
-    /// Whether the provider said why the answer ended: from then on an end of the stream is no truncation.
-    pub(super) fn is_complete(&self) -> bool {
+impl Assemble for Assembler {
+    fn is_complete(&self) -> bool {
         self.finish.is_some()
     }
 
-    /// Takes one chunk as JSON text.
-    pub(super) fn add(&mut self, text: &str, out: &mut impl Extend<ModelEvent>) -> Result<(), Odd> {
+    fn add(&mut self, text: &str, out: &mut VecDeque<ModelEvent>) -> Result<Progress, Odd> {
+        if text == "[DONE]" {
+            return Ok(Progress::Ended);
+        }
         let chunk: Chunk = serde_json::from_str(text).map_err(|error| Odd::Malformed(error.to_string()))?;
         if let Some(error) = chunk.error() {
             return Err(Odd::Told(error));
@@ -79,7 +69,7 @@ impl Assembler {
             self.usage = Some(usage);
         }
         let Some(choice) = chunk.choices.and_then(|choices| choices.into_iter().next()) else {
-            return Ok(());
+            return Ok(Progress::More);
         };
         self.has_choice = true;
         if let Some(delta) = choice.delta.or(choice.message) {
@@ -88,11 +78,10 @@ impl Assembler {
         if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
             self.finish = Some(reason);
         }
-        Ok(())
+        Ok(Progress::More)
     }
 
-    /// Ends the answer: its calls, its usage, and why it ended.
-    pub(super) fn end(self, out: &mut impl Extend<ModelEvent>) -> Result<(), Odd> {
+    fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         if !self.has_choice {
             return Err(Odd::Empty);
         }
@@ -105,8 +94,10 @@ impl Assembler {
         out.extend([ModelEvent::Finished(reason)]);
         Ok(())
     }
+}
 
-    fn delta(&mut self, delta: Delta, out: &mut impl Extend<ModelEvent>) -> Result<(), Odd> {
+impl Assembler {
+    fn delta(&mut self, delta: Delta, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         let Delta { content, reasoning_content, reasoning, refusal, tool_calls, function_call } = delta;
         let reasoning = text_of(reasoning_content, "thinking").or_else(|| text_of(reasoning, "thinking"));
         let thinking = content.as_ref().and_then(thinking_of);
@@ -218,12 +209,12 @@ mod tests {
 
     fn assemble(chunks: &[Value]) -> Result<Vec<ModelEvent>, Odd> {
         let mut assembler = Assembler::new(3);
-        let mut out = Vec::new();
+        let mut out = VecDeque::new();
         for chunk in chunks {
             assembler.add(&chunk.to_string(), &mut out)?;
         }
         assembler.end(&mut out)?;
-        Ok(out)
+        Ok(out.into())
     }
 
     fn calls_of(deltas: &[Value], finish: &str) -> Vec<(String, String, String)> {

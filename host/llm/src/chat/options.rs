@@ -7,7 +7,7 @@ use cofferdam_core::value::Map;
 use serde_json::{Value, json};
 
 /// What a body says of sampling; what is meant for this provider alone beats the rest.
-pub(super) fn parameters(provider: &Provider, model: &str, settings: &ModelSettings) -> Map {
+pub(super) fn parameters(provider: &Provider, settings: &ModelSettings) -> Map {
     let ModelSettings { temperature, top_p, options, .. } = settings;
     let stop = options.stop.as_ref().filter(|texts| !texts.is_empty());
     let said = [
@@ -21,8 +21,7 @@ pub(super) fn parameters(provider: &Provider, model: &str, settings: &ModelSetti
     ];
     let said = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let mut all: Map = said.chain(options.reasoning.as_ref().and_then(|told| reasoning(provider, told))).collect();
-    let own = options.body_for(&format!("{}/{model}", provider.name));
-    all.extend(own.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+    options.add_own(&provider.name, &mut all);
     all
 }
 
@@ -36,7 +35,7 @@ fn reasoning(provider: &Provider, told: &Value) -> Option<(String, Value)> {
 }
 
 /// What is not sent.
-pub(super) fn unsupported(provider: &Provider, options: &ModelOptions) -> Vec<String> {
+pub(super) fn unsupported(provider: &Provider, options: &ModelOptions) -> Vec<&'static str> {
     let thinks = options.reasoning.as_ref().is_some_and(|told| reasoning(provider, told).is_none());
     let single = [
         ("topK", options.top_k.is_some() && !provider.dialect.top_k),
@@ -44,16 +43,7 @@ pub(super) fn unsupported(provider: &Provider, options: &ModelOptions) -> Vec<St
         // Providers of this protocol keep prompts by themselves, or not at all.
         ("promptCache", options.prompt_cache.is_some()),
     ];
-    let single = single.into_iter().filter(|(_, lost)| *lost).map(|(name, _)| name.to_owned());
-    let headers = options.headers.keys().filter(|name| is_taken(provider, name));
-    single.chain(headers.map(|name| format!("headers.{name}"))).collect()
-}
-
-/// Whether the settings of the provider have the header.
-fn is_taken(provider: &Provider, name: &str) -> bool {
-    let own = [("openai-organization", &provider.organization), ("openai-project", &provider.project)];
-    let own = own.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
-    own.chain(provider.headers.iter().map(|(name, _)| name.as_str())).any(|taken| taken.eq_ignore_ascii_case(name))
+    single.into_iter().filter(|(_, lost)| *lost).map(|(name, _)| name).collect()
 }
 
 #[cfg(test)]
@@ -85,16 +75,16 @@ mod tests {
             "temperature": 1, "seed": 7, "stop": ["END"], "frequency_penalty": 0.5, "presence_penalty": -0.5,
             "reasoning_effort": "low", "service_tier": "flex",
         });
-        assert_eq!(Value::Object(parameters(&known("openai"), "m", &settings(all()))), expected);
-        let vllm = parameters(&known("vllm"), "m", &settings(all()));
+        assert_eq!(Value::Object(parameters(&known("openai"), &settings(all()))), expected);
+        let vllm = parameters(&known("vllm"), &settings(all()));
         assert_eq!(
             (vllm.get("top_k"), vllm.get("min_p"), vllm.get("service_tier")),
             (Some(&json!(4)), Some(&json!(0.1)), None)
         );
-        let mistral = parameters(&known("mistral"), "m", &settings(all()));
+        let mistral = parameters(&known("mistral"), &settings(all()));
         assert_eq!((mistral.get("random_seed"), mistral.get("seed")), (Some(&json!(7)), None));
         assert_eq!(
-            Value::Object(parameters(&known("openai"), "m", &settings(json!({ "stop": [] })))),
+            Value::Object(parameters(&known("openai"), &settings(json!({ "stop": [] })))),
             json!({ "temperature": 0.5 })
         );
     }
@@ -102,8 +92,8 @@ mod tests {
     #[test]
     fn thinking_is_a_word_or_a_table_where_one_is_read() {
         let table = settings(json!({ "reasoning": { "max_tokens": 9 } }));
-        assert_eq!(parameters(&known("openrouter"), "m", &table).get("reasoning"), Some(&json!({ "max_tokens": 9 })));
-        assert_eq!(parameters(&known("openai"), "m", &table).get("reasoning"), None);
+        assert_eq!(parameters(&known("openrouter"), &table).get("reasoning"), Some(&json!({ "max_tokens": 9 })));
+        assert_eq!(parameters(&known("openai"), &table).get("reasoning"), None);
         assert_eq!(unsupported(&known("openai"), &table.options), ["reasoning"]);
         assert!(unsupported(&known("openrouter"), &table.options).is_empty());
     }
@@ -113,8 +103,5 @@ mod tests {
         let options = settings(all()).options;
         assert_eq!(unsupported(&known("openai"), &options), ["topK", "promptCache"]);
         assert_eq!(unsupported(&known("vllm"), &options), ["promptCache"]);
-        let mut own = known("vllm");
-        own.headers.push(("x-team".to_owned(), "of the settings".into()));
-        assert_eq!(unsupported(&own, &options), ["promptCache", "headers.X-Team"]);
     }
 }

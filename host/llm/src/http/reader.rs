@@ -1,16 +1,18 @@
-//! The body of a response, read as a stream of events or as one JSON document.
+//! The body of a response, read as a stream of pieces or as one JSON document.
 //!
-//! It must not send or retry. Its stream ends with `Finished` or with a fault, never otherwise.
+//! It must not send or retry, and knows no protocol. Its stream ends with `Finished` or with a fault, never otherwise.
 
-use super::assemble::Assembler;
 use super::failure::{Head, Origin};
-use crate::sse::Decoder;
+use crate::lines::Lines;
+use crate::protocol::{Asked, Assemble, Framing, Progress};
+use crate::sse::{Decoder, Oversize};
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::port::ModelEvent;
 use cofferdam_egress::EgressError;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -20,7 +22,8 @@ pub(super) struct Reader {
     head: Head,
     body: BoxStream<'static, Result<Bytes, EgressError>>,
     shape: Shape,
-    assembler: Option<Assembler>,
+    assembler: Option<Box<dyn Assemble>>,
+    frames: Vec<String>,
     events: VecDeque<ModelEvent>,
     fault: Option<Fault>,
 }
@@ -29,8 +32,19 @@ pub(super) struct Reader {
 enum Shape {
     Unknown,
     Events(Decoder),
+    Lines(Lines),
     /// One document, an error or an answer that was not streamed.
     Document(Vec<u8>),
+}
+
+impl Shape {
+    fn of(framing: Framing, first: u8) -> Self {
+        match (framing, first) {
+            (_, b'<') | (Framing::Events, b'{' | b'[') => Self::Document(Vec::new()),
+            (Framing::Events, _) => Self::Events(Decoder::default()),
+            (Framing::Lines, _) => Self::Lines(Lines::default()),
+        }
+    }
 }
 
 impl Reader {
@@ -38,10 +52,11 @@ impl Reader {
         origin: Arc<Origin>,
         head: Head,
         body: BoxStream<'static, Result<Bytes, EgressError>>,
-        turn: u32,
+        asked: &Asked,
     ) -> Self {
-        let assembler = Some(Assembler::new(turn));
-        Self { origin, head, body, shape: Shape::Unknown, assembler, events: VecDeque::new(), fault: None }
+        let assembler = Some(origin.provider.api.wire().assembler(asked));
+        let (frames, events) = (Vec::new(), VecDeque::new());
+        Self { origin, head, body, shape: Shape::Unknown, assembler, frames, events, fault: None }
     }
 
     /// The next event; none after the end.
@@ -72,50 +87,80 @@ impl Reader {
             let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else {
                 return Ok(());
             };
-            let is_document = matches!(first, b'{' | b'<' | b'[');
-            self.shape = if is_document { Shape::Document(Vec::new()) } else { Shape::Events(Decoder::default()) };
+            self.shape = Shape::of(self.origin.provider.api.wire().framing(), *first);
         }
-        match &mut self.shape {
+        let fed = match &mut self.shape {
             Shape::Document(document) => {
                 document.extend_from_slice(bytes);
                 Ok(())
             }
-            Shape::Events(decoder) => {
-                let mut frames = Vec::new();
-                let fed = decoder.feed(bytes, &mut frames);
-                for frame in &frames {
-                    self.frame(frame)?;
-                }
-                fed.map_err(|oversize| self.origin.oversize(&self.head, oversize))
-            }
+            Shape::Events(decoder) => decoder.feed(bytes, &mut self.frames),
+            Shape::Lines(lines) => lines.feed(bytes, &mut self.frames),
             Shape::Unknown => Ok(()),
+        };
+        self.add_frames()?;
+        fed.map_err(|oversize: Oversize| self.origin.oversize(&self.head, oversize))
+    }
+
+    fn add_frames(&mut self) -> Result<(), Fault> {
+        let mut frames = std::mem::take(&mut self.frames);
+        for frame in frames.drain(..) {
+            self.frame(&frame)?;
         }
+        self.frames = frames;
+        Ok(())
     }
 
     fn frame(&mut self, data: &str) -> Result<(), Fault> {
         let text = data.trim();
-        if text == "[DONE]" {
-            return self.end();
-        }
         let Some(assembler) = self.assembler.as_mut().filter(|_| !text.is_empty()) else {
             return Ok(());
         };
-        assembler.add(text, &mut self.events).map_err(|odd| self.origin.odd(&self.head, &odd))
+        let added = assembler.add(text, &mut self.events);
+        match added.map_err(|odd| self.origin.odd(&self.head, &odd))? {
+            Progress::More => Ok(()),
+            Progress::Ended => self.end(),
+        }
     }
 
-    /// Nothing more comes. That is fine when the provider had said why the answer ended: some never send `[DONE]`.
+    /// Nothing more comes. That is fine when the provider had said why the answer ended: some never mark the end.
     fn stop(&mut self, fault: impl FnOnce(&Self) -> Fault) -> Result<(), Fault> {
-        if let Shape::Document(document) = &mut self.shape {
-            let document = std::mem::take(document);
-            return self.document(&document, fault);
+        match &mut self.shape {
+            Shape::Document(document) => {
+                let document = std::mem::take(document);
+                return self.document(&document, fault);
+            }
+            Shape::Events(decoder) => {
+                let stray = decoder.take_stray();
+                if let Ok(error) = serde_json::from_slice::<Value>(&stray) {
+                    return Err(self.origin.told(&self.head, first(&error)));
+                }
+            }
+            Shape::Lines(lines) => {
+                self.frames.extend(lines.rest());
+                self.add_frames()?;
+            }
+            Shape::Unknown => {}
         }
         match &self.assembler {
             Some(assembler) if assembler.is_complete() => self.end(),
-            _ => Err(fault(self)),
+            Some(_) => Err(fault(self)),
+            None => Ok(()),
         }
     }
 
+    /// One document, or a list of what would else have been events.
     fn document(&mut self, bytes: &[u8], fault: impl FnOnce(&Self) -> Fault) -> Result<(), Fault> {
+        match serde_json::from_slice::<Vec<Value>>(bytes) {
+            Ok(pieces) => {
+                for piece in &pieces {
+                    self.frame(&piece.to_string())?;
+                }
+                return self.end();
+            }
+            Err(error) if error.is_eof() => return Err(fault(self)),
+            Err(_) => {}
+        }
         match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
             Ok(_) => {
                 self.frame(&String::from_utf8_lossy(bytes))?;
@@ -127,9 +172,14 @@ impl Reader {
     }
 
     fn end(&mut self) -> Result<(), Fault> {
-        let Some(assembler) = self.assembler.take() else {
+        let Some(mut assembler) = self.assembler.take() else {
             return Ok(());
         };
         assembler.end(&mut self.events).map_err(|odd| self.origin.odd(&self.head, &odd))
     }
+}
+
+/// The first of a list, or the value itself.
+fn first(value: &Value) -> &Value {
+    value.as_array().and_then(|list| list.first()).unwrap_or(value)
 }
