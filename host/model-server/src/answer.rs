@@ -81,8 +81,8 @@ impl Text {
 /// A call of a tool.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    /// Without the prefix of a protocol: `a`, `b`.
-    pub(crate) id: &'static str,
+    /// Without the prefix of a protocol: `a`, `b`; `a1` after one result.
+    pub(crate) id: String,
     pub(crate) name: String,
     /// The JSON of the arguments, or what should have been it.
     pub(crate) arguments: String,

@@ -7,8 +7,8 @@ use serde_json::Value;
 pub(crate) struct Asked {
     /// The tools, by name, with the schemas of their arguments.
     pub(crate) tools: Vec<(String, Value)>,
-    /// The text of the last result of a tool.
-    pub(crate) result: Option<String>,
+    /// The texts of the results of tools, in their order.
+    pub(crate) results: Vec<String>,
     /// The schema of the answer.
     pub(crate) schema: Option<Value>,
     /// Whether usage belongs into a stream.
@@ -44,8 +44,13 @@ pub(crate) fn string<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// What the content of an entry says.
+pub(crate) fn content_of(entry: &Value, field: &str) -> String {
+    text_of(entry.get(field).unwrap_or(&Value::Null))
+}
+
 /// What a content says: a string, or the `text` of its parts; other JSON as it is.
-pub(crate) fn text_of(content: &Value) -> String {
+fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().map(|part| string(part, "/text")).collect(),

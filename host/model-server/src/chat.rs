@@ -1,7 +1,7 @@
 //! OpenAI Chat Completions, which most other providers and local servers speak too. It must not know any mode by name.
 
 use crate::answer::{Answer, Call, End, Kind, Part, Text, Usage};
-use crate::asked::{Asked, items, string, text_of};
+use crate::asked::{Asked, content_of, items, string};
 use crate::failure::Failure;
 use crate::frame::{Frame, Framing, Step};
 use crate::http::Request;
@@ -29,10 +29,10 @@ impl Wire for Chat {
                 tool.pointer("/function/parameters").cloned().unwrap_or_default(),
             )
         });
-        let result = messages.iter().rfind(|message| string(message, "/role") == "tool");
+        let results = messages.iter().filter(|message| string(message, "/role") == "tool");
         Ok(Asked {
             tools: tools.collect(),
-            result: result.map(|message| text_of(message.get("content").unwrap_or(&Value::Null))),
+            results: results.map(|message| content_of(message, "content")).collect(),
             schema: body.pointer("/response_format/json_schema/schema").cloned(),
             usage: body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true)),
             ..Asked::default()

@@ -78,12 +78,12 @@ fn parts(content: Content, order: &Order<'_>) -> Result<Vec<Part>, String> {
         Content::Schema => vec![said(&crate::answer::halves(&structured(asked)))],
         Content::Call => vec![call(asked, 0)],
         Content::Calls => vec![call(asked, 0), call(asked, 1)],
-        Content::CallThenText => match &asked.result {
+        Content::CallThenText => match asked.results.last() {
             Some(result) => vec![said(&["The tool said: ", result])],
             None => vec![call(asked, 0)],
         },
         Content::Thought => vec![thinking(None), said(TEXT)],
-        Content::SignedCall => match (&asked.result, asked.kept) {
+        Content::SignedCall => match (asked.results.last(), asked.kept) {
             (None, _) => vec![thinking(Some(SIGNATURE)), call(asked, 0)],
             (Some(_), Kept::Untouched) => vec![said(&["signature ", "kept"])],
             (Some(_), Kept::Nothing) => vec![said(&["no signature ", "to keep"])],
@@ -95,7 +95,7 @@ fn parts(content: Content, order: &Order<'_>) -> Result<Vec<Part>, String> {
         Content::CutShort | Content::Filtered => vec![said(TEXT.get(..1).unwrap_or_default())],
         Content::BrokenArguments => {
             let (name, _) = tool(asked);
-            vec![Part::Call(Call { id: "a", name, arguments: r#"{"city": oops"#.to_owned() })]
+            vec![Part::Call(Call { id: "a".to_owned(), name, arguments: r#"{"city": oops"#.to_owned() })]
         }
         Content::Tokens => {
             vec![Part::Text(Text { times: order.count, ..Text::new(Kind::Said, &[TOKEN]) })]
@@ -125,7 +125,10 @@ fn tool(asked: &Asked) -> (String, Value) {
 /// The n-th call; its strings are a city of its own.
 fn call(asked: &Asked, nth: usize) -> Part {
     let (name, schema) = tool(asked);
-    let (id, city) = if nth == 0 { ("a", "Paris") } else { ("b", "Oslo") };
+    let (letter, city) = if nth == 0 { ("a", "Paris") } else { ("b", "Oslo") };
+    // Later turns of a conversation have ids of their own.
+    let turn = asked.results.len();
+    let id = if turn == 0 { letter.to_owned() } else { format!("{letter}{turn}") };
     let arguments = match fitting(&schema, city) {
         Value::Object(object) => Value::Object(object),
         _ => json!({}),

@@ -19,12 +19,18 @@ pub(crate) fn stream(
     let framing = if delivery == Delivery::CarriageReturns { framing.with_carriage_returns() } else { framing };
     let frames = struck(wire, framing, frames, delivery);
     let mut encoder = Encoder::new(framing);
-    let mut acts: Vec<Act> = frames.iter().map(|frame| act(encoder.encode(frame))).collect();
+    // The first of many is apart, since the first of an array is written differently.
+    let apart = frames.into_iter().flat_map(|frame| {
+        let rest = frame.times.saturating_sub(1);
+        [frame.clone().times(frame.times.min(1)), frame.times(rest)]
+    });
+    let apart = apart.filter(|frame| frame.times > 0);
+    let mut acts: Vec<Act> = apart.map(|frame| act(encoder.encode(&frame))).collect();
     if delivery == Delivery::CarriageReturns && matches!(framing, Framing::Events { .. }) {
         acts.insert(0, Act::Write("\u{feff}".into()));
     }
-    if delivery == Delivery::CutCall && wire.has_whole_calls() {
-        halve_last(&mut acts);
+    if let (Delivery::CutCall, Some(begin)) = (delivery, wire.arguments_begin()) {
+        cut_behind(&mut acts, begin);
     }
     let ending = ending(delivery);
     if ending == Ending::Complete && !matches!(delivery, Delivery::NoEnd | Delivery::Eof | Delivery::HeadersOnly) {
@@ -98,9 +104,11 @@ fn act(encoded: Encoded) -> Act {
     }
 }
 
-fn halve_last(acts: &mut [Act]) {
+/// Cuts the last text behind the first place where this stands in it.
+fn cut_behind(acts: &mut [Act], begin: &str) {
     if let Some(Act::Write(bytes)) = acts.last_mut() {
-        bytes.truncate(bytes.len() / 2);
+        let at = bytes.windows(begin.len()).position(|window| window == begin.as_bytes());
+        bytes.truncate(at.map_or(bytes.len() / 2, |at| at + begin.len()));
     }
 }
 

@@ -23,26 +23,23 @@ impl Wire for Gemini {
         check_results(contents)?;
         let mut tools = Vec::new();
         for tool in items(body, "/tools") {
-            for declaration in items(tool, "/functionDeclarations") {
+            for declaration in field(tool, "functionDeclarations").and_then(Value::as_array).into_iter().flatten() {
                 let old = declaration.get("parameters");
                 old.map_or(Ok(()), check_parameters)?;
-                let schema = declaration.get("parametersJsonSchema").or(old);
+                let schema = field(declaration, "parametersJsonSchema").or(old);
                 tools.push((string(declaration, "/name").to_owned(), schema.cloned().unwrap_or_default()));
             }
         }
-        let config = body.get("generationConfig").unwrap_or(&Value::Null);
+        let config = field(body, "generationConfig").unwrap_or(&Value::Null);
         let parts = || contents.iter().flat_map(|content| items(content, "/parts"));
-        let result = parts().filter_map(|part| part.pointer("/functionResponse/response")).last();
+        let results = parts().filter_map(|part| field(part, "functionResponse")?.get("response"));
         Ok(Asked {
             tools,
-            result: result.map(result_text),
-            schema: config.get("responseJsonSchema").or_else(|| config.get("responseSchema")).cloned(),
+            results: results.map(result_text).collect(),
+            schema: field(config, "responseJsonSchema").or_else(|| field(config, "responseSchema")).cloned(),
             usage: true,
             sealed: true,
-            kept: Kept::from(
-                parts()
-                    .any(|part| part.get("functionCall").is_some() && string(part, "/thoughtSignature") == SIGNATURE),
-            ),
+            kept: Kept::from(parts().any(is_kept)),
         })
     }
 
@@ -76,9 +73,8 @@ impl Wire for Gemini {
         for part in &answer.parts {
             match part {
                 Part::Text(text) => {
-                    frames.extend(text.pieces.iter().map(|piece| {
-                        chunk(answer, Step::Delta, &json!([text_part(text, piece)]), None).times(text.times)
-                    }))
+                    let piece = |piece: &String| chunk(answer, Step::Delta, &json!([text_part(text, piece)]), None);
+                    frames.extend(text.pieces.iter().map(piece).map(|frame| frame.times(text.times)));
                 }
                 Part::Call(call) => {
                     let parts: Vec<Value> = call_part(answer, call).into_iter().collect();
@@ -119,8 +115,8 @@ impl Wire for Gemini {
         Frame::raw(&format!("{error:#}\n"))
     }
 
-    fn has_whole_calls(&self) -> bool {
-        true
+    fn arguments_begin(&self) -> Option<&'static str> {
+        Some(r#""args":{"#)
     }
 
     fn headers(&self, _number: u64) -> Vec<(&'static str, String)> {
@@ -185,11 +181,28 @@ fn limits(failure: &Failure, about: &About<'_>) -> Value {
     Value::Array(details)
 }
 
+/// A field in either of the spellings that Google takes: `camelCase`, or the `snake_case` that its own SDK mixes in.
+fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    value.get(name).or_else(|| {
+        let snake = name.chars().flat_map(|letter| {
+            let before = letter.is_ascii_uppercase().then_some('_');
+            before.into_iter().chain([letter.to_ascii_lowercase()])
+        });
+        value.get(snake.collect::<String>())
+    })
+}
+
+/// Whether a call came back with its signature; bytes are base64 in either alphabet.
+fn is_kept(part: &Value) -> bool {
+    let signature = field(part, "thoughtSignature").and_then(Value::as_str).unwrap_or_default();
+    field(part, "functionCall").is_some() && signature.replace('-', "+").replace('_', "/") == SIGNATURE
+}
+
 /// Each turn with calls is followed by as many results.
 fn check_results(contents: &[Value]) -> Result<(), String> {
     let count = |content: Option<&Value>, what: &str| {
         let parts = content.map(|content| items(content, "/parts")).unwrap_or_default();
-        parts.iter().filter(|part| part.get(what).is_some()).count()
+        parts.iter().filter(|part| field(part, what).is_some()).count()
     };
     for (at, content) in contents.iter().enumerate() {
         let calls = count(Some(content), "functionCall");

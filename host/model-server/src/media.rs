@@ -35,11 +35,7 @@ impl Found {
     fn walk(&mut self, value: &Value) {
         match value {
             Value::Array(items) => items.iter().for_each(|item| self.walk(item)),
-            Value::Object(object) => {
-                if !self.take(value) {
-                    object.values().for_each(|item| self.walk(item));
-                }
-            }
+            Value::Object(object) if !self.take(value) => object.values().for_each(|item| self.walk(item)),
             _ => {}
         }
     }
@@ -61,10 +57,7 @@ impl Found {
             let media_type = text("/source/media_type");
             self.add(media_type.unwrap_or(if kind == "image" { "image/by-address" } else { "application/by-address" }));
         // Gemini, in both of its spellings.
-        } else if let Some(media_type) = ["/inlineData/mimeType", "/inline_data/mime_type", "/fileData/mimeType"]
-            .iter()
-            .find_map(|pointer| text(pointer))
-        {
+        } else if let Some(media_type) = GOOGLE.iter().find_map(|pointer| text(pointer)) {
             self.add(media_type);
         // Ollama: bare base64, whose first characters tell what it is.
         } else if let Some(Value::Array(images)) = value.get("images").filter(|_| value.get("role").is_some()) {
@@ -75,6 +68,16 @@ impl Found {
         true
     }
 }
+
+/// Its own SDK mixes two spellings.
+const GOOGLE: &[&str] = &[
+    "/inlineData/mimeType",
+    "/inlineData/mime_type",
+    "/inline_data/mime_type",
+    "/fileData/mimeType",
+    "/fileData/mime_type",
+    "/file_data/mime_type",
+];
 
 /// The media type of a `data:` URL.
 fn of_url(url: &str) -> Option<&str> {
@@ -109,6 +112,7 @@ mod tests {
                 json!([{"type": "image", "source": source}, {"type": "image", "source": source}]),
                 "2 images: image/png, image/png; no files",
             ),
+            (json!({"inlineData": {"mime_type": "image/gif", "data": "aa"}}), "1 image: image/gif; no files"),
             (json!({"inlineData": {"mimeType": "image/webp", "data": "aa"}}), "1 image: image/webp; no files"),
             (
                 json!({"role": "user", "content": "", "images": ["iVBORw", "/9j/4", "zz"]}),

@@ -1,7 +1,7 @@
 //! Anthropic Messages. It must not know any mode by name.
 
 use crate::answer::{Answer, Call, End, Kind, Part, Text, Usage};
-use crate::asked::{Asked, Kept, items, string, text_of};
+use crate::asked::{Asked, Kept, content_of, items, string};
 use crate::compose::{SIGNATURE, thought};
 use crate::failure::{Failure, reset_time};
 use crate::frame::{Frame, Framing, Step};
@@ -33,12 +33,12 @@ impl Wire for Messages {
         let tools = items(body, "/tools").iter().filter(|tool| tool.get("input_schema").is_some());
         let tools =
             tools.map(|tool| (string(tool, "/name").to_owned(), tool.get("input_schema").cloned().unwrap_or_default()));
-        let blocks = || messages.iter().flat_map(|message| items(message, "/content"));
-        let result = blocks().filter(|block| string(block, "/type") == "tool_result").last();
+        let blocks = messages.iter().flat_map(|message| items(message, "/content"));
+        let results = blocks.filter(|block| string(block, "/type") == "tool_result");
         let schema = body.pointer("/output_config/format/schema").or_else(|| body.pointer("/output_format/schema"));
         Ok(Asked {
             tools: tools.collect(),
-            result: result.map(|block| text_of(block.get("content").unwrap_or(&Value::Null))),
+            results: results.map(|block| content_of(block, "content")).collect(),
             schema: schema.cloned(),
             usage: true,
             sealed: true,

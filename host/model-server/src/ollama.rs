@@ -3,7 +3,7 @@
 //! Calls arrive whole and end with `stop`, so that several bends of other protocols are its plain form.
 
 use crate::answer::{Answer, Call, End, Kind, Part};
-use crate::asked::{Asked, items, string, text_of};
+use crate::asked::{Asked, content_of, items, string};
 use crate::failure::Failure;
 use crate::frame::{Frame, Framing, Step};
 use crate::http::Request;
@@ -24,10 +24,10 @@ impl Wire for Ollama {
                 tool.pointer("/function/parameters").cloned().unwrap_or_default(),
             )
         });
-        let result = items(body, "/messages").iter().rfind(|message| string(message, "/role") == "tool");
+        let results = items(body, "/messages").iter().filter(|message| string(message, "/role") == "tool");
         Ok(Asked {
             tools: tools.collect(),
-            result: result.map(|message| text_of(message.get("content").unwrap_or(&Value::Null))),
+            results: results.map(|message| content_of(message, "content")).collect(),
             schema: body.get("format").filter(|format| format.is_object()).cloned(),
             usage: true,
             ..Asked::default()
@@ -108,8 +108,8 @@ impl Wire for Ollama {
         Frame::new(Step::Frame, &json!({"model": "m", "created_at": CREATED, "message": message, "done": false}))
     }
 
-    fn has_whole_calls(&self) -> bool {
-        true
+    fn arguments_begin(&self) -> Option<&'static str> {
+        Some(r#""arguments":{"#)
     }
 
     fn headers(&self, _number: u64) -> Vec<(&'static str, String)> {

@@ -1,7 +1,7 @@
 //! OpenAI Responses. It must not know any mode by name.
 
 use crate::answer::{Answer, Call, End, Kind, Part, Text, Usage};
-use crate::asked::{Asked, Kept, items, string, text_of};
+use crate::asked::{Asked, Kept, content_of, items, string};
 use crate::compose::{SIGNATURE, thought};
 use crate::failure::Failure;
 use crate::frame::{Frame, Framing, NUMBER, Step};
@@ -27,11 +27,11 @@ impl Wire for Responses {
         let tools = items(body, "/tools").iter().filter(|tool| string(tool, "/type") == "function");
         let tools =
             tools.map(|tool| (string(tool, "/name").to_owned(), tool.get("parameters").cloned().unwrap_or_default()));
-        let result = input.iter().rfind(|item| string(item, "/type") == "function_call_output");
+        let results = input.iter().filter(|item| string(item, "/type") == "function_call_output");
         let is_sealed = |include: &Value| include == "reasoning.encrypted_content";
         Ok(Asked {
             tools: tools.collect(),
-            result: result.map(|item| text_of(item.get("output").unwrap_or(&Value::Null))),
+            results: results.map(|item| content_of(item, "output")).collect(),
             schema: body.pointer("/text/format/schema").cloned(),
             usage: true,
             sealed: items(body, "/include").iter().any(is_sealed),

@@ -81,7 +81,7 @@ impl ModelServer {
         self.shared.log().all()
     }
 
-    /// Forgets the requests, and how often `flaky-N` failed.
+    /// Forgets the requests and how often `flaky-N` failed, and numbers answers from one again.
     pub fn clear(&self) {
         self.shared.clear();
     }
@@ -125,6 +125,7 @@ impl Shared {
     pub(crate) fn clear(&self) {
         self.log().clear();
         self.failures().clear();
+        self.number.store(0, Ordering::Relaxed);
     }
 
     /// Whether this name still has to fail, of the times that it does.
@@ -140,9 +141,10 @@ impl Shared {
     }
 
     fn record(&self, request: &Arc<Request>) -> u64 {
-        if request.path() != LOG {
-            self.log().push(Arc::clone(request));
+        if request.path() == LOG {
+            return 0;
         }
+        self.log().push(Arc::clone(request));
         self.number.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

@@ -32,9 +32,9 @@ pub(crate) trait Wire: Sync {
     /// The frame of an error in the middle of a stream.
     fn error_frame(&self, framing: Framing) -> Frame;
 
-    /// Whether calls arrive whole, so that cutting one means cutting an event.
-    fn has_whole_calls(&self) -> bool {
-        false
+    /// What arguments begin with where calls arrive whole, so that cutting one means cutting an event.
+    fn arguments_begin(&self) -> Option<&'static str> {
+        None
     }
 
     /// What keeps the connection alive.
