@@ -16,6 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("cofferdam-store", &["cofferdam-core"]),
     ("cofferdam-llm", &["cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-mcp", &["cofferdam-child", "cofferdam-core", "cofferdam-egress"]),
+    ("cofferdam-model-server", &[]),
     ("cofferdam-plugin", &["cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-registry", &["cofferdam-core", "cofferdam-egress"]),
     (

@@ -12,6 +12,26 @@
 //! # std::io::Result::Ok(()) }).expect("it listens");
 //! ```
 //!
+//! A mode does the same in every protocol. Where one has no words for it, it is what comes nearest:
+//!
+//! - `no-index` and `reused-index` are 400 in Responses, Messages and Ollama; `no-index` leaves out ids in Gemini, where
+//!   `reused-index` is 400. `whole-call` sends no deltas in Responses and one delta in Messages; `obj-args` puts the
+//!   arguments of Messages at the start of their block. In Gemini and Ollama calls are whole objects anyway, and end
+//!   with `STOP` or `stop`, as those of Responses end with `completed`: there these three are `tools-parallel`.
+//! - `bad-json-args` is `MALFORMED_FUNCTION_CALL` in Gemini, an error in Ollama, and a string as `input` where Messages
+//!   answers with one document.
+//! - `refusal` and `content-filter` end with `refusal` in Messages and with `SAFETY` in Gemini, the latter as a blocked
+//!   prompt; Ollama has no filter (400) and refuses in plain text.
+//! - `thinking-tools` has a signature in Responses (if `include` asks for it), Messages and Gemini only.
+//! - `keepalive` is a comment, `ping` in Messages, an empty line of text in Ollama. `crlf` is the plain form of Gemini.
+//! - How long to wait after a 429 is in the body in Gemini. Statuses that a provider does not have get its nearest type.
+//! - In answers of one document a break comes in the middle of it, `mid-error` is 500, and what speaks of events is
+//!   the plain answer.
+//!
+//! Beside the modes it refuses what real providers refuse: calls without results and results without calls, a missing
+//! `max_tokens` or version in Messages, sampling with its newest version, keywords of JSON Schema in Gemini's old
+//! `parameters`. Any key is taken.
+//!
 //! In reading order: [`server`](ModelServer) listens and keeps the log, `http` reads a request, `route` finds who it is
 //! for, `mode` is the table of what can be asked for, `compose` says what is answered, in the neutral words of `answer`;
 //! `chat`, `responses`, `messages`, `gemini` and `ollama` put that into the words of their protocols; `fault` damages it
