@@ -321,10 +321,11 @@ def main():
             attempt(f"{sdk.protocol} {part.__name__}", lambda: part(sdk, root))
         fixtures(sdk, root, "--record" in sys.argv)
     azure(root)
-    versions = f"openai {openai.__version__}, anthropic {anthropic.__version__}, google-genai {genai.__version__}, ollama"
+    versions = f"openai {openai.__version__}, anthropic {anthropic.__version__}, google-genai {genai.__version__}"
     print(f"{passed} checks passed, {len(failures)} failed, with {versions}")
     for failure in failures:
-        print(f"  {failure}")
+        # One line each, also of errors that tell a story.
+        print("  " + " ".join(failure.split())[:400])
     sys.exit(1 if failures else 0)
 
 

@@ -51,7 +51,8 @@ impl Wire for Chat {
         let chunks = Chunks { answer };
         let mut frames = Vec::new();
         let begins_with_call = matches!(answer.parts.first(), Some(Part::Call(_)));
-        let mut opening = json!({"role": "assistant", "content": if begins_with_call { Value::Null } else { json!("") }, "refusal": null});
+        let content = if begins_with_call { Value::Null } else { json!("") };
+        let mut opening = json!({"role": "assistant", "content": content, "refusal": null});
         if !begins_with_call {
             frames.push(chunks.delta(Step::Frame, &opening));
             opening = json!({});
@@ -147,10 +148,14 @@ fn check_results(messages: &[Value]) -> Result<(), String> {
     }
     match open.first() {
         None => Ok(()),
-        Some(_) => Err(format!(
-            "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: {}",
-            open.join(", ")
-        )),
+        Some(_) => {
+            let rule = "must be followed by tool messages responding to each 'tool_call_id'";
+            let ids = open.join(", ");
+            Err(format!(
+                "An assistant message with 'tool_calls' {rule}. \
+                 The following tool_call_ids did not have response messages: {ids}"
+            ))
+        }
     }
 }
 

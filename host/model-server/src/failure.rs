@@ -55,9 +55,10 @@ impl Failure {
     /// The page of a failure that no provider wrote, but something in front of it.
     pub(crate) fn page(&self) -> Option<&'static str> {
         match self {
-            Self::BadGateway => Some(
-                "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n",
-            ),
+            Self::BadGateway => Some(concat!(
+                "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n",
+                "<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n",
+            )),
             Self::SignIn => Some("<!doctype html><html><head><title>Sign in</title></head><body>Sign in</body></html>"),
             _ => None,
         }

@@ -9,15 +9,16 @@ use flate2::write::GzEncoder;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// What is written of a stream, and how it ends.
+/// What is written of a stream, and how it ends. `error` is what it ends with if it has to fail.
 pub(crate) fn stream(
     wire: &dyn Wire,
     framing: Framing,
     frames: Vec<Frame>,
+    error: Frame,
     (delivery, drip): (Delivery, Duration),
 ) -> (Vec<Act>, Ending) {
     let framing = if delivery == Delivery::CarriageReturns { framing.with_carriage_returns() } else { framing };
-    let frames = struck(wire, framing, frames, delivery);
+    let frames = struck((wire, framing), frames, error, delivery);
     let mut encoder = Encoder::new(framing);
     // The first of many is apart, since the first of an array is written differently.
     let apart = frames.into_iter().flat_map(|frame| {
@@ -45,6 +46,7 @@ pub(crate) fn whole(document: &str, delivery: Delivery, drip: Duration) -> (Vec<
     let acts = match delivery {
         Delivery::Garbage => vec![Act::Write("{not json}".into())],
         Delivery::HeadersOnly => Vec::new(),
+        Delivery::EndOnly => vec![Act::Write("{}".into())],
         Delivery::HugeBody => vec![half(), Act::Repeat { before: "x".into(), numbered: None, times: u64::MAX }],
         Delivery::Eof | Delivery::Cut | Delivery::CutCall | Delivery::Reset | Delivery::StallBody => vec![half()],
         _ => crate::answer::halves(document).map(|half| Act::Write(half.into())).to_vec(),
@@ -62,7 +64,12 @@ fn ending(delivery: Delivery) -> Ending {
 }
 
 /// The frames that are left, and those that come between.
-fn struck(wire: &dyn Wire, framing: Framing, mut frames: Vec<Frame>, delivery: Delivery) -> Vec<Frame> {
+fn struck(
+    (wire, framing): (&dyn Wire, Framing),
+    mut frames: Vec<Frame>,
+    error: Frame,
+    delivery: Delivery,
+) -> Vec<Frame> {
     let behind = |frames: &[Frame], step| frames.iter().position(|frame| frame.step == step).map_or(1, |at| at + 1);
     match delivery {
         Delivery::HeadersOnly => frames.clear(),
@@ -71,9 +78,10 @@ fn struck(wire: &dyn Wire, framing: Framing, mut frames: Vec<Frame>, delivery: D
             frames.truncate(behind(&frames, Step::Delta));
         }
         Delivery::CutCall => frames.truncate(behind(&frames, Step::Arguments)),
-        Delivery::MidError => {
+        Delivery::EndOnly => frames.retain(|frame| frame.step == Step::End),
+        Delivery::MidError | Delivery::Failed => {
             frames.truncate(behind(&frames, Step::Delta));
-            frames.push(wire.error_frame(framing));
+            frames.push(error);
         }
         Delivery::Garbage => {
             let at = behind(&frames, Step::Delta).min(frames.len());

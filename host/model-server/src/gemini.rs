@@ -64,10 +64,8 @@ impl Wire for Gemini {
         }
         let mut frames = Vec::new();
         if answer.bent(Quirk::Unknown) {
-            frames.push(Frame::new(
-                Step::Frame,
-                &json!({"weather": {"sunny": true}, "responseId": "r", "modelVersion": "m"}),
-            ));
+            let unknown = json!({"weather": {"sunny": true}, "responseId": "r", "modelVersion": "m"});
+            frames.push(Frame::new(Step::Frame, &unknown));
             frames.push(chunk(answer, Step::Frame, &json!([{"hologram": {"depth": 3}}]), None));
         }
         for part in &answer.parts {
@@ -144,9 +142,10 @@ fn words(failure: &Failure, about: &About<'_>) -> (&'static str, String, Option<
         Failure::Unprocessable => ("FAILED_PRECONDITION", "The request could not be processed.".to_owned()),
         Failure::Unauthorized => ("UNAUTHENTICATED", "Request had invalid authentication credentials.".to_owned()),
         Failure::WithStatus200 => {
-            let reason = json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}]);
+            let kind = "type.googleapis.com/google.rpc.ErrorInfo";
+            let detail = json!({"@type": kind, "reason": "API_KEY_INVALID", "domain": "googleapis.com"});
             let message = "API key not valid. Please pass a valid API key.";
-            return ("INVALID_ARGUMENT", message.to_owned(), Some(reason));
+            return ("INVALID_ARGUMENT", message.to_owned(), Some(json!([detail])));
         }
         Failure::Forbidden => ("PERMISSION_DENIED", "The caller does not have permission".to_owned()),
         Failure::NotFound => {

@@ -25,6 +25,7 @@
 //! - `thinking-tools` has a signature in Responses (if `include` asks for it), Messages and Gemini only.
 //! - `keepalive` is a comment, `ping` in Messages, an empty line of text in Ollama. `crlf` is the plain form of Gemini.
 //! - How long to wait after a 429 is in the body in Gemini. Statuses that a provider does not have get its nearest type.
+//! - `failed` is an answer of that status in Responses; elsewhere it is `mid-error`.
 //! - In answers of one document a break comes in the middle of it, `mid-error` is 500, and what speaks of events is
 //!   the plain answer.
 //!

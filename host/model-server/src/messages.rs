@@ -30,6 +30,9 @@ impl Wire for Messages {
             return Err("messages: at least one message is required".to_owned());
         }
         check_messages(messages)?;
+        if version == NEWEST {
+            check_newest(messages)?;
+        }
         let tools = items(body, "/tools").iter().filter(|tool| tool.get("input_schema").is_some());
         let tools =
             tools.map(|tool| (string(tool, "/name").to_owned(), tool.get("input_schema").cloned().unwrap_or_default()));
@@ -206,6 +209,25 @@ fn check_messages(messages: &[Value]) -> Result<(), String> {
         None => Ok(()),
         Some(id) => Err(format!("`tool_use` ids were found without `tool_result` blocks immediately after: {id}")),
     }
+}
+
+/// What the newest version takes no more.
+fn check_newest(messages: &[Value]) -> Result<(), String> {
+    for (at, message) in messages.iter().enumerate() {
+        let is_assistant = string(message, "/role") == "assistant";
+        for block in items(message, "/content") {
+            match string(block, "/type") {
+                "document" if is_assistant => {
+                    return Err(format!("messages.{at}: `document` blocks are not permitted in assistant turns"));
+                }
+                "text" if !is_assistant && block.get("citations").is_some_and(|citations| !citations.is_null()) => {
+                    return Err(format!("messages.{at}: `citations` are not permitted in user turns"));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether the signed reasoning came back as it was.

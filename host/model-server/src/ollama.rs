@@ -53,7 +53,11 @@ impl Wire for Ollama {
     fn frames(&self, answer: &Answer) -> Vec<Frame> {
         let mut frames = Vec::new();
         if answer.bent(Quirk::Unknown) {
-            let line = json!({"model": answer.model, "created_at": CREATED, "weather": "sunny", "message": {"role": "assistant", "content": "", "hologram": {}}, "done": false});
+            let message = json!({"role": "assistant", "content": "", "hologram": {"depth": 3}});
+            let mut line = line(answer, &message, false);
+            if let Value::Object(line) = &mut line {
+                line.insert("weather".to_owned(), json!("sunny"));
+            }
             frames.push(Frame::new(Step::Frame, &line));
         }
         for part in &answer.parts {

@@ -90,6 +90,19 @@ impl Wire for Responses {
         event(Step::Frame, "error", &json!({"code": "server_error", "message": message, "param": null}))
     }
 
+    fn failed(&self, answer: &Answer) -> Option<Value> {
+        let mut response = response(answer, "failed", &[], None);
+        if let Value::Object(response) = &mut response {
+            let message = "The model failed to generate a response.";
+            response.insert("error".to_owned(), json!({"code": "server_error", "message": message}));
+        }
+        Some(response)
+    }
+
+    fn failed_frame(&self, answer: &Answer, _framing: Framing) -> Frame {
+        event(Step::End, "response.failed", &json!({"response": self.failed(answer)}))
+    }
+
     fn headers(&self, number: u64) -> Vec<(&'static str, String)> {
         openai::headers(number)
     }

@@ -150,7 +150,11 @@ impl<'a> Call<'a> {
     fn streamed(&self, answer: &crate::answer::Answer, delivery: Delivery, shared: &Shared) -> Reply {
         let framing = self.wire.framing(self.request);
         let frames = self.wire.frames(answer);
-        let (acts, ending) = fault::stream(self.wire, framing, frames, (delivery, shared.drip));
+        let error = match delivery {
+            Delivery::Failed => self.wire.failed_frame(answer, framing),
+            _ => self.wire.error_frame(framing),
+        };
+        let (acts, ending) = fault::stream(self.wire, framing, frames, error, (delivery, shared.drip));
         let mut headers = vec![("cache-control", "no-cache".to_owned())];
         headers.extend(self.wire.headers(self.number));
         let head = self.head(200, framing.content_type(), headers, Length::Chunked);
@@ -158,10 +162,11 @@ impl<'a> Call<'a> {
     }
 
     fn whole(&self, answer: &crate::answer::Answer, delivery: Delivery, shared: &Shared) -> Reply {
-        if delivery == Delivery::MidError {
+        let failed = if delivery == Delivery::Failed { self.wire.failed(answer) } else { None };
+        if matches!(delivery, Delivery::MidError | Delivery::Failed) && failed.is_none() {
             return self.failed(&Failure::Internal);
         }
-        let document = self.wire.whole(answer);
+        let document = failed.unwrap_or_else(|| self.wire.whole(answer));
         // Only Ollama answers a document with an error of its own.
         let status = if document.get("error").is_some_and(Value::is_string) { 500 } else { 200 };
         let document = document.to_string();

@@ -160,7 +160,7 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
         match listener.accept().await {
             Ok((stream, _)) => _ = connections.spawn(serve(stream, Arc::clone(&shared))),
             // Of a connection that is gone already, or for want of descriptors until some end.
-            Err(_) => tokio::task::yield_now().await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }

@@ -32,6 +32,16 @@ pub(crate) trait Wire: Sync {
     /// The frame of an error in the middle of a stream.
     fn error_frame(&self, framing: Framing) -> Frame;
 
+    /// The answer that says of itself that it failed; none where only errors do.
+    fn failed(&self, _answer: &Answer) -> Option<Value> {
+        None
+    }
+
+    /// The frame that ends a stream with it.
+    fn failed_frame(&self, _answer: &Answer, framing: Framing) -> Frame {
+        self.error_frame(framing)
+    }
+
     /// What arguments begin with where calls arrive whole, so that cutting one means cutting an event.
     fn arguments_begin(&self) -> Option<&'static str> {
         None

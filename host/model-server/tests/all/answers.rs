@@ -326,11 +326,23 @@ async fn requests_that_no_provider_takes_are_400() {
         let answer = send(&server, &protocol.request("text", Form::Stream, &more)).await.unwrap();
         assert_eq!(answer.status, 400, "{protocol:?} {more}: {}", answer.text());
     }
-    let body = json!({"model": "text", "max_tokens": 9, "temperature": 1.0, "messages": [user]}).to_string();
-    for (headers, status) in
-        [("", 400), ("anthropic-version: 2026-10-21\r\n", 400), ("anthropic-version: 2023-06-01\r\n", 200)]
-    {
-        let answer = send(&server, &request("POST", "/v1/messages", headers, &body)).await.unwrap();
-        assert_eq!(answer.status, status, "{headers}");
+    let newest = "anthropic-version: 2026-10-21\r\n";
+    let cited = json!({"role": "user", "content": [{"type": "text", "text": "x", "citations": []}]});
+    let document = json!({"role": "assistant", "content": [{"type": "document"}]});
+    let cases = [
+        ("", user.clone(), json!(null), 400),
+        (newest, user.clone(), json!(1.0), 400),
+        ("anthropic-version: 2023-06-01\r\n", user.clone(), json!(1.0), 200),
+        (newest, cited, json!(null), 400),
+        (newest, document, json!(null), 400),
+        (newest, user.clone(), json!(null), 200),
+    ];
+    for (headers, message, temperature, status) in cases {
+        let mut body = json!({"model": "text", "max_tokens": 9, "messages": [user, message]});
+        if temperature.is_number() {
+            body["temperature"] = temperature;
+        }
+        let answer = send(&server, &request("POST", "/v1/messages", headers, &body.to_string())).await.unwrap();
+        assert_eq!(answer.status, status, "{headers} {body}");
     }
 }

@@ -50,9 +50,11 @@ const ENDED: &[(&str, End, End)] = &[
 const APART: &[&str] = &[
     "bad-json-args",
     "content-filter",
+    "done-only",
     "e200-html",
     "e502-html",
     "echo-request",
+    "failed",
     "flaky-N",
     "huge-body",
     "nothing",
@@ -207,6 +209,37 @@ fn check(protocol: Protocol, form: Form, mode: &str, answer: &crate::client::Ans
             assert!(!found.is_ended, "{name}");
             assert_eq!(found.text.contains("Wörld"), mode == "no-done", "{name}");
             assert!(found.text.starts_with("Grüße"), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_alone_is_one_event() {
+    let server = start().await;
+    for protocol in PROTOCOLS {
+        let answer = send(&server, &protocol.request("done-only", Form::Stream, &json!({}))).await.unwrap();
+        let ends = ["[DONE]", "response.completed", "message_stop", "finishReason", "done_reason"];
+        assert_eq!(protocol.frames(&answer).len(), 1, "{protocol:?}");
+        assert!(ends.iter().any(|end| answer.text().contains(end)), "{protocol:?}: {}", answer.text());
+        let answer = send(&server, &protocol.request("done-only", Form::Whole, &json!({}))).await.unwrap();
+        assert_eq!((answer.status, answer.json()), (200, json!({})), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_say_that_it_failed() {
+    let server = start().await;
+    for protocol in PROTOCOLS {
+        let whole = send(&server, &protocol.request("failed", Form::Whole, &json!({}))).await.unwrap();
+        let streamed = send(&server, &protocol.request("failed", Form::Stream, &json!({}))).await.unwrap();
+        if protocol == Protocol::Responses {
+            let last = protocol.frames(&streamed).pop().unwrap();
+            assert_eq!((&last["type"], &last["response"]["status"]), (&json!("response.failed"), &json!("failed")));
+            assert_eq!((whole.status, &whole.json()["error"]["code"]), (200, &json!("server_error")));
+        } else {
+            let error = send(&server, &protocol.request("mid-error", Form::Stream, &json!({}))).await.unwrap();
+            assert_eq!(protocol.frames(&streamed).len(), protocol.frames(&error).len(), "{protocol:?}");
+            assert_eq!(whole.status, 500, "{protocol:?}");
         }
     }
 }
