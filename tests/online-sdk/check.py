@@ -196,7 +196,7 @@ def details(sdk, mode, error, name):
 
 def breaks(sdk, root):
     """An error in the middle raises; a cut raises, or ends without a reason to end."""
-    modes = ["mid-error", "cut", "eof", "rst", "cut-call", "nothing"]
+    modes = ["mid-error", "failed", "cut", "eof", "rst", "cut-call", "nothing"]
     for mode in modes:
         for stream in (True, False):
             error, response = raised(lambda: sdk.send(stream, **sdk.request(mode, "text")))
@@ -204,7 +204,7 @@ def breaks(sdk, root):
             if mode == "mid-error" and (sdk.protocol, stream) != ("gemini", True):
                 check(f"{name}: raises", error is not None, True)
             else:
-                ended = error is None and sdk.answer(response)["finish"] is not None
+                ended = error is None and sdk.answer(response)["finish"] not in (None, "failed")
                 check(f"{name}: is no completion", ended, False)
 
 
