@@ -16,6 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("cofferdam-store", &["cofferdam-core"]),
     ("cofferdam-llm", &["cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-mcp", &["cofferdam-child", "cofferdam-core", "cofferdam-egress"]),
+    ("cofferdam-model-server", &[]),
     ("cofferdam-plugin", &["cofferdam-core", "cofferdam-egress"]),
     ("cofferdam-registry", &["cofferdam-core", "cofferdam-egress"]),
     (
@@ -27,6 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "cofferdam-engine",
             "cofferdam-llm",
             "cofferdam-mcp",
+            "cofferdam-model-server",
             "cofferdam-plugin",
             "cofferdam-registry",
             "cofferdam-store",
@@ -63,7 +65,8 @@ const FLOORS: &[(&str, &[&str])] = &[
 const ABOVE_ALL: &[&str] = &["cofferdam-bench"];
 
 /// What tests of a crate may use beside its floor.
-const FOR_TESTS: &[&str] = &["cofferdam-guests", "cofferdam-sdk", "cofferdam-store", "faulty-disk"];
+const FOR_TESTS: &[&str] =
+    &["cofferdam-guests", "cofferdam-model-server", "cofferdam-sdk", "cofferdam-store", "faulty-disk"];
 
 /// Heavy or powerful libraries and the only crates that may use them.
 const KEPT_IN: &[(&str, &[&str])] = &[
