@@ -1,8 +1,10 @@
 //! What can be typed: commands, flags and their help. It must not decide anything.
 
 mod agent;
+mod dev;
 mod goal;
 mod memory;
+mod models;
 mod permissions;
 mod plugin;
 mod registry;
@@ -16,8 +18,10 @@ mod text;
 mod tools;
 
 pub(crate) use agent::AgentArgs;
+pub(crate) use dev::{DevCommand, ModelServerArgs};
 pub(crate) use goal::GoalArgs;
 pub(crate) use memory::{MemoryClearArgs, MemoryCommand, MemoryShowArgs};
+pub(crate) use models::{ModelsCommand, ModelsListArgs};
 pub(crate) use permissions::PermissionsCommand;
 pub(crate) use plugin::{
     BuildArgs, CallArgs, CheckArgs, DevArgs, InspectArgs, KindArg, LanguageArg, LockArgs, NewArgs, PluginCommand,
@@ -142,6 +146,9 @@ pub(crate) enum Command {
     /// Look at the tools that agents are offered
     #[command(subcommand, after_help = text::TOOLS)]
     Tools(ToolsCommand),
+    /// Look at the models that can be named
+    #[command(subcommand, after_help = text::MODELS)]
+    Models(ModelsCommand),
     /// Look at what was allowed for good, and take it back
     #[command(subcommand, after_help = text::PERMISSIONS)]
     Permissions(PermissionsCommand),
@@ -159,7 +166,7 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Check that this machine is ready
     #[command(after_help = text::DOCTOR)]
-    Doctor(JsonArgs),
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     #[command(after_help = text::COMPLETIONS)]
     Completions {
@@ -167,6 +174,9 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Help for development: a provider of models that misbehaves on request
+    #[command(subcommand, after_help = text::DEV)]
+    Dev(DevCommand),
     /// Print every bound, and what would happen without it
     #[command(after_help = text::LIMITS)]
     Limits(JsonArgs),
@@ -176,6 +186,17 @@ pub(crate) enum Command {
         /// The code, `W012` for instance
         code: String,
     },
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Ask this provider, or this model of one, for one word, and show what comes back. It may cost a fraction of a cent
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Print a line of JSON a check
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Flags of `validate`.

@@ -3,6 +3,7 @@
 mod agent;
 mod completions;
 mod config;
+mod dev;
 mod doctor;
 mod document;
 mod explain;
@@ -11,6 +12,7 @@ mod goal;
 mod init;
 mod limits;
 mod memory;
+mod models;
 mod permissions;
 mod plan;
 mod plugin;
@@ -24,7 +26,9 @@ mod test;
 mod tools;
 mod validate;
 
-use crate::args::{Cli, Command, ConfigCommand, FindingForm, PlanFormat, PluginCommand, TestFormat, ToolsCommand};
+use crate::args::{
+    Cli, Command, ConfigCommand, FindingForm, ModelsCommand, PlanFormat, PluginCommand, TestFormat, ToolsCommand,
+};
 use crate::exit::Exit;
 use crate::failure::{self, Audience};
 use crate::log::{self, Guests};
@@ -62,7 +66,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Init(args) => init::run(&args),
         Command::Schema => schema::run(),
         Command::Config(ConfigCommand::Show { origin, json }) => config::run(&global, origin, json),
-        Command::Doctor(args) => doctor::run(&global, args.json),
+        Command::Doctor(args) => doctor::run(&global, &args),
+        Command::Models(command) => models::run(&global, &command),
+        Command::Dev(command) => dev::run(&command),
         Command::Completions { shell } => completions::run(shell),
         Command::Limits(args) => limits::run(args.json),
         Command::Explain { code } => explain::run(&code),
@@ -92,14 +98,20 @@ fn audience(command: &Command) -> Audience {
         Command::Test(args) => args.json || args.format == TestFormat::Json,
         Command::Plan(args) => args.format == PlanFormat::Json,
         Command::Plugin(command) => command.json(),
-        Command::Doctor(args) | Command::Limits(args) => args.json,
+        Command::Doctor(args) => args.json,
+        Command::Limits(args) => args.json,
+        Command::Models(ModelsCommand::List(args)) => args.json,
         Command::Runs(command) => command.json(),
         Command::Memory(command) => command.json(),
         Command::Tools(ToolsCommand::List(args)) => args.json,
         Command::Permissions(command) => command.json(),
         Command::Sinks(command) => command.shared().json,
         Command::Config(ConfigCommand::Show { json, .. }) => *json,
-        Command::Init(_) | Command::Schema | Command::Completions { .. } | Command::Explain { .. } => false,
+        Command::Dev(_)
+        | Command::Init(_)
+        | Command::Schema
+        | Command::Completions { .. }
+        | Command::Explain { .. } => false,
     };
     if json { Audience::Machine } else { Audience::Person }
 }

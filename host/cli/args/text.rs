@@ -454,7 +454,37 @@ A flag beats an environment variable, which beats `cofferdam.toml` of the projec
 
 pub(super) const DOCTOR: &str = "\
 Examples:
-  cofferdam doctor                            exit code 1 when something must be mended";
+  cofferdam doctor                            exit code 1 when something must be mended
+  cofferdam doctor --provider openai          one small request: its URL, status and first lines
+  cofferdam doctor --provider ollama/qwen3:8b";
+
+pub(super) const MODELS: &str = "\
+Examples:
+  cofferdam models list
+  cofferdam models list --json | jq -r 'select(.has_key).provider'";
+
+pub(super) const MODELS_LIST: &str = "\
+Examples:
+  cofferdam models list
+  cofferdam models list --json | jq -r 'select(.has_key).provider'
+
+A model is named `provider/model`, or by a name of `[models.aliases]` in cofferdam.toml. Keys come
+from the environment, else from `.env` in this folder; they are never shown.";
+
+pub(super) const DEV: &str = "\
+Examples:
+  cofferdam dev model-server --modes          what the names of models ask for
+  cofferdam dev model-server --port 4010      serve until Ctrl-C";
+
+pub(super) const MODEL_SERVER: &str = "\
+Examples:
+  cofferdam dev model-server --modes
+  cofferdam dev model-server --port 4010
+  OPENAI_BASE_URL=http://127.0.0.1:4010/v1 cofferdam run hello.yaml --model openai/flaky-2
+
+The first line on stdout is JSON: `base_url` for OpenAI's protocols, `root` for those of Anthropic,
+Google and Ollama, and the port. It listens on loopback alone, takes any key, and keeps what it was
+asked at `/_log`.";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

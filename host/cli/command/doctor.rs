@@ -1,6 +1,6 @@
 //! `doctor`: whether this machine is ready. It changes nothing and says of keys only whether they are there.
 
-use crate::args::Global;
+use crate::args::{DoctorArgs, Global};
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -9,6 +9,7 @@ use crate::session::{self, Dotenv, Session};
 use crate::terminal;
 use crate::ui::paint;
 use cofferdam::ProjectServer;
+use cofferdam::core::fault::Fault;
 use cofferdam::core::id::{Alias, PluginModelName};
 use cofferdam::core::port::{Models, RunFilter};
 use cofferdam::core::server::ServerReference;
@@ -33,12 +34,16 @@ struct Check {
     found: String,
 }
 
-pub(super) fn run(global: &Global, json: bool) -> anyhow::Result<Exit> {
+pub(super) fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Exit> {
     let runtime = session::runtime()?;
-    let checks = runtime.block_on(checks(global));
+    let checks = match &args.provider {
+        None => Ok(runtime.block_on(checks(global))),
+        Some(name) => runtime.block_on(provider(global, name)),
+    };
     runtime.shutdown_background();
+    let checks = checks?;
     for check in &checks {
-        terminal::print(&if json { as_json(check) } else { as_text(check) })?;
+        terminal::print(&if args.json { as_json(check) } else { as_text(check) })?;
     }
     let is_bad = checks.iter().any(|check| check.state == State::Bad);
     Ok(if is_bad { Exit::Failed } else { Exit::Done })
@@ -181,6 +186,33 @@ async fn model(session: &Session) -> Check {
             let hint = fault.hint.as_deref().map(|hint| format!("\n{hint}")).unwrap_or_default();
             Check { name: "model", state: State::Bad, found: format!("{}: {fault}{hint}", choice.model) }
         }
+    }
+}
+
+/// What a provider answers to one small request.
+async fn provider(global: &Global, name: &str) -> anyhow::Result<Vec<Check>> {
+    let session = Session::open(global, &[])?;
+    let catalog = session.models(Path::new("."), Dotenv::Read);
+    let tried = catalog.try_provider(name).await.map_err(refused)?;
+    let note = |name, found: String| Check { name, state: State::Note, found };
+    let mut checks = vec![note("model", tried.model), note("url", tried.url)];
+    checks.extend(tried.status.map(|status| note("status", status.to_string())));
+    checks.extend((!tried.body.is_empty()).then(|| note("body", tried.body.join("\n"))));
+    checks.push(match tried.fault {
+        None => Check { name: "answer", state: State::Good, found: "the provider answers".to_owned() },
+        Some(fault) => {
+            let hint = fault.hint.as_deref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+            Check { name: "answer", state: State::Bad, found: format!("{fault}{hint}") }
+        }
+    });
+    Ok(checks)
+}
+
+fn refused(fault: Fault) -> Failure {
+    let failure = Failure::usage(fault.to_string());
+    match fault.hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
     }
 }
 

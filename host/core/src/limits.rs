@@ -167,7 +167,7 @@ limits! {
     MODEL_IDLE_MS: u64 = 120_000, "ms", "a stream that stalls would hold the step";
     MODEL_CALL_MS: u64 = 600_000, "ms", "a stream that drips would hold the step";
     MODEL_RETRY_AFTER_MS: u64 = 120_000, "ms", "a server may ask for hours; past this we stop and say so";
-    MODEL_LANE_WAITS: usize = 8, "waits", "a provider that is refused again and again by others would hold a request for ever",
+    MODEL_LANE_WAITS: usize = 8, "waits", "a provider that is refused again and again by others would hold a request for ever";
     MODEL_PROBE_MS: u64 = 200, "ms", "looking for a local model must not delay a start";
     MODELS_RESOLVED: usize = 1_000, "models", "a long-lived host would keep every model that any document ever named";
 

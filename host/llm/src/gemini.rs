@@ -72,7 +72,10 @@ mod tests {
             base.clone_into(&mut provider.base_url);
             provider.api_version = version.map(str::to_owned);
             for model in ["m", "models/m"] {
-                assert_eq!(GenerateContent.url(&provider, model), format!("{root}/models/m:streamGenerateContent?alt=sse"));
+                assert_eq!(
+                    GenerateContent.url(&provider, model),
+                    format!("{root}/models/m:streamGenerateContent?alt=sse")
+                );
             }
         }
     }

@@ -7,6 +7,7 @@ mod headers;
 mod lane;
 mod reader;
 mod told;
+mod tried;
 
 use crate::protocol::Asked;
 use crate::provider::Provider;
@@ -24,6 +25,7 @@ pub use lane::Limits;
 use reader::Reader;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+pub use tried::Tried;
 
 /// A model of a provider.
 pub struct HttpModel {

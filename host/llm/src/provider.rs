@@ -189,10 +189,7 @@ pub const KNOWN: &[Known] = &[
         url_variable: Some("OPENAI_BASE_URL"),
         ..hosted("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5")
     },
-    Known {
-        api: Api::Responses,
-        ..hosted("openai-responses", "https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5")
-    },
+    Known { api: Api::Responses, ..hosted("openai-responses", "https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5") },
     Known {
         api: Api::Anthropic,
         auth: Auth::Header("x-api-key"),

@@ -15,9 +15,10 @@ pub use settings::{ProviderSettings, Settings};
 
 use crate::extract::{self, Extract};
 use crate::fallback::Fallback;
-use crate::http::{HttpModel, Lane, Limits};
+use crate::http::{HttpModel, Lane, Limits, Tried};
 use crate::kind::Kind;
-use crate::provider::{Provider, without_user};
+use crate::protocol::Api;
+use crate::provider::{Known, Provider, without_user};
 use crate::scripted::Scripted;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::PluginModelName;
@@ -132,6 +133,26 @@ impl ModelCatalog {
         let base = provider.base_url.strip_suffix("/v1").unwrap_or(&provider.base_url);
         let model = probe::first_ollama_model(&client, base).await?;
         Some((format!("ollama/{model}"), client.origin()))
+    }
+
+    /// Asks a provider, `openai`, or a model of one, `openai/gpt-5`, for one word, once.
+    ///
+    /// # Errors
+    /// When no provider has this name, its key or address is missing, or the request cannot be written.
+    pub async fn try_provider(&self, name: &str) -> Result<Tried, Fault> {
+        let target = self.unalias(name)?;
+        let (provider, model) = target.split_once('/').unwrap_or((target, ""));
+        let found = self.providers().find(provider)?;
+        let client = self.client(&found)?;
+        let local = match (model, found.api) {
+            ("", Api::Ollama) => self.local_model().await.map(|(name, _)| name),
+            _ => None,
+        };
+        let example = Known::find(provider).map_or("default", |known| known.example);
+        let model = local.as_deref().and_then(|name| name.split_once('/')).map_or(model, |(_, model)| model);
+        let model = if model.is_empty() { example } else { model };
+        providers::require_key(&found, model)?;
+        HttpModel::new(found, model, client, Arc::clone(&self.clock)).try_once().await
     }
 
     fn providers(&self) -> Providers<'_> {
@@ -369,7 +390,10 @@ mod tests {
         assert_eq!((&*fast.info().name, &*plain.info().name), ("ollama/x", "ollama/x"));
         assert!(!Arc::ptr_eq(&fast, &plain));
         let (message, hint) = refusal(&catalog, "ollama/z");
-        assert!(message.starts_with("in the place of `ollama/z`") && hint.contains("OPENAI_API_KEY"), "{message}: {hint}");
+        assert!(
+            message.starts_with("in the place of `ollama/z`") && hint.contains("OPENAI_API_KEY"),
+            "{message}: {hint}"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::ModelOptions;
 use crate::limits;
 use crate::server::is_credential;
-use crate::value;
+use crate::value::{self, Map};
 use serde_json::Value;
 
 /// Headers that the host or the connection sets, in lower case.
@@ -24,10 +24,16 @@ const RESERVED_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-/// Members of a body that are the conversation, its bounds and its form; the budget counts on them.
+/// Members of a body that are the conversation, its bounds and its form, in any protocol; the budget counts on them.
 const RESERVED_BODY: &[&str] = &[
+    "background",
+    "cachedContent",
+    "contents",
+    "conversation",
     "function_call",
     "functions",
+    "input",
+    "instructions",
     "max_completion_tokens",
     "max_new_tokens",
     "max_output_tokens",
@@ -38,13 +44,21 @@ const RESERVED_BODY: &[&str] = &[
     "n",
     "n_predict",
     "num_predict",
+    "previous_response_id",
     "prompt",
     "route",
     "stream",
     "stream_options",
+    "system",
+    "systemInstruction",
+    "toolConfig",
     "tool_choice",
     "tools",
 ];
+
+/// The same one table deeper: Google's and Ollama's settings of an answer.
+const RESERVED_INNER: &[(&str, &[&str])] =
+    &[("generationConfig", &["candidateCount", "maxOutputTokens"]), ("options", &["num_predict"])];
 
 /// Something that options of models must not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +99,14 @@ impl ModelOptions {
                 let message = format!("`{name}` is what the host says of each request");
                 let hint = "leave it out; models, tools and lengths have keys of their own";
                 faults.push(ModelOptionFault::new(&["provider", provider, name], message, hint));
+            }
+            for (table, names) in RESERVED_INNER {
+                let inner = body.get(*table).and_then(Value::as_object);
+                for name in inner.into_iter().flat_map(Map::keys).filter(|name| names.contains(&name.as_str())) {
+                    let message = format!("`{table}.{name}` is what the host says of each request");
+                    let hint = "`maxTokens` of the agent bounds an answer";
+                    faults.push(ModelOptionFault::new(&["provider", provider, table, name], message, hint));
+                }
             }
         }
         faults.extend(self.excess());
@@ -180,6 +202,11 @@ mod tests {
 
     #[test]
     fn a_body_cannot_say_what_budgets_and_streams_rest_on() {
+        let inner = json!({ "g": { "generationConfig": { "maxOutputTokens": 9, "seed": 1 }, "options": { "num_predict": 1, "num_ctx": 1 } } });
+        assert_eq!(
+            places(json!({ "provider": inner })),
+            ["provider.g.generationConfig.maxOutputTokens", "provider.g.options.num_predict"]
+        );
         let body = json!({ "p": { "max_tokens": 1, "stream": false, "n": 3, "service_tier": "flex", "top_k": 4 } });
         assert_eq!(places(json!({ "provider": body })), ["provider.p.max_tokens", "provider.p.stream", "provider.p.n"]);
         for name in [
@@ -191,6 +218,8 @@ mod tests {
             "tools",
             "tool_choice",
             "functions",
+            "input",
+            "instructions",
             "function_call",
             "max_completion_tokens",
             "max_output_tokens",

@@ -4,8 +4,8 @@
 
 use super::{KEPT, WITH_SAMPLING, version};
 use crate::kind::Kind;
-use crate::provider::Provider;
 use crate::protocol::Asked;
+use crate::provider::Provider;
 use crate::verbatim;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
@@ -67,7 +67,9 @@ fn sampling(provider: &Provider, settings: &ModelSettings) -> Vec<(&'static str,
 /// How much the model thinks: a word, or the protocol's own table.
 fn thinking(settings: &ModelSettings) -> Option<(&'static str, Value)> {
     match settings.options.reasoning.as_ref()? {
-        Value::String(word) if matches!(word.as_str(), "none" | "off") => Some(("thinking", json!({"type": "disabled"}))),
+        Value::String(word) if matches!(word.as_str(), "none" | "off") => {
+            Some(("thinking", json!({"type": "disabled"})))
+        }
         Value::String(word) => {
             let tokens = THINKING_TOKENS.iter().find(|(known, _)| known == word);
             let tokens = tokens.or(THINKING_TOKENS.last()).map(|(_, tokens)| *tokens)?;
@@ -251,8 +253,11 @@ mod tests {
             json!({"type": "thinking", "thinking": "hm", "signature": "s=="}),
             json!({"type": "tool_use", "id": "call_a", "name": "get", "input": {"n": 1}}),
         ];
-        let asked = |model: &str| Asked { provider: "anthropic".to_owned(), model: model.to_owned(), ..Asked::default() };
-        for (model, expected) in [("m", json!(blocks)), ("other", json!([{"type": "tool_use", "id": "call_a", "name": "get", "input": {}}]))] {
+        let asked =
+            |model: &str| Asked { provider: "anthropic".to_owned(), model: model.to_owned(), ..Asked::default() };
+        for (model, expected) in
+            [("m", json!(blocks)), ("other", json!([{"type": "tool_use", "id": "call_a", "name": "get", "input": {}}]))]
+        {
             let mut request = testing::conversation();
             let kept: Opaque = verbatim::keep(KEPT, &asked(model), blocks.clone());
             if let Some(Message::Assistant { opaque, .. }) = Arc::make_mut(&mut request.messages).get_mut(2) {
@@ -264,10 +269,15 @@ mod tests {
 
     #[test]
     fn sampling_is_sent_where_the_version_takes_it() {
-        let mut request = with_options(json!({ "topK": 4, "stop": ["END"], "seed": 7, "provider": { "anthropic": { "service_tier": "auto" } } }));
+        let mut request = with_options(
+            json!({ "topK": 4, "stop": ["END"], "seed": 7, "provider": { "anthropic": { "service_tier": "auto" } } }),
+        );
         request.settings.temperature = Some(0.5);
         let sent = written(&request);
-        assert_eq!((&sent["temperature"], &sent["top_k"], &sent["stop_sequences"]), (&json!(0.5), &json!(4), &json!(["END"])));
+        assert_eq!(
+            (&sent["temperature"], &sent["top_k"], &sent["stop_sequences"]),
+            (&json!(0.5), &json!(4), &json!(["END"]))
+        );
         assert_eq!((&sent["service_tier"], sent.get("seed")), (&json!("auto"), None));
         let newest = Provider { api_version: Some("2026-10-21".to_owned()), ..provider() };
         let sent: Value = serde_json::from_slice(&body(&newest, "m", &request).unwrap()).unwrap();
@@ -312,7 +322,11 @@ mod tests {
             let sent = written(&request);
             assert_eq!((&sent["tools"], sent.get("tool_choice").unwrap_or(&Value::Null)), (&tools, &expected));
         }
-        let file = |media_type: &str| Attachment { name: "a".to_owned(), media_type: media_type.to_owned(), base64: Arc::from("QQ==") };
+        let file = |media_type: &str| Attachment {
+            name: "a".to_owned(),
+            media_type: media_type.to_owned(),
+            base64: Arc::from("QQ=="),
+        };
         assert_eq!(attachment(&provider(), &file("application/pdf")).unwrap()["type"], "document");
         assert_eq!(attachment(&provider(), &file("audio/wav")).unwrap_err().code, "model_bad_request");
     }

@@ -85,7 +85,8 @@ impl Assembler {
         let name = text("name").ok_or(Odd::Nameless)?.to_owned();
         let own = text("id").filter(|id| self.calls.iter().all(|other| other.id != *id)).map(str::to_owned);
         let id = own.unwrap_or_else(|| self.asked.call_id(self.calls.len() + 1));
-        let arguments = called.get("args").filter(|args| !args.is_null()).map_or_else(|| "{}".to_owned(), Value::to_string);
+        let arguments =
+            called.get("args").filter(|args| !args.is_null()).map_or_else(|| "{}".to_owned(), Value::to_string);
         if let Some(called) = called.as_object_mut() {
             called.insert("id".to_owned(), json!(id));
         }
@@ -98,7 +99,8 @@ impl Assembler {
         let plain = |part: &Value| part.as_object().is_some_and(|part| part.len() == 1 && part.contains_key("text"));
         if plain(&part)
             && let Some(last) = self.parts.last_mut().filter(|last| plain(last))
-            && let (Some(Value::String(text)), Some(more)) = (last.get_mut("text"), part.get("text").and_then(Value::as_str))
+            && let (Some(Value::String(text)), Some(more)) =
+                (last.get_mut("text"), part.get("text").and_then(Value::as_str))
         {
             text.push_str(more);
             return;
@@ -165,7 +167,8 @@ impl Assemble for Assembler {
 }
 
 /// Reasons of an end for what was said.
-const FILTERED: &[&str] = &["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"];
+const FILTERED: &[&str] =
+    &["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"];
 
 /// The tokens so far: thinking is billed as output and not part of the candidates' count, what was cached is part of the prompt.
 fn usage(value: &Value) -> Option<Usage> {
@@ -219,7 +222,11 @@ mod tests {
             last,
         ]);
         let call = |id: &str, arguments: &str| {
-            ModelEvent::ToolCall(ToolCall { id: id.to_owned(), name: "get".to_owned(), arguments: arguments.to_owned() })
+            ModelEvent::ToolCall(ToolCall {
+                id: id.to_owned(),
+                name: "get".to_owned(),
+                arguments: arguments.to_owned(),
+            })
         };
         let kept = verbatim::keep(
             KEPT,

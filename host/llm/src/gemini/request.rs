@@ -93,7 +93,8 @@ fn contents(asked: &Asked, messages: &[Message]) -> Vec<Value> {
 }
 
 fn user(text: &str, attachments: &[Attachment]) -> Vec<Value> {
-    let files = attachments.iter().map(|file| json!({ "inlineData": { "mimeType": file.media_type, "data": &*file.base64 } }));
+    let files =
+        attachments.iter().map(|file| json!({ "inlineData": { "mimeType": file.media_type, "data": &*file.base64 } }));
     std::iter::once(json!({ "text": text })).chain(files).collect()
 }
 
@@ -160,7 +161,8 @@ mod tests {
 
     #[test]
     fn signatures_go_back_in_their_own_parts() {
-        let parts = vec![json!({"functionCall": {"id": "call_a", "name": "get", "args": {}}, "thoughtSignature": "c2ln"})];
+        let parts =
+            vec![json!({"functionCall": {"id": "call_a", "name": "get", "args": {}}, "thoughtSignature": "c2ln"})];
         let asked = Asked { provider: "gemini".to_owned(), model: "m".to_owned(), ..Asked::default() };
         let mut request = testing::conversation();
         if let Some(Message::Assistant { opaque, .. }) = Arc::make_mut(&mut request.messages).get_mut(2) {
@@ -189,8 +191,13 @@ mod tests {
         assert_eq!((&sent["generationConfig"], &sent["safetySettings"]), (&config, &json!([])));
         let declared = json!([{"functionDeclarations": [{"name": "get", "description": "Gets.", "parametersJsonSchema": {"type": "object", "additionalProperties": false}}]}]);
         assert_eq!(sent["tools"], declared);
-        assert_eq!(sent["toolConfig"]["functionCallingConfig"], json!({"mode": "ANY", "allowedFunctionNames": ["get"]}));
-        for (chosen, mode) in [(ToolChoice::None, json!({"mode": "NONE"})), (ToolChoice::Required, json!({"mode": "ANY"}))] {
+        assert_eq!(
+            sent["toolConfig"]["functionCallingConfig"],
+            json!({"mode": "ANY", "allowedFunctionNames": ["get"]})
+        );
+        for (chosen, mode) in
+            [(ToolChoice::None, json!({"mode": "NONE"})), (ToolChoice::Required, json!({"mode": "ANY"}))]
+        {
             assert_eq!(choice(&chosen), Some(mode));
         }
         assert_eq!(choice(&ToolChoice::Auto), None);

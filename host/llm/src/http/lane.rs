@@ -78,11 +78,14 @@ impl Lane {
         if let Some(wait) = self.pace.as_ref().map(Pace::take).filter(|wait| !wait.is_zero()) {
             clock.sleep(wait).await;
         }
-        // Others may close it while this one waits; whoever is told to wait for ever would be asked about it.
+        // Others may close it while this one waits, but not for ever.
+        let mut until = None;
         for _ in 0..limits::MODEL_LANE_WAITS {
-            let Some(wait) = self.closed_for() else {
+            let closed = *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(wait) = self.closed_for().filter(|_| closed != until) else {
                 return;
             };
+            until = closed;
             clock.sleep(wait).await;
         }
     }

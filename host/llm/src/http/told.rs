@@ -160,7 +160,11 @@ mod tests {
             (of_quota("PerMinute"), Kind::RateLimited, Some(7_500)),
             (spent.clone(), Kind::Quota, None),
             (json!({"type": "error", "error": {"type": "rate_limit_error", "message": "m"}}), Kind::RateLimited, None),
-            (json!({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 > 8"}}), Kind::ContextLength, None),
+            (
+                json!({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 > 8"}}),
+                Kind::ContextLength,
+                None,
+            ),
         ] {
             let told = Told::read(&value);
             assert_eq!((told.kind(429), told.retry_after_ms), (kind, wait), "{value}");

@@ -127,10 +127,10 @@ impl Assemble for Assembler {
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         self.warn_of_a_full_context();
         let reason = match self.reason.as_deref() {
+            None => return Err(Odd::Empty),
             Some("length") => FinishReason::Length,
             _ if !self.calls.is_empty() => FinishReason::ToolCalls,
             Some(_) => FinishReason::Stop,
-            None => return Err(Odd::Empty),
         };
         if reason == FinishReason::ToolCalls {
             out.extend(self.calls.drain(..).map(ModelEvent::ToolCall));

@@ -105,7 +105,8 @@ fn image(provider: &Provider, file: &Attachment) -> Result<Value, Fault> {
     if file.media_type.starts_with("image/") {
         return Ok(json!(&*file.base64));
     }
-    let message = format!("`{}` is of type `{}`, and provider `{}` takes images only", file.name, file.media_type, provider.name);
+    let message =
+        format!("`{}` is of type `{}`, and provider `{}` takes images only", file.name, file.media_type, provider.name);
     Err(Kind::BadRequest.fault(message).with_hint("give the file as text, or use another model"))
 }
 
@@ -144,8 +145,12 @@ mod tests {
         });
         request.settings.options = Arc::new(serde_json::from_value(said).unwrap());
         let written = written(&request);
-        let options = json!({ "temperature": 0.5, "num_predict": 9, "seed": 7, "stop": ["END"], "top_k": 4, "num_ctx": 8192 });
-        assert_eq!((&written["options"], &written["think"], &written["keep_alive"]), (&options, &json!("high"), &json!("5m")));
+        let options =
+            json!({ "temperature": 0.5, "num_predict": 9, "seed": 7, "stop": ["END"], "top_k": 4, "num_ctx": 8192 });
+        assert_eq!(
+            (&written["options"], &written["think"], &written["keep_alive"]),
+            (&options, &json!("high"), &json!("5m"))
+        );
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Assembler {
     /// The item that an event is about: by its place, else by its id, else the last one.
     fn item(&mut self, index: Option<u64>, id: Option<&str>) -> Result<&mut Item, Odd> {
         let by_id = || {
-            let found = self.items.iter().find(|(_, item)| id.is_some() && item.value.get("id").and_then(Value::as_str) == id);
+            let found =
+                self.items.iter().find(|(_, item)| id.is_some() && item.value.get("id").and_then(Value::as_str) == id);
             found.or(self.items.last_key_value()).map(|(at, _)| *at)
         };
         let at = index.or_else(by_id).unwrap_or(0);
@@ -81,7 +82,12 @@ impl Assembler {
     }
 
     /// Text or thinking as it comes.
-    fn piece(&mut self, event: &Event, kind: impl Fn(String) -> ModelEvent, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
+    fn piece(
+        &mut self,
+        event: &Event,
+        kind: impl Fn(String) -> ModelEvent,
+        out: &mut VecDeque<ModelEvent>,
+    ) -> Result<(), Odd> {
         let item = self.item(event.output_index, event.item_id.as_deref())?;
         if let Some(text) = event.delta.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty()) {
             item.shown = true;
@@ -384,8 +390,10 @@ mod tests {
     fn arguments_are_taken_from_wherever_they_are() {
         let item = |arguments: &str| json!({"id": "fc_1", "type": "function_call", "call_id": "a", "name": "get", "arguments": arguments});
         let added = json!({"type": "response.output_item.added", "output_index": 0, "item": item("")});
-        let done = json!({"type": "response.function_call_arguments.done", "item_id": "fc_1", "arguments": "{\"n\":2}"});
-        let item_done = |arguments: &str| json!({"type": "response.output_item.done", "output_index": 0, "item": item(arguments)});
+        let done =
+            json!({"type": "response.function_call_arguments.done", "item_id": "fc_1", "arguments": "{\"n\":2}"});
+        let item_done =
+            |arguments: &str| json!({"type": "response.output_item.done", "output_index": 0, "item": item(arguments)});
         for (events, arguments) in [
             (vec![added.clone(), done, item_done("{}")], "{\"n\":2}"),
             (vec![added.clone(), item_done("{\"n\":3}")], "{\"n\":3}"),
@@ -399,8 +407,11 @@ mod tests {
     #[test]
     fn each_end_has_its_meaning_and_a_cut_answer_gives_no_calls() {
         let called = json!({"id": "fc_1", "type": "function_call", "call_id": "a", "name": "get", "arguments": "{"});
-        for (reason, finish) in [("max_output_tokens", FinishReason::Length), ("content_filter", FinishReason::ContentFilter)] {
-            let response = json!({"status": "incomplete", "incomplete_details": {"reason": reason}, "output": [called]});
+        for (reason, finish) in
+            [("max_output_tokens", FinishReason::Length), ("content_filter", FinishReason::ContentFilter)]
+        {
+            let response =
+                json!({"status": "incomplete", "incomplete_details": {"reason": reason}, "output": [called]});
             let events = assemble(&[created(), json!({"type": "response.incomplete", "response": response})]).unwrap();
             assert_eq!(events, [started(), ModelEvent::Finished(finish)]);
         }
@@ -415,7 +426,8 @@ mod tests {
         let inner = json!({"code": "rate_limit_exceeded", "message": "slow"});
         let failed = json!({"type": "response.failed", "response": {"status": "failed", "error": inner}});
         assert_eq!(assemble(&[created(), failed]), Err(Odd::Told(json!({ "error": inner }))));
-        let error = json!({"type": "error", "code": "server_error", "message": "boom", "param": null, "sequence_number": 3});
+        let error =
+            json!({"type": "error", "code": "server_error", "message": "boom", "param": null, "sequence_number": 3});
         assert_eq!(assemble(&[created(), error.clone()]), Err(Odd::Told(error)));
     }
 }

@@ -168,7 +168,8 @@ mod tests {
         let mut request = testing::request("a", "x");
         request.settings.max_tokens = Some(9);
         request.settings.temperature = Some(0.5);
-        let said = json!({ "reasoning": "low", "provider": { "openai-responses": { "text": { "verbosity": "low" } } } });
+        let said =
+            json!({ "reasoning": "low", "provider": { "openai-responses": { "text": { "verbosity": "low" } } } });
         request.settings.options = Arc::new(serde_json::from_value(said).unwrap());
         let parameters = Arc::new(json!({"type": "object"}));
         request.tools = Arc::from([ToolSpec { name: "get".to_owned(), description: "Gets.".to_owned(), parameters }]);
@@ -177,7 +178,10 @@ mod tests {
         let tools = json!([{"type": "function", "name": "get", "description": "Gets.", "parameters": {"type": "object"}, "strict": false}]);
         assert_eq!((&sent["tools"], &sent["tool_choice"]), (&tools, &json!({"type": "function", "name": "get"})));
         assert_eq!((&sent["max_output_tokens"], &sent["temperature"]), (&json!(9), &json!(0.5)));
-        assert_eq!((&sent["reasoning"], &sent["text"]), (&json!({"effort": "low", "summary": "auto"}), &json!({"verbosity": "low"})));
+        assert_eq!(
+            (&sent["reasoning"], &sent["text"]),
+            (&json!({"effort": "low", "summary": "auto"}), &json!({"verbosity": "low"}))
+        );
         assert_eq!(choice(&ToolChoice::Required), Some(json!("required")));
         assert_eq!((choice(&ToolChoice::None), choice(&ToolChoice::Auto)), (Some(json!("none")), None));
     }

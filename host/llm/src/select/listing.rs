@@ -4,8 +4,8 @@
 
 use super::ModelCatalog;
 use super::providers::is_usual;
-use crate::provider::{KNOWN, Key, Known, without_user};
 use crate::protocol::Api;
+use crate::provider::{KNOWN, Key, Known, without_user};
 
 /// A provider as it would be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,18 +66,16 @@ impl ModelCatalog {
             (Some(provider), None) if !is_usual(provider) => Origin::Variable,
             _ => Origin::BuiltIn,
         };
-        let key_variable = found.as_ref().map_or_else(
-            || known.map(|known| known.key_variable.to_owned()),
-            |provider| provider.key_variable.clone(),
-        );
+        let key_variable = found
+            .as_ref()
+            .map_or_else(|| known.map(|known| known.key_variable.to_owned()), |provider| provider.key_variable.clone());
         ListedProvider {
             name: name.to_owned(),
             api: found.as_ref().map_or(known.map_or(Api::Chat, |known| known.api), |provider| provider.api),
             base_url: found.as_ref().map(|provider| without_user(&provider.base_url)),
             key_variable,
             has_key: found.as_ref().is_some_and(|provider| provider.key.is_some()),
-            needs_key: known.is_some_and(|known| known.key == Key::Required)
-                && found.as_ref().is_none_or(is_usual),
+            needs_key: known.is_some_and(|known| known.key == Key::Required) && found.as_ref().is_none_or(is_usual),
             from,
         }
     }
@@ -93,7 +91,9 @@ impl ModelCatalog {
             fallbacks: of(name),
         });
         let others = fallbacks.keys().filter(|name| !self.settings.aliases.contains_key(*name));
-        aliases.chain(others.map(|name| ListedName { name: name.clone(), model: Ok(name.clone()), fallbacks: of(name) })).collect()
+        aliases
+            .chain(others.map(|name| ListedName { name: name.clone(), model: Ok(name.clone()), fallbacks: of(name) }))
+            .collect()
     }
 
     /// The model of steps that name none, as the settings say.
@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn each_provider_says_from_where_it_is_and_whether_its_key_is_there() {
         let mut settings = Settings::default();
-        let corp = ProviderSettings { base_url: Some("http://me:pw@corp.test/v1".to_owned()), ..ProviderSettings::default() };
+        let corp =
+            ProviderSettings { base_url: Some("http://me:pw@corp.test/v1".to_owned()), ..ProviderSettings::default() };
         settings.providers.insert("corp".to_owned(), corp);
         settings.aliases.insert("fast".to_owned(), "corp/small".to_owned());
         settings.aliases.insert("round".to_owned(), "round".to_owned());
@@ -128,9 +129,15 @@ mod tests {
         let find = |name: &str| listed.iter().find(|one| one.name == name).unwrap();
         assert_eq!((find("openai").has_key, find("openai").from), (true, Origin::BuiltIn));
         assert_eq!((find("anthropic").has_key, find("anthropic").needs_key), (false, true));
-        assert_eq!((find("ollama").from, find("ollama").base_url.as_deref()), (Origin::Variable, Some("http://box:11434")));
+        assert_eq!(
+            (find("ollama").from, find("ollama").base_url.as_deref()),
+            (Origin::Variable, Some("http://box:11434"))
+        );
         assert_eq!((find("azure").base_url.as_deref(), find("azure").api), (None, Api::Chat));
-        assert_eq!((find("corp").from, find("corp").base_url.as_deref()), (Origin::Settings, Some("http://corp.test/v1")));
+        assert_eq!(
+            (find("corp").from, find("corp").base_url.as_deref()),
+            (Origin::Settings, Some("http://corp.test/v1"))
+        );
         assert!(!format!("{listed:?}").contains("secret"));
         let names = catalog.names_listed();
         assert_eq!(names[0].model.as_deref(), Ok("corp/small"));

@@ -82,8 +82,8 @@ impl Providers<'_> {
 
     fn unknown(&self, name: &str) -> Fault {
         if NOT_BUILT.contains(&name) {
-            let fault = Kind::NotConfigured
-                .fault(format!("how provider `{name}` authenticates requests is not built in"));
+            let fault =
+                Kind::NotConfigured.fault(format!("how provider `{name}` authenticates requests is not built in"));
             return fault.with_hint(format!(
                 "an endpoint of it that takes a key can be set as `base_url` in `[models.providers.{name}]`"
             ));
