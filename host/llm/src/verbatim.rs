@@ -4,12 +4,16 @@
 
 use crate::protocol::Asked;
 use cofferdam_core::message::{Opaque, ToolCall};
+use cofferdam_core::value::Map;
 use serde_json::{Value, json};
 
 /// The parts of an answer, to be sent back by whoever speaks the same protocol to the same model.
 pub(crate) fn keep(protocol: &str, asked: &Asked, parts: Vec<Value>) -> Opaque {
-    let data = json!({ "protocol": protocol, "model": asked.model, "parts": parts });
-    Opaque { provider: asked.provider.clone(), data }
+    let mut data = Map::new();
+    data.insert("protocol".to_owned(), json!(protocol));
+    data.insert("model".to_owned(), json!(asked.model));
+    data.insert("parts".to_owned(), Value::Array(parts));
+    Opaque { provider: asked.provider.clone(), data: Value::Object(data) }
 }
 
 /// The parts that were kept of an answer, if they are of this provider, protocol and model and have just these calls:
