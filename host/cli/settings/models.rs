@@ -30,7 +30,7 @@ impl Reader<'_> {
                 }
                 "limits" => {
                     for model in self.entries(entry) {
-                        let limits = self.limits(model, &format!("models.limits.{}", model.0));
+                        let limits = self.model_limits(model, &format!("models.limits.{}", model.0));
                         models.limits.insert(model.0.to_owned(), limits);
                     }
                 }
@@ -56,7 +56,7 @@ impl Reader<'_> {
                 "api_version" => provider.api_version = self.text(entry, &path).map(str::to_owned),
                 "key_variable" => provider.key_variable = self.text(entry, &path).map(str::to_owned),
                 "headers" => provider.headers = self.texts(entry, &path),
-                "limits" => provider.limits = self.limits(entry, &format!("{path}.limits")),
+                "limits" => provider.limits = self.model_limits(entry, &format!("{path}.limits")),
                 _ => self.unknown(entry, &path, PROVIDER_KEYS),
             }
         }
@@ -74,7 +74,7 @@ impl Reader<'_> {
         api
     }
 
-    fn limits(&mut self, table: Entry<'_, '_>, path: &str) -> Limits {
+    fn model_limits(&mut self, table: Entry<'_, '_>, path: &str) -> Limits {
         let mut limits = Limits::default();
         for entry in self.entries(table) {
             match entry.0 {
