@@ -214,6 +214,9 @@ pub(crate) struct ValidateArgs {
     /// Treat warnings as errors, also what this machine lacks: tools and models
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Tell what this provider of models, or `all`, cannot guarantee of each `resultSchema`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
 }
 
 impl ValidateArgs {

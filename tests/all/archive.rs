@@ -387,6 +387,7 @@ fn model(scene: &Scene) -> Value {
         messages: Arc::new(vec![Message::user("Hi")]),
         tools: Arc::new([]),
         tool_choice: ToolChoice::Auto,
+        result: None,
         settings: ModelSettings::default(),
         max_retries: 0,
         asker: None,

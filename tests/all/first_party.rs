@@ -189,6 +189,7 @@ async fn model(plugin: &Arc<LoadedPlugin>) -> String {
         messages: Arc::new(vec![Message::system("Be brief."), Message::user("Hi")]),
         tools: Arc::new([]),
         tool_choice: ToolChoice::Auto,
+        result: None,
         settings: ModelSettings { temperature: Some(0.5), ..ModelSettings::default() },
         max_retries: 0,
         asker: None,

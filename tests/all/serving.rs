@@ -351,6 +351,7 @@ fn a_model_of_a_plugin_answers_a_conversation() {
         messages: Arc::new(vec![Message::user("Hi")]),
         tools: Arc::new([]),
         tool_choice: ToolChoice::Auto,
+        result: None,
         settings: ModelSettings::default(),
         max_retries: 0,
         asker: None,

@@ -27,7 +27,8 @@ fn unknown(given: &str) -> Failure {
 
 fn all() -> impl Iterator<Item = &'static Code> {
     static HOST: Code = validate::HOST;
-    code::ALL.iter().chain(&settings::CODES).chain(std::iter::once(&HOST))
+    static GUARANTEE: Code = validate::GUARANTEE;
+    code::ALL.iter().chain(&settings::CODES).chain([&HOST, &GUARANTEE])
 }
 
 #[cfg(test)]

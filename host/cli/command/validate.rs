@@ -2,6 +2,7 @@
 
 mod culprit;
 mod form;
+mod guarantees;
 
 use super::document::{self, Absence};
 use crate::args::{Global, ValidateArgs};
@@ -15,16 +16,21 @@ use cofferdam::core::spec::code;
 use cofferdam::{Error, Workflow};
 use culprit::Culprit;
 use form::{Checked, Totals};
+pub(super) use guarantees::GUARANTEE;
+use guarantees::Guarantor;
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(global: &Global, args: &ValidateArgs) -> anyhow::Result<Exit> {
     let session = Session::open(global, &[])?;
+    let catalog = session.models(Path::new("."), Dotenv::Ignore);
+    let guarantors = args.provider.as_deref().map(|name| guarantees::named(&catalog, name)).transpose()?;
+    let guarantors = guarantors.unwrap_or_default();
     let runtime = session::runtime()?;
     let mut totals = Totals::default();
     for file in &args.files {
         // What is wrong with one document must not hide what is wrong with the next.
-        let findings = match runtime.block_on(check(&session, file)) {
+        let findings = match runtime.block_on(check(&session, file, &guarantors)) {
             Ok(findings) => findings,
             Err(error) => one(of_host(file, &format!("{error:#}"), None, Severity::Error)),
         };
@@ -38,7 +44,7 @@ pub(super) fn run(global: &Global, args: &ValidateArgs) -> anyhow::Result<Exit> 
     Ok(if totals.invalid == 0 { Exit::Done } else { Exit::Invalid })
 }
 
-async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
+async fn check(session: &Session, file: &Path, guarantors: &[Guarantor]) -> anyhow::Result<Diagnostics> {
     if let Some(absence) = document::absence(file) {
         return Ok(one(of_absence(file, absence)));
     }
@@ -57,6 +63,7 @@ async fn check(session: &Session, file: &Path) -> anyhow::Result<Diagnostics> {
         .build()
         .map_err(Failure::from)?;
     let mut findings = workflow.warnings().clone();
+    guarantees::check(workflow.document(), guarantors).into_iter().for_each(|finding| findings.push(finding));
     match orchestrator.check_host(&workflow).await {
         Ok(_) => {}
         // What cannot run in this version was found at its own place already.

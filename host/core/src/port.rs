@@ -41,8 +41,8 @@ pub use mailbox::{Mailbox, NoMail, Post, Receipt};
 pub use mailbox_store::{MailboxStore, Mailboxes};
 pub use memory::{MemoryReply, MemoryRequest, SharedMemory};
 pub use model::{
-    Asker, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ToolChoice,
-    ToolSpec,
+    Asker, FinishReason, Model, ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, Models, ResultTool,
+    ToolChoice, ToolSpec,
 };
 pub use past::{Ended, PastAttempt, PastCall, PastTry, PastTurn};
 pub use pure::{Choice, Condition, Item, ItemValue, Outcome, PureContext, PurePlugins, PureVerdict, Transform};

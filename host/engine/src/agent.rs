@@ -18,7 +18,7 @@ use cofferdam_core::limits;
 use cofferdam_core::message::{Message, ToolCall, Usage};
 use cofferdam_core::port::{
     Agent, AgentContext, AgentFailure, AgentInput, AgentOutput, Asker, BoxFuture, Model, ModelRequest, Need,
-    ToolChoice, ToolSpec,
+    ResultTool, ToolChoice, ToolSpec,
 };
 use cofferdam_core::schema::Checker;
 use cofferdam_core::spec::RunLimits;
@@ -292,6 +292,7 @@ impl<'a> Conversation<'a> {
             messages: Arc::clone(&self.messages),
             tools: self.offered(),
             tool_choice: choice,
+            result: self.result_tool(),
             settings,
             max_retries: self.agent.max_retries,
             asker: Some(Asker {
@@ -324,6 +325,12 @@ impl<'a> Conversation<'a> {
             None => tools,
             Some(own) => tools.iter().cloned().chain([own]).collect(),
         }
+    }
+
+    /// The tool by which the agent hands over its result, while it owes one.
+    fn result_tool(&self) -> Option<ResultTool> {
+        let (schema, _) = self.agent.result.as_ref().filter(|_| !self.ended)?;
+        Some(ResultTool { name: structured::NAME.into(), schema: Arc::clone(schema) })
     }
 
     /// Whether a call is one that reads on in what was too large.

@@ -9,9 +9,11 @@ mod reader;
 mod told;
 mod tried;
 
+use crate::kind::Kind;
 use crate::protocol::Asked;
 use crate::provider::Provider;
 use crate::retry::Retries;
+use crate::structured::{self, KnownWay};
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
@@ -34,6 +36,7 @@ pub struct HttpModel {
     clock: Arc<dyn Clock>,
     /// The provider's, which closes for all its models, and the model's own.
     lanes: [Arc<Lane>; 2],
+    way: KnownWay,
 }
 
 impl std::fmt::Debug for HttpModel {
@@ -54,8 +57,9 @@ impl HttpModel {
     /// The model of this name at a provider. Nothing is sent or read before the first request. Clones of one `client`
     /// share their connections.
     pub fn new(provider: Provider, model: impl Into<String>, client: ProviderClient, clock: Arc<dyn Clock>) -> Self {
+        let way = KnownWay::of(&provider);
         let origin = Arc::new(Origin { provider, model: model.into() });
-        Self { origin, client, clock, lanes: Default::default() }
+        Self { origin, client, clock, lanes: Default::default(), way }
     }
 
     /// On these lanes: the provider's and the model's own.
@@ -64,16 +68,35 @@ impl HttpModel {
         self
     }
 
+    /// Asks; a result that is owed in the best way that the provider has not refused.
     async fn open(&self, request: ModelRequest) -> Result<ModelStream, Fault> {
+        let mut way = self.way.get();
+        loop {
+            let shaped = structured::shape(&self.origin.provider, way, request.clone());
+            match self.send(&shaped.request).await {
+                Ok(answer) => return Ok(shaped.read(answer)),
+                Err(fault) => {
+                    let is_refusal = request.result.is_some() && fault.code == Kind::BadRequest.code();
+                    let Some(next) = is_refusal.then(|| self.way.after(way, &fault.message)).flatten() else {
+                        return Err(fault);
+                    };
+                    tracing::debug!(model = %self.origin.model, from = ?way, to = ?next, "the provider refused a way to a result");
+                    way = next;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, request: &ModelRequest) -> Result<ModelStream, Fault> {
         let provider = &self.origin.provider;
         let wire = provider.api.wire();
         let prepared = Prepared {
             url: wire.url(provider, &self.origin.model),
             headers: headers::headers(provider, &request.settings)?,
-            body: wire.body(provider, &self.origin.model, &request)?,
-            asked: Asked::of(provider, &self.origin.model, &request),
+            body: wire.body(provider, &self.origin.model, request)?,
+            asked: Asked::of(provider, &self.origin.model, request),
         };
-        let mut retries = Retries::of(&request);
+        let mut retries = Retries::of(request);
         // The model's own lane first: who waits there takes no place from other models of the provider.
         let entered = [self.lanes[1].enter().await, self.lanes[0].enter().await];
         loop {
@@ -90,7 +113,7 @@ impl HttpModel {
                 provider = %provider.name, model = %self.origin.model, step = %request.path, code = %code,
                 retry = retries.done(), wait_ms = wait.as_millis(), "the model's provider failed, trying again: {told}"
             );
-            if code == crate::kind::Kind::RateLimited.code() {
+            if code == Kind::RateLimited.code() {
                 self.lanes[0].close(wait);
             } else {
                 self.clock.sleep(wait).await;

@@ -17,6 +17,8 @@ pub mod patient;
 pub mod protocol;
 pub mod provider;
 mod retry;
+pub mod schema;
+mod structured;
 
 mod anthropic;
 mod chat;

@@ -82,7 +82,7 @@ pub(crate) trait Wire: Send + Sync {
     /// Headers that the protocol has beside the key, in lower case.
     fn headers(&self, provider: &Provider, settings: &ModelSettings) -> Vec<(&'static str, String)>;
 
-    /// The body of a streamed request.
+    /// The body of a streamed request that was shaped: where it has a `result`, the answer is to fit that schema.
     fn body(&self, provider: &Provider, model: &str, request: &ModelRequest) -> Result<Bytes, Fault>;
 
     /// Which of these options are not sent, headers aside, as [`ModelOptions::names`] names them.

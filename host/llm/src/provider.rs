@@ -36,6 +36,8 @@ pub struct Provider {
     pub usage: UsageReport,
     /// What it reads beyond OpenAI's own fields, and under another name.
     pub dialect: Dialect,
+    /// Whether it guarantees that an answer fits a schema.
+    pub guarantees_schemas: bool,
     /// How long it may take.
     pub timeouts: Timeouts,
 }
@@ -57,6 +59,7 @@ impl Provider {
             token_field: TokenField::MaxTokens,
             usage: UsageReport::OnRequest,
             dialect: Dialect::default(),
+            guarantees_schemas: false,
             timeouts: Timeouts::default(),
         }
     }
@@ -222,6 +225,22 @@ pub const KNOWN: &[Known] = &[
     local("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", "Qwen/Qwen3-8B"),
 ];
 
+/// Providers that guarantee answers of a schema, by their own documentation. One that refuses a schema for some of its models
+/// is asked with tools from then on.
+const GUARANTEEING: &[&str] = &[
+    "openai",
+    "openai-responses",
+    "anthropic",
+    "gemini",
+    "azure",
+    "mistral",
+    "xai",
+    "ollama",
+    "lmstudio",
+    "llamacpp",
+    "vllm",
+];
+
 /// Providers whose way of authentication is not built in.
 pub const NOT_BUILT: &[&str] = &["bedrock", "vertex"];
 
@@ -259,6 +278,7 @@ impl Known {
         provider.key_variable = Some(self.key_variable.to_owned());
         (provider.api, provider.auth) = (self.api, self.auth);
         provider.dialect = Dialect::of(self.name);
+        provider.guarantees_schemas = GUARANTEEING.contains(&self.name);
         if matches!(self.name, "openai" | "azure") {
             provider.token_field = TokenField::MaxCompletionTokens;
         }

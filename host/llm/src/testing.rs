@@ -33,6 +33,7 @@ pub(crate) fn request(step: &str, prompt: &str) -> ModelRequest {
         messages: Arc::new(vec![Message::user(prompt)]),
         tools: Arc::from([]),
         tool_choice: ToolChoice::Auto,
+        result: None,
         settings: ModelSettings::default(),
         max_retries: 2,
         asker: None,

@@ -50,7 +50,7 @@ pub(super) fn find(workflow: &Workflow, fault: &Fault) -> Option<Culprit> {
 }
 
 /// Texts after `@` are sources too.
-fn is_document(source: &Source) -> bool {
+pub(super) fn is_document(source: &Source) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|ending| source.path.ends_with(ending))
 }
 
@@ -119,7 +119,7 @@ impl<'f> Wanted<'f> {
 }
 
 /// All steps, those of groups and loops among them.
-fn collect<'d>(part: Part<'d>, steps: &mut Vec<Part<'d>>) {
+pub(super) fn collect<'d>(part: Part<'d>, steps: &mut Vec<Part<'d>>) {
     for step in part.member("steps").and_then(Part::items).into_iter().flatten() {
         steps.push(step);
         collect(step, steps);

@@ -83,12 +83,24 @@ pub struct ModelRequest {
     pub tools: Arc<[ToolSpec]>,
     /// Which of them the model must use.
     pub tool_choice: ToolChoice,
+    /// The tool by which the model hands over a result, where it owes one. A provider that guarantees answers of a schema may
+    /// be asked for the result itself; it is given as a call of this tool all the same.
+    pub result: Option<ResultTool>,
     /// Sampling and limits.
     pub settings: ModelSettings,
     /// Retries before the first event.
     pub max_retries: u32,
     /// The step's own bounds, which hold for a model that is a plugin; none outside of a step.
     pub asker: Option<Asker>,
+}
+
+/// The tool that hands over a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultTool {
+    /// Its name, which is among the tools on offer.
+    pub name: Arc<str>,
+    /// JSON Schema of the result, which is that of the tool's arguments.
+    pub schema: Arc<Value>,
 }
 
 /// What a step tells a model that is a plugin.

@@ -42,6 +42,10 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
     for (name, value) in sampling(provider, settings).into_iter().chain(thinking(settings)) {
         put(name, value);
     }
+    if let Some(result) = &request.result {
+        let format = json!({ "type": "json_schema", "schema": &*result.schema });
+        put("output_config", json!({ "format": format }));
+    }
     settings.options.add_own(&provider.name, &mut body);
     make_room_for_thinking(&mut body);
     let bytes = serde_json::to_vec(&body);

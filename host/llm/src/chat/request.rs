@@ -7,7 +7,7 @@ use crate::provider::{Provider, TokenField, UsageReport};
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, ToolCall};
-use cofferdam_core::port::{ModelRequest, ToolChoice, ToolSpec};
+use cofferdam_core::port::{ModelRequest, ResultTool, ToolChoice, ToolSpec};
 use cofferdam_core::value::Map;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         max_completion_tokens: bound(TokenField::MaxCompletionTokens),
         max_tokens: bound(TokenField::MaxTokens),
         parameters: parameters(provider, settings),
+        response_format: request.result.as_ref().map(response_format),
         stream: true,
         stream_options: (provider.usage == UsageReport::OnRequest).then(|| json!({ "include_usage": true })),
     };
@@ -46,6 +47,8 @@ struct Body<'a> {
     max_tokens: Option<u32>,
     #[serde(flatten)]
     parameters: Map,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Value>,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<Value>,
@@ -140,6 +143,12 @@ fn call(call: &ToolCall) -> WireCall<'_> {
 fn tool(tool: &ToolSpec) -> OfferedTool<'_> {
     let function = OfferedFunction { name: &tool.name, description: &tool.description, parameters: &tool.parameters };
     OfferedTool { r#type: "function", function }
+}
+
+/// The guarantee that the answer fits a schema.
+fn response_format(result: &ResultTool) -> Value {
+    let schema = json!({ "name": &*result.name, "schema": &*result.schema, "strict": true });
+    json!({ "type": "json_schema", "json_schema": schema })
 }
 
 /// What to say of the choice; nothing for the default.

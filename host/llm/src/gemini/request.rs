@@ -3,8 +3,9 @@
 //! It must not send anything.
 
 use super::KEPT;
-use crate::protocol::Asked;
+use crate::protocol::{Api, Asked};
 use crate::provider::Provider;
+use crate::schema::{Use, fit};
 use crate::verbatim;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
@@ -29,7 +30,11 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
             put("toolConfig", json!({ "functionCallingConfig": choice }));
         }
     }
-    let config = config(&request.settings);
+    let mut config = config(&request.settings);
+    if let Some(result) = &request.result {
+        config.insert("responseMimeType".to_owned(), json!("application/json"));
+        config.insert("responseJsonSchema".to_owned(), (*result.schema).clone());
+    }
     if !config.is_empty() {
         put("generationConfig", Value::Object(config));
     }
@@ -122,7 +127,8 @@ fn result(call_id: &str, name: &str, text: &str, is_error: bool) -> Value {
 }
 
 fn tool(tool: &ToolSpec) -> Value {
-    json!({ "name": tool.name, "description": tool.description, "parametersJsonSchema": &*tool.parameters })
+    let parameters = fit(Api::Gemini, Use::Tool, &tool.parameters).schema;
+    json!({ "name": tool.name, "description": tool.description, "parametersJsonSchema": parameters })
 }
 
 /// What to say of the choice; nothing for the default.

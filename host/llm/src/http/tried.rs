@@ -79,6 +79,7 @@ fn small_request() -> ModelRequest {
         messages: Arc::new(vec![Message::user("Answer with the word: ready")]),
         tools: Arc::from([]),
         tool_choice: ToolChoice::Auto,
+        result: None,
         settings: ModelSettings { max_tokens: Some(ANSWER_TOKENS), ..ModelSettings::default() },
         max_retries: 0,
         asker: None,

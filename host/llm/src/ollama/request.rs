@@ -25,6 +25,9 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
     if let Some(think) = request.settings.options.reasoning.as_ref().and_then(think) {
         body.insert("think".to_owned(), think);
     }
+    if let Some(result) = &request.result {
+        body.insert("format".to_owned(), (*result.schema).clone());
+    }
     let options = options(&request.settings);
     if !options.is_empty() {
         body.insert("options".to_owned(), Value::Object(options));

@@ -9,7 +9,7 @@ use crate::verbatim;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, Opaque, ToolCall};
-use cofferdam_core::port::{ModelRequest, ToolChoice, ToolSpec};
+use cofferdam_core::port::{ModelRequest, ResultTool, ToolChoice, ToolSpec};
 use cofferdam_core::value::Map;
 use serde_json::{Value, json};
 
@@ -34,12 +34,18 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
     put("temperature", settings.temperature.map(Value::from));
     put("top_p", settings.top_p.map(Value::from));
     put("reasoning", settings.options.reasoning.as_ref().map(reasoning));
+    put("text", request.result.as_ref().map(format));
     put("store", Some(json!(false)));
     put("include", Some(json!(["reasoning.encrypted_content"])));
     put("stream", Some(json!(true)));
     settings.options.add_own(&provider.name, &mut body);
     let bytes = serde_json::to_vec(&body);
     bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
+}
+
+/// The guarantee that the answer fits a schema.
+fn format(result: &ResultTool) -> Value {
+    json!({ "format": { "type": "json_schema", "name": &*result.name, "schema": &*result.schema, "strict": true } })
 }
 
 /// How much the model thinks: a word, or the protocol's own table.
