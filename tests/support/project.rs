@@ -125,7 +125,8 @@ impl Project {
         self.finish(command)
     }
 
-    fn finish(&self, mut command: Command) -> Outcome {
+    /// Runs a command that was made before to its end.
+    pub(crate) fn finish(&self, mut command: Command) -> Outcome {
         let running = Running::new(command.spawn().unwrap());
         // The parent's copy of a pipe would keep it open.
         drop(command);
