@@ -5,6 +5,7 @@
 use super::{Settings, Variables};
 use crate::extract;
 use crate::kind::Kind;
+use crate::protocol::Api;
 use crate::provider::{Auth, KNOWN, Key, Known, NOT_BUILT, Provider, azure_base_url, ollama_base_url};
 use cofferdam_core::fault::Fault;
 use cofferdam_core::spec::suggest;
@@ -35,6 +36,9 @@ impl Providers<'_> {
             None => {}
         }
         self.own_variables(&mut provider);
+        if name == "ollama" && provider.api == Api::Chat && !provider.base_url.trim_end_matches('/').ends_with("/v1") {
+            provider.base_url = provider.endpoint("v1");
+        }
         if provider.base_url.is_empty() {
             return Err(no_address(name, url_variable));
         }
@@ -149,6 +153,11 @@ mod tests {
         assert!(require_key(&openai, "x").is_ok(), "a server of the user's own may need no key");
         let ollama = find("ollama", &none, &[("OLLAMA_HOST", "box")]);
         assert_eq!(ollama.base_url, "http://box:11434");
+        let mut compatible = Settings::default();
+        compatible
+            .providers
+            .insert("ollama".to_owned(), ProviderSettings { api: Some(Api::Chat), ..ProviderSettings::default() });
+        assert_eq!(find("ollama", &compatible, &[("OLLAMA_HOST", "box")]).base_url, "http://box:11434/v1");
         assert!(require_key(&find("groq", &none, &[("GROQ_API_KEY", " ")]), "x").is_err());
     }
 
