@@ -22,6 +22,7 @@ mod process;
 mod shown;
 mod sink;
 mod streamed;
+mod tokens;
 mod validate;
 
 use anyhow::{Result, bail, ensure};
@@ -40,6 +41,7 @@ const GROUPS: &[Group] = &[
     ("validate", validate::run),
     ("delta", delta::run),
     ("streamed", streamed::run),
+    ("tokens", tokens::run),
     ("plugin", plugin::run),
     ("calls", calls::run),
     ("load", load::run),
@@ -56,6 +58,9 @@ fn main() -> Result<()> {
         && serve == crowd::SERVE
     {
         return crowd::serve(millis);
+    }
+    if std::env::args().nth(1).is_some_and(|argument| argument == tokens::SERVE) {
+        return tokens::serve();
     }
     let (flags, wanted): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| argument.starts_with('-'));
