@@ -351,14 +351,17 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
-    /// A model's answer broke off, and tokens were spent on it.
+    /// A model's answer broke off after its beginning: what was seen of it is discarded, and what it took is counted.
     TurnFailed {
         /// From 1.
         turn: u32,
         /// The model that was asked.
         model: Arc<str>,
-        /// Tokens that the provider told of by then.
+        /// Tokens that the provider told of by then, else an estimate.
         usage: Usage,
+        /// Whether the provider told of none, and they are estimated.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        estimated: bool,
         /// What they cost; absent when that is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost: Option<Money>,

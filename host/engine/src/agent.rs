@@ -10,7 +10,7 @@ mod turn;
 
 pub(crate) use compact::size_of;
 
-use crate::purse::estimate;
+use crate::purse::{estimate, tokens_in};
 use crate::shared_conversation::SharedConversation;
 use cofferdam_core::event::{Body, StepOutput};
 use cofferdam_core::fault::{Class, Fault};
@@ -274,11 +274,8 @@ impl<'a> Conversation<'a> {
         }
         let model = self.agent.model.info().name;
         let mut settings = self.agent.spec.settings.clone();
-        let need = Need {
-            model: Arc::clone(&model),
-            input_tokens: estimate(&self.messages, &self.tools),
-            output_tokens: settings.max_tokens,
-        };
+        let input_tokens = estimate(&self.messages, &self.tools);
+        let need = Need { model: Arc::clone(&model), input_tokens, output_tokens: settings.max_tokens };
         // Held until the turn is recorded.
         let grant = self.ctx.purse.reserve(need).await?;
         settings.max_tokens = grant.max_tokens.or(settings.max_tokens);
@@ -304,11 +301,7 @@ impl<'a> Conversation<'a> {
         let mut answer = Turn::new(turn, model);
         let outcome = answer.read(self.agent.model.as_ref(), request, self.ctx.events.as_ref()).await;
         if let Err(fault) = outcome {
-            self.count(&answer);
-            if !answer.usage.is_empty() {
-                let (model, usage) = (Arc::clone(&answer.model), answer.usage);
-                self.ctx.events.observe(Body::TurnFailed { turn, model, usage, cost: None });
-            }
+            self.discard(&mut answer, input_tokens);
             return Err(fault);
         }
         let (model, usage, cut) = (Arc::clone(&answer.model), answer.usage, answer.is_cut());
@@ -336,6 +329,20 @@ impl<'a> Conversation<'a> {
     /// Whether a call is one that reads on in what was too large.
     fn reads_on(&self, call: &ToolCall) -> bool {
         call.name == large::NAME && !self.large.is_empty() && self.tools.iter().all(|tool| tool.name != call.name)
+    }
+
+    /// Counts an answer that broke off after its beginning. Where its provider told of no tokens they are estimated: what was
+    /// said was paid for.
+    fn discard(&mut self, answer: &mut Turn, input_tokens: u64) {
+        let estimated = answer.usage.is_empty() && answer.seen > 0;
+        if estimated {
+            answer.usage = Usage { input: input_tokens, output: tokens_in(answer.seen), ..Usage::default() };
+        }
+        self.count(answer);
+        if !answer.usage.is_empty() {
+            let (turn, model, usage) = (answer.number, Arc::clone(&answer.model), answer.usage);
+            self.ctx.events.observe(Body::TurnFailed { turn, model, usage, estimated, cost: None });
+        }
     }
 
     /// What a turn cost and said, also one that broke off.

@@ -84,6 +84,11 @@ const MESSAGE_TOKENS: usize = 4;
 /// Bytes of a file in base64 that are taken for one token: an image has a thousand or two, whatever its size is.
 const FILE_BYTES_PER_TOKEN: usize = 64;
 
+/// About how many tokens so many bytes of text are.
+pub(crate) fn tokens_in(bytes: usize) -> u64 {
+    u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX)
+}
+
 /// How many tokens a request has, by estimate.
 pub(crate) fn estimate(messages: &[Message], tools: &[ToolSpec]) -> u64 {
     let said = messages.iter().map(|message| {

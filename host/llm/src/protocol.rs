@@ -5,6 +5,7 @@
 use crate::provider::Provider;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
+use cofferdam_core::message::Usage;
 use cofferdam_core::model_options::ModelOptions;
 use cofferdam_core::port::{ModelEvent, ModelRequest, ModelSettings};
 use serde::Deserialize;
@@ -137,6 +138,9 @@ pub(crate) trait Assemble: Send {
 
     /// Whether the provider said why the answer ended: from then on an end of the stream is no truncation.
     fn is_complete(&self) -> bool;
+
+    /// The tokens that the provider told of so far, for an answer that breaks off.
+    fn usage(&self) -> Option<Usage>;
 
     /// Ends the answer: its calls, its usage, and why it ended.
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd>;

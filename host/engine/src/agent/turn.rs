@@ -11,13 +11,15 @@ use std::sync::Arc;
 
 /// What a model said in one turn.
 pub(super) struct Turn {
-    number: u32,
+    pub(super) number: u32,
     pub(super) model: Arc<str>,
     pub(super) text: String,
     pub(super) calls: Vec<ToolCall>,
     opaque: Vec<Opaque>,
     pub(super) usage: Usage,
     pub(super) finish: Option<FinishReason>,
+    /// Bytes of text and reasoning that came.
+    pub(super) seen: usize,
 }
 
 impl Turn {
@@ -30,6 +32,7 @@ impl Turn {
             opaque: Vec::new(),
             usage: Usage::default(),
             finish: None,
+            seen: 0,
         }
     }
 
@@ -40,7 +43,7 @@ impl Turn {
             other => (other.text().to_owned(), Vec::new(), Vec::new()),
         };
         let finish = Some(if past.cut { FinishReason::Length } else { FinishReason::Stop });
-        Self { number, model: Arc::clone(&past.model), text, calls, opaque, usage: past.usage, finish }
+        Self { number, model: Arc::clone(&past.model), text, calls, opaque, usage: past.usage, finish, seen: 0 }
     }
 
     /// Whether the answer was cut at the model's token limit.
@@ -100,10 +103,14 @@ impl Turn {
                 self.model = model;
             }
             ModelEvent::Text(text) => {
+                self.seen += text.len();
                 self.text.push_str(&text);
                 events.observe(Body::OutputDelta { turn: self.number, text });
             }
-            ModelEvent::Reasoning(text) => events.observe(Body::ThinkingDelta { turn: self.number, text }),
+            ModelEvent::Reasoning(text) => {
+                self.seen += text.len();
+                events.observe(Body::ThinkingDelta { turn: self.number, text });
+            }
             ModelEvent::ToolCall(call) => self.calls.push(call),
             ModelEvent::Opaque(opaque) => self.opaque.push(opaque),
             ModelEvent::Usage(usage) => self.usage = usage,

@@ -234,6 +234,10 @@ impl Assemble for Assembler {
         self.stop_reason.is_some()
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.tokens.usage()
+    }
+
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         if !self.started || self.stop_reason.is_none() {
             return Err(Odd::Empty);

@@ -81,6 +81,10 @@ impl Assemble for Assembler {
         Ok(Progress::More)
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         if !self.has_choice {
             return Err(Odd::Empty);

@@ -138,6 +138,10 @@ impl Assemble for Assembler {
         self.reason.is_some() || self.blocked.is_some()
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         let reason = match (self.reason.as_deref(), self.blocked.take()) {
             (None, Some(blocked)) => return Err(Odd::Blocked(blocked)),

@@ -25,6 +25,8 @@ pub(super) struct Reader {
     assembler: Option<Box<dyn Assemble>>,
     frames: Vec<String>,
     events: VecDeque<ModelEvent>,
+    /// Whether anything of the answer was given.
+    begun: bool,
     fault: Option<Fault>,
 }
 
@@ -56,13 +58,14 @@ impl Reader {
     ) -> Self {
         let assembler = Some(origin.provider.api.wire().assembler(asked));
         let (frames, events) = (Vec::new(), VecDeque::new());
-        Self { origin, head, body, shape: Shape::Unknown, assembler, frames, events, fault: None }
+        Self { origin, head, body, shape: Shape::Unknown, assembler, frames, events, begun: false, fault: None }
     }
 
     /// The next event; none after the end.
     pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Fault>> {
         loop {
             if let Some(event) = self.events.pop_front() {
+                self.begun = true;
                 return Some(Ok(event));
             }
             if let Some(fault) = self.fault.take() {
@@ -76,7 +79,9 @@ impl Reader {
                 None => self.stop(|reader| reader.origin.truncated(&reader.head)),
             };
             if let Err(fault) = read {
-                self.assembler = None;
+                // Of an answer of which nothing came nobody hears anything: it may be asked for again.
+                let usage = self.assembler.take().filter(|_| self.begun).and_then(|assembler| assembler.usage());
+                self.events.extend(usage.map(ModelEvent::Usage));
                 self.fault = Some(fault);
             }
         }

@@ -124,6 +124,10 @@ impl Assemble for Assembler {
         self.reason.is_some()
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         self.warn_of_a_full_context();
         let reason = match self.reason.as_deref() {

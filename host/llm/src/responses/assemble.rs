@@ -236,6 +236,10 @@ impl Assemble for Assembler {
         self.status.is_some()
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         let calls = self.calls()?;
         let reason = match self.status.take() {
