@@ -4,7 +4,8 @@
 //! the environment, the clock or files by itself, and reaches the network only through `cofferdam-egress`.
 //!
 //! In reading order: [`kind`] says what can go wrong; [`scripted`] and [`extract`] answer without any network;
-//! [`provider`] says whom we know and [`protocol`] what they speak; [`http`] asks them; [`patient`] asks others again; [`select`] finds all by name.
+//! [`provider`] says whom we know and [`protocol`] what they speak; [`http`] asks them; [`tape`] keeps what they say and says it
+//! again; [`patient`] asks others again; [`select`] finds all by name.
 
 pub mod kind;
 
@@ -17,6 +18,7 @@ pub mod patient;
 pub mod protocol;
 pub mod provider;
 mod retry;
+pub mod tape;
 
 mod anthropic;
 mod chat;
@@ -43,3 +45,4 @@ pub use protocol::Api;
 pub use provider::Provider;
 pub use scripted::Scripted;
 pub use select::{Choice, ModelCatalog};
+pub use tape::Tape;
