@@ -55,7 +55,7 @@ pub(crate) fn base_url(server: &ModelServer, api: Api) -> String {
 pub(crate) fn provider(api: Api, base_url: &str) -> Provider {
     let mut provider = Provider::new("acme", base_url);
     provider.speak(api);
-    let short = Duration::from_millis(400);
+    let short = Duration::from_millis(200);
     provider.timeouts = Timeouts { headers: short, idle: short, ..Timeouts::default() };
     provider
 }

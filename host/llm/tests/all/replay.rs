@@ -1,6 +1,7 @@
 //! What was recorded comes again, event by event, with nobody there to ask.
 
 use crate::asking::{CANARY, Covered, fault, names, record, recording, replay, replaying, request, said, server};
+use cofferdam_core::fault::Fault;
 use cofferdam_core::port::{Model as _, ModelEvent, Models as _};
 use cofferdam_llm::{Api, ModelCatalog};
 use futures_util::StreamExt as _;
@@ -64,10 +65,10 @@ async fn every_protocol_says_the_same_again_without_a_server_a_key_or_a_clock() 
 }
 
 /// Hints name the base URL, which is another one, and whether there is a key, which there is not.
-fn without_address(said: &[Result<ModelEvent, cofferdam_core::fault::Fault>]) -> Vec<String> {
-    let shown = |event: &Result<ModelEvent, _>| match event {
+fn without_address(said: &[Result<ModelEvent, Fault>]) -> Vec<String> {
+    let shown = |event: &Result<ModelEvent, Fault>| match event {
         Ok(event) => format!("{event:?}"),
-        Err(fault) => format!("{:?}", cofferdam_core::fault::Fault { hint: None, ..fault.clone() }),
+        Err(fault) => format!("{:?}", Fault { hint: None, ..fault.clone() }),
     };
     said.iter().map(shown).collect()
 }
@@ -137,7 +138,6 @@ async fn a_catalog_that_replays_needs_no_key_no_address_and_no_model_of_this_mac
     let variables = move |name: &str| match name {
         "OLLAMA_HOST" => Some(root.clone()),
         "OPENAI_BASE_URL" | "AZURE_OPENAI_ENDPOINT" => Some(base.clone()),
-        "OPENAI_API_VERSION" => Some("2024-10-21".to_owned()),
         name => name.ends_with("_KEY").then(|| CANARY.to_owned()),
     };
     let catalog = ModelCatalog::new(Arc::new(crate::asking::Idle))
