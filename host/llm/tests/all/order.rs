@@ -36,7 +36,7 @@ async fn keys(count: usize) -> Vec<String> {
 
 fn text(said: &[Result<ModelEvent, cofferdam_core::fault::Fault>]) -> String {
     let pieces = said.iter().filter_map(|event| match event {
-        Ok(ModelEvent::Text(text)) => Some(text.to_string()),
+        Ok(ModelEvent::Text(text)) => Some(text.clone()),
         _ => None,
     });
     pieces.collect()

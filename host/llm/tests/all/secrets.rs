@@ -31,7 +31,7 @@ async fn a_key_stands_in_no_file_even_if_the_prompt_and_the_answer_repeat_it() {
     }
     let all = all(folder.path());
     assert!(all.contains("is *** my key?"));
-    assert!(!all.contains(CANARY) && !all.contains(&CANARY[3..]), "{all}");
+    assert!(!all.contains(CANARY) && !all.contains("canary-0123456789"), "{all}");
     assert!(all.contains("\"authorization\"") && all.contains("\"x-api-key\""), "names of headers are kept");
     assert!(!all.contains("set-cookie") && !all.contains("Bearer"));
 }
