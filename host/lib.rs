@@ -34,6 +34,7 @@ mod tracer;
 pub mod archive;
 pub mod diff;
 pub mod sink;
+pub mod tape;
 pub mod testing;
 
 pub use call::Call;

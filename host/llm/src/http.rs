@@ -8,12 +8,14 @@ mod lane;
 mod reader;
 mod told;
 mod tried;
+mod way;
 
 use crate::kind::Kind;
 use crate::protocol::Asked;
 use crate::provider::Provider;
 use crate::retry::Retries;
 use crate::structured::{self, KnownWay};
+use crate::tape::Tape;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
@@ -28,15 +30,17 @@ use reader::Reader;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 pub use tried::Tried;
+use way::{Silence, Way};
 
 /// A model of a provider.
 pub struct HttpModel {
     origin: Arc<Origin>,
-    client: ProviderClient,
+    way: Way,
     clock: Arc<dyn Clock>,
     /// The provider's, which closes for all its models, and the model's own.
     lanes: [Arc<Lane>; 2],
-    way: KnownWay,
+    /// How a result is had.
+    results: KnownWay,
 }
 
 impl std::fmt::Debug for HttpModel {
@@ -57,9 +61,29 @@ impl HttpModel {
     /// The model of this name at a provider. Nothing is sent or read before the first request. Clones of one `client`
     /// share their connections.
     pub fn new(provider: Provider, model: impl Into<String>, client: ProviderClient, clock: Arc<dyn Clock>) -> Self {
-        let way = KnownWay::of(&provider);
-        let origin = Arc::new(Origin { provider, model: model.into() });
-        Self { origin, client, clock, lanes: Default::default(), way }
+        Self::by(Way::Sent(client), provider, model.into(), clock)
+    }
+
+    /// The model of this name as it was recorded: nothing can be sent.
+    pub(crate) fn replayed(
+        provider: Provider,
+        model: impl Into<String>,
+        tape: Arc<Tape>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::by(Way::Replayed(tape), provider, model.into(), clock)
+    }
+
+    fn by(way: Way, provider: Provider, model: String, clock: Arc<dyn Clock>) -> Self {
+        let results = KnownWay::of(&provider);
+        Self { origin: Arc::new(Origin { provider, model }), way, clock, lanes: Default::default(), results }
+    }
+
+    /// With a tape, which records what the provider says, or answers in its place.
+    #[must_use]
+    pub fn taped(mut self, tape: Arc<Tape>) -> Self {
+        self.way = self.way.taped(tape);
+        self
     }
 
     /// On these lanes: the provider's and the model's own.
@@ -70,14 +94,14 @@ impl HttpModel {
 
     /// Asks; a result that is owed in the best way that the provider has not refused.
     async fn open(&self, request: ModelRequest) -> Result<ModelStream, Fault> {
-        let mut way = self.way.get();
+        let mut way = self.results.get();
         loop {
             let shaped = structured::shape(&self.origin.provider, way, request.clone());
             match self.send(&shaped.request).await {
                 Ok(answer) => return Ok(shaped.read(answer)),
                 Err(fault) => {
                     let is_refusal = request.result.is_some() && fault.code == Kind::BadRequest.code();
-                    let Some(next) = is_refusal.then(|| self.way.after(way, &fault.message)).flatten() else {
+                    let Some(next) = is_refusal.then(|| self.results.after(way, &fault.message)).flatten() else {
                         return Err(fault);
                     };
                     tracing::debug!(model = %self.origin.model, from = ?way, to = ?next, "the provider refused a way to a result");
@@ -100,7 +124,7 @@ impl HttpModel {
         // The model's own lane first: who waits there takes no place from other models of the provider.
         let entered = [self.lanes[1].enter().await, self.lanes[0].enter().await];
         loop {
-            for lane in &self.lanes {
+            for lane in self.lanes.iter().filter(|_| !self.way.is_replayed()) {
                 lane.pass(&*self.clock).await;
             }
             let fault = match self.begin(&prepared).await {
@@ -113,6 +137,9 @@ impl HttpModel {
                 provider = %provider.name, model = %self.origin.model, step = %request.path, code = %code,
                 retry = retries.done(), wait_ms = wait.as_millis(), "the model's provider failed, trying again: {told}"
             );
+            if self.way.is_replayed() {
+                continue;
+            }
             if code == Kind::RateLimited.code() {
                 self.lanes[0].close(wait);
             } else {
@@ -123,15 +150,17 @@ impl HttpModel {
 
     /// Sends the request and reads up to the first event.
     async fn begin(&self, prepared: &Prepared) -> Result<(ModelEvent, Reader), Fault> {
-        let Prepared { url, headers, body, asked } = prepared;
-        let sent = self.client.post_stream(url, headers.clone(), body.clone(), self.origin.provider.timeouts);
-        let response = sent.await.map_err(|error| self.origin.transport(&error, None))?;
-        let head = Head::read(response.status, &response.headers, self.clock.now());
+        let answered = self.way.ask(&self.origin.provider, prepared, &*self.clock).await;
+        let response = answered.map_err(|silence| match silence {
+            Silence::Transport(error) => self.origin.transport(&error, None),
+            Silence::Tape(fault) => fault,
+        })?;
+        let head = Head::read(response.status, &response.headers, self.way.now(&*self.clock));
         if !(200..300).contains(&response.status) {
             let page = response.head_of_body(limits::MODEL_ERROR_BODY_BYTES).await.unwrap_or_default();
             return Err(self.origin.answered(&head, &page));
         }
-        let mut reader = Reader::new(Arc::clone(&self.origin), head.clone(), response.body, asked);
+        let mut reader = Reader::new(Arc::clone(&self.origin), head.clone(), response.body, &prepared.asked);
         match reader.next().await {
             Some(first) => Ok((first?, reader)),
             None => Err(self.origin.truncated(&head)),
@@ -145,7 +174,7 @@ impl Model for HttpModel {
         ModelInfo {
             name: format!("{}/{model}", provider.name).into(),
             is_language_model: true,
-            summary: format!("`{model}` at {}", self.client.origin()),
+            summary: format!("`{model}` at {}", self.way.place()),
         }
     }
 

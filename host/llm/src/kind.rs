@@ -37,6 +37,10 @@ pub enum Kind {
     NoAnswer,
     /// The extracting model cannot do what only a language model can.
     NotALanguageModel,
+    /// Recordings are replayed, and this request is not among them, or not so often.
+    NotRecorded,
+    /// A recording cannot be written or read.
+    RecordingFailed,
 }
 
 impl Kind {
@@ -90,6 +94,8 @@ impl Kind {
             Self::Unknown => ("model_unknown", Class::User),
             Self::NoAnswer => ("model_script_no_answer", Class::User),
             Self::NotALanguageModel => ("model_not_a_language_model", Class::User),
+            Self::NotRecorded => ("model_not_recorded", Class::User),
+            Self::RecordingFailed => ("model_recording_failed", Class::User),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! the environment, the clock or files by itself, and reaches the network only through `cofferdam-egress`.
 //!
 //! In reading order: [`kind`] says what can go wrong; [`scripted`] and [`extract`] answer without any network;
-//! [`provider`] says whom we know and [`protocol`] what they speak; [`http`] asks them; [`patient`] asks others again; [`select`] finds all by name.
+//! [`provider`] says whom we know and [`protocol`] what they speak; [`http`] asks them; [`tape`] keeps what they say and says it
+//! again; [`patient`] asks others again; [`select`] finds all by name.
 
 pub mod kind;
 
@@ -19,6 +20,7 @@ pub mod provider;
 mod retry;
 pub mod schema;
 mod structured;
+pub mod tape;
 
 mod anthropic;
 mod chat;
@@ -45,3 +47,4 @@ pub use protocol::Api;
 pub use provider::Provider;
 pub use scripted::Scripted;
 pub use select::{Choice, ModelCatalog};
+pub use tape::Tape;

@@ -98,6 +98,13 @@ impl Provider {
         let secrets = self.key.iter().chain(headers).map(ExposeSecret::expose_secret);
         secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
+
+    /// Its key and the values of its headers, as far as they are long enough for credentials: what must stand in no file.
+    /// A key for the sake of the form, `none` say, is none, and taking it out of an answer would damage that.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let all = self.key.iter().chain(self.headers.iter().map(|(_, value)| value));
+        all.map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= 8)
+    }
 }
 
 /// How a request shows its key.

@@ -20,6 +20,7 @@ use crate::kind::Kind;
 use crate::protocol::Api;
 use crate::provider::{Known, Provider, without_user};
 use crate::scripted::Scripted;
+use crate::tape::Tape;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::PluginModelName;
 use cofferdam_core::limits;
@@ -51,6 +52,7 @@ pub struct ModelCatalog {
     resolved: Mutex<HashMap<String, Arc<dyn Model>>>,
     clients: Mutex<HashMap<String, ProviderClient>>,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    tape: Option<Arc<Tape>>,
 }
 
 impl std::fmt::Debug for ModelCatalog {
@@ -71,6 +73,7 @@ impl ModelCatalog {
             resolved: Mutex::default(),
             clients: Mutex::default(),
             lanes: Mutex::default(),
+            tape: None,
         }
     }
 
@@ -102,6 +105,19 @@ impl ModelCatalog {
         self
     }
 
+    /// With a tape, which all models of providers record to, or answer from. Where it replays, neither keys nor addresses
+    /// are needed, and no model of this machine is looked for.
+    #[must_use]
+    pub fn with_tape(mut self, tape: Arc<Tape>) -> Self {
+        self.tape = Some(tape);
+        self
+    }
+
+    /// The tape, where it answers in the place of providers.
+    fn replaying(&self) -> Option<&Arc<Tape>> {
+        self.tape.as_ref().filter(|tape| tape.replays())
+    }
+
     /// What `auto` stands for: the explicit setting, else a local Ollama that answers at once, else `builtin/extract`.
     /// A key alone never selects a model that costs money.
     pub async fn choose_auto(&self, explicit: Option<&str>) -> Choice {
@@ -121,13 +137,20 @@ impl ModelCatalog {
     /// Where requests to a model go, without user information, unless that is its provider's usual place.
     #[must_use]
     pub fn unusual_place(&self, name: &str) -> Option<String> {
+        if self.replaying().is_some() {
+            return None;
+        }
         let (provider, _) = self.unalias(name).ok()?.split_once('/')?;
         let provider = self.providers().find(provider).ok()?;
         (!providers::is_usual(&provider)).then(|| without_user(&provider.base_url))
     }
 
-    /// The first model of the Ollama on this machine, with the address that answered.
+    /// The first model of the Ollama on this machine, with the address that answered; where recordings are replayed, the
+    /// one that was found when they were made.
     async fn local_model(&self) -> Option<(String, String)> {
+        if let Some(tape) = self.replaying() {
+            return Some((tape.model_of("ollama")?, tape.place()));
+        }
         let provider = self.providers().find("ollama").ok()?;
         let client = self.client(&provider).ok()?;
         let base = provider.base_url.strip_suffix("/v1").unwrap_or(&provider.base_url);
@@ -184,13 +207,22 @@ impl ModelCatalog {
                     .with_hint("name its file: `scripted/answers.yaml`, or set `script` in the table `[models]`")),
             },
             Some((provider, model)) if !model.is_empty() => {
+                let clock = Arc::clone(&self.clock);
+                if let Some(tape) = self.replaying() {
+                    let provider = self.providers().find_anywhere(provider)?;
+                    return Ok(Arc::new(HttpModel::replayed(provider, model, Arc::clone(tape), clock)));
+                }
                 let provider = self.providers().find(provider)?;
                 providers::require_key(&provider, model)?;
                 let client = self.client(&provider)?;
                 let bounds = self.settings.providers.get(&*provider.name).map(|own| own.limits).unwrap_or_default();
                 let lane = self.lane(&provider.name, bounds);
                 let own = self.lane(name, self.settings.limits.get(name).copied().unwrap_or_default());
-                Ok(Arc::new(HttpModel::new(provider, model, client, Arc::clone(&self.clock)).on(lane, own)))
+                let built = HttpModel::new(provider, model, client, clock).on(lane, own);
+                Ok(Arc::new(match &self.tape {
+                    Some(tape) => built.taped(Arc::clone(tape)),
+                    None => built,
+                }))
             }
             _ => Err(self.unknown(name)),
         }

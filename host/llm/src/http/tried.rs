@@ -5,6 +5,8 @@
 use super::HttpModel;
 use super::failure::Head;
 use super::headers;
+use super::way::Way;
+use crate::kind::Kind;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
@@ -38,8 +40,12 @@ impl HttpModel {
     /// Asks for one word, once, and shows what came back.
     ///
     /// # Errors
-    /// When the request cannot be written: a key with characters that cannot be sent, for instance.
+    /// When the request cannot be written: a key with characters that cannot be sent, for instance. Or when recordings
+    /// stand in the provider's place.
     pub async fn try_once(&self) -> Result<Tried, Fault> {
+        let (Way::Sent(client) | Way::Recorded(client, _)) = &self.way else {
+            return Err(Kind::NotConfigured.fault("no provider can be tried where recordings are replayed"));
+        };
         let origin = &self.origin;
         let provider = &origin.provider;
         let request = small_request();
@@ -48,7 +54,7 @@ impl HttpModel {
         let sent = headers::headers(provider, &request.settings)?;
         let model = format!("{}/{}", provider.name, origin.model);
         let mut tried = Tried { url: url.clone(), model, status: None, body: Vec::new(), fault: None };
-        let response = match self.client.post_stream(&url, sent, body, provider.timeouts).await {
+        let response = match client.post_stream(&url, sent, body, provider.timeouts).await {
             Ok(response) => response,
             Err(error) => {
                 tried.fault = Some(origin.transport(&error, None));

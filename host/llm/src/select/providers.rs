@@ -19,6 +19,15 @@ pub(super) struct Providers<'a> {
 impl Providers<'_> {
     /// The provider of this name, with its key if one is set.
     pub(super) fn find(&self, name: &str) -> Result<Provider, Fault> {
+        let provider = self.find_anywhere(name)?;
+        if provider.base_url.is_empty() {
+            return Err(no_address(name, Known::find(name).and_then(|known| known.url_variable)));
+        }
+        Ok(provider)
+    }
+
+    /// The same, also where nobody says at which address it is.
+    pub(super) fn find_anywhere(&self, name: &str) -> Result<Provider, Fault> {
         let known = Known::find(name);
         let own = self.settings.providers.get(name);
         let mut provider = match (known, own.and_then(|own| own.base_url.as_ref())) {
@@ -38,9 +47,6 @@ impl Providers<'_> {
         self.own_variables(&mut provider);
         if name == "ollama" && provider.api == Api::Chat && !provider.base_url.trim_end_matches('/').ends_with("/v1") {
             provider.base_url = provider.endpoint("v1");
-        }
-        if provider.base_url.is_empty() {
-            return Err(no_address(name, url_variable));
         }
         let key_variable = provider.key_variable.as_deref();
         match key_variable.and_then(|variable| self.variable(variable)) {
