@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use cofferdam::core::id::Alias;
 use cofferdam::core::policy::parse_flag;
 use cofferdam::llm::ModelCatalog;
+use cofferdam::llm::tape::Tape;
 use cofferdam::plugin::CompileChild;
 use cofferdam::{Builder, ExecSettings, GrantPolicy, Orchestrator, ProjectPlugin, ServerPolicy, Undecided};
 use std::path::{Path, PathBuf};
@@ -42,10 +43,19 @@ impl Session {
     /// The models that can be named. Keys come from the environment and, unless it is unwanted, from `.env` in the
     /// document's directory.
     pub(crate) fn models(&self, directory: &Path, dotenv: Dotenv) -> Arc<ModelCatalog> {
+        self.models_on(directory, dotenv, None)
+    }
+
+    /// The same with a tape, which records what providers answer, or answers in their place.
+    pub(crate) fn models_on(&self, directory: &Path, dotenv: Dotenv, tape: Option<Arc<Tape>>) -> Arc<ModelCatalog> {
         let dotenv = (dotenv == Dotenv::Read).then(|| directory.to_owned());
         let settings = self.settings.models();
         let variables = environment::provider_variables(dotenv, &settings);
-        Arc::new(cofferdam::model_catalog(settings, variables, directory))
+        let catalog = cofferdam::model_catalog(settings, variables, directory);
+        Arc::new(match tape {
+            Some(tape) => catalog.with_tape(tape),
+            None => catalog,
+        })
     }
 
     /// What plugins of documents may do: by the project's file and by these flags.

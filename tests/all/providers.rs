@@ -213,3 +213,43 @@ fn the_server_of_models_serves_until_it_is_interrupted() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
+
+#[test]
+fn what_was_recorded_is_replayed_without_the_provider_and_without_a_key() {
+    with_server(|server, project| {
+        project.file("counted.yaml", RESULT);
+        for provider in PROVIDERS {
+            server.clear();
+            let tape = format!("tape-{provider}");
+            for mode in ["tools-then-text", "flaky-1"] {
+                let model = format!("{provider}/{mode}");
+                let args = ["agent", "Say it.", "--model", &model, "--allow", "read"];
+                let recorded = project.run(&[&args[..], &["--record", &tape]].concat()).expect(0);
+                let alone = Project::new();
+                alone.copy_to(&project.path(&tape), &tape);
+                if *provider == "openai-responses" {
+                    alone.file("cofferdam.toml", "[models.providers.openai-responses]\napi = \"responses\"\n");
+                }
+                let asked = server.requests().len();
+                let replayed = alone.run(&[&args[..], &["--replay", &tape]].concat()).expect(0);
+                assert_eq!((replayed.stdout, server.requests().len()), (recorded.stdout, asked), "{model}");
+                std::fs::remove_dir_all(project.path(&tape)).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_request_that_was_not_recorded_shows_what_differs() {
+    with_server(|_, project| {
+        let ask = |prompt: &str, flag: &str| project.run(&["agent", prompt, "--model", "openai/text", flag, "tape"]);
+        ask("Say it.", "--record").expect(0).says(&["recorded in"]);
+        for file in std::fs::read_dir(project.path("tape")).unwrap() {
+            assert!(!std::fs::read_to_string(file.unwrap().path()).unwrap().contains(KEY));
+        }
+        let missed = ask("Say that.", "--replay").expect(1);
+        missed.says(&["openai/text", "Say it.", "Say that.", "--record", "1 recordings were not asked for"]);
+        project.run(&["agent", "x", "--record", "a", "--replay", "b"]).expect(3);
+        project.run(&["agent", "x", "--replay", "no-such"]).expect(3).says(&["no-such"]);
+    });
+}

@@ -68,6 +68,12 @@ pub(crate) struct WorkArgs {
     /// Do not read keys of model providers from `.env` beside the document
     #[arg(long)]
     pub(crate) no_dotenv: bool,
+    /// Record what providers of models answer in this folder, without keys
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Answer from the recordings of this folder in the place of providers, without network and keys
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) replay: Option<PathBuf>,
     /// Print every event as a line of JSON instead of the output; `--json=zenflow` with the names that zenflow has for them
     #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "cofferdam")]
     pub(crate) json: Option<EventForm>,

@@ -6,6 +6,7 @@ mod dry;
 pub(super) mod inputs;
 mod listing;
 mod model;
+mod recordings;
 pub(super) mod stop;
 mod view;
 
@@ -24,6 +25,7 @@ use anyhow::Context as _;
 use cofferdam::core::id::RunId;
 use cofferdam::core::port::Models;
 use cofferdam::llm::ModelCatalog;
+use cofferdam::llm::tape::Tape;
 use cofferdam::{
     AgentConfig, Coordinator, ForkOptions, GoalPlan, Orchestrator, Pauses, RecordedRun, ResumeOptions, RunOptions,
     RunResult, Undecided, Workflow,
@@ -50,6 +52,7 @@ struct Start {
     task: Task,
     recap: Arc<Recap>,
     catalog: Arc<ModelCatalog>,
+    tape: Option<Arc<Tape>>,
     view: View,
     /// Ends questions to a person.
     stop: CancellationToken,
@@ -132,7 +135,8 @@ async fn prepare(
     task: Task,
 ) -> anyhow::Result<Start> {
     let dotenv = if args.work.no_dotenv { Dotenv::Ignore } else { Dotenv::Read };
-    let catalog = session.models(directory, dotenv);
+    let tape = recordings::open(&args.work)?;
+    let catalog = session.models_on(directory, dotenv, tape.clone());
     // What is wrong with the command line is said before anything is looked for.
     if let Task::New(options) = &task {
         workflow.document().bind_inputs(&options.inputs).map_err(|found| Failure::findings(Exit::Usage, found))?;
@@ -194,7 +198,8 @@ async fn prepare(
     let runs = session.project.state().join("runs");
     let orchestrator = builder.build().map_err(Failure::from)?;
     let workdir = session.settings.workdir();
-    Ok(Start { orchestrator, workflow, task, recap, catalog, view, stop, runs, workdir, branched: Arc::default() })
+    let branched = Arc::default();
+    Ok(Start { orchestrator, workflow, task, recap, catalog, tape, view, stop, runs, workdir, branched })
 }
 
 /// Refuses flags that say otherwise than strict settings.
@@ -383,6 +388,9 @@ impl Start {
             stop::Ended::Abandoned(signal) => return Ok(stopped_early(signal)),
         };
         self.conclude(&result, args)?;
+        if let Some(tape) = &self.tape {
+            recordings::conclude(tape, args.work.quiet)?;
+        }
         if let Some(error) = self.view.failure() {
             return Err(Failure::failed(format!("the events cannot be written: {error}")).into());
         }

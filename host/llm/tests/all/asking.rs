@@ -100,6 +100,7 @@ pub(crate) fn request(prompt: &str) -> ModelRequest {
         messages: Arc::new(vec![Message::user(prompt)]),
         tools: Arc::from([tool]),
         tool_choice: ToolChoice::Auto,
+        result: None,
         settings: ModelSettings::default(),
         max_retries: 2,
         asker: None,
