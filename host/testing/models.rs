@@ -1,13 +1,16 @@
-//! The one model of a test: every name leads to the case's script, and every request is kept.
+//! The models of a test: every name leads to the case's script, or to what providers were recorded to answer. Every request is
+//! kept.
 
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits;
 use cofferdam_core::message::Message;
 use cofferdam_core::model_options::ModelOptions;
-use cofferdam_core::port::{BoxFuture, Model, ModelInfo, ModelRequest, ModelStream, Models};
-use cofferdam_llm::Scripted;
+use cofferdam_core::port::{BoxFuture, Clock, Model, ModelInfo, ModelRequest, ModelStream, Models};
+use cofferdam_llm::tape::TapeError;
+use cofferdam_llm::{ModelCatalog, Scripted};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,15 +25,42 @@ pub(super) struct Asked {
 
 type Log = Arc<Mutex<Asked>>;
 
-/// Models by any name, all of them the script.
-pub(super) struct OneScript {
-    script: Arc<Scripted>,
+/// Who answers in a case.
+#[derive(Clone, Debug)]
+pub(super) enum Voice {
+    /// A script, whatever the model's name is.
+    Script(Arc<Scripted>),
+    /// What providers were recorded to answer, in this folder.
+    Recording {
+        folder: PathBuf,
+        /// The model of steps that name none of a provider.
+        name: Option<String>,
+    },
+}
+
+/// The models of one case.
+pub(super) struct CaseModels {
+    source: Source,
     log: Log,
 }
 
-impl OneScript {
-    pub(super) fn new(script: Arc<Scripted>) -> Self {
-        Self { script, log: Log::default() }
+enum Source {
+    Script(Arc<Scripted>),
+    Recording(ModelCatalog, Option<String>),
+}
+
+impl CaseModels {
+    /// # Errors
+    /// When the recordings cannot be read.
+    pub(super) fn new(voice: Voice, clock: Arc<dyn Clock>) -> Result<Self, TapeError> {
+        let source = match voice {
+            Voice::Script(script) => Source::Script(script),
+            Voice::Recording { folder, name } => {
+                let tape = Arc::new(crate::tape::replay(folder)?);
+                Source::Recording(ModelCatalog::new(clock).with_tape(tape), name)
+            }
+        };
+        Ok(Self { source, log: Log::default() })
     }
 
     /// What was asked so far.
@@ -39,26 +69,43 @@ impl OneScript {
     }
 }
 
-impl Models for OneScript {
+impl Models for CaseModels {
     fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, Fault> {
-        Ok(Arc::new(Named { name: name.into(), script: Arc::clone(&self.script), log: Arc::clone(&self.log) }))
+        let (name, model, retries): (&str, Arc<dyn Model>, Retries) = match &self.source {
+            Source::Script(script) => (name, Arc::clone(script) as Arc<dyn Model>, Retries::Here),
+            Source::Recording(catalog, own) => {
+                let name = if name.contains('/') { name } else { own.as_deref().unwrap_or(name) };
+                (name, catalog.resolve(name)?, Retries::Recorded)
+            }
+        };
+        Ok(Arc::new(Named { name: name.into(), model, retries, log: Arc::clone(&self.log) }))
     }
 }
 
-/// The script under the name that the document gives it.
+/// Who sends a failed request again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retries {
+    /// This model, so that each time is counted.
+    Here,
+    /// The model behind it, as it did when it was recorded.
+    Recorded,
+}
+
+/// A model under the name that the document gives it.
 struct Named {
     name: Arc<str>,
-    script: Arc<Scripted>,
+    model: Arc<dyn Model>,
+    retries: Retries,
     log: Log,
 }
 
 impl Model for Named {
     fn info(&self) -> ModelInfo {
-        ModelInfo { name: Arc::clone(&self.name), ..self.script.info() }
+        ModelInfo { name: Arc::clone(&self.name), ..self.model.info() }
     }
 
     fn unsupported(&self, options: &ModelOptions) -> Vec<String> {
-        self.script.unsupported(options)
+        self.model.unsupported(options)
     }
 
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, Fault>> {
@@ -78,10 +125,14 @@ impl Named {
 
     /// Asks as often as the script would by itself, so that each time is counted.
     async fn ask(&self, request: ModelRequest) -> Result<ModelStream, Fault> {
+        if self.retries == Retries::Recorded {
+            *self.asked().times.entry(request.path.to_string()).or_default() += 1;
+            return self.model.stream(request).await;
+        }
         let mut retries = 0;
         loop {
             *self.asked().times.entry(request.path.to_string()).or_default() += 1;
-            match self.script.stream(ModelRequest { max_retries: 0, ..request.clone() }).await {
+            match self.model.stream(ModelRequest { max_retries: 0, ..request.clone() }).await {
                 Err(fault) if fault.is_retryable() && retries < request.max_retries => {
                     retries += 1;
                     tokio::time::sleep(Duration::from_millis(fault.retry_after_ms.unwrap_or(0))).await;

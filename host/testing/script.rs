@@ -1,6 +1,7 @@
 //! What a case stages: its document, the model's answers, the tools' answers, files of the working directory, rules. A
 //! file may say it for all its cases.
 
+use super::models::Voice;
 use super::reader::{Fields, members, text};
 use super::tools::{self, ToolScript};
 use cofferdam_core::id::ToolName;
@@ -20,7 +21,7 @@ pub(super) const KEYS: [&str; 6] = ["workflow", "model", "tools", "files", "allo
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     pub(super) document: Option<Document>,
-    pub(super) model: Option<Arc<Scripted>>,
+    pub(super) model: Option<Voice>,
     pub(super) tools: BTreeMap<ToolName, Arc<[ToolScript]>>,
     pub(super) files: BTreeMap<PathBuf, Arc<str>>,
     pub(super) allow: Vec<Rule>,
@@ -57,7 +58,10 @@ impl Shared {
             settings.document = self.document(part, findings).or(settings.document);
         }
         if let Some(part) = fields.get("model") {
-            settings.model = self.model(part, findings).map(Arc::new);
+            settings.model = match part.member("recording") {
+                Some(folder) => self.recording(part, folder, findings),
+                None => self.model(part, findings).map(|script| Voice::Script(Arc::new(script))),
+            };
         }
         for member in fields.members("tools", findings) {
             match ToolName::parse(member.key) {
@@ -96,6 +100,24 @@ impl Shared {
             findings.at(part, code::FILE, format!("there is no document `{text}`"), hint);
         }
         Some(Document::File(path))
+    }
+
+    /// What providers were recorded to answer.
+    fn recording(&self, part: Part<'_>, folder: Part<'_>, findings: &mut Findings) -> Option<Voice> {
+        for member in part.members().into_iter().flatten().filter(|member| !matches!(member.key, "recording" | "name"))
+        {
+            findings.unknown_key(member, &["recording", "name"]);
+        }
+        let name = part.member("name").and_then(|name| text(name, findings)).map(str::to_owned);
+        let path = text(folder, findings)?;
+        let folder_of = self.directory.join(path);
+        if !folder_of.is_dir() {
+            let hint =
+                Some("`cofferdam run --record DIR` makes recordings; paths are relative to the test file".to_owned());
+            findings.at(folder, code::FILE, format!("there is no folder `{path}`"), hint);
+            return None;
+        }
+        Some(Voice::Recording { folder: folder_of, name })
     }
 
     fn model(&self, part: Part<'_>, findings: &mut Findings) -> Option<Scripted> {

@@ -5,7 +5,7 @@
 //! expressions are evaluated on it, and its stack is as large as that of the threads for expressions.
 
 use super::case::Case;
-use super::models::OneScript;
+use super::models::{CaseModels, Voice};
 use super::observed::{Observed, Seen};
 use super::script::Document;
 use super::tools::StandIns;
@@ -18,8 +18,7 @@ use cofferdam_core::id::RunId;
 use cofferdam_core::limits;
 use cofferdam_core::permission::Rules;
 use cofferdam_core::port::{Durability, Journal, Models, RecordBody};
-use cofferdam_engine::Coordinator;
-use cofferdam_engine::FixedRandomness;
+use cofferdam_engine::{Coordinator, FixedRandomness, TokioClock};
 use cofferdam_llm::Scripted;
 use cofferdam_plugin::{CompileChild, Tap};
 use std::path::Path;
@@ -117,8 +116,11 @@ fn folder(case: &Case) -> std::io::Result<tempfile::TempDir> {
 }
 
 async fn play(case: &Case, machine: Machine, workflow: &Workflow, folder: &Path) -> Observed {
-    let script = case.settings.model.clone().unwrap_or_else(|| Arc::new(silent()));
-    let models = Arc::new(OneScript::new(script));
+    let voice = case.settings.model.clone().unwrap_or_else(|| Voice::Script(Arc::new(silent())));
+    let models = match CaseModels::new(voice, Arc::new(TokioClock::new())) {
+        Ok(models) => Arc::new(models),
+        Err(error) => return Observed::Broken(error.to_string()),
+    };
     let orchestrator = match builder(case, machine, folder).models(Arc::clone(&models) as Arc<dyn Models>).build() {
         Ok(orchestrator) => orchestrator,
         Err(error) => return refused(error),

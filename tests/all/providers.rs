@@ -248,8 +248,24 @@ fn a_request_that_was_not_recorded_shows_what_differs() {
             assert!(!std::fs::read_to_string(file.unwrap().path()).unwrap().contains(KEY));
         }
         let missed = ask("Say that.", "--replay").expect(1);
-        missed.says(&["openai/text", "Say it.", "Say that.", "--record", "1 recordings were not asked for"]);
+        missed.says(&["openai/text", "Say it.", "Say that.", "--record", "not asked for, of the recordings"]);
         project.run(&["agent", "x", "--record", "a", "--replay", "b"]).expect(3);
         project.run(&["agent", "x", "--replay", "no-such"]).expect(3).says(&["no-such"]);
+    });
+}
+
+#[test]
+fn a_recording_answers_in_a_test_of_a_workflow() {
+    with_server(|_, project| {
+        project.file("counted.yaml", RESULT);
+        project.run(&["run", "counted.yaml", "--model", "anthropic/json-schema", "--record", "tape"]).expect(0);
+        let case = "workflow: counted.yaml\nmodel: { recording: tape, name: anthropic/json-schema }\ncases:\n  - name: counts\n    expect:\n      steps: { count: { status: completed } }\n";
+        project.file("counted.test.yaml", case);
+        project.run(&["test"]).expect(0);
+        project.file("counted.yaml", RESULT.replace("Count.", "Count again."));
+        let missed = project.run(&["test"]).expect(1);
+        assert!(format!("{}{}", missed.stdout, missed.stderr).contains("model_not_recorded"), "{missed:?}");
+        project.file("counted.test.yaml", case.replace("tape", "tap"));
+        project.run(&["test"]).expect(2).says(&["there is no folder `tap`"]);
     });
 }

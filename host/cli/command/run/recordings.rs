@@ -47,7 +47,7 @@ pub(super) fn conclude(tape: &Tape, quiet: bool) -> Result<(), Failure> {
         let names: Vec<&str> = unused.iter().take(NAMED).map(|one| one.path.as_str()).collect();
         let more = unused.len().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let text = format!("{} recordings were not asked for: {}{more}", unused.len(), names.join(", "));
+        let text = format!("not asked for, of the recordings: {}{more}", names.join(", "));
         terminal::tell(&paint::warn(&text));
     }
     Ok(())
