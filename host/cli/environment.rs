@@ -61,13 +61,15 @@ pub(crate) fn provider_variables(dotenv: Option<PathBuf>, settings: &Settings) -
     })
 }
 
-/// The variable of each provider's base URL, and that of its key.
+/// The variable of each provider's base URL, with each of those that its key may be in.
 fn key_variables(settings: &Settings) -> Vec<(&'static str, String)> {
-    let key = |known: &Known| {
+    let keys = |known: &Known| {
         let own = settings.providers.get(known.name).and_then(|own| own.key_variable.clone());
-        own.unwrap_or_else(|| known.key_variable.to_owned())
+        let others = known.other_key_variables.iter().copied().chain([known.key_variable]);
+        own.into_iter().chain(others.map(str::to_owned)).collect::<Vec<_>>()
     };
-    KNOWN.iter().filter_map(|known| Some((known.url_variable?, key(known)))).collect()
+    let placed = KNOWN.iter().filter_map(|known| Some((known.url_variable?, keys(known))));
+    placed.flat_map(|(url, keys)| keys.into_iter().map(move |key| (url, key))).collect()
 }
 
 /// Leaves out the base URL of a provider whose key comes from elsewhere: `.env` belongs to the document's folder, which
@@ -146,6 +148,16 @@ mod tests {
         assert!(!kept(&["OPENAI_API_KEY"]).contains_key("OPENAI_BASE_URL"));
         assert!(kept(&["OPENAI_API_KEY"]).contains_key("OLLAMA_HOST"));
         assert!(!kept(&["OLLAMA_API_KEY"]).contains_key("OLLAMA_HOST"));
+    }
+
+    #[test]
+    fn nor_does_it_lead_keys_elsewhere_that_have_another_variable() {
+        let text = "ANTHROPIC_BASE_URL=http://thief.test\nGOOGLE_GEMINI_BASE_URL=http://thief.test\n";
+        for (set, url) in [("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"), ("GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL")]
+        {
+            let kept = without_redirections(parse(text), &key_variables(&Settings::default()), |name| name == set);
+            assert!(!kept.contains_key(url) && kept.len() == 1, "{set}");
+        }
     }
 
     #[test]

@@ -217,8 +217,10 @@ fn refused(fault: Fault) -> Failure {
 }
 
 fn keys() -> Check {
-    let set = KNOWN.iter().map(|known| known.key_variable).filter(|name| environment::variable(name).is_some());
-    let set: Vec<&str> = set.collect();
+    let names = KNOWN.iter().flat_map(|known| known.other_key_variables.iter().copied().chain([known.key_variable]));
+    let set = names.filter(|name| environment::variable(name).is_some());
+    let set: std::collections::BTreeSet<&str> = set.collect();
+    let set: Vec<&str> = set.into_iter().collect();
     let found = if set.is_empty() {
         "none is set; local models need none".to_owned()
     } else {

@@ -187,6 +187,8 @@ pub struct Known {
     pub url_variable: Option<&'static str>,
     /// The variable of its key.
     pub key_variable: &'static str,
+    /// Where a key is looked for when that is not set.
+    pub other_key_variables: &'static [&'static str],
     /// Whether it needs the key.
     pub key: Key,
     /// A model of it, for hints.
@@ -203,12 +205,14 @@ pub const KNOWN: &[Known] = &[
     Known {
         api: Api::Anthropic,
         auth: Auth::Header("x-api-key"),
+        other_key_variables: &["ANTHROPIC_AUTH_TOKEN"],
         url_variable: Some("ANTHROPIC_BASE_URL"),
         ..hosted("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "claude-sonnet-4-5")
     },
     Known {
         api: Api::Gemini,
         auth: Auth::Header("x-goog-api-key"),
+        other_key_variables: &["GOOGLE_API_KEY"],
         url_variable: Some("GOOGLE_GEMINI_BASE_URL"),
         ..hosted("gemini", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY", "gemini-2.5-flash")
     },
@@ -258,7 +262,17 @@ const fn hosted(
     example: &'static str,
 ) -> Known {
     let (api, auth) = (Api::Chat, Auth::Bearer);
-    Known { name, api, auth, base_url, url_variable: None, key_variable, key: Key::Required, example }
+    Known {
+        name,
+        api,
+        auth,
+        base_url,
+        url_variable: None,
+        key_variable,
+        other_key_variables: &[],
+        key: Key::Required,
+        example,
+    }
 }
 
 const fn local(name: &'static str, base_url: &'static str, key_variable: &'static str, example: &'static str) -> Known {

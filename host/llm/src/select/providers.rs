@@ -67,17 +67,22 @@ impl Providers<'_> {
                 provider.api_version = provider.api_version.take().or_else(|| self.variable("OPENAI_API_VERSION"));
             }
             // A token in the place of a key, as gateways and the provider's own tools have it.
-            "anthropic" if self.variable("ANTHROPIC_API_KEY").is_none() => {
+            "anthropic" if self.lacks_key(provider, "ANTHROPIC_API_KEY") => {
                 if let Some(token) = self.variable("ANTHROPIC_AUTH_TOKEN") {
                     provider.auth = Auth::Bearer;
                     provider.key = Some(token.trim().into());
                 }
             }
-            "gemini" if self.variable("GEMINI_API_KEY").is_none() => {
+            "gemini" if self.lacks_key(provider, "GEMINI_API_KEY") => {
                 provider.key = self.variable("GOOGLE_API_KEY").map(|key| key.trim().into());
             }
             _ => {}
         }
+    }
+
+    /// Whether a provider's key is looked for in this variable, and is not there.
+    fn lacks_key(&self, provider: &Provider, variable: &str) -> bool {
+        provider.key_variable.as_deref() == Some(variable) && self.variable(variable).is_none()
     }
 
     /// The known providers that cost money and whose key is set.
@@ -165,6 +170,19 @@ mod tests {
             .insert("ollama".to_owned(), ProviderSettings { api: Some(Api::Chat), ..ProviderSettings::default() });
         assert_eq!(find("ollama", &compatible, &[("OLLAMA_HOST", "box")]).base_url, "http://box:11434/v1");
         assert!(require_key(&find("groq", &none, &[("GROQ_API_KEY", " ")]), "x").is_err());
+    }
+
+    #[test]
+    fn a_key_is_found_in_its_other_variable_unless_the_settings_name_one() {
+        let none = Settings::default();
+        let token = &[("ANTHROPIC_AUTH_TOKEN", "t-1"), ("GOOGLE_API_KEY", "g-1")];
+        let anthropic = find("anthropic", &none, token);
+        assert_eq!((anthropic.auth, anthropic.scrub("t-1").as_str()), (Auth::Bearer, "***"));
+        assert!(find("gemini", &none, token).key.is_some());
+        let mut named = Settings::default();
+        let own = ProviderSettings { key_variable: Some("CORP_KEY".to_owned()), ..ProviderSettings::default() };
+        named.providers.extend([("anthropic".to_owned(), own.clone()), ("gemini".to_owned(), own)]);
+        assert!(find("anthropic", &named, token).key.is_none() && find("gemini", &named, token).key.is_none());
     }
 
     #[test]
