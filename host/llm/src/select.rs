@@ -165,6 +165,10 @@ impl ModelCatalog {
     pub async fn try_provider(&self, name: &str) -> Result<Tried, Fault> {
         let target = self.unalias(name)?;
         let (provider, model) = target.split_once('/').unwrap_or((target, ""));
+        if let Some(tape) = self.replaying() {
+            let found = self.providers().find_anywhere(provider)?;
+            return HttpModel::replayed(found, model, Arc::clone(tape), Arc::clone(&self.clock)).try_once().await;
+        }
         let found = self.providers().find(provider)?;
         let client = self.client(&found)?;
         let local = match (model, found.api) {

@@ -2,10 +2,12 @@
 
 use crate::asking::{fault, names, record, recording, replay, replaying, request, said, server};
 use crate::folder::{self, Folder};
-use cofferdam_llm::Api;
-use cofferdam_llm::tape::{Shelf as _, TapeError};
+use cofferdam_llm::tape::{Draft, Shelf, ShelfError, TapeError};
+use cofferdam_llm::{Api, Tape};
 use std::error::Error as _;
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn a_folder_that_cannot_be_replayed_is_named() {
@@ -38,7 +40,8 @@ async fn a_file_that_is_no_whole_recording_of_a_known_version_is_refused_with_it
         assert!(error.hint().is_some());
         error
     };
-    let cut = refused(&whole[..whole.len() / 2]).to_string();
+    let half = whole.split_at(whole.len() / 2).0;
+    let cut = refused(half).to_string();
     assert!(cut.contains("it ends in the middle"), "{cut}");
     assert!(matches!(refused("{}"), TapeError::Unreadable { .. }));
     assert!(matches!(refused(""), TapeError::Unreadable { .. }));
@@ -102,4 +105,81 @@ async fn where_nothing_can_be_written_nothing_is_asked() {
     assert_eq!(told.code, "model_recording_failed");
     assert!(told.message.contains(&below.display().to_string()), "{told}");
     assert!(server.requests().is_empty());
+}
+
+/// A folder on a disk that has room for so many bytes, and knows the largest write.
+struct Metered {
+    folder: Folder,
+    room: usize,
+    largest: Arc<AtomicUsize>,
+}
+
+struct MeteredDraft {
+    draft: Box<dyn Draft>,
+    room: usize,
+    largest: Arc<AtomicUsize>,
+}
+
+impl Shelf for Metered {
+    fn place(&self) -> String {
+        self.folder.place()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path(name)
+    }
+
+    fn list(&self) -> Result<Vec<String>, ShelfError> {
+        self.folder.list()
+    }
+
+    fn read(&self, name: &str, max_bytes: usize) -> Result<Vec<u8>, ShelfError> {
+        self.folder.read(name, max_bytes)
+    }
+
+    fn begin(&self, name: &str) -> Result<Option<Box<dyn Draft>>, ShelfError> {
+        let largest = Arc::clone(&self.largest);
+        let metered = |draft| Box::new(MeteredDraft { draft, room: self.room, largest }) as Box<dyn Draft>;
+        Ok(self.folder.begin(name)?.map(metered))
+    }
+}
+
+impl Draft for MeteredDraft {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ShelfError> {
+        self.largest.fetch_max(bytes.len(), Ordering::Relaxed);
+        let full =
+            || ShelfError { act: "write", path: "x".to_owned(), source: std::io::Error::other("the disk is full") };
+        self.room = self.room.checked_sub(bytes.len()).ok_or_else(full)?;
+        self.draft.write(bytes)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), ShelfError> {
+        self.draft.finish()
+    }
+}
+
+#[tokio::test]
+async fn a_recording_that_finds_no_room_is_given_up_and_the_answer_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server().await;
+    let shelf = Metered { folder: Folder::new(folder.path()), room: 5_000, largest: Arc::default() };
+    let tape = Arc::new(Tape::record(Arc::new(shelf)).unwrap());
+    let heard = said(&recording(&server, Api::Chat, "tokens-500", &tape), request("hello")).await;
+    assert!(heard.len() > 500 && heard.iter().all(Result::is_ok));
+    assert!(names(folder.path()).is_empty(), "half a recording is none");
+    assert_eq!(tape.take_trouble().unwrap().source().unwrap().to_string(), "the disk is full");
+    assert!(tape.take_trouble().is_none());
+}
+
+#[tokio::test]
+async fn a_long_answer_is_written_while_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server().await;
+    let largest = Arc::new(AtomicUsize::new(0));
+    let shelf = Metered { folder: Folder::new(folder.path()), room: usize::MAX, largest: Arc::clone(&largest) };
+    let tape = Arc::new(Tape::record(Arc::new(shelf)).unwrap());
+    said(&recording(&server, Api::Chat, "tokens-20000", &tape), request("hello")).await;
+    let size = fs::metadata(folder.path().join(&names(folder.path())[0])).unwrap().len();
+    let largest = largest.load(Ordering::Relaxed);
+    assert!(size > 2_000_000 && largest < 200_000, "{size} bytes, {largest} at once");
 }

@@ -157,5 +157,6 @@ async fn a_catalog_that_replays_needs_no_key_no_address_and_no_model_of_this_mac
     }
     assert_eq!(tape.unused(), []);
     assert_eq!(catalog.choose_auto(None).await.model, "ollama/text");
+    assert_eq!(catalog.try_provider("openai").await.unwrap_err().code, "model_not_configured");
     assert!(catalog.resolve("nobody/x").is_err());
 }
