@@ -1,0 +1,9 @@
+//! Models of providers, from outside: against a provider on loopback that answers and misbehaves in five protocols.
+//!
+//! It must not look into the client: what it checks is what a step sees, and what the provider was sent.
+
+mod answers;
+mod bench;
+mod expected;
+mod failures;
+mod modes;
