@@ -7,3 +7,8 @@ mod bench;
 mod expected;
 mod failures;
 mod modes;
+mod policy;
+mod requests;
+mod sdks;
+mod sdks_differ;
+mod trips;
