@@ -3,6 +3,7 @@
 //!
 //! It must not send anything.
 
+mod calls;
 mod endless;
 mod fuzz;
 
