@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 /// The parts of an answer, to be sent back by whoever speaks the same protocol to the same model.
 pub(crate) fn keep(protocol: &str, asked: &Asked, parts: Vec<Value>) -> Opaque {
-    let data = json!({ "protocol": protocol, "model": asked.model, "parts": parts });
+    let mut data = json!({ "protocol": protocol, "model": asked.model });
+    if let Some(data) = data.as_object_mut() {
+        data.insert("parts".to_owned(), Value::Array(parts));
+    }
     Opaque { provider: asked.provider.clone(), data }
 }
 

@@ -275,7 +275,7 @@ mod tests {
         let blocked = json!({"promptFeedback": {"blockReason": "SAFETY"}});
         assert_eq!(assemble(&[blocked]), Err(Odd::Blocked("SAFETY".to_owned())));
         let error = json!({"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}});
-        assert_eq!(assemble(&[error.clone()]), Err(Odd::Told(error)));
+        assert_eq!(assemble(std::slice::from_ref(&error)), Err(Odd::Told(error)));
         assert_eq!(assemble(&[said(&json!([{"functionCall": {}}]), None)]), Err(Odd::Nameless));
     }
 }

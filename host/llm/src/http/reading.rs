@@ -93,8 +93,9 @@ fn complete_at(api: Api) -> usize {
         Api::Ollama => ("\"done\":true", "}"),
     };
     let text = answer(api);
-    let at = text.find(reason).unwrap();
-    at + text[at..].find(end).unwrap() + end.len()
+    let (before, after) = text.split_once(reason).unwrap();
+    let (rest, _) = after.split_once(end).unwrap();
+    before.len() + reason.len() + rest.len() + end.len()
 }
 
 #[test]

@@ -186,7 +186,7 @@ mod tests {
         let cut = assemble(&[begun.clone(), json!({"done": true, "done_reason": "length"})]).unwrap();
         assert_eq!(cut.last(), Some(&ModelEvent::Finished(FinishReason::Length)));
         assert!(!cut.iter().any(|event| matches!(event, ModelEvent::ToolCall(_))));
-        assert_eq!(assemble(&[begun.clone()]), Err(Odd::Empty));
+        assert_eq!(assemble(std::slice::from_ref(&begun)), Err(Odd::Empty));
         assert_eq!(assemble(&[begun, json!({"error": "boom"})]), Err(Odd::Told(json!("boom"))));
         assert_eq!(assemble(&[json!({"message": {"tool_calls": [{}]}})]), Err(Odd::Nameless));
     }

@@ -165,7 +165,7 @@ impl Assembler {
     /// The items to send back, if any of them must be: reasoning, or what is not known here.
     fn kept(&mut self, calls: &[ToolCall]) -> Option<ModelEvent> {
         let mut items: Vec<Value> = std::mem::take(&mut self.items).into_values().map(|item| item.value).collect();
-        items.retain(|item| item.is_object());
+        items.retain(Value::is_object);
         let plain = |item: &Value| matches!(kind(item), Some("message" | "function_call"));
         if items.iter().all(plain) {
             return None;

@@ -2,6 +2,8 @@
 //!
 //! It must not look into the client: what it checks is what a step sees, and what the provider was sent.
 
+#![cfg(test)]
+
 mod answers;
 mod bench;
 mod expected;

@@ -115,7 +115,7 @@ struct Wrong {
 }
 
 impl Wrong {
-    fn add(&mut self, what: String) {
+    fn add(&mut self, what: impl std::fmt::Display) {
         self.all.push(format!("{}: {what}", self.of));
     }
 
