@@ -25,6 +25,8 @@ enum Change {
 const PIECES: &[&str] = &[
     "\n\n",
     "\r",
+    "\r\n",
+    "data: {\r\ndata: }\r\n\r\n",
     "data: ",
     "data: [DONE]\n\n",
     ":",
