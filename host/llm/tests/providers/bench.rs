@@ -154,7 +154,7 @@ pub(crate) async fn drain(stream: Result<ModelStream, Fault>) -> Outcome {
         end: Err(Fault::bug("the stream ended without a word")),
     };
     let mut stream = match stream {
-        Ok(stream) => stream,
+        Ok(stream) => stream.fuse(),
         Err(fault) => {
             outcome.end = Err(fault);
             return outcome;
