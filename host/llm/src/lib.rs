@@ -35,8 +35,6 @@ mod sse;
 pub mod select;
 
 #[cfg(test)]
-mod fault_server;
-#[cfg(test)]
 mod testing;
 
 pub use extract::Extract;

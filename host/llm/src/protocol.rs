@@ -168,6 +168,8 @@ pub(crate) enum Odd {
     Empty,
     /// A call without a name.
     Nameless,
+    /// The model wrote a call that the provider cannot read; its word for that.
+    BrokenCall(String),
     /// The provider says that the prompt was not answered, and why: `SAFETY`.
     Blocked(String),
 }

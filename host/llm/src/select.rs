@@ -337,9 +337,9 @@ impl Models for ModelCatalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault_server::FaultServer;
     use crate::testing::{Idle, drain, request};
     use cofferdam_core::port::{SourceError, SourceFile};
+    use cofferdam_model_server::ModelServer;
 
     struct Files;
 
@@ -449,14 +449,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_local_ollama_is_chosen_before_the_extractor() {
-        let server = FaultServer::start().await;
-        let host = server.base_url.clone();
+        let server = ModelServer::start(Default::default()).await.unwrap();
+        let host = server.base_url();
         let variables: Variables = Arc::new(move |name| (name == "OLLAMA_HOST").then(|| host.clone()));
         let catalog = ModelCatalog::new(Arc::new(Idle)).with_variables(variables);
         let choice = catalog.choose_auto(None).await;
-        assert_eq!(choice.model, "ollama/llama3.2:latest");
-        assert!(choice.line.contains(server.base_url.trim_end_matches("/v1")), "{}", choice.line);
-        assert_eq!(server.requests()[0].path, "/api/tags");
+        assert_eq!(choice.model, "ollama/text:latest");
+        assert!(choice.line.contains(&server.root()), "{}", choice.line);
+        assert_eq!(server.requests()[0].path(), "/api/tags");
     }
 
     #[tokio::test]

@@ -187,11 +187,14 @@ impl Assembler {
         }
     }
 
-    fn call(&self, block: &Value, number: usize, input: &str) -> ToolCall {
-        let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let id = Some(text("id")).filter(|id| !id.is_empty()).unwrap_or_else(|| self.asked.call_id(number));
+    /// The call of a block, with an id that none before it has.
+    fn call(&self, block: &Block, before: &[ToolCall]) -> ToolCall {
+        let Block { value, input, .. } = block;
+        let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let own = Some(text("id")).filter(|id| !id.is_empty() && before.iter().all(|other| other.id != *id));
+        let id = own.unwrap_or_else(|| self.asked.call_id(before.len() + 1));
         let arguments = if input.trim().is_empty() {
-            block.get("input").filter(|input| !input.is_null()).map_or_else(|| "{}".to_owned(), Value::to_string)
+            value.get("input").filter(|input| !input.is_null()).map_or_else(|| "{}".to_owned(), Value::to_string)
         } else {
             input.to_owned()
         };
@@ -245,16 +248,22 @@ impl Assemble for Assembler {
         let reason = self.reason();
         let mut calls: Vec<ToolCall> = Vec::new();
         let mut whole = Vec::new();
-        for block in std::mem::take(&mut self.blocks).into_values() {
+        for mut block in std::mem::take(&mut self.blocks).into_values() {
             let is_call = block.value.get("type").and_then(Value::as_str) == Some("tool_use");
             if is_call {
-                calls.push(self.call(&block.value, calls.len() + 1, &block.input));
+                let call = self.call(&block, &calls);
+                // Its result names it, so it goes back under the same id.
+                if let Some(value) = block.value.as_object_mut() {
+                    value.insert("id".to_owned(), json!(call.id));
+                }
+                calls.push(call);
             }
             whole.push(Self::whole(block));
         }
         // An empty text is refused when it comes back.
         whole.retain(|block| block.get("text").and_then(Value::as_str) != Some(""));
-        if reason != FinishReason::Length {
+        // Who refuses stops in the middle of a call, too.
+        if matches!(reason, FinishReason::Stop | FinishReason::ToolCalls) {
             if self.keeps {
                 out.push_back(ModelEvent::Opaque(verbatim::keep(KEPT, &self.asked, whole)));
             }

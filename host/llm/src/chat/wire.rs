@@ -82,6 +82,6 @@ pub(super) fn usage(value: &Value) -> Option<Usage> {
         output: count("completion_tokens"),
         reasoning: detail("completion_tokens_details", "reasoning_tokens"),
         cache_read: detail("prompt_tokens_details", "cached_tokens"),
-        cache_write: 0,
+        cache_write: detail("prompt_tokens_details", "cache_write_tokens"),
     })
 }

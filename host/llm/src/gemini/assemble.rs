@@ -150,7 +150,7 @@ impl Assemble for Assembler {
             (Some("STOP" | "FINISH_REASON_UNSPECIFIED"), _) if self.calls.is_empty() => FinishReason::Stop,
             (Some("STOP" | "FINISH_REASON_UNSPECIFIED"), _) => FinishReason::ToolCalls,
             (Some(broken @ ("MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "MISSING_THOUGHT_SIGNATURE")), _) => {
-                return Err(Odd::Malformed(format!("it ended with {broken}")));
+                return Err(Odd::BrokenCall(broken.to_owned()));
             }
             (Some("TOO_MANY_TOOL_CALLS"), _) => return Err(Odd::TooManyCalls),
             (Some(known), _) if FILTERED.contains(&known) => FinishReason::ContentFilter,
@@ -270,7 +270,7 @@ mod tests {
             assert_eq!(events.last(), Some(&ModelEvent::Finished(finish)), "{reason}");
             assert!(!events.iter().any(|event| matches!(event, ModelEvent::ToolCall(_))), "{reason}");
         }
-        assert!(matches!(assemble(&[said(&called, Some("MALFORMED_FUNCTION_CALL"))]), Err(Odd::Malformed(_))));
+        assert!(matches!(assemble(&[said(&called, Some("MALFORMED_FUNCTION_CALL"))]), Err(Odd::BrokenCall(_))));
         assert_eq!(assemble(&[said(&called, None)]), Err(Odd::Empty));
     }
 

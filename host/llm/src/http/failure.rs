@@ -9,9 +9,13 @@ use crate::provider::{Known, Provider};
 use crate::retry::asked_wait;
 use crate::sse::Oversize;
 use cofferdam_core::fault::{Class, Fault};
+use cofferdam_core::limits::MODEL_RESPONSE_BYTES;
 use cofferdam_core::time::Timestamp;
 use cofferdam_egress::{EgressError, HeaderMap, Kind as Egress};
 use serde_json::{Value, json};
+
+/// What to do about an answer that is too large.
+const TOO_LARGE: &str = "ask for less: `maxTokens` bounds an answer";
 
 /// Characters of what a provider said that are quoted.
 const QUOTED_CHARS: usize = 300;
@@ -46,6 +50,17 @@ impl Head {
     }
 }
 
+impl Head {
+    /// The class of a kind of fault, unless the provider overrules it. An empty account stays one.
+    fn class(&self, kind: Kind) -> Class {
+        match (self.should_retry.filter(|_| kind != Kind::Quota), kind.class()) {
+            (Some(true), _) => Class::Retry,
+            (Some(false), Class::Retry) => Class::Step,
+            (_, class) => class,
+        }
+    }
+}
+
 impl Origin {
     /// An error status, or an error in the body of an answer that claimed success.
     pub(super) fn answered(&self, head: &Head, body: &[u8]) -> Fault {
@@ -62,12 +77,7 @@ impl Origin {
         let message = shortened(&self.provider.scrub(&told.message));
         let status = if head.status >= 300 { format!("status {}", head.status) } else { "an error".to_owned() };
         let mut fault = kind.fault(format!("{} answered {status}: {message}", self.who()));
-        let overruled = head.should_retry.filter(|_| kind != Kind::Quota);
-        fault.class = match (overruled, fault.class) {
-            (Some(true), _) => Class::Retry,
-            (Some(false), Class::Retry) => Class::Step,
-            (_, class) => class,
-        };
+        fault.class = head.class(kind);
         fault.retry_after_ms = head.retry_after_ms.or(told.retry_after_ms);
         fault.hint = self.hint(kind, head);
         fault.with_detail(self.detail(head, &told))
@@ -84,6 +94,7 @@ impl Origin {
         let what = if is_html { "an HTML page" } else { "no JSON" };
         let kind = Kind::of_status(head.status);
         let mut fault = kind.fault(format!("{} answered status {} and {what}{quoted}", self.who(), head.status));
+        fault.class = head.class(kind);
         fault.retry_after_ms = head.retry_after_ms;
         let elsewhere = format!(
             "something else than the provider may have answered; check the base URL `{}` and proxies",
@@ -110,6 +121,8 @@ impl Origin {
             Egress::Connect if self.provider.name.as_ref() == "ollama" || self.provider.api == Api::Ollama => {
                 Some("is Ollama running? start it with `ollama serve`, or set OLLAMA_HOST".to_owned())
             }
+            Egress::Timeout => Some("it may be busy, or still loading the model; try again later".to_owned()),
+            Egress::TooLarge => Some(TOO_LARGE.to_owned()),
             Egress::Connect | Egress::Dns | Egress::Tls | Egress::Protocol | Egress::Invalid => {
                 Some(format!("check the base URL `{}`, the network and proxies", self.provider.base_url))
             }
@@ -131,6 +144,7 @@ impl Origin {
             Odd::Told(error) => return self.told(head, error),
             Odd::TooManyCalls => return self.too_large(head, "more tool calls than we accept"),
             Odd::Blocked(reason) => return self.blocked(head, reason),
+            Odd::BrokenCall(reason) => return self.broken_call(head, reason),
             Odd::Malformed(reason) => {
                 format!("sent something that is no piece of an answer: {reason}")
             }
@@ -150,6 +164,18 @@ impl Origin {
         fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
     }
 
+    /// A call that is the model's fault and not the provider's.
+    fn broken_call(&self, head: &Head, reason: &str) -> Fault {
+        let fault = Kind::Protocol.fault(format!("{} ended its answer with a broken call: {reason}", self.who()));
+        let hint = "the model wrote a call that nobody can read; trying again or another model may help";
+        fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
+    }
+
+    /// More than is read of any answer.
+    pub(super) fn endless(&self, head: &Head) -> Fault {
+        self.too_large(head, &format!("an answer of more than {MODEL_RESPONSE_BYTES} bytes"))
+    }
+
     /// A line or event over its bound.
     pub(super) fn oversize(&self, head: &Head, oversize: Oversize) -> Fault {
         self.too_large(head, &oversize.to_string())
@@ -157,7 +183,7 @@ impl Origin {
 
     fn too_large(&self, head: &Head, what: &str) -> Fault {
         let fault = Kind::TooLarge.fault(format!("{} sent {what}", self.who()));
-        fault.with_detail(self.detail(head, &Told::default()))
+        fault.with_hint(TOO_LARGE).with_detail(self.detail(head, &Told::default()))
     }
 
     fn who(&self) -> String {
@@ -181,7 +207,10 @@ impl Origin {
                 "give the step less input, summarise earlier results, or use a model with a larger context".to_owned(),
             ),
             Kind::RateLimited => Some("lower `maxConcurrency`, or raise `maxRetries`".to_owned()),
-            Kind::Unavailable if head.status == 503 => Some("the provider is overloaded; try again later".to_owned()),
+            Kind::BadRequest if head.status == 413 => Some("give the step less input, or smaller files".to_owned()),
+            Kind::Unavailable if matches!(head.status, 503 | 529) => {
+                Some("the provider is overloaded; try again later".to_owned())
+            }
             _ => None,
         }
     }
@@ -307,6 +336,7 @@ mod tests {
         let head = |should_retry| Head { status: 500, should_retry: Some(should_retry), ..Head::default() };
         let origin = origin("http://acme.test/v1");
         assert_eq!(origin.answered(&head(false), b"{\"error\":\"x\"}").class, Class::Step);
+        assert_eq!(origin.answered(&head(false), b"<html>").class, Class::Step, "also where a proxy answered");
         let head = Head { status: 400, should_retry: Some(true), ..Head::default() };
         assert_eq!(origin.answered(&head, b"{\"error\":\"x\"}").class, Class::Retry);
     }

@@ -8,6 +8,7 @@ use crate::protocol::{Asked, Assemble, Framing, Progress};
 use crate::sse::{Decoder, Oversize};
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
+use cofferdam_core::limits::MODEL_RESPONSE_BYTES;
 use cofferdam_core::port::ModelEvent;
 use cofferdam_egress::EgressError;
 use futures_core::stream::BoxStream;
@@ -28,6 +29,7 @@ pub(super) struct Reader {
     /// Whether anything of the answer was given.
     begun: bool,
     fault: Option<Fault>,
+    received: usize,
 }
 
 /// What the body looks like, by its first byte that is no white space: providers mislabel it.
@@ -58,7 +60,18 @@ impl Reader {
     ) -> Self {
         let assembler = Some(origin.provider.api.wire().assembler(asked));
         let (frames, events) = (Vec::new(), VecDeque::new());
-        Self { origin, head, body, shape: Shape::Unknown, assembler, frames, events, begun: false, fault: None }
+        Self {
+            origin,
+            head,
+            body,
+            shape: Shape::Unknown,
+            assembler,
+            frames,
+            events,
+            begun: false,
+            fault: None,
+            received: 0,
+        }
     }
 
     /// The next event; none after the end.
@@ -87,9 +100,15 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        self.received = self.received.saturating_add(bytes.len());
+        if self.received > MODEL_RESPONSE_BYTES {
+            return Err(self.origin.endless(&self.head));
+        }
         if matches!(self.shape, Shape::Unknown) {
-            let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+            // White space before everything says nothing, whether it comes in a piece of its own or not.
+            bytes = bytes.trim_ascii_start();
+            let Some(first) = bytes.first() else {
                 return Ok(());
             };
             self.shape = Shape::of(self.origin.provider.api.wire().framing(), *first);
@@ -104,6 +123,8 @@ impl Reader {
             Shape::Unknown => Ok(()),
         };
         self.add_frames()?;
+        // What comes after the end is not read, however long it is.
+        let fed = if self.assembler.is_some() { fed } else { Ok(()) };
         fed.map_err(|oversize: Oversize| self.origin.oversize(&self.head, oversize))
     }
 
@@ -142,7 +163,11 @@ impl Reader {
                 }
             }
             Shape::Lines(lines) => {
-                self.frames.extend(lines.rest());
+                let rest = lines.rest().filter(|line| !line.trim().is_empty());
+                if rest.as_deref().is_some_and(is_cut) {
+                    return Err(fault(self));
+                }
+                self.frames.extend(rest);
                 self.add_frames()?;
             }
             Shape::Unknown => {}
@@ -182,6 +207,11 @@ impl Reader {
         };
         assembler.end(&mut self.events).map_err(|odd| self.origin.odd(&self.head, &odd))
     }
+}
+
+/// Whether a line is the beginning of a document and not more.
+fn is_cut(line: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(line).is_err_and(|error| error.is_eof())
 }
 
 /// The first of a list, or the value itself.

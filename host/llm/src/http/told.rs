@@ -28,6 +28,12 @@ const TOO_LONG_WORDS: &[&str] = &[
     "exceeds the maximum number of tokens",
 ];
 
+/// Words of an empty account where no code tells it: Ollama.
+const QUOTA_WORDS: &[&str] = &["weekly usage limit", "monthly usage limit", "upgrade for higher limits"];
+
+/// Codes, types and reasons of a key that is wrong, whatever the status: Google answers 400.
+const BAD_KEY: &[&str] = &["invalid_api_key", "API_KEY_INVALID"];
+
 /// What a provider says of an error.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -61,7 +67,7 @@ impl Told {
         Self {
             message,
             r#type: text("type").or_else(|| text("status")),
-            code: code.or_else(|| text("code")),
+            code: code.or_else(|| text("code")).or_else(|| parts.iter().find_map(reason)),
             request_id: value.get("request_id").and_then(Value::as_str).map(str::to_owned),
             retry_after_ms: parts.iter().find_map(|part| wait_ms(part.get("retryDelay")?.as_str()?)),
             status,
@@ -80,11 +86,14 @@ impl Told {
 
     /// The kind of the error: what the provider names it, else its status.
     pub(super) fn kind(&self, status: u16) -> Kind {
-        if self.is(QUOTA) || self.is_of_a_day {
+        if self.is(QUOTA) || self.is_of_a_day || (status == 429 && self.says(QUOTA_WORDS)) {
             return Kind::Quota;
         }
         if self.is(TOO_LONG) || self.says(TOO_LONG_WORDS) {
             return Kind::ContextLength;
+        }
+        if self.is(BAD_KEY) {
+            return Kind::Auth;
         }
         if self.is(&["model_not_found"]) {
             return Kind::NotFound;
@@ -99,7 +108,7 @@ impl Told {
     /// The kind of an error that came with a status of success.
     fn kind_without_status(&self) -> Kind {
         let names: &[(&[&str], Kind)] = &[
-            (&["invalid_api_key", "authentication_error", "permission_error", "PERMISSION_DENIED"], Kind::Auth),
+            (&["authentication_error", "permission_error", "PERMISSION_DENIED"], Kind::Auth),
             (&["rate_limit_exceeded", "rate_limit_error", "slow_down", "requests", "tokens"], Kind::RateLimited),
             (&["invalid_request_error", "invalid_prompt", "BadRequestError", "INVALID_ARGUMENT"], Kind::BadRequest),
             (&["not_found_error"], Kind::NotFound),
@@ -108,7 +117,12 @@ impl Told {
         if let Some((_, kind)) = names.iter().find(|(names, _)| self.is(names)) {
             return *kind;
         }
-        if self.says(&["not found", "does not exist"]) { Kind::NotFound } else { Kind::Unavailable }
+        let is_auth = self.message == "unauthorized" || self.message == "forbidden";
+        match self.says(&["not found", "does not exist"]) {
+            _ if is_auth => Kind::Auth,
+            true => Kind::NotFound,
+            false => Kind::Unavailable,
+        }
     }
 }
 
@@ -117,6 +131,11 @@ fn wait_ms(text: &str) -> Option<u64> {
     let seconds = text.strip_suffix('s')?.parse::<f64>().ok()?;
     let wait = std::time::Duration::try_from_secs_f64(seconds).ok()?;
     u64::try_from(wait.as_millis()).ok().filter(|wait| *wait > 0)
+}
+
+/// The reason of a part of Google's details.
+fn reason(part: &Value) -> Option<String> {
+    part.get("reason").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// Whether a part of the details names a quota of a day.

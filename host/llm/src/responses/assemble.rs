@@ -23,8 +23,9 @@ struct Event {
     item_id: Option<String>,
     item: Option<Value>,
     delta: Option<Value>,
-    arguments: Option<String>,
-    text: Option<String>,
+    arguments: Option<Value>,
+    /// A text; in a whole response what was said of its format.
+    text: Option<Value>,
     error: Option<Value>,
 }
 
@@ -99,7 +100,7 @@ impl Assembler {
     /// A text of which no piece was sent.
     fn whole_text(&mut self, event: &Event, out: &mut VecDeque<ModelEvent>) -> Result<(), Odd> {
         let item = self.item(event.output_index, event.item_id.as_deref())?;
-        if let Some(text) = event.text.as_deref().filter(|text| !text.is_empty() && !item.shown) {
+        if let Some(text) = event.text.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty() && !item.shown) {
             item.shown = true;
             out.push_back(ModelEvent::Text(text.to_owned()));
         }
@@ -151,8 +152,10 @@ impl Assembler {
             }
             let text = |name: &str| item.value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
             let name = text("name").ok_or(Odd::Nameless)?.to_owned();
-            let id = text("call_id").map_or_else(|| self.asked.call_id(calls.len() + 1), str::to_owned);
-            let written = [Some(item.deltas.as_str()), item.done.as_deref(), text("arguments")];
+            let own = text("call_id").filter(|id| calls.iter().all(|other: &ToolCall| other.id != *id));
+            let id = own.map_or_else(|| self.asked.call_id(calls.len() + 1), str::to_owned);
+            let whole = item.value.get("arguments").and_then(arguments);
+            let written = [Some(item.deltas.as_str()), item.done.as_deref(), whole.as_deref()];
             let arguments = written.into_iter().flatten().find(|text| !text.trim().is_empty()).unwrap_or("{}");
             calls.push(ToolCall { id, name, arguments: arguments.to_owned() });
         }
@@ -222,7 +225,8 @@ impl Assemble for Assembler {
                 item.deltas.push_str(event.delta.as_ref().and_then(Value::as_str).unwrap_or_default());
             }
             "response.function_call_arguments.done" => {
-                self.item(event.output_index, event.item_id.as_deref())?.done = event.arguments;
+                self.item(event.output_index, event.item_id.as_deref())?.done =
+                    event.arguments.as_ref().and_then(arguments);
             }
             _ if event.error.as_ref().is_some_and(|error| !error.is_null()) => {
                 return Err(Odd::Told(json!({ "error": event.error })));
@@ -262,6 +266,15 @@ impl Assemble for Assembler {
 
 fn kind(item: &Value) -> Option<&str> {
     item.get("type").and_then(Value::as_str)
+}
+
+/// Arguments as text; some servers send the object itself.
+fn arguments(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        whole => Some(whole.to_string()),
+    }
 }
 
 /// The texts of an item's parts of one kind, together.
