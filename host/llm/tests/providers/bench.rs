@@ -94,6 +94,7 @@ pub(crate) fn request(text: &str) -> ModelRequest {
         messages: Arc::new(vec![Message::user(text)]),
         tools: Arc::from([]),
         tool_choice: ToolChoice::Auto,
+        result: None,
         settings: ModelSettings::default(),
         max_retries: 2,
         asker: None,
