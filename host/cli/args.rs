@@ -30,9 +30,7 @@ pub(crate) use plugin::{
 pub(crate) use registry::{AddArgs, PluginDoctorArgs, PushArgs, RegistryArgs};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use resume::{AnswerArgs, ApproveArgs, ForkArgs, ResumeArgs, UnknownEffectArg};
-#[cfg(test)]
-pub(crate) use run::WorkArgs;
-pub(crate) use run::{DurabilityArg, EventForm, GrantArgs, InputArgs, RunArgs};
+pub(crate) use run::{DurabilityArg, EventForm, GrantArgs, InputArgs, RunArgs, WorkArgs};
 pub(crate) use runs::{DiffArgs, ExportArgs, GcArgs, ImportArgs, ListArgs, RmArgs, RunsCommand, ShowArgs};
 pub(crate) use sinks::SinksCommand;
 pub(crate) use test::{TestArgs, TestFormat};

@@ -58,6 +58,10 @@ const COMMANDS: &[&[&str]] = &[
     &["sinks", "dead-letters"],
     &["sinks", "resend"],
     &["sinks", "drop"],
+    &["models"],
+    &["models", "list"],
+    &["dev"],
+    &["dev", "model-server"],
     &["explain"],
 ];
 

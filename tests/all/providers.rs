@@ -78,6 +78,7 @@ name: counted
 agents:
   counter:
     description: Counts.
+    tools: []
     resultSchema:
       type: object
       required: [count]
@@ -121,7 +122,7 @@ fn each_failure_says_whose_it_is_and_what_to_do() {
                 ("flaky-1", 2, ""),
                 ("e401", 1, "key"),
                 ("e429-quota", 1, "nothing left"),
-                ("cut", 1, "stopped in the middle"),
+                ("cut", 1, "broke off"),
                 ("mid-error", 1, ""),
             ] {
                 server.clear();
@@ -264,7 +265,7 @@ fn a_recording_answers_in_a_test_of_a_workflow() {
         project.run(&["test"]).expect(0);
         project.file("counted.yaml", RESULT.replace("Count.", "Count again."));
         let missed = project.run(&["test"]).expect(1);
-        assert!(format!("{}{}", missed.stdout, missed.stderr).contains("model_not_recorded"), "{missed:?}");
+        assert!(format!("{}{}", missed.stdout, missed.stderr).contains("was not recorded"), "{missed:?}");
         project.file("counted.test.yaml", case.replace("tape", "tap"));
         project.run(&["test"]).expect(2).says(&["there is no folder `tap`"]);
     });

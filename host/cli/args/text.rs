@@ -460,8 +460,7 @@ Examples:
 
 pub(super) const MODELS: &str = "\
 Examples:
-  cofferdam models list
-  cofferdam models list --json | jq -r 'select(.has_key).provider'";
+  cofferdam models list";
 
 pub(super) const MODELS_LIST: &str = "\
 Examples:

@@ -3,6 +3,7 @@
 mod compact;
 mod large;
 mod repeats;
+mod reply;
 mod seat;
 mod sequel;
 mod structured;
@@ -27,6 +28,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use large::Large;
 use repeats::Repeats;
+use reply::{Reply, answer_of};
 use seat::Seat;
 use serde_json::Value;
 use std::sync::Arc;
@@ -480,35 +482,4 @@ impl<'a> Conversation<'a> {
         }
         self.ctx.events.observe(Body::Warning { code: code.to_owned(), message: message.to_owned() });
     }
-}
-
-/// The answer to one call.
-#[derive(Clone)]
-enum Reply {
-    Tool {
-        text: Arc<str>,
-        is_error: bool,
-    },
-    Submission(Submission),
-    /// A piece of a result that did not fit.
-    ReadOn {
-        text: Arc<str>,
-        is_error: bool,
-    },
-}
-
-async fn answer_of(
-    ctx: &AgentContext,
-    result: Option<&(Arc<Value>, Arc<Checker>)>,
-    call: &ToolCall,
-    read: Option<Reply>,
-) -> Result<Reply, Fault> {
-    if let Some(reply) = read {
-        return Ok(reply);
-    }
-    if let (Some((_, schema)), true) = (result, call.name == structured::NAME) {
-        return Ok(Reply::Submission(structured::submit(schema, call)));
-    }
-    let reply = ctx.tools.call(call).await?;
-    Ok(Reply::Tool { is_error: reply.error.is_some(), text: reply.text })
 }
