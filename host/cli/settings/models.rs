@@ -103,10 +103,12 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use crate::settings::file::{File, Kind};
+    use cofferdam::core::diagnostic::Diagnostic;
     use std::path::Path;
 
     fn findings(text: &str) -> Vec<String> {
-        File::check(Path::new("c.toml"), text).err().into_iter().flatten().map(|found| found.to_string()).collect()
+        let shown = |found: Diagnostic| format!("{found} {}", found.hint.as_deref().unwrap_or_default());
+        File::check(Path::new("c.toml"), text).err().into_iter().flatten().map(shown).collect()
     }
 
     #[test]

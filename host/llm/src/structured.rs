@@ -116,21 +116,35 @@ pub(crate) fn shape(provider: &Provider, way: Way, request: ModelRequest) -> Sha
 
 /// The conversation without calls of a tool that is not on offer: what was handed over and what was said of it, in words.
 fn told_in_words(messages: &[Message], tool: &str) -> Vec<Message> {
-    let said = |message: &Message| match message {
-        Message::Assistant { text, tool_calls, opaque } => {
-            let (own, others): (Vec<&ToolCall>, Vec<&ToolCall>) = tool_calls.iter().partition(|call| call.name == tool);
-            if own.is_empty() {
-                return message.clone();
+    let (mut told, mut replies) = (Vec::with_capacity(messages.len() + 1), Vec::new());
+    for message in messages {
+        match message {
+            // What is said of it stands behind the results of other calls, which must follow the calls at once.
+            Message::Tool { name, text, .. } if name == tool => replies.push(Message::user(Arc::clone(text))),
+            Message::Tool { .. } => told.push(message.clone()),
+            other => {
+                told.append(&mut replies);
+                told.push(without_calls_of(tool, other));
             }
-            let written = own.iter().map(|call| call.arguments.as_str());
-            let text: Vec<&str> = Some(&**text).filter(|text| !text.is_empty()).into_iter().chain(written).collect();
-            let tool_calls = others.into_iter().cloned().collect();
-            Message::Assistant { text: text.join("\n").into(), tool_calls, opaque: opaque.clone() }
         }
-        Message::Tool { name, text, .. } if name == tool => Message::user(Arc::clone(text)),
-        other => other.clone(),
+    }
+    told.append(&mut replies);
+    told
+}
+
+/// A message with what it hands over by a tool as its text.
+fn without_calls_of(tool: &str, message: &Message) -> Message {
+    let Message::Assistant { text, tool_calls, opaque } = message else {
+        return message.clone();
     };
-    messages.iter().map(said).collect()
+    let (own, others): (Vec<&ToolCall>, Vec<&ToolCall>) = tool_calls.iter().partition(|call| call.name == tool);
+    if own.is_empty() {
+        return message.clone();
+    }
+    let written = own.iter().map(|call| call.arguments.as_str());
+    let text: Vec<&str> = Some(&**text).filter(|text| !text.is_empty()).into_iter().chain(written).collect();
+    let tool_calls = others.into_iter().cloned().collect();
+    Message::Assistant { text: text.join("\n").into(), tool_calls, opaque: opaque.clone() }
 }
 
 impl Shaped {
@@ -281,6 +295,30 @@ mod tests {
         assert_eq!(texts[..3], ["count", "{\"n\":1.5}", "n is no integer"]);
         assert!(texts[3].contains("\"integer\"") && shaped.request.tools.is_empty());
         assert!(shaped.request.messages.iter().all(|message| !matches!(message, Message::Tool { .. })));
+    }
+
+    #[test]
+    fn what_is_said_of_a_result_does_not_come_between_calls_and_their_results() {
+        let call = |id: &str, name: &str| ToolCall { id: id.into(), name: name.into(), arguments: "{}".into() };
+        let reply = |id: &str, name: &str| Message::Tool {
+            call_id: id.into(),
+            name: name.into(),
+            text: id.into(),
+            is_error: false,
+        };
+        let calls = vec![call("a", "submit"), call("b", "look")];
+        let told = told_in_words(
+            &[
+                Message::Assistant { text: "".into(), tool_calls: calls, opaque: Vec::new() },
+                reply("a", "submit"),
+                reply("b", "look"),
+                Message::user("on"),
+            ],
+            "submit",
+        );
+        let kinds: Vec<(&str, bool)> =
+            told.iter().map(|message| (message.text(), matches!(message, Message::Tool { .. }))).collect();
+        assert_eq!(kinds, [("{}", false), ("b", true), ("a", false), ("on", false)]);
     }
 
     async fn read(way: Way, said: &[&str], reason: FinishReason) -> testing::Outcome {
