@@ -16,8 +16,11 @@ fn with_server<T: Send + 'static>(work: impl FnOnce(&ModelServer, Project) -> T 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = runtime.block_on(ModelServer::start(Default::default())).unwrap();
     let project = Project::new();
+    let guaranteeing =
+        ["openai", "anthropic", "gemini"].map(|name| format!("[models.providers.{name}]\nguarantees_schemas = true\n"));
     let toml = format!(
-        "[models.providers.openai-responses]\napi = \"responses\"\nbase_url = \"{}\"\n[models.providers.azure]\nbase_url = \"{}\"\n",
+        "{}[models.providers.openai-responses]\napi = \"responses\"\nguarantees_schemas = true\nbase_url = \"{}\"\n[models.providers.azure]\nbase_url = \"{}\"\n",
+        guaranteeing.concat(),
         server.base_url(),
         server.base_url()
     );

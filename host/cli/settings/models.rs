@@ -10,7 +10,8 @@ use cofferdam::llm::select::{ProviderSettings, Settings as Models};
 /// The keys of `[models]`.
 const KEYS: &[&str] = &["default", "script", "aliases", "fallbacks", "limits", "providers"];
 /// The keys of `[models.providers.NAME]`.
-const PROVIDER_KEYS: &[&str] = &["api", "base_url", "api_version", "key_variable", "headers", "limits"];
+const PROVIDER_KEYS: &[&str] =
+    &["api", "base_url", "api_version", "key_variable", "headers", "guarantees_schemas", "limits"];
 /// The keys of a table `limits`.
 const LIMIT_KEYS: &[&str] = &["concurrency", "requests_per_minute"];
 
@@ -56,6 +57,7 @@ impl Reader<'_> {
                 "api_version" => provider.api_version = self.text(entry, &path).map(str::to_owned),
                 "key_variable" => provider.key_variable = self.text(entry, &path).map(str::to_owned),
                 "headers" => provider.headers = self.texts(entry, &path),
+                "guarantees_schemas" => provider.guarantees_schemas = Some(self.switch(entry)),
                 "limits" => provider.limits = self.model_limits(entry, &format!("{path}.limits")),
                 _ => self.unknown(entry, &path, PROVIDER_KEYS),
             }

@@ -99,7 +99,8 @@ impl ServerReference {
 }
 
 /// Whether a header of this name carries a credential, for servers and for models.
-pub(crate) fn is_credential(header: &str) -> bool {
+#[must_use]
+pub fn is_credential(header: &str) -> bool {
     let lower = header.to_ascii_lowercase();
     CREDENTIALS.iter().any(|ending| lower.ends_with(ending))
 }

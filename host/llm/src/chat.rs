@@ -9,7 +9,7 @@ mod request;
 mod wire;
 
 use crate::protocol::{Asked, Assemble, Framing, Wire};
-use crate::provider::Provider;
+use crate::provider::{Provider, segment};
 use assemble::Assembler;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
@@ -25,6 +25,7 @@ impl Wire for Chat {
         match &provider.api_version {
             Some(version) if provider.name.as_ref() == "azure" => {
                 let root = provider.base_url.trim_end_matches('/').trim_end_matches("/openai/v1");
+                let (model, version) = (segment(model), segment(version));
                 format!("{root}/openai/deployments/{model}/chat/completions?api-version={version}")
             }
             _ => provider.endpoint("chat/completions"),

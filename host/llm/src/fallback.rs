@@ -23,26 +23,28 @@ impl Fallback {
     }
 
     async fn open(&self, request: ModelRequest) -> Result<ModelStream, Fault> {
-        let mut fault = match self.first.stream(request.clone()).await {
+        let fault = match self.first.stream(request.clone()).await {
             Ok(answer) => return Ok(answer),
             Err(fault) if is_of_the_provider(&fault) => fault,
             Err(fault) => return Err(fault),
         };
+        let (mut because, mut told) = (fault.message.clone(), fault.message.clone());
         for other in &self.others {
             let name = other.info().name;
-            let because = fault.message.clone();
             tracing::warn!(model = %self.first.info().name, instead = %name, step = %request.path, "another model is asked: {because}");
             match other.stream(request.clone()).await {
                 Ok(answer) => {
                     let instead = ModelEvent::Instead { model: name, because };
                     return Ok(Box::pin(stream::iter([Ok(instead)]).chain(answer)));
                 }
-                Err(next) if is_of_the_provider(&next) => fault = next,
+                Err(next) if is_of_the_provider(&next) => {
+                    told = format!("{told}; in its place: {}", next.message);
+                    because = next.message;
+                }
                 Err(next) => return Err(next),
             }
         }
-        let asked = self.others.iter().map(|other| format!("`{}`", other.info().name)).collect::<Vec<_>>().join(", ");
-        Err(Fault { message: format!("{}; {asked} could not answer in its place either", fault.message), ..fault })
+        Err(Fault { message: told, ..fault })
     }
 }
 
@@ -118,6 +120,6 @@ mod tests {
         }
         let model = Fallback::new(Arc::new(Failing(Kind::Quota)), vec![Arc::new(Failing(Kind::Timeout))]);
         let fault = drain(model.stream(request("a", "x")).await).await.end.unwrap_err();
-        assert!(fault.message.ends_with("`acme/failing` could not answer in its place either"), "{fault}");
+        assert_eq!((fault.code.as_ref(), fault.message.as_str()), ("model_quota", "it is so; in its place: it is so"));
     }
 }

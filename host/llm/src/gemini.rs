@@ -8,7 +8,7 @@ mod assemble;
 mod request;
 
 use crate::protocol::{Asked, Assemble, Framing, Wire};
-use crate::provider::Provider;
+use crate::provider::{Provider, segment};
 use assemble::Assembler;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
@@ -30,8 +30,11 @@ impl Wire for GenerateContent {
         let version = provider.api_version.as_deref().unwrap_or(VERSION);
         let versioned = ["/v1", "/v1beta", "/v1alpha"].iter().any(|end| base.ends_with(end));
         let root = if versioned { base.to_owned() } else { format!("{base}/{version}") };
-        let model = model.strip_prefix("models/").unwrap_or(model);
-        format!("{root}/models/{model}:streamGenerateContent?alt=sse")
+        let (kind, name) = match model.split_once('/') {
+            Some((kind @ ("models" | "tunedModels"), name)) => (kind, name),
+            _ => ("models", model),
+        };
+        format!("{root}/{kind}/{}:streamGenerateContent?alt=sse", segment(name))
     }
 
     fn headers(&self, _: &Provider, _: &ModelSettings) -> Vec<(&'static str, String)> {
@@ -78,5 +81,7 @@ mod tests {
                 );
             }
         }
+        let escaped = GenerateContent.url(&provider, "x:countTokens?a=");
+        assert!(escaped.ends_with("/models/x%3AcountTokens%3Fa%3D:streamGenerateContent?alt=sse"), "{escaped}");
     }
 }

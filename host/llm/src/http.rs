@@ -8,15 +8,15 @@ mod lane;
 mod reader;
 #[cfg(test)]
 mod reading;
+mod source;
 mod told;
 mod tried;
-mod way;
 
 use crate::kind::Kind;
 use crate::protocol::Asked;
 use crate::provider::Provider;
 use crate::retry::Retries;
-use crate::structured::{self, KnownWay};
+use crate::structured::{self, Guarantee, KnownGuarantee};
 use crate::tape::Tape;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
@@ -29,20 +29,24 @@ use futures_util::{StreamExt, stream};
 pub(crate) use lane::Lane;
 pub use lane::Limits;
 use reader::Reader;
+use source::{Silence, Source};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 pub use tried::Tried;
-use way::{Silence, Way};
+
+/// How long a provider is left alone that said "too many" and not for how long.
+const UNASKED_PAUSE_MS: u64 = 500;
 
 /// A model of a provider.
 pub struct HttpModel {
     origin: Arc<Origin>,
-    way: Way,
+    source: Source,
     clock: Arc<dyn Clock>,
     /// The provider's, which closes for all its models, and the model's own.
     lanes: [Arc<Lane>; 2],
     /// How a result is had.
-    results: KnownWay,
+    results: Arc<KnownGuarantee>,
 }
 
 impl std::fmt::Debug for HttpModel {
@@ -63,7 +67,7 @@ impl HttpModel {
     /// The model of this name at a provider. Nothing is sent or read before the first request. Clones of one `client`
     /// share their connections.
     pub fn new(provider: Provider, model: impl Into<String>, client: ProviderClient, clock: Arc<dyn Clock>) -> Self {
-        Self::by(Way::Sent(client), provider, model.into(), clock)
+        Self::by(Source::Sent(client), provider, model.into(), clock)
     }
 
     /// The model of this name as it was recorded: nothing can be sent.
@@ -73,18 +77,18 @@ impl HttpModel {
         tape: Arc<Tape>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::by(Way::Replayed(tape), provider, model.into(), clock)
+        Self::by(Source::Replayed(tape), provider, model.into(), clock)
     }
 
-    fn by(way: Way, provider: Provider, model: String, clock: Arc<dyn Clock>) -> Self {
-        let results = KnownWay::of(&provider);
-        Self { origin: Arc::new(Origin { provider, model }), way, clock, lanes: Default::default(), results }
+    fn by(source: Source, provider: Provider, model: String, clock: Arc<dyn Clock>) -> Self {
+        let results = Arc::new(KnownGuarantee::of(&provider));
+        Self { origin: Arc::new(Origin { provider, model }), source, clock, lanes: Default::default(), results }
     }
 
     /// With a tape, which records what the provider says, or answers in its place.
     #[must_use]
     pub fn taped(mut self, tape: Arc<Tape>) -> Self {
-        self.way = self.way.taped(tape);
+        self.source = self.source.taped(tape);
         self
     }
 
@@ -100,10 +104,9 @@ impl HttpModel {
         loop {
             let shaped = structured::shape(&self.origin.provider, way, request.clone());
             match self.send(&shaped.request).await {
-                Ok(answer) => return Ok(shaped.read(answer)),
+                Ok(answer) => return Ok(shaped.read(answer, &self.results)),
                 Err(fault) => {
-                    let is_refusal = request.result.is_some() && fault.code == Kind::BadRequest.code();
-                    let Some(next) = is_refusal.then(|| self.results.after(way, &fault.message)).flatten() else {
+                    let Some(next) = request.result.as_ref().and_then(|_| self.next_way(way, &fault)) else {
                         return Err(fault);
                     };
                     tracing::debug!(model = %self.origin.model, from = ?way, to = ?next, "the provider refused a way to a result");
@@ -111,6 +114,16 @@ impl HttpModel {
                 }
             }
         }
+    }
+
+    /// Another way to a result, where the provider refused this one. Where recordings are replayed, what was learnt when they
+    /// were made may have been learnt by another step: what is not recorded in one way may be so in the next.
+    fn next_way(&self, way: Guarantee, fault: &Fault) -> Option<Guarantee> {
+        if self.source.is_replayed() && fault.code == Kind::NotRecorded.code() {
+            return way.next();
+        }
+        let is_refusal = [Kind::BadRequest, Kind::NotFound].iter().any(|kind| kind.code() == fault.code);
+        is_refusal.then(|| self.results.after(way, &fault.message)).flatten()
     }
 
     async fn send(&self, request: &ModelRequest) -> Result<ModelStream, Fault> {
@@ -126,20 +139,27 @@ impl HttpModel {
         // The model's own lane first: who waits there takes no place from other models of the provider.
         let entered = [self.lanes[1].enter().await, self.lanes[0].enter().await];
         loop {
-            for lane in self.lanes.iter().filter(|_| !self.way.is_replayed()) {
+            // The provider's last: it may be closed while a request waits for its turn in the model's.
+            for lane in self.lanes.iter().rev().filter(|_| !self.source.is_replayed()) {
                 lane.pass(&*self.clock).await;
             }
             let fault = match self.begin(&prepared).await {
                 Ok((first, reader)) => return Ok(events(first, reader, entered)),
                 Err(fault) => fault,
             };
-            let (code, told) = (fault.code.clone(), fault.message.clone());
-            let wait = retries.next(fault)?;
+            let (code, told, asked) = (fault.code.clone(), fault.message.clone(), fault.retry_after_ms);
+            let wait = retries.next(fault).inspect_err(|_| {
+                // This request is over; those of others wait all the same.
+                if code == Kind::RateLimited.code() && !self.source.is_replayed() {
+                    let most = asked.unwrap_or(UNASKED_PAUSE_MS).min(limits::MODEL_RETRY_AFTER_MS);
+                    self.lanes[0].close(Duration::from_millis(most));
+                }
+            })?;
             tracing::warn!(
                 provider = %provider.name, model = %self.origin.model, step = %request.path, code = %code,
                 retry = retries.done(), wait_ms = wait.as_millis(), "the model's provider failed, trying again: {told}"
             );
-            if self.way.is_replayed() {
+            if self.source.is_replayed() {
                 continue;
             }
             if code == Kind::RateLimited.code() {
@@ -150,22 +170,30 @@ impl HttpModel {
         }
     }
 
-    /// Sends the request and reads up to the first event.
-    async fn begin(&self, prepared: &Prepared) -> Result<(ModelEvent, Reader), Fault> {
-        let answered = self.way.ask(&self.origin.provider, prepared, &*self.clock).await;
+    /// Sends the request and reads up to the first piece of the answer: that an answer began is none.
+    async fn begin(&self, prepared: &Prepared) -> Result<(Vec<ModelEvent>, Reader), Fault> {
+        let answered = self.source.ask(&self.origin.provider, prepared, &*self.clock).await;
         let response = answered.map_err(|silence| match silence {
             Silence::Transport(error) => self.origin.transport(&error, None),
             Silence::Tape(fault) => fault,
         })?;
-        let head = Head::read(response.status, &response.headers, self.way.now(&*self.clock));
+        let head = Head::read(response.status, &response.headers, self.source.now(&*self.clock));
         if !(200..300).contains(&response.status) {
             let page = response.head_of_body(limits::MODEL_ERROR_BODY_BYTES).await.unwrap_or_default();
             return Err(self.origin.answered(&head, &page));
         }
         let mut reader = Reader::new(Arc::clone(&self.origin), head.clone(), response.body, &prepared.asked);
-        match reader.next().await {
-            Some(first) => Ok((first?, reader)),
-            None => Err(self.origin.truncated(&head)),
+        let mut first = Vec::new();
+        loop {
+            let Some(event) = reader.next().await else {
+                return Err(self.origin.truncated(&head));
+            };
+            let event = event?;
+            let is_piece = !matches!(event, ModelEvent::Started { .. } | ModelEvent::Usage(_));
+            first.push(event);
+            if is_piece {
+                return Ok((first, reader));
+            }
         }
     }
 }
@@ -176,7 +204,7 @@ impl Model for HttpModel {
         ModelInfo {
             name: format!("{}/{model}", provider.name).into(),
             is_language_model: true,
-            summary: format!("`{model}` at {}", self.way.place()),
+            summary: format!("`{model}` at {}", self.source.place()),
         }
     }
 
@@ -194,9 +222,9 @@ impl Model for HttpModel {
 }
 
 /// The events of an answer; the request counts as under way until they are read or dropped.
-fn events(first: ModelEvent, reader: Reader, entered: [Option<OwnedSemaphorePermit>; 2]) -> ModelStream {
+fn events(first: Vec<ModelEvent>, reader: Reader, entered: [Option<OwnedSemaphorePermit>; 2]) -> ModelStream {
     let rest = stream::unfold((reader, entered), |(mut reader, entered)| async move {
         reader.next().await.map(|event| (event, (reader, entered)))
     });
-    Box::pin(stream::iter([Ok(first)]).chain(rest))
+    Box::pin(stream::iter(first.into_iter().map(Ok)).chain(rest))
 }

@@ -3,6 +3,7 @@
 //! It must not read the environment: keys come in as values. Keys never stand in messages or debug output.
 
 use crate::protocol::Api;
+use cofferdam_core::server::is_credential;
 use cofferdam_egress::Timeouts;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -93,18 +94,29 @@ impl Provider {
     /// A text of the provider without the key and the values of headers, which some of them repeat.
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
-        // A short value of a header, `docs` say, stands in any text and is no credential.
-        let headers = self.headers.iter().map(|(_, value)| value).filter(|value| value.expose_secret().len() >= 8);
-        let secrets = self.key.iter().chain(headers).map(ExposeSecret::expose_secret);
-        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+        self.secrets().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 
-    /// Its key and the values of its headers, as far as they are long enough for credentials: what must stand in no file.
-    /// A key for the sake of the form, `none` say, is none, and taking it out of an answer would damage that.
+    /// Its key and the values of headers that carry credentials, as far as they are long enough for that: what must be shown
+    /// nowhere. A key for the sake of the form, `none` say, is none, and taking it out of an answer would damage that.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
-        let all = self.key.iter().chain(self.headers.iter().map(|(_, value)| value));
+        let headers = self.headers.iter().filter(|(name, _)| is_credential(name)).map(|(_, value)| value);
+        let all = self.key.iter().chain(headers);
         all.map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= 8)
     }
+}
+
+/// A name as one segment of a path: what would end the segment, or leave it, is encoded.
+pub(crate) fn segment(name: &str) -> String {
+    // A URL resolves dots, encoded ones too; a name of nothing else names nothing.
+    if !name.is_empty() && name.bytes().all(|byte| byte == b'.') {
+        return name.replace('.', "%252E");
+    }
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(encode).collect()
 }
 
 /// How a request shows its key.
@@ -332,6 +344,7 @@ pub fn ollama_base_url(host: &str) -> String {
 #[must_use]
 pub fn azure_base_url(endpoint: &str) -> String {
     let endpoint = endpoint.trim().trim_end_matches('/');
+    let endpoint = endpoint.strip_suffix("/openai").unwrap_or(endpoint);
     let is_bare = endpoint.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));
     if is_bare { format!("{endpoint}/openai/v1") } else { endpoint.to_owned() }
 }
@@ -385,10 +398,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_stays_in_its_segment() {
+        for (name, written) in [
+            ("gpt-5.1_x~", "gpt-5.1_x~"),
+            ("a/../b?c#d e", "a%2F..%2Fb%3Fc%23d%20e"),
+            ("..", "%252E%252E"),
+            ("x:countTokens", "x%3AcountTokens"),
+            ("ä", "%C3%A4"),
+        ] {
+            assert_eq!(segment(name), written);
+        }
+    }
+
+    #[test]
     fn the_address_of_a_resource_of_azure_is_enough() {
         for (endpoint, url) in [
             ("https://me.openai.azure.com/", "https://me.openai.azure.com/openai/v1"),
             ("https://me.openai.azure.com/openai/v1", "https://me.openai.azure.com/openai/v1"),
+            ("https://me.openai.azure.com/openai/", "https://me.openai.azure.com/openai/v1"),
             ("https://proxy.test/azure", "https://proxy.test/azure"),
             ("", ""),
         ] {

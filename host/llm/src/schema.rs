@@ -165,8 +165,17 @@ impl Fitting {
             }
             let known = self.profile.keywords.is_none_or(|known| known.contains(&keyword.as_str()));
             if !known && keyword != "oneOf" {
+                if self.profile.closed && ADDS_MEMBERS.contains(&keyword.as_str()) {
+                    self.cannot(&place, "says of members what the protocol cannot");
+                }
                 self.lost.push(place);
                 continue;
+            }
+            if self.profile.closed && keyword == "allOf" {
+                self.cannot(&place, "adds members to an object that is closed");
+            }
+            if !known && map.contains_key("anyOf") {
+                self.cannot(&place, "stands beside `anyOf`");
             }
             let value = self.keyword(keyword, value, &place, depth);
             // What is one of several is any of them for who has no word for it.
@@ -219,10 +228,17 @@ impl Fitting {
             }
         };
         schema.insert("additionalProperties".to_owned(), json!(false));
+        let required: Vec<Value> = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+        if required.iter().any(|name| name.as_str().is_none_or(|name| !names.iter().any(|own| own == name))) {
+            self.cannot(at, "requires members that are not named");
+        }
         if !self.profile.all_required {
             return;
         }
-        let required: Vec<Value> = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+        // Nulls that stand for members left out are found and taken away below members and items, and nowhere else.
+        if required.len() < names.len() && !is_plain(at) {
+            self.cannot(at, "has optional members behind a reference or a choice");
+        }
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             let optional = properties.iter_mut().filter(|(name, _)| !required.iter().any(|own| own == name.as_str()));
             optional.for_each(|(_, schema)| make_nullable(schema));
@@ -230,6 +246,33 @@ impl Fitting {
         schema.insert("required".to_owned(), json!(names));
     }
 }
+
+/// Whether only members and items lead to a place.
+fn is_plain(at: &str) -> bool {
+    let mut words = at.split('.');
+    while let Some(word) = words.next() {
+        match word {
+            "" | "items" => {}
+            "properties" if words.next().is_some() => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Keywords that have a say in which members an object has: without them a closed object may be one that never fits.
+const ADDS_MEMBERS: &[&str] = &[
+    "allOf",
+    "dependentRequired",
+    "dependentSchemas",
+    "else",
+    "if",
+    "minProperties",
+    "patternProperties",
+    "propertyNames",
+    "then",
+    "unevaluatedProperties",
+];
 
 fn join(at: &str, name: &str) -> String {
     if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
@@ -302,7 +345,7 @@ mod tests {
                 "name": { "type": "string", "minLength": 1, "pattern": "^a" },
                 "tags": { "type": "array", "items": { "type": "string", "maxLength": 9 }, "uniqueItems": true },
                 "size": { "type": ["integer", "null"], "minimum": 1 },
-                "kind": { "oneOf": [{ "const": "a" }, { "type": "object", "properties": { "x": { "type": "number" } } }] },
+                "kind": { "oneOf": [{ "const": "a" }, { "type": "object", "required": ["x"], "properties": { "x": { "type": "number" } } }] },
             },
         })
     }
@@ -371,7 +414,7 @@ mod tests {
                 "kind": { "anyOf": [
                     { "anyOf": [{ "const": "a" }, {
                         "type": "object", "additionalProperties": false, "required": ["x"],
-                        "properties": { "x": { "anyOf": [{ "type": "number" }, { "type": "null" }] } },
+                        "properties": { "x": { "type": "number" } },
                     }] },
                     { "type": "null" },
                 ] },
@@ -387,6 +430,12 @@ mod tests {
             json!({ "type": "object" }),
             json!({ "type": "object", "additionalProperties": { "type": "number" }, "properties": {} }),
             json!({ "type": "object", "properties": { "a": true } }),
+            json!({ "type": "object", "properties": { "a": {} }, "allOf": [{ "required": ["b"] }] }),
+            json!({ "type": "object", "properties": { "a": {} }, "required": ["b"] }),
+            json!({ "type": "object", "properties": { "a": {} }, "patternProperties": { "^b": {} } }),
+            json!({ "type": "object", "properties": { "a": { "anyOf": [], "oneOf": [] } } }),
+            json!({ "type": "object", "properties": { "a": { "$ref": "#/$defs/x" } }, "$defs": { "x": { "type": "object", "properties": { "b": {} } } } }),
+            json!({ "type": "object", "properties": { "a": { "anyOf": [{ "type": "object", "properties": { "b": {} } }] } } }),
         ] {
             assert!(fit(Api::Chat, Use::Result, &schema).unfit.is_some(), "{schema}");
             assert!(fit(Api::Ollama, Use::Result, &schema).unfit.is_none(), "{schema}");

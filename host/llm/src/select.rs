@@ -172,7 +172,7 @@ impl ModelCatalog {
         let found = self.providers().find(provider)?;
         let client = self.client(&found)?;
         let local = match (model, found.api) {
-            ("", Api::Ollama) => self.local_model().await.map(|(name, _)| name),
+            ("", Api::Ollama) if provider == "ollama" => self.local_model().await.map(|(name, _)| name),
             _ => None,
         };
         let example = Known::find(provider).map_or("default", |known| known.example);
@@ -221,7 +221,10 @@ impl ModelCatalog {
                 let client = self.client(&provider)?;
                 let bounds = self.settings.providers.get(&*provider.name).map(|own| own.limits).unwrap_or_default();
                 let lane = self.lane(&provider.name, bounds);
-                let own = self.lane(name, self.settings.limits.get(name).copied().unwrap_or_default());
+                let own = match self.settings.limits.get(name) {
+                    Some(bounds) => self.lane(name, *bounds),
+                    None => Arc::default(),
+                };
                 let built = HttpModel::new(provider, model, client, clock).on(lane, own);
                 Ok(Arc::new(match &self.tape {
                     Some(tape) => built.taped(Arc::clone(tape)),

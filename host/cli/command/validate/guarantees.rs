@@ -24,6 +24,8 @@ pub(in crate::command) const GUARANTEE: Code = Code {
 pub(super) struct Guarantor {
     name: String,
     api: cofferdam::llm::Api,
+    /// Whether it guarantees anything.
+    guarantees: bool,
 }
 
 /// The providers that a flag names: one of them, or `all`, of which those of one protocol are as one.
@@ -32,9 +34,10 @@ pub(super) fn named(catalog: &ModelCatalog, name: &str) -> Result<Vec<Guarantor>
     if name == "all" {
         let mut all: Vec<Guarantor> = Vec::new();
         for provider in known {
-            match all.iter_mut().find(|one| one.api == provider.api) {
+            let guarantees = provider.guarantees_schemas;
+            match all.iter_mut().find(|one| one.api == provider.api && one.guarantees == guarantees) {
                 Some(one) => one.name = format!("{}, {}", one.name, provider.name),
-                None => all.push(Guarantor { name: provider.name, api: provider.api }),
+                None => all.push(Guarantor { name: provider.name, api: provider.api, guarantees }),
             }
         }
         return Ok(all);
@@ -45,7 +48,7 @@ pub(super) fn named(catalog: &ModelCatalog, name: &str) -> Result<Vec<Guarantor>
             did_you_mean(name, names).unwrap_or_else(|| "`cofferdam models list` names them; `all` is all".to_owned());
         return Err(Failure::usage(format!("--provider {name}: no provider of models is called so")).with_hint(hint));
     };
-    Ok(vec![Guarantor { name: found.name.clone(), api: found.api }])
+    Ok(vec![Guarantor { name: found.name.clone(), api: found.api, guarantees: found.guarantees_schemas }])
 }
 
 /// What is lost of each result's schema.
@@ -71,7 +74,17 @@ fn schemas(root: Part<'_>) -> Vec<Part<'_>> {
 }
 
 fn lost(guarantor: &Guarantor, part: Part<'_>, place: &Place) -> Option<Diagnostic> {
-    let Guarantor { name, api } = guarantor;
+    let Guarantor { name, api, guarantees } = guarantor;
+    if !guarantees {
+        return Some(Diagnostic {
+            code: GUARANTEE.id,
+            severity: Severity::Warning,
+            place: Some(place.clone()),
+            path: part.path().to_owned(),
+            message: format!("{name}: guarantees no schema; the model hands the result over by a tool"),
+            hint: Some("what comes back is checked against the whole schema".to_owned()),
+        });
+    }
     let fitted = fit(*api, Use::Result, &part.to_json());
     let (message, hint) = match (fitted.unfit, fitted.lost.as_slice()) {
         (None, []) => return None,

@@ -3,7 +3,7 @@
 use super::ModelOptions;
 use crate::limits;
 use crate::server::is_credential;
-use crate::value::{self, Map};
+use crate::value;
 use serde_json::Value;
 
 /// Headers that the host or the connection sets, in lower case.
@@ -95,17 +95,19 @@ impl ModelOptions {
             faults.extend(header_fault(name, value));
         }
         for (provider, body) in &self.provider {
-            for name in body.keys().filter(|name| RESERVED_BODY.contains(&name.as_str())) {
+            for name in body.keys().filter(|name| RESERVED_BODY.iter().any(|reserved| is_same(name, reserved))) {
                 let message = format!("`{name}` is what the host says of each request");
                 let hint = "leave it out; models, tools and lengths have keys of their own";
                 faults.push(ModelOptionFault::new(&["provider", provider, name], message, hint));
             }
             for (table, names) in RESERVED_INNER {
-                let inner = body.get(*table).and_then(Value::as_object);
-                for name in inner.into_iter().flat_map(Map::keys).filter(|name| names.contains(&name.as_str())) {
-                    let message = format!("`{table}.{name}` is what the host says of each request");
+                let tables = body.iter().filter(|(own, _)| is_same(own, table));
+                let inner = tables.filter_map(|(own, value)| Some((own, value.as_object()?)));
+                let inner = inner.flat_map(|(own, members)| members.keys().map(move |name| (own, name)));
+                for (own, name) in inner.filter(|(_, name)| names.iter().any(|reserved| is_same(name, reserved))) {
+                    let message = format!("`{own}.{name}` is what the host says of each request");
                     let hint = "`maxTokens` of the agent bounds an answer";
-                    faults.push(ModelOptionFault::new(&["provider", provider, table, name], message, hint));
+                    faults.push(ModelOptionFault::new(&["provider", provider, own, name], message, hint));
                 }
             }
         }
@@ -148,6 +150,13 @@ impl ModelOptions {
             wrong("stop", &format!("at most {} texts, none of them empty", limits::MODEL_STOPS));
         }
     }
+}
+
+/// Whether two names are one to a provider that takes both `maxTokens` and `max_tokens`.
+fn is_same(name: &str, reserved: &str) -> bool {
+    let letters =
+        |text: &str| text.chars().filter(|letter| *letter != '_').flat_map(char::to_lowercase).collect::<String>();
+    letters(name) == letters(reserved)
 }
 
 fn header_fault(name: &str, value: &str) -> Option<ModelOptionFault> {
@@ -202,10 +211,14 @@ mod tests {
 
     #[test]
     fn a_body_cannot_say_what_budgets_and_streams_rest_on() {
-        let inner = json!({ "g": { "generationConfig": { "maxOutputTokens": 9, "seed": 1 }, "options": { "num_predict": 1, "num_ctx": 1 } } });
+        let inner = json!({ "g": { "generationConfig": { "maxOutputTokens": 9, "seed": 1 }, "options": { "num_predict": 1, "num_ctx": 1 }, "generation_config": { "max_output_tokens": 1 } } });
         assert_eq!(
             places(json!({ "provider": inner })),
-            ["provider.g.generationConfig.maxOutputTokens", "provider.g.options.num_predict"]
+            [
+                "provider.g.generationConfig.maxOutputTokens",
+                "provider.g.generation_config.max_output_tokens",
+                "provider.g.options.num_predict",
+            ]
         );
         let body = json!({ "p": { "max_tokens": 1, "stream": false, "n": 3, "service_tier": "flex", "top_k": 4 } });
         assert_eq!(places(json!({ "provider": body })), ["provider.p.max_tokens", "provider.p.stream", "provider.p.n"]);

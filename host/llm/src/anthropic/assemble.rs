@@ -171,9 +171,10 @@ impl Assembler {
             let text = format!("{begun}{grown}");
             object.insert(field.to_owned(), json!(text));
         }
-        // What is no JSON stays as text, for whoever validates it.
+        // It must be an object when it comes back; whoever validates it has it as it was written.
         if !input.trim().is_empty() {
-            object.insert("input".to_owned(), serde_json::from_str(&input).unwrap_or(json!(input)));
+            let written = serde_json::from_str(&input).ok().filter(Value::is_object);
+            object.insert("input".to_owned(), written.unwrap_or_else(|| json!({ "invalid": input })));
         }
         value
     }

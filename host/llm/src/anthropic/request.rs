@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 
 /// The bound of an answer when nobody says one; the protocol wants one.
 const MAX_TOKENS: u32 = 8_192;
-/// What thinking is given beside the answer, by the words that other providers have for it.
+/// The least that thinking may be given; an answer with thinking has more.
+const LEAST_THINKING: u64 = 1_024;
+/// What thinking is given, by the words that other providers have for it.
 const THINKING_TOKENS: &[(&str, u32)] = &[("minimal", 1_024), ("low", 2_048), ("medium", 8_192), ("high", 24_576)];
 
 /// The body of a streamed request.
@@ -47,6 +49,9 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         put("output_config", json!({ "format": format }));
     }
     settings.options.add_own(&provider.name, &mut body);
+    if settings.max_tokens.is_none() {
+        make_room_beside_thinking(&mut body);
+    }
     make_room_for_thinking(&mut body);
     let bytes = serde_json::to_vec(&body);
     bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
@@ -84,27 +89,40 @@ fn thinking(settings: &ModelSettings) -> Option<(&'static str, Value)> {
     }
 }
 
+/// What thinking is given, if its bound is said.
+fn thinking_tokens(body: &Map) -> Option<u64> {
+    body.get("thinking")?.get("budget_tokens")?.as_u64()
+}
+
+/// A bound that nobody said leaves the answer its room beside the thinking.
+fn make_room_beside_thinking(body: &mut Map) {
+    if let Some(budget) = thinking_tokens(body) {
+        body.insert("max_tokens".to_owned(), json!(budget.saturating_add(u64::from(MAX_TOKENS))));
+    }
+}
+
 /// Thinking counts into the bound of the answer, which must be larger; and it cannot be had together with sampling or
 /// a tool that must be used.
 fn make_room_for_thinking(body: &mut Map) {
-    let budget = body.get("thinking").and_then(|table| table.get("budget_tokens")).and_then(Value::as_u64);
-    let Some(budget) = budget else {
+    let kind = body.get("thinking").and_then(|table| table.get("type")).and_then(Value::as_str);
+    if kind.is_none_or(|kind| kind == "disabled") {
         return;
-    };
+    }
     let most = body.get("max_tokens").and_then(Value::as_u64).unwrap_or(0);
+    let is_forced = body.get("tool_choice").and_then(|choice| choice.get("type")).and_then(Value::as_str);
+    if matches!(is_forced, Some("any" | "tool")) || most <= LEAST_THINKING {
+        body.insert("thinking".to_owned(), json!({ "type": "disabled" }));
+        return;
+    }
     // The bound is what a budget was reckoned with, so thinking gives way to it.
-    if most <= budget {
-        let half = json!((most / 2).max(1_024));
+    if thinking_tokens(body).is_some_and(|budget| budget >= most) {
+        let half = json!((most / 2).max(LEAST_THINKING));
         if let Some(table) = body.get_mut("thinking").and_then(Value::as_object_mut) {
             table.insert("budget_tokens".to_owned(), half);
         }
     }
     for name in ["temperature", "top_p", "top_k"] {
         body.remove(name);
-    }
-    let is_forced = body.get("tool_choice").and_then(|choice| choice.get("type")).and_then(Value::as_str);
-    if matches!(is_forced, Some("any" | "tool")) {
-        body.insert("thinking".to_owned(), json!({ "type": "disabled" }));
     }
 }
 
@@ -295,6 +313,19 @@ mod tests {
         request.settings.max_tokens = Some(4_000);
         let sent = written(&request);
         assert_eq!((&sent["thinking"]["budget_tokens"], sent.get("temperature")), (&json!(2_000), None));
+        request.settings.max_tokens = Some(500);
+        let small = written(&request);
+        assert_eq!((&small["thinking"]["type"], &small["temperature"]), (&json!("disabled"), &json!(0.5)));
+        let free = written(&with_options(json!({ "reasoning": "high" })));
+        assert_eq!(
+            (&free["thinking"]["budget_tokens"], &free["max_tokens"]),
+            (&json!(24_576), &json!(24_576 + MAX_TOKENS))
+        );
+        let mut forced = with_options(json!({ "reasoning": { "type": "adaptive" } }));
+        let parameters = Arc::new(json!({"type": "object"}));
+        forced.tools = Arc::from([ToolSpec { name: "get".to_owned(), description: String::new(), parameters }]);
+        forced.tool_choice = ToolChoice::Required;
+        assert_eq!(written(&forced)["thinking"], json!({ "type": "disabled" }));
         assert_eq!(written(&with_options(json!({ "reasoning": "none" })))["thinking"], json!({ "type": "disabled" }));
         let own = json!({ "type": "adaptive" });
         assert_eq!(written(&with_options(json!({ "reasoning": own })))["thinking"], own);

@@ -9,6 +9,7 @@ use crate::sse::{Decoder, Oversize};
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::limits::MODEL_RESPONSE_BYTES;
+use cofferdam_core::message::Usage;
 use cofferdam_core::port::ModelEvent;
 use cofferdam_egress::EgressError;
 use futures_core::stream::BoxStream;
@@ -28,6 +29,8 @@ pub(super) struct Reader {
     events: VecDeque<ModelEvent>,
     /// Whether anything of the answer was given.
     begun: bool,
+    /// The tokens that were told of, once the answer has ended.
+    told: Option<Usage>,
     fault: Option<Fault>,
     received: usize,
 }
@@ -69,6 +72,7 @@ impl Reader {
             frames,
             events,
             begun: false,
+            told: None,
             fault: None,
             received: 0,
         }
@@ -93,8 +97,8 @@ impl Reader {
             };
             if let Err(fault) = read {
                 // Of an answer of which nothing came nobody hears anything: it may be asked for again.
-                let usage = self.assembler.take().filter(|_| self.begun).and_then(|assembler| assembler.usage());
-                self.events.extend(usage.map(ModelEvent::Usage));
+                let told = self.assembler.take().and_then(|assembler| assembler.usage()).or(self.told);
+                self.events.extend(told.filter(|_| self.begun).map(ModelEvent::Usage));
                 self.fault = Some(fault);
             }
         }
@@ -205,6 +209,7 @@ impl Reader {
         let Some(mut assembler) = self.assembler.take() else {
             return Ok(());
         };
+        self.told = assembler.usage();
         assembler.end(&mut self.events).map_err(|odd| self.origin.odd(&self.head, &odd))
     }
 }

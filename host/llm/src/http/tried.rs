@@ -2,16 +2,19 @@
 //!
 //! It must not retry, and must not give a key away.
 
-use super::HttpModel;
 use super::failure::Head;
-use super::headers;
-use super::way::Way;
+use super::reader::Reader;
+use super::source::Source;
+use super::{HttpModel, headers};
 use crate::kind::Kind;
+use crate::protocol::Asked;
+use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::id::{RunId, StepPath};
 use cofferdam_core::limits;
 use cofferdam_core::message::Message;
 use cofferdam_core::port::{ModelRequest, ModelSettings, ToolChoice};
+use futures_util::stream;
 use std::sync::Arc;
 
 /// The most that the answer may have, in tokens: enough for a word, also of models that think.
@@ -43,7 +46,7 @@ impl HttpModel {
     /// When the request cannot be written: a key with characters that cannot be sent, for instance. Or when recordings
     /// stand in the provider's place.
     pub async fn try_once(&self) -> Result<Tried, Fault> {
-        let (Way::Sent(client) | Way::Recorded(client, _)) = &self.way else {
+        let (Source::Sent(client) | Source::Recorded(client, _)) = &self.source else {
             return Err(Kind::NotConfigured.fault("no provider can be tried where recordings are replayed"));
         };
         let origin = &self.origin;
@@ -67,12 +70,29 @@ impl HttpModel {
             Ok(bytes) => {
                 let text = provider.scrub(&String::from_utf8_lossy(&bytes));
                 tried.body = first_lines(&text);
-                let is_answer = (200..300).contains(&head.status) && !bytes.is_empty();
-                tried.fault = (!is_answer).then(|| origin.answered(&head, &bytes));
+                tried.fault = match head.status {
+                    200..300 => self.fault_in(&head, bytes).await,
+                    _ => Some(origin.answered(&head, &bytes)),
+                };
             }
             Err(error) => tried.fault = Some(origin.transport(&error, Some(&head))),
         }
         Ok(tried)
+    }
+}
+
+impl HttpModel {
+    /// What is wrong with an answer of which this is the beginning, or all.
+    async fn fault_in(&self, head: &Head, bytes: Bytes) -> Option<Fault> {
+        let is_whole = bytes.len() < limits::MODEL_ERROR_BODY_BYTES;
+        let body = Box::pin(stream::iter([Ok(bytes)]));
+        let mut reader = Reader::new(Arc::clone(&self.origin), head.clone(), body, &Asked::default());
+        while let Some(event) = reader.next().await {
+            if let Err(fault) = event {
+                return (is_whole || fault.code != Kind::Truncated.code()).then_some(fault);
+            }
+        }
+        None
     }
 }
 
@@ -124,6 +144,12 @@ mod tests {
         assert_eq!((bad.status, bad.fault.as_ref().map(|fault| &*fault.code)), (Some(401), Some("model_auth")));
         assert!(!bad.body.is_empty() && !format!("{bad:?}").contains("sk-secret"), "{bad:?}");
         assert_eq!(server.requests().len(), 2, "nothing is asked twice");
+        let odd = tried(&server.base_url(), "e200-error-body").await;
+        assert_eq!(
+            (odd.status, odd.fault.map(|fault| fault.code.to_string())),
+            (Some(200), Some("model_auth".to_owned()))
+        );
+        assert_eq!(server.requests().len(), 3);
         let down = tried("http://127.0.0.1:1/v1", "text").await;
         assert_eq!((down.status, down.fault.unwrap().code.as_ref()), (None, "model_unavailable"));
     }

@@ -165,7 +165,11 @@ impl Assembler {
     /// The items to send back, if any of them must be: reasoning, or what is not known here.
     fn kept(&mut self, calls: &[ToolCall]) -> Option<ModelEvent> {
         let mut items: Vec<Value> = std::mem::take(&mut self.items).into_values().map(|item| item.value).collect();
-        items.retain(Value::is_object);
+        // Reasoning that is not encrypted lies at the provider, which was told to store none.
+        let is_lost = |item: &Value| {
+            kind(item) == Some("reasoning") && !item.get("encrypted_content").is_some_and(Value::is_string)
+        };
+        items.retain(|item| item.is_object() && !is_lost(item));
         let plain = |item: &Value| matches!(kind(item), Some("message" | "function_call"));
         if items.iter().all(plain) {
             return None;

@@ -20,8 +20,10 @@ pub struct ListedProvider {
     pub key_variable: Option<String>,
     /// Whether a key was found.
     pub has_key: bool,
-    /// Whether it is asked without one.
+    /// Whether it refuses to be asked without one.
     pub needs_key: bool,
+    /// Whether it guarantees that an answer fits a schema.
+    pub guarantees_schemas: bool,
     /// Who describes it.
     pub from: Origin,
 }
@@ -76,6 +78,7 @@ impl ModelCatalog {
             key_variable,
             has_key: found.as_ref().is_some_and(|provider| provider.key.is_some()),
             needs_key: known.is_some_and(|known| known.key == Key::Required) && found.as_ref().is_none_or(is_usual),
+            guarantees_schemas: found.as_ref().is_some_and(|provider| provider.guarantees_schemas),
             from,
         }
     }

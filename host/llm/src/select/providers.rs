@@ -48,6 +48,13 @@ impl Providers<'_> {
         if name == "ollama" && provider.api == Api::Chat && !provider.base_url.trim_end_matches('/').ends_with("/v1") {
             provider.base_url = provider.endpoint("v1");
         }
+        // Another server than the provider's own may read over what it does not know.
+        let is_elsewhere =
+            known.is_some_and(|known| known.key == Key::Required && name != "azure") && !is_usual(&provider);
+        provider.guarantees_schemas &= !is_elsewhere;
+        if let Some(says) = own.and_then(|own| own.guarantees_schemas) {
+            provider.guarantees_schemas = says;
+        }
         let key_variable = provider.key_variable.as_deref();
         match key_variable.and_then(|variable| self.variable(variable)) {
             Some(key) => Ok(provider.with_key(&key)),
@@ -71,10 +78,14 @@ impl Providers<'_> {
                 if let Some(token) = self.variable("ANTHROPIC_AUTH_TOKEN") {
                     provider.auth = Auth::Bearer;
                     provider.key = Some(token.trim().into());
+                    provider.key_variable = Some("ANTHROPIC_AUTH_TOKEN".to_owned());
                 }
             }
             "gemini" if self.lacks_key(provider, "GEMINI_API_KEY") => {
-                provider.key = self.variable("GOOGLE_API_KEY").map(|key| key.trim().into());
+                if let Some(key) = self.variable("GOOGLE_API_KEY") {
+                    provider.key = Some(key.trim().into());
+                    provider.key_variable = Some("GOOGLE_API_KEY".to_owned());
+                }
             }
             _ => {}
         }
@@ -170,6 +181,20 @@ mod tests {
             .insert("ollama".to_owned(), ProviderSettings { api: Some(Api::Chat), ..ProviderSettings::default() });
         assert_eq!(find("ollama", &compatible, &[("OLLAMA_HOST", "box")]).base_url, "http://box:11434/v1");
         assert!(require_key(&find("groq", &none, &[("GROQ_API_KEY", " ")]), "x").is_err());
+    }
+
+    #[test]
+    fn schemas_are_guaranteed_by_the_provider_itself_and_by_whom_the_settings_say() {
+        let none = Settings::default();
+        assert!(
+            find("openai", &none, &[]).guarantees_schemas
+                && find("ollama", &none, &[("OLLAMA_HOST", "box")]).guarantees_schemas
+        );
+        assert!(!find("openai", &none, &[("OPENAI_BASE_URL", "http://proxy.test/v1")]).guarantees_schemas);
+        let mut says = Settings::default();
+        let own = ProviderSettings { guarantees_schemas: Some(true), ..ProviderSettings::default() };
+        says.providers.insert("openai".to_owned(), own);
+        assert!(find("openai", &says, &[("OPENAI_BASE_URL", "http://proxy.test/v1")]).guarantees_schemas);
     }
 
     #[test]

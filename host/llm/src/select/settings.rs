@@ -53,8 +53,8 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderSettings {
-    /// What it speaks. Unless it is said, a provider that is known by name speaks its own protocol, and any other, or one of
-    /// OpenAI's at another address, chat completions.
+    /// What it speaks. Unless it is said, a provider that is known by name speaks its own protocol, and any other chat
+    /// completions.
     pub api: Option<Api>,
     /// Its base URL; with chat completions and responses `/v1` is part of it. Needed for a provider that is not known by name.
     pub base_url: Option<String>,
@@ -65,6 +65,9 @@ pub struct ProviderSettings {
     /// Headers to send along.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Whether it guarantees that an answer fits a schema. Unless it is said, those known to do it are believed, at their own
+    /// address or on the user's machine.
+    pub guarantees_schemas: Option<bool>,
     /// What is allowed of all its models together.
     #[serde(default)]
     pub limits: Limits,

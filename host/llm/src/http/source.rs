@@ -12,7 +12,7 @@ use cofferdam_egress::{EgressError, ProviderClient, StreamingResponse};
 use std::sync::Arc;
 
 /// Where answers come from.
-pub(super) enum Way {
+pub(super) enum Source {
     /// The provider.
     Sent(ProviderClient),
     /// The provider, and what it says is recorded.
@@ -29,7 +29,7 @@ pub(super) enum Silence {
     Tape(Fault),
 }
 
-impl Way {
+impl Source {
     /// The same with a tape.
     pub(super) fn taped(self, tape: Arc<Tape>) -> Self {
         match self {
