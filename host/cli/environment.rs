@@ -49,12 +49,19 @@ pub(crate) fn is_ci() -> bool {
 /// is read when the first variable is missing, and never changes one that is set.
 pub(crate) fn provider_variables(dotenv: Option<PathBuf>, settings: &Settings) -> Variables {
     let keys = key_variables(settings);
+    let headed: Vec<&'static str> = urls_with_headers(settings).collect();
     let file: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     Arc::new(move |name| {
         let own = || {
             file.get_or_init(|| {
                 let read = dotenv.as_deref().map(read).unwrap_or_default();
-                without_redirections(read, &keys, |name| variable(name).is_some())
+                let mut kept = without_redirections(read, &keys, |name| variable(name).is_some());
+                for url in headed.iter().filter(|url| variable(url).is_none()) {
+                    if kept.remove(*url).is_some() {
+                        tracing::warn!("{url} of `.env` is ignored: the settings send headers to its provider, which go nowhere that a file leads");
+                    }
+                }
+                kept
             })
         };
         variable(name).or_else(|| own().get(name).cloned())
@@ -70,6 +77,14 @@ fn key_variables(settings: &Settings) -> Vec<(&'static str, String)> {
     };
     let placed = KNOWN.iter().filter_map(|known| Some((known.url_variable?, keys(known))));
     placed.flat_map(|(url, keys)| keys.into_iter().map(move |key| (url, key))).collect()
+}
+
+/// The variables of base URLs of providers to which the settings send headers: those are the user's, too.
+fn urls_with_headers(settings: &Settings) -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().filter_map(|known| {
+        let has_headers = settings.providers.get(known.name).is_some_and(|own| !own.headers.is_empty());
+        known.url_variable.filter(|_| has_headers)
+    })
 }
 
 /// Leaves out the base URL of a provider whose key comes from elsewhere: `.env` belongs to the document's folder, which
@@ -119,7 +134,7 @@ fn warn_if_exposed(_: &Path, _: &std::fs::Metadata) {}
 
 /// `NAME=value` lines; `export` before and quotes around are not part of it.
 fn parse(text: &str) -> BTreeMap<String, String> {
-    text.lines().filter_map(line).collect()
+    text.trim_start_matches('\u{feff}').lines().filter_map(line).collect()
 }
 
 fn line(line: &str) -> Option<(String, String)> {

@@ -55,7 +55,7 @@ impl Reader<'_> {
                 "api" => provider.api = self.api(entry, &path),
                 "base_url" => provider.base_url = self.text(entry, &path).map(str::to_owned),
                 "api_version" => provider.api_version = self.text(entry, &path).map(str::to_owned),
-                "key_variable" => provider.key_variable = self.text(entry, &path).map(str::to_owned),
+                "key_variable" => provider.key_variable = self.variable_name(entry, &path),
                 "headers" => provider.headers = self.texts(entry, &path),
                 "guarantees_schemas" => provider.guarantees_schemas = Some(self.switch(entry)),
                 "limits" => provider.limits = self.model_limits(entry, &format!("{path}.limits")),
@@ -63,6 +63,23 @@ impl Reader<'_> {
             }
         }
         provider
+    }
+
+    /// The name of a variable. What is none may be the key itself, and is not repeated.
+    fn variable_name(&mut self, entry: Entry<'_, '_>, path: &str) -> Option<String> {
+        let name = self.text(entry, path)?;
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !is_name || name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+            let hint = "it names the variable that the key is in: `CORP_API_KEY`".to_owned();
+            self.find(
+                VALUE,
+                (entry.2.span().start, path),
+                "`key_variable` is no name of a variable".to_owned(),
+                Some(hint),
+            );
+            return None;
+        }
+        Some(name.to_owned())
     }
 
     fn api(&mut self, entry: Entry<'_, '_>, path: &str) -> Option<Api> {
@@ -120,6 +137,7 @@ mod tests {
             ("[models.providers.corp]\nbase_ulr = \"x\"\n", "did you mean `base_url`"),
             ("[models.providers.corp]\nlimits = { concurrency = 0 }\n", "at least 1"),
             ("[models.limits.\"a/b\"]\nrequests_per_minut = 1\n", "did you mean `requests_per_minute`"),
+            ("[models.providers.corp]\nkey_variable = \"sk-live-1\"\n", "no name of a variable"),
             ("[models.fallbacks]\nfast = \"a/b\"\n", "takes a list of texts"),
         ] {
             let there = findings(text);

@@ -39,10 +39,19 @@ struct Gathered {
     grants: BTreeSet<(String, String, String)>,
     /// Tools that were denied, and the rule.
     tools: BTreeSet<(String, String)>,
-    /// Models that answered.
+    /// Models that answered, if only in part.
     models: BTreeSet<String>,
+    /// Models that were asked.
+    asked: BTreeSet<String>,
     /// Events that never came here.
     missed: u64,
+}
+
+impl Gathered {
+    /// Models that answered; where none did, those that were asked.
+    fn models(&self) -> &BTreeSet<String> {
+        if self.models.is_empty() { &self.asked } else { &self.models }
+    }
 }
 
 /// What the end of a run is told about besides the result.
@@ -68,7 +77,10 @@ impl Recap {
             Body::PermissionDecided { tool, decision: Decision::Deny, rule, .. } => {
                 gathered.tools.insert((tool.to_string(), rule.clone()));
             }
-            Body::TurnStarted { model, .. } if !gathered.models.contains(&**model) => {
+            Body::TurnStarted { model, .. } => {
+                gathered.asked.insert(model.to_string());
+            }
+            Body::TurnFinished { model, .. } | Body::TurnFailed { model, .. } => {
                 gathered.models.insert(model.to_string());
             }
             _ => {}
@@ -81,7 +93,7 @@ impl Recap {
 
     /// Models that answered.
     pub(crate) fn models(&self) -> Vec<String> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).models.iter().cloned().collect()
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).models().iter().cloned().collect()
     }
 
     /// The text of the end.
@@ -159,12 +171,12 @@ fn headline(ending: &Ending<'_>, gathered: &Gathered) -> String {
     let mut parts: Vec<String> = reason.into_iter().collect();
     parts.extend([steps(result), duration(Duration::from_millis(result.worked_ms))]);
     parts.extend(spent(&result.usage, result.cost.total).map(|spent| format!("tokens {spent}")));
-    if !gathered.models.is_empty() {
+    if !gathered.models().is_empty() {
         let label = |name: &String| match ending.not_language_models.contains(name) {
             true => format!("{name} (not a language model)"),
             false => name.clone(),
         };
-        parts.push(format!("model {}", gathered.models.iter().map(label).collect::<Vec<_>>().join(", ")));
+        parts.push(format!("model {}", gathered.models().iter().map(label).collect::<Vec<_>>().join(", ")));
     }
     let mut text = String::new();
     push_row(&mut text, &painted, &parts.join(", "));

@@ -341,6 +341,14 @@ impl<'a> Conversation<'a> {
             answer.usage = Usage { input: input_tokens, output: tokens_in(answer.seen), ..Usage::default() };
         }
         self.count(answer);
+        if estimated {
+            let Usage { input, output, .. } = answer.usage;
+            let why = format!(
+                "an answer of `{}` broke off without a word of its tokens: {input} in and {output} out are an estimate",
+                answer.model
+            );
+            self.warn("usage_estimated", &why);
+        }
         if !answer.usage.is_empty() {
             let (turn, model, usage) = (answer.number, Arc::clone(&answer.model), answer.usage);
             self.ctx.events.observe(Body::TurnFailed { turn, model, usage, estimated, cost: None });

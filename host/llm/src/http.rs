@@ -179,7 +179,10 @@ impl HttpModel {
         })?;
         let head = Head::read(response.status, &response.headers, self.source.now(&*self.clock));
         if !(200..300).contains(&response.status) {
-            let page = response.head_of_body(limits::MODEL_ERROR_BODY_BYTES).await.unwrap_or_default();
+            // The status says enough: a body that drips is not waited for.
+            let page = response.head_of_body(limits::MODEL_ERROR_BODY_BYTES);
+            let page = tokio::time::timeout(self.origin.provider.timeouts.idle, page).await;
+            let page = page.ok().and_then(Result::ok).unwrap_or_default();
             return Err(self.origin.answered(&head, &page));
         }
         let mut reader = Reader::new(Arc::clone(&self.origin), head.clone(), response.body, &prepared.asked);

@@ -252,6 +252,16 @@ impl ModelCatalog {
         if let Some(client) = clients.get(&provider.base_url) {
             return Ok(client.clone());
         }
+        if provider.base_url.contains(['?', '#']) {
+            let (before, _) = provider.base_url.split_once(['?', '#']).unwrap_or_default();
+            let fault = Kind::NotConfigured.fault(format!(
+                "the base URL of provider `{}` has more than a path: `{}`",
+                provider.name,
+                without_user(before)
+            ));
+            return Err(fault
+                .with_hint("leave out what stands behind `?` or `#`; secrets go into `headers` or a key's variable"));
+        }
         let client = ProviderClient::new(&provider.base_url).map_err(|error| {
             Kind::NotConfigured.fault(format!(
                 "the base URL `{}` of provider `{}` cannot be used: {error}",
@@ -276,7 +286,11 @@ impl ModelCatalog {
         let Some(others) = fallbacks.get(name).or_else(|| fallbacks.get(target)) else {
             return Ok(first);
         };
-        let others = others.iter().map(|other| self.spare(name, other)).collect::<Result<Vec<_>, _>>()?;
+        // A model in its own place would only be asked twice.
+        let others = others
+            .iter()
+            .filter(|other| self.unalias(other).is_ok_and(|other| other != target) || self.unalias(other).is_err());
+        let others = others.map(|other| self.spare(name, other)).collect::<Result<Vec<_>, _>>()?;
         Ok(Arc::new(Fallback::new(first, others)))
     }
 

@@ -80,7 +80,7 @@ impl Origin {
         fault.class = head.class(kind);
         fault.retry_after_ms = head.retry_after_ms.or(told.retry_after_ms);
         fault.hint = self.hint(kind, head);
-        fault.with_detail(self.detail(head, &told))
+        self.ended(fault, head, &told)
     }
 
     /// A page that a proxy or another server sent in the provider's place.
@@ -101,7 +101,7 @@ impl Origin {
             self.provider.base_url
         );
         fault.hint = self.hint(kind, head).or(Some(elsewhere));
-        fault.with_detail(self.detail(head, &Told::default()))
+        self.ended(fault, head, &Told::default())
     }
 
     /// A request that got no response, or a body that broke off.
@@ -123,19 +123,20 @@ impl Origin {
             }
             Egress::Timeout => Some("it may be busy, or still loading the model; try again later".to_owned()),
             Egress::TooLarge => Some(TOO_LARGE.to_owned()),
+            Egress::Protocol if head.is_some() => Some("nothing of it was used; trying again may help".to_owned()),
             Egress::Connect | Egress::Dns | Egress::Tls | Egress::Protocol | Egress::Invalid => {
                 Some(format!("check the base URL `{}`, the network and proxies", self.provider.base_url))
             }
             _ => None,
         };
-        fault.with_detail(self.detail(head.unwrap_or(&Head::default()), &Told::default()))
+        self.ended(fault, head.unwrap_or(&Head::default()), &Told::default())
     }
 
     /// The stream ended before the provider said that the answer is complete.
     pub(super) fn truncated(&self, head: &Head) -> Fault {
         let fault = Kind::Truncated.fault(format!("{} stopped in the middle of its answer", self.who()));
         let hint = "nothing of it was used; trying again may help";
-        fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
+        self.ended(fault.with_hint(hint), head, &Told::default())
     }
 
     /// Something in the stream that is no answer.
@@ -153,7 +154,7 @@ impl Origin {
         };
         let fault = Kind::Protocol.fault(format!("{} {reason}", self.who()));
         let hint = format!("does `{}` speak {}?", self.provider.base_url, self.provider.api.title());
-        fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
+        self.ended(fault.with_hint(hint), head, &Told::default())
     }
 
     /// A prompt that the provider did not give to the model.
@@ -161,14 +162,14 @@ impl Origin {
         let reason = shortened(&self.provider.scrub(reason));
         let fault = Kind::BadRequest.fault(format!("{} blocked the prompt: {reason}", self.who()));
         let hint = "the provider's filter took offence at what the step asks; ask in other words";
-        fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
+        self.ended(fault.with_hint(hint), head, &Told::default())
     }
 
     /// A call that is the model's fault and not the provider's.
     fn broken_call(&self, head: &Head, reason: &str) -> Fault {
         let fault = Kind::Protocol.fault(format!("{} ended its answer with a broken call: {reason}", self.who()));
         let hint = "the model wrote a call that nobody can read; trying again or another model may help";
-        fault.with_hint(hint).with_detail(self.detail(head, &Told::default()))
+        self.ended(fault.with_hint(hint), head, &Told::default())
     }
 
     /// More than is read of any answer.
@@ -183,7 +184,7 @@ impl Origin {
 
     fn too_large(&self, head: &Head, what: &str) -> Fault {
         let fault = Kind::TooLarge.fault(format!("{} sent {what}", self.who()));
-        fault.with_hint(TOO_LARGE).with_detail(self.detail(head, &Told::default()))
+        self.ended(fault.with_hint(TOO_LARGE), head, &Told::default())
     }
 
     fn who(&self) -> String {
@@ -220,6 +221,9 @@ impl Origin {
         if self.provider.name.as_ref() == "ollama" || self.provider.api == Api::Ollama {
             return format!("fetch the model with `ollama pull {}`", self.model);
         }
+        if let Some((root, _)) = base.split_once("/chat/completions") {
+            return format!("the base URL ends before the endpoint: `{root}`");
+        }
         let is_elsewhere = Known::find(&self.provider.name).is_none_or(|known| known.base_url != base);
         if self.provider.api == Api::Chat && is_elsewhere && !ends_with_version(base) {
             return format!("the base URL `{base}` has no version at its end; most servers want `{base}/v1`");
@@ -227,14 +231,30 @@ impl Origin {
         format!("check the model's name: `{}`", self.model)
     }
 
+    /// A fault with what is known of the request, its id in the message too.
+    fn ended(&self, fault: Fault, head: &Head, told: &Told) -> Fault {
+        let message = match self.request_id(head, told) {
+            Some(id) => format!("{} (request `{id}`)", fault.message),
+            None => fault.message.clone(),
+        };
+        Fault { message, ..fault }.with_detail(self.detail(head, told))
+    }
+
+    /// The id that the provider gave the request; some repeat a key in it.
+    fn request_id(&self, head: &Head, told: &Told) -> Option<String> {
+        let id = head.request_id.as_ref().or(told.request_id.as_ref())?;
+        Some(shortened(&self.provider.scrub(id))).filter(|id| !id.is_empty())
+    }
+
     fn detail(&self, head: &Head, told: &Told) -> Value {
+        let shown = |text: &String| json!(shortened(&self.provider.scrub(text)));
         let mut detail = json!({ "provider": &*self.provider.name, "model": self.model });
         let status = (head.status != 0).then(|| json!(head.status));
         let fields = [
             ("status", status),
-            ("request_id", head.request_id.as_ref().or(told.request_id.as_ref()).map(|id| json!(id))),
-            ("type", told.r#type.as_ref().map(|kind| json!(kind))),
-            ("code", told.code.as_ref().map(|code| json!(code))),
+            ("request_id", self.request_id(head, told).map(Value::from)),
+            ("type", told.r#type.as_ref().map(shown)),
+            ("code", told.code.as_ref().map(shown)),
         ];
         for (name, value) in fields {
             if let (Some(value), Some(map)) = (value, detail.as_object_mut()) {
@@ -313,6 +333,14 @@ mod tests {
         let fault = fault(401, r#"{"error":{"message":"Incorrect API key provided:\n sk-secret."}}"#);
         assert_eq!(fault.message, "provider `acme` (model `m`) answered status 401: Incorrect API key provided: ***");
         assert_eq!(fault.detail.unwrap().get("status"), Some(&json!(401)));
+    }
+
+    #[test]
+    fn the_id_of_a_request_is_told_and_no_key_in_it() {
+        let head = Head { status: 500, request_id: Some("req-sk-secret".to_owned()), ..Head::default() };
+        let fault = origin("http://acme.test/v1").answered(&head, b"{\"error\":\"x\"}");
+        assert!(fault.message.ends_with("(request `req-***`)"), "{fault}");
+        assert!(!fault.detail.unwrap().to_string().contains("sk-secret"));
     }
 
     #[test]

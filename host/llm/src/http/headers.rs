@@ -10,6 +10,18 @@ use cofferdam_core::port::ModelSettings;
 use cofferdam_egress::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 
+/// Headers of the connection, which nobody sets from outside.
+const RESERVED: &[&str] = &[
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// All headers, the key among them marked as sensitive.
 pub(super) fn headers(provider: &Provider, settings: &ModelSettings) -> Result<HeaderMap, Fault> {
     let mut headers = HeaderMap::new();
@@ -24,6 +36,11 @@ pub(super) fn headers(provider: &Provider, settings: &ModelSettings) -> Result<H
     let further = provider.headers.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
     let said = settings.options.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in said.chain(own).chain(further) {
+        if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+            let fault =
+                Kind::NotConfigured.fault(format!("header `{name}` of provider `{}` is the host's own", provider.name));
+            return Err(fault.with_hint("leave it out of `headers`"));
+        }
         let refuse =
             || Kind::NotConfigured.fault(format!("header `{name}` of provider `{}` cannot be sent", provider.name));
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse())?;
@@ -109,5 +126,7 @@ mod tests {
         let sent = headers(&provider, &said).unwrap();
         assert_eq!((sent["x-team"].to_str().unwrap(), sent["x-other"].to_str().unwrap()), ("of the settings", "1"));
         assert_eq!(taken(&provider, &said), ["X-Team"]);
+        provider.headers.push(("Content-Length".to_owned(), "5".into()));
+        assert_eq!(headers(&provider, &said).unwrap_err().code, "model_not_configured");
     }
 }

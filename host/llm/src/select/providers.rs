@@ -115,6 +115,7 @@ impl Providers<'_> {
             ));
         }
         let own = self.settings.providers.keys().map(String::as_str);
+        let own = own.filter(|name| Known::find(name).is_none());
         let names: Vec<&str> = KNOWN.iter().map(|known| known.name).chain(own).collect();
         let hint = suggest::did_you_mean(name, names.iter().copied()).unwrap_or_else(|| {
             let known = names.join(", ");
