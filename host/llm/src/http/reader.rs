@@ -98,7 +98,8 @@ impl Reader {
             if let Err(fault) = read {
                 // Of an answer of which nothing came nobody hears anything: it may be asked for again.
                 let told = self.assembler.take().and_then(|assembler| assembler.usage()).or(self.told);
-                self.events.extend(told.filter(|_| self.begun).map(ModelEvent::Usage));
+                let begun = self.begun || !self.events.is_empty();
+                self.events.extend(told.filter(|_| begun).map(ModelEvent::Usage));
                 self.fault = Some(fault);
             }
         }

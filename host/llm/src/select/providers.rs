@@ -201,9 +201,9 @@ mod tests {
     #[test]
     fn a_key_is_found_in_its_other_variable_unless_the_settings_name_one() {
         let none = Settings::default();
-        let token = &[("ANTHROPIC_AUTH_TOKEN", "t-1"), ("GOOGLE_API_KEY", "g-1")];
+        let token = &[("ANTHROPIC_AUTH_TOKEN", "token-0001"), ("GOOGLE_API_KEY", "g-1")];
         let anthropic = find("anthropic", &none, token);
-        assert_eq!((anthropic.auth, anthropic.scrub("t-1").as_str()), (Auth::Bearer, "***"));
+        assert_eq!((anthropic.auth, anthropic.scrub("token-0001").as_str()), (Auth::Bearer, "***"));
         assert!(find("gemini", &none, token).key.is_some());
         let mut named = Settings::default();
         let own = ProviderSettings { key_variable: Some("CORP_KEY".to_owned()), ..ProviderSettings::default() };
@@ -219,9 +219,9 @@ mod tests {
         own.key_variable = Some("CORP_KEY".to_owned());
         own.headers.insert("x-team".to_owned(), "docs".to_owned());
         settings.providers.insert("openai".to_owned(), own);
-        let corp = find("openai", &settings, &[("CORP_KEY", "sk-1"), ("OPENAI_API_KEY", "sk-2")]);
+        let corp = find("openai", &settings, &[("CORP_KEY", "sk-corp-01"), ("OPENAI_API_KEY", "sk-2")]);
         assert_eq!((corp.base_url.as_str(), corp.headers.len()), ("http://corp.test/v1", 1));
-        assert_eq!(corp.scrub("sk-1 sk-2"), "*** sk-2");
+        assert_eq!(corp.scrub("sk-corp-01 sk-2"), "*** sk-2");
         let moved = find("openai", &settings, &[("OPENAI_BASE_URL", "http://other.test/v1")]);
         assert_eq!(moved.base_url, "http://other.test/v1");
     }
