@@ -164,7 +164,8 @@ fn what_is_configured_is_listed_without_a_key() {
     with_server(|_, project| {
         let listed = project.run(&["models", "list", "--json"]).expect(0);
         let find = |name: &str| listed.json_lines().into_iter().find(|line| line["provider"] == name).unwrap();
-        assert_eq!((&find("anthropic")["has_key"], &find("anthropic")["from"]), (&json!(true), &json!("environment")));
+        assert_eq!((&find("anthropic")["has_key"], &find("anthropic")["from"]), (&json!(true), &json!("settings")));
+        assert_eq!(find("ollama")["from"], "environment");
         assert_eq!(
             (&find("openai-responses")["api"], &find("openai-responses")["from"]),
             (&json!("responses"), &json!("settings"))

@@ -191,7 +191,14 @@ impl HttpModel {
             let Some(event) = reader.next().await else {
                 return Err(self.origin.truncated(&head));
             };
-            let event = event?;
+            let event = match event {
+                // Half a call was no piece that anybody saw; but it was paid for, and asking again would be paid for again.
+                Err(fault) if reader.held_back() => {
+                    reader.put_back(fault);
+                    return Ok((first, reader));
+                }
+                event => event?,
+            };
             let is_piece = !matches!(event, ModelEvent::Started { .. } | ModelEvent::Usage(_));
             first.push(event);
             if is_piece {

@@ -139,6 +139,9 @@ pub(crate) trait Assemble: Send {
     /// Whether the provider said why the answer ended: from then on an end of the stream is no truncation.
     fn is_complete(&self) -> bool;
 
+    /// Whether anything of the answer has come, also what is held back until it is complete.
+    fn has_begun(&self) -> bool;
+
     /// The tokens that the provider told of so far, for an answer that breaks off.
     fn usage(&self) -> Option<Usage>;
 

@@ -238,6 +238,10 @@ impl Assemble for Assembler {
         self.stop_reason.is_some()
     }
 
+    fn has_begun(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.tokens.usage()
     }

@@ -81,6 +81,10 @@ impl Assemble for Assembler {
         Ok(Progress::More)
     }
 
+    fn has_begun(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.usage
     }

@@ -138,6 +138,10 @@ impl Assemble for Assembler {
         self.reason.is_some() || self.blocked.is_some()
     }
 
+    fn has_begun(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.usage
     }

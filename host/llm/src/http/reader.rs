@@ -29,6 +29,8 @@ pub(super) struct Reader {
     events: VecDeque<ModelEvent>,
     /// Whether anything of the answer was given.
     begun: bool,
+    /// Whether something of the answer had come that was held back when it broke off.
+    held: bool,
     /// The tokens that were told of, once the answer has ended.
     told: Option<Usage>,
     fault: Option<Fault>,
@@ -72,10 +74,21 @@ impl Reader {
             frames,
             events,
             begun: false,
+            held: false,
             told: None,
             fault: None,
             received: 0,
         }
+    }
+
+    /// Whether a fault came after something of the answer, which nobody saw.
+    pub(super) fn held_back(&self) -> bool {
+        self.held
+    }
+
+    /// Gives a fault once more.
+    pub(super) fn put_back(&mut self, fault: Fault) {
+        self.fault = Some(fault);
     }
 
     /// The next event; none after the end.
@@ -97,7 +110,9 @@ impl Reader {
             };
             if let Err(fault) = read {
                 // Of an answer of which nothing came nobody hears anything: it may be asked for again.
-                let told = self.assembler.take().and_then(|assembler| assembler.usage()).or(self.told);
+                let assembler = self.assembler.take();
+                self.held |= assembler.as_ref().is_some_and(|assembler| assembler.has_begun());
+                let told = assembler.and_then(|assembler| assembler.usage()).or(self.told);
                 let begun = self.begun || !self.events.is_empty();
                 self.events.extend(told.filter(|_| begun).map(ModelEvent::Usage));
                 self.fault = Some(fault);
@@ -211,6 +226,7 @@ impl Reader {
             return Ok(());
         };
         self.told = assembler.usage();
+        self.held = assembler.has_begun();
         assembler.end(&mut self.events).map_err(|odd| self.origin.odd(&self.head, &odd))
     }
 }

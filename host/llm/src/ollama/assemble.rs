@@ -124,6 +124,10 @@ impl Assemble for Assembler {
         self.reason.is_some()
     }
 
+    fn has_begun(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.usage
     }

@@ -244,6 +244,10 @@ impl Assemble for Assembler {
         self.status.is_some()
     }
 
+    fn has_begun(&self) -> bool {
+        self.items.values().any(|item| item.shown || !item.deltas.is_empty() || item.done.is_some())
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.usage
     }

@@ -81,11 +81,16 @@ pub(crate) const DELIVERED: &[Row] = &[
         .after(BEGUN)
         .message("stopped in the middle")
         .hint("trying again may help"),
-    fails("cut", ALL, "model_truncated", 200).after(BEGUN).message(BROKEN_OFF).hint(BASE_URL),
-    fails("cut-call", &[Chat, Responses, Anthropic], "model_truncated", 200).message(BROKEN_OFF).hint(BASE_URL),
+    fails("cut", ALL, "model_truncated", 200).after(BEGUN).message(BROKEN_OFF).hint("trying again may help"),
+    fails("cut-call", &[Chat, Responses, Anthropic], "model_truncated", 200)
+        .message(BROKEN_OFF)
+        .hint("trying again may help"),
     // Nothing was seen of it: the call is in the first event.
-    fails("cut-call", &[Gemini, Ollama], "model_truncated", 200).message(BROKEN_OFF).hint(BASE_URL).retried(Waits::Own),
-    fails("rst", ALL, "model_truncated", 200).after(BEGUN).message(BROKEN_OFF).hint(BASE_URL),
+    fails("cut-call", &[Gemini, Ollama], "model_truncated", 200)
+        .message(BROKEN_OFF)
+        .hint("trying again may help")
+        .retried(Waits::Own),
+    fails("rst", ALL, "model_truncated", 200).after(BEGUN).message(BROKEN_OFF).hint("trying again may help"),
     fails("mid-error", &[Chat, Responses], "model_unavailable", 200).after(BEGUN).message("The server had an error"),
     fails("mid-error", ANTHROPIC, "model_unavailable", 200).after(BEGUN).message("Overloaded"),
     fails("mid-error", GEMINI, "model_unavailable", 200).after(BEGUN).message("An internal error has occurred"),

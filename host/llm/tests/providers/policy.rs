@@ -92,6 +92,8 @@ async fn who_asks_for_hours_or_has_nothing_left_is_asked_once() {
         let hours = ask(&*model(&catalog, "acme/e429-hours"), request("a")).await.end.unwrap_err();
         assert_eq!((hours.class, bench.sent().len()), (Class::Step, 1), "{api:?}");
         assert!(hours.hint.unwrap().contains("7200 s"), "{api:?}");
+        // Requests of the same catalogue would leave it alone for a while.
+        let catalog = acme(&bench, api, Limits::default());
         let quota = ask(&*model(&catalog, "acme/e429-quota"), request("a")).await.end.unwrap_err();
         assert_eq!((&*quota.code, bench.sent().len()), ("model_quota", 2), "{api:?}");
         assert!(bench.clock.waits().is_empty(), "{api:?}");
