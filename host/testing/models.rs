@@ -46,7 +46,7 @@ pub(super) struct CaseModels {
 
 enum Source {
     Script(Arc<Scripted>),
-    Recording(ModelCatalog, Option<String>),
+    Recording(Box<ModelCatalog>, Option<String>),
 }
 
 impl CaseModels {
@@ -57,7 +57,7 @@ impl CaseModels {
             Voice::Script(script) => Source::Script(script),
             Voice::Recording { folder, name } => {
                 let tape = Arc::new(crate::tape::replay(folder)?);
-                Source::Recording(ModelCatalog::new(clock).with_tape(tape), name)
+                Source::Recording(Box::new(ModelCatalog::new(clock).with_tape(tape)), name)
             }
         };
         Ok(Self { source, log: Log::default() })
