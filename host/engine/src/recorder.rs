@@ -39,6 +39,11 @@ impl Inbox {
         self.lost.swap(0, Ordering::Relaxed)
     }
 
+    /// Whether half of the transient events that may wait do.
+    fn is_crowded(&self) -> bool {
+        self.transient.load(Ordering::Relaxed) > limits::SINK_QUEUE_EVENTS / 2
+    }
+
     fn admit_transient(&self) -> bool {
         let before = self.transient.fetch_add(1, Ordering::Relaxed);
         let room = before < limits::SINK_QUEUE_EVENTS;
@@ -87,6 +92,10 @@ impl Recorder for AttemptRecorder {
 
     fn past(&self) -> Option<&PastTry> {
         self.past.as_deref()
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.inbox.is_crowded()
     }
 
     fn observe(&self, body: Body) {

@@ -19,6 +19,11 @@ pub trait Recorder: Send + Sync {
     /// Passes the event on and does not wait: for transient kinds, denials and warnings.
     fn observe(&self, body: Body);
 
+    /// Whether so many events wait that whoever observes more of them should let others go first, or transient ones may be lost.
+    fn is_crowded(&self) -> bool {
+        false
+    }
+
     /// Returns when all that was passed on before is recorded, so that it survives the end of the process.
     ///
     /// # Errors

@@ -67,8 +67,13 @@ impl Turn {
                 return Err(self.too_large());
             }
             self.take(event, events);
-            // A model that always has something more must not keep the thread from everybody else.
-            tokio::task::consume_budget().await;
+            // A model that always has something more must not keep the thread from everybody else, least of all from whoever
+            // passes on what it said.
+            if events.is_crowded() {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::task::consume_budget().await;
+            }
         }
         match self.finish {
             None => Err(Fault::retry(

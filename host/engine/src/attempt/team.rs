@@ -101,6 +101,10 @@ impl Recorder for Numbered {
         self.recorder.record(self.number(body))
     }
 
+    fn is_crowded(&self) -> bool {
+        self.recorder.is_crowded()
+    }
+
     fn observe(&self, body: Body) {
         self.recorder.observe(self.number(body));
     }

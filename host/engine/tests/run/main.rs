@@ -11,6 +11,7 @@ mod asks;
 mod background;
 mod branches;
 mod closures;
+mod crowd;
 mod evaluations;
 mod includes;
 mod loops;
