@@ -13,6 +13,7 @@ use cofferdam_core::port::{Effects, ToolDefinition, ToolOutput};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::Read as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How many lines of an ambiguous piece are named.
@@ -106,7 +107,7 @@ pub(crate) fn run(scene: &Scene, args: &Args) -> Result<ToolOutput, Fault> {
 /// The file that links lead to: it is changed, and the links stay.
 fn resolved(place: &Place, root: &Dir) -> Result<Place, Fault> {
     // What is not there, or leads outside, is told of when it is opened.
-    let Ok(target) = root.canonicalize(place.path()) else { return Ok(place.clone()) };
+    let Some(target) = target_of(root, place.path()) else { return Ok(place.clone()) };
     match target.to_str() {
         Some(path) => Ok(Place::found(place.root, path.to_owned())),
         None => Err(Fault::step("path_refused", format!("`{place}` leads to a name that is not UTF-8"))),
@@ -172,6 +173,14 @@ fn ambiguous(place: &Place, lines: &[usize]) -> Fault {
     let more = if lines.len() > NAMED_LINES { " and others" } else { "" };
     let message = format!("`{place}` contains `old` {} times, in lines {}{more}", lines.len(), named.join(", "));
     Fault::step("ambiguous_edit", message).with_hint("give more of the text around it, or `all: true` for every place")
+}
+
+/// Where a path really leads. The kernel names a file that was replaced meanwhile by what it was called, and that it is
+/// deleted: such a name is none, and the path is looked up again.
+fn target_of(root: &Dir, path: &str) -> Option<PathBuf> {
+    const TRIES: usize = 64;
+    let mut targets = (0..TRIES).map_while(|_| root.canonicalize(path).ok());
+    targets.find(|target| root.symlink_metadata(target).is_ok())
 }
 
 #[cfg(test)]
