@@ -28,6 +28,7 @@ mod gemini;
 mod ollama;
 mod responses;
 mod verbatim;
+mod written;
 
 mod lines;
 mod sse;

@@ -7,6 +7,7 @@ use crate::kind::Kind;
 use crate::protocol::Asked;
 use crate::provider::Provider;
 use crate::verbatim;
+use crate::written;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, ToolCall};
@@ -53,8 +54,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         make_room_beside_thinking(&mut body);
     }
     make_room_for_thinking(&mut body);
-    let bytes = serde_json::to_vec(&body);
-    bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
+    written::json(&body)
 }
 
 fn sampling(provider: &Provider, settings: &ModelSettings) -> Vec<(&'static str, Value)> {
@@ -128,14 +128,7 @@ fn make_room_for_thinking(body: &mut Map) {
 
 /// All system texts, marked for the cache: they and the tools before them are what requests share.
 fn system(messages: &[Message], cached: bool) -> Option<Value> {
-    let texts = messages.iter().filter_map(|message| match message {
-        Message::System { text } => Some(&**text),
-        _ => None,
-    });
-    let text = texts.collect::<Vec<_>>().join("\n\n");
-    if text.is_empty() {
-        return None;
-    }
+    let text = written::system_text(messages)?;
     Some(if cached { json!([{ "type": "text", "text": text, "cache_control": mark() }]) } else { json!(text) })
 }
 

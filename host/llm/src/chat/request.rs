@@ -4,6 +4,7 @@
 
 use super::options::parameters;
 use crate::provider::{Provider, TokenField, UsageReport};
+use crate::written;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, ToolCall};
@@ -29,8 +30,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         stream: true,
         stream_options: (provider.usage == UsageReport::OnRequest).then(|| json!({ "include_usage": true })),
     };
-    let bytes = serde_json::to_vec(&body);
-    bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
+    written::json(&body)
 }
 
 #[derive(Serialize)]

@@ -7,6 +7,7 @@ use crate::protocol::{Api, Asked};
 use crate::provider::Provider;
 use crate::schema::{Use, fit};
 use crate::verbatim;
+use crate::written;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, ToolCall};
@@ -19,7 +20,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
     let asked = Asked::of(provider, model, request);
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
-    if let Some(system) = system(&request.messages) {
+    if let Some(system) = written::system_text(&request.messages) {
         put("systemInstruction", json!({ "parts": [{ "text": system }] }));
     }
     put("contents", Value::Array(contents(&asked, &request.messages)));
@@ -39,8 +40,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         put("generationConfig", Value::Object(config));
     }
     request.settings.options.add_own(&provider.name, &mut body);
-    let bytes = serde_json::to_vec(&body);
-    bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
+    written::json(&body)
 }
 
 fn config(settings: &ModelSettings) -> Map {
@@ -68,14 +68,6 @@ fn thinking(told: &Value) -> Option<Value> {
         Value::Object(_) => Some(told.clone()),
         _ => None,
     }
-}
-
-fn system(messages: &[Message]) -> Option<String> {
-    let texts = messages.iter().filter_map(|message| match message {
-        Message::System { text } => Some(&**text),
-        _ => None,
-    });
-    Some(texts.collect::<Vec<_>>().join("\n\n")).filter(|text| !text.is_empty())
 }
 
 /// Turns alternate: what follows from the same side is one turn.

@@ -4,6 +4,7 @@
 
 use crate::kind::Kind;
 use crate::provider::Provider;
+use crate::written;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, ToolCall};
@@ -33,8 +34,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         body.insert("options".to_owned(), Value::Object(options));
     }
     request.settings.options.add_own(&provider.name, &mut body);
-    let bytes = serde_json::to_vec(&body);
-    bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
+    written::json(&body)
 }
 
 /// What a request says of sampling; `num_ctx` and the like come from the provider's own part.

@@ -6,6 +6,7 @@ use super::KEPT;
 use crate::protocol::Asked;
 use crate::provider::Provider;
 use crate::verbatim;
+use crate::written;
 use bytes::Bytes;
 use cofferdam_core::fault::Fault;
 use cofferdam_core::message::{Attachment, Message, Opaque, ToolCall};
@@ -24,7 +25,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
         }
     };
     put("model", Some(json!(model)));
-    put("instructions", instructions(&request.messages).map(Value::from));
+    put("instructions", written::system_text(&request.messages).map(Value::from));
     put("input", Some(Value::Array(request.messages.iter().flat_map(|message| items(&asked, message)).collect())));
     if !request.tools.is_empty() {
         put("tools", Some(Value::Array(request.tools.iter().map(tool).collect())));
@@ -39,8 +40,7 @@ pub(super) fn body(provider: &Provider, model: &str, request: &ModelRequest) -> 
     put("include", reasons(model).then(|| json!(["reasoning.encrypted_content"])));
     put("stream", Some(json!(true)));
     settings.options.add_own(&provider.name, &mut body);
-    let bytes = serde_json::to_vec(&body);
-    bytes.map(Bytes::from).map_err(|error| Fault::bug(format!("a request cannot be written as JSON: {error}")))
+    written::json(&body)
 }
 
 /// The guarantee that the answer fits a schema.
@@ -63,14 +63,6 @@ fn reasoning(told: &Value) -> Value {
         Value::String(word) => json!({ "effort": word, "summary": "auto" }),
         table => table.clone(),
     }
-}
-
-fn instructions(messages: &[Message]) -> Option<String> {
-    let texts = messages.iter().filter_map(|message| match message {
-        Message::System { text } => Some(&**text),
-        _ => None,
-    });
-    Some(texts.collect::<Vec<_>>().join("\n\n")).filter(|text| !text.is_empty())
 }
 
 fn items(asked: &Asked, message: &Message) -> Vec<Value> {
